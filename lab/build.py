@@ -1,0 +1,59 @@
+"""Makes a lab: the hosts of the inventory, freshly installed, with their disks and sticks."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from dataclasses import dataclass
+
+from lab import rootfs
+from lab.core import Cluster, Disk, Host, Store
+
+START = 1767225600.0
+"""Virtual time of a new lab: 2026-01-01 00:00:00 UTC."""
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the lab has to know of a host; from the site's settings.
+
+    :param slots: device name -> (size in bytes, model, serial)
+    """
+
+    name: str
+    platform: str
+    slots: dict[str, tuple[int, str, str]]
+
+
+FREEBSD_PARTS = ("lab.freebsd",)
+"""Modules with a function ``install(store, cluster, host)`` that puts their field's files and state on a new host."""
+ROCKY_PARTS: tuple[str, ...] = ()
+
+
+def up(store: Store, plans: list[Plan]) -> Cluster:
+    """Makes the hosts, over whatever was in the state folder before."""
+    shutil.rmtree(store.folder, ignore_errors=True)
+    for folder in ("disks", "trees", "hosts"):
+        (store.folder / folder).mkdir(parents=True)
+    cluster = Cluster(now=START)
+    store.save(cluster)
+    for plan in plans:
+        host = Host(plan.name, plan.platform, boot_time=START)
+        cluster.hosts[host.name] = host
+        for slot, (size, model, serial) in plan.slots.items():
+            add_disk(store, cluster, host, slot, Disk(f"{host.short}-{slot}", size, model, serial))
+        rootfs.build(store, host)
+        for module in FREEBSD_PARTS if plan.platform == "freebsd" else ROCKY_PARTS:
+            importlib.import_module(module).install(store, cluster, host)
+    store.save(cluster)
+    return cluster
+
+
+def add_disk(store: Store, cluster: Cluster, host: Host, slot: str, disk: Disk) -> None:
+    """Puts a new, blank disk into a slot."""
+    cluster.disks[disk.id] = disk
+    host.slots[slot] = disk.id
+    with open(store.disk_file(disk.id), "wb") as image:
+        image.truncate(disk.size)

@@ -1,0 +1,1 @@
+"""The programs that the lab plays, by field."""

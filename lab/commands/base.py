@@ -1,0 +1,73 @@
+"""Small programs whose answers differ between FreeBSD and Linux, or that know the virtual time."""
+
+from __future__ import annotations
+
+import time
+
+from lab import clock
+from lab.core import CommandError, Context
+
+FREEBSD_RELEASE = "13.2-RELEASE"
+ROCKY_KERNEL = "5.14.0-503.14.1.el9_5.x86_64"
+
+
+def uname(ctx: Context) -> int:
+    """uname(1) with any of -a -s -n -r -m -p -K -U in one word or several."""
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
+    freebsd = host.platform == "freebsd"
+    fields = {
+        "s": "FreeBSD" if freebsd else "Linux",
+        "n": host.name,
+        "r": FREEBSD_RELEASE if freebsd else ROCKY_KERNEL,
+        "m": "amd64" if freebsd else "x86_64",
+        "p": "amd64" if freebsd else "x86_64",
+    }
+    letters = "".join(arg[1:] if arg.startswith("-") else "?" for arg in ctx.args) or "s"
+    if letters == "a":
+        letters = "snrm"
+    if any(letter not in fields for letter in letters):
+        raise ctx.not_simulated()
+    ctx.out(" ".join(value for letter, value in fields.items() if letter in letters) + "\n")
+    return 0
+
+
+def freebsd_version(ctx: Context) -> int:
+    """freebsd-version(1) without options, or with one of -k -r -u."""
+    if len(ctx.args) > 1 or (ctx.args and ctx.args[0] not in ("-k", "-r", "-u")):
+        raise ctx.not_simulated()
+    ctx.out(FREEBSD_RELEASE + "\n")
+    return 0
+
+
+def sleep(ctx: Context) -> int:
+    """sleep(1): the virtual time goes on, and what is due in it happens."""
+    try:
+        seconds = sum(float(arg) for arg in ctx.args)
+    except ValueError:
+        raise CommandError("usage: sleep number[unit] [...]") from None
+    if not ctx.args:
+        raise CommandError("usage: sleep number[unit] [...]")
+    clock.advance(ctx.store, seconds)
+    with ctx.cluster():
+        pass  # mounts may have changed meanwhile
+    return 0
+
+
+def date(ctx: Context) -> int:
+    """date(1) of the virtual clock: ``date``, ``date +FORMAT``, ``-u``, and FreeBSD's ``-r SECONDS`` (13.2)."""
+    now = ctx.store.read().now
+    fmt = "%a %b %e %H:%M:%S UTC %Y"
+    args = list(ctx.args)
+    while args:
+        arg = args.pop(0)
+        if arg in ("-u", "-j"):
+            continue
+        if arg == "-r" and args and args[0].isdigit():
+            now = float(args.pop(0))
+        elif arg.startswith("+"):
+            fmt = arg[1:]
+        else:
+            raise ctx.not_simulated()
+    ctx.out(time.strftime(fmt.replace("%s", str(int(now))), time.gmtime(now)) + "\n")
+    return 0

@@ -1,0 +1,175 @@
+"""The pyinfra connector ``@lab/HOST``: the deploy's commands run in a simulated host instead of over ssh.
+
+``LAB_LATENCY_MS`` adds a round trip's time to every command. ``LAB_KILL_AT=N`` ends this whole process, as a pulled
+plug would, instead of running its N-th command; tests use it to interrupt a deploy at every point.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from io import IOBase
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.subprocess import PIPE, Popen
+from pyinfra import logger
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.exceptions import ConnectError, InventoryError
+from pyinfra.api.output import echo
+from pyinfra.api.util import get_file_io
+from pyinfra.connectors.base import BaseConnector
+from pyinfra.connectors.util import (
+    CommandOutput,
+    OutputLine,
+    extract_control_arguments,
+    make_unix_command_for_host,
+    read_output_buffers,
+    write_stdin,
+)
+
+from lab import clock
+from lab.core import LabError, Store
+
+_commands_run = 0
+
+
+def _count_and_maybe_die() -> None:
+    global _commands_run
+    _commands_run += 1
+    if os.environ.get("LAB_KILL_AT") == str(_commands_run):
+        os._exit(137)
+
+
+class LabConnector(BaseConnector):
+    """Executes on a simulated host; see `lab`."""
+
+    handles_execution = True
+
+    @staticmethod
+    def make_names_data(name: str | None = None) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+        if not name:
+            raise InventoryError("@lab needs a host: @lab/f0.lan.buetow.org")
+        yield name, {}, ["@lab"]
+
+    def connect(self) -> None:
+        self.store = Store()
+        try:
+            machine = self.store.read().hosts.get(self.host.name)
+        except LabError as error:
+            raise ConnectError(str(error)) from error
+        if machine is None:
+            raise ConnectError(f"the lab in {self.store.folder} has no host {self.host.name}")
+        if not machine.up:
+            raise ConnectError(f"{self.host.name} is down (lab): no route to host")
+
+    def run_shell_command(
+        self,
+        command: StringCommand,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
+    ) -> tuple[bool, CommandOutput]:
+        control = extract_control_arguments(arguments)  # type: ignore[arg-type]
+        root = bool(arguments.get("_doas") or arguments.get("_sudo"))
+        unix_command = make_unix_command_for_host(self.state, self.host, command, **arguments)
+        if print_input:
+            echo(f"{self.host.print_prefix}>>> {unix_command}", err=True)
+        logger.debug("--> Running command in the lab on %s: %s", self.host.name, unix_command)
+        options = () if root else ("--plain-user",)
+        line = [
+            *clock.command_line(self.store, self.host.name, *options),
+            "/bin/sh",
+            "-c",
+            unix_command.get_raw_value(),
+        ]
+        _count_and_maybe_die()
+        self._latency()
+        if not self.store.read().hosts[self.host.name].up:
+            raise OSError(f"{self.host.name} is down (lab): connection lost")
+        log = self.store.root(self.host.name) / ".lab" / "not-simulated.log"
+        known = log.stat().st_size if log.exists() else 0
+        process = Popen(line, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        if control.get("_stdin"):
+            write_stdin(control["_stdin"], process.stdin)
+        process.stdin.close()
+        output = read_output_buffers(
+            process.stdout,
+            process.stderr,
+            timeout=control.get("_timeout"),
+            print_output=print_output,
+            print_prefix=self.host.print_prefix,
+        )
+        rc = process.wait()
+        good = control.get("_success_exit_codes") or [0]
+        status = rc in good
+        if log.exists() and log.stat().st_size > known:
+            refused = log.read_bytes()[known:].decode().splitlines()
+            for what in refused:
+                text = f"lab: not simulated: {what}"
+                if text not in output.stderr_lines:
+                    output.combined_lines.append(OutputLine("stderr", text))
+            status = False
+        return status, output
+
+    def _latency(self) -> None:
+        if delay := float(os.environ.get("LAB_LATENCY_MS", "0")) / 1000:
+            gevent.sleep(delay)
+
+    def put_file(
+        self,
+        filename_or_io: str | IOBase,
+        remote_filename: str,
+        remote_temp_filename: str | None = None,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
+    ) -> bool:
+        """As over ssh with doas or sudo: uploaded to a temporary file by the login user, then copied by root."""
+        with get_file_io(filename_or_io) as file_io:  # type: ignore[arg-type]
+            data = file_io.read()
+        content = data.encode() if isinstance(data, str) else data
+        temporary = remote_temp_filename or self.host.get_temp_filename(remote_filename)
+        _count_and_maybe_die()
+        self._latency()
+        self._inside(temporary).write_bytes(content)
+        copied, output = self.run_shell_command(
+            StringCommand("cp", QuoteString(temporary), QuoteString(remote_filename)),
+            print_output,
+            print_input,
+            **arguments,
+        )
+        if not copied:
+            logger.error("File upload error: %s", output.stderr)
+            return False
+        self._inside(temporary).unlink()
+        return True
+
+    def get_file(
+        self,
+        remote_filename: str,
+        filename_or_io: str | IOBase,
+        remote_temp_filename: str | None = None,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
+    ) -> bool:
+        """As over ssh with doas or sudo: copied by root to a temporary file, then downloaded."""
+        temporary = remote_temp_filename or self.host.get_temp_filename(remote_filename)
+        copied, output = self.run_shell_command(
+            StringCommand("cp", QuoteString(remote_filename), QuoteString(temporary)),
+            print_output,
+            print_input,
+            **arguments,
+        )
+        if not copied:
+            raise OSError(output.stderr)
+        place = self._inside(temporary)
+        with get_file_io(filename_or_io, "wb") as file_io:  # type: ignore[arg-type]
+            file_io.write(place.read_bytes())
+        place.unlink()
+        return True
+
+    def _inside(self, path: str) -> Path:
+        return self.store.root(self.host.name) / path.lstrip("/")

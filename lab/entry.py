@@ -1,0 +1,58 @@
+"""Where a played command starts: ``/.lab/bin/play PATH ARGS...`` runs what `lab.catalog` names for PATH."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lab import catalog
+from lab.core import (
+    INSIDE,
+    NOT_SIMULATED_RC,
+    CommandError,
+    Context,
+    LabError,
+    NotSimulatedError,
+    Store,
+)
+
+
+def refuse(what: str) -> int:
+    """Says that something is not simulated, and notes it where the connector looks, even if the text is thrown away."""
+    print(f"lab: not simulated: {what}", file=sys.stderr)
+    with open(INSIDE / "not-simulated.log", "a") as log:
+        log.write(what.replace("\n", " ") + "\n")
+    return NOT_SIMULATED_RC
+
+
+def main(argv: list[str]) -> int:
+    os.environ.pop("LD_LIBRARY_PATH", None)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    path = argv[0]
+    target = catalog.played(path)
+    if target is None:
+        return refuse(" ".join([os.path.basename(path), *argv[1:]]))
+    module, function = target.split(":")
+    context = Context(argv, Store(), (INSIDE / "host").read_text().strip())
+    try:
+        rc: int = getattr(importlib.import_module(module), function)(context)
+    except CommandError as error:
+        context.err(error.message + "\n" if error.message else "")
+        rc = error.rc
+    except NotSimulatedError as error:
+        context.stdout.flush()
+        return refuse(str(error))
+    except LabError as error:
+        context.err(f"lab: {error}\n")
+        rc = NOT_SIMULATED_RC
+    context.stdout.flush()
+    return rc
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

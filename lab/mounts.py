@@ -1,0 +1,99 @@
+"""Makes the mount namespace of a process follow its host's mount table (Linux bind mounts, through libc)."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from pathlib import Path
+
+from lab.core import INSIDE, Host, Mount
+
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
+APPLIED = INSIDE / "ns" / "mounts.json"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(name: str, what: str, *args: object) -> None:
+    if getattr(_libc, name)(*args) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"{name} {what}: {os.strerror(errno)}")
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def mount(source: str | None, target: str, fstype: str | None = None, flags: int = 0) -> None:
+    """mount(2).
+
+    :raises OSError: with the call and its arguments
+    """
+    args = (_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), None)
+    _call("mount", f"{source} on {target}", *args)
+
+
+def bind(source: str, target: str, *, recursive: bool = False, read_only: bool = False) -> None:
+    """Makes a folder or file visible at another place."""
+    mount(source, target, None, MS_BIND | (MS_REC if recursive else 0))
+    if read_only:
+        mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2); Python has it since 3.12 only."""
+    _call("unshare", hex(flags), flags)
+
+
+def wanted(host: Host) -> list[list[str]]:
+    """The bind mounts that show the host's mount table, oldest first: [target, folder, "ro" or "rw"].
+
+    A directory with the schg flag refuses new entries, so it is bound read-only on top of itself, below whatever is
+    mounted there later.
+    """
+    binds: list[list[str]] = []
+    trees = [("root", "/")] + [(m.tree, m.target) for m in host.mounts]
+    modes = ["rw"] + ["ro" if m.read_only else "rw" for m in host.mounts]
+    for (tree, target), mode in zip(trees, modes, strict=True):
+        if tree != "root":
+            binds.append([target, str(INSIDE / "state" / tree), mode])
+        for flagged_tree, path in host.immutable:
+            if flagged_tree == tree:
+                place = os.path.join(target, path)
+                binds.append([place, place, "ro"])
+    return binds
+
+
+def sync(host: Host) -> None:
+    """Applies the difference between the namespace and the host's mount table."""
+    want = wanted(host)
+    have: list[list[str]] = json.loads(APPLIED.read_text()) if APPLIED.exists() else []
+    if want == have:
+        return
+    keep = 0
+    while keep < min(len(want), len(have)) and want[keep] == have[keep]:
+        keep += 1
+    for target, _, _ in reversed(have[keep:]):
+        _call("umount2", target, target.encode(), MNT_DETACH)
+    for target, source, mode in want[keep:]:
+        if not Path(target).exists():
+            os.makedirs(target)
+        bind(source, target, read_only=mode == "ro")
+    APPLIED.write_text(json.dumps(want))
+
+
+def locate(host: Host, path: str) -> tuple[str, str]:
+    """Where a host's absolute path is kept: (tree, path in the tree); the newest mount that covers it counts."""
+    path = os.path.normpath(path)
+    for entry in reversed(host.mounts):
+        if path == entry.target or path.startswith(entry.target.rstrip("/") + "/"):
+            return entry.tree, os.path.relpath(path, entry.target)
+    return "root", os.path.relpath(path, "/")
+
+
+def mounted_at(host: Host, target: str) -> Mount | None:
+    """The newest mount on exactly that directory."""
+    found = [entry for entry in host.mounts if entry.target == target]
+    return found[-1] if found else None

@@ -1,0 +1,148 @@
+"""Builds a host's root directory: the folders, the programs and the files that an installation leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from lab import catalog, tools
+from lab.core import Host, LabError, Store
+
+FREEBSD_FOLDERS = """
+bin sbin etc/rc.d etc/defaults etc/cron.d etc/devd etc/newsyslog.conf.d etc/periodic boot dev/ufs dev/zvol
+home/operator  lib lib64 media mnt root tmp usr/bin usr/sbin usr/lib usr/lib64 usr/libexec usr/local/bin
+usr/local/sbin  usr/local/etc/rc.d usr/local/etc/devd usr/local/etc/newsyslog.conf.d usr/local/libexec
+var/cron/tabs var/db var/log  var/run var/spool var/tmp
+""".split()
+ROCKY_FOLDERS = """
+dev etc/systemd/system etc/cron.d home/operator lib lib64 media mnt proc root run sbin bin tmp usr/bin
+usr/sbin usr/lib  usr/lib/systemd/system usr/lib64 usr/local/bin usr/local/sbin var/lib var/log var/tmp
+""".split()
+
+PLAY = """#!/bin/sh
+LD_LIBRARY_PATH={lib} exec {python} -E -s -S {entry} "$@"
+"""
+REFUSE = """#!/bin/sh
+echo "lab: not simulated: $*" >&2
+echo "$*" >> /.lab/not-simulated.log
+exit 99
+"""
+GUARD = """#!/bin/sh
+# the machine's own {name}, with the options that FreeBSD's has
+while getopts ":{options}" o; do
+    case $o in
+    '?' | :) exec /.lab/bin/refuse {name} "$@" ;;
+    esac
+done
+POSIXLY_CORRECT=1 exec {real} "$@"
+"""
+DOAS = """#!/bin/sh
+# doas(1): the lab's connector starts what comes through doas as root, so this only takes its options
+while getopts "nu:" o; do
+    case $o in
+    n) ;;
+    u) [ "$OPTARG" = root ] || exec /.lab/bin/refuse doas "$@" ;;
+    *) exit 1 ;;
+    esac
+done
+shift $((OPTIND - 1))
+if [ -n "${LAB_PLAIN_USER:-}" ]; then
+    echo "doas: Operation not permitted" >&2
+    exit 1
+fi
+exec "$@"
+"""
+
+
+def real(name: str) -> str:
+    """Where a host sees the machine's own program of that name.
+
+    :raises LabError: the machine does not have it
+    """
+    found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if found is None:
+        raise LabError(f"this machine has no {name}, which the simulated hosts need: install it")
+    return "/.lab/real" + os.path.realpath(found)
+
+
+def write(root: Path, path: str, text: str, mode: int = 0o644) -> None:
+    """Writes a file of a host, with the folders above it."""
+    file = root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_symlink():
+        file.unlink()
+    file.write_text(text)
+    file.chmod(mode)
+
+
+def install_played(root: Path, programs: dict[str, str]) -> None:
+    """Puts the programs of a table of `lab.catalog` in place."""
+    for path in programs:
+        write(root, path, "#!/.lab/bin/play\n", 0o755)
+
+
+def build(store: Store, host: Host) -> Path:
+    """Makes the root directory of a freshly installed host, without what its field's modules put in later."""
+    root = store.root(host.name)
+    freebsd = host.platform == "freebsd"
+    for folder in FREEBSD_FOLDERS if freebsd else ROCKY_FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "tmp").chmod(0o1777)
+    (root / "var/tmp").chmod(0o1777)
+    for folder in ("proc", "state", "ns", "real", "bin"):
+        (root / ".lab" / folder).mkdir(parents=True, exist_ok=True)
+    write(root, ".lab/host", host.name + "\n")
+    write(root, ".lab/state-path", f"{store.folder}\n")
+    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    entry = Path(__file__).resolve().with_name("entry.py")
+    seen = "/.lab/real"
+    lib = f"{seen}{sys.base_prefix}/lib"
+    write(root, ".lab/bin/play", PLAY.format(lib=lib, python=f"{seen}{python}", entry=f"{seen}{entry}"), 0o755)
+    write(root, ".lab/bin/refuse", REFUSE, 0o755)
+    for device in ("null", "zero", "full", "random", "urandom", "tty"):
+        write(root, f"dev/{device}", "")
+    link(root, "dev/fd", "/.lab/proc/self/fd")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        link(root, f"dev/{name}", f"/.lab/proc/self/fd/{number}")
+    if freebsd:
+        _freebsd_programs(root)
+    else:
+        _rocky_programs(root)
+    return root
+
+
+def link(root: Path, path: str, target: str) -> None:
+    link = root / path
+    if not link.is_symlink():
+        link.symlink_to(target)
+
+
+def _freebsd_programs(root: Path) -> None:
+    link(root, "bin/sh", real("sh"))
+    for path in tools.FREEBSD_NOT_SIMULATED:
+        write(root, path, f'#!/bin/sh\nexec /.lab/bin/refuse {os.path.basename(path)} "$@"\n', 0o755)
+    for path, options in tools.FREEBSD.items():
+        name = os.path.basename(path)
+        (root / path.lstrip("/")).unlink(missing_ok=True)
+        if options is None:
+            link(root, path.lstrip("/"), real(name))
+        else:
+            write(root, path, GUARD.format(name=name, options=options, real=real(name)), 0o755)
+    install_played(root, catalog.FREEBSD)
+    write(root, "usr/local/bin/doas", DOAS, 0o755)
+
+
+def _rocky_programs(root: Path) -> None:
+    for name in tools.ROCKY:
+        link(root, f"usr/bin/{name}", real(name))
+    for name in ("sh", "bash", "cat", "rm", "mkdir"):
+        link(root, f"bin/{name}", f"/usr/bin/{name}")
+    install_played(root, catalog.ROCKY)
+    write(
+        root,
+        "usr/bin/sudo",
+        DOAS.replace("doas", "sudo").replace('"nu:"', '"nHu:"').replace("n)", "n | H)"),
+        0o755,
+    )

@@ -1,0 +1,106 @@
+"""Runs a program in a simulated host's root directory: ``sandbox.py STATE HOST [--nested] [--plain-user] -- ARGV``.
+
+The process gets user, mount and UTS namespaces of its own, so no rights beyond those of an ordinary user are needed
+where the kernel allows user namespaces. ``--nested`` is for programs that the lab itself starts from inside a host:
+they are in a user namespace already. ``--plain-user`` shows the tree as an unprivileged login would be able to change
+it: only /tmp and /home can be written.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lab.core import LabError, Store
+from lab.mounts import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, bind, mount, sync, unshare
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
+
+PATHS = {
+    # login.conf(5) of FreeBSD, class default
+    "freebsd": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
+    "rocky": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+}
+NO_NAMESPACES = (
+    "lab: this kernel does not let an ordinary user make user namespaces, which the simulated hosts run in "
+    "(see user_namespaces(7); Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0): allow it, or run as root"
+)
+
+
+def enter(state: Path, host: str, *, nested: bool, plain_user: bool) -> None:
+    """Moves this process into the host's root directory.
+
+    :raises LabError: the kernel does not allow it
+    """
+    store = Store(state)
+    machine = store.read().hosts[host]
+    _namespaces(nested)
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    root = str(store.root(host))
+    bind(root, root)
+    bind("/", f"{root}/.lab/real", recursive=True)
+    for folder in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
+        if os.path.isdir(folder) and os.path.isdir(root + folder):
+            bind(os.path.realpath(folder), root + folder)
+    for device in ("null", "zero", "full", "random", "urandom", "tty"):
+        bind(f"/dev/{device}", f"{root}/dev/{device}")
+    bind("/proc", f"{root}/.lab/proc", recursive=True)
+    bind(str(state), f"{root}/.lab/state")
+    mount("lab", f"{root}/.lab/ns", "tmpfs")
+    socket.sethostname(host)
+    os.chroot(root)
+    os.chdir("/root" if not plain_user else "/home/operator")
+    sync(machine)
+    if plain_user:
+        for folder in ("/tmp", "/home"):
+            bind(folder, folder)
+        mount(None, "/", None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+    keep = {k: v for k, v in os.environ.items() if k in ("TERM", "LAB_DEPTH", "LAB_LANES")}
+    os.environ.clear()
+    os.environ.update(keep)
+    os.environ["PATH"] = PATHS[machine.platform]
+    os.environ["HOME"] = os.getcwd()
+    os.environ["USER"] = os.environ["LOGNAME"] = "operator" if plain_user else "root"
+    os.environ["SHELL"] = "/bin/sh"
+    os.environ["LANG"] = "C.UTF-8"
+    if plain_user:
+        os.environ["LAB_PLAIN_USER"] = "1"
+
+
+def _namespaces(nested: bool) -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        unshare(CLONE_NEWNS | CLONE_NEWUTS | (0 if nested else CLONE_NEWUSER))
+    except OSError:
+        if uid != 0 or nested:
+            raise LabError(NO_NAMESPACES) from None
+        unshare(CLONE_NEWNS | CLONE_NEWUTS)  # root, where user namespaces are switched off
+        return
+    if not nested:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
+def main(argv: list[str]) -> int:
+    split = argv.index("--")
+    state, host, *options = argv[:split]
+    try:
+        enter(Path(state), host, nested="--nested" in options, plain_user="--plain-user" in options)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 125
+    command = argv[split + 1 :]
+    try:
+        os.execvp(command[0], command)
+    except FileNotFoundError:
+        print(f"{command[0]}: not found", file=sys.stderr)
+        return 127
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
