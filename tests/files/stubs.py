@@ -1,0 +1,132 @@
+"""A host of stubs: shell programs of files/ run under a real /bin/sh, the commands they call are scripted.
+
+A program is copied below a root of its own with its absolute paths rewritten, so that it runs as it is on
+the host but sees nothing of this machine: only the stubs and the harmless tools listed in TOOLS are in its
+PATH. A command that nobody declared is "not found" and fails the test that did not expect it.
+
+    host = StubHost(tmp_path)
+    host.command("ifconfig", 'cat "$STATE/ifconfig"')
+    host.state("ifconfig", "\tcarp: MASTER vhid 1 advbase 1 advskew 0\n")
+    carp = host.install(FILES / "carp", "/usr/local/bin/carp")
+    result = host.run(carp, "master")
+    assert host.calls("ifconfig") == [["re0"]]
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FILES = REPOSITORY / "files"
+
+# Tools that read and write nothing but what they are given.
+TOOLS = tuple(
+    """
+    awk basename cat chmod cp cut date dirname env expr false find grep head id kill ln ls mkdir mkfifo mktemp mv
+    nice printf ps rm rmdir sed sh sleep sort stat tail test touch tr true uniq wc
+    """.split()
+)
+
+_DIRECTORIES = r"(?:usr/local|var|etc|data|keys|run|root|tmp|proc|sys)"
+_DIRECTORY = re.compile(rf"(?<![\w./$}}-])/(?={_DIRECTORIES}(?![\w.-]))")
+_COMMAND = re.compile(r"(?<![\w./$}!-])/(?:usr/)?s?bin/(?=[\w.-])")
+_PATH = re.compile(r"^(\s*(?:export\s+)?PATH=).*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Result:
+    rc: int
+    out: str
+    err: str
+
+
+class StubHost:
+    """One host below `base`: `root` holds its files, `bin` the stubs, `state` what the stubs answer from."""
+
+    def __init__(self, base: Path) -> None:
+        self.root = base / "root"
+        self.bin = base / "bin"
+        self._tools = base / "tools"
+        self._state = base / "state"
+        self._log = base / "calls"
+        for folder in (self.root, self.bin, self._tools, self._state):
+            folder.mkdir(parents=True)
+        for name in TOOLS:
+            if found := shutil.which(name):
+                (self._tools / name).symlink_to(found)
+        self.path_variable = f"{self.bin}:{self._tools}"
+
+    def path(self, absolute: str) -> Path:
+        """Where the host's file `absolute` is on this machine."""
+        return self.root / absolute.lstrip("/")
+
+    def write(self, absolute: str, text: str, mode: int = 0o644) -> Path:
+        """Write a file of the host."""
+        target = self.path(absolute)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(mode)
+        return target
+
+    def rewrite(self, text: str) -> str:
+        """The text with the host's paths in place of this machine's."""
+        text = _PATH.sub(rf"\g<1>{self.path_variable}", text)
+        lines = []
+        for number, line in enumerate(text.splitlines(keepends=True)):
+            if number == 0 and line.startswith("#!"):
+                lines.append(line)
+                continue
+            line = line if _PATH.match(line) else _DIRECTORY.sub(f"{self.root}/", line)
+            lines.append(line if _PATH.match(line) else _COMMAND.sub(f"{self.bin}/", line))
+        return "".join(lines)
+
+    def install(self, source: Path, absolute: str) -> Path:
+        """Copy a program or configuration file to `absolute` on the host, with its paths rewritten."""
+        return self.write(absolute, self.rewrite(source.read_text()), 0o755)
+
+    def command(self, name: str, body: str = ":", *, record: bool = True) -> None:
+        """Declare the command `name`: it records its arguments and runs `body` (sh; may use $STATE)."""
+        quoted = r"""call=$(printf '%s\037' "${0##*/}" "$@"; printf x)"""
+        recorder = f'{quoted}\nprintf "%s\\036" "${{call%x}}" >>"{self._log}"\n' if record else ""
+        script = f'#!/bin/sh\nSTATE="{self._state}"; ROOT="{self.root}"\n{recorder}{body}\n'
+        target = self.bin / name
+        target.write_text(script)
+        target.chmod(0o755)
+
+    def state(self, name: str, text: str | None = None) -> str:
+        """Set (or only read) what the stubs find in $STATE/name."""
+        if text is not None:
+            (self._state / name).write_text(text)
+        return (self._state / name).read_text()
+
+    def calls(self, name: str | None = None) -> list[list[str]]:
+        """Arguments of every call of `name` so far, oldest first; without a name the commands' names lead."""
+        recorded = self._log.read_text() if self._log.exists() else ""
+        every = [call.split("\x1f")[:-1] for call in recorded.split("\x1e")[:-1]]
+        return every if name is None else [call[1:] for call in every if call[0] == name]
+
+    def forget(self) -> None:
+        """Forget the calls recorded so far."""
+        self._log.unlink(missing_ok=True)
+
+    def start(self, program: Path, *args: str, shell: str = "/bin/sh") -> subprocess.Popen[str]:
+        """Start a program of the host under `shell` and do not wait."""
+        return subprocess.Popen(
+            [shell, str(program), *args],
+            env={"PATH": self.path_variable, "HOME": "/", "LC_ALL": "C"},
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, program: Path, *args: str, shell: str = "/bin/sh", timeout: float = 60) -> Result:
+        """Run a program of the host under `shell` to its end."""
+        process = self.start(program, *args, shell=shell)
+        out, err = process.communicate(timeout=timeout)
+        return Result(process.returncode, out, err)
