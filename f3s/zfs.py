@@ -1,0 +1,247 @@
+"""ZFS as its commands report it: datasets, snapshots and pools in machine units (`-Hp`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput, number, sections
+
+DATASET_PROPERTIES = (
+    "type",
+    "encryption",
+    "encryptionroot",
+    "keystatus",
+    "keylocation",
+    "keyformat",
+    "mountpoint",
+    "mounted",
+    "canmount",
+    "readonly",
+    "guid",
+    "written",
+    "receive_resume_token",
+    "volsize",
+    "used",
+    "available",
+    "compression",
+    "atime",
+    "recordsize",
+    "snapdir",
+)
+POOL_PROPERTIES = ("name", "health", "guid", "size", "free", "autotrim", "failmode")
+SNAPSHOT_PROPERTIES = ("name", "guid", "createtxg", "creation")
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property's value as `zfs get -p` prints it, and where it comes from (local, default, inherited ...)."""
+
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A file system or volume with the properties of DATASET_PROPERTIES."""
+
+    name: str
+    properties: Mapping[str, Property]
+
+    def get(self, name: str) -> str | None:
+        """A property's value; None where it does not apply (ZFS prints `-`)."""
+        value = self.properties[name].value
+        return None if value == "-" else value
+
+    @property
+    def pool(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def parent(self) -> str | None:
+        return self.name.rpartition("/")[0] or None
+
+    @property
+    def is_volume(self) -> bool:
+        return self.properties["type"].value == "volume"
+
+    @property
+    def encrypted(self) -> bool:
+        return self.properties["encryption"].value != "off"
+
+    @property
+    def encryption_root(self) -> str | None:
+        return self.get("encryptionroot")
+
+    @property
+    def is_encryption_root(self) -> bool:
+        return self.encryption_root == self.name
+
+    @property
+    def key_loaded(self) -> bool:
+        return self.properties["keystatus"].value == "available"
+
+    @property
+    def mounted(self) -> bool:
+        return self.properties["mounted"].value == "yes"
+
+    @property
+    def written(self) -> int:
+        """Bytes written since the last snapshot; lags until `zpool sync` (observed)."""
+        return int(self.properties["written"].value)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """name: `dataset@snapshot`; guid: equal on both sides of a replication; creation: seconds since 1970."""
+
+    name: str
+    guid: str
+    createtxg: int
+    creation: int
+
+    @property
+    def dataset(self) -> str:
+        return self.name.partition("@")[0]
+
+    @property
+    def short_name(self) -> str:
+        return self.name.partition("@")[2]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An imported pool; size and free in bytes; vdevs: the providers below it, e.g. `ada1` or `gpt/zdata`."""
+
+    name: str
+    health: str
+    guid: str
+    size: int
+    free: int
+    properties: Mapping[str, str]
+    vdevs: tuple[str, ...]
+
+
+def parse_datasets(lines: Iterable[str]) -> dict[str, Dataset]:
+    """Read `zfs get -Hp -o name,property,value,source -t filesystem,volume PROPERTIES`.
+
+    Raises UnknownOutput on a line with other fields, an unknown property and a dataset that lacks one.
+    """
+    found: dict[str, dict[str, Property]] = {}
+    for line in lines:
+        fields = line.split("\t")
+        if len(fields) != 4 or fields[1] not in DATASET_PROPERTIES or not fields[0]:
+            raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
+        name, key, value, source = fields
+        found.setdefault(name, {})[key] = Property(value, source)
+    datasets: dict[str, Dataset] = {}
+    for name, properties in found.items():
+        missing = [key for key in DATASET_PROPERTIES if key not in properties]
+        if missing:
+            raise UnknownOutput(f"zfs get said nothing of {', '.join(missing)} for {name}")
+        if properties["type"].value not in ("filesystem", "volume"):
+            raise UnknownOutput(f"{name} has the unknown type {properties['type'].value!r}")
+        number(properties["written"].value, f"written of {name}")
+        datasets[name] = Dataset(name, properties)
+    return datasets
+
+
+def parse_snapshots(lines: Iterable[str]) -> tuple[Snapshot, ...]:
+    """Read `zfs list -Hp -t snapshot -o SNAPSHOT_PROPERTIES`; oldest first within a dataset."""
+    found: list[Snapshot] = []
+    for line in lines:
+        fields = line.split("\t")
+        if len(fields) != len(SNAPSHOT_PROPERTIES) or "@" not in fields[0]:
+            raise UnknownOutput(f"unexpected line from zfs list: {line!r}")
+        found.append(
+            Snapshot(
+                fields[0],
+                fields[1],
+                number(fields[2], f"createtxg of {fields[0]}"),
+                number(fields[3], f"creation of {fields[0]}"),
+            )
+        )
+    return tuple(sorted(found, key=lambda snapshot: (snapshot.dataset, snapshot.createtxg)))
+
+
+def parse_pools(lines: Iterable[str]) -> dict[str, Pool]:
+    """Read the sections `list` (`zpool list -Hp -o POOL_PROPERTIES`) and `status` (`zpool status -LP`)."""
+    parts = sections(lines)
+    if set(parts) != {"list", "status"}:
+        raise UnknownOutput(f"sections list and status expected, not {', '.join(sorted(parts)) or 'none'}")
+    vdevs = parse_vdevs(parts["status"])
+    pools: dict[str, Pool] = {}
+    for line in parts["list"]:
+        fields = line.split("\t")
+        if len(fields) != len(POOL_PROPERTIES):
+            raise UnknownOutput(f"unexpected line from zpool list: {line!r}")
+        values = dict(zip(POOL_PROPERTIES, fields, strict=True))
+        name = values["name"]
+        if name not in vdevs:
+            raise UnknownOutput(f"zpool status does not show the pool {name}")
+        # a pool that is suspended or gone reports no sizes
+        size, free = (number(values[key], key) if values[key] != "-" else 0 for key in ("size", "free"))
+        settings = {key: values[key] for key in ("autotrim", "failmode")}
+        pools[name] = Pool(name, values["health"], values["guid"], size, free, settings, vdevs[name])
+    if set(vdevs) != set(pools):
+        raise UnknownOutput("zpool list and zpool status show different pools")
+    return pools
+
+
+def parse_vdevs(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The providers (without /dev/) of each pool in `zpool status -LP`.
+
+    Other vdevs (mirror-0, logs) have no path; a device that is gone is shown by its guid with `was /dev/...`.
+    """
+    found: dict[str, list[str]] = {}
+    pool: str | None = None
+    for line in lines:
+        if match := re.fullmatch(r"\s*pool: (\S+)", line):
+            pool = match.group(1)
+            found[pool] = []
+        elif line == "no pools available":
+            continue
+        elif pool is None and line.strip():
+            raise UnknownOutput(f"unexpected line from zpool status: {line!r}")
+        elif pool is not None and line.startswith("\t"):
+            found[pool] += re.findall(r"(?:^|\s)/dev/(\S+)", line)
+    return {name: tuple(devices) for name, devices in found.items()}
+
+
+def key_file(keylocation: str | None) -> str | None:
+    """The path in a `file://` key location; None for prompt, https and none."""
+    if keylocation is None or not keylocation.startswith("file://"):
+        return None
+    return keylocation.removeprefix("file://")
+
+
+_SUFFIXES = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_SIZES = ("recordsize", "volsize")
+
+
+def as_reported(name: str, value: str | int | bool) -> str:
+    """A wanted value in the form in which `zfs get -p` prints it: `on` for True, bytes for `128K`."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = str(value)
+    match = re.fullmatch(r"(\d+)([KMGTP])i?B?", text, re.IGNORECASE)
+    if name in _SIZES and match:
+        return str(int(match.group(1)) * 1024 ** _SUFFIXES[match.group(2).upper()])
+    if name == "encryption" and text == "on":
+        # what `on` stands for in OpenZFS 2.x (observed)
+        return "aes-256-gcm"
+    return text
+
+
+def property_changes(dataset: Dataset, wanted: Mapping[str, str | int | bool]) -> dict[str, str]:
+    """The properties that differ, with the value to set.
+
+    Raises KeyError for a property that is not in DATASET_PROPERTIES: what is not read cannot be compared.
+    """
+    changes: dict[str, str] = {}
+    for name, value in wanted.items():
+        text = as_reported(name, value)
+        if dataset.properties[name].value != text:
+            changes[name] = text
+    return changes

@@ -1,0 +1,99 @@
+"""Pools, datasets and snapshots of a host, and whether key files fit their datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from f3s.keycheck import KeyCheck, parse_key_checks
+from f3s.quoting import Shell, command
+from f3s.zfs import (
+    DATASET_PROPERTIES,
+    POOL_PROPERTIES,
+    SNAPSHOT_PROPERTIES,
+    Dataset,
+    Pool,
+    Snapshot,
+    parse_datasets,
+    parse_pools,
+    parse_snapshots,
+)
+from facts.base import HostFact, marked
+
+
+class Datasets(HostFact[dict[str, Dataset]]):
+    """All file systems and volumes with the properties in f3s.zfs.DATASET_PROPERTIES, by name.
+
+    Options go before the property list (observed: after it they are taken for dataset names).
+    """
+
+    @override
+    def command(self) -> str:
+        return marked(
+            command(
+                "zfs get -Hp -o name,property,value,source -t filesystem,volume {}",
+                ",".join(DATASET_PROPERTIES),
+            )
+        )
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, Dataset]:
+        return parse_datasets(lines)
+
+
+class Snapshots(HostFact[tuple[Snapshot, ...]]):
+    """All snapshots with guid and age, oldest first within a dataset."""
+
+    @override
+    def command(self) -> str:
+        return marked(command("zfs list -Hp -t snapshot -o {}", ",".join(SNAPSHOT_PROPERTIES)))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[Snapshot, ...]:
+        return parse_snapshots(lines)
+
+
+class Pools(HostFact[dict[str, Pool]]):
+    """All imported pools with health, settings and the providers below them, by name."""
+
+    @override
+    def command(self) -> str:
+        return marked(
+            command(
+                "echo '=== list' && zpool list -Hp -o {} && echo '=== status' && zpool status -LP",
+                ",".join(POOL_PROPERTIES),
+            )
+        )
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, Pool]:
+        return parse_pools(lines)
+
+
+class KeyChecks(HostFact[dict[str, KeyCheck]]):
+    """Whether a key file fits each dataset, by dataset; nothing is loaded (`zfs load-key -n`).
+
+    + keys: pairs of dataset and key location
+
+    A dataset that does not exist is left out: its key cannot be tested.
+    """
+
+    @override
+    def command(self, keys: Sequence[tuple[str, str]]) -> str:
+        checks = [
+            command(
+                'if zfs list -H -o name {} >/dev/null 2>&1; then echo "=== "{};'
+                ' out=$(zfs load-key -n -L {} {} 2>&1); echo "rc $?"; printf \'%s\\n\' "$out"; fi',
+                dataset,
+                dataset,
+                location,
+                dataset,
+            )
+            for dataset, location in keys
+        ]
+        return marked(Shell("\n".join([*checks, "true"])))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, KeyCheck]:
+        return parse_key_checks(lines)
