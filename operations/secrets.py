@@ -1,0 +1,77 @@
+"""Files that nobody but their owner may ever read: keys, certificates with keys, passwords.
+
+pyinfra's files.put is no way for them: over doas or sudo it uploads to a temporary file in /tmp with the login
+user's umask and copies that (pyinfra 3.10, connectors/ssh.py put_file), and ``--diff`` prints the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.hiddenvalue import HiddenValue
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from f3s.quoting import command
+from facts.secrets import ABSENT, SecretFile, SecretState
+
+SCRIPT = Path(__file__).parent.parent / "files" / "put-secret.sh"
+ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*")
+MODE = re.compile(r"0?[0-7]00")
+
+
+@operation()
+def file(
+    path: str, content: HiddenValue, user: str = "root", group: str = "wheel", mode: str = "0600"
+) -> Generator[StringCommand]:
+    """A file with a secret in it, readable by its owner alone from the first byte on.
+
+    The content goes over standard input, so it is in no process list, log, diff or temporary file elsewhere; what
+    arrived is checked against its SHA-256 before it replaces the file in one step (files/put-secret.sh).
+
+    + path: absolute path; its folder must be there when the operation runs
+    + content: text that ends in a newline, hidden from pyinfra's output
+    + user: owner
+    + group: group (wheel on FreeBSD, root on Rocky)
+    + mode: octal; group and others get nothing
+
+    :raises OperationError: an argument outside of the above
+
+    **Example:**
+
+    .. code:: python
+
+        secrets.file(path="/etc/stunnel/client.pem", content=HiddenValue(pem), group="root", mode="0600")
+    """
+    text = content.unmask()
+    if not path.startswith("/"):
+        raise OperationError(f"secrets.file: path {path!r} is not absolute")
+    if not MODE.fullmatch(mode):
+        raise OperationError(f"secrets.file: {path}: mode {mode!r} lets others in; use 0600 or 0400")
+    for account in (user, group):
+        if not ACCOUNT.fullmatch(account):
+            raise OperationError(f"secrets.file: {path}: {account!r} is not a name of a user or group")
+    if not text.endswith("\n") or "\0" in text or "\r" in text:
+        raise OperationError(f"secrets.file: {path}: the content must be text that ends in a newline")
+    wanted = SecretState(
+        mode=mode.lstrip("0"), user=user, group=group, sha256=hashlib.sha256(text.encode()).hexdigest()
+    )
+
+    state: SecretState | None = host.get_fact(SecretFile, path=path)
+    if state is None:
+        raise OperationError(f"secrets.file: what {path} is could not be found out")
+    if state == wanted:
+        host.noop(f"{path} has the wanted content, owner and mode")
+    elif state == ABSENT or state.sha256 != wanted.sha256:
+        put = command("sh -c {} put-secret {} {} {} {} {}", SCRIPT.read_text(), path, wanted.sha256, user, group, mode)
+        yield StringCommand(put, _stdin=text)
+    else:
+        if state.mode != wanted.mode:
+            yield StringCommand(command("chmod {} {}", mode, path))
+        if (state.user, state.group) != (user, group):
+            yield StringCommand(command("chown {} {}", f"{user}:{group}", path))

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from facts.secrets import ABSENT, SecretFile, SecretState
+
+DIGEST = "ab" * 32
+
+
+def test_reads_a_plain_file() -> None:
+    state = SecretFile().process([f"file 400 stunnel stunnel {DIGEST}"])
+    assert state == SecretState(mode="400", user="stunnel", group="stunnel", sha256=DIGEST)
+
+
+def test_a_missing_file_is_not_the_same_as_an_unknown_one() -> None:
+    assert SecretFile().process(["absent"]) is ABSENT
+    assert SecretFile.default() is None
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ["other"],
+        ["file 600 root wheel"],
+        ["file rw------- root wheel " + DIGEST],
+        ["file 600 root wheel " + DIGEST.upper()],
+        ["absent", "absent"],
+        [""],
+    ],
+)
+def test_refuses_what_it_does_not_know(output: list[str]) -> None:
+    with pytest.raises(FactProcessError):
+        SecretFile().process(output)
+
+
+def test_quotes_the_path() -> None:
+    assert SecretFile().command("/etc/it's here").endswith(" stat-secret '/etc/it'\"'\"'s here'")

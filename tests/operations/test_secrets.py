@@ -1,0 +1,95 @@
+"""The exact commands of operations/secrets.py for each state of the file, and that no output holds the secret."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.hiddenvalue import HiddenValue
+
+from facts.secrets import ABSENT, SecretFile, SecretState
+from operations import secrets
+
+SECRET = "-----BEGIN EC PRIVATE KEY-----\nMHc it's $(secret)\n"
+DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
+SCRIPT = (Path(__file__).parents[2] / "files" / "put-secret.sh").read_text()
+PATH = "/etc/stunnel/it's me.pem"
+
+
+class Host:
+    def __init__(self, state: SecretState | None) -> None:
+        self.state = state
+        self.noops: list[str] = []
+
+    def get_fact(self, fact: type, **arguments: object) -> SecretState | None:
+        assert fact is SecretFile
+        assert arguments == {"path": PATH}
+        return self.state
+
+    def noop(self, why: str) -> None:
+        self.noops.append(why)
+
+
+def run(state: SecretState | None, **arguments: object) -> tuple[list[StringCommand], list[str]]:
+    host = Host(state)
+    with patch.object(secrets, "host", host):
+        given = {"path": PATH, "content": HiddenValue(SECRET), "mode": "0400", **arguments}
+        return list(secrets.file._inner(**given)), host.noops
+
+
+def as_wanted(**changes: str) -> SecretState:
+    return SecretState(**{"mode": "400", "user": "root", "group": "wheel", "sha256": DIGEST, **changes})
+
+
+def test_no_change_says_what_it_found() -> None:
+    assert run(as_wanted()) == ([], [f"{PATH} has the wanted content, owner and mode"])
+
+
+@pytest.mark.parametrize("state", [ABSENT, as_wanted(sha256="0" * 64), as_wanted(sha256="0" * 64, mode="644")])
+def test_content_goes_over_standard_input_only(state: SecretState) -> None:
+    commands, noops = run(state)
+    assert noops == []
+    [command] = commands
+    words = shlex.split(command.get_raw_value())
+    assert words == ["sh", "-c", SCRIPT, "put-secret", PATH, DIGEST, "root", "wheel", "0400"]
+    assert command.connector_arguments == {"_stdin": SECRET}
+    assert "secret)" not in f"{command!s}{command!r}{command.get_raw_value()}"
+
+
+def test_only_mode_and_owner_are_put_right_where_the_content_is() -> None:
+    commands, _ = run(as_wanted(mode="644", user="stunnel"))
+    assert [c.get_raw_value() for c in commands] == [
+        "chmod 0400 '/etc/stunnel/it'\"'\"'s me.pem'",
+        "chown root:wheel '/etc/stunnel/it'\"'\"'s me.pem'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"path": "etc/x"}, "absolute"),
+        ({"path": "-rf"}, "absolute"),
+        ({"mode": "0640"}, "0640"),
+        ({"mode": "0604"}, "0604"),
+        ({"mode": "u=rw"}, "u=rw"),
+        ({"user": "-R"}, "-R"),
+        ({"group": "wheel:x"}, "wheel:x"),
+        ({"content": HiddenValue("no newline")}, "newline"),
+        ({"content": HiddenValue("")}, "newline"),
+        ({"content": HiddenValue("a\0\n")}, "newline"),
+    ],
+)
+def test_refuses(change: dict[str, object], names: str) -> None:
+    with pytest.raises(OperationError, match=names) as caught:
+        run(ABSENT, **change)
+    assert "no newline" not in str(caught.value)
+
+
+def test_unknown_state_stops_it() -> None:
+    with pytest.raises(OperationError, match="could not be found out"):
+        run(None)
