@@ -1,0 +1,17 @@
+"""One typed, checked settings object for each host, built from inventory.py and group_data/."""
+
+from f3s.settings.build import HostData, build_site
+from f3s.settings.model import HostSettings, Job, Mount, Share, Site
+from f3s.settings.problems import Problem, SettingsError
+
+__all__ = [
+    "HostData",
+    "HostSettings",
+    "Job",
+    "Mount",
+    "Problem",
+    "SettingsError",
+    "Share",
+    "Site",
+    "build_site",
+]

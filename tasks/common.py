@@ -1,0 +1,84 @@
+"""The bridge between pyinfra's inventory and the checked settings."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from pyinfra import host
+from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.inventory import Inventory
+from pyinfra.context import ctx_inventory
+from pyinfra_cli.inventory import _get_group_data, _is_inventory_group
+from pyinfra_cli.util import parse_cli_arg
+
+from f3s.settings import HostData, HostSettings, SettingsError, Site, build_site
+
+
+def site() -> Site:
+    """The settings of all hosts of the inventory, whatever --limit selects; checked once a run.
+
+    Raises pyinfra's InventoryError with every problem of the data, --data and --group-data included.
+    """
+    return _site_of(ctx_inventory.get())
+
+
+def this_host() -> HostSettings:
+    """The settings of the host that the task runs for."""
+    return site().host(host.name)
+
+
+@functools.lru_cache(maxsize=1)  # one inventory a run; compared by identity
+def _site_of(inventory: Inventory) -> Site:
+    data = {each.name: HostData(frozenset(each.groups), each.data.dict()) for each in inventory}
+    try:
+        return build_site(data)
+    except SettingsError as error:
+        raise InventoryError(str(error)) from None
+
+
+def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
+    """Refuse wrong data before any host is contacted; the last line of inventory.py calls this.
+
+    pyinfra loads the inventory file, then group_data, then connects, and only then runs a deploy: by then it
+    would be too late. So this puts the inventory together as pyinfra_cli.inventory.make_inventory_from_files
+    is about to do (3.10.0, whose own functions are used for it): the same folders in the same order, and what
+    the command line says with --group-data and --data.
+
+    + inventory_file: path of the inventory file
+    + variables: its global variables, of which the lists are groups
+
+    Raises pyinfra's InventoryError with every problem.
+    """
+    groups: dict[str, tuple[list[Any], dict[str, Any]]] = {
+        name: (value, {}) for name, value in variables.items() if _is_inventory_group(name, value)
+    }
+    names = dict.fromkeys(_name(member) for members, _ in groups.values() for member in members)
+    folders = list(dict.fromkeys([Path.cwd(), Path(inventory_file).parent.resolve()]))
+    options = _command_line()
+    for folder in [*(str(folder / "group_data") for folder in folders), *options.get("group_data", ())]:
+        for group, data in _get_group_data(os.fspath(folder)).items():
+            groups.setdefault(group, ([], {}))[1].update(data)
+    all_data = groups.pop("all", ([], {}))[1]
+    overrides = dict(item.split("=", 1) for item in options.get("data", ()))
+    _site_of(
+        Inventory(
+            (list(names), all_data),
+            override_data={name: parse_cli_arg(value) for name, value in overrides.items()},
+            **groups,
+        )
+    )
+
+
+def _name(member: str | tuple[str, dict[str, Any]]) -> str:
+    return member[0] if isinstance(member, tuple) else member
+
+
+def _command_line() -> Mapping[str, Any]:
+    """The options of the running pyinfra command; none where the inventory is loaded by something else."""
+    context = click.get_current_context(silent=True)
+    return context.params if context is not None else {}
