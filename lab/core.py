@@ -59,7 +59,8 @@ class Disk:
 class Mount:
     """One entry of a host's mount table, oldest first.
 
-    :param tree: folder below the state folder that holds the file system's files
+    :param tree: folder below the state folder that holds the file system's files; ``root`` is the host's own root
+        directory, which needs no mount of ours
     """
 
     device: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lab import rootfs
-from lab.core import Cluster, Host, Store
+from lab import disks, rootfs
+from lab.core import Cluster, Host, Mount, Store
 
 ACCOUNTS = {"root": 0, "daemon": 1, "operator": 2, "stunnel": 341, "www": 80, "nobody": 65534}
 
@@ -17,5 +17,8 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "etc/rc.conf", f'hostname="{host.name}"\n')
     rootfs.write(root, "etc/fstab", "# Device\tMountpoint\tFStype\tOptions\tDump\tPass#\n")
     rootfs.write(root, "etc/hosts", "::1\t\tlocalhost\n127.0.0.1\tlocalhost\n")
-    for slot, disk in host.slots.items():
-        rootfs.link(root, f"dev/{slot}", f"/.lab/state/disks/{disk}.img")
+    disks.link_devices(store, cluster, host)
+    host.mounts = [
+        Mount("zroot/ROOT/default", "/", "zfs", "root", options=("noatime", "nfsv4acls")),
+        Mount("devfs", "/dev", "devfs", "root"),
+    ]

@@ -54,11 +54,11 @@ def wanted(host: Host) -> list[list[str]]:
     mounted there later.
     """
     binds: list[list[str]] = []
-    trees = [("root", "/")] + [(m.tree, m.target) for m in host.mounts]
-    modes = ["rw"] + ["ro" if m.read_only else "rw" for m in host.mounts]
-    for (tree, target), mode in zip(trees, modes, strict=True):
+    root = Mount("", "/", "", "root")
+    for entry in [root, *(entry for entry in host.mounts if entry.tree != "root")]:
+        tree, target = entry.tree, entry.target
         if tree != "root":
-            binds.append([target, str(INSIDE / "state" / tree), mode])
+            binds.append([target, str(INSIDE / "state" / tree), "ro" if entry.read_only else "rw"])
         for flagged_tree, path in host.immutable:
             if flagged_tree == tree:
                 place = os.path.join(target, path)
@@ -88,6 +88,8 @@ def locate(host: Host, path: str) -> tuple[str, str]:
     """Where a host's absolute path is kept: (tree, path in the tree); the newest mount that covers it counts."""
     path = os.path.normpath(path)
     for entry in reversed(host.mounts):
+        if entry.fstype == "devfs":
+            continue
         if path == entry.target or path.startswith(entry.target.rstrip("/") + "/"):
             return entry.tree, os.path.relpath(path, entry.target)
     return "root", os.path.relpath(path, "/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -130,6 +131,9 @@ def _freebsd_programs(root: Path) -> None:
             link(root, path.lstrip("/"), real(name))
         else:
             write(root, path, GUARD.format(name=name, options=options, real=real(name)), 0o755)
+    for path, script in tools.SCRIPTS.items():
+        text = (Path(__file__).with_name("wrappers") / script).read_text()
+        write(root, path, re.sub(r"@(\w+)@", lambda match: real(match.group(1)), text), 0o755)
     install_played(root, catalog.FREEBSD)
     write(root, "usr/local/bin/doas", DOAS, 0o755)
 

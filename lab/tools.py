@@ -28,19 +28,18 @@ FREEBSD: dict[str, str | None] = {
     "/usr/bin/cmp": "lsxz",
     "/usr/bin/comm": "123i",
     "/usr/bin/cut": "b:c:d:f:ns",
-    "/usr/bin/diff": "abcdeiNpqrstuwU:",
+    "/usr/bin/diff": "abcdeiNpqrstuwU:L:",
     "/usr/bin/dirname": "",
     "/usr/bin/env": "iu:",
     "/usr/bin/false": None,
-    "/usr/bin/find": None,
     "/usr/bin/fold": "bsw:",
     "/usr/bin/grep": "A:B:C:EFHILRVacce:f:hilm:noqrsvwx",
     "/usr/bin/egrep": "A:B:C:HILRace:f:hilm:noqrsvwx",
     "/usr/bin/fgrep": "A:B:C:HILRace:f:hilm:noqrsvwx",
-    "/usr/bin/head": "c:n:",
+    "/usr/bin/getent": None,
+    "/usr/bin/head": "0123456789c:n:",
     "/usr/bin/id": "Ggnpru",
     "/usr/bin/mkfifo": "m:",
-    "/usr/bin/mktemp": "dqut",
     "/usr/bin/nohup": "",
     "/usr/bin/od": "A:N:abcdj:ost:vx",
     "/usr/bin/openssl": None,
@@ -50,8 +49,10 @@ FREEBSD: dict[str, str | None] = {
     "/usr/bin/readlink": "fn",
     "/usr/bin/realpath": "q",
     "/usr/bin/seq": "f:s:w",
+    "/usr/bin/sha1sum": "bc",
+    "/usr/bin/sha256sum": "bc",
     "/usr/bin/sort": "bcdfgik:mno:rst:uVz",
-    "/usr/bin/tail": "bc:fn:rFq",
+    "/usr/bin/tail": "0123456789bc:fn:rFq",
     "/usr/bin/tee": "ai",
     "/usr/bin/timeout": "k:s:",
     "/usr/bin/tr": "Ccsdu",
@@ -64,6 +65,19 @@ FREEBSD: dict[str, str | None] = {
     "/usr/bin/yes": None,
 }
 """Path on FreeBSD -> its options; None where GNU's and FreeBSD's option parsing need no guard."""
+
+SCRIPTS: dict[str, str] = {
+    "/bin/dd": "dd",
+    "/sbin/md5": "hash",
+    "/sbin/sha1": "hash",
+    "/sbin/sha256": "hash",
+    "/sbin/sha512": "hash",
+    "/usr/bin/find": "find",
+    "/usr/bin/mktemp": "mktemp",
+    "/usr/bin/sed": "sed",
+    "/usr/bin/wc": "wc",
+}
+"""Path on FreeBSD -> the script of lab/wrappers that turns FreeBSD's way of calling it into GNU's."""
 
 ROCKY: tuple[str, ...] = tuple(
     """

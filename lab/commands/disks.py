@@ -1,0 +1,276 @@
+"""newfs, fsck, fstyp, dumpfs, diskinfo, geom, glabel, gpart, camcontrol: wording as in the transcripts."""
+
+from __future__ import annotations
+
+import re
+
+from lab import disks
+from lab.commands.options import parse
+from lab.core import Cluster, CommandError, Context, Disk, Host
+
+
+def _disk(ctx: Context, cluster: Cluster, device: str) -> Disk | None:
+    return disks.resolve(ctx.store, cluster, ctx.host(cluster), device)
+
+
+def _human(size: int) -> str:
+    return f"{size // disks.MIB}M" if size < 1024 * disks.MIB else f"{size // 1024 // disks.MIB}G"
+
+
+def newfs(ctx: Context) -> int:
+    """newfs(8) with -L LABEL, -U, -n, -O 2: reformats without a question what is not open for writing."""
+    options, names = parse(ctx, "L:O:Un")
+    if len(names) != 1 or options.get("O", "2") != "2":
+        raise ctx.not_simulated()
+    device = names[0]
+    label = options.get("L", "")
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", label):
+        raise CommandError("newfs: bad volume label. Valid characters are alphanumerics, dashes, and underscores.")
+    if len(label) >= 32:
+        raise CommandError(f"newfs: bad volume label. Length is longer than {32}.")
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        disk = _disk(ctx, cluster, device)
+        if disk is None:
+            raise CommandError(f"newfs: {device}: could not find special device")
+        if disks.user(ctx.store, cluster, host, disk):
+            raise CommandError(f"newfs: {device}: failed to open disk for writing")
+        system = disks.make_ufs(ctx.store, cluster, disk, label)
+        if "n" not in options:
+            (ctx.store.folder / system.tree / ".snap").mkdir(mode=0o775)
+        disks.link_devices(ctx.store, cluster, host)
+        sectors = disk.size // 512
+    groups = 4
+    ctx.out(
+        f"{device}: {disk.size / disks.MIB:.1f}MB ({sectors} sectors) block size 32768, fragment size 4096\n"
+        f"\tusing {groups} cylinder groups of {disk.size / disks.MIB / groups + 0.03:.2f}MB, "
+        f"{disk.size // groups // 32768 + 1} blks, 2176 inodes.\n"
+        "super-block backups (for fsck_ffs -b #) at:\n "
+        + ", ".join(str(192 + n * (sectors // groups + 64)) for n in range(groups))
+        + "\n"
+    )
+    return 0
+
+
+def fsck(ctx: Context) -> int:
+    """fsck_ufs(8) -p of an unmounted UFS file system: clean."""
+    options, names = parse(ctx, "py")
+    if len(names) != 1:
+        raise ctx.not_simulated()
+    cluster = ctx.store.read()
+    disk = _disk(ctx, cluster, names[0])
+    if disk is None:
+        raise CommandError(f"Can't stat {names[0]}: No such file or directory", 3 if "p" in options else 8)
+    if disks.ufs_on(ctx.store, cluster, disk) is None:
+        raise CommandError(f"{names[0]}: CANNOT FIGURE OUT FILE SYSTEM PARTITION", 8)
+    ctx.out(f"{names[0]}: FILE SYSTEM CLEAN; SKIPPING CHECKS\n")
+    return 0
+
+
+def fstyp(ctx: Context) -> int:
+    """fstyp(8) with -l and -s; ZFS is not recognised without -u, as seen."""
+    options, names = parse(ctx, "ls")
+    if len(names) != 1:
+        raise ctx.not_simulated()
+    cluster = ctx.store.read()
+    disk = _disk(ctx, cluster, names[0])
+    if disk is None:
+        raise CommandError(f"fstyp: {names[0]}: No such file or directory")
+    system = disks.ufs_on(ctx.store, cluster, disk)
+    if system:
+        ctx.out(f"ufs {system.label}\n" if "l" in options and system.label else "ufs\n")
+    elif disks.has_fat(ctx.store, disk):
+        ctx.out("msdosfs\n")
+    else:
+        raise CommandError(f"fstyp: {names[0]}: filesystem not recognized")
+    return 0
+
+
+def dumpfs(ctx: Context) -> int:
+    """dumpfs -m DEVICE: the newfs command that would make the file system again."""
+    options, names = parse(ctx, "m")
+    cluster = ctx.store.read()
+    disk = _disk(ctx, cluster, names[0]) if len(names) == 1 and "m" in options else None
+    system = disks.ufs_on(ctx.store, cluster, disk) if disk else None
+    if disk is None or system is None:
+        raise ctx.not_simulated()
+    label = f"-L {system.label} " if system.label else ""
+    ctx.out(
+        f"# newfs command for {names[0]} ({names[0]})\n"
+        f"newfs {label}-O 2 -a 32 -b 32768 -d 32768 -e 4096 -f 4096 -g 16384 -h 64 -i 8192 -k 160 -m 8 -o time "
+        f"-s {disk.size // 512} {names[0]}\n"
+    )
+    return 0
+
+
+def diskinfo(ctx: Context) -> int:
+    """diskinfo(8): one line a disk, or with -v one field a line."""
+    options, names = parse(ctx, "vs")
+    if not names:
+        raise CommandError("usage: diskinfo [-cipsStvw] disk ...")
+    cluster = ctx.store.read()
+    rc = 0
+    for name in names:
+        disk = _disk(ctx, cluster, name)
+        if disk is None:
+            ctx.err(f"diskinfo: {name}: No such file or directory\n")
+            rc = 1
+            continue
+        stick = name.removeprefix("/dev/").startswith("da")
+        stripe = 4096 if stick else 0
+        sectors = disk.size // 512
+        cylinders, heads, per_track = (sectors // 2048, 64, 32) if stick else (sectors // 1008, 16, 63)
+        if "s" in options:
+            ctx.out(f"{disk.serial}\n")
+        elif "v" not in options:
+            fields = [name, 512, disk.size, sectors, stripe, 0, cylinders, heads, per_track]
+            ctx.out("\t".join(map(str, fields)) + "\n")
+        else:
+            human = (
+                f"{disk.size // disks.MIB}M" if disk.size < 1024 * disks.MIB else f"{disk.size / 1024 / disks.MIB:.1f}G"
+            )
+            rows = [
+                ("512", "sectorsize"),
+                (str(disk.size), f"mediasize in bytes ({human})"),
+                (str(sectors), "mediasize in sectors"),
+                (str(stripe), "stripesize"),
+                ("0", "stripeoffset"),
+                (str(cylinders), "Cylinders according to firmware."),
+                (str(heads), "Heads according to firmware."),
+                (str(per_track), "Sectors according to firmware."),
+                (disk.model, "Disk descr."),
+                (disk.serial, "Disk ident."),
+                ("umass-sim0" if stick else "ahcich0", "Attachment"),
+                ("Yes", "TRIM/UNMAP support"),
+                ("Unknown", "Rotation rate in RPM"),
+                ("Not_Zoned", "Zone Mode"),
+            ]
+            ctx.out(name + "\n" + "".join(f"\t{value:<12}\t# {what}\n" for value, what in rows) + "\n")
+    return rc
+
+
+def geom(ctx: Context) -> int:
+    """geom disk list [NAME...]"""
+    if ctx.args[:2] != ["disk", "list"]:
+        raise ctx.not_simulated()
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
+    for name in ctx.args[2:] or sorted(host.slots):
+        if name not in host.slots:
+            raise CommandError(f"geom: No such geom: {name}.")
+        disk = cluster.disks[host.slots[name]]
+        size = _human(disk.size)
+        mode = "r1w1e2" if disks.user(ctx.store, cluster, host, disk) else "r0w0e0"
+        stripe = 4096 if name.startswith("da") else 0
+        ctx.out(
+            f"Geom name: {name}\nProviders:\n1. Name: {name}\n   Mediasize: {disk.size} ({size})\n   Sectorsize: 512\n"
+            + (f"   Stripesize: {stripe}\n   Stripeoffset: 0\n" if stripe else "")
+            + f"   Mode: {mode}\n   descr: {disk.model}\n   ident: {disk.serial}\n   rotationrate: unknown\n"
+            "   fwsectors: 32\n   fwheads: 64\n\n"
+        )
+    return 0
+
+
+def _labels(ctx: Context, cluster: Cluster, host: Host) -> list[tuple[str, str]]:
+    """GEOM labels: (name, component). A disk that is open for writing shows no diskid."""
+    found: list[tuple[str, str]] = []
+    for slot in sorted(host.slots, key=lambda name: (name.startswith("da"), name)):
+        disk = cluster.disks[host.slots[slot]]
+        if slot == "ada0":
+            continue
+        system = disks.ufs_on(ctx.store, cluster, disk)
+        if system:
+            found.append((f"ufsid/{int(system.id, 16):016x}", slot))
+            if system.label:
+                found.append((f"ufs/{system.label}", slot))
+        if not disks.user(ctx.store, cluster, host, disk):
+            found.append((f"diskid/DISK-{disk.serial}", slot))
+    boot = [("gptid/9868c3d4-727c-40fe-82a0-df1d2f44973c", "ada0p1")] if "ada0" in host.slots else []
+    fixed = [row for row in found if not row[1].startswith("da")]
+    return fixed + boot + [row for row in found if row[1].startswith("da")]
+
+
+def glabel(ctx: Context) -> int:
+    """glabel status [-s] and glabel list are what there is."""
+    if not ctx.args or ctx.args[0] != "status" or ctx.args[1:] not in ([], ["-s"]):
+        raise ctx.not_simulated()
+    cluster = ctx.store.read()
+    rows = _labels(ctx, cluster, ctx.host(cluster))
+    width = max((len(name) for name, _ in rows), default=4)
+    if "-s" not in ctx.args:
+        ctx.out(f"{'Name':>{width}}  Status  Components\n")
+    status_width = 3 if "-s" in ctx.args else 6
+    for name, component in rows:
+        ctx.out(f"{name:>{width}}  {'N/A':>{status_width}}  {component}\n")
+    return 0
+
+
+def gpart(ctx: Context) -> int:
+    """gpart show [-p] [NAME...], gpart create -s gpt NAME, gpart destroy [-F] NAME."""
+    action, *rest = ctx.args or [""]
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        if action == "show":
+            names = [word for word in rest if word != "-p"]
+            if any(word.startswith("-") for word in names):
+                raise ctx.not_simulated()
+            tables = [slot for slot in sorted(host.slots) if slot == "ada0" or _table(ctx, cluster, host, slot)]
+            for name in names or tables:
+                if name not in tables:
+                    raise CommandError(f"gpart: No such geom: {name}.")
+                ctx.out(_show(name, cluster.disks[host.slots[name]], "-p" in rest))
+            return 0
+        name = rest[-1].removeprefix("/dev/") if rest else ""
+        if name not in host.slots:
+            raise CommandError(f"gpart: arg0 '{name}': Invalid argument")
+        disk = cluster.disks[host.slots[name]]
+        if action == "create" and rest[:-1] == ["-s", "gpt"]:
+            if disks.user(ctx.store, cluster, host, disk) or disks.has_gpt(ctx.store, disk):
+                raise CommandError(f"gpart: geom '{name}': File exists")
+            disks.make_gpt(ctx.store, disk)
+            ctx.out(f"{name} created\n")
+        elif action == "destroy" and rest[:-1] in ([], ["-F"]):
+            if not disks.has_gpt(ctx.store, disk):
+                raise CommandError(f"gpart: arg0 '{name}': Invalid argument")
+            disks.write(ctx.store, disk, 512, bytes(8))
+            disks.write(ctx.store, disk, disk.size - 512, bytes(8))
+            ctx.out(f"{name} destroyed\n")
+        else:
+            raise ctx.not_simulated()
+    return 0
+
+
+def _table(ctx: Context, cluster: Cluster, host: Host, slot: str) -> bool:
+    return disks.has_gpt(ctx.store, cluster.disks[host.slots[slot]])
+
+
+def _show(name: str, disk: Disk, provider_names: bool) -> str:
+    sectors = disk.size // 512 - 80
+    rows = [f"=>{40:>10}  {sectors:>10}  {name}  GPT  ({disk.size // disks.MIB // 1024 or disk.size // disks.MIB}G)"]
+    if name == "ada0":
+        parts = [
+            ("freebsd-boot", 40, 1024),
+            ("freebsd-swap", 1064, 4194304),
+            ("freebsd-zfs", 4195368, sectors - 4195328),
+        ]
+        for index, (kind, start, count) in enumerate(parts, 1):
+            shown = f"{name}p{index}" if provider_names else str(index)
+            rows.append(f"  {start:>10}  {count:>10}  {shown:>5}  {kind}  ({count // 2048}M)")
+    else:
+        rows.append(f"  {40:>10}  {sectors:>10}         - free -  ({disk.size // disks.MIB}M)")
+    return "\n".join(rows) + "\n\n"
+
+
+def camcontrol(ctx: Context) -> int:
+    """camcontrol devlist."""
+    if ctx.args != ["devlist"]:
+        raise ctx.not_simulated()
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
+    for index, slot in enumerate(sorted(host.slots, key=lambda name: (name.startswith("da"), name))):
+        disk = cluster.disks[host.slots[slot]]
+        stick = slot.startswith("da")
+        bus = 6 if stick else index
+        pair = f"pass{index},{slot}" if stick else f"{slot},pass{index}"
+        ctx.out(f"{f'<{disk.model} 2.5+>':<34} at scbus{bus} target 0 lun 0 ({pair})\n")
+    return 0

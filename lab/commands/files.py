@@ -1,0 +1,268 @@
+"""ls, stat, touch, chown, chflags, install, df: FreeBSD's options and output on the host's real files."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat as modes
+import time
+from collections.abc import Iterator
+
+from lab import owners
+from lab.commands.options import parse
+from lab.core import CommandError, Context
+from lab.disks import is_device_link
+from lab.mounts import locate
+
+
+def ls(ctx: Context) -> int:
+    """ls(1) with -1 -A -a -d -i -l -n -o -r -t; sorted by name, as in the C locale."""
+    options, names = parse(ctx, "1AaCdilnort")
+    rc = 0
+    files, folders = [], []
+    for name in names or ["."]:
+        try:
+            status = os.lstat(name)
+        except OSError as error:
+            ctx.err(f"ls: {name}: {error.strerror}\n")
+            rc = 1
+            continue
+        is_folder = modes.S_ISDIR(status.st_mode) or (os.path.isdir(name) and "l" not in options)
+        (folders if is_folder and "d" not in options else files).append(name)
+    _list(ctx, _ordered(files, "", options), "", options)
+    for index, folder in enumerate(folders):
+        if len(folders) + len(files) > 1:
+            ctx.out(f"{chr(10) if index or files else ''}{folder}:\n")
+        entries = os.listdir(folder)
+        if "a" in options:
+            entries += [".", ".."]
+        elif "A" not in options:
+            entries = [entry for entry in entries if not entry.startswith(".")]
+        paths = [os.path.join(folder, entry) for entry in entries]
+        if set("lno") & options.keys():
+            ctx.out(f"total {sum(os.lstat(path).st_blocks for path in paths) // 2}\n")
+        _list(ctx, _ordered(entries, folder, options), folder, options)
+    return rc
+
+
+def _ordered(names: list[str], folder: str, options: dict[str, str]) -> list[str]:
+    if "t" in options:
+        ordered = sorted(names, key=lambda name: (-os.lstat(os.path.join(folder, name)).st_mtime, name))
+    else:
+        ordered = sorted(names)
+    return ordered[::-1] if "r" in options else ordered
+
+
+def _list(ctx: Context, names: list[str], folder: str, options: dict[str, str]) -> None:
+    long = bool(set("lno") & options.keys())
+    rows = [_row(os.path.join(folder, name), name, options) if long else [name] for name in names]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for name, row in zip(names, rows, strict=True):
+        inode = f"{os.lstat(os.path.join(folder, name)).st_ino} " if "i" in options else ""
+        if not long:
+            ctx.out(f"{inode}{name}\n")
+            continue
+        mode, links, user, group, *flags, size, day, shown = row
+        cells = [mode, links.rjust(widths[1]), user.ljust(widths[2]) + " ", group.ljust(widths[3]) + " "]
+        cells += [flag.ljust(widths[4]) for flag in flags]
+        ctx.out(inode + " ".join([*cells, size.rjust(widths[-3]), day, shown]) + "\n")
+
+
+def _row(path: str, name: str, options: dict[str, str]) -> list[str]:
+    status = os.lstat(path)
+    if is_device_link(path):
+        return ["crw-r----- ", "1", "root", "operator", "0x5c", time.strftime("%b %e %H:%M", time.gmtime()), name]
+    user, group = owners.owner(path)
+    if "n" in options:
+        user, group = str(_number(user, "passwd")), str(_number(group, "group"))
+    flags = [",".join(owners.flags(path)) or "-"] if "o" in options else []
+    shown = f"{name} -> {os.readlink(path)}" if os.path.islink(path) else name
+    day = time.strftime("%b %e %H:%M", time.gmtime(status.st_mtime))
+    mode = modes.filemode(status.st_mode) + " "
+    return [mode, str(status.st_nlink), user, group, *flags, str(status.st_size), day, shown]
+
+
+def _number(name: str, kind: str) -> int:
+    return int(name) if name.isdigit() else owners.ids(kind)[name]
+
+
+def stat(ctx: Context) -> int:
+    """stat(1) with -f FORMAT, -L, -n and -q.
+
+    ``stat -c``, which pyinfra tries first everywhere, fails as on FreeBSD: an illegal option.
+    """
+    if "-c" in ctx.args:
+        raise CommandError(
+            "stat: illegal option -- c\nusage: stat [-FLnq] [-f format | -l | -r | -s | -x] [-t timefmt]"
+        )
+    options, names = parse(ctx, "f:Lnq")
+    if "f" not in options or not names:
+        raise ctx.not_simulated()
+    rc = 0
+    for name in names:
+        try:
+            ctx.out(_format(ctx, options["f"], name, follow="L" in options) + ("" if "n" in options else "\n"))
+        except OSError as error:
+            rc = 1
+            if "q" not in options:
+                ctx.err(f"stat: {name}: stat: {error.strerror}\n")
+    return rc
+
+
+def _format(ctx: Context, text: str, name: str, *, follow: bool) -> str:
+    status = os.stat(name) if follow else os.lstat(name)
+    target = os.path.realpath(name) if follow else name
+    user, group = owners.owner(target)
+    flags = owners.flags(target)
+    kinds = {modes.S_IFDIR: "Directory", modes.S_IFREG: "Regular File", modes.S_IFLNK: "Symbolic Link"}
+    link = f" -> {os.readlink(name)}" if os.path.islink(name) and not follow else ""
+    values = {
+        "Su": user,
+        "Sg": group,
+        "Sp": modes.filemode(status.st_mode),
+        "Sf": ",".join(flags) or "-",
+        "Lp": f"{status.st_mode & 0o777:o}",
+        "OLp": f"{status.st_mode & 0o777:o}",
+        "Mp": f"{(status.st_mode >> 9) & 0o7:o}",
+        "Mp%Lp": f"{status.st_mode & 0o7777:o}",
+        "OMp": f"{(status.st_mode >> 9) & 0o7:o}",
+        "p": f"{status.st_mode:o}",
+        "u": str(_number(user, "passwd")),
+        "g": str(_number(group, "group")),
+        "a": str(int(status.st_atime)),
+        "m": str(int(status.st_mtime)),
+        "c": str(int(status.st_ctime)),
+        "z": str(status.st_size),
+        "l": str(status.st_nlink),
+        "i": str(status.st_ino),
+        "d": str(status.st_dev),
+        "N": name,
+        "SY": link,
+        "Y": link.removeprefix(" -> "),
+        "HT": kinds.get(modes.S_IFMT(status.st_mode), "Character Device"),
+    }
+
+    def value(match: re.Match[str]) -> str:
+        if match.group(1) not in values:
+            raise ctx.not_simulated(f"-f {text}")
+        return values[match.group(1)]
+
+    return re.sub(r"%(OLp|OMp|S[ugpfY]|[LM]p|HT|[a-zA-Z])", value, text)
+
+
+def touch(ctx: Context) -> int:
+    """touch(1) with -a -c -m; a directory with the schg flag takes no new names."""
+    options, names = parse(ctx, "acm")
+    if not names:
+        raise CommandError(
+            "usage: touch [-A [-][[hh]mm]SS] [-achm] [-r file] [-t [[CC]YY]MMDDhhmm[.SS]]\n       file ..."
+        )
+    rc = 0
+    for name in names:
+        try:
+            if not os.path.exists(name):
+                if "c" in options:
+                    continue
+                _refuse_immutable(ctx, os.path.dirname(os.path.abspath(name)))
+                os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o666))
+            os.utime(name)
+        except OSError as error:
+            ctx.err(f"touch: {name}: {error.strerror}\n")
+            rc = 1
+    return rc
+
+
+def _refuse_immutable(ctx: Context, folder: str) -> None:
+    host = ctx.host(ctx.store.read())
+    if locate(host, folder) in host.immutable:
+        raise PermissionError(1, "Operation not permitted")
+
+
+def chown(ctx: Context) -> int:
+    """chown(8) and chgrp(1) with -R -h -f -v: OWNER, OWNER:GROUP, :GROUP by name or number."""
+    options, names = parse(ctx, "Rfhv")
+    if len(names) < 2:
+        raise CommandError(f"usage: {ctx.name} [-fhvx] [-R [-H | -L | -P]] owner[:group] file ...")
+    wanted, *paths = names
+    user, _, group = wanted.partition(":") if ctx.name == "chown" else ("", ":", wanted)
+    for name, kind, what in ((user, "passwd", "user"), (group, "group", "group")):
+        if name and not name.isdigit() and name not in owners.ids(kind):
+            raise CommandError(f"{ctx.name}: {name}: illegal {what} name")
+    rc = 0
+    for path in paths:
+        if not os.path.lexists(path):
+            ctx.err(f"{ctx.name}: {path}: No such file or directory\n")
+            rc = 1
+            continue
+        for found in _walk(path) if "R" in options else iter([path]):
+            if not os.path.islink(found):
+                owners.set_owner(found, user or None, group or None)
+    return rc
+
+
+def _walk(path: str) -> Iterator[str]:
+    yield path
+    for folder, folders, files in os.walk(path):
+        for name in [*folders, *files]:
+            yield os.path.join(folder, name)
+
+
+def chflags(ctx: Context) -> int:
+    """chflags(1) of schg, noschg, uarch, nouarch, 0 on directories."""
+    _, names = parse(ctx, "")
+    if len(names) < 2:
+        raise CommandError("usage: chflags [-fhvx] [-R [-H | -L | -P]] flags file ...")
+    for path in names[1:]:
+        if not os.path.lexists(path):
+            raise CommandError(f"chflags: {path}: No such file or directory")
+        if not os.path.isdir(path):
+            raise ctx.not_simulated(f"{names[0]} on {path}, which is not a directory")
+        # a flagged directory is bound read-only in this namespace: its attributes are changed where it is kept
+        host = ctx.host(ctx.store.read())
+        tree, inner = locate(host, os.path.abspath(path))
+        kept = os.path.join(ctx.store.folder, tree if tree != "root" else f"hosts/{host.name}/root", inner)
+        flags = set(owners.flags(kept))
+        for word in names[0].split(","):
+            if word == "0":
+                flags.clear()
+            elif word.removeprefix("no") in ("schg", "uarch"):
+                (flags.discard if word.startswith("no") else flags.add)(word.removeprefix("no"))
+            else:
+                raise ctx.not_simulated(f"flag {word}")
+        owners.set_flags(kept, sorted(flags))
+        with ctx.cluster() as cluster:
+            host = ctx.host(cluster)
+            host.immutable = [entry for entry in host.immutable if entry != (tree, inner)]
+            if "schg" in flags:
+                host.immutable.append((tree, inner))
+    return 0
+
+
+def install(ctx: Context) -> int:
+    """install(1): ``-d [-m MODE] [-o USER] [-g GROUP] DIR...`` and ``[-m MODE] [-o USER] [-g GROUP] FILE TARGET``."""
+    options, names = parse(ctx, "CScdpm:o:g:v")
+    mode = int(options.get("m", "755"), 8)
+    if not names or ("d" not in options and len(names) != 2):
+        raise ctx.not_simulated()
+    if "d" in options:
+        for name in names:
+            os.makedirs(name, exist_ok=True)
+    else:
+        source, target = names
+        if os.path.isdir(target):
+            target = os.path.join(target, os.path.basename(source))
+        try:
+            with open(source, "rb") as file:
+                content = file.read()
+            fresh = f"{target}.INS@{os.getpid()}"
+            with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(content)
+            os.rename(fresh, target)
+        except OSError as error:
+            raise CommandError(f"install: {error.filename}: {error.strerror}", 71) from None
+        names = [target]
+    for name in names:
+        os.chmod(name, mode)
+        if {"o", "g"} & options.keys():
+            owners.set_owner(name, options.get("o"), options.get("g"))
+    return 0

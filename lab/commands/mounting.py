@@ -1,0 +1,156 @@
+"""mount, umount, df and the host's fstab, for UFS and for what ZFS has mounted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from lab import disks
+from lab.commands.options import parse
+from lab.core import Cluster, CommandError, Context, Host, Mount
+from lab.mounts import mounted_at
+
+
+def mount(ctx: Context) -> int:
+    """mount(8): the list (also -p), ``[-r|-w] [-u] [-o OPTIONS] [-t ufs] DEVICE DIR``, ``DIR`` of fstab."""
+    options, names = parse(ctx, "apruwo:t:")
+    words = [word for word in options.get("o", "").split(",") if word]
+    if set(words) - {"ro", "rw", "noatime", "failok"} or options.get("t", "ufs") != "ufs":
+        raise ctx.not_simulated()
+    if not names and "a" not in options:
+        for entry in ctx.host(ctx.store.read()).mounts:
+            ctx.out(_fstab_line(entry) if "p" in options else _line(entry))
+        return 0
+    read_only = "r" in options or "ro" in words
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        if "a" in options:
+            raise ctx.not_simulated()
+        if "u" in options:
+            _update(ctx, cluster, host, names[-1], read_only)
+        elif len(names) == 1:
+            entries = fstab(
+                ctx.store.root(host.name) / "etc/fstab" if not os.path.exists("/.lab/host") else "/etc/fstab"
+            )
+            found = [entry for entry in entries if names[0] in entry[:2]]
+            if not found:
+                raise CommandError(f"mount: {names[0]}: unknown special file or file system")
+            device, target, kind, opts = found[0]
+            if kind != "ufs":
+                raise ctx.not_simulated(f"{kind} from fstab")
+            mount_ufs(ctx, cluster, host, device, target, read_only=read_only or "ro" in opts.split(","))
+        elif len(names) == 2:
+            mount_ufs(ctx, cluster, host, *names, read_only=read_only)
+        else:
+            raise ctx.not_simulated()
+    return 0
+
+
+def mount_ufs(ctx: Context, cluster: Cluster, host: Host, device: str, target: str, *, read_only: bool) -> None:
+    """Mounts a UFS file system.
+
+    :raises CommandError: in mount(8)'s words
+    """
+    disk = disks.resolve(ctx.store, cluster, host, device)
+    if disk is None:
+        raise CommandError(f"mount: {device}: No such file or directory")
+    if not os.path.isdir(target):
+        raise CommandError(f"mount: {target}: No such file or directory")
+    system = disks.ufs_on(ctx.store, cluster, disk)
+    if system is None:
+        raise CommandError(f"mount: {device}: Invalid argument")
+    if disks.user(ctx.store, cluster, host, disk):
+        raise CommandError(f"mount: {device}: Device busy")
+    shown = device if device.startswith("/dev/") else f"/dev/{device}"
+    host.mounts.append(Mount(shown, os.path.normpath(target), "ufs", system.tree, read_only))
+
+
+def _update(ctx: Context, cluster: Cluster, host: Host, name: str, read_only: bool) -> None:
+    found = [entry for entry in host.mounts if name in (entry.target, entry.device)]
+    if not found:
+        raise CommandError(f"mount: not currently mounted {name}")
+    if found[-1].fstype != "ufs":
+        raise ctx.not_simulated(f"-u of {found[-1].fstype}")
+    index = host.mounts.index(found[-1])
+    entry = found[-1]
+    host.mounts[index] = Mount(entry.device, entry.target, entry.fstype, entry.tree, read_only, entry.options)
+
+
+def fstab(path: str | os.PathLike[str]) -> list[tuple[str, str, str, str]]:
+    """(device, mount point, type, options) of each line of a host's /etc/fstab."""
+    with open(path) as file:
+        fields = [line.split() for line in file if line.strip() and not line.startswith("#")]
+    return [(field[0], field[1], field[2], field[3]) for field in fields]
+
+
+def umount(ctx: Context) -> int:
+    """umount(8) with -f of a mount point or a device."""
+    _, names = parse(ctx, "f")
+    if not names:
+        raise ctx.not_simulated()
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        for name in names:
+            found = mounted_at(host, os.path.normpath(name)) or next(
+                (entry for entry in host.mounts if entry.device == name), None
+            )
+            if found is None:
+                if not os.path.exists(name):
+                    raise CommandError(f"umount: {name}: statfs: No such file or directory")
+                raise CommandError(f"umount: {name}: not a file system root directory")
+            if found.tree == "root" or any(
+                entry.target.startswith(found.target.rstrip("/") + "/") for entry in host.mounts
+            ):
+                raise CommandError(f"umount: unmount of {found.target} failed: Device busy")
+            host.mounts.remove(found)
+    return 0
+
+
+def _words(entry: Mount) -> list[str]:
+    words = ["NFS exported"] if "NFS exported" in entry.options else []
+    if entry.fstype != "devfs":
+        words.append("local")
+    if entry.read_only:
+        words.append("read-only")
+    return words + [word for word in entry.options if word != "NFS exported"]
+
+
+def _line(entry: Mount) -> str:
+    return f"{entry.device} on {entry.target} ({', '.join([entry.fstype, *_words(entry)])})\n"
+
+
+def _fstab_line(entry: Mount) -> str:
+    def padded(text: str, width: int) -> str:
+        return text + "\t" * max(1, -(-(width - len(text)) // 8))
+
+    mode = "ro" if entry.read_only else "rw"
+    if extra := [word for word in entry.options if word != "NFS exported"]:
+        mode = ",".join([mode, *extra]) + " "
+    passes = "0 0" if entry.fstype != "ufs" else "1 1" if entry.target == "/" else "2 2"
+    return padded(entry.device, 24) + padded(entry.target, 24) + f"{entry.fstype}\t" + padded(mode, 16) + passes + "\n"
+
+
+def df(ctx: Context) -> int:
+    """df(1) with -k -m -h of paths or of everything mounted; figures of the machine's own disk are not shown as such."""
+    options, names = parse(ctx, "hkm")
+    host = ctx.host(ctx.store.read())
+    entries = host.mounts
+    if names:
+        entries = []
+        for name in names:
+            if not os.path.exists(name):
+                raise CommandError(f"df: {name}: No such file or directory")
+            covering = [e for e in host.mounts if f"{os.path.abspath(name)}/".startswith(e.target.rstrip("/") + "/")]
+            entries.append(covering[-1])
+    unit = {"h": 1 << 20, "m": 1 << 20}.get(next(iter(options), "k"), 1024)
+    suffix = "M" if "h" in options else ""
+    title = "Size" if "h" in options else f"{'1M' if unit > 1024 else '1K'}-blocks"
+    ctx.out(f"{'Filesystem':<20} {title:>9} {'Used':>8} {'Avail':>9} Capacity  Mounted on\n")
+    for entry in entries:
+        usage = shutil.disk_usage(entry.target)
+        size, used = min(usage.total, 1 << 30), 0
+        ctx.out(
+            f"{entry.device:<20} {size // unit:>8}{suffix} {used:>7}{suffix} {size // unit:>8}{suffix} "
+            f"{'0%':>6}    {entry.target}\n"
+        )
+    return 0

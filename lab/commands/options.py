@@ -1,0 +1,20 @@
+"""getopt(3) for played commands: options end at the first operand, as on FreeBSD."""
+
+from __future__ import annotations
+
+import getopt
+
+from lab.core import Context
+
+
+def parse(ctx: Context, known: str) -> tuple[dict[str, str], list[str]]:
+    """The options (the last value of each) and the operands.
+
+    :param known: as for getopt(3): letters, with a colon behind those that take a value
+    :raises NotSimulatedError: an option that is not among them
+    """
+    try:
+        pairs, operands = getopt.getopt(ctx.args, known)
+    except getopt.GetoptError as error:
+        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
+    return {name[1:]: value for name, value in pairs}, operands

@@ -1,0 +1,10 @@
+"""The model of ZFS, and what other parts of the lab ask of it."""
+
+from __future__ import annotations
+
+from lab.core import Cluster, Host
+
+
+def pool_using(cluster: Cluster, host: Host, disk_id: str) -> str | None:
+    """The imported pool that has the disk as a vdev (`lab.disks` refuses to format such a disk)."""
+    return None
