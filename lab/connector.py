@@ -91,7 +91,9 @@ class LabConnector(BaseConnector):
         log = self.store.root(self.host.name) / ".lab" / "not-simulated.log"
         known = log.stat().st_size if log.exists() else 0
         process = Popen(line, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         if control.get("_stdin"):
             write_stdin(control["_stdin"], process.stdin)
         process.stdin.close()

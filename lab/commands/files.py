@@ -19,7 +19,8 @@ def ls(ctx: Context) -> int:
     """ls(1) with -1 -A -a -d -i -l -n -o -r -t; sorted by name, as in the C locale."""
     options, names = parse(ctx, "1AaCdilnort")
     rc = 0
-    files, folders = [], []
+    files: list[str] = []
+    folders: list[str] = []
     for name in names or ["."]:
         try:
             status = os.lstat(name)

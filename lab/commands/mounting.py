@@ -29,9 +29,7 @@ def mount(ctx: Context) -> int:
         if "u" in options:
             _update(ctx, cluster, host, names[-1], read_only)
         elif len(names) == 1:
-            entries = fstab(
-                ctx.store.root(host.name) / "etc/fstab" if not os.path.exists("/.lab/host") else "/etc/fstab"
-            )
+            entries = fstab("/etc/fstab")
             found = [entry for entry in entries if names[0] in entry[:2]]
             if not found:
                 raise CommandError(f"mount: {names[0]}: unknown special file or file system")
@@ -131,7 +129,7 @@ def _fstab_line(entry: Mount) -> str:
 
 
 def df(ctx: Context) -> int:
-    """df(1) with -k -m -h of paths or of everything mounted; figures of the machine's own disk are not shown as such."""
+    """df(1) with -k -m -h of paths or of everything mounted."""
     options, names = parse(ctx, "hkm")
     host = ctx.host(ctx.store.read())
     entries = host.mounts
