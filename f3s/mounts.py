@@ -1,0 +1,83 @@
+"""Mounted file systems and the directories that they are mounted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput, sections
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of `mount -p`: device (without /dev/, or dataset), directory, type, options."""
+
+    device: str
+    directory: str
+    fstype: str
+    options: frozenset[str]
+
+    @property
+    def read_only(self) -> bool:
+        return "ro" in self.options
+
+
+@dataclass(frozen=True)
+class Directory:
+    """What is at a path: nothing (`kind` None), or its kind, flags (schg ...) and the first few entries."""
+
+    path: str
+    kind: str | None
+    flags: frozenset[str]
+    entries: tuple[str, ...]
+
+    @property
+    def guarded(self) -> bool:
+        return "schg" in self.flags
+
+
+@dataclass(frozen=True)
+class MountTable:
+    """All mounts of a host, in mount order, and some directories as they are seen now."""
+
+    mounts: tuple[Mount, ...]
+    directories: Mapping[str, Directory]
+
+    def at(self, directory: str) -> Mount | None:
+        """What is mounted there: the last mount covers the ones before it."""
+        return next((mount for mount in reversed(self.mounts) if mount.directory == directory), None)
+
+    def of(self, device: str) -> Mount | None:
+        return next((mount for mount in self.mounts if mount.device == device), None)
+
+
+def parse_mounts(lines: Iterable[str]) -> tuple[Mount, ...]:
+    """Read `mount -p`: tab and space separated fields as in fstab(5). Raises UnknownOutput on other lines."""
+    mounts = []
+    for line in lines:
+        fields = line.split()
+        if len(fields) != 6:
+            raise UnknownOutput(f"unexpected line from mount -p: {line!r}")
+        device, directory, fstype, options = fields[:4]
+        mounts.append(Mount(device.removeprefix("/dev/"), directory, fstype, frozenset(options.strip(",").split(","))))
+    return tuple(mounts)
+
+
+def parse_mount_table(lines: Iterable[str]) -> MountTable:
+    """Read the section `mounts`, then one `dir PATH` each: nothing, or `KIND FLAGS` and some entries."""
+    parts = sections(lines)
+    if "mounts" not in parts:
+        raise UnknownOutput("no section mounts")
+    directories = {}
+    for name, text in parts.items():
+        if name == "mounts":
+            continue
+        path = name.removeprefix("dir ")
+        if not text:
+            directories[path] = Directory(path, None, frozenset(), ())
+            continue
+        kind, mark, flags = text[0].partition("|")
+        if not mark:
+            raise UnknownOutput(f"unexpected line from stat for {path}: {text[0]!r}")
+        directories[path] = Directory(path, kind, frozenset(flags.split(",")) - {"-"}, tuple(text[1:]))
+    return MountTable(parse_mounts(parts["mounts"]), directories)

@@ -1,0 +1,29 @@
+"""What the operations of this project share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+from pyinfra.api.exceptions import OperationError
+from pyinfra.context import host, state
+
+from f3s.quoting import Shell
+from facts.base import HostFact
+
+T = TypeVar("T")
+Commands = Generator[Shell, None, None]
+"""What an operation yields."""
+
+
+def known(fact: type[HostFact[T]], **arguments: object) -> T:
+    """A fact of the current host; raises OperationError where it is unknown: nothing may be concluded."""
+    value: T | None = host.get_fact(fact, **arguments)
+    if value is None:
+        raise OperationError(f"{host.name}: {fact.__name__} could not be read; nothing was changed")
+    return value
+
+
+def executing() -> bool:
+    """False while pyinfra collects the plan: then what an earlier operation will make is not there yet."""
+    return bool(state.is_executing)

@@ -1,0 +1,273 @@
+"""Pools and encrypted datasets. Nothing here forces: no `-f`, no destroy, no key is ever made or replaced.
+
+pyinfra's own zfs operations compare `encryption=on` with what ZFS reports and so fail on the second run
+(observed); these compare in ZFS's own form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from f3s.keycheck import KeyCheck
+from f3s.quoting import Shell, command, option_words
+from f3s.zfs import Dataset, as_reported, property_changes
+from facts.disks import Probe
+from facts.mounts import Mounts
+from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
+from operations.base import Commands, executing, known
+
+Value = str | int | bool
+# a pool in any other state cannot be worked with
+_USABLE = ("ONLINE", "DEGRADED")
+
+
+@operation()
+def pool(
+    name: str,
+    disk: str,
+    mountpoint: str,
+    properties: Mapping[str, Value],
+    serial: str | None = None,
+    model: str | None = None,
+) -> Commands:
+    """A pool on one whole disk, made only where the disk is blank beyond doubt; its settings converge.
+
+    + name: name of the pool
+    + disk: name of the whole disk, without /dev/
+    + mountpoint: mount point of the pool's root dataset
+    + properties: `autotrim`, `failmode`
+    + serial: serial number that the disk must have, or None
+    + model: model that the disk must have, or None
+
+    **Example:** `zfs.pool("zdata", "ada1", "/data", {"autotrim": True})`
+    """
+    wanted = {key: as_reported(key, value) for key, value in properties.items()}
+    found = known(Pools).get(name)
+    if found is None:
+        probe = known(Probe, device=disk)
+        for what, expected, actual in (("serial number", serial, probe.serial), ("model", model, probe.model)):
+            if expected is not None and actual != expected:
+                raise OperationError(
+                    f"{host.name}: disk {disk} has the {what} {actual}, the settings want {expected}; "
+                    f"the pool {name} was not made"
+                )
+        if not probe.blank:
+            raise OperationError(
+                f"{host.name}: the pool {name} was not made, disk {disk} is not blank: {probe.why()}. "
+                f"Nothing was changed; {probe.how_to_clear()}"
+            )
+        options = option_words("-o", (f"{key}={value}" for key, value in wanted.items()))
+        yield command("zpool create {} -m {} {} {}", options, mountpoint, name, f"/dev/{disk}")
+        return
+    if found.health not in _USABLE:
+        raise OperationError(f"{host.name}: pool {name} is {found.health}; see `zpool status -v {name}`")
+    root = known(Datasets).get(name)
+    actual_mountpoint = root.get("mountpoint") if root else None
+    if actual_mountpoint != mountpoint:
+        raise OperationError(
+            f"{host.name}: pool {name} is there with mount point {actual_mountpoint}, the settings want "
+            f"{mountpoint}. Moving it would unmount everything below: change the setting, or run "
+            f"`zfs set mountpoint={mountpoint} {name}` at a time that suits"
+        )
+    changes = {key: value for key, value in wanted.items() if found.properties[key] != value}
+    for key, value in changes.items():
+        yield command("zpool set {}={} {}", key, value, name)
+    if not changes:
+        host.noop(f"pool {name} is {found.health} on {', '.join(found.vdevs)} with the wanted settings")
+
+
+@operation()
+def dataset(name: str, properties: Mapping[str, Value]) -> Commands:
+    """A file system with these properties; one that is there keeps everything else.
+
+    + name: name of the dataset
+    + properties: any of f3s.zfs.DATASET_PROPERTIES that can be set
+
+    **Example:** `zfs.dataset("zdata/sink", {"mountpoint": "none"})`
+    """
+    found = known(Datasets).get(name)
+    if found is None:
+        options = (f"{key}={as_reported(key, value)}" for key, value in properties.items())
+        yield _create(name, options)
+        return
+    yield from _converge(found, properties)
+
+
+@operation()
+def encrypted_dataset(
+    name: str, encryption: str, keylocation: str, properties: Mapping[str, Value] | None = None
+) -> Commands:
+    """A file system that is an encryption root of its own, with a raw key.
+
+    It is made as one in a single step, also below another encryption root: no kill can leave it half done.
+    One that inherits its parent's encryption gets a key of its own (`zfs change-key`) only as long as it has no
+    snapshot: afterwards a replica may exist that would no longer look like it.
+
+    + name: name of the dataset
+    + encryption: cipher, e.g. `aes-256-gcm`; cannot be changed later
+    + keylocation: `file:///keys/...`
+    + properties: other properties, which converge
+
+    **Example:** `zfs.encrypted_dataset("zdata/enc", "aes-256-gcm", "file:///keys/f0:zdata.key")`
+    """
+    properties = properties or {}
+    cipher = as_reported("encryption", encryption)
+    key = (f"keylocation={keylocation}", "keyformat=raw")
+    found = known(Datasets).get(name)
+    if found is None:
+        rest = (f"{other}={as_reported(other, value)}" for other, value in properties.items())
+        yield _create(name, (f"encryption={cipher}", *key, *rest))
+        return
+    if not found.encrypted:
+        raise OperationError(
+            f"{host.name}: {name} is there and NOT encrypted, and cannot be encrypted in place. Move its data to "
+            f"an encrypted dataset and rename it away: zfs rename {name} {name}_plain"
+        )
+    if found.get("encryption") != cipher or found.get("keyformat") != "raw":
+        raise OperationError(
+            f"{host.name}: {name} is encrypted with {found.get('encryption')} and keyformat "
+            f"{found.get('keyformat')}, the settings want {cipher} and raw; a dataset keeps its cipher for life"
+        )
+    if not found.is_encryption_root:
+        taken = [snapshot.name for snapshot in known(Snapshots) if snapshot.dataset == name]
+        if taken:
+            raise OperationError(
+                f"{host.name}: {name} inherits its encryption from {found.encryption_root} and has snapshots "
+                f"({taken[0]} ...): a replica may exist already. To make it an encryption root, see to it that "
+                f"none does, then run: zfs change-key -o {key[0]} -o {key[1]} {name}"
+            )
+        if not found.key_loaded:
+            raise OperationError(
+                f"{host.name}: {name} cannot get a key of its own while the key of {found.encryption_root} "
+                "is not loaded"
+            )
+        yield command("zfs change-key {} {}", option_words("-o", key), name)
+    yield from _converge(found, properties, quiet=not found.is_encryption_root)
+
+
+@operation()
+def key_loaded(dataset: str, keylocation: str) -> Commands:
+    """The key of an encryption root is loaded and, after a reboot, will be: the key file is tested even when
+    the key is loaded already (`zfs load-key -n`), and keylocation names it.
+
+    + dataset: name of an encryption root
+    + keylocation: `file:///keys/...`
+
+    **Example:** `zfs.key_loaded("zdata/enc", "file:///keys/f0:zdata.key")`
+    """
+    found = known(Datasets).get(dataset)
+    if found is None or not found.is_encryption_root:
+        if executing():
+            state = "is not an encryption root" if found else "does not exist"
+            raise OperationError(f"{host.name}: no key can be loaded, {dataset} {state}")
+        host.noop(f"{dataset} is about to be made, with its key")
+        return
+    check = known(KeyChecks, keys=((dataset, keylocation),)).get(dataset)
+    planned = check is KeyCheck.NO_FILE and not executing()
+    if check is not KeyCheck.FITS and not planned:
+        now = (
+            "Its key is loaded now, but after the next reboot the data could not be opened"
+            if found.key_loaded
+            else "Its data cannot be opened"
+        )
+        raise OperationError(
+            f"{host.name}: {keylocation} does not open {dataset}: "
+            f"{check.value if check else 'it could not be tested'}. {now}. "
+            f"Put the right key on the stick, or check keylocation ({found.get('keylocation')})"
+        )
+    current = found.get("keylocation")
+    if current != keylocation:
+        yield command("zfs set keylocation={} {}", keylocation, dataset)
+    if not found.key_loaded:
+        yield command("zfs load-key {}", dataset)
+    elif current == keylocation:
+        host.noop(f"the key of {dataset} is loaded and {keylocation} fits")
+
+
+@operation()
+def mounted(dataset: str) -> Commands:
+    """A dataset is mounted on its mount point.
+
+    + dataset: name of the dataset
+
+    **Example:** `zfs.mounted("zdata/enc/nfsdata")`
+    """
+    found = known(Datasets).get(dataset)
+    if found is None:
+        if executing():
+            raise OperationError(f"{host.name}: {dataset} does not exist and cannot be mounted")
+        host.noop(f"{dataset} is about to be made and mounted")
+        return
+    mountpoint = found.get("mountpoint")
+    if found.mounted:
+        host.noop(f"{dataset} is mounted on {mountpoint}")
+        return
+    if mountpoint in (None, "none", "legacy") or found.get("canmount") == "off":
+        raise OperationError(
+            f"{host.name}: {dataset} cannot be mounted: mountpoint {mountpoint}, canmount {found.get('canmount')}"
+        )
+    if found.encrypted and not found.key_loaded and executing():
+        raise OperationError(f"{host.name}: {dataset} cannot be mounted, its key is not loaded")
+    yield command("zfs mount {}", dataset)
+
+
+@operation()
+def guarded_mountpoint(path: str, parent: str, parent_mountpoint: str) -> Commands:
+    """The bare directory below a mount point takes no writes: it is empty and `schg`, and ZFS still mounts over
+    it (observed). Without this a host that boots without keys writes plain text into the pool's root.
+
+    While something is mounted there the directory below is not visible and nothing is done: run this before the
+    dataset is made. A directory that is not empty holds data that was to be encrypted: that is an error.
+
+    + path: the mount point
+    + parent: dataset that holds the directory
+    + parent_mountpoint: where that dataset is mounted
+
+    **Example:** `zfs.guarded_mountpoint("/data/nfs", "zdata", "/data")`
+    """
+    table = known(Mounts, directories=(path,))
+    mount = table.at(path)
+    if mount is not None:
+        host.noop(f"{mount.device} is mounted on {path}: the directory below takes no writes now")
+        return
+    holder = table.at(parent_mountpoint)
+    if holder is None or holder.device != parent:
+        if executing():
+            raise OperationError(
+                f"{host.name}: {path} was not made: {parent} is not mounted on {parent_mountpoint}, "
+                f"but {holder.device if holder else 'nothing'}"
+            )
+        yield command("mkdir -p {} && chflags schg {}", path, path)
+        return
+    directory = table.directories[path]
+    if directory.kind is None:
+        # the parents stay writable: other datasets get their mount points there
+        yield command("mkdir -p {} && chflags schg {}", path, path)
+        return
+    if directory.kind != "Directory":
+        raise OperationError(f"{host.name}: {path} is a {directory.kind}, not a directory")
+    if directory.entries:
+        raise OperationError(
+            f"{host.name}: nothing is mounted on {path}, but it holds {', '.join(directory.entries)}: this was "
+            f"written UNENCRYPTED into {parent}. Look at it, move it away, then run again"
+        )
+    if directory.guarded:
+        host.noop(f"{path} is empty and schg")
+        return
+    yield command("chflags schg {}", path)
+
+
+def _create(name: str, options: Iterable[str]) -> Shell:
+    return command("zfs create {} {}", option_words("-o", options), name)
+
+
+def _converge(found: Dataset, properties: Mapping[str, Value], quiet: bool = False) -> Commands:
+    changes = property_changes(found, properties)
+    for key, value in changes.items():
+        yield command("zfs set {}={} {}", key, value, found.name)
+    if not changes and not quiet:
+        host.noop(f"{found.name} is there with the wanted properties")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from f3s.disks import MIB, on_disk, parse_disk, tail_start, whole_disk, zeros_sha256
+from f3s.parsing import UnknownOutput
+from tests.facts.disk_output import BLANK, SIZE, probe_output
+from tests.facts.recorded import GEOM_DISK_DA0, GLABEL_STATUS, MOUNT_P, STATUS_ZDATA
+
+
+def test_a_blank_stick() -> None:
+    disk = parse_disk(probe_output(), "da0")
+    assert disk.blank
+    assert not disk.only_unrecognised_content
+    assert (disk.size, disk.model, disk.serial) == (SIZE, "QEMU QEMU HARDDISK", "1-0000:00:02.0-1")
+
+
+def test_the_hash_of_zeros() -> None:
+    assert zeros_sha256(3 * MIB + 7) == hashlib.sha256(bytes(3 * MIB + 7)).hexdigest()
+
+
+@pytest.mark.parametrize("size", [SIZE, SIZE + 512, SIZE + MIB - 512, 1000204886016])
+def test_the_tail_covers_the_last_four_mib_of_any_size(size: int) -> None:
+    assert 4 * MIB <= size - tail_start(size) * MIB < 5 * MIB
+
+
+REASONS = [
+    ({"diskinfo": (1, "diskinfo: da0: No such file or directory")}, "there is no disk da0"),
+    ({"geom": (0, GEOM_DISK_DA0)}, "it is in use (GEOM open mode r1w1e2)"),
+    ({"geom": (1, "geom: Class 'disk' is not loaded")}, "GEOM does not say whether it is in use"),
+    ({"geom": (0, "")}, "GEOM does not say whether it is in use"),
+    ({"gpart": (0, "=>  40  131032  da0  GPT  (64M)")}, "it has a partition table (=>  40  131032  da0  GPT"),
+    ({"gpart": (1, "gpart: unknown failure")}, "gpart cannot tell"),
+    ({"fstyp": (0, "ufs")}, "it holds a file system (ufs)"),
+    ({"fstyp": (0, "zfs")}, "it holds a file system (zfs)"),
+    ({"fstyp": (1, "fstyp: /dev/da0: Input/output error")}, "fstyp cannot tell"),
+    (
+        {"zdb": (0, "LABEL 0\n    version: 5000\n    name: 'old'")},
+        "it holds a label of the pool old",
+    ),
+    ({"zdb": (127, "zdb: not found")}, "zdb cannot tell"),
+    ({"zdb": (2, "")}, "zdb cannot tell"),
+    ({"glabel": (0, GLABEL_STATUS)}, "it carries the label ufs/F3S_KEYS"),
+    ({"glabel": (1, "")}, "glabel could not be read"),
+    ({"mounts": (0, "/dev/da0\t\t/mnt\t\tmsdosfs\trw")}, "/dev/da0 is mounted on /mnt"),
+    ({"mounts": (0, "/dev/da0p1\t\t/\t\tufs\trw")}, "/dev/da0p1 is mounted on /"),
+    (
+        {"mounts": (0, MOUNT_P), "glabel": (0, GLABEL_STATUS)},
+        "/dev/ufs/F3S_KEYS is mounted on /keys",
+    ),
+    ({"swap": (0, "Device 1K-blocks\n/dev/da0p3   1048576  0")}, "/dev/da0p3 is swap space"),
+    ({"swap": (1, "swapinfo: kvm_open")}, "swap could not be read"),
+    ({"zpool": (0, STATUS_ZDATA.replace("ada1", "da0"))}, "it belongs to the imported pool zdata"),
+    (
+        {"zpool": (0, STATUS_ZDATA.replace("ada1", "diskid/DISK-1-0000:00:02.0-1p1"))},
+        "it belongs to the imported pool zdata",
+    ),
+    ({"zpool": (1, "internal error")}, "zpool could not be read"),
+    ({"zpool": (0, "internal error")}, "unexpected line from zpool status"),
+    ({"head": (1, "sha256: not found")}, "its first 4 MiB could not be read"),
+    ({"tail": (0, "")}, "its last 4 MiB could not be read"),
+]
+
+
+@pytest.mark.parametrize(("changes", "text"), REASONS, ids=[text for _, text in REASONS])
+def test_reasons_that_no_permission_overrides(changes: dict[str, tuple[int, str]], text: str) -> None:
+    disk = parse_disk(probe_output(**changes), "da0")
+    assert text in disk.why()
+    assert not disk.blank
+    assert not disk.only_unrecognised_content
+
+
+@pytest.mark.parametrize("edge", ["head", "tail"])
+@pytest.mark.parametrize(
+    "digest",
+    [zeros_sha256(0), zeros_sha256(3 * MIB), hashlib.sha256(b"data").hexdigest()],
+    ids=["failed read", "short read", "data"],
+)
+def test_content_that_is_not_zeros(edge: str, digest: str) -> None:
+    disk = parse_disk(probe_output(**{edge: (0, digest)}), "da0")
+    assert not disk.blank
+    assert disk.only_unrecognised_content
+    assert "4 MiB are not zeros" in disk.why()
+
+
+def test_content_and_a_user_are_not_only_content() -> None:
+    disk = parse_disk(probe_output(head=(0, "x"), geom=(0, GEOM_DISK_DA0)), "da0")
+    assert not disk.only_unrecognised_content
+
+
+def test_a_disk_too_small_to_judge() -> None:
+    info = BLANK["diskinfo"][1].replace("67108864", "8388608")
+    assert "too small to judge" in parse_disk(probe_output(diskinfo=(0, info)), "da0").why()
+
+
+def test_other_disks_do_not_count() -> None:
+    """da01 and da1 are not da0, and ada0 holds the root file system."""
+    others = "/dev/da01\t/a\tufs\trw\n/dev/da1p1\t/b\tufs\trw\n/dev/ada0p2\t/\tufs\trw"
+    assert parse_disk(probe_output(mounts=(0, others)), "da0").blank
+
+
+def test_a_missing_section_or_status_is_unknown() -> None:
+    with pytest.raises(UnknownOutput, match="no output of tail"):
+        parse_disk([*probe_output()[:-3]], "da0")
+    with pytest.raises(UnknownOutput, match="no exit status of tail"):
+        parse_disk([*probe_output()[:-1]], "da0")
+    with pytest.raises(UnknownOutput, match="media size is not a number"):
+        parse_disk(probe_output(diskinfo=(0, "da0")), "da0")
+
+
+def test_how_to_clear_names_the_exact_commands() -> None:
+    text = parse_disk(probe_output(head=(0, "x")), "da0").how_to_clear()
+    assert "dd if=/dev/zero of=/dev/da0 bs=1m count=4 && dd if=/dev/zero of=/dev/da0 bs=1m seek=60" in text
+
+
+@pytest.mark.parametrize(
+    ("provider", "disk", "expected"),
+    [
+        ("ada0p2", "ada0", True),
+        ("ada0s1a", "ada0", True),
+        ("ada0.eli", "ada0", True),
+        ("ada01", "ada0", False),
+        ("nada0", "ada0", False),
+        ("gpt/zdata", "ada1", True),
+        ("gpt/loop", "ada1", False),
+        ("diskid/DISK-9p1", "ada1", True),
+    ],
+)
+def test_providers_of_a_disk(provider: str, disk: str, expected: bool) -> None:
+    labels = {"gpt/zdata": "ada1p1", "gpt/loop": "gpt/loop", "diskid/DISK-9": "ada1"}
+    assert on_disk(provider, disk, labels) is expected
+
+
+def test_names_of_whole_disks() -> None:
+    assert [whole_disk(name) for name in ("ada1", "da0", "nda12")] == [True] * 3
+    assert [whole_disk(name) for name in ("ada1p1", "/dev/da0", "gpt/x", "-da0", "", "da0\n")] == [False] * 6

@@ -1,0 +1,42 @@
+"""Runs an operation against facts instead of a host: arguments and facts in, commands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from pyinfra.context import ctx_host, ctx_state
+
+
+@dataclass
+class FakeHost:
+    """A host that knows only the facts that a test declares: fact class -> value (or a function of arguments)."""
+
+    facts: Mapping[type, Any]
+    name: str = "f0.lan.buetow.org"
+    noops: list[str] = field(default_factory=list)
+
+    def get_fact(self, fact: type, **arguments: Any) -> Any:
+        if fact not in self.facts:
+            raise AssertionError(f"the operation reads an undeclared fact: {fact.__name__}")
+        value = self.facts[fact]
+        return value(**arguments) if callable(value) else value
+
+    def noop(self, description: str) -> None:
+        self.noops.append(description)
+
+
+@dataclass(frozen=True)
+class Result:
+    commands: list[Any]
+    noops: list[str]
+
+
+def run(operation: Any, facts: Mapping[type, Any], *args: Any, executing: bool = True, **kwargs: Any) -> Result:
+    """The commands that an operation yields, without any host. `executing` False is pyinfra's plan phase."""
+    host = FakeHost(facts)
+    with ctx_host.use(host), ctx_state.use(SimpleNamespace(is_executing=executing)):  # type: ignore[arg-type]
+        commands = list(operation._inner(*args, **kwargs))
+    return Result(commands, host.noops)

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import OperationError
+
+from f3s.disks import Disk, parse_disk
+from f3s.keycheck import KeyCheck
+from f3s.mounts import Directory, Mount, MountTable
+from f3s.quoting import UnsafeValue
+from f3s.zfs import Pool, Snapshot, parse_datasets
+from facts.disks import Probe
+from facts.mounts import Mounts
+from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
+from operations import zfs
+from tests.facts.disk_output import probe_output
+from tests.facts.recorded import ENC, PLAIN, REPLICA, zfs_get
+from tests.operations.harness import run
+
+LOCATION = "file:///keys/f0.lan.buetow.org:zdata.key"
+SETTINGS = {"autotrim": True, "failmode": "wait"}
+BLANK = parse_disk(probe_output(), "da0")
+
+
+def datasets(*lines: list[str]) -> dict[type, Any]:
+    return {Datasets: parse_datasets([line for part in lines for line in part])}
+
+
+def a_pool(health: str = "ONLINE", autotrim: str = "on") -> dict[str, Pool]:
+    values = {"autotrim": autotrim, "failmode": "wait"}
+    return {"zdata": Pool("zdata", health, "1", 1006632960, 1006517760, values, ("ada1",))}
+
+
+# -- pool --
+
+
+def test_a_pool_is_made_on_a_blank_disk() -> None:
+    result = run(zfs.pool, {Pools: {}, Probe: BLANK}, "zdata", "da0", "/data", SETTINGS)
+    assert result.commands == ["zpool create -o autotrim=on -o failmode=wait -m /data zdata /dev/da0"]
+
+
+def test_the_disk_may_have_to_be_a_certain_one() -> None:
+    facts = {Pools: {}, Probe: BLANK}
+    good = {"serial": "1-0000:00:02.0-1", "model": "QEMU QEMU HARDDISK"}
+    assert len(run(zfs.pool, facts, "zdata", "da0", "/data", SETTINGS, **good).commands) == 1
+    with pytest.raises(OperationError, match=r"serial number 1-0000:00:02.0-1, the settings want S5Y"):
+        run(zfs.pool, facts, "zdata", "da0", "/data", SETTINGS, serial="S5Y")
+    with pytest.raises(OperationError, match="model QEMU QEMU HARDDISK, the settings want Samsung"):
+        run(zfs.pool, facts, "zdata", "da0", "/data", SETTINGS, model="Samsung")
+
+
+@pytest.mark.parametrize("executing", [True, False])
+def test_a_disk_that_is_not_blank_is_refused_in_the_plan_already(executing: bool) -> None:
+    disk = parse_disk(probe_output(fstyp=(0, "ufs"), head=(0, "x")), "da0")
+    with pytest.raises(OperationError) as refusal:
+        run(
+            zfs.pool,
+            {Pools: {}, Probe: disk},
+            "zdata",
+            "da0",
+            "/data",
+            SETTINGS,
+            executing=executing,
+        )
+    text = str(refusal.value)
+    assert "the pool zdata was not made, disk da0 is not blank" in text
+    assert "it holds a file system (ufs); its first 4 MiB are not zeros" in text
+    assert "dd if=/dev/zero of=/dev/da0 bs=1m count=4" in text
+
+
+def test_content_that_nothing_recognises_is_refused_for_a_pool() -> None:
+    disk = parse_disk(probe_output(head=(0, "x")), "da0")
+    with pytest.raises(OperationError, match="not blank"):
+        run(zfs.pool, {Pools: {}, Probe: disk}, "zdata", "da0", "/data", SETTINGS)
+
+
+def test_a_pool_with_the_wanted_settings_is_left_alone() -> None:
+    facts = {Pools: a_pool(), **datasets(zfs_get("zdata", PLAIN))}
+    result = run(zfs.pool, facts, "zdata", "ada1", "/data", SETTINGS)
+    assert (result.commands, result.noops) == (
+        [],
+        ["pool zdata is ONLINE on ada1 with the wanted settings"],
+    )
+
+
+def test_the_settings_of_a_pool_converge() -> None:
+    facts = {Pools: a_pool("DEGRADED", "off"), **datasets(zfs_get("zdata", PLAIN))}
+    result = run(zfs.pool, facts, "zdata", "ada1", "/data", {**SETTINGS, "failmode": "panic"})
+    assert result.commands == ["zpool set autotrim=on zdata", "zpool set failmode=panic zdata"]
+
+
+@pytest.mark.parametrize("health", ["FAULTED", "UNAVAIL", "SUSPENDED", "REMOVED"])
+def test_a_pool_that_does_not_work_stops_the_deploy(health: str) -> None:
+    facts = {Pools: a_pool(health), **datasets(zfs_get("zdata", PLAIN))}
+    with pytest.raises(OperationError, match=f"pool zdata is {health}"):
+        run(zfs.pool, facts, "zdata", "ada1", "/data", SETTINGS)
+
+
+def test_a_pool_with_another_mount_point_is_not_moved() -> None:
+    facts = {Pools: a_pool(), **datasets(zfs_get("zdata", PLAIN, mountpoint="/zdata"))}
+    with pytest.raises(OperationError, match="with mount point /zdata, the settings want /data"):
+        run(zfs.pool, facts, "zdata", "ada1", "/data", SETTINGS)
+
+
+@pytest.mark.parametrize("missing", [Pools, Probe])
+def test_unknown_pools_or_an_unknown_disk_are_no_reason_to_make_one(missing: type) -> None:
+    facts = {Pools: {}, Probe: BLANK, missing: None}
+    with pytest.raises(OperationError, match=f"{missing.__name__} could not be read; nothing was changed"):
+        run(zfs.pool, facts, "zdata", "da0", "/data", SETTINGS)
+
+
+def test_hostile_values_of_a_pool_are_quoted_or_refused() -> None:
+    disk = Disk("da0", BLANK.size, None, None, ())
+    result = run(zfs.pool, {Pools: {}, Probe: disk}, "z; reboot", "da0", "/a b", {"failmode": "$(id)"})
+    assert result.commands == ["zpool create -o 'failmode=$(id)' -m '/a b' 'z; reboot' /dev/da0"]
+    with pytest.raises(UnsafeValue):
+        run(zfs.pool, {Pools: {}, Probe: disk}, "-f", "da0", "/data", {})
+
+
+# -- datasets --
+
+
+def test_an_encrypted_dataset_is_made_as_its_own_root_in_one_step() -> None:
+    result = run(
+        zfs.encrypted_dataset,
+        datasets(zfs_get("zdata", PLAIN), zfs_get("zdata/enc", ENC)),
+        "zdata/enc/nfsdata",
+        "aes-256-gcm",
+        LOCATION,
+        {"mountpoint": "/data/nfs"},
+    )
+    assert result.commands == [
+        f"zfs create -o encryption=aes-256-gcm -o keylocation={LOCATION} -o keyformat=raw "
+        "-o mountpoint=/data/nfs zdata/enc/nfsdata"
+    ]
+
+
+@pytest.mark.parametrize("encryption", ["on", "aes-256-gcm"])
+def test_an_encryption_root_is_left_alone(encryption: str) -> None:
+    facts = datasets(zfs_get("zdata/enc", ENC))
+    result = run(zfs.encrypted_dataset, facts, "zdata/enc", encryption, LOCATION)
+    assert (result.commands, result.noops) == ([], ["zdata/enc is there with the wanted properties"])
+
+
+def test_a_dataset_that_inherits_gets_its_own_key_while_it_has_no_snapshot() -> None:
+    facts = {**datasets(zfs_get("zdata/enc/nfsdata", ENC)), Snapshots: ()}
+    result = run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION, {"mountpoint": "/data/nfs"})
+    assert result.commands == [
+        f"zfs change-key -o keylocation={LOCATION} -o keyformat=raw zdata/enc/nfsdata",
+        "zfs set mountpoint=/data/nfs zdata/enc/nfsdata",
+    ]
+
+
+def test_a_dataset_with_snapshots_keeps_its_encryption_root() -> None:
+    snapshots = (Snapshot("zdata/enc/nfsdata@zrepl_1", "1", 2, 3),)
+    facts = {**datasets(zfs_get("zdata/enc/nfsdata", ENC)), Snapshots: snapshots}
+    with pytest.raises(OperationError, match=r"has snapshots .zdata/enc/nfsdata@zrepl_1"):
+        run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION)
+
+
+def test_change_key_needs_the_old_key() -> None:
+    facts = {**datasets(zfs_get("zdata/enc/nfsdata", ENC, keystatus="unavailable")), Snapshots: ()}
+    with pytest.raises(OperationError, match="while the key of zdata/enc is not loaded"):
+        run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION)
+
+
+def test_plain_text_where_encryption_is_wanted_stops_the_deploy() -> None:
+    with pytest.raises(OperationError, match="zdata/enc is there and NOT encrypted"):
+        run(zfs.encrypted_dataset, datasets(zfs_get("zdata/enc", PLAIN)), "zdata/enc", "on", LOCATION)
+
+
+@pytest.mark.parametrize("changes", [{"encryption": "aes-128-ccm"}, {"keyformat": "passphrase"}])
+def test_another_cipher_or_key_format_is_not_changed(changes: dict[str, str]) -> None:
+    facts = datasets(zfs_get("zdata/enc", ENC, **changes))
+    with pytest.raises(OperationError, match="keeps its cipher for life"):
+        run(zfs.encrypted_dataset, facts, "zdata/enc", "on", LOCATION)
+
+
+def test_a_dataset_converges_in_the_form_of_zfs() -> None:
+    facts = datasets(zfs_get("zdata/sink", PLAIN))
+    result = run(zfs.dataset, facts, "zdata/sink", {"mountpoint": "none", "recordsize": "128K", "atime": True})
+    assert result.commands == ["zfs set mountpoint=none zdata/sink"]
+    assert run(zfs.dataset, facts, "zdata/sink", {"recordsize": 131072}).noops == [
+        "zdata/sink is there with the wanted properties"
+    ]
+    made = run(zfs.dataset, datasets(), "zdata/it's", {"mountpoint": "/a b"})
+    assert made.commands == ["zfs create -o 'mountpoint=/a b' 'zdata/it'\"'\"'s'"]
+
+
+# -- keys --
+
+
+def test_a_key_that_is_not_loaded_is_loaded() -> None:
+    facts = {
+        **datasets(zfs_get("zdata/enc", ENC, keystatus="unavailable")),
+        KeyChecks: {"zdata/enc": KeyCheck.FITS},
+    }
+    assert run(zfs.key_loaded, facts, "zdata/enc", LOCATION).commands == ["zfs load-key zdata/enc"]
+
+
+def test_a_loaded_key_is_left_alone() -> None:
+    facts = {**datasets(zfs_get("zdata/enc", ENC)), KeyChecks: {"zdata/enc": KeyCheck.FITS}}
+    result = run(zfs.key_loaded, facts, "zdata/enc", LOCATION)
+    assert (result.commands, result.noops) == ([], [f"the key of zdata/enc is loaded and {LOCATION} fits"])
+
+
+def test_a_replica_gets_its_key_location_first() -> None:
+    name = "zdata/sink/f0/zdata/enc/nfsdata"
+    facts = {**datasets(zfs_get(name, REPLICA)), KeyChecks: {name: KeyCheck.FITS}}
+    assert run(zfs.key_loaded, facts, name, LOCATION).commands == [
+        f"zfs set keylocation={LOCATION} {name}",
+        f"zfs load-key {name}",
+    ]
+
+
+@pytest.mark.parametrize("executing", [True, False])
+@pytest.mark.parametrize(
+    ("keystatus", "text"),
+    [
+        ("unavailable", "Its data cannot be opened"),
+        ("available", "after the next reboot the data could not be opened"),
+    ],
+)
+@pytest.mark.parametrize("check", [KeyCheck.WRONG, KeyCheck.NOT_A_KEY])
+def test_a_wrong_key_is_reported_as_wrong(keystatus: str, text: str, check: KeyCheck, executing: bool) -> None:
+    facts = {**datasets(zfs_get("zdata/enc", ENC, keystatus=keystatus)), KeyChecks: {"zdata/enc": check}}
+    with pytest.raises(OperationError) as refusal:
+        run(zfs.key_loaded, facts, "zdata/enc", LOCATION, executing=executing)
+    assert f"does not open zdata/enc: {check.value}. " in str(refusal.value)
+    assert text in str(refusal.value)
+
+
+def test_a_key_file_that_is_not_there_yet_is_fine_in_the_plan_only() -> None:
+    facts = {
+        **datasets(zfs_get("zdata/enc", ENC, keystatus="unavailable")),
+        KeyChecks: {"zdata/enc": KeyCheck.NO_FILE},
+    }
+    plan = run(zfs.key_loaded, facts, "zdata/enc", LOCATION, executing=False)
+    assert plan.commands == ["zfs load-key zdata/enc"]
+    with pytest.raises(OperationError, match="there is no such key file"):
+        run(zfs.key_loaded, facts, "zdata/enc", LOCATION)
+
+
+@pytest.mark.parametrize("name", ["zdata/enc", "zdata/enc/nfsdata"])
+def test_a_dataset_that_is_no_root_yet_is_fine_in_the_plan_only(name: str) -> None:
+    facts = datasets(zfs_get("zdata/enc/nfsdata", ENC))
+    plan = run(zfs.key_loaded, facts, name, LOCATION, executing=False)
+    assert (plan.commands, plan.noops) == ([], [f"{name} is about to be made, with its key"])
+    with pytest.raises(OperationError, match="no key can be loaded"):
+        run(zfs.key_loaded, facts, name, LOCATION)
+
+
+# -- mounting --
+
+
+def test_mounting() -> None:
+    result = run(zfs.mounted, datasets(zfs_get("zdata/enc", ENC, mounted="no")), "zdata/enc")
+    assert result.commands == ["zfs mount zdata/enc"]
+    result = run(zfs.mounted, datasets(zfs_get("zdata/enc", ENC)), "zdata/enc")
+    assert (result.commands, result.noops) == ([], ["zdata/enc is mounted on /data/enc"])
+    plan = run(zfs.mounted, datasets(), "zdata/enc", executing=False)
+    assert plan.noops == ["zdata/enc is about to be made and mounted"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"mountpoint": "none"}, "mountpoint none"),
+        ({"mountpoint": "legacy"}, "mountpoint legacy"),
+        ({"canmount": "off"}, "canmount off"),
+        ({"keystatus": "unavailable"}, "its key is not loaded"),
+    ],
+)
+def test_what_cannot_be_mounted(changes: dict[str, str], text: str) -> None:
+    facts = datasets(zfs_get("zdata/enc", ENC, mounted="no", **changes))
+    with pytest.raises(OperationError, match=text):
+        run(zfs.mounted, facts, "zdata/enc")
+    with pytest.raises(OperationError, match="does not exist"):
+        run(zfs.mounted, facts, "zdata/none")
+
+
+# -- mount point guards --
+
+ROOT = Mount("ada0p2", "/", "ufs", frozenset({"rw"}))
+DATA = Mount("zdata", "/data", "zfs", frozenset({"rw"}))
+NFS = Mount("zdata/enc/nfsdata", "/data/nfs", "zfs", frozenset({"rw"}))
+GUARD = ("/data/nfs", "zdata", "/data")
+MAKE = ["mkdir -p /data/nfs && chflags schg /data/nfs"]
+
+
+def mounts(
+    *table: Mount, kind: str | None = "Directory", flags: str = "uarch", entries: tuple[str, ...] = ()
+) -> dict[type, Any]:
+    directory = Directory("/data/nfs", kind, frozenset(flags.split(",")), entries)
+    return {Mounts: MountTable(table, {"/data/nfs": directory})}
+
+
+def test_a_mount_point_is_made_with_its_guard() -> None:
+    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, kind=None), *GUARD).commands == MAKE
+    assert run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD, executing=False).commands == MAKE
+    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA), *GUARD).commands == ["chflags schg /data/nfs"]
+
+
+def test_a_guarded_mount_point_is_left_alone() -> None:
+    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg,uarch"), *GUARD)
+    assert (result.commands, result.noops) == ([], ["/data/nfs is empty and schg"])
+    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS), *GUARD)
+    assert (result.commands, len(result.noops)) == ([], 1)
+
+
+def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:
+    with pytest.raises(OperationError, match="zdata is not mounted on /data, but nothing"):
+        run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD)
+    other = Mount("zother", "/data", "zfs", frozenset({"rw"}))
+    with pytest.raises(OperationError, match="zdata is not mounted on /data, but zother"):
+        run(zfs.guarded_mountpoint, mounts(ROOT, DATA, other), *GUARD)
+
+
+@pytest.mark.parametrize("executing", [True, False])
+def test_plain_text_in_a_mount_point_stops_the_deploy(executing: bool) -> None:
+    facts = mounts(ROOT, DATA, entries=("k3svolumes", "x"))
+    with pytest.raises(OperationError, match="holds k3svolumes, x: this was written UNENCRYPTED into zdata"):
+        run(zfs.guarded_mountpoint, facts, *GUARD, executing=executing)
+    with pytest.raises(OperationError, match="is a Symbolic Link, not a directory"):
+        run(zfs.guarded_mountpoint, mounts(ROOT, DATA, kind="Symbolic Link"), *GUARD)
