@@ -1,0 +1,151 @@
+"""check-nfs-mount.sh against what hangs: every run ends in time, alone, and leaves nothing locked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.files.nfs_client import Client
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    client = Client(tmp_path)
+    client.settings |= {"MOUNT_SECONDS": 1, "UMOUNT_SECONDS": 1, "CALL_SECONDS": 1, "SERVICE_SECONDS": 1}
+    return client
+
+
+def timed(client: Client) -> tuple[int, float]:
+    begin = time.monotonic()
+    rc = client.run().rc
+    return rc, time.monotonic() - begin
+
+
+def wait_for(client: Client, command: str) -> None:
+    deadline = time.monotonic() + 10
+    while not client.host.calls(command):
+        assert time.monotonic() < deadline, f"{command} was not called"
+        time.sleep(0.02)
+
+
+def test_a_healthy_run_is_quick(client: Client) -> None:
+    rc, seconds = timed(client)
+    assert rc == 0
+    assert seconds < 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "limit"),
+    [
+        ({"stat": "hang", "call": "1", "restart": "failed"}, "hung", 4),
+        ({"dd": "hang"}, "unwritable", 4),
+        ({"stat": "stale", "mount": "hang"}, "not-mounted", 5),
+        ({"stat": "stale", "umount": "hang"}, "stale", 9),
+    ],
+)
+def test_what_hangs_is_ended(client: Client, answers: dict[str, str], state: str, limit: float) -> None:
+    client.set(**answers)
+    rc, seconds = timed(client)
+    assert (rc, client.record()["state"]) == (1, state)
+    assert 1 <= seconds < limit + 3, "bounds of 1 s each, and some for a busy machine"
+
+
+@pytest.mark.parametrize("command", ["nfs-null-call.sh", "systemctl"])
+def test_a_hanging_tunnel_check_or_restart_is_ended(client: Client, command: str) -> None:
+    client.table()
+    client.set(call="2", restart="ok")
+    client.host.command(command, "exec sleep 30")
+    rc, seconds = timed(client)
+    assert rc == 1
+    assert seconds < 7
+    assert client.actions() in ([], ["systemctl"])
+
+
+def test_a_hanging_escalation_is_ended(client: Client) -> None:
+    client.host.command("hook", "exec sleep 30")
+    client.settings |= {"ESCALATE_AFTER": 1, "ESCALATE_COMMAND": str(client.host.bin / "hook"), "ESCALATE_SECONDS": 1}
+    client.set(dd="full")
+    rc, seconds = timed(client)
+    assert rc == 1
+    assert seconds < 5
+
+
+def test_a_process_that_cannot_be_killed_is_given_up_and_not_added_to(client: Client) -> None:
+    """Uninterruptible sleep: timeout(1) sends its signals and waits. The next run does not hang one more process."""
+    client.set(stat="hang", call="1")
+    client.host.state("call-after-restart", "1")
+    # only stat gets the timeout that cannot kill: the rest must work
+    client.host.command(
+        "timeout",
+        'case "$4" in stat) shift 3; "$@" & echo $! >"$STATE/stuck"; wait ;; *) exec /usr/bin/timeout "$@" ;; esac',
+        record=False,
+    )
+    begin = time.monotonic()
+    try:
+        first = client.run()
+        assert (first.rc, client.record()["state"]) == (1, "hung")
+        assert time.monotonic() - begin < 8
+        stuck = int(client.host.state("stuck"))
+        os.kill(stuck, 0)
+        assert client.record()["stuck"].startswith(f"{stuck}:")
+        client.host.forget()
+        assert client.run().rc == 1, "the lock is free although the child lives"
+        assert client.host.calls("stat") == []
+        assert f"process {stuck} of an earlier check still hangs" in client.run("--status").out
+    finally:
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(client.host.state("stuck")), signal.SIGKILL)
+    client.set(stat="ok", call="0")
+    assert client.run().rc == 0
+    assert client.record()["stuck"] == ""
+
+
+def test_two_at_once(client: Client) -> None:
+    client.set(dd="hang")
+    client.settings["WRITE_SECONDS"] = 3
+    first = client.start("--once")
+    wait_for(client, "dd")
+    second = client.run()
+    assert second.rc == 75
+    assert "another instance is running" in second.err
+    assert client.run("--status").rc == 3, "--status waits for nobody"
+    assert client.run(journal=True).err == "", "the timer meets a run by hand: no line for that"
+    assert first.wait(timeout=20) == 1
+    assert len(client.host.calls("dd")) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_in_the_middle_frees_the_lock(client: Client, number: signal.Signals) -> None:
+    """A child that outlives the script must not keep the lock; what the run left is cleared away."""
+    client.settings["STAT_SECONDS"] = 20
+    client.set(stat="hang")
+    first = client.start("--once")
+    wait_for(client, "stat")
+    begin = time.monotonic()
+    first.send_signal(number)
+    assert first.wait(timeout=5) in (-number, 128 + number)
+    client.set(stat="ok")
+    client.settings["STAT_SECONDS"] = 2
+    assert client.run().rc == 0
+    assert time.monotonic() - begin < 8
+    assert [p.name for p in client.run_dir.iterdir() if p.name.startswith("run.")] == []
+
+
+def test_killed_at_any_point_the_next_run_reaches_healthy(client: Client) -> None:
+    client.set(stat="stale")
+    for delay in (0.02, 0.1, 0.2, 0.3, 0.4):
+        process = client.start("--once")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=delay)
+        process.kill()
+        process.wait()
+        client.set(stat="stale")
+    assert client.run().rc == 0
+    assert client.record()["state"] == "healthy"
+    assert client.host.state("mounts").count(str(client.point)) == 1
