@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError, FactValueError
+
+from facts.base import END
+from facts.rcconf import PERIODIC_CONF, Variables
+from facts.services import Services, ServiceState
+
+
+def test_values_are_read_as_sh_sees_them(tmp_path: Path) -> None:
+    (tmp_path / "defaults").write_text(f"a=default\nb=default\nsource_rc_confs() {{ . '{tmp_path}/rc.conf'; }}\n")
+    (tmp_path / "rc.conf").write_text("b='it'\"'\"'s $HOME \"x\"'\nempty=\nlines='one\ntwo'\necho noise\n")
+    built = Variables().command(names=("a", "b", "empty", "lines", "none"))
+    built = built.replace("/etc/defaults/rc.conf", str(tmp_path / "defaults"))
+    out = subprocess.run(["/bin/sh", "-c", built], capture_output=True, text=True, check=True)
+    assert Variables().process(out.stdout.splitlines()) == {
+        "a": "default",
+        "b": 'it\'s $HOME "x"',
+        "empty": "",
+        "lines": "one\ntwo",
+        "none": None,
+    }
+
+
+def test_a_file_that_sh_cannot_read_is_unknown(tmp_path: Path) -> None:
+    conf = tmp_path / "loader.conf"
+    built = Variables().command(names=("carp_load",), file=str(conf))
+    run = ["/bin/sh", "-c", built]
+    out = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert Variables().process(out.stdout.splitlines()) == {"carp_load": None}
+    conf.write_text('hw.acpi.x="1"\ncarp_load="YES"\n')
+    out = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert Variables().process(out.stdout.splitlines()) == {"carp_load": "YES"}
+    conf.write_text('carp_load="YES\n')
+    assert subprocess.run(run, capture_output=True, text=True).returncode != 0
+
+
+def test_which_files_are_read() -> None:
+    assert "{ . /etc/defaults/rc.conf; source_rc_confs; }" in Variables().command(names=("a",))
+    assert "source_periodic_confs" in Variables().command(names=("a",), file=PERIODIC_CONF)
+    with pytest.raises(FactValueError):
+        Variables().command(names=("a; reboot",))
+
+
+def test_services() -> None:
+    lines = ["=== zrepl", "status 0", "=== nfsd", "status 1", "=== nope", "missing", END]
+    assert Services().process(lines) == {
+        "zrepl": ServiceState.RUNNING,
+        "nfsd": ServiceState.STOPPED,
+        "nope": ServiceState.MISSING,
+    }
+    with pytest.raises(FactProcessError, match="service zrepl onestatus ends with status 70"):
+        Services().process(["=== zrepl", "status 70", END])
+    with pytest.raises(FactValueError):
+        Services().command(names=("../../tmp/x",))
+
+
+def test_a_service_without_a_script_is_missing() -> None:
+    built = Services().command(names=("surely-not-there",))
+    out = subprocess.run(["/bin/sh", "-c", built], capture_output=True, text=True, check=True)
+    assert Services().process(out.stdout.splitlines()) == {"surely-not-there": ServiceState.MISSING}

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from pyinfra.api.exceptions import OperationError
+
+from facts.rcconf import PERIODIC_CONF, Variables
+from facts.services import Services, ServiceState
+from operations import rcconf, services
+from tests.operations.harness import run
+
+
+def test_only_what_differs_is_set() -> None:
+    facts = {Variables: {"a": "NO", "b": "x", "c": None}}
+    result = run(rcconf.variables, facts, {"a": "YES", "b": "x", "c": ""})
+    assert result.commands == ["sysrc a=YES", "sysrc c=''"]
+
+
+def test_equal_values_are_left_alone() -> None:
+    result = run(rcconf.variables, {Variables: {"a": "YES"}}, {"a": "YES"})
+    assert (result.commands, result.noops) == ([], ["a=YES in /etc/rc.conf"])
+
+
+def test_another_file_and_hostile_values() -> None:
+    result = run(rcconf.variables, {Variables: {"a": None}}, {"a": "it's; reboot"}, file=PERIODIC_CONF)
+    assert result.commands == ["sysrc -f /etc/periodic.conf a='it'\"'\"'s; reboot'"]
+
+
+def test_unknown_values_are_not_set() -> None:
+    with pytest.raises(OperationError, match="Variables could not be read"):
+        run(rcconf.variables, {Variables: None}, {"a": "YES"})
+
+
+def test_a_list_keeps_what_an_operator_put_there() -> None:
+    facts = {Variables: {"zfskeys_datasets": "zother/x"}}
+    result = run(rcconf.list_entries, facts, "zfskeys_datasets", ["zdata/enc", "zother/x"])
+    assert result.commands == ["sysrc zfskeys_datasets='zother/x zdata/enc'"]
+    facts = {Variables: {"zfskeys_datasets": "zother/x zdata/enc"}}
+    result = run(rcconf.list_entries, facts, "zfskeys_datasets", ["zdata/enc"])
+    assert (result.commands, len(result.noops)) == ([], 1)
+
+
+def test_services() -> None:
+    up, down = {Services: {"x": ServiceState.RUNNING}}, {Services: {"x": ServiceState.STOPPED}}
+    assert run(services.running, down, "x").commands == ["service x onestart"]
+    assert run(services.running, up, "x").noops == ["x is running"]
+    assert run(services.stopped, up, "x").commands == ["service x onestop"]
+    assert run(services.stopped, down, "x").noops == ["x is not running"]
+    assert run(services.act, up, "x", "reload").commands == ["service x onereload"]
+
+
+def test_a_missing_service_is_an_error_but_not_in_the_plan() -> None:
+    facts = {Services: {"x": ServiceState.MISSING}}
+    assert run(services.running, facts, "x", executing=False).commands == ["service x onestart"]
+    for operation, arguments in ((services.running, ()), (services.stopped, ()), (services.act, ("reload",))):
+        with pytest.raises(OperationError, match="there is no service x"):
+            run(operation, facts, "x", *arguments)
