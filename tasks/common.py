@@ -12,11 +12,13 @@ import click
 from pyinfra import host
 from pyinfra.api.exceptions import InventoryError
 from pyinfra.api.inventory import Inventory
-from pyinfra.context import ctx_inventory
-from pyinfra_cli.inventory import _get_group_data, _is_inventory_group
-from pyinfra_cli.util import parse_cli_arg
+from pyinfra.api.state import State
+from pyinfra.context import ctx_inventory, ctx_state
 
+from f3s.pki.credentials import Credentials
 from f3s.settings import HostData, HostSettings, SettingsError, Site, build_site
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def site() -> Site:
@@ -30,6 +32,28 @@ def site() -> Site:
 def this_host() -> HostSettings:
     """The settings of the host that the task runs for."""
     return site().host(host.name)
+
+
+def secrets_folder(settings: Site) -> Path:
+    """The folder of ``python -m f3s.pki``: ``pki_directory``, from the top of the repository where it is relative."""
+    return REPOSITORY / settings.primary.pki.directory
+
+
+def credentials() -> Credentials:
+    """Certificates, keys and the CARP password that hosts may have."""
+    return Credentials(secrets_folder(site()))
+
+
+def load_site(inventory_file: str) -> Site:
+    """The settings of the hosts of an inventory file with its group_data/, outside of a pyinfra run.
+
+    Raises pyinfra's InventoryError with every problem of the data, FileNotFoundError without such a file.
+    """
+    from pyinfra_cli.inventory import make_inventory
+
+    path = Path(inventory_file).resolve(strict=True)
+    with ctx_state.use(State()):  # pyinfra notes in it which file it runs
+        return _site_of(make_inventory(str(path), cwd=str(path.parent)))
 
 
 @functools.lru_cache(maxsize=1)  # one inventory a run; compared by identity
@@ -54,6 +78,10 @@ def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
 
     Raises pyinfra's InventoryError with every problem.
     """
+    # here and below not at the top: it patches the whole interpreter for gevent, which a test run does not survive
+    from pyinfra_cli.inventory import _get_group_data, _is_inventory_group
+    from pyinfra_cli.util import parse_cli_arg
+
     groups: dict[str, tuple[list[Any], dict[str, Any]]] = {
         name: (value, {}) for name, value in variables.items() if _is_inventory_group(name, value)
     }

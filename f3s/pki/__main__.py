@@ -1,0 +1,66 @@
+"""``python -m f3s.pki``: make, look at, renew and revoke the site's certificates.
+
+Exit status: 0 all is well, 1 something needs attention or went wrong, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from pyinfra.api.exceptions import InventoryError
+
+from f3s.pki.certificates import Finding, State
+from f3s.pki.manage import Pki, days_left, utc_now
+from f3s.pki.plan import PkiError, plan_for
+from f3s.pki.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m f3s.pki", description="The site's private CA.")
+    parser.add_argument("--inventory", default="inventory.py", help="whose hosts get certificates")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("init", help="make what is missing, renew what is near its end; safe to repeat")
+    commands.add_parser("status", help="what there is, with the days left; exit status 1 if not all is good")
+    renew = commands.add_parser("renew", help="make a new certificate now; the one before stays valid")
+    renew.add_argument("name", help="ca, server, or a client")
+    revoke = commands.add_parser("revoke", help="let no certificate of this name in any more")
+    revoke.add_argument("name", help="server, or a client, also one that is no longer in the inventory")
+    options = parser.parse_args(arguments)
+
+    # Reading an inventory is pyinfra's work, so this one import points up, from the command line only.
+    from tasks.common import load_site, secrets_folder
+
+    try:
+        site = load_site(options.inventory)
+        pki = Pki(Store(secrets_folder(site)), plan_for(site), utc_now())
+        if options.command == "status":
+            return _show(pki.status(), pki.now)
+        if options.command == "init":
+            print("\n".join(pki.init() or ["nothing to do"]))
+            return _show(pki.status(), pki.now)
+        print(pki.renew(options.name) if options.command == "renew" else pki.revoke(options.name))
+        return 0
+    except (PkiError, InventoryError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _show(findings: Sequence[Finding], now: datetime) -> int:
+    rows = [("NAME", "STATE", "UNTIL", "DAYS", "")]
+    for finding in findings:
+        until = f"{finding.not_after:%Y-%m-%d}" if finding.not_after else "-"
+        left = days_left(finding, now)
+        rows.append((finding.name, finding.state.value, until, "-" if left is None else str(left), finding.detail))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, row[4]]).rstrip())
+    return 0 if all(finding.state is State.GOOD for finding in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

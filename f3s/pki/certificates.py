@@ -1,0 +1,330 @@
+"""Builds and judges keys, certificates and revocation lists. No files, no clock: the time is a parameter.
+
+All keys are on the curve P-256, which every OpenSSL that the hosts have (1.1.1 on FreeBSD 13.2, 3.x) prefers or
+knows. Extensions follow RFC 5280 as ``openssl verify -x509_strict`` checks it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from f3s.pki.plan import SERVER, PkiError, PkiPlan
+
+BACKDATED = timedelta(hours=1)
+"""A certificate is valid from an hour ago: a host whose clock is a little behind takes it, too."""
+
+
+@dataclass(frozen=True, repr=False)
+class Identity:
+    """A private key and the certificate for it. Has no repr: a key belongs in no log."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    def pem(self) -> bytes:
+        """Key and certificate in one text, so that no crash can leave one without the other."""
+        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key + self.certificate.public_bytes(Encoding.PEM)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a certificate is for.
+
+    :param name: its name in the store: ``server`` or a client's name
+    :param alt_names: the subject's alternative names; the first DNS name is the common name, too
+    :param usage: extended key usage, serverAuth or clientAuth
+    :param days: lifetime in days
+    """
+
+    name: str
+    common_name: str
+    alt_names: tuple[x509.GeneralName, ...]
+    usage: ObjectIdentifier
+    days: int
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate that was made, and when it was revoked."""
+
+    serial: int
+    name: str
+    not_after: datetime
+    revoked: datetime | None = None
+
+
+class State(enum.Enum):
+    """What is to be said of an item. All but GOOD need something done."""
+
+    GOOD = "good"
+    NEAR_END = "near its end"
+    EXPIRED = "expired"
+    MISSING = "missing"
+    WRONG = "wrong"
+    REVOKED = "revoked"
+    LEFT_OVER = "left over"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the status table; `not_after` is None for what does not end or is not there."""
+
+    name: str
+    state: State
+    detail: str
+    not_after: datetime | None = None
+
+
+def profiles(plan: PkiPlan) -> dict[str, Profile]:
+    """The certificates of the plan by name, the server's first."""
+    server = Profile(
+        name=SERVER,
+        common_name=plan.names[0],
+        alt_names=(*map(x509.DNSName, plan.names), *map(x509.IPAddress, plan.ip_addresses())),
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+        days=plan.server_days,
+    )
+    clients = (
+        Profile(
+            name=name,
+            common_name=name,
+            alt_names=(x509.DNSName(name),),
+            usage=ExtendedKeyUsageOID.CLIENT_AUTH,
+            days=plan.client_days,
+        )
+        for name in plan.clients
+    )
+    return {profile.name: profile for profile in (server, *clients)}
+
+
+def parse_identity(pem: bytes, what: str) -> Identity:
+    """Read what `Identity.pem` made.
+
+    :raises PkiError: the text is something else; it is not quoted
+    """
+    try:
+        key = load_pem_private_key(pem, password=None)
+        certificate = x509.load_pem_x509_certificate(pem)
+    except (ValueError, TypeError):
+        raise PkiError(f"{what} does not hold a key and a certificate: restore it or move it away") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise PkiError(f"{what} holds a key of another kind than those made here: move it away")
+    return Identity(key, certificate)
+
+
+def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = None) -> Identity:
+    """A self-signed CA; with the key of an earlier one it is that CA with a new lifetime.
+
+    Name and key identifiers stay the same then, so all that the CA has signed is good under the new certificate, and
+    hosts may get that at different times.
+    """
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "f3s storage CA")])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        _builder(name, name, key, now, days)
+        .serial_number(x509.random_serial_number())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Identity(key, certificate)
+
+
+def issue(ca: Identity, profile: Profile, serial: int, now: datetime) -> Identity:
+    """A new key and a certificate for it.
+
+    :param serial: recorded by the caller before, so that no certificate is out that cannot be revoked
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)])
+    certificate = (
+        _builder(subject, ca.certificate.subject, key, now, profile.days)
+        .serial_number(serial)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([profile.usage]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(profile.alt_names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_authority(ca), critical=False)
+        .sign(ca.key, hashes.SHA256())
+    )
+    return Identity(key, certificate)
+
+
+def make_crl(ca: Identity, issued: Iterable[Issued], now: datetime) -> x509.CertificateRevocationList:
+    """The list of the revoked certificates, good for as long as the CA.
+
+    OpenSSL refuses every certificate once the list is past its nextUpdate, so a short life would turn a forgotten
+    deploy into an outage; the list gets to the hosts by deploy and not by polling, so it would protect from nothing.
+    """
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.certificate.subject)
+        .last_update(now - BACKDATED)
+        .next_update(ca.certificate.not_valid_after_utc)
+        .add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
+        .add_extension(_authority(ca), critical=False)
+    )
+    for entry in issued:
+        if entry.revoked is not None:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(entry.serial).revocation_date(entry.revoked).build()
+            )
+    return builder.sign(ca.key, hashes.SHA256())
+
+
+def judge_ca(ca: Identity | None, plan: PkiPlan, now: datetime) -> Finding:
+    """A CA is near its end when a certificate made now would outlive it."""
+    if ca is None:
+        return Finding("ca", State.MISSING, "there is no CA")
+    if _public(ca.certificate.public_key()) != _public(ca.key.public_key()):
+        raise PkiError("ca.pem: its certificate is not for its key: restore it from a backup")
+    reserve = max(plan.server_days, plan.client_days) + plan.renew_before_days
+    return _by_time("ca", ca.certificate, now, timedelta(days=reserve)) or _good("ca", ca.certificate)
+
+
+def judge_leaf(
+    found: Identity | None,
+    profile: Profile,
+    ca: Identity,
+    issued: Collection[Issued],
+    plan: PkiPlan,
+    now: datetime,
+) -> Finding:
+    """Whether a certificate is what its profile says, from this CA, and good for a while yet."""
+    name = profile.name
+    if found is None:
+        return Finding(name, State.MISSING, "there is no certificate")
+    certificate = found.certificate
+    wrong = _mismatch(found, profile, ca)
+    known = [entry for entry in issued if entry.serial == certificate.serial_number]
+    if not wrong and not known:
+        wrong = "it is not in issued.json, so it could not be revoked"
+    if wrong:
+        return Finding(name, State.WRONG, wrong, certificate.not_valid_after_utc)
+    if known[0].revoked is not None:
+        detail = f"revoked on {known[0].revoked:%Y-%m-%d}; 'renew {name}' makes a new one"
+        return Finding(name, State.REVOKED, detail, certificate.not_valid_after_utc)
+    before = timedelta(days=plan.renew_before_days)
+    return _by_time(name, certificate, now, before) or _good(name, certificate)
+
+
+def judge_crl(
+    crl: x509.CertificateRevocationList | None,
+    ca: Identity,
+    issued: Iterable[Issued],
+    plan: PkiPlan,
+    now: datetime,
+) -> Finding:
+    """Whether the list is this CA's, names exactly the revoked certificates, and is not near its nextUpdate."""
+    if crl is None:
+        return Finding("crl", State.MISSING, "there is no revocation list")
+    end = crl.next_update_utc
+    if end is None or not crl.is_signature_valid(ca.key.public_key()):
+        return Finding("crl", State.WRONG, "it is not signed by this CA")
+    if {entry.serial_number for entry in crl} != {e.serial for e in issued if e.revoked is not None}:
+        return Finding("crl", State.WRONG, "it does not name the certificates that were revoked", end)
+    if end <= now:
+        return Finding("crl", State.EXPIRED, "stunnel refuses every connection", end)
+    if end - now < timedelta(days=plan.renew_before_days):
+        return Finding("crl", State.NEAR_END, "stunnel refuses every connection from that day on", end)
+    revoked = len(list(crl))
+    return Finding("crl", State.GOOD, f"{revoked} revoked", end)
+
+
+def names_of(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
+    """The subject's alternative names in their order, empty where there are none."""
+    try:
+        return tuple(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return ()
+
+
+def _mismatch(found: Identity, profile: Profile, ca: Identity) -> str:
+    certificate = found.certificate
+    if _public(certificate.public_key()) != _public(found.key.public_key()):
+        return "its key is another one's"
+    try:
+        certificate.verify_directly_issued_by(ca.certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        return "it is not from this CA"
+    if set(names_of(certificate)) != set(profile.alt_names):
+        return "its names are not those of the settings"
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    if list(usage) != [profile.usage]:
+        return "it is for another use"
+    return ""
+
+
+def _by_time(name: str, certificate: x509.Certificate, now: datetime, before: timedelta) -> Finding | None:
+    end = certificate.not_valid_after_utc
+    if certificate.not_valid_before_utc > now:
+        return Finding(name, State.WRONG, "not valid yet: was the clock wrong when it was made?", end)
+    if end <= now:
+        return Finding(name, State.EXPIRED, "", end)
+    if end - now < before:
+        return Finding(name, State.NEAR_END, "", end)
+    return None
+
+
+def _good(name: str, certificate: x509.Certificate) -> Finding:
+    values = [str(alt_name.value) for alt_name in names_of(certificate)]
+    return Finding(name, State.GOOD, ", ".join(values), certificate.not_valid_after_utc)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority(ca: Identity) -> x509.AuthorityKeyIdentifier:
+    identifier = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
+def _public(key: object) -> bytes:
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return b""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

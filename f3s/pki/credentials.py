@@ -1,0 +1,55 @@
+"""What a host may have, read from the secrets folder. The CA's key is none of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from f3s.pki.plan import SERVER, PkiError
+from f3s.pki.store import Store
+
+CA_CERTIFICATE = "ca-cert.pem"
+CRL = "crl.pem"
+CARP_PASSWORD = "carp-password"
+
+
+def identity_file(name: str) -> str:
+    """The file with key and certificate of the server or a client."""
+    return f"{SERVER}.pem" if name == SERVER else f"client-{name}.pem"
+
+
+class Credentials:
+    """Texts to be deployed; the keys among them (`server`, `client`, `carp_password`) belong in a HiddenValue.
+
+    :param folder: the secrets folder
+    :raises PkiError: in each method, when it is not there: ``python -m f3s.pki init`` comes first
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._store = Store(folder)
+
+    def ca_certificate(self) -> str:
+        """The CA's certificate, PEM; public."""
+        return self._text(CA_CERTIFICATE)
+
+    def crl(self) -> str:
+        """The revocation list, PEM; public."""
+        return self._text(CRL)
+
+    def server(self) -> str:
+        """Key and certificate of the service address, PEM; secret."""
+        return self._text(identity_file(SERVER))
+
+    def client(self, name: str) -> str:
+        """Key and certificate of a client, PEM; secret."""
+        return self._text(identity_file(name))
+
+    def carp_password(self) -> str:
+        """The CARP password without a newline; secret."""
+        return self._text(CARP_PASSWORD).strip()
+
+    def _text(self, name: str) -> str:
+        self._store.check()
+        content = self._store.read(name)
+        if content is None:
+            raise PkiError(f"{self._store.folder / name} is missing: run 'python -m f3s.pki init'")
+        return content.decode()
