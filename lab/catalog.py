@@ -7,6 +7,13 @@ installation on, ``PACKAGES`` (platform, package) come with ``pkg install`` or `
 from __future__ import annotations
 
 FREEBSD: dict[str, str] = {
+    "/sbin/kldload": "lab.commands.system:kldload",
+    "/sbin/kldstat": "lab.commands.system:kldstat",
+    "/sbin/sysctl": "lab.commands.system:sysctl",
+    "/usr/bin/crontab": "lab.commands.system:crontab",
+    "/usr/bin/logger": "lab.commands.system:logger",
+    "/usr/sbin/pkg": "lab.commands.system:pkg",
+    "/usr/sbin/sysrc": "lab.commands.system:sysrc",
     "/bin/df": "lab.commands.mounting:df",
     "/sbin/camcontrol": "lab.commands.disks:camcontrol",
     "/sbin/dumpfs": "lab.commands.disks:dumpfs",
@@ -39,11 +46,21 @@ ROCKY: dict[str, str] = {
     "/usr/bin/uname": "lab.commands.base:uname",
 }
 
-PACKAGES: dict[tuple[str, str], dict[str, str]] = {}
+PACKAGES: dict[tuple[str, str], dict[str, str]] = {
+    ("freebsd", "stunnel"): {},
+}
+
+PACKAGE_FOLDERS: dict[str, tuple[str, ...]] = {
+    "stunnel": ("/usr/local/etc/stunnel",),
+    "zrepl": ("/usr/local/etc/zrepl",),
+}
+"""Folders that a package makes."""
 
 
 def played(path: str) -> str | None:
     """The function that plays the program at that path, whatever the platform; None if there is none."""
+    if path.startswith(("/etc/rc.d/", "/usr/local/etc/rc.d/")):
+        return "lab.rc.scripts:main"
     for table in (FREEBSD, ROCKY, *PACKAGES.values()):
         if path in table:
             return table[path]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lab import disks, rootfs
-from lab.core import Cluster, Host, Mount, Store
+from lab.core import Cluster, Host, Store
+from lab.rc import boot, scripts, table
 
 ACCOUNTS = {"root": 0, "daemon": 1, "operator": 2, "stunnel": 341, "www": 80, "nobody": 65534}
 
@@ -14,11 +17,19 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     passwd = "".join(f"{n}:*:{u}:{u}:{n}:/:/usr/sbin/nologin\n" for n, u in ACCOUNTS.items())
     rootfs.write(root, "etc/passwd", passwd)
     rootfs.write(root, "etc/group", "wheel:*:0:root\noperator:*:5:root\nstunnel:*:341:\nnobody:*:65534:\n")
-    rootfs.write(root, "etc/rc.conf", f'hostname="{host.name}"\n')
+    rootfs.write(root, "etc/rc.conf", f'hostname="{host.name}"\nzfs_enable="YES"\nsshd_enable="YES"\n')
     rootfs.write(root, "etc/fstab", "# Device\tMountpoint\tFStype\tOptions\tDump\tPass#\n")
     rootfs.write(root, "etc/hosts", "::1\t\tlocalhost\n127.0.0.1\tlocalhost\n")
     disks.link_devices(store, cluster, host)
-    host.mounts = [
-        Mount("zroot/ROOT/default", "/", "zfs", "root", options=("noatime", "nfsv4acls")),
-        Mount("devfs", "/dev", "devfs", "root"),
-    ]
+    host.mounts = boot.boot_mounts()
+    files = Path(__file__).with_name("rootfiles")
+    rootfs.write(root, "etc/rc.subr", (files / "rc.subr").read_text())
+    rootfs.write(root, "etc/defaults/rc.conf", (files / "rc.conf.defaults").read_text())
+    rootfs.write(root, "usr/sbin/service", (files / "service").read_text(), 0o755)
+    for script in (files / "rc.d").iterdir():
+        rootfs.write(root, f"etc/rc.d/{script.name}", script.read_text(), 0o755)
+    for service in table.BASE:
+        rootfs.write(root, service.path, f"#!/.lab/bin/play\n{service.header}", 0o755)
+    processes = scripts.processes(host)
+    for name in ("devd", "syslogd", "sshd", "cron"):
+        processes[name] = scripts.new_pids(host, 1)

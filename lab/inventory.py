@@ -9,12 +9,13 @@ from pathlib import Path as _Path
 from lab.core import state_dir as _state_dir
 
 _site = _runpy.run_path(str(_Path(__file__).resolve().parent.parent / "inventory.py"))
+_Member = str | tuple[str, dict[str, object]]
 _secrets = str(_state_dir() / "secrets")
 
 
-def _in_lab(member):
+def _in_lab(member: _Member) -> tuple[str, dict[str, object]]:
     """A host of the site, reached through the lab; its secrets stay in the lab's state folder."""
-    name, data = member if isinstance(member, tuple) else (member, {})
+    name, data = member if isinstance(member, tuple) else (member, dict[str, object]())
     return f"@lab/{name}", {**data, "pki_directory": _secrets}
 
 

@@ -1,0 +1,74 @@
+"""The kernel's modules and variables of a simulated FreeBSD host."""
+
+from __future__ import annotations
+
+import time
+
+from lab.commands.base import FREEBSD_RELEASE
+from lab.core import Cluster, Context, Host, part
+
+MODULES = ("kernel", "zfs", "carp", "vmm", "nmdm", "if_bridge", "if_tuntap", "if_wg")
+"""What kldload finds in /boot/kernel; ``kernel`` and ``zfs`` are loaded from the start."""
+
+WRITABLE = {
+    "vfs.nfsd.enable_stringtouid": "0",
+    "vfs.nfs.enable_uidtostring": "0",
+    "vfs.nfsd.nfs_privport": "0",
+    "vfs.nfsd.server_max_nfsvers": "3",
+    "vfs.nfsd.server_min_nfsvers": "2",
+}
+CARP = {
+    "net.inet.carp.ifdown_demotion_factor": "240",
+    "net.inet.carp.senderr_demotion_factor": "240",
+    "net.inet.carp.demotion": "0",
+    "net.inet.carp.log": "1",
+    "net.inet.carp.preempt": "0",
+    "net.inet.carp.dscp": "56",
+    "net.inet.carp.allow": "1",
+}
+
+
+def boot_modules() -> list[str]:
+    """What is loaded right after the kernel."""
+    return ["kernel", "zfs"]
+
+
+def _all(ctx: Context, cluster: Cluster, host: Host) -> dict[str, str]:
+    day = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(host.boot_time))
+    fixed = {
+        "kern.boottime": f"{{ sec = {int(host.boot_time)}, usec = 0 }} {day}",
+        "kern.disks": " ".join(sorted(host.slots, reverse=True)),
+        "kern.hostname": host.name,
+        "kern.osrelease": FREEBSD_RELEASE,
+        "kern.ostype": "FreeBSD",
+        "kern.osreldate": "1302001",
+        "vfs.zfs.version.spa": "5000",
+        "security.jail.jailed": "0",
+    }
+    changed = part(host, "sysctl", dict[str, str])
+    carp = CARP if "carp" in part(host, "modules", boot_modules) else {}
+    return {**fixed, **WRITABLE, **carp, **changed}
+
+
+def find(ctx: Context, cluster: Cluster, host: Host, name: str) -> dict[str, str]:
+    """The variable of that name, or those below it; empty if there is none.
+
+    :raises NotSimulatedError: a subtree that the lab knows nothing of
+    """
+    known = _all(ctx, cluster, host)
+    if name in known:
+        return {name: known[name]}
+    below = {oid: value for oid, value in known.items() if oid.startswith(name + ".")}
+    if not below and not name.startswith("net.inet.carp"):
+        raise ctx.not_simulated(name)
+    return below
+
+
+def change(host: Host, name: str, value: str) -> bool:
+    """Sets a variable; False if it cannot be set."""
+    if name not in WRITABLE and name not in CARP:
+        return False
+    if name == "net.inet.carp.demotion":  # CTLFLAG_RW of a counter: what is written is added (carp(4))
+        value = str(int(part(host, "sysctl", dict[str, str]).get(name, "0")) + int(value))
+    part(host, "sysctl", dict[str, str])[name] = value
+    return True

@@ -1,0 +1,136 @@
+"""A played rc.d script: verbs, switches and wording of rc.subr(8), processes in the host's process table."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+
+from lab.core import Context, Host, part
+from lab.rc import table
+
+FIRST_PID = 600
+
+
+def processes(host: Host) -> dict[str, list[int]]:
+    """Process ids of the running daemons by program name."""
+    return part(host, "processes", dict[str, list[int]])
+
+
+def new_pids(host: Host, count: int) -> list[int]:
+    """Process ids that no running program has."""
+    last = part(host, "last pid", lambda: [FIRST_PID])
+    last[0] += count
+    return list(range(last[0] - count + 1, last[0] + 1))
+
+
+def rc_conf(names: list[str]) -> dict[str, str]:
+    """Values of rc.conf variables on the host this runs on; unset ones are empty."""
+    script = ". /etc/defaults/rc.conf; source_rc_confs; " + "".join(f'printf "%s\\0" "${{{n}-}}";' for n in names)
+    output = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    return dict(zip(names, output.split("\0"), strict=False))
+
+
+def is_yes(value: str) -> bool:
+    """rc.subr's checkyesno."""
+    return value.lower() in ("yes", "true", "on", "1")
+
+
+def main(ctx: Context) -> int:
+    """One verb of one script."""
+    service = table.find(ctx.argv[0])
+    verb = ctx.args[0] if ctx.args else ""
+    forced = quiet = False
+    for prefix in ("one", "force", "fast", "quiet"):
+        if verb.startswith(prefix):
+            verb = verb.removeprefix(prefix)
+            forced = prefix in ("one", "force")
+            quiet = prefix in ("fast", "quiet")
+    if len(ctx.args) != 1 or verb not in ("start", "stop", "restart", "status", "rcvar", "enabled", "reload"):
+        raise ctx.not_simulated()
+    on = is_yes(rc_conf([service.rcvar])[service.rcvar])
+    if verb == "rcvar":
+        ctx.out(f'# {service.name}\n#\n{service.rcvar}="{"YES" if on else "NO"}"\n')
+        return 0
+    if verb == "enabled":
+        return 0 if on else 1
+    pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
+    if not forced and not on and not pids:
+        if not quiet:
+            word = f"Cannot '{verb}' {service.name}. Set {service.rcvar} to YES in /etc/rc.conf or use "
+            ctx.out(f"{word}'one{verb}' instead of '{verb}'.\n")
+        return 0
+    if verb == "restart":
+        if pids:
+            stop(ctx, service)
+        return start(ctx, service)
+    if verb == "reload":
+        return _reload(ctx, service, pids)
+    if verb == "status":
+        return _status(ctx, service, pids)
+    return start(ctx, service) if verb == "start" else stop(ctx, service)
+
+
+def _status(ctx: Context, service: table.Service, pids: list[int]) -> int:
+    if pids and pid_file_says(service):
+        ctx.out(f"{service.name} is running as pid {' '.join(map(str, pids))}.\n")
+        return 0
+    ctx.out(f"{service.name} is not running.\n")
+    return 1
+
+
+def _reload(ctx: Context, service: table.Service, pids: list[int]) -> int:
+    if service.name != "stunnel":
+        raise ctx.not_simulated()
+    if not pids or not pid_file_says(service):
+        ctx.err(f"{service.name} not running? (check {rc_conf(['stunnel_pidfile'])['stunnel_pidfile']}).\n")
+        return 1
+    return 0
+
+
+def pid_file_says(service: table.Service) -> bool:
+    """Whether rc.subr would find the running daemon: stunnel is looked up by its pid file, the others by name."""
+    if service.name != "stunnel":
+        return True
+    pid_file = rc_conf(["stunnel_pidfile"])["stunnel_pidfile"] or "/var/run/stunnel.pid"
+    return os.path.exists(pid_file)
+
+
+def call(target: str, ctx: Context) -> bool:
+    """Runs a service's own function."""
+    module, function = target.split(":")
+    return bool(getattr(importlib.import_module(module), function)(ctx))
+
+
+def start(ctx: Context, service: table.Service) -> int:
+    """Starts a service and what it needs."""
+    pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
+    if pids and pid_file_says(service):
+        ctx.err(f"{service.name} already running?  (pid={' '.join(map(str, pids))}).\n")
+        return 1
+    for needed in service.needs:
+        if not processes(ctx.host(ctx.store.read())).get(needed):
+            start(ctx, next(each for each in table.BASE if each.name == needed))
+    ctx.out(f"Starting {service.name}.\n")
+    if service.start and not call(service.start, ctx):
+        ctx.err(f"{service.path}: WARNING: failed to start {service.name}\n")
+        return 1
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        processes(host)[service.name] = new_pids(host, service.processes)
+    return 0
+
+
+def stop(ctx: Context, service: table.Service) -> int:
+    """Stops a daemon; one that is not running is an error, as with rc.subr."""
+    pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
+    if not pids or not pid_file_says(service):
+        hint = f" (check {rc_conf(['stunnel_pidfile'])['stunnel_pidfile']})." if service.name == "stunnel" else ""
+        ctx.err(f"{service.name} not running?{hint}\n")
+        return 1
+    ctx.out(f"Stopping {service.name}.\nWaiting for PIDS: {pids[-1]}.\n")
+    if service.stop:
+        call(service.stop, ctx)
+    with ctx.cluster() as cluster:
+        del processes(ctx.host(cluster))[service.name]
+    return 0

@@ -1,0 +1,88 @@
+"""The services that the lab plays, with the headers that put them in the observed boot order (rcorder(8))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Service:
+    """A daemon whose rc.d script is played; scripts without a daemon are in lab/rootfiles/rc.d.
+
+    :param rcvar: its switch in rc.conf
+    :param start: ``module:function`` of (ctx) -> bool, run before the daemon counts as started; False: it failed
+    :param stop: ``module:function`` of (ctx), run when it is stopped
+    :param processes: how many it consists of
+    :param needs: services that are started with it (rc.subr's force_depend)
+    """
+
+    name: str
+    require: str = ""
+    before: str = ""
+    keyword: str = ""
+    rcvar: str = ""
+    start: str = ""
+    stop: str = ""
+    processes: int = 1
+    needs: tuple[str, ...] = ()
+    folder: str = "/etc/rc.d"
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder}/{self.name}"
+
+    @property
+    def header(self) -> str:
+        lines = [f"# PROVIDE: {self.name}"]
+        for word, value in (("REQUIRE", self.require), ("BEFORE", self.before), ("KEYWORD", self.keyword)):
+            if value:
+                lines.append(f"# {word}: {value}")
+        return "\n".join(lines) + "\n"
+
+
+BASE = [
+    Service("devd", "netif", rcvar="devd_enable"),
+    Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5),
+    Service("syslogd", "NETWORKING", rcvar="syslogd_enable"),
+    Service("rpcbind", "NETWORKING", rcvar="rpcbind_enable"),
+    Service(
+        "mountd",
+        "NETWORKING rpcbind LOGIN",
+        rcvar="mountd_enable",
+        start="lab.rc.nfs:export",
+        needs=("rpcbind",),
+    ),
+    Service(
+        "nfsd",
+        "mountcritlocal mountd nfsuserd",
+        rcvar="nfs_server_enable",
+        start="lab.rc.nfs:serve",
+        processes=2,
+        needs=("rpcbind", "mountd"),
+    ),
+    Service("sshd", "LOGIN", rcvar="sshd_enable"),
+    Service("cron", "LOGIN nfsd", "securelevel", keyword="shutdown", rcvar="cron_enable"),
+]
+
+PACKAGED: dict[str, list[Service]] = {
+    "stunnel": [
+        Service(
+            "stunnel",
+            "NETWORKING",
+            "DAEMON",
+            rcvar="stunnel_enable",
+            start="lab.rc.stunnel:start",
+            stop="lab.rc.stunnel:stop",
+            folder="/usr/local/etc/rc.d",
+        )
+    ],
+}
+"""Services that come with a package."""
+
+
+def find(path: str) -> Service:
+    """The service of an rc.d script.
+
+    :raises KeyError: none is played there
+    """
+    return {service.path: service for services in (BASE, *PACKAGED.values()) for service in services}[path]
