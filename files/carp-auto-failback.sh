@@ -1,0 +1,98 @@
+#!/bin/sh
+# Installed as /usr/local/bin/carp-auto-failback.sh, every minute from cron on the primary: takes the address
+# back once it is proven that nothing can be lost by it. Whatever is not known means: stay.
+# Each run writes its decision and the reason to /var/log/carp-auto-failback.log (newsyslog rotates it).
+#
+# Exit status: 0 stayed or failed back, 1 the failback did not hold, 64 usage, 77 not root, 78 not configured.
+
+# shellcheck disable=SC2153	# the values of storage.conf
+# shellcheck source=files/f3s-storage-lib.sh
+. /usr/local/libexec/f3s/storage.sh
+
+LOG=/var/log/carp-auto-failback.log
+
+if [ $# -ne 0 ]; then
+	echo "usage: ${0##*/}" >&2
+	exit 64
+fi
+need_root
+
+write() {
+	echo "$(date '+%Y-%m-%d %H:%M:%S') $1" >>"$LOG"
+}
+
+stay() {
+	write "stay: $1"
+	exit 0
+}
+
+# A replication to the standby was confirmed for a snapshot that was made after this host became BACKUP in this
+# boot, and not long ago. zrepl moves the bookmark #zrepl_CURSOR_G_<guid>_J_<job> to a snapshot only when the
+# receiver confirmed it (internal/endpoint/endpoint_guarantees.go, SenderPostRecvConfirmed); a bookmark
+# keeps its snapshot's createtxg and creation. A standby that was written to refuses the next raw incremental
+# (seen), so the cursor then stands still: it is fresh only while the standby is undiverged. createtxg, not the
+# time, says what came after what: the clock may have been stepped.
+undiverged() {
+	if [ ! -s "$F3S_FLOOR" ]; then
+		REASON="the controller has not recorded yet where the snapshots stood when this host became BACKUP"
+		return 1
+	fi
+	read -r floor <"$F3S_FLOOR"
+	bookmarks=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t bookmark -o createtxg,creation,name "$F3S_DATASET" 2>/dev/null) || {
+		REASON="the bookmarks of $F3S_DATASET cannot be read"
+		return 1
+	}
+	cursor=$(printf '%s\n' "$bookmarks" | awk -F '\t' -v job="$F3S_REPLICATION_JOB" '
+		{ end = "_J_" job; name = $3; sub(/^.*#/, "", name) }
+		index(name, "zrepl_CURSOR_G_") == 1 && substr(name, length(name) - length(end) + 1) == end && $1 > txg {
+			txg = $1; creation = $2
+		}
+		END { if (txg) print txg, creation }')
+	if [ -z "$cursor" ]; then
+		REASON="no replication by $F3S_REPLICATION_JOB has ever been confirmed"
+		return 1
+	fi
+	if [ "${cursor% *}" -le "$floor" ]; then
+		REASON="no replication has succeeded since this host became BACKUP in this boot"
+		return 1
+	fi
+	replicated=$(($(date +%s) - ${cursor#* }))
+	if [ "$replicated" -lt 0 ]; then
+		REASON="the last replicated snapshot is from the future: check the clock"
+		return 1
+	fi
+	if [ "$replicated" -gt "$F3S_FAILBACK_MAX_AGE" ]; then
+		REASON="the last replicated snapshot is $replicated s old (at most $F3S_FAILBACK_MAX_AGE): the standby may have diverged"
+		return 1
+	fi
+	REASON="the standby has a snapshot that is $replicated s old"
+}
+
+[ "$F3S_ROLE" = primary ] || stay "this host is not the primary"
+carp_read || stay "$REASON"
+case $CARP_STATE in
+BACKUP) ;;
+MASTER) stay "already MASTER" ;;
+*) stay "state is $CARP_STATE" ;;
+esac
+[ -e "$F3S_STARTED" ] || stay "f3s_storage is not started"
+[ ! -e "$F3S_HOLD" ] || stay "held by carp backup ($(cat "$F3S_HOLD")): carp master ends that"
+[ ! -e "$F3S_FAILED" ] || stay "$(cat "$F3S_FAILED") here: mend it, then run carp master"
+dataset_ready || stay "$REASON"
+on_dataset "$F3S_FAILBACK_BLOCK"
+case $? in
+0) stay "$F3S_FAILBACK_BLOCK is there: carp auto-failback enable removes it" ;;
+1) ;;
+*) stay "not known whether $F3S_FAILBACK_BLOCK is there" ;;
+esac
+undiverged || stay "$REASON"
+
+proof=$REASON
+if said=$(/usr/local/bin/carp master 2>&1); then
+	write "failback: MASTER again; $proof"
+	tell "failback: MASTER again; $proof"
+else
+	write "failback failed: $said"
+	tell "failback failed: $said"
+	exit 1
+fi

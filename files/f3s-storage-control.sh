@@ -1,0 +1,333 @@
+#!/bin/sh
+# Installed as /usr/local/libexec/f3s/storage-control: makes the services match the CARP state and the dataset.
+# Called by the rc.d service f3s_storage, by devd through carpcontrol.sh and every minute by cron. It never
+# believes an event: it takes the lock and looks. See docs/controller.md for the reasoning.
+#
+# Exit status: 0 done (status: as it should be), 1 not as it should be, 64 usage, 75 the lock was not free,
+# 77 not root, 78 not configured.
+
+# shellcheck disable=SC2153	# the values of storage.conf
+# shellcheck source=files/f3s-storage-lib.sh
+. /usr/local/libexec/f3s/storage.sh
+
+LOCK_WAIT=60	# seconds: two service(8) calls at their limit
+
+usage() {
+	echo "usage: ${0##*/} start | stop | status | reconcile" >&2
+	exit 64
+}
+
+# Logs a decision once, when it changes, and keeps it for `status`.
+decide() {
+	decided=''
+	[ ! -e "$F3S_LAST" ] || read -r decided <"$F3S_LAST"
+	[ "$decided" != "$1" ] || return 0
+	tell "$1"
+	printf '%s\nsince %s\n' "$1" "$(date '+%Y-%m-%d %H:%M:%S')" >"$F3S_LAST.new"
+	mv "$F3S_LAST.new" "$F3S_LAST"
+}
+
+running() {
+	bounded "$F3S_SERVICE_LIMIT" service "$1" onestatus >/dev/null 2>&1
+}
+
+# within SECONDS COMMAND...: waits until the command is true.
+within() {
+	within_left=$1
+	shift
+	until "$@"; do
+		[ "$within_left" -gt 0 ] || return 1
+		within_left=$((within_left - 1))
+		sleep 1
+	done
+}
+
+exported() {
+	mount_read && [ "$EXPORTED" = yes ]
+}
+
+# The one* verbs: the services' own rc variables are NO, so that nothing but this program starts them.
+start_service() {
+	running "$1" && return 0
+	for start_attempt in 1 2; do
+		start_said=$(bounded "$F3S_SERVICE_LIMIT" service "$1" onestart 2>&1)
+		if within 3 running "$1"; then
+			tell "started $1"
+			return 0
+		fi
+		tell "$1 is not running after attempt $start_attempt: $(printf '%s' "$start_said" | tail -n 1)"
+	done
+	REASON="service $1 did not start"
+	return 1
+}
+
+# In the order of F3S_SERVICES; mountd only ever runs over the mounted dataset. stunnel comes last: no client
+# gets in before NFS is complete.
+start_services() {
+	for service in $F3S_SERVICES; do
+		start_service "$service" || return 1
+		if [ "$service" = mountd ] && ! exported; then
+			# A dataset mounted after mountd started is not exported, and SIGHUP does not mend it (seen).
+			tell "$F3S_MOUNTPOINT is not NFS exported: restarting mountd"
+			bounded "$F3S_SERVICE_LIMIT" service mountd onerestart >/dev/null 2>&1
+			if ! within 3 exported; then
+				REASON="mountd does not export $F3S_MOUNTPOINT"
+				return 1
+			fi
+		fi
+	done
+}
+
+# stunnel first: clients are cut off before NFS goes away beneath them.
+stop_services() {
+	backwards=''
+	for service in $F3S_SERVICES; do
+		backwards="$service $backwards"
+	done
+	for service in $backwards; do
+		running "$service" || continue
+		bounded "$F3S_SERVICE_LIMIT" service "$service" onestop >/dev/null 2>&1
+		if running "$service"; then
+			tell "$service did not stop"
+		else
+			tell "stopped $service"
+		fi
+	done
+}
+
+# Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
+# write, and the next incremental is refused (seen).
+mount_dataset() {
+	if [ "$F3S_ROLE" = standby ] && [ "$(property readonly)" != on ]; then
+		if ! mount_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1); then
+			REASON="$REASON; readonly=on failed: $mount_said"
+			return 1
+		fi
+		tell "set readonly=on on $F3S_DATASET"
+	fi
+	if ! mount_said=$(bounded "$F3S_SERVICE_LIMIT" zfs mount "$F3S_DATASET" 2>&1); then
+		REASON="$REASON; zfs mount failed: $mount_said"
+		return 1
+	fi
+	tell "mounted $F3S_DATASET"
+}
+
+ready_or_mounted() {
+	dataset_ready
+	ready_status=$?
+	if [ "$ready_status" -eq 2 ]; then
+		mount_dataset || return 1
+		dataset_ready
+		ready_status=$?
+	fi
+	return "$ready_status"
+}
+
+# The advskew follows from what is known, so a lost event or a killed run leaves nothing to undo. With
+# preempt=0 a lower advskew alone does not take the address back (seen); with preempt=1 it would, so then a
+# BACKUP keeps what it has and only `carp master` lowers it.
+adjust_skew() {
+	wanted=$F3S_ADVSKEW
+	if [ -e "$F3S_HOLD" ] || [ -e "$F3S_FAILED" ] || [ "$1" != ready ]; then
+		wanted=$F3S_DEMOTED
+	fi
+	[ "$CARP_SKEW" != "$wanted" ] || return 0
+	if [ "$CARP_STATE" = BACKUP ] && [ "$wanted" -lt "$CARP_SKEW" ] &&
+		[ "$(sysctl -n net.inet.carp.preempt)" != 0 ]; then
+		return 0
+	fi
+	skew_before=$CARP_SKEW
+	if carp_set "$wanted"; then
+		tell "advskew $skew_before -> $wanted"
+	else
+		tell "$REASON"
+	fi
+}
+
+# Seconds since the time in a file, or a very long time.
+age() {
+	age_then=0
+	[ ! -e "$1" ] || read -r age_then <"$1"
+	echo $(($(date +%s) - age_then))
+}
+
+# A MASTER that cannot serve offers the address to a peer that answers. If the peer cannot serve either, it
+# comes back: hence not more often than every F3S_RETRY seconds.
+give_way() {
+	why=$REASON
+	stop_services
+	if [ "$(age "$F3S_GAVE_WAY")" -lt "$F3S_RETRY" ]; then
+		decide "MASTER but not serving: $why; the peer did not keep the address"
+	elif ! peer_answers; then
+		decide "MASTER but not serving: $why; staying, since the peer $F3S_PEER does not answer"
+	else
+		date +%s >"$F3S_GAVE_WAY"
+		decide "giving the address to the peer: $why"
+		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
+	fi
+}
+
+as_master() {
+	rm -f "$F3S_FLOOR"
+	ready_or_mounted
+	case $? in
+	0) ;;
+	3)
+		# A busy pool must not cost the clients their read-write server: give way only when the
+		# silence lasts. Nothing is started meanwhile.
+		[ -e "$F3S_DOUBT" ] || date +%s >"$F3S_DOUBT"
+		if [ "$(age "$F3S_DOUBT")" -lt "$F3S_STRIKE" ]; then
+			decide "MASTER, services left as they are for now: $REASON"
+			return 1
+		fi
+		give_way
+		return 1
+		;;
+	*)
+		rm -f "$F3S_DOUBT"
+		give_way
+		return 1
+		;;
+	esac
+	rm -f "$F3S_DOUBT"
+	if ! start_services; then
+		printf '%s\n' "$REASON" >"$F3S_FAILED"
+		give_way
+		return 1
+	fi
+	rm -f "$F3S_FAILED" "$F3S_GAVE_WAY"
+	adjust_skew ready
+	decide "MASTER, serving $F3S_DATASET"
+}
+
+# Remembers the newest snapshot: a later one at the standby proves that a replication succeeded since.
+record_floor() {
+	[ ! -e "$F3S_FLOOR" ] || return 0
+	floor=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o createtxg "$F3S_DATASET" 2>/dev/null) || return 0
+	printf '%s\n' "$floor" | sort -n | tail -n 1 >"$F3S_FLOOR.new"
+	mv "$F3S_FLOOR.new" "$F3S_FLOOR"
+}
+
+as_backup() {
+	stop_services
+	rm -f "$F3S_DOUBT"
+	if ready_or_mounted; then
+		readiness=ready
+		rm -f "$F3S_GAVE_WAY"
+		record_floor
+		could='could serve'
+		[ ! -e "$F3S_FAILED" ] || could="would not serve: $(cat "$F3S_FAILED")"
+	else
+		readiness=no
+		could="could not serve: $REASON"
+	fi
+	if [ "$CARP_STATE" = none ]; then
+		decide "no CARP state of vhid $F3S_VHID on $F3S_INTERFACE, not serving; $could"
+		return 1
+	fi
+	adjust_skew "$readiness"
+	[ ! -e "$F3S_HOLD" ] || could="$could; held by carp backup"
+	decide "$CARP_STATE, not serving; $could"
+}
+
+reconcile() {
+	# Before `start` (boot) and after `stop` (shutdown, maintenance) nothing is done.
+	[ -e "$F3S_STARTED" ] || return 0
+	# Whoever waited for the lock behind a run that read the state after him has nothing left to do.
+	[ -e "$F3S_PENDING" ] || return 0
+	rm -f "$F3S_PENDING"
+	carp_read
+	if [ "$CARP_STATE" = MASTER ]; then
+		as_master
+	else
+		as_backup
+	fi
+}
+
+start() {
+	rm -f "$F3S_LAST" "$F3S_FLOOR" "$F3S_FAILED" "$F3S_GAVE_WAY" "$F3S_DOUBT"
+	: >"$F3S_STARTED"
+	# rc.conf's advskew won the election before a planned failover from before the boot was known.
+	carp_read
+	if [ -e "$F3S_HOLD" ] && [ "$CARP_STATE" = MASTER ] && peer_answers; then
+		tell "held by carp backup: giving the address to the peer"
+		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
+	fi
+	: >"$F3S_PENDING"
+	reconcile
+}
+
+# At shutdown the address goes first, while NFS still runs; clients then find the peer and not a dead server.
+stop() {
+	rm -f "$F3S_STARTED"
+	carp_read
+	if [ "$CARP_STATE" = MASTER ]; then
+		if carp_set "$F3S_DEMOTED" backup && carp_settles BACKUP; then
+			decide "stopped; the peer took the address"
+		else
+			decide "stopped; the peer did not take the address: $REASON"
+		fi
+	else
+		decide "stopped"
+	fi
+	stop_services
+}
+
+status() {
+	if ! carp_read; then
+		echo "carp: $REASON"
+		return 1
+	fi
+	echo "carp: $CARP_STATE vhid $F3S_VHID on $F3S_INTERFACE, advskew $CARP_SKEW (configured $F3S_ADVSKEW)"
+	[ -e "$F3S_STARTED" ] || echo "f3s_storage is not started: services are left alone"
+	dataset_ready
+	status_ready=$?
+	echo "dataset: $REASON"
+	status_wrong=0
+	for service in $F3S_SERVICES; do
+		if running "$service"; then
+			status_is=running
+		else
+			status_is=stopped
+		fi
+		echo "$service: $status_is"
+		if [ "$CARP_STATE" = MASTER ] && [ "$status_ready" -eq 0 ]; then
+			[ "$status_is" = running ] || status_wrong=1
+		else
+			[ "$status_is" = stopped ] || status_wrong=1
+		fi
+	done
+	[ ! -e "$F3S_HOLD" ] || echo "held: $(cat "$F3S_HOLD")"
+	[ ! -e "$F3S_LAST" ] || echo "last decision: $(tr '\n' ' ' <"$F3S_LAST")"
+	[ "$CARP_STATE" != MASTER ] || [ "$status_ready" -eq 0 ] || status_wrong=1
+	return "$status_wrong"
+}
+
+# lockf -k: the file stays, so waiters queue up; the lock is the kernel's and dies with its holder. The child
+# does not inherit it, so neither does stunnel.
+under_lock() {
+	lockf -k -s -t "$LOCK_WAIT" "$F3S_LOCK" "$0" locked "$1"
+	lock_status=$?
+	[ "$lock_status" -ne 75 ] || tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
+	exit "$lock_status"
+}
+
+case $#:${1-} in
+1:status) status ;;
+1:reconcile)
+	need_root
+	: >"$F3S_PENDING"
+	under_lock reconcile
+	;;
+1:start | 1:stop)
+	need_root
+	under_lock "$1"
+	;;
+2:locked)
+	case $2 in
+	start | stop | reconcile) "$2" ;;
+	*) usage ;;
+	esac
+	;;
+*) usage ;;
+esac

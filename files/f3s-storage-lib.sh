@@ -1,0 +1,240 @@
+# shellcheck shell=sh
+# Installed as /usr/local/libexec/f3s/storage.sh and sourced by the controller (storage-control), carp,
+# carpcontrol.sh and carp-auto-failback.sh: the one place for paths, checks and changes of the CARP state.
+# Every function leaves the reason for what it found in REASON.
+# shellcheck disable=SC2034	# a library: its variables are used by the programs
+
+# devd starts its actions without /usr/local in the path (seen), cron and rc(8) have paths of their own.
+PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin
+LC_ALL=C
+export PATH LC_ALL
+umask 022
+
+F3S_CONFIG=/usr/local/etc/f3s/storage.conf
+F3S_RUN=/var/run/f3s
+# Written by `carp backup`, taken away by `carp master`. Not in /var/run: a planned failover outlives a reboot.
+F3S_HOLD=/var/db/f3s/carp.hold
+
+# Files of this boot, all below F3S_RUN.
+F3S_LOCK=$F3S_RUN/lock			# held by lockf(1); its mere existence means nothing
+F3S_PENDING=$F3S_RUN/pending		# a reconcile was asked for and has not read the state yet
+F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it the controller keeps its hands off
+F3S_LAST=$F3S_RUN/last			# the last decision, and since when it holds
+F3S_FLOOR=$F3S_RUN/backup.createtxg	# newest snapshot's createtxg when this host was first seen as BACKUP
+F3S_FAILED=$F3S_RUN/service.failed	# a service did not start here as MASTER, until it does or `carp master` is run
+F3S_GAVE_WAY=$F3S_RUN/gave.way		# when a MASTER that cannot serve last offered the address to the peer
+F3S_DOUBT=$F3S_RUN/doubt		# since when a check of a serving MASTER does not answer
+F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
+
+F3S_LIMIT=10		# seconds that a check of the pool may take
+F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90
+F3S_SETTLE=6		# seconds after which a change of the CARP state has held: 3 * advbase + 254/256 and a margin
+F3S_RETRY=300		# seconds between two offers of a MASTER that cannot serve
+F3S_STRIKE=30		# seconds that a check may stay without an answer before a serving MASTER gives way
+F3S_DEMOTED=254		# advskew that loses against every configured one
+
+if [ ! -r "$F3S_CONFIG" ]; then
+	echo "$F3S_CONFIG is missing: run the deploy (tasks/carp.py)" >&2
+	exit 78
+fi
+# shellcheck source=/dev/null
+. "$F3S_CONFIG"
+for name in ROLE INTERFACE VHID VIP ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER FAILBACK_BLOCK SERVICES \
+	REPLICATION_JOB FAILBACK_MAX_AGE; do
+	eval "value=\${F3S_$name-}"
+	if [ -z "$value" ]; then
+		echo "$F3S_CONFIG: F3S_$name is not set" >&2
+		exit 78
+	fi
+done
+if [ "$(id -u)" -eq 0 ]; then
+	mkdir -p "$F3S_RUN" "${F3S_HOLD%/*}"
+fi
+
+need_root() {
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "${0##*/}: root is needed for this: run it with doas or sudo" >&2
+		exit 77
+	fi
+}
+
+tell() {
+	logger -t f3s_storage -p daemon.notice -- "$1"
+}
+
+# Runs a command for at most $1 seconds, with its output and status. 124: it did not end. timeout(1) alone is
+# not enough: it waits for its child, and a process that waits for a suspended pool does not die by a signal.
+bounded() {
+	bounded_limit=$1
+	shift
+	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) || return 1
+	(
+		timeout -k 1 "$bounded_limit" "$@" >"$bounded_dir/out" 2>"$bounded_dir/err"
+		echo $? >"$bounded_dir/status.new"
+		mv "$bounded_dir/status.new" "$bounded_dir/status"
+	) </dev/null >/dev/null 2>&1 &
+	bounded_pid=$!
+	bounded_tries=$(((bounded_limit + 2) * 10))
+	until [ -e "$bounded_dir/status" ]; do
+		if [ "$bounded_tries" -le 0 ]; then
+			[ ! -w "$F3S_RUN" ] || printf '%s\n%s\n' "$bounded_pid" "$(process_start "$bounded_pid")" >"$F3S_HUNG"
+			rm -rf "$bounded_dir"
+			return 124
+		fi
+		bounded_tries=$((bounded_tries - 1))
+		sleep 0.1
+	done
+	bounded_status=$(cat "$bounded_dir/status")
+	cat "$bounded_dir/out"
+	cat "$bounded_dir/err" >&2
+	rm -rf "$bounded_dir"
+	# 137: timeout(1) had to kill it.
+	[ "$bounded_status" != 137 ] || bounded_status=124
+	return "$bounded_status"
+}
+
+# When a process started: with its number, its identity.
+process_start() {
+	ps -o lstart= -p "$1" 2>/dev/null | awk '{ $1 = $1; print }'
+}
+
+# True while a command that outlived its limit still hangs in the kernel.
+still_hung() {
+	[ -e "$F3S_HUNG" ] || return 1
+	{ read -r hung_pid && read -r hung_start; } <"$F3S_HUNG"
+	if kill -0 "$hung_pid" 2>/dev/null && [ "$(process_start "$hung_pid")" = "$hung_start" ]; then
+		REASON="an earlier command still hangs (process $hung_pid)"
+		return 0
+	fi
+	rm -f "$F3S_HUNG"
+	return 1
+}
+
+# CARP_STATE and CARP_SKEW of our vhid. Only its own line counts: `state master` for a vhid that does not exist
+# leaves a line `carp: INIT vhid 2 ...` behind (seen).
+carp_read() {
+	CARP_STATE='' CARP_SKEW=''
+	carp_line=$(ifconfig "$F3S_INTERFACE" 2>/dev/null | awk -v vhid="$F3S_VHID" '
+		$1 == "carp:" && $3 == "vhid" && $4 == vhid {
+			for (i = 5; i < NF; i++) if ($i == "advskew") { print $2, $(i + 1); exit }
+		}')
+	if [ -z "$carp_line" ]; then
+		CARP_STATE=none
+		REASON="no CARP state of vhid $F3S_VHID on $F3S_INTERFACE"
+		return 1
+	fi
+	CARP_STATE=${carp_line%% *}
+	CARP_SKEW=${carp_line##* }
+}
+
+# carp_set SKEW [STATE]: asks the kernel, then reads back what it did (ifconfig says nothing and returns 0 even
+# for a vhid that does not exist).
+carp_set() {
+	carp_wanted=$1
+	if ! carp_said=$(ifconfig "$F3S_INTERFACE" vhid "$F3S_VHID" advskew "$carp_wanted" ${2:+state "$2"} 2>&1); then
+		REASON="ifconfig $F3S_INTERFACE vhid $F3S_VHID advskew $carp_wanted${2:+ state $2} failed: $carp_said"
+		return 1
+	fi
+	carp_read || return 1
+	if [ "$CARP_SKEW" != "$carp_wanted" ]; then
+		REASON="advskew is $CARP_SKEW, not $carp_wanted, after ifconfig"
+		return 1
+	fi
+}
+
+# True when the state is and stays $1 until the peer would have taken the address back.
+carp_settles() {
+	settle_left=$F3S_SETTLE
+	while [ "$settle_left" -gt 0 ]; do
+		sleep 1
+		settle_left=$((settle_left - 1))
+		carp_read || return 1
+		if [ "$CARP_STATE" != "$1" ]; then
+			REASON="state is $CARP_STATE, not $1, $((F3S_SETTLE - settle_left)) s after the change"
+			return 1
+		fi
+	done
+}
+
+peer_answers() {
+	bounded 3 ping -c 1 -t 2 "$F3S_PEER" >/dev/null 2>&1
+}
+
+# What is mounted on the mount point (the topmost, if several are), and whether mountd exported it.
+mount_read() {
+	MOUNTED='' EXPORTED=no
+	mount_table=$(bounded "$F3S_LIMIT" mount) || { REASON="mount did not answer"; return 1; }
+	mount_line=$(printf '%s\n' "$mount_table" | awk -v point="$F3S_MOUNTPOINT" '
+		$2 == "on" && $3 == point { fs = $1; exported = /[(,] *NFS exported[,)]/ ? "yes" : "no" }
+		END { if (fs != "") print fs, exported }')
+	if [ -n "$mount_line" ]; then
+		MOUNTED=${mount_line% *}
+		EXPORTED=${mount_line##* }
+	fi
+}
+
+# property NAME: from the lines that dataset_ready() read.
+property() {
+	printf '%s\n' "$dataset_properties" | awk -F '\t' -v name="$1" '$1 == name { print $2 }'
+}
+
+# Can this host serve? 0 yes, 1 no, 2 not mounted but it could be, 3 not known: a check did not end in time.
+dataset_ready() {
+	still_hung && return 3
+	pool_health=$(bounded "$F3S_LIMIT" zpool list -H -o health "$F3S_POOL" 2>/dev/null)
+	case $? in
+	0) ;;
+	124) REASON="zpool list $F3S_POOL did not end in $F3S_LIMIT s"; return 3 ;;
+	*) REASON="pool $F3S_POOL is not imported"; return 1 ;;
+	esac
+	case $pool_health in
+	ONLINE | DEGRADED) ;;
+	*) REASON="pool $F3S_POOL is $pool_health"; return 1 ;;
+	esac
+	dataset_properties=$(bounded "$F3S_LIMIT" zfs get -Hp -o property,value \
+		keystatus,mountpoint,readonly "$F3S_DATASET" 2>/dev/null)
+	case $? in
+	0) ;;
+	124) REASON="zfs get $F3S_DATASET did not end in $F3S_LIMIT s"; return 3 ;;
+	*) REASON="dataset $F3S_DATASET does not exist"; return 1 ;;
+	esac
+	case $(property keystatus) in
+	available) ;;
+	unavailable) REASON="the key of $F3S_DATASET is not loaded"; return 1 ;;
+	*) REASON="$F3S_DATASET is not encrypted"; return 1 ;;
+	esac
+	mount_read || return 3
+	if [ "$MOUNTED" != "$F3S_DATASET" ]; then
+		if [ -n "$MOUNTED" ]; then
+			REASON="$MOUNTED is mounted on $F3S_MOUNTPOINT instead of $F3S_DATASET"
+			return 1
+		fi
+		REASON="$F3S_DATASET is not mounted on $F3S_MOUNTPOINT"
+		[ "$(property mountpoint)" = "$F3S_MOUNTPOINT" ] && return 2
+		REASON="$REASON, its mountpoint is $(property mountpoint)"
+		return 1
+	fi
+	bounded "$F3S_LIMIT" test -e "$F3S_MARKER"
+	case $? in
+	0) ;;
+	124) REASON="$F3S_MOUNTPOINT did not answer in $F3S_LIMIT s"; return 3 ;;
+	*) REASON="marker $F3S_MARKER is missing"; return 1 ;;
+	esac
+	REASON="$F3S_DATASET is mounted and complete"
+}
+
+# Is a file on the served dataset there? 0 yes, 1 no, 2 not known.
+on_dataset() {
+	bounded "$F3S_LIMIT" test -e "$1"
+	case $? in
+	0) return 0 ;;
+	1) return 1 ;;
+	*) return 2 ;;
+	esac
+}
+
+# Starts the controller without waiting for it. daemon(8): devd waits for its actions, and a caller's terminal
+# or pipe must not be held open by the services that the controller starts.
+reconcile_detached() {
+	daemon -cf /usr/sbin/service f3s_storage quietreconcile
+}

@@ -1,0 +1,568 @@
+"""The controller: services follow the CARP state and the dataset, whatever the events say."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.files.storage import DATASET, SERVICES, StorageHost
+
+STARTS = [["service", name, "onestart"] for name in SERVICES]
+STOPS = [["service", name, "onestop"] for name in reversed(SERVICES)]
+GIVE_AWAY = ["ifconfig", "re0", "vhid", "1", "advskew", "254", "state", "backup"]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StorageHost:
+    return StorageHost(tmp_path)
+
+
+@pytest.fixture
+def standby(tmp_path: Path) -> StorageHost:
+    return StorageHost(tmp_path, "standby")
+
+
+def set_skew(skew: int) -> list[str]:
+    return ["ifconfig", "re0", "vhid", "1", "advskew", str(skew)]
+
+
+# MASTER and ready
+
+
+def test_a_ready_master_starts_the_services_in_order(host: StorageHost) -> None:
+    host.carp("MASTER")
+    result = host.reconcile()
+    assert result.rc == 0, result
+    assert host.changes() == STARTS
+    assert host.log()[-1] == "MASTER, serving zdata/enc/nfsdata"
+    assert "started stunnel" in host.log()
+
+
+def test_a_second_run_changes_and_logs_nothing(host: StorageHost) -> None:
+    host.carp("MASTER")
+    host.reconcile()
+    host.forget()
+    assert host.reconcile().rc == 0
+    assert host.changes() == []
+    assert host.log() == []
+
+
+def test_the_states_of_other_vhids_do_not_count(host: StorageHost) -> None:
+    """The stub always shows `carp: INIT vhid 2` and `carp: MASTER vhid 11`."""
+    host.carp("none")
+    assert host.reconcile().rc == 1
+    assert host.changes() == []
+    assert host.log() == ["no CARP state of vhid 1 on re0, not serving; could serve"]
+
+
+def test_a_degraded_pool_serves(host: StorageHost) -> None:
+    host.carp("MASTER")
+    host.state("health", "DEGRADED\n")
+    assert host.reconcile().rc == 0
+    assert host.running() == SERVICES
+
+
+def test_mountd_is_restarted_when_the_mount_point_is_not_exported(host: StorageHost) -> None:
+    host.serving()
+    host.mounted(host.dataset, exported=False)
+    assert host.reconcile().rc == 0
+    assert host.changes() == [["service", "mountd", "onerestart"]]
+    assert f"{host.mountpoint} is not NFS exported: restarting mountd" in host.log()
+
+
+def test_an_export_that_never_comes_is_not_served(host: StorageHost) -> None:
+    host.carp("MASTER")
+    host.flag("export_fails")
+    assert host.reconcile().rc == 1
+    assert host.running() == ()
+    assert GIVE_AWAY in host.changes()
+    assert f"giving the address to the peer: mountd does not export {host.mountpoint}" in host.log()
+
+
+def test_a_service_that_crashed_is_started_again(host: StorageHost) -> None:
+    host.serving()
+    (host._state / "running.nfsd").unlink()
+    assert host.reconcile().rc == 0
+    assert host.changes() == [["service", "nfsd", "onestart"]]
+
+
+def test_a_serving_master_gets_its_configured_advskew_back(host: StorageHost) -> None:
+    host.serving()
+    host.carp("MASTER", 254)
+    assert host.reconcile().rc == 0
+    assert host.changes() == [set_skew(0)]
+    assert "advskew 254 -> 0" in host.log()
+
+
+# BACKUP
+
+
+@pytest.mark.parametrize("state", ["BACKUP", "INIT", "none", "absent"])
+def test_only_a_master_serves(host: StorageHost, state: str) -> None:
+    host.serving()
+    host.carp(state)
+    host.reconcile()
+    assert host.changes() == STOPS
+    assert host.running() == ()
+
+
+def test_a_backup_says_that_it_could_serve(host: StorageHost) -> None:
+    assert host.reconcile().rc == 0
+    assert host.log() == ["BACKUP, not serving; could serve"]
+    assert host.path("/var/run/f3s/last").read_text().startswith("BACKUP, not serving; could serve\nsince 2")
+
+
+def test_a_service_that_does_not_stop_is_reported(host: StorageHost) -> None:
+    host.serving()
+    host.carp("BACKUP")
+    host.flag("clings.nfsd")
+    host.reconcile()
+    assert "nfsd did not stop" in host.log()
+    assert host.running() == ("nfsd",)
+
+
+def test_a_backup_that_cannot_serve_lowers_its_rank_and_raises_it_when_it_can(host: StorageHost) -> None:
+    host.properties(keystatus="unavailable")
+    host.reconcile()
+    assert host.carp_now() == ("BACKUP", 254)
+    host.properties()
+    host.forget()
+    host.reconcile()
+    assert host.changes() == [set_skew(0)]
+    assert host.log() == ["advskew 254 -> 0", "BACKUP, not serving; could serve"]
+
+
+def test_with_preempt_a_lower_advskew_would_take_the_address(host: StorageHost) -> None:
+    host.carp("BACKUP", 254)
+    host.state("preempt", "1\n")
+    host.reconcile()
+    assert host.changes() == []
+
+
+def test_a_hold_keeps_the_rank_low(host: StorageHost) -> None:
+    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
+    host.reconcile()
+    assert host.carp_now() == ("BACKUP", 254)
+    assert host.log()[-1] == "BACKUP, not serving; could serve; held by carp backup"
+
+
+def test_a_change_that_the_kernel_ignored_is_reported(host: StorageHost) -> None:
+    host.carp("BACKUP", 254)
+    host.flag("skew_sticks")
+    host.reconcile()
+    assert "advskew is 254, not 0, after ifconfig" in host.log()
+
+
+def test_the_newest_snapshot_is_remembered_once(host: StorageHost) -> None:
+    host.reconcile()
+    host.state("snapshots", "900\n")
+    host.reconcile()
+    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "250\n"
+    host.carp("MASTER")
+    host.reconcile()
+    assert not host.path("/var/run/f3s/backup.createtxg").exists()
+
+
+# MASTER and not ready: each reason alone
+
+
+def not_imported(host: StorageHost) -> str:
+    (host._state / "health").unlink()
+    return "pool zdata is not imported"
+
+
+def suspended(host: StorageHost) -> str:
+    host.state("health", "SUSPENDED\n")
+    return "pool zdata is SUSPENDED"
+
+
+def no_dataset(host: StorageHost) -> str:
+    (host._state / "dataset").unlink()
+    return f"dataset {host.dataset} does not exist"
+
+
+def no_key(host: StorageHost) -> str:
+    host.properties(keystatus="unavailable")
+    return f"the key of {host.dataset} is not loaded"
+
+
+def not_encrypted(host: StorageHost) -> str:
+    host.properties(keystatus="-")
+    return f"{host.dataset} is not encrypted"
+
+
+def wrong_dataset(host: StorageHost) -> str:
+    host.mounted("zdata/other")
+    return f"zdata/other is mounted on {host.mountpoint} instead of {host.dataset}"
+
+
+def wrong_dataset_on_top(host: StorageHost) -> str:
+    host.mounted(host.dataset)
+    host.state("mount", host.state("mount") + f"zdata/other on {host.mountpoint} (zfs, local)\n")
+    return f"zdata/other is mounted on {host.mountpoint} instead of {host.dataset}"
+
+
+def wrong_mountpoint(host: StorageHost) -> str:
+    host.mounted(None)
+    host.state("dataset", "keystatus\tavailable\nmountpoint\t/elsewhere\nreadonly\toff\n")
+    return f"{host.dataset} is not mounted on {host.mountpoint}, its mountpoint is /elsewhere"
+
+
+def mount_fails(host: StorageHost) -> str:
+    host.mounted(None)
+    host.flag("mount_fails")
+    return (
+        f"{host.dataset} is not mounted on {host.mountpoint}; "
+        f"zfs mount failed: cannot mount '{host.dataset}': Input/output error"
+    )
+
+
+def no_marker(host: StorageHost) -> str:
+    host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink()
+    return f"marker {host.mountpoint}/nfs.DO_NOT_REMOVE is missing"
+
+
+REASONS = [
+    not_imported,
+    suspended,
+    no_dataset,
+    no_key,
+    not_encrypted,
+    wrong_dataset,
+    wrong_dataset_on_top,
+    wrong_mountpoint,
+    mount_fails,
+    no_marker,
+]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_master_that_cannot_serve_gives_way_to_the_peer(host: StorageHost, reason) -> None:
+    host.serving()
+    said = reason(host)
+    assert host.reconcile().rc == 1
+    assert host.running() == ()
+    assert [c for c in host.changes() if c[:2] != ["zfs", "mount"]] == [*STOPS, GIVE_AWAY]
+    assert host.carp_now() == ("BACKUP", 254)
+    assert f"giving the address to the peer: {said}" in host.log()
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_nothing_is_started_on_a_master_that_cannot_serve(host: StorageHost, reason) -> None:
+    host.carp("MASTER")
+    host.flag("peer_dead")
+    said = reason(host)
+    assert host.reconcile().rc == 1
+    assert not any(call[0] == "service" for call in host.changes())
+    staying = "staying, since the peer 192.168.1.131 does not answer"
+    assert host.log()[-1] == f"MASTER but not serving: {said}; {staying}"
+    assert host.carp_now() == ("MASTER", 0)
+
+
+def test_the_bare_directory_is_never_served(host: StorageHost) -> None:
+    """Not even with a marker file in it: the marker may be a leftover of a run without the dataset."""
+    host.carp("MASTER")
+    host.mounted(None)
+    host.flag("mount_fails")
+    host.marker()
+    host.reconcile()
+    assert host.running() == ()
+
+
+def test_two_hosts_that_cannot_serve_do_not_play_ping_pong(host: StorageHost) -> None:
+    host.carp("MASTER")
+    suspended(host)
+    host.reconcile()
+    host.carp("MASTER")
+    host.forget()
+    assert host.reconcile().rc == 1
+    assert host.changes() == []
+    why = "pool zdata is SUSPENDED"
+    assert host.log() == [f"MASTER but not serving: {why}; the peer did not keep the address"]
+    host.write("/var/run/f3s/gave.way", f"{int(time.time()) - 301}\n")
+    host.forget()
+    host.reconcile()
+    assert host.changes() == [GIVE_AWAY]
+
+
+def test_a_service_that_does_not_start_costs_the_mastership(host: StorageHost) -> None:
+    host.carp("MASTER")
+    host.flag("refuse.nfsd")
+    assert host.reconcile().rc == 1
+    attempts = [["service", "nfsd", "onestart"]] * 2
+    assert host.changes() == [
+        *STARTS[:2],
+        *attempts,
+        ["service", "mountd", "onestop"],
+        ["service", "rpcbind", "onestop"],
+        GIVE_AWAY,
+    ]
+    failed = "nfsd is not running after attempt 2: /etc/rc.d/nfsd: WARNING: failed to start nfsd"
+    assert failed in host.log()
+    # As BACKUP it is not known whether nfsd would start now: the rank stays low.
+    host.reconcile()
+    assert host.carp_now() == ("BACKUP", 254)
+    assert host.log()[-1] == "BACKUP, not serving; would not serve: service nfsd did not start"
+
+
+def test_a_failed_service_that_starts_after_all_ends_the_demotion(host: StorageHost) -> None:
+    host.carp("MASTER", 254)
+    host.write("/var/run/f3s/service.failed", "service nfsd did not start\n")
+    assert host.reconcile().rc == 0
+    assert host.carp_now() == ("MASTER", 0)
+    assert not host.path("/var/run/f3s/service.failed").exists()
+
+
+# Commands that never answer
+
+
+def hang(host: StorageHost, command: str) -> None:
+    host.command(command, "exec /bin/sleep 30")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("zpool", "zpool list zdata did not end in 1 s"),
+        ("zfs", "zfs get zdata/enc/nfsdata did not end in 1 s"),
+        ("mount", "mount did not answer"),
+    ],
+)
+def test_a_serving_master_does_not_give_way_for_one_slow_check(
+    host: StorageHost, command: str, said: str
+) -> None:
+    host.serving()
+    hang(host, command)
+    assert host.reconcile().rc == 1
+    assert host.running() == SERVICES
+    assert host.changes() == []
+    assert host.log() == [f"MASTER, services left as they are for now: {said}"]
+
+
+def test_a_master_gives_way_when_the_silence_lasts(host: StorageHost) -> None:
+    host.serving()
+    hang(host, "zpool")
+    host.reconcile()
+    host.write("/var/run/f3s/doubt", f"{int(time.time()) - 31}\n")
+    host.reconcile()
+    assert host.running() == ()
+    assert host.carp_now() == ("BACKUP", 254)
+
+
+def test_nothing_is_started_while_the_pool_is_silent(host: StorageHost) -> None:
+    host.carp("MASTER")
+    hang(host, "zpool")
+    host.reconcile()
+    assert host.running() == ()
+
+
+def test_a_command_that_cannot_be_killed_does_not_hold_the_controller(host: StorageHost) -> None:
+    """A process that waits for a suspended pool survives SIGKILL, and timeout(1) waits for it."""
+    host.serving()
+    host.command("timeout", "exec /bin/sleep 20", record=False)
+    before = time.monotonic()
+    host.command("service", 'echo "service must not be needed" >&2; exit 1')
+    assert host.reconcile().rc == 1
+    assert time.monotonic() - before < 15
+    pid = int(host.path("/var/run/f3s/hung").read_text().splitlines()[0])
+    host.command("timeout", 'exec /usr/bin/timeout "$@"', record=False)
+    host.forget()
+    host.reconcile()
+    assert host.calls("zpool") == [], "a further check would hang as well"
+    assert f"an earlier command still hangs (process {pid})" in host.path("/var/run/f3s/last").read_text()
+
+
+def test_a_hung_command_that_ended_is_forgotten(host: StorageHost) -> None:
+    host.carp("MASTER")
+    host.write("/var/run/f3s/hung", "1\nThu Jan  1 00:00:00 1970\n")
+    assert host.reconcile().rc == 0
+    assert not host.path("/var/run/f3s/hung").exists()
+
+
+# Mounting
+
+
+@pytest.mark.parametrize("state", ["MASTER", "BACKUP"])
+def test_the_dataset_is_mounted_when_its_key_is_there(host: StorageHost, state: str) -> None:
+    host.carp(state)
+    host.mounted(None)
+    assert host.reconcile().rc == 0
+    assert ["zfs", "mount", "zdata/enc/nfsdata"] == host.changes()[0]
+    assert "mounted zdata/enc/nfsdata" in host.log()
+    assert host.running() == (SERVICES if state == "MASTER" else ())
+
+
+def test_a_replica_is_made_read_only_before_its_first_mount(standby: StorageHost) -> None:
+    standby.mounted(None)
+    standby.properties(readonly="off")
+    standby.reconcile()
+    replica = DATASET["standby"]
+    assert standby.changes() == [["zfs", "set", "readonly=on", replica], ["zfs", "mount", replica]]
+
+
+def test_a_mounted_replica_is_left_as_it_is(standby: StorageHost) -> None:
+    """readonly=off on a mounted replica is an operator's promotion."""
+    standby.carp("MASTER")
+    standby.properties(readonly="off")
+    assert standby.reconcile().rc == 0
+    assert standby.changes() == STARTS
+
+
+# Start, stop, locks and events
+
+
+def test_nothing_happens_before_start(host: StorageHost) -> None:
+    host.path("/var/run/f3s/started").unlink()
+    host.carp("MASTER")
+    assert host.reconcile().rc == 0
+    assert host.changes() == []
+    assert host.run(host.control, "start").rc == 0
+    assert host.running() == SERVICES
+
+
+def test_start_forgets_what_an_earlier_boot_left(host: StorageHost) -> None:
+    for name in ("service.failed", "gave.way", "doubt", "backup.createtxg"):
+        host.write(f"/var/run/f3s/{name}", "1\n")
+    host.run(host.control, "start")
+    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "250\n"
+    assert host.carp_now() == ("BACKUP", 0)
+
+
+def test_a_planned_failover_outlives_a_reboot(host: StorageHost) -> None:
+    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
+    host.carp("MASTER", 0)
+    host.run(host.control, "start")
+    assert host.carp_now() == ("BACKUP", 254)
+    assert host.running() == ()
+
+
+def test_a_held_host_serves_when_the_peer_is_dead(host: StorageHost) -> None:
+    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
+    host.flag("peer_dead")
+    host.carp("MASTER", 0)
+    assert host.run(host.control, "start").rc == 0
+    assert host.running() == SERVICES
+    assert host.carp_now() == ("MASTER", 254)
+
+
+def test_stop_gives_the_address_away_before_the_services_stop(host: StorageHost) -> None:
+    host.serving()
+    assert host.run(host.control, "stop").rc == 0
+    assert host.changes() == [GIVE_AWAY, *STOPS]
+    assert "stopped; the peer took the address" in host.log()
+    host.carp("MASTER")
+    host.forget()
+    host.reconcile()
+    assert host.changes() == [], "a stopped controller keeps its hands off"
+
+
+def test_stop_says_when_nobody_took_the_address(host: StorageHost) -> None:
+    host.serving()
+    host.flag("peer_fails")
+    assert host.run(host.control, "stop").rc == 0
+    assert host.running() == ()
+    said = "state is MASTER, not BACKUP, 4 s after the change"
+    assert f"stopped; the peer did not take the address: {said}" in host.log()
+
+
+def test_stop_of_a_backup_leaves_carp_alone(host: StorageHost) -> None:
+    host.serving()
+    host.carp("BACKUP")
+    host.run(host.control, "stop")
+    assert host.changes() == STOPS
+
+
+def test_an_event_storm_ends_in_the_actual_state(host: StorageHost) -> None:
+    host.carp("MASTER")
+    runs = [host.start(host.control, "reconcile") for _ in range(12)]
+    host.carp("BACKUP")
+    runs.append(host.start(host.control, "reconcile"))
+    for run in runs:
+        run.communicate(timeout=60)
+    assert {run.returncode for run in runs} == {0}
+    assert host.running() == ()
+    assert len(host.calls("zpool")) < len(runs), "whoever waited behind a later look has nothing to do"
+
+
+def test_two_runs_at_once_start_each_service_once(host: StorageHost) -> None:
+    host.carp("MASTER")
+    runs = [host.start(host.control, "reconcile") for _ in range(2)]
+    for run in runs:
+        run.communicate(timeout=60)
+    assert sorted(host.changes()) == sorted(STARTS)
+
+
+def test_a_lock_that_is_never_free_is_reported(host: StorageHost) -> None:
+    host.command("lockf", "exit 75")
+    assert host.reconcile().rc == 75
+    assert host.log() == ["reconcile: the lock was not free for 60 s, another run is still at work"]
+
+
+# status and usage
+
+
+def test_status_of_a_serving_master(host: StorageHost) -> None:
+    host.carp("MASTER")
+    host.reconcile()
+    host.forget()
+    result = host.run(host.control, "status")
+    assert result.rc == 0
+    lines = result.out.splitlines()
+    assert lines[:3] == [
+        "carp: MASTER vhid 1 on re0, advskew 0 (configured 0)",
+        "dataset: zdata/enc/nfsdata is mounted and complete",
+        "rpcbind: running",
+    ]
+    assert lines[-1].startswith("last decision: MASTER, serving zdata/enc/nfsdata since 2")
+    assert host.changes() == []
+
+
+def test_status_tells_what_is_not_as_it_should_be(host: StorageHost) -> None:
+    host.serving()
+    host.carp("BACKUP")
+    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
+    host.path("/var/run/f3s/started").unlink()
+    result = host.run(host.control, "status")
+    assert result.rc == 1
+    assert "stunnel: running" in result.out
+    assert "held: since yesterday" in result.out
+    assert "f3s_storage is not started" in result.out
+
+
+def test_status_without_carp(host: StorageHost) -> None:
+    host.carp("none")
+    result = host.run(host.control, "status")
+    assert (result.rc, result.out) == (1, "carp: no CARP state of vhid 1 on re0\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("restart",), ("start", "now"), ("locked", "usage"), ("locked",)])
+def test_usage(host: StorageHost, arguments: tuple[str, ...]) -> None:
+    result = host.run(host.control, *arguments)
+    assert result.rc == 64
+    assert result.err == "usage: storage-control start | stop | status | reconcile\n"
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "reconcile"])
+def test_changes_need_root(host: StorageHost, verb: str) -> None:
+    host.state("uid", "1001\n")
+    result = host.run(host.control, verb)
+    assert result.rc == 77
+    assert "root is needed" in result.err
+    assert host.changes() == []
+
+
+def test_without_a_configuration(host: StorageHost) -> None:
+    host.path("/usr/local/etc/f3s/storage.conf").unlink()
+    result = host.reconcile()
+    assert result.rc == 78
+    assert "run the deploy" in result.err
+
+
+def test_a_half_written_configuration_is_refused(host: StorageHost) -> None:
+    path = host.path("/usr/local/etc/f3s/storage.conf")
+    path.write_text(path.read_text().replace("F3S_DATASET", "F3S_OTHER"))
+    result = host.reconcile()
+    assert result.rc == 78
+    assert result.err.endswith("storage.conf: F3S_DATASET is not set\n")
