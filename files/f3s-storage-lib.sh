@@ -68,11 +68,12 @@ bounded() {
 	bounded_limit=$1
 	shift
 	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) || return 1
-	(
-		timeout -k 1 "$bounded_limit" "$@" >"$bounded_dir/out" 2>"$bounded_dir/err"
-		echo $? >"$bounded_dir/status.new"
-		mv "$bounded_dir/status.new" "$bounded_dir/status"
-	) </dev/null >/dev/null 2>&1 &
+	# A program of its own and not a subshell, which would keep the caller's output open as long as it hangs.
+	# shellcheck disable=SC2016	# expanded by that program
+	sh -c 'dir=$1 limit=$2; shift 2
+		timeout -k 1 "$limit" "$@" >"$dir/out" 2>"$dir/err"
+		echo $? >"$dir/status.new" && mv "$dir/status.new" "$dir/status"' \
+		bounded "$bounded_dir" "$bounded_limit" "$@" </dev/null >/dev/null 2>&1 &
 	bounded_pid=$!
 	bounded_tries=$(((bounded_limit + 2) * 10))
 	until [ -e "$bounded_dir/status" ]; do

@@ -330,9 +330,7 @@ def hang(host: StorageHost, command: str) -> None:
         ("mount", "mount did not answer"),
     ],
 )
-def test_a_serving_master_does_not_give_way_for_one_slow_check(
-    host: StorageHost, command: str, said: str
-) -> None:
+def test_a_serving_master_does_not_give_way_for_one_slow_check(host: StorageHost, command: str, said: str) -> None:
     host.serving()
     hang(host, command)
     assert host.reconcile().rc == 1
@@ -389,7 +387,7 @@ def test_the_dataset_is_mounted_when_its_key_is_there(host: StorageHost, state: 
     host.carp(state)
     host.mounted(None)
     assert host.reconcile().rc == 0
-    assert ["zfs", "mount", "zdata/enc/nfsdata"] == host.changes()[0]
+    assert host.changes()[0] == ["zfs", "mount", "zdata/enc/nfsdata"]
     assert "mounted zdata/enc/nfsdata" in host.log()
     assert host.running() == (SERVICES if state == "MASTER" else ())
 

@@ -1,0 +1,219 @@
+"""carp-auto-failback.sh: back to the primary only when nothing can be lost by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.files.storage import StorageHost
+
+NOW = 1_795_363_200
+CURSOR = "zdata/enc/nfsdata#zrepl_CURSOR_G_54fe0d84ea1b4e1c_J_f0_to_f1_nfsdata"
+
+
+def replicated(host: StorageHost, txg: int = 300, age: int = 20, name: str = CURSOR) -> None:
+    """The standby confirmed a snapshot of transaction group `txg` that is `age` seconds old."""
+    old = "50\t1700000000\tzdata/enc/nfsdata#zrepl_CURSOR_G_0_J_f0_to_f1_nfsdata\n"
+    host.state("bookmarks", f"{txg}\t{NOW - age}\t{name}\n{old}")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StorageHost:
+    """Everything speaks for a failback."""
+    host = StorageHost(tmp_path)
+    host.command("date", f'[ "$1" != +%s ] || {{ echo {NOW}; exit; }}; exec /bin/date "$@"', record=False)
+    host.write("/var/run/f3s/backup.createtxg", "250\n")
+    replicated(host)
+    return host
+
+
+def run(host: StorageHost) -> str:
+    result = host.run(host.failback)
+    assert result.rc == 0, result
+    assert (result.out, result.err) == ("", "")
+    line = host.path("/var/log/carp-auto-failback.log").read_text().splitlines()[-1]
+    return line[len("2026-01-01 00:00:00 ") :]
+
+
+def test_a_proven_standby_gives_the_address_back(host: StorageHost) -> None:
+    assert run(host).startswith("failback: MASTER again; the standby has a snapshot that is 20 s old")
+    assert host.carp_now() == ("MASTER", 0)
+    assert host.log()[-1].startswith("failback: MASTER again")
+
+
+def test_a_failback_that_does_not_hold(host: StorageHost) -> None:
+    host.flag("peer_wins")
+    result = host.run(host.failback)
+    assert result.rc == 1
+    log = host.path("/var/log/carp-auto-failback.log").read_text()
+    assert "failback failed: carp: state is BACKUP, not MASTER, 1 s after the change" in log
+    assert host.log()[-1].startswith("failback failed: ")
+
+
+def already_master(host: StorageHost) -> str:
+    host.carp("MASTER")
+    return "already MASTER"
+
+
+def init(host: StorageHost) -> str:
+    host.carp("INIT")
+    return "state is INIT"
+
+
+def no_carp(host: StorageHost) -> str:
+    host.carp("none")
+    return "no CARP state of vhid 1 on re0"
+
+
+def not_started(host: StorageHost) -> str:
+    host.path("/var/run/f3s/started").unlink()
+    return "f3s_storage is not started"
+
+
+def held(host: StorageHost) -> str:
+    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
+    return "held by carp backup (since yesterday): carp master ends that"
+
+
+def failed(host: StorageHost) -> str:
+    host.write("/var/run/f3s/service.failed", "service nfsd did not start\n")
+    return "service nfsd did not start here: mend it, then run carp master"
+
+
+def suspended(host: StorageHost) -> str:
+    host.state("health", "SUSPENDED\n")
+    return "pool zdata is SUSPENDED"
+
+
+def no_key(host: StorageHost) -> str:
+    host.properties(keystatus="unavailable")
+    return "the key of zdata/enc/nfsdata is not loaded"
+
+
+def not_mounted(host: StorageHost) -> str:
+    host.mounted(None)
+    return f"zdata/enc/nfsdata is not mounted on {host.mountpoint}"
+
+
+def no_marker(host: StorageHost) -> str:
+    host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink()
+    return f"marker {host.mountpoint}/nfs.DO_NOT_REMOVE is missing"
+
+
+def blocked(host: StorageHost) -> str:
+    host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", "")
+    return f"{host.mountpoint}/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it"
+
+
+def silent(host: StorageHost) -> str:
+    host.command("zpool", "exec /bin/sleep 30")
+    return "zpool list zdata did not end in 1 s"
+
+
+def no_floor(host: StorageHost) -> str:
+    host.path("/var/run/f3s/backup.createtxg").unlink()
+    return "the controller has not recorded yet where the snapshots stood when this host became BACKUP"
+
+
+def no_bookmarks(host: StorageHost) -> str:
+    (host._state / "bookmarks").unlink()
+    return "the bookmarks of zdata/enc/nfsdata cannot be read"
+
+
+def never_replicated(host: StorageHost) -> str:
+    host.state("bookmarks", "")
+    return "no replication by f0_to_f1_nfsdata has ever been confirmed"
+
+
+def other_job(host: StorageHost) -> str:
+    host.state("bookmarks", f"300\t{NOW}\tzdata/enc/nfsdata#zrepl_CURSOR_G_1_J_f0_to_f2_nfsdata\n")
+    return "no replication by f0_to_f1_nfsdata has ever been confirmed"
+
+
+def only_tentative(host: StorageHost) -> str:
+    """Made before a step is sent (CURSORTENTATIVE): it proves nothing."""
+    name = "zdata/enc/nfsdata#zrepl_CURSORTENTATIVE_G_1_J_f0_to_f1_nfsdata"
+    host.state("bookmarks", f"300\t{NOW}\t{name}\n")
+    return "no replication by f0_to_f1_nfsdata has ever been confirmed"
+
+
+def before_the_boot(host: StorageHost) -> str:
+    replicated(host, txg=250)
+    return "no replication has succeeded since this host became BACKUP in this boot"
+
+
+def long_ago(host: StorageHost) -> str:
+    """Replication worked after the boot and then stopped: so it does when the standby was written to."""
+    replicated(host, age=3600)
+    return "the last replicated snapshot is 3600 s old (at most 300): the standby may have diverged"
+
+
+def from_the_future(host: StorageHost) -> str:
+    replicated(host, age=-3600)
+    return "the last replicated snapshot is from the future: check the clock"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        already_master,
+        init,
+        no_carp,
+        not_started,
+        held,
+        failed,
+        suspended,
+        no_key,
+        not_mounted,
+        no_marker,
+        blocked,
+        silent,
+        no_floor,
+        no_bookmarks,
+        never_replicated,
+        other_job,
+        only_tentative,
+        before_the_boot,
+        long_ago,
+        from_the_future,
+    ],
+)
+def test_each_single_reason_is_enough_to_stay(host: StorageHost, reason: Callable[[StorageHost], str]) -> None:
+    said = reason(host)
+    assert run(host) == f"stay: {said}"
+    assert host.changes() == []
+
+
+def test_a_silent_block_file_means_stay(host: StorageHost) -> None:
+    host.command("test", 'case $2 in *NO_AUTO*) exec /bin/sleep 30 ;; esac; exec /usr/bin/test "$@"')
+    assert run(host) == f"stay: not known whether {host.mountpoint}/nfs.NO_AUTO_FAILBACK is there"
+
+
+def test_the_standby_never_fails_back(tmp_path: Path) -> None:
+    host = StorageHost(tmp_path, "standby")
+    assert run(host) == "stay: this host is not the primary"
+
+
+def test_every_run_leaves_a_line(host: StorageHost) -> None:
+    host.carp("MASTER")
+    run(host)
+    run(host)
+    assert len(host.path("/var/log/carp-auto-failback.log").read_text().splitlines()) == 2
+    assert host.log() == [], "syslog gets successes and failures only"
+
+
+def test_the_proof_comes_from_the_controller(host: StorageHost) -> None:
+    """The whole way: BACKUP at boot, a replication, failback."""
+    host.state("bookmarks", "")
+    host.run(host.control, "start")
+    assert run(host).startswith("stay: no replication")
+    replicated(host, txg=251, age=5)
+    assert run(host).startswith("failback: ")
+
+
+def test_usage_and_root(host: StorageHost) -> None:
+    assert host.run(host.failback, "now").rc == 64
+    host.state("uid", "1001\n")
+    assert host.run(host.failback).rc == 77

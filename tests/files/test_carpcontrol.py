@@ -1,0 +1,106 @@
+"""carpcontrol.sh: devd's hook wakes the controller for its own vhid, and does not wait."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment, StrictUndefined
+
+from tests.files.storage import StorageHost
+from tests.files.stubs import FILES, REPOSITORY
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StorageHost:
+    return StorageHost(tmp_path)
+
+
+@pytest.mark.parametrize("state", ["MASTER", "BACKUP", "INIT"])
+def test_an_event_of_our_vhid_wakes_the_controller(host: StorageHost, state: str) -> None:
+    assert host.run(host.hook, "1@re0", state).rc == 0
+    assert host.calls("daemon") == [["-cf", f"{host.bin}/service", "f3s_storage", "quietreconcile"]]
+    assert host.log() == [f"event: 1@re0 {state}"]
+    assert host.changes() == []
+
+
+@pytest.mark.parametrize("subsystem", ["2@re0", "1@re1", "11@re0", "1@re00", "", "*"])
+def test_other_events_are_ignored(host: StorageHost, subsystem: str) -> None:
+    assert host.run(host.hook, subsystem, "MASTER").rc == 0
+    assert host.calls("daemon") == []
+    assert host.log() == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("1@re0",), ("1@re0", "MASTER", "x")])
+def test_usage(host: StorageHost, arguments: tuple[str, ...]) -> None:
+    result = host.run(host.hook, *arguments)
+    assert (result.rc, result.err) == (64, "usage: carpcontrol.sh VHID@INTERFACE STATE\n")
+
+
+def test_it_does_not_wait_for_a_hanging_pool(host: StorageHost) -> None:
+    host.command("zpool", "exec /bin/sleep 30")
+    before = time.monotonic()
+    assert host.run(host.hook, "1@re0", "MASTER").rc == 0
+    assert time.monotonic() - before < 2
+    assert host.calls("zpool") == []
+
+
+def devd(interface: str) -> str:
+    template = (REPOSITORY / "templates" / "devd-carp.conf.j2").read_text()
+    return Environment(undefined=StrictUndefined).from_string(template).render(vhid=1, interface=interface)
+
+
+@pytest.mark.parametrize(
+    ("interface", "matches", "differs"),
+    [("re0", "1@re0", "11@re0"), ("re0", "1@re0", "1@re01"), ("igb0.10", "1@igb0.10", "1@igb0x10")],
+)
+def test_devd_calls_it_for_one_vhid(interface: str, matches: str, differs: str) -> None:
+    """devd anchors the expression of match (match::match in devd.cc)."""
+    rule = devd(interface)
+    pattern = re.search(r'match "subsystem"\s+"(.*)";', rule)
+    assert pattern is not None
+    assert re.fullmatch(pattern[1], matches)
+    assert not re.fullmatch(pattern[1], differs)
+    assert 'action "/usr/local/bin/carpcontrol.sh $subsystem $type";' in rule
+
+
+def rc_script(host: StorageHost) -> Path:
+    """The rc.d script over a run_rc_command that does what rc.subr does with the variables used here."""
+    host.write(
+        "/etc/rc.subr",
+        "load_rc_config() { :; }\nrun_rc_command() {\n"
+        'case " start stop $extra_commands " in *" $1 "*) ;; *) return 1 ;; esac\n'
+        'eval "enabled=\\$$rcvar"; [ "$enabled" = YES ] || { echo "set $rcvar"; return 0; }\n'
+        '[ -r "$required_files" ] || return 1\neval "eval \\"\\${${1}_cmd}\\""\n}\n',
+    )
+    return host.install(FILES / "f3s_storage", "/usr/local/etc/rc.d/f3s_storage")
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "status", "reconcile"])
+def test_the_rc_script_runs_the_controller(host: StorageHost, verb: str) -> None:
+    script = rc_script(host)
+    assert host.run(script, verb).out == "set f3s_storage_enable\n"
+    script.write_text(script.read_text().replace(":=NO", ":=YES"))
+    host.write("/usr/local/libexec/f3s/storage-control", '#!/bin/sh\necho "control $*"\n', 0o755)
+    assert host.run(script, verb).out == f"control {verb}\n"
+
+
+def test_the_rc_script_comes_after_the_services_and_stops_at_shutdown() -> None:
+    """Seen: with these words it starts after all serving services, and its stop runs while the host is MASTER."""
+    lines = (FILES / "f3s_storage").read_text().splitlines()
+    assert "# PROVIDE: f3s_storage" in lines
+    assert "# REQUIRE: LOGIN cron nfsd" in lines
+    assert "# KEYWORD: shutdown" in lines
+
+
+def test_newsyslog_rotates_the_failback_log() -> None:
+    """Fields of newsyslog.conf(5): name, owner, mode, count, size, when, flags."""
+    entries = [
+        line.split()
+        for line in (FILES / "newsyslog-f3s.conf").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert entries == [["/var/log/carp-auto-failback.log", "root:wheel", "644", "14", "*", "@T00", "JC"]]
+    assert "LOG=/var/log/carp-auto-failback.log" in (FILES / "carp-auto-failback.sh").read_text()
