@@ -1,0 +1,42 @@
+"""The options of a client's NFS mount: what the site chooses (a preset) and what the design needs.
+
+The presets are data (group_data/clients.py); what each costs:
+
+- hard, for programs that write, on a stable LAN: a call waits until the server is back, however long. Nothing is lost
+  over a restart of the server, but whoever touches the mount hangs meanwhile (nfs(5): "soft / hard").
+- soft, for a laptop that comes and goes: a call fails with an I/O error after timeo/10 * (retrans + 1) seconds. Nothing
+  hangs, but a program that ignores the error of a write or close has lost that data.
+
+Not among them: noatime and its relatives (nfs(5): without effect on NFS mounts), bg (systemd.mount(5): the mount unit
+needs the foreground), proto (NFSv4 is TCP), intr (nfs(5): ignored since Linux 2.6.25).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TUNNEL_UNIT = "stunnel.service"
+MOUNT_UNIT_SECONDS = 30
+"""How long systemd lets a mount at boot take. mount.nfs alone retries for two minutes (nfs(5): "retry")."""
+
+
+def mount_options(preset: Sequence[str], port: int) -> tuple[str, ...]:
+    """All options for /etc/fstab, the preset's first.
+
+    preset: options of the site, checked already (f3s/settings); port: TCP port of the local stunnel.
+
+    - sec=sys: the server offers nothing else; the tunnel encrypts and authenticates.
+    - _netdev, nofail: a mount of the network that must not stop a boot when the server is away.
+    - x-systemd.after, not x-systemd.requires: the monitor restarts stunnel, and a unit that Requires= another one is
+      stopped and restarted with it (systemd.unit(5)): each repair would unmount what it is to save. stunnel is enabled
+      by itself, and at shutdown the order is reversed: the mount goes before its tunnel.
+    """
+    return (
+        *preset,
+        "sec=sys",
+        f"port={port}",
+        "_netdev",
+        "nofail",
+        f"x-systemd.after={TUNNEL_UNIT}",
+        f"x-systemd.mount-timeout={MOUNT_UNIT_SECONDS}s",
+    )

@@ -1,0 +1,87 @@
+"""Mounts in /etc/fstab of a Linux host, and the mounting of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
+from f3s.quoting import command
+from facts.fstab import Fstab, LinuxMounts
+from operations.base import Commands, known
+
+SCRIPT = Path(__file__).parent.parent / "files" / "replace-fstab.sh"
+FSTAB = "/etc/fstab"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@operation()
+def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "nfs4") -> Generator[StringCommand]:
+    """One line in /etc/fstab; all other lines stay byte for byte as they are.
+
+    + source: what is mounted, such as 127.0.0.1:/k3svolumes
+    + mountpoint: absolute path
+    + options: in the order in which they are written
+    + fstype: file system type
+
+    :raises OperationError: /etc/fstab could not be read, or a foreign line claims the mount point
+
+    **Example:**
+
+    .. code:: python
+
+        fstab.entry(source="127.0.0.1:/k3svolumes", mountpoint="/data/nfs/k3svolumes", options=["hard", "port=2323"])
+    """
+    wanted = Entry(source, mountpoint, fstype, tuple(options))
+    before = known(Fstab)
+    try:
+        after = with_entry(before, wanted)
+    except FstabConflict as error:
+        raise OperationError(
+            f"{host.name}: {FSTAB}: {error}; this line is not ours, so decide about it by hand"
+        ) from None
+    if after == before:
+        host.noop(f"{FSTAB} has the line for {mountpoint} with these options")
+        return
+    if not before:
+        raise OperationError(f"{host.name}: {FSTAB} is missing or empty; a host that boots has one")
+    replace = command("sh -c {} replace-fstab {} {} {}", SCRIPT.read_text(), FSTAB, _sha256(before), _sha256(after))
+    yield StringCommand(replace, _stdin=after)
+
+
+@operation()
+def mounted(mounts: Sequence[tuple[str, str]], monitor: str) -> Commands:
+    """Have mounts of /etc/fstab mounted now, by the monitor: it is the one that mounts, bounded and never twice.
+
+    A server that does not answer is no error here: all is configured then, and the monitor's timer goes on trying. Its
+    output says what is missing.
+
+    + mounts: source and mount point of each
+    + monitor: absolute path of check-nfs-mount.sh, which is configured already
+
+    **Example:**
+
+    .. code:: python
+
+        fstab.mounted([("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes")], monitor="/usr/local/bin/check-nfs-mount.sh")
+    """
+    table = known(LinuxMounts)
+    missing = [point for source, point in mounts if (top := mounted_at(table, point)) is None or top.source != source]
+    if not missing:
+        host.noop(f"mounted: {', '.join(point for _, point in mounts)}")
+        return
+    # --once: 1 is "not healthy", 75 "the timer's own run is at it"; --status: 3 is "not checked yet". All are results.
+    yield command(
+        "{} --once; case $? in 0|1|75) ;; *) exit 1 ;; esac; {} --status; case $? in 0|1|3) ;; *) exit 1 ;; esac",
+        monitor,
+        monitor,
+    )

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from facts.base import END
+from facts.clients import PortLabel, Selinux, SelinuxState
+from facts.fstab import Fstab, LinuxMounts
+
+# `semanage port -l -n` prints lines of this form on Enterprise Linux 9
+PORTS = """\
+afs3_callback_port_t           tcp      7001
+ephemeral_port_t               tcp      32768-60999
+ephemeral_port_t               udp      32768-60999
+http_port_t                    tcp      80, 81, 443, 488, 8008, 8009, 8443, 9000
+mysqld_port_t                  tcp      1186, 3306, 63132-63164
+unreserved_port_t              tcp      61001-65535, 1024-32767
+unreserved_port_t              sctp     1024-65535""".splitlines()
+
+
+def process(fact: Any, lines: list[str]) -> Any:
+    return fact().process([*lines, END])
+
+
+@pytest.mark.parametrize("text", ["", "a b c d\n", "no newline", "tab\tand \\040 and \r\n\n", "Grüße #\n"])
+def test_fstab_to_the_byte(text: str) -> None:
+    octets = text.encode()
+    lines = [" " + octets[i : i + 16].hex(" ") for i in range(0, len(octets), 16)]
+    assert process(Fstab, lines) == text
+
+
+@pytest.mark.parametrize("lines", [[" ff fe"], ["cat: /etc/fstab: Input/output error"]])
+def test_fstab_that_is_no_text(lines: list[str]) -> None:
+    with pytest.raises(FactProcessError, match="UTF-8"):
+        process(Fstab, lines)
+
+
+def test_mounts() -> None:
+    [mount] = process(LinuxMounts, ["127.0.0.1:/k3svolumes /data/my\\040nfs nfs4 rw,hard 0 0"])
+    assert (mount.source, mount.mountpoint) == ("127.0.0.1:/k3svolumes", "/data/my nfs")
+    with pytest.raises(FactProcessError, match="end marker"):
+        LinuxMounts().process(["proc /proc proc rw 0 0"])
+
+
+def test_selinux() -> None:
+    state = process(SelinuxState, ["=== mode", "Enforcing", "=== ports", *PORTS])
+    assert state.mode == "Enforcing"
+    assert PortLabel("mysqld_port_t", 63132, 63164) in state.labels
+    assert [state.type_of(port) for port in (2323, 443, 3306, 63140, 40000, 99)] == [
+        "unreserved_port_t",
+        "http_port_t",
+        "mysqld_port_t",
+        "mysqld_port_t",
+        "ephemeral_port_t",
+        None,
+    ]
+    labelled = process(SelinuxState, ["=== mode", "Enforcing", "=== ports", *PORTS, "stunnel_port_t  tcp  2323"])
+    assert labelled.type_of(2323) == "stunnel_port_t"
+    assert process(SelinuxState, ["=== mode", "absent"]) == Selinux("absent", None)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["=== mode", "Confused"],
+        ["=== mode"],
+        ["=== ports"],
+        ["=== mode", "Enforcing", "=== ports", "SELinux Port Type              Proto    Port Number"],
+        ["=== mode", "Enforcing", "=== ports", "http_port_t tcp 80, x"],
+    ],
+)
+def test_selinux_output_that_is_not_known(lines: list[str]) -> None:
+    with pytest.raises(FactProcessError):
+        process(SelinuxState, lines)

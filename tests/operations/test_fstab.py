@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import hashlib
+import shlex
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import OperationError
+
+from f3s.fstab import Entry
+from facts.clients import PortLabel, Selinux, SelinuxState
+from facts.fstab import Fstab, LinuxMounts
+from operations import fstab, selinux
+from tests.operations.harness import Result, run
+
+BEFORE = "/dev/vda4 / xfs defaults 0 0\n"
+LINE = "127.0.0.1:/k3svolumes /data/nfs/k3svolumes nfs4 hard,port=2323 0 0\n"
+WANTED = {"source": "127.0.0.1:/k3svolumes", "mountpoint": "/data/nfs/k3svolumes", "options": ["hard", "port=2323"]}
+MOUNT = ("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes")
+MONITOR = "/usr/local/bin/check-nfs-mount.sh"
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def entry(text: str | None, **changes: Any) -> Result:
+    return run(fstab.entry, {Fstab: text}, **{**WANTED, **changes})
+
+
+def test_the_new_file_goes_over_standard_input_with_both_digests() -> None:
+    [command] = entry(BEFORE).commands
+    words = shlex.split(command.get_raw_value())
+    assert words[:2] == ["sh", "-c"]
+    assert words[3:] == ["replace-fstab", "/etc/fstab", sha256(BEFORE), sha256(BEFORE + LINE)]
+    assert command.connector_arguments == {"_stdin": BEFORE + LINE}
+
+
+def test_no_change_says_what_it_found() -> None:
+    assert entry(BEFORE + LINE) == Result([], ["/etc/fstab has the line for /data/nfs/k3svolumes with these options"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "Fstab could not be read"),
+        ("", "missing or empty"),
+        ("/dev/sdb1 /data/nfs/k3svolumes ext4 defaults 0 2\n", "line 1 mounts /dev/sdb1"),
+    ],
+)
+def test_refusals(text: str | None, why: str) -> None:
+    with pytest.raises(OperationError, match=why):
+        entry(text)
+
+
+def mounted(*table: Entry) -> Result:
+    return run(fstab.mounted, {LinuxMounts: table}, [MOUNT], monitor=MONITOR)
+
+
+def test_mounted_already() -> None:
+    assert mounted(Entry(*MOUNT, "nfs4", ("rw",))) == Result([], ["mounted: /data/nfs/k3svolumes"])
+
+
+@pytest.mark.parametrize("table", [(), (Entry(*MOUNT, "nfs4", ("rw",)), Entry("nas:/x", MOUNT[1], "nfs4", ("rw",)))])
+def test_mounting_is_left_to_the_monitor(table: tuple[Entry, ...]) -> None:
+    [command] = mounted(*table).commands
+    assert command.startswith(f"{MONITOR} --once; case $? in 0|1|75) ")
+    assert f"{MONITOR} --status" in command
+
+
+def port(state: Selinux | None, **arguments: Any) -> Result:
+    return run(selinux.stunnel_port, {SelinuxState: state}, 2323, **arguments)
+
+
+ADD = "semanage port -a -t stunnel_port_t -p tcp 2323"
+GENERIC = PortLabel("unreserved_port_t", 1024, 32767)
+
+
+def test_selinux_label() -> None:
+    assert port(Selinux("Enforcing", (GENERIC,))).commands == [ADD]
+    assert port(Selinux("Enforcing", ())).commands == [ADD]
+    assert port(Selinux("Enforcing", (GENERIC, PortLabel("stunnel_port_t", 2323, 2323)))) == Result(
+        [], ["TCP port 2323 is stunnel_port_t"]
+    )
+    other = port(Selinux("Enforcing", (GENERIC, PortLabel("http_port_t", 2323, 2323))))
+    assert other.commands == []
+    assert "of another service" in other.noops[0]
+
+
+@pytest.mark.parametrize("mode", ["Permissive", "Disabled", "absent"])
+def test_no_label_where_selinux_does_not_enforce(mode: str) -> None:
+    assert port(Selinux(mode, None)).commands == []
+
+
+def test_semanage_is_installed_by_an_earlier_operation() -> None:
+    assert port(Selinux("Enforcing", None), executing=False).commands == [ADD]
+    with pytest.raises(OperationError, match="policycoreutils-python-utils"):
+        port(Selinux("Enforcing", None))
+    with pytest.raises(OperationError, match="could not be read"):
+        port(None)
