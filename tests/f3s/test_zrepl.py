@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +14,22 @@ import pytest
 import yaml
 
 from f3s import zrepl
+from f3s.settings import Job, Site
+from tests.f3s.replication_sites import F0, F1, F2, SHIPPED, job, site
 
-ADDRESSES = {f"f{n}.lan.buetow.org": f"192.168.2.13{n}" for n in range(3)}
-F0, F1, F2 = ADDRESSES
-
-
-@dataclass(frozen=True)
-class Job:
-    name: str
-    source: str
-    target: str
-    dataset: str
-    interval: str = "1m"
-
-
-SHIPPED = [
-    Job("f0_to_f1_nfsdata", F0, F1, "zdata/enc/nfsdata"),
-    Job("f0_to_f1_fedora", F0, F1, "zroot/bhyve/fedora", "10m"),
-]
 SITES = {
     "shipped": SHIPPED,
-    "reverse": [Job("f1_to_f0_nfsdata", F1, F0, "zdata/enc/nfsdata")],
-    "three hosts in a ring": [
-        Job("a", F0, F1, "zdata/enc/a"),
-        Job("b", F1, F2, "zdata/enc/b", "2h"),
-        Job("c", F2, F0, "zdata/enc/c", "1d"),
-    ],
-    "two targets for one dataset": [
-        Job("near", F0, F1, "zdata/enc/nfsdata"),
-        Job("far", F0, F2, "zdata/enc/nfsdata", "30s"),
-    ],
-    "both directions": [*SHIPPED, Job("back", F1, F0, "zdata/enc/vault", "1w")],
+    "reverse": site(job("f1_to_f0_nfsdata", F1, F0)),
+    "three hosts in a ring": site(
+        job("a", F0, F1, "zdata/enc/a"), job("b", F1, F2, "zdata/enc/b", "2h"), job("c", F2, F0, "zdata/enc/c", "1d")
+    ),
+    "two targets for one dataset": site(job("near", F0, F1), job("far", F0, F2, interval="30s")),
+    "both directions": site(*SHIPPED.jobs, job("back", F1, F0, "zdata/enc/vault", "1w")),
 }
 
 
-def config(host: str, jobs: list[Job]) -> dict[str, Any]:
-    found = zrepl.host_config(host, jobs, ADDRESSES, "zdata/sink", 8888, 9811)
+def config(host: str, of: Site = SHIPPED) -> dict[str, Any]:
+    found = zrepl.host_config(of.host(host), of)
     assert found is not None
     return found
 
@@ -70,14 +49,15 @@ def configcheck(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[s
     return check
 
 
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("name", SITES)
 def test_zrepl_accepts_every_host_of_a_site(
-    site: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
+    name: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
 ) -> None:
-    jobs = SITES[site]
-    taking_part = [h for h in ADDRESSES if any(h in (j.source, j.target) for j in jobs)]
+    cluster = SITES[name]
+    jobs = cluster.jobs
+    taking_part = [h for h in (F0, F1, F2) if any(h in (j.source, j.target) for j in jobs)]
     for host in taking_part:
-        result = configcheck(zrepl.render(config(host, jobs)))
+        result = configcheck(zrepl.render(config(host, cluster)))
         assert (result.returncode, result.stderr) == (0, "")
         parsed = json.loads(result.stdout)
         expected = [j.name for j in jobs if j.source == host]
@@ -86,12 +66,12 @@ def test_zrepl_accepts_every_host_of_a_site(
 
 
 def test_zrepl_reads_what_was_meant(configcheck: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
-    push = json.loads(configcheck(zrepl.render(config(F0, SHIPPED))).stdout)["Jobs"][0]["Ret"]
+    push = json.loads(configcheck(zrepl.render(config(F0))).stdout)["Jobs"][0]["Ret"]
     assert push["Connect"]["Ret"]["Address"] == "192.168.2.131:8888"
     assert push["Filesystems"] == {"zdata/enc/nfsdata<": True}
     assert push["Send"]["Encrypted"] is True
     assert push["Snapshotting"]["Ret"]["Prefix"] == "zrepl_"
-    sink = json.loads(configcheck(zrepl.render(config(F1, SHIPPED))).stdout)["Jobs"][0]["Ret"]
+    sink = json.loads(configcheck(zrepl.render(config(F1))).stdout)["Jobs"][0]["Ret"]
     assert sink["RootFS"] == "zdata/sink"
     assert sink["Serve"]["Ret"]["Listen"] == "192.168.2.131:8888"
     assert sink["Serve"]["Ret"]["ListenFreeBind"] is True
@@ -101,7 +81,7 @@ def test_zrepl_reads_what_was_meant(configcheck: Callable[[str], subprocess.Comp
 
 
 def broken(change: Callable[[dict[str, Any]], object], host: str = F0) -> str:
-    data = yaml.safe_load(zrepl.render(config(host, SHIPPED)))
+    data = yaml.safe_load(zrepl.render(config(host)))
     change(data)
     return yaml.safe_dump(data)
 
@@ -135,23 +115,13 @@ def test_zrepl_refuses_a_broken_configuration(
 
 
 def test_a_host_without_jobs_has_no_configuration() -> None:
-    assert zrepl.host_config(F2, SHIPPED, ADDRESSES, "zdata/sink", 8888, 9811) is None
+    assert zrepl.host_config(SHIPPED.host(F2), SHIPPED) is None
 
 
 def test_one_sink_serves_all_its_clients() -> None:
-    jobs = [Job("a", F0, F2, "zdata/enc/a"), Job("b", F1, F2, "zdata/enc/b"), Job("c", F1, F2, "zdata/enc/c")]
-    (sink,) = config(F2, jobs)["jobs"]
+    cluster = site(job("a", F0, F2), job("b", F1, F2, "zdata/enc/b"), job("c", F1, F2, "zdata/enc/c"))
+    (sink,) = config(F2, cluster)["jobs"]
     assert sink["serve"]["clients"] == {"192.168.2.130": "f0", "192.168.2.131": "f1"}
-
-
-def test_an_ipv6_address_is_bracketed(
-    configcheck: Callable[[str], subprocess.CompletedProcess[str]],
-) -> None:
-    addresses = {F0: "fd00::130", F1: "fd00::131"}
-    data = zrepl.host_config(F1, SHIPPED, addresses, "zdata/sink", 8888, 9811)
-    assert data is not None
-    assert data["jobs"][0]["serve"]["listen"] == "[fd00::131]:8888"
-    assert configcheck(zrepl.render(data)).returncode == 0
 
 
 def test_jobs_that_share_a_dataset_take_snapshots_of_different_names_and_prune_their_own() -> None:
@@ -161,21 +131,27 @@ def test_jobs_that_share_a_dataset_take_snapshots_of_different_names_and_prune_t
     negated = {job["name"]: job["pruning"]["keep_sender"][-1]["regex"] for job in (near, far)}
     assert not re.search(negated["near"], "zrepl_far_20260101_000000_000")
     assert not re.search(negated["far"], "zrepl_20260101_000000_000")
-    # the receiver of either gets both kinds and prunes both
+    # the target of either gets both kinds, and prunes both
     for name in ("zrepl_20260101_000000_000", "zrepl_far_20260101_000000_000"):
-        assert re.search(zrepl.OWN_SNAPSHOT, name)
+        for push in (near, far):
+            assert re.search(push["pruning"]["keep_receiver"][0]["regex"], name)
+
+
+def prefixes(*jobs: Job) -> list[str]:
+    cluster = site(*jobs)
+    return [zrepl.snapshot_prefix(job, cluster) for job in jobs]
 
 
 def test_a_job_above_another_ones_dataset_shares_it() -> None:
-    jobs = [Job("vms", F0, F1, "zroot/bhyve"), Job("fedora", F0, F2, "zroot/bhyve/fedora")]
-    assert [zrepl.snapshot_prefix(job, jobs) for job in jobs] == ["zrepl_", "zrepl_fedora_"]
-    apart = [Job("a", F0, F1, "zdata/enc/nfs"), Job("b", F0, F1, "zdata/enc/nfsdata")]
-    assert [zrepl.snapshot_prefix(job, apart) for job in apart] == ["zrepl_", "zrepl_"]
+    above, below = job("vms", F0, F1, "zroot/bhyve"), job("fedora", F0, F2, "zroot/bhyve/fedora")
+    assert prefixes(above, below) == ["zrepl_", "zrepl_fedora_"]
+    assert prefixes(job("a", F0, F1, "zdata/enc/nfs"), job("b", F0, F1, "zdata/enc/nfsdata")) == ["zrepl_"] * 2
+    assert prefixes(job("a", F0, F1, "zdata/enc/x"), job("b", F1, F0, "zdata/enc/x")) == ["zrepl_"] * 2
 
 
 @pytest.mark.parametrize("name", ["zrepl_before_upgrade", "before", "zrepl_20260101", "xzrepl_20260101_000000_000"])
 def test_snapshots_made_by_hand_are_kept_on_both_sides(name: str) -> None:
-    push = config(F0, SHIPPED)["jobs"][0]
+    push = config(F0)["jobs"][0]
     for side in ("keep_sender", "keep_receiver"):
         rule = push["pruning"][side][-1]
         assert rule["type"] == "regex"
@@ -184,21 +160,6 @@ def test_snapshots_made_by_hand_are_kept_on_both_sides(name: str) -> None:
 
 
 def test_what_is_not_replicated_is_kept() -> None:
-    rules = config(F0, SHIPPED)["jobs"][0]["pruning"]
-    assert {"type": "not_replicated"} in rules["keep_sender"]
+    rules = config(F0)["jobs"][0]["pruning"]
+    assert rules["keep_sender"][0] == {"type": "not_replicated"}
     assert [r["count"] for side in rules.values() for r in side if r["type"] == "last_n"] == [10, 10]
-
-
-def test_replica_dataset_is_where_the_sink_puts_it() -> None:
-    assert zrepl.replica_dataset(SHIPPED[0], "zdata/sink") == "zdata/sink/f0/zdata/enc/nfsdata"
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("1m", 60), ("10m", 600), (" 2 h ", 7200), ("1w", 604800)])
-def test_interval_seconds(text: str, seconds: int) -> None:
-    assert zrepl.interval_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "60", "0m", "-1m", "1.5h", "1month", "1m30s", "hourly"])
-def test_interval_that_zrepl_cannot_parse_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a zrepl interval"):
-        zrepl.interval_seconds(text)
