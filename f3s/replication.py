@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from f3s.keycheck import KeyCheck
+from f3s.zfs import Dataset, Snapshot
 
 NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time: the event has not happened."""
@@ -102,20 +105,11 @@ def parse_figures(text: str) -> dict[str, JobFigures]:
     }
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """creation: seconds since the epoch. guid survives send and receive: equal means the same snapshot."""
-
-    name: str
-    guid: str
-    creation: int
-
-
-def newest_common(source: tuple[Snapshot, ...], replica: tuple[Snapshot, ...]) -> Snapshot | None:
-    """The newest snapshot that both sides have, as the replica names it."""
+def newest_common(source: Iterable[Snapshot], replica: Iterable[Snapshot]) -> Snapshot | None:
+    """The newest snapshot that both sides have, as the replica names it; a guid survives send and receive."""
     guids = {snapshot.guid for snapshot in source}
     common = [snapshot for snapshot in replica if snapshot.guid in guids]
-    return max(common, key=lambda snapshot: snapshot.creation, default=None)
+    return max(common, key=lambda snapshot: snapshot.createtxg, default=None)
 
 
 def allowed_age(interval: int) -> int:
@@ -128,91 +122,84 @@ def allowed_age(interval: int) -> int:
 
 
 @dataclass(frozen=True)
-class Replica:
-    """A received dataset as the target sees it.
-
-    key_verifies: whether the key file that belongs to it opens it; None where the file cannot be read.
-    written: bytes that differ from the newest snapshot, read after `zpool sync`.
-    occupant: another file system that is mounted on the wanted mount point.
-    """
-
-    dataset: str
-    snapshots: tuple[Snapshot, ...]
-    keylocation: str
-    keystatus: str
-    key_verifies: bool | None
-    readonly: str
-    mountpoint: str
-    canmount: str
-    mounted: bool
-    written: int
-    occupant: str | None = None
-
-    @property
-    def newest(self) -> str:
-        """The newest snapshot's full name."""
-        return self.snapshots[-1].name
-
-
-@dataclass(frozen=True)
-class ReplicaPlan:
+class Plan:
     """What to do with a replica.
 
-    steps: of rollback, keylocation, load-key, readonly, mountpoint, canmount, mount, in the order to run them.
-    refusal: why nothing may be done; then steps is empty.
-    warnings: what the operator has to look after.
+    steps: rollback, keylocation, load-key, readonly, canmount, mountpoint, mount, in the order to run them.
+    report: what is wrong with it and for the operator to mend; it stays as it is, and so do its data.
+    refusal: why nothing can be done about it and the run has to end.
     """
 
     steps: tuple[str, ...] = ()
+    report: str | None = None
     refusal: str | None = None
-    warnings: tuple[str, ...] = ()
 
 
-def plan_replica(replica: Replica, key_file: str, mountpoint: str, rollback: bool) -> ReplicaPlan:
-    """Decide how the replica becomes a read-only mount at mountpoint.
+MOUNT_STEPS = ("keylocation", "load-key", "readonly", "canmount", "mountpoint", "mount")
+"""The key comes before `readonly`, `readonly` before the mount point: a received dataset has no mount point, and
+giving it one mounts it at once (zfsprops(7)) - writable, if it were not read-only by then."""
 
-    The key comes before `readonly`, `readonly` before the mount point: a received dataset has no mount point of
-    its own, and setting one mounts it (zfsprops(7)) - writable, if it were not read-only by then.
 
-    key_file: path of the key on the target. rollback: the operator named this replica to be rolled back.
+def plan_divergence(replica: str, written: int, newest: Snapshot, job: str, rollback: bool) -> Plan:
+    """Decide about a replica that may have been written to, which stops its replication (observed).
+
+    written: bytes that differ from its newest snapshot, read after `zpool sync`.
+    rollback: the operator named the job, and so gave up what was written.
     """
-    keylocation = f"file://{key_file}"
-    if replica.occupant is not None:
-        return ReplicaPlan(
-            refusal=f"{mountpoint} is taken by {replica.occupant}; {replica.dataset} belongs there. "
-            f"Find out which of the two holds the data that clients wrote last before unmounting one"
+    if written == 0:
+        return Plan()
+    if rollback:
+        return Plan(("rollback",))
+    return Plan(
+        report=f"{replica} has diverged: {written} bytes were written to it since {newest.short_name}, and no "
+        f"replication is accepted while they are there. To drop them: `zfs rollback {newest.name}`, or run again "
+        f"with zrepl_rollback_replicas = [{job!r}]"
+    )
+
+
+def plan_mount(replica: Dataset, key: KeyCheck, keylocation: str, mountpoint: str, occupant: str | None) -> Plan:
+    """Decide how a replica becomes a read-only mount, see MOUNT_STEPS.
+
+    key: whether the key at keylocation opens it, tested without loading it.
+    occupant: what is mounted on mountpoint now.
+    """
+    if replica.is_volume:
+        return Plan(refusal=f"{replica.name} is a volume and cannot be mounted on {mountpoint}")
+    if occupant not in (None, replica.name):
+        return Plan(
+            refusal=f"{occupant} is mounted on {mountpoint}, where the replica {replica.name} belongs. Find out "
+            "which of them has the data that clients wrote last before you unmount one"
         )
-    if replica.key_verifies is None:
-        return ReplicaPlan(
-            refusal=f"{key_file}, the key of {replica.dataset}, cannot be read: is the key stick mounted?"
+    if key is KeyCheck.WRONG:
+        state = "It is open with the old key until it is unmounted" if replica.key_loaded else "It stays locked"
+        return Plan(
+            report=f"{keylocation} does not open {replica.name}: {key.value}. {state}. If the key was changed on "
+            "the source, copy the source's key file to the sticks; then check with "
+            f"`zfs load-key -n -L {keylocation} {replica.name}`"
         )
-    if not replica.key_verifies:
-        loaded = "is still mounted with the old key, but cannot be opened again" if replica.mounted else "stays locked"
-        return ReplicaPlan(
-            refusal=f"{key_file} does not open {replica.dataset}: the key was changed on the source, or the stick "
-            f"has another one. The replica {loaded}. Copy the source's key to every stick, then check with "
-            f"`zfs load-key -n -L {keylocation} {replica.dataset}`"
-        )
-    steps: list[str] = []
-    warnings: list[str] = []
-    if replica.written > 0 and rollback:
-        steps.append("rollback")
-    elif replica.written > 0:
-        warnings.append(
-            f"{replica.dataset} has diverged: {replica.written} bytes were written since {replica.newest}, and "
-            f"no replication is accepted until they are gone. To drop them: `zfs rollback {replica.newest}`, or "
-            f"run again with zrepl_rollback_replicas naming {replica.dataset}"
-        )
-    if replica.keylocation != keylocation:
-        steps.append("keylocation")
-    if replica.keystatus != "available":
-        steps.append("load-key")
-    if replica.readonly != "on":
-        steps.append("readonly")
-    if replica.mountpoint != mountpoint:
-        steps.append("mountpoint")
-    if replica.canmount != "on":
-        steps.append("canmount")
-    if not replica.mounted or replica.mountpoint != mountpoint:
-        steps.append("mount")
-    return ReplicaPlan(tuple(steps), None, tuple(warnings))
+    if key is not KeyCheck.FITS:
+        return Plan(refusal=f"{keylocation} does not open {replica.name}: {key.value}")
+    done = {
+        "keylocation": replica.get("keylocation") == keylocation,
+        "load-key": replica.key_loaded,
+        "readonly": replica.get("readonly") == "on",
+        "canmount": replica.get("canmount") == "on",
+        "mountpoint": replica.get("mountpoint") == mountpoint,
+        "mount": occupant == replica.name,
+    }
+    return Plan(tuple(step for step in MOUNT_STEPS if not done[step]))
+
+
+def unfit_sources(datasets: Mapping[str, Dataset], wanted: Mapping[str, str]) -> list[str]:
+    """Why jobs cannot run on this host: a sentence for each dataset that is missing or not encrypted.
+
+    wanted: job name -> dataset.
+    """
+    problems = []
+    for job, name in wanted.items():
+        if name not in datasets:
+            problems.append(f"{job}: there is no dataset {name}")
+        for dataset in datasets.values():
+            if f"{dataset.name}/".startswith(f"{name}/") and not dataset.encrypted:
+                problems.append(f"{job}: {dataset.name} is not encrypted, and only encrypted datasets are sent")
+    return problems

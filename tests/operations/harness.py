@@ -17,6 +17,7 @@ class FakeHost:
     facts: Mapping[type, Any]
     name: str = "f0.lan.buetow.org"
     noops: list[str] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
 
     def get_fact(self, fact: type, **arguments: Any) -> Any:
         if fact not in self.facts:
@@ -27,11 +28,15 @@ class FakeHost:
     def noop(self, description: str) -> None:
         self.noops.append(description)
 
+    def log(self, message: str, log_func: Any) -> None:
+        self.logs.append(message)
+
 
 @dataclass(frozen=True)
 class Result:
     commands: list[Any]
     noops: list[str]
+    logs: list[str]
 
 
 def run(operation: Any, facts: Mapping[type, Any], *args: Any, executing: bool = True, **kwargs: Any) -> Result:
@@ -39,4 +44,4 @@ def run(operation: Any, facts: Mapping[type, Any], *args: Any, executing: bool =
     host = FakeHost(facts)
     with ctx_host.use(host), ctx_state.use(SimpleNamespace(is_executing=executing)):  # type: ignore[arg-type]
         commands = list(operation._inner(*args, **kwargs))
-    return Result(commands, host.noops)
+    return Result(commands, host.noops, host.logs)

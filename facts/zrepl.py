@@ -1,0 +1,66 @@
+"""What zrepl says of its jobs, and whether replicas were written to."""
+
+from __future__ import annotations
+
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from f3s.parsing import UnknownOutput, number
+from f3s.quoting import command
+from f3s.replication import JobFigures, JobStatus, parse_figures, parse_status
+from facts.base import HostFact, marked
+
+
+class Jobs(HostFact[dict[str, JobStatus]]):
+    """The push jobs of the running zrepl by name; None where no daemon answers."""
+
+    @override
+    def command(self) -> str:
+        return marked(command("zrepl status --mode raw && echo"))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, JobStatus]:
+        try:
+            return parse_status("\n".join(lines))
+        except ValueError as error:
+            raise FactProcessError(str(error)) from error
+
+
+class Figures(HostFact[dict[str, JobFigures]]):
+    """The push jobs in the figures of zrepl's metrics listener, by name; None where nothing answers.
+
+    + port: TCP port on the loopback address
+    """
+
+    @override
+    def command(self, port: int) -> str:
+        return marked(command("fetch -qo - {}", f"http://127.0.0.1:{port}/metrics"))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, JobFigures]:
+        return parse_figures("\n".join(lines))
+
+
+class Written(HostFact[dict[str, int]]):
+    """Bytes in each dataset of a tree that no snapshot of it has, by dataset.
+
+    + tree: a dataset that exists; it and all below are read
+
+    `written` lags behind the writes until the pool is synced (observed), so that comes first.
+    """
+
+    @override
+    def command(self, tree: str) -> str:
+        pool = tree.partition("/")[0]
+        get = "zfs get -Hp -r -t filesystem,volume -o name,value written {}"
+        return marked(command(f"zpool sync {{}} && {get}", pool, tree))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, int]:
+        found = {}
+        for line in lines:
+            name, tab, value = line.partition("\t")
+            if not tab:
+                raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
+            found[name] = number(value, f"written of {name}")
+        return found

@@ -1,0 +1,112 @@
+"""zrepl's configuration and its jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+from pyinfra import logger
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+from pyinfra.facts.files import FileContents
+from pyinfra.operations.util.files import generate_color_diff
+
+from f3s.quoting import Shell, command
+from f3s.replication import unfit_sources
+from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.zfs import Datasets, Snapshots
+from facts.zrepl import Jobs
+from operations.base import Commands, executing, known
+
+FILES = Path(__file__).parent.parent / "files"
+
+
+def script(name: str, *arguments: str | int) -> Shell:
+    """A program of files/ with its arguments, run without leaving it on the host."""
+    words = " {}" * len(arguments)
+    return command(f"sh -c {{}} {{}}{words}", (FILES / f"{name}.sh").read_text(), name, *arguments)
+
+
+@operation()
+def sources(jobs: Mapping[str, str]) -> Commands:
+    """What the host's jobs send is there and encrypted; else the run ends here, before anything is changed.
+
+    While the plan is made a dataset may be missing: an earlier task is about to make it.
+
+    + jobs: job name -> dataset
+
+    **Example:** `zrepl.sources({"f0_to_f1_nfsdata": "zdata/enc/nfsdata"})`
+    """
+    datasets = known(Datasets)
+    problems = unfit_sources(datasets, jobs)
+    if problems and executing():
+        raise OperationError(f"{host.name}: nothing was changed. " + "; ".join(problems))
+    host.noop("; ".join(problems) or f"{', '.join(jobs.values())}: there and encrypted")
+    yield from ()
+
+
+@operation()
+def config(path: str, text: str) -> Generator[StringCommand]:
+    """zrepl's configuration, replaced only by one that `zrepl configcheck` accepts on the host itself.
+
+    + path: the file; 0600, owned by root
+    + text: its content
+
+    **Example:** `zrepl.config("/usr/local/etc/zrepl/zrepl.yml", text)`
+    """
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    found: SecretState | None = host.get_fact(SecretFile, path=path)
+    if found is None:
+        raise OperationError(f"{host.name}: what {path} is could not be found out; nothing was changed")
+    if found == SecretState("600", "root", "wheel", digest):
+        host.noop(f"{path} has the wanted content, owner and mode")
+        return
+    if state.config.DIFF:
+        present = host.get_fact(FileContents, path=path) if found != ABSENT else None
+        before = [f"{line}\n" for line in present or []]
+        for line in generate_color_diff(before, text.splitlines(keepends=True)):
+            logger.info("  %s", line)
+    yield StringCommand(script("put-zrepl-config", path, digest), _stdin=text)
+
+
+@operation()
+def woken(job: str, target: str, replica: str) -> Commands:
+    """A job whose replica has not arrived on the target yet replicates now.
+
+    + job: its name
+    + target: name of the target host
+    + replica: dataset on the target
+
+    **Example:** `zrepl.woken("f0_to_f1_nfsdata", "f1.lan.buetow.org", "zdata/sink/f0/zdata/enc/nfsdata")`
+    """
+    peer = state.inventory.get_host(target)
+    if not peer.connected:
+        host.noop(f"{target} is not part of this run: whether {replica} has arrived there is not known")
+        return
+    snapshots = peer.get_fact(Snapshots)
+    if snapshots and any(snapshot.dataset == replica for snapshot in snapshots):
+        host.noop(f"{replica} has arrived on {target}")
+        return
+    yield script("wake-zrepl-job", job)
+
+
+@operation()
+def jobs_reported(jobs: tuple[str, ...]) -> Commands:
+    """Says which of the host's jobs failed last, and of what. It changes nothing.
+
+    + jobs: their names
+    """
+    if not executing():
+        host.noop("read when the run is over")
+        return
+    found = known(Jobs)
+    for name in jobs:
+        if name not in found:
+            raise OperationError(f"{host.name}: the running zrepl has no job {name}; see `zrepl status`")
+        if error := found[name].error:
+            host.log(f"replication job {name} failed: {error}", logger.warning)
+    host.noop("read zrepl's status")
+    yield from ()

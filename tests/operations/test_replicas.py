@@ -1,0 +1,183 @@
+"""Exact commands for each state of a replica."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import OperationError
+
+from f3s.keycheck import KeyCheck
+from f3s.mounts import Mount, MountTable
+from f3s.quoting import UnsafeValue
+from f3s.zfs import Snapshot, parse_datasets
+from facts.mounts import Mounts
+from facts.zfs import Datasets, KeyChecks, Snapshots
+from facts.zrepl import Written
+from operations import replicas
+from tests.facts.recorded import REPLICA, zfs_get
+from tests.operations.harness import Result, run
+
+DATASET = "zdata/sink/f0/zdata/enc/nfsdata"
+LOCATION = "file:///keys/f0.lan.buetow.org:zdata.key"
+JOB = "f0_to_f1_nfsdata"
+SNAPSHOTS = (
+    Snapshot(f"{DATASET}@before", "1", 8, 90),
+    Snapshot(f"{DATASET}@zrepl_20260101_000000_000", "2", 10, 100),
+    Snapshot("zdata/enc@zrepl_20260101_000100_000", "3", 11, 160),
+)
+READY = {
+    "keylocation": LOCATION,
+    "keystatus": "available",
+    "readonly": "on",
+    "mountpoint": "/data/nfs",
+    "mounted": "yes",
+    "written": "0",
+}
+
+
+def facts(
+    key: KeyCheck = KeyCheck.FITS, on: str | None = None, written: dict[str, int] | None = None, **properties: str
+) -> dict[type, Any]:
+    mounts = [Mount(on, "/data/nfs", "zfs", frozenset({"ro"}))] if on else []
+    return {
+        Datasets: parse_datasets(zfs_get(DATASET, REPLICA, **properties)),
+        Snapshots: SNAPSHOTS,
+        KeyChecks: {DATASET: key},
+        Mounts: MountTable(tuple(mounts), {}),
+        Written: written if written is not None else {DATASET: 0},
+    }
+
+
+def mounted(known: dict[type, Any], executing: bool = True) -> Result:
+    return run(replicas.mounted, known, DATASET, LOCATION, "/data/nfs", executing=executing)
+
+
+ALL_STEPS = [
+    f"zfs set keylocation={LOCATION} {DATASET}",
+    f"zfs load-key {DATASET}",
+    f"zfs set readonly=on {DATASET}",
+    f"zfs set canmount=on {DATASET}",
+    f"zfs set mountpoint=/data/nfs {DATASET}",
+    f"case $(zfs get -H -o value mounted {DATASET}) in yes) ;; *) zfs mount {DATASET} ;; esac",
+]
+
+
+def test_a_received_dataset_gets_its_key_before_readonly_and_readonly_before_its_mount_point() -> None:
+    result = mounted(facts())
+    assert result.commands == [step for step in ALL_STEPS if "canmount" not in step]
+
+
+def test_every_step_is_taken_only_where_it_is_missing() -> None:
+    assert mounted(facts(**READY, canmount="noauto")).commands == [ALL_STEPS[3], ALL_STEPS[5]]
+    locked = {**READY, "keystatus": "unavailable", "mounted": "no"}
+    assert mounted(facts(**locked)).commands == [ALL_STEPS[1], ALL_STEPS[5]]
+    result = mounted(facts(on=DATASET, **{**READY, "readonly": "off"}))
+    assert result.commands == [ALL_STEPS[2]]
+
+
+def test_a_mounted_replica_is_left_alone() -> None:
+    result = mounted(facts(on=DATASET, **READY))
+    assert result.commands == []
+    assert result.noops == [f"{DATASET} is mounted read-only on /data/nfs, and {LOCATION} opens it"]
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_a_replica_that_has_not_arrived_is_planned_and_then_reported(present: bool) -> None:
+    # while the first stream is being received the dataset is there, but it has no snapshot
+    known = {**facts(), Snapshots: (), Datasets: facts()[Datasets] if present else {}}
+    assert mounted(known, executing=False).commands == ALL_STEPS
+    result = mounted(known)
+    assert result.commands == []
+    assert f"{DATASET} has not arrived yet, so /data/nfs is not mounted" in result.logs[0]
+
+
+def test_a_key_changed_on_the_source_is_reported_and_nothing_touched() -> None:
+    result = mounted(facts(KeyCheck.WRONG, on=DATASET, **READY))
+    assert result.commands == []
+    assert "the key is not the one the dataset is encrypted with" in result.logs[0]
+    assert "It is open with the old key until it is unmounted" in result.logs[0]
+    assert f"zfs load-key -n -L {LOCATION} {DATASET}" in result.logs[0]
+    assert "It stays locked" in mounted(facts(KeyCheck.WRONG)).logs[0]
+
+
+@pytest.mark.parametrize("key", [KeyCheck.NO_FILE, KeyCheck.NOT_A_KEY])
+def test_a_key_file_that_is_none_stops_the_run(key: KeyCheck) -> None:
+    with pytest.raises(OperationError, match=f"does not open {DATASET}: {key.value}"):
+        mounted(facts(key))
+
+
+def test_another_file_system_on_the_mount_point_stops_the_run() -> None:
+    with pytest.raises(OperationError, match="zdata/enc/nfsdata is mounted on /data/nfs, where the replica"):
+        mounted(facts(on="zdata/enc/nfsdata"))
+
+
+def test_a_volume_cannot_be_mounted() -> None:
+    known = {**facts(), Datasets: parse_datasets(zfs_get(DATASET, REPLICA, type="volume"))}
+    with pytest.raises(OperationError, match="is a volume"):
+        mounted(known)
+
+
+def test_hostile_values_are_quoted_or_refused() -> None:
+    known = {**facts(), Snapshots: (), Datasets: {}}
+    hostile = "zdata/x $(reboot)'"
+    result = run(replicas.mounted, known, hostile, LOCATION, "/data/nfs", executing=False)
+    assert result.commands[1] == "zfs load-key 'zdata/x $(reboot)'\"'\"''"
+    with pytest.raises(UnsafeValue):
+        run(replicas.mounted, known, "-a", LOCATION, "/data/nfs", executing=False)
+
+
+# -- arrived --
+
+
+def test_waiting_ends_with_the_first_snapshot() -> None:
+    result = run(replicas.arrived, {Snapshots: SNAPSHOTS}, DATASET, 300)
+    assert result.commands == []
+    assert result.noops == [f"{DATASET} has arrived, its newest snapshot is zrepl_20260101_000000_000"]
+    (wait,) = run(replicas.arrived, {Snapshots: SNAPSHOTS[2:]}, DATASET, 300).commands
+    assert wait.startswith("sh -c ")
+    assert wait.endswith(f" await-replica {DATASET} 300")
+
+
+# -- undiverged --
+
+
+def undiverged(known: dict[type, Any], rollback: bool = False) -> Result:
+    return run(replicas.undiverged, known, DATASET, JOB, rollback)
+
+
+def test_a_clean_replica_is_left_alone() -> None:
+    result = undiverged(facts())
+    assert (result.commands, result.logs) == ([], [])
+    assert result.noops == [f"{DATASET} is as its newest snapshot"]
+
+
+def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None:
+    result = undiverged(facts(written={DATASET: 88064}))
+    assert (result.commands, result.noops) == ([], [])
+    assert "88064 bytes were written to it since zrepl_20260101_000000_000" in result.logs[0]
+    assert f"`zfs rollback {DATASET}@zrepl_20260101_000000_000`" in result.logs[0]
+    assert "zrepl_rollback_replicas = ['f0_to_f1_nfsdata']" in result.logs[0]
+
+
+def test_it_is_rolled_back_only_where_that_is_wanted() -> None:
+    result = undiverged(facts(written={DATASET: 88064}), rollback=True)
+    assert result.commands == [f"zfs rollback {DATASET}@zrepl_20260101_000000_000"]
+    assert undiverged(facts(), rollback=True).commands == []
+
+
+def test_what_is_below_the_replica_is_looked_at_and_what_has_no_snapshot_is_not() -> None:
+    child = f"{DATASET}/disk0"
+    known = facts(written={DATASET: 0, child: 4096, f"{DATASET}/placeholder": 98304})
+    known[Snapshots] = (*SNAPSHOTS, Snapshot(f"{child}@zrepl_20260101_000000_000", "9", 12, 100))
+    (report,) = undiverged(known).logs
+    assert report.startswith(f"{child} has diverged")
+
+
+def test_nothing_is_read_of_a_replica_that_is_not_there() -> None:
+    assert undiverged({Snapshots: ()}).noops == [f"{DATASET} has not arrived yet"]
+
+
+def test_unknown_stops_it() -> None:
+    with pytest.raises(OperationError, match="Written could not be read"):
+        undiverged({**facts(), Written: None})
