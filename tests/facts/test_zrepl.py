@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from f3s.quoting import UnsafeValue
+from facts.base import END
+from facts.zrepl import Figures, Jobs, Written
+from tests.facts.zrepl_output import DONE, FIGURES, status
+
+
+def test_jobs_and_figures_by_name() -> None:
+    jobs = Jobs().process([status(Attempts=[DONE]), END]) or {}
+    assert jobs["f0_to_f1_nfsdata"].succeeded_at is not None
+    figures = Figures().process([*FIGURES.splitlines(), END]) or {}
+    assert figures["f0_to_f1_fedora"].failed == -1
+
+
+def test_a_daemon_that_does_not_answer_is_unknown() -> None:
+    assert Jobs.default() is None
+    with pytest.raises(FactProcessError, match="end marker"):
+        Jobs().process([status(Attempts=[DONE])])
+    with pytest.raises(FactProcessError, match="not the output of"):
+        Jobs().process(["Error: no such file", END])
+
+
+def test_the_pool_is_synced_before_written_is_read() -> None:
+    built = Written().command(tree="zdata/sink")
+    assert "zpool sync zdata && zfs get -Hp -r -t filesystem,volume -o name,value written zdata/sink" in built
+    with pytest.raises(UnsafeValue):
+        Written().command(tree="-a")
+
+
+def test_written_by_dataset() -> None:
+    lines = ["zdata/sink\t98304", "zdata/sink/f0\t0", END]
+    assert Written().process(lines) == {"zdata/sink": 98304, "zdata/sink/f0": 0}
+    for line in ("zdata/sink 98304", "zdata/sink\t-", "zdata/sink\t96K"):
+        with pytest.raises(FactProcessError):
+            Written().process([line, END])

@@ -1,0 +1,144 @@
+"""The shell programs around zrepl under a real sh, with the real zrepl for its configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.files.stubs import FILES, StubHost
+
+GOOD = "jobs: []\n"
+BROKEN = "jobs: [{type: shove, name: x}]\n"
+PATH = "/usr/local/etc/zrepl/zrepl.yml"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StubHost:
+    host = StubHost(tmp_path)
+    host.command("chown")
+    host.command("sha256", 'sha256sum "$2" | cut -d" " -f1')
+    (host.bin / "sha256sum").symlink_to(shutil.which("sha256sum") or "")
+    host.write(PATH, "jobs: []  # the old one\n", 0o600)
+    return host
+
+
+@pytest.fixture
+def real_zrepl(host: StubHost) -> None:
+    program = shutil.which("zrepl")
+    if program is None:
+        pytest.skip("no zrepl on this machine: go install github.com/zrepl/zrepl@v0.7.0")
+    (host.bin / "zrepl").symlink_to(program)
+
+
+def put(host: StubHost, text: str, sha256: str | None = None) -> subprocess.CompletedProcess[str]:
+    program = host.install(FILES / "put-zrepl-config.sh", "/put-zrepl-config.sh")
+    digest = sha256 or hashlib.sha256(text.encode()).hexdigest()
+    return subprocess.run(
+        ["/bin/sh", str(program), str(host.path(PATH)), digest],
+        input=text,
+        text=True,
+        capture_output=True,
+        env={"PATH": host.path_variable},
+        check=False,
+    )
+
+
+def left_over(host: StubHost) -> list[str]:
+    return sorted(file.name for file in host.path(PATH).parent.iterdir())
+
+
+@pytest.mark.usefixtures("real_zrepl")
+def test_a_good_configuration_takes_the_old_ones_place(host: StubHost) -> None:
+    host.path(PATH).chmod(0o644)
+    result = put(host, GOOD)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert host.path(PATH).read_text() == GOOD
+    assert host.path(PATH).stat().st_mode & 0o777 == 0o600
+    assert left_over(host) == ["zrepl.yml"]
+    assert host.calls("chown") == [["root:wheel", f"{host.path(PATH)}.new"]]
+
+
+@pytest.mark.usefixtures("real_zrepl")
+def test_one_that_zrepl_refuses_changes_nothing(host: StubHost) -> None:
+    result = put(host, BROKEN)
+    assert result.returncode == 1
+    assert 'invalid type name "shove"' in result.stderr
+    assert "zrepl refuses the new configuration" in result.stderr
+    assert host.path(PATH).read_text() == "jobs: []  # the old one\n"
+    assert left_over(host) == ["zrepl.yml"]
+
+
+@pytest.mark.usefixtures("real_zrepl")
+def test_the_first_one_needs_no_old_one(host: StubHost) -> None:
+    host.path(PATH).unlink()
+    assert put(host, GOOD).returncode == 0
+    assert host.path(PATH).read_text() == GOOD
+    assert put(host, BROKEN).returncode == 1
+    assert host.path(PATH).read_text() == GOOD
+
+
+def test_one_that_was_cut_off_is_not_even_read(host: StubHost) -> None:
+    host.command("zrepl")
+    result = put(host, GOOD, "0" * 64)
+    assert result.returncode == 1
+    assert "is not what was sent" in result.stderr
+    assert host.calls("zrepl") == []
+    assert left_over(host) == ["zrepl.yml"]
+
+
+# -- await-replica --
+
+
+def await_replica(host: StubHost, seconds: str, arrives_after: int) -> tuple[int, str, int]:
+    """Exit status, output and number of looks, with a snapshot from the so many-th look on."""
+    host.state("looks", "0")
+    host.command("sleep")
+    host.command(
+        "zfs",
+        'n=$(($(cat "$STATE/looks") + 1)); echo "$n" >"$STATE/looks"\n'
+        f'[ "$n" -ge {arrives_after} ] && echo "$8@zrepl_1" && exit 0\n'
+        'echo "cannot open: dataset does not exist" >&2; exit 1',
+    )
+    program = host.install(FILES / "await-replica.sh", "/await-replica.sh")
+    result = host.run(program, "zdata/sink/x", seconds)
+    assert result.err == ""
+    return result.rc, result.out, int(host.state("looks"))
+
+
+def test_waiting_ends_when_the_replica_has_a_snapshot(host: StubHost) -> None:
+    assert await_replica(host, "300", 3) == (0, "zdata/sink/x has arrived\n", 3)
+    assert host.calls("zfs")[0] == ["list", "-H", "-d", "1", "-t", "snapshot", "-o", "name", "zdata/sink/x"]
+    assert host.calls("sleep") == [["5"], ["5"]]
+
+
+def test_waiting_ends_with_its_time(host: StubHost) -> None:
+    assert await_replica(host, "20", 99) == (0, "zdata/sink/x has not arrived in 20 seconds\n", 4)
+
+
+# -- wake-zrepl-job --
+
+
+@pytest.mark.parametrize(
+    ("answers", "rc", "calls"),
+    [
+        ([(0, "")], 0, 1),
+        ([(1, "dial unix /var/run/zrepl/control: connect: no such file or directory"), (0, "")], 0, 2),
+        ([(1, "already woken up")], 0, 1),
+        ([(1, "Job f0_to_f1_nfsdata does not exist")] * 10, 1, 10),
+    ],
+)
+def test_a_job_is_woken(host: StubHost, answers: list[tuple[int, str]], rc: int, calls: int) -> None:
+    host.state("n", "0")
+    host.command("sleep")
+    cases = "\n".join(f"{n}) echo '{text}' >&2; exit {code} ;;" for n, (code, text) in enumerate(answers, 1))
+    count = 'n=$(($(cat "$STATE/n") + 1)); echo "$n" >"$STATE/n"'
+    host.command("zrepl", f'{count}\ncase $n in\n{cases}\n*) echo "called too often" >&2; exit 2 ;;\nesac')
+    program = host.install(FILES / "wake-zrepl-job.sh", "/wake-zrepl-job.sh")
+    result = host.run(program, "f0_to_f1_nfsdata")
+    assert result.rc == rc
+    assert host.calls("zrepl") == [["signal", "wakeup", "f0_to_f1_nfsdata"]] * calls
+    assert result.err == ("wake-zrepl-job: Job f0_to_f1_nfsdata does not exist\n" if rc else "")
