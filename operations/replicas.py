@@ -83,9 +83,7 @@ def mounted(dataset: str, keylocation: str, mountpoint: str) -> Commands:
         "canmount": command("zfs set canmount=on {}", dataset),
         "mountpoint": command("zfs set mountpoint={} {}", mountpoint, dataset),
         # setting the mount point may have mounted it
-        "mount": command(
-            "case $(zfs get -H -o value mounted {}) in yes) ;; *) zfs mount {} ;; esac", dataset, dataset
-        ),
+        "mount": command("case $(zfs get -H -o value mounted {}) in yes) ;; *) zfs mount {} ;; esac", dataset, dataset),
     }
     found = known(Datasets).get(dataset)
     if found is None or dataset not in _newest():

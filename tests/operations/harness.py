@@ -36,7 +36,7 @@ class FakeHost:
 class Result:
     commands: list[Any]
     noops: list[str]
-    logs: list[str]
+    logs: list[str] = field(default_factory=list)
 
 
 def run(operation: Any, facts: Mapping[type, Any], *args: Any, executing: bool = True, **kwargs: Any) -> Result:
