@@ -209,6 +209,20 @@ def parse_vdevs(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(devices) for name, devices in found.items()}
 
 
+def parse_importable(lines: Iterable[str]) -> tuple[str, ...]:
+    """Names of the pools that `zpool import` finds on disks but that are not imported.
+
+    Raises UnknownOutput on output that neither names a pool nor says that there is none.
+    """
+    text = [line for line in lines if line.strip()]
+    if not text or any("no pools available to import" in line for line in text):
+        return ()
+    names = tuple(match.group(1) for line in text if (match := re.fullmatch(r"\s*pool: (\S+)", line)))
+    if not names:
+        raise UnknownOutput(f"unexpected output of zpool import: {text[0]!r}")
+    return names
+
+
 def key_file(keylocation: str | None) -> str | None:
     """The path in a `file://` key location; None for prompt, https and none."""
     if keylocation is None or not keylocation.startswith("file://"):

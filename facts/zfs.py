@@ -16,6 +16,7 @@ from f3s.zfs import (
     Pool,
     Snapshot,
     parse_datasets,
+    parse_importable,
     parse_pools,
     parse_snapshots,
 )
@@ -69,6 +70,19 @@ class Pools(HostFact[dict[str, Pool]]):
     @override
     def read(self, lines: list[str]) -> dict[str, Pool]:
         return parse_pools(lines)
+
+
+class ImportablePools(HostFact[tuple[str, ...]]):
+    """Pools on this host's disks that are not imported: what is in them is not known."""
+
+    @override
+    def command(self) -> str:
+        # without any pool the exit status is 1
+        return marked(Shell("zpool import 2>&1; true"))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[str, ...]:
+        return parse_importable(lines)
 
 
 class KeyChecks(HostFact[dict[str, KeyCheck]]):

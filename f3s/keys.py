@@ -1,0 +1,204 @@
+"""Which key goes onto which stick. The whole cluster's view decides, and what is not known counts as in use.
+
+A key that is made although data is encrypted with a lost one of the same name would be taken for that key: the
+data would stay locked, and the sticks would look healthy. So a key is made only where it is certain that it never
+was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from f3s.mounts import Mount, parse_mounts
+from f3s.parsing import UnknownOutput, number, sections
+from f3s.zfs import Dataset, key_file
+
+KEY_BYTES = 32
+SUFFIX = ".key"
+UNFINISHED = ".new"
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A key file on a stick: name without `.key`, size in bytes, octal mode, `user:group`, SHA-256 or None
+    where it could not be read."""
+
+    name: str
+    size: int
+    mode: str
+    owner: str
+    sha256: str | None
+
+    @property
+    def protected(self) -> bool:
+        return (self.mode, self.owner) == ("400", "root:wheel")
+
+
+@dataclass(frozen=True)
+class Stick:
+    """The key stick as a host sees it.
+
+    + disk: the disk with the label, None where there is none
+    + mount: what is mounted on the mount point
+    + elsewhere: where the labelled stick is mounted if not there
+    + keys: the key files by name; None where the stick is not mounted, so that its content is unknown
+    + unfinished: files that a killed run left behind
+    """
+
+    disk: str | None
+    mount: Mount | None
+    elsewhere: Mount | None
+    keys: Mapping[str, KeyFile] | None
+    unfinished: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Copy a key from the stick of another host."""
+
+    name: str
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Root:
+    """A dataset with a key of its own, on some host."""
+
+    host: str
+    dataset: str
+    keylocation: str | None
+    keyformat: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one stick lacks. conflicts: nobody may go on; doubts: why no key may be made."""
+
+    copies: tuple[Copy, ...] = ()
+    makes: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+Keys = Mapping[str, KeyFile]
+
+
+def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
+    """Read the sections of facts.usb.KeyStick. Raises UnknownOutput on other output."""
+    parts = sections(lines)
+    if set(parts) != {"device", "glabel", "mounts", "files"}:
+        raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
+    disks = [row.split()[2] for row in parts["glabel"] if row.split()[:1] == [f"ufs/{label}"]]
+    mounts = parse_mounts(parts["mounts"])
+    ours = next((mount for mount in mounts if mount.device == f"ufs/{label}"), None)
+    here = next((mount for mount in reversed(mounts) if mount.directory == mountpoint), None)
+    # an open label keeps its device node even where glabel does not list it any more
+    disk = disks[0] if disks else ("unknown" if parts["device"] else None)
+    keys: dict[str, KeyFile] = {}
+    unfinished = []
+    if ours is None or here != ours:
+        return Stick(disk, here, ours, None, ())
+    for line in parts["files"]:
+        fields = line.split("|")
+        if len(fields) != 6:
+            raise UnknownOutput(f"unexpected line for a key file: {line!r}")
+        kind, mode, owner, size, digest, name = fields
+        if name.endswith(UNFINISHED):
+            unfinished.append(name)
+            continue
+        readable = kind == "Regular File" and len(digest) == 64
+        key = name.removesuffix(SUFFIX)
+        keys[key] = KeyFile(key, number(size, f"size of {name}"), mode, owner, digest if readable else None)
+    return Stick(disk, here, None, keys, tuple(unfinished))
+
+
+def encryption_roots(host: str, datasets: Iterable[Dataset]) -> tuple[Root, ...]:
+    return tuple(
+        Root(host, dataset.name, dataset.get("keylocation"), dataset.get("keyformat"))
+        for dataset in datasets
+        if dataset.encrypted and dataset.is_encryption_root
+    )
+
+
+def plan(
+    host: str,
+    wanted: Sequence[str],
+    sticks: Mapping[str, Keys | None],
+    roots: Mapping[str, Sequence[Root] | None],
+) -> Plan:
+    """Decide what the stick of `host` gets.
+
+    + host: whose stick it is
+    + wanted: names of all keys, without `.key`
+    + sticks: the keys on each key holder's stick; None: its content is unknown
+    + roots: the encryption roots of each host that may hold any; None: unknown
+    """
+    own = sticks.get(host)
+    copies: list[Copy] = []
+    makes: list[str] = []
+    conflicts: list[str] = []
+    doubts: list[str] = []
+    for name in wanted:
+        found = {holder: keys[name] for holder, keys in sorted(sticks.items()) if keys and name in keys}
+        conflicts += _conflicts(name, found)
+        if conflicts or (own is not None and name in own):
+            continue
+        if found:
+            source, key = next(iter(found.items()))
+            assert key.sha256 is not None  # an unreadable key is a conflict
+            copies.append(Copy(name, source, key.sha256))
+            continue
+        makes.append(name)
+        users, unsure = _users(name, roots)
+        if users:
+            # with a stick unread the key may well be there; without, it is lost
+            unread = [holder for holder, keys in sticks.items() if keys is None]
+            text = f"no stick that could be read has {name}{SUFFIX}, but it encrypts {', '.join(users)}"
+            (doubts if unread else conflicts).append(
+                f"{text}. A new key could never open that data: bring back a stick or a copy that has the key"
+            )
+        doubts += unsure
+    if makes:
+        doubts += [f"the stick of {holder} cannot be read" for holder, keys in sticks.items() if keys is None]
+    return Plan(tuple(copies), tuple(makes), tuple(conflicts), tuple(dict.fromkeys(doubts)))
+
+
+def _conflicts(name: str, found: Mapping[str, KeyFile]) -> list[str]:
+    bad = [
+        f"{name}{SUFFIX} on the stick of {holder} "
+        + ("cannot be read" if key.sha256 is None else f"has {key.size} bytes, a key has {KEY_BYTES}")
+        for holder, key in found.items()
+        if key.sha256 is None or key.size != KEY_BYTES
+    ]
+    if bad:
+        return bad
+    if len({key.sha256 for key in found.values()}) > 1:
+        which = ", ".join(f"{holder} (SHA-256 {(key.sha256 or '')[:12]}...)" for holder, key in found.items())
+        return [
+            f"the sticks disagree about {name}{SUFFIX}: {which}. Find out which one opens the data "
+            f"(zfs load-key -n -L file://... DATASET), then move the other file away by hand"
+        ]
+    return []
+
+
+def _users(name: str, roots: Mapping[str, Sequence[Root] | None]) -> tuple[list[str], list[str]]:
+    """Datasets that are encrypted with a key of that name, and reasons why there may be more."""
+    users: list[str] = []
+    unsure: list[str] = []
+    for host, known in roots.items():
+        if known is None:
+            unsure.append(f"the datasets of {host} cannot be read")
+            continue
+        for root in known:
+            path = key_file(root.keylocation)
+            if path is not None:
+                if path.rpartition("/")[2] == f"{name}{SUFFIX}":
+                    users.append(f"{root.dataset} on {root.host}")
+            elif root.keyformat not in ("passphrase", "hex"):
+                unsure.append(
+                    f"{root.dataset} on {root.host} has keylocation {root.keylocation}: nothing tells which key "
+                    f"encrypts it. Say so there: zfs set keylocation=file://PATH_OF_ITS_KEY {root.dataset}"
+                )
+    return users, unsure

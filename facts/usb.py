@@ -1,0 +1,39 @@
+"""The USB stick with the keys. Of a key only its name, size, mode, owner and SHA-256 are read."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from f3s.keys import SUFFIX, UNFINISHED, Stick, parse_stick
+from f3s.quoting import command
+from facts.base import HostFact, marked
+
+_SCRIPT = f"""\
+cd {{}} 2>/dev/null || cd /var/empty
+echo "=== device"; if [ -e {{}} ]; then echo present; fi
+echo "=== glabel"; glabel status &&
+echo "=== mounts" && mount -p &&
+echo "=== files"
+for file in *{SUFFIX} .*{SUFFIX}{UNFINISHED}; do
+    if [ -e "$file" ] || [ -L "$file" ]; then
+        echo "$(stat -f '%HT|%Lp|%Su:%Sg|%z' "./$file")|$(sha256 -q "./$file" 2>/dev/null)|$file"
+    fi
+done"""
+
+
+class KeyStick(HostFact[Stick]):
+    """The stick with this label: where it is mounted and which keys are on it.
+
+    + label: its UFS label
+    + mountpoint: where it belongs
+    """
+
+    @override
+    def command(self, label: str, mountpoint: str) -> str:
+        self.label = label
+        self.mountpoint = mountpoint
+        return marked(command(_SCRIPT, mountpoint, f"/dev/ufs/{label}"))
+
+    @override
+    def read(self, lines: list[str]) -> Stick:
+        return parse_stick(lines, self.label, self.mountpoint)

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Writes keys onto the mounted stick: write-keys.sh MOUNTPOINT DEVICE, with lines on standard input:
+#   write NAME SHA256 BASE64   a key that is not there yet
+#   protect NAME               root:wheel 0400 for a key that is there
+# The stick is writable only while this runs. No key is ever replaced, and none is in the arguments of a program:
+# printf is a builtin of sh.
+set -eu
+umask 077
+keys=$1
+device=$2
+
+die()
+{
+	echo "write-keys: $*" >&2
+	exit 1
+}
+
+# without the stick, this would write keys onto the system disk
+mount -p | while read -r from directory _; do
+	if [ "$directory" = "$keys" ]; then
+		echo "$from"
+	fi
+done | tail -n 1 | grep -qxF "$device" || die "$device is not mounted on $keys"
+
+finish()
+{
+	status=$?
+	trap '' HUP INT TERM PIPE
+	rm -f "$keys"/.*.key.new || status=1
+	sync
+	mount -u -o ro "$keys" || status=1
+	exit "$status"
+}
+trap finish EXIT
+trap 'exit 1' HUP INT TERM PIPE
+
+mount -u -o rw "$keys"
+rm -f "$keys"/.*.key.new
+while read -r verb name sum data; do
+	case $name in
+	*/* | .* | -* | '') die "not a name of a key: $name" ;;
+	*.key) ;;
+	*) die "not a name of a key: $name" ;;
+	esac
+	case $verb in
+	write)
+		new=$keys/.$name.new
+		printf '%s\n' "$data" | openssl base64 -d -A >"$new"
+		[ "$(sha256 -q "$new")" = "$sum" ] || die "$name did not arrive whole"
+		chown root:wheel "$new"
+		chmod 0400 "$new"
+		# unlike mv, ln fails where the name is taken
+		ln "$new" "$keys/$name" || die "$name is there already and stays as it is"
+		rm "$new"
+		;;
+	protect)
+		chown root:wheel "$keys/$name"
+		chmod 0400 "$keys/$name"
+		;;
+	*) die "unknown: $verb" ;;
+	esac
+done

@@ -1,0 +1,191 @@
+"""The USB stick with the keys: formatted once, mounted read-only, the same keys on every stick."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.context import host, inventory, state
+
+from f3s.keys import KEY_BYTES, SUFFIX, Copy, Keys, Plan, Root, encryption_roots, plan
+from f3s.quoting import command
+from facts.disks import Probe
+from facts.rcconf import Variables
+from facts.usb import KeyStick
+from facts.zfs import Datasets, ImportablePools
+from operations.base import Commands, executing, known
+
+_WRITE_KEYS = Path(__file__).parent.parent / "files" / "write-keys.sh"
+_made: dict[str, bytes] = {}
+"""Keys made in this run, so that hosts that are served at the same time get the same ones."""
+
+
+@operation()
+def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = ()) -> Commands:
+    """There is a stick with this label; where there is none, the device is formatted if it is blank beyond doubt.
+
+    + device: name of the stick's disk, without /dev/; a stick with the label is found under any name
+    + label: UFS label
+    + mountpoint: where the stick belongs
+    + allow: devices that may be formatted although they hold bytes that no tool recognises
+
+    **Example:** `usb.formatted("da0", "F3S_KEYS", "/keys")`
+    """
+    stick = known(KeyStick, label=label, mountpoint=mountpoint)
+    if stick.disk is not None:
+        host.noop(f"the stick {label} is on {stick.disk}")
+        return
+    if stick.mount is not None:
+        raise OperationError(
+            f"{host.name}: {stick.mount.device} is mounted on {mountpoint} and has no label {label}. If it is the "
+            f"key stick, label it by hand: umount {mountpoint} && tunefs -L {label} /dev/{stick.mount.device}"
+        )
+    disk = known(Probe, device=device)
+    if disk.size is None:
+        raise OperationError(
+            f"{host.name}: there is no stick with the label {label} and no disk {device}: plug the stick in"
+        )
+    if not disk.blank and not (disk.only_unrecognised_content and device in allow):
+        permission = ""
+        if disk.only_unrecognised_content:
+            permission = f"usb_format_allow = ['{device}'] allows it to be overwritten, or "
+        raise OperationError(
+            f"{host.name}: {device} was not formatted, it is not blank: {disk.why()}. Nothing was changed; "
+            f"{permission}{disk.how_to_clear()}"
+        )
+    yield command("newfs -L {} {}", label, f"/dev/{device}")
+
+
+@operation()
+def mounted_read_only(label: str, mountpoint: str) -> Commands:
+    """The stick is mounted read-only, by the rc.d script f3skeys; one that a killed run left writable is put back.
+
+    + label: UFS label
+    + mountpoint: where it is mounted
+
+    **Example:** `usb.mounted_read_only("F3S_KEYS", "/keys")`
+    """
+    stick = known(KeyStick, label=label, mountpoint=mountpoint)
+    if stick.elsewhere is not None:
+        raise OperationError(
+            f"{host.name}: the stick {label} is mounted on {stick.elsewhere.directory}, it belongs on "
+            f"{mountpoint}: umount {stick.elsewhere.directory}"
+        )
+    if stick.mount is None:
+        yield command("service f3skeys onestart")
+    elif stick.keys is None:
+        raise OperationError(f"{host.name}: {mountpoint} is taken by {stick.mount.device}")
+    elif stick.mount.read_only:
+        host.noop(f"the stick {label} is mounted read-only on {mountpoint}")
+    else:
+        yield command("mount -u -o ro {}", mountpoint)
+
+
+@operation()
+def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: str) -> Generator[StringCommand]:
+    """All keys are on this host's stick: copied from a stick that has them, made where none can ever have been.
+
+    Keys pass through the controller's memory and standard input only. See f3s.keys for the decision and
+    files/write-keys.sh for the writing.
+
+    + names: names of all keys, without `.key`
+    + holders: all hosts with a stick, whatever --limit selects
+    + label: UFS label of the sticks
+    + mountpoint: where they are mounted
+
+    **Example:** `usb.keys(site.key_names, ["f0", "f1"], "F3S_KEYS", "/keys")`
+    """
+    stick = known(KeyStick, label=label, mountpoint=mountpoint)
+    sticks: dict[str, Keys | None] = {
+        holder: stick.keys if holder == host.name else _keys_of(holder, label, mountpoint) for holder in holders
+    }
+    todo = plan(host.name, names, sticks, dict.fromkeys(holders, ()))
+    if todo.makes:
+        todo = plan(host.name, names, sticks, {holder: _roots_of(holder) for holder in holders})
+    own = stick.keys or {}
+    exposed = [name for name in names if name in own and not own[name].protected]
+    _refuse(todo, certain=stick.keys is not None)
+    if not (todo.copies or todo.makes or exposed or stick.unfinished):
+        host.noop(f"the stick has all {len(names)} keys, root:wheel 0400, and no stick disagrees")
+        return
+    # in the plan pyinfra stops at the first command: no key is read or made then
+    lines = [f"protect {name}{SUFFIX}" for name in exposed]
+    if executing():
+        for copy in todo.copies:
+            lines.append(_line(copy.name, _read(copy, mountpoint)))
+        for name in todo.makes:
+            lines.append(_line(name, _made.setdefault(name, secrets.token_bytes(KEY_BYTES))))
+    yield StringCommand(
+        command("sh -c {} write-keys {} {}", _WRITE_KEYS.read_text(), mountpoint, f"/dev/ufs/{label}"),
+        _stdin=lines,
+    )
+
+
+def _refuse(todo: Plan, certain: bool) -> None:
+    """Raise where the keys must not be touched. A plan is made before sticks are formatted and mounted: doubts
+    that come from that are settled when it is carried out."""
+    problems = [*todo.conflicts, *(todo.doubts if executing() else ())]
+    if todo.makes and todo.doubts and executing():
+        problems.insert(0, f"no stick has {', '.join(name + SUFFIX for name in todo.makes)}")
+    if not certain and executing():
+        problems.append("the stick is not mounted")
+    if problems:
+        raise OperationError(f"{host.name}: no key was written: " + "; ".join(problems))
+
+
+def _keys_of(name: str, label: str, mountpoint: str) -> Keys | None:
+    """The keys on another host's stick, None where they cannot be read: the host is off, or the stick is not in."""
+    try:
+        stick = inventory.get_host(name).get_fact(KeyStick, label=label, mountpoint=mountpoint)
+    except ConnectError:
+        return None
+    return stick.keys if stick is not None else None
+
+
+def _roots_of(name: str) -> tuple[Root, ...] | None:
+    """All encryption roots of a host; None where some may be out of sight: the host is off, a pool is not
+    imported, or zfskeys is told to open a dataset that is not there."""
+    other: Host = inventory.get_host(name)
+    try:
+        datasets = other.get_fact(Datasets)
+        importable = other.get_fact(ImportablePools)
+        boot = other.get_fact(Variables, names=("zfskeys_datasets",))
+    except ConnectError:
+        return None
+    if datasets is None or importable is None or boot is None or importable:
+        return None
+    if any(dataset not in datasets for dataset in (boot["zfskeys_datasets"] or "").split()):
+        return None
+    return encryption_roots(name, datasets.values())
+
+
+def _read(copy: Copy, mountpoint: str) -> bytes:
+    """A key from another stick, checked; it is neither printed nor logged."""
+    other: Host = inventory.get_host(copy.source)
+    arguments, _ = pop_global_arguments(state, other, {})
+    success, output = other.run_shell_command(
+        StringCommand(command("openssl base64 -A -in {}", f"{mountpoint}/{copy.name}{SUFFIX}")),
+        print_output=False,
+        print_input=False,
+        **{key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS},
+    )
+    try:
+        key = base64.b64decode(output.stdout, validate=True) if success else b""
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES or hashlib.sha256(key).hexdigest() != copy.sha256:
+        raise OperationError(f"{host.name}: {copy.name}{SUFFIX} could not be read from {copy.source}")
+    return key
+
+
+def _line(name: str, key: bytes) -> str:
+    """A line for files/write-keys.sh."""
+    return f"write {name}{SUFFIX} {hashlib.sha256(key).hexdigest()} {base64.b64encode(key).decode()}"

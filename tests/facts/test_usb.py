@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from facts.usb import KeyStick
+from facts.zfs import ImportablePools
+from tests.facts.recorded import GLABEL_STATUS
+
+
+def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
+    keys = tmp_path / "it's keys"
+    keys.mkdir()
+    secret = bytes(range(32))
+    (keys / "f0:zdata.key").write_bytes(secret)
+    (keys / ".f0:zdata.key.new").write_bytes(secret)
+    (keys / "notes.txt").write_text("not a key")
+    mounts = f"/dev/ufs/F3S_KEYS\t{keys}\tufs\tro\t0 0\n".replace(" ", "\\040")
+    stubs = {
+        "glabel": f"cat <<'E'\n{GLABEL_STATUS}\nE",
+        "mount": f"cat <<'E'\n{mounts}E",
+        "sha256": "sha256sum \"$2\" | cut -d' ' -f1",
+        "stat": 'echo "Regular File|400|root:wheel|32"',
+    }
+    for name, body in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    built = KeyStick().command(label="F3S_KEYS", mountpoint=str(keys))
+    out = subprocess.run(
+        ["/bin/sh", "-c", built],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+    )
+    digest = hashlib.sha256(secret).hexdigest()
+    assert f"Regular File|400|root:wheel|32|{digest}|f0:zdata.key" in out.stdout.splitlines()
+    assert f"Regular File|400|root:wheel|32|{digest}|.f0:zdata.key.new" in out.stdout.splitlines()
+    assert "notes.txt" not in out.stdout
+
+
+def test_a_host_without_a_mount_point_has_no_stick(tmp_path: Path) -> None:
+    (tmp_path / "glabel").write_text("#!/bin/sh\necho 'Name  Status  Components'\n")
+    (tmp_path / "mount").write_text("#!/bin/sh\nprintf '/dev/ada0p2\\t/\\tufs\\trw\\t1 1\\n'\n")
+    for name in ("glabel", "mount"):
+        (tmp_path / name).chmod(0o755)
+    fact = KeyStick()
+    built = fact.command(label="F3S_KEYS", mountpoint="/no/such/place").replace("/var/empty", "/proc")
+    out = subprocess.run(
+        ["/bin/sh", "-c", built],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+    )
+    stick = fact.process(out.stdout.splitlines())
+    assert stick is not None
+    assert (stick.disk, stick.mount, stick.keys) == (None, None, None)
+
+
+def test_pools_that_are_not_imported() -> None:
+    fact = ImportablePools()
+    assert fact.process(["no pools available to import", "=== end"]) == ()
+    assert fact.process(["   pool: zdata", "     id: 1", "  state: ONLINE", "=== end"]) == ("zdata",)

@@ -1,0 +1,135 @@
+"""files/f3skeys, the rc.d script, under a real sh with a small rc.subr and played commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.files.stubs import FILES, Result, StubHost
+
+# what the script uses of FreeBSD's rc.subr; run_rc_command looks at rcvar as the real one does
+RC_SUBR = """\
+warn() { echo "$0: WARNING: $*" >&2; }
+load_rc_config() { [ ! -e /etc/rc.conf ] || . /etc/rc.conf; }
+run_rc_command() {
+	verb=${1#one}
+	case $1 in
+	one*) ;;
+	*) eval "[ \\"\\$$rcvar\\" = YES ]" || { echo "$name is not enabled" >&2; return 0; } ;;
+	esac
+	eval "\\$${verb}_cmd"
+}
+"""
+LABEL = "/dev/ufs/F3S_KEYS"
+
+
+class Boot:
+    def __init__(self, base: Path, stick: bool = True) -> None:
+        self.host = StubHost(base)
+        self.host.write("/etc/rc.subr", self.host.rewrite(RC_SUBR))
+        self.host.write("/etc/rc.conf", 'f3skeys_enable="YES"\nf3skeys_wait=0\n')
+        self.device = self.host.path(LABEL)
+        self.keys = self.host.path("/keys")
+        if stick:
+            self.host.write(LABEL, "")
+        self.host.state("mounts", "/dev/ada0p2\t\t/\t\t\tufs\trw\t\t1 1\n")
+        self.host.command(
+            "mount",
+            'case $1 in\n-p) cat "$STATE/mounts" ;;\n'
+            '-r) [ ! -e "$STATE/no-mount" ] || exit 1\n'
+            '    printf "%s\\t%s\\tufs\\tro\\t0 0\\n" "$2" "$3" >>"$STATE/mounts" ;;\nesac',
+        )
+        self.host.command("umount", 'sed -i "\\#$1#d" "$STATE/mounts"')
+        self.host.command("fsck_ufs", '[ ! -e "$STATE/damaged" ]')
+        self.host.command("sleep", '[ ! -e "$STATE/late" ] || : >"$(cat "$STATE/late")"')
+        self.program = self.host.install(FILES / "f3skeys", "/etc/rc.d/f3skeys")
+        self.program.write_text(self.program.read_text().replace('"/dev/ufs/', f'"{self.host.root}/dev/ufs/'))
+
+    def service(self, verb: str) -> Result:
+        return self.host.run(self.program, verb)
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Boot:
+    return Boot(tmp_path)
+
+
+def test_the_order_of_the_boot() -> None:
+    """After the root file system, which unmounts everything else first, and before the keys are loaded."""
+    text = (FILES / "f3skeys").read_text()
+    assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in text
+
+
+def test_the_stick_is_checked_and_mounted_read_only(boot: Boot) -> None:
+    result = boot.service("start")
+    assert (result.rc, result.err) == (0, "")
+    assert boot.host.calls("fsck_ufs") == [["-p", str(boot.device)]]
+    assert boot.host.calls("mount")[-1] == ["-r", str(boot.device), str(boot.keys)]
+    status = boot.service("status")
+    assert (status.rc, status.out) == (0, f"{boot.device} is mounted on {boot.keys} (ro).\n")
+
+
+def test_starting_twice(boot: Boot) -> None:
+    boot.service("start")
+    result = boot.service("start")
+    assert (result.rc, len(boot.host.calls("fsck_ufs"))) == (0, 1)
+    assert "mounted on" in result.out
+
+
+def test_a_missing_stick_is_reported(tmp_path: Path) -> None:
+    boot = Boot(tmp_path, stick=False)
+    result = boot.service("start")
+    assert result.rc == 1
+    assert "WARNING: no stick with the label F3S_KEYS, keys are not available" in result.err
+    assert boot.service("status").rc == 1
+    assert boot.host.calls("fsck_ufs") == []
+
+
+def test_a_stick_that_is_found_late(tmp_path: Path) -> None:
+    boot = Boot(tmp_path, stick=False)
+    boot.device.parent.mkdir(parents=True)
+    boot.host.state("late", str(boot.device))
+    boot.host.write("/etc/rc.conf", "f3skeys_enable=YES\nf3skeys_wait=3\n")
+    assert boot.service("start").rc == 0
+    assert boot.host.calls("sleep") == [["1"]]
+
+
+def test_a_damaged_stick_is_not_mounted(boot: Boot) -> None:
+    boot.host.state("damaged", "")
+    result = boot.service("start")
+    assert result.rc == 1
+    assert f"damaged, keys are not available; run: fsck_ufs -y {boot.device}" in result.err
+    assert ["-r"] not in [call[:1] for call in boot.host.calls("mount")]
+
+
+def test_a_mount_that_fails(boot: Boot) -> None:
+    boot.host.state("no-mount", "")
+    result = boot.service("start")
+    assert result.rc == 1
+    assert "could not be mounted" in result.err
+
+
+def test_a_mount_point_that_is_taken(boot: Boot) -> None:
+    boot.host.state("mounts", f"/dev/da1\t{boot.keys}\tufs\trw\t0 0\n")
+    result = boot.service("start")
+    assert result.rc == 1
+    assert "is taken by /dev/da1" in result.err
+    assert boot.service("stop").rc == 0
+    assert boot.host.calls("umount") == []
+
+
+def test_stop(boot: Boot) -> None:
+    boot.service("start")
+    assert boot.service("stop").rc == 0
+    assert boot.host.calls("umount") == [[str(boot.keys)]]
+    assert boot.service("status").rc == 1
+
+
+def test_another_label_and_mount_point(tmp_path: Path) -> None:
+    boot = Boot(tmp_path)
+    other = boot.host.write("/dev/ufs/OTHER", "")
+    place = boot.host.path("/mnt/k")
+    boot.host.write("/etc/rc.conf", f"f3skeys_label=OTHER\nf3skeys_mountpoint={place}\n")
+    assert boot.service("onestart").rc == 0
+    assert boot.host.calls("mount")[-1] == ["-r", str(other), str(place)]

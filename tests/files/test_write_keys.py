@@ -1,0 +1,150 @@
+"""files/write-keys.sh under a real sh: openssl is real, mounting is played."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.files.stubs import FILES, StubHost
+
+KEY = bytes(range(32))
+SHA = hashlib.sha256(KEY).hexdigest()
+NAME = "f0.lan.buetow.org:zdata.key"
+WRITE = f"write {NAME} {SHA} {base64.b64encode(KEY).decode()}"
+DEVICE = "/dev/ufs/F3S_KEYS"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StubHost:
+    stubs = StubHost(tmp_path)
+    stubs.command(
+        "mount",
+        'case "$*" in\n'
+        '-p) cat "$STATE/mounts" ;;\n'
+        '"-u -o rw "*) [ ! -e "$STATE/refuse" ] || { echo "R/W mount denied" >&2; exit 1; } ;;\n'
+        '"-u -o ro "*) ls -A "$4" >"$STATE/at-the-end" ;;\n'
+        "*) exit 64 ;;\n"
+        "esac",
+    )
+    stubs.command("sha256", f'[ "$1" = -q ] || exit 64; {shutil.which("sha256sum")} "$2" | cut -d" " -f1')
+    stubs.command("chown", f'[ -e "$2" ]; {shutil.which("stat")} -c %a "$2" >>"$STATE/modes"')
+    stubs.command("sync")
+    stubs.command("openssl", f'exec {shutil.which("openssl")} "$@"')
+    keys = stubs.path("/keys")
+    keys.mkdir()
+    stubs.state("mounts", f"/dev/ada0p2 / ufs rw 1 1\n{DEVICE}\t\t{keys}\t\tufs\tro\t0 0\n")
+    return stubs
+
+
+def write(host: StubHost, *lines: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", (FILES / "write-keys.sh").read_text(), "write-keys", host.path("/keys"), DEVICE],
+        input="".join(f"{line}\n" for line in lines),
+        env={"PATH": host.path_variable},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def mounts(host: StubHost) -> list[str]:
+    return [call[2] for call in host.calls("mount") if call[0] == "-u"]
+
+
+def test_a_key_is_written_and_the_stick_is_read_only_again(host: StubHost) -> None:
+    done = write(host, WRITE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    target = host.path(f"/keys/{NAME}")
+    assert target.read_bytes() == KEY
+    assert target.stat().st_mode & 0o777 == 0o400
+    assert host.state("modes") == "600\n"  # nobody else could read it before chmod either
+    assert mounts(host) == ["rw", "ro"]
+    assert host.state("at-the-end") == f"{NAME}\n"
+    assert ["root:wheel", str(host.path(f"/keys/.{NAME}.new"))] in host.calls("chown")
+
+
+def test_no_program_gets_a_key_as_argument(host: StubHost) -> None:
+    write(host, WRITE)
+    arguments = " ".join(" ".join(call) for call in host.calls())
+    assert base64.b64encode(KEY).decode() not in arguments
+    assert KEY.hex() not in arguments
+
+
+def test_a_key_that_is_there_stays(host: StubHost) -> None:
+    host.write(f"/keys/{NAME}", "old")
+    done = write(host, WRITE)
+    assert done.returncode == 1
+    assert f"{NAME} is there already and stays as it is" in done.stderr
+    assert host.path(f"/keys/{NAME}").read_text() == "old"
+    assert mounts(host) == ["rw", "ro"]
+    assert host.state("at-the-end") == f"{NAME}\n"
+
+
+def test_a_key_that_did_not_arrive_whole_is_not_kept(host: StubHost) -> None:
+    done = write(host, WRITE[:-8])
+    assert done.returncode == 1
+    assert "did not arrive whole" in done.stderr
+    assert host.state("at-the-end") == ""
+    assert mounts(host) == ["rw", "ro"]
+
+
+def test_a_line_that_was_cut_off_is_not_carried_out(host: StubHost) -> None:
+    done = subprocess.run(
+        ["/bin/sh", FILES / "write-keys.sh", host.path("/keys"), DEVICE],
+        input=WRITE,
+        env={"PATH": host.path_variable},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert host.state("at-the-end") == ""
+
+
+def test_what_a_killed_run_left_is_removed(host: StubHost) -> None:
+    host.write(f"/keys/.{NAME}.new", "half")
+    assert write(host).returncode == 0
+    assert host.state("at-the-end") == ""
+
+
+def test_a_key_that_others_can_read_is_protected(host: StubHost) -> None:
+    host.write(f"/keys/{NAME}", "key", 0o644)
+    assert write(host, f"protect {NAME}").returncode == 0
+    assert host.path(f"/keys/{NAME}").stat().st_mode & 0o777 == 0o400
+    assert host.path(f"/keys/{NAME}").read_text() == "key"
+
+
+@pytest.mark.parametrize("line", ["write ../x.key a b", "write .x.key a b", "write x a b", "erase x.key", "write"])
+def test_other_lines_are_refused(host: StubHost, line: str) -> None:
+    done = write(host, line)
+    assert done.returncode == 1
+    assert "write-keys: " in done.stderr
+    assert host.state("at-the-end") == ""
+
+
+def test_without_the_stick_nothing_is_written(host: StubHost) -> None:
+    keys = host.path("/keys")
+    for table in (
+        "/dev/ada0p2 / ufs rw 1 1\n",
+        f"/dev/da1 {keys} ufs rw 0 0\n",
+        f"{DEVICE} {keys} ufs ro 0 0\n/dev/da1 {keys} ufs rw 0 0\n",
+    ):
+        host.state("mounts", table)
+        done = write(host, WRITE)
+        assert done.returncode == 1
+        assert f"{DEVICE} is not mounted on {keys}" in done.stderr
+    assert mounts(host) == []
+    assert list(keys.iterdir()) == []
+
+
+def test_a_stick_that_stays_read_only(host: StubHost) -> None:
+    host.state("refuse", "")
+    done = write(host, WRITE)
+    assert done.returncode == 1
+    assert "R/W mount denied" in done.stderr
+    assert list(host.path("/keys").iterdir()) == []

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.context import ctx_inventory
+
+from f3s.disks import parse_disk
+from f3s.keys import KeyFile, Stick
+from f3s.mounts import Mount
+from f3s.zfs import parse_datasets
+from facts.disks import Probe
+from facts.rcconf import Variables
+from facts.usb import KeyStick
+from facts.zfs import Datasets, ImportablePools
+from operations import usb
+from tests.facts.disk_output import probe_output
+from tests.facts.recorded import ENC, REPLICA, zfs_get
+from tests.operations.harness import FakeHost, run
+
+RO = Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset({"ro"}))
+RW = Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset({"rw"}))
+NO_STICK = Stick(None, None, None, None, ())
+STICK = ("F3S_KEYS", "/keys")
+F0, F1, F2 = HOSTS = [f"f{number}.lan.buetow.org" for number in range(3)]
+NAME = f"{F0}:zdata"
+KEY = bytes(range(32))
+
+
+def stick(*keys: KeyFile, mount: Mount | None = RO, unfinished: tuple[str, ...] = ()) -> Stick:
+    return Stick("da0", mount, None, {key.name: key for key in keys}, unfinished)
+
+
+def key(content: bytes = KEY, mode: str = "400") -> KeyFile:
+    return KeyFile(NAME, len(content), mode, "root:wheel", hashlib.sha256(content).hexdigest())
+
+
+# -- format --
+
+
+def formatted(found: Stick, allow: tuple[str, ...] = (), executing: bool = True, **probe: tuple[int, str]) -> Any:
+    facts = {KeyStick: found, Probe: parse_disk(probe_output(**probe), "da0")}
+    return run(usb.formatted, facts, "da0", *STICK, allow=allow, executing=executing)
+
+
+def test_a_blank_stick_is_formatted() -> None:
+    assert formatted(NO_STICK).commands == ["newfs -L F3S_KEYS /dev/da0"]
+
+
+def test_a_stick_with_the_label_is_left_alone() -> None:
+    result = formatted(stick())
+    assert (result.commands, result.noops) == ([], ["the stick F3S_KEYS is on da0"])
+
+
+def test_a_missing_stick() -> None:
+    with pytest.raises(OperationError, match="no stick with the label F3S_KEYS and no disk da0: plug the stick in"):
+        formatted(NO_STICK, diskinfo=(1, "diskinfo: da0: No such file or directory"))
+
+
+@pytest.mark.parametrize("executing", [True, False])
+@pytest.mark.parametrize("allow", [(), ("da0",)])
+@pytest.mark.parametrize(
+    ("probe", "text"),
+    [
+        ({"fstyp": (0, "msdosfs")}, "it holds a file system"),
+        ({"gpart": (0, "=> 40 131032 da0 GPT (64M)")}, "it has a partition table"),
+        ({"mounts": (0, "/dev/da0 /mnt ufs rw 0 0")}, "mounted on /mnt"),
+        ({"mounts": (0, "/dev/da0p2 / ufs rw 1 1")}, "mounted on /"),
+        ({"zdb": (0, "LABEL 0\nname: 'old'")}, "label of the pool old"),
+        ({"geom": (0, "Mode: r1w1e1")}, "it is in use"),
+    ],
+)
+def test_no_permission_lets_anything_recognised_be_formatted(
+    probe: dict[str, tuple[int, str]], text: str, allow: tuple[str, ...], executing: bool
+) -> None:
+    with pytest.raises(OperationError) as refusal:
+        formatted(NO_STICK, allow, executing, **probe)
+    assert "da0 was not formatted, it is not blank" in str(refusal.value)
+    assert text in str(refusal.value)
+    assert "usb_format_allow" not in str(refusal.value)
+
+
+def test_unrecognised_content_needs_permission_for_that_device() -> None:
+    for allow in ((), ("da1",)):
+        with pytest.raises(OperationError, match=r"usb_format_allow = \['da0'\] allows it"):
+            formatted(NO_STICK, allow, head=(0, "x"))
+    assert formatted(NO_STICK, ("da0",), head=(0, "x")).commands == ["newfs -L F3S_KEYS /dev/da0"]
+
+
+def test_a_stick_without_the_label_in_use_is_not_touched() -> None:
+    old = Mount("da0", "/keys", "ufs", frozenset({"rw"}))
+    with pytest.raises(OperationError, match="umount /keys && tunefs -L F3S_KEYS /dev/da0"):
+        formatted(Stick(None, old, None, None, ()))
+
+
+def test_unknown_sticks_and_disks_are_not_formatted() -> None:
+    for facts in ({KeyStick: None}, {KeyStick: NO_STICK, Probe: None}):
+        with pytest.raises(OperationError, match="could not be read; nothing was changed"):
+            run(usb.formatted, facts, "da0", *STICK)
+
+
+def test_a_hostile_label_is_quoted() -> None:
+    facts = {KeyStick: NO_STICK, Probe: parse_disk(probe_output(), "da0")}
+    result = run(usb.formatted, facts, "da0", "a; reboot", "/keys")
+    assert result.commands == ["newfs -L 'a; reboot' /dev/da0"]
+
+
+# -- mount --
+
+
+def test_mounting() -> None:
+    for found, commands in (
+        (Stick("da0", None, None, None, ()), ["service f3skeys onestart"]),
+        (NO_STICK, ["service f3skeys onestart"]),
+        (stick(mount=RW), ["mount -u -o ro /keys"]),
+        (stick(), []),
+    ):
+        assert run(usb.mounted_read_only, {KeyStick: found}, *STICK).commands == commands
+
+
+def test_what_is_in_the_way_of_the_stick() -> None:
+    other = Mount("da1", "/keys", "ufs", frozenset({"rw"}))
+    with pytest.raises(OperationError, match="/keys is taken by da1"):
+        run(usb.mounted_read_only, {KeyStick: Stick("da0", other, None, None, ())}, *STICK)
+    there = Mount("ufs/F3S_KEYS", "/mnt", "ufs", frozenset({"rw"}))
+    with pytest.raises(OperationError, match="mounted on /mnt, it belongs on /keys: umount /mnt"):
+        run(usb.mounted_read_only, {KeyStick: Stick("da0", None, there, None, ())}, *STICK)
+
+
+# -- keys --
+
+
+class Cluster:
+    """Three hosts with their sticks; f0 is the one that the operation runs for."""
+
+    def __init__(self, sticks: list[Stick | None], datasets: Mapping[str, list[str]] | None = None) -> None:
+        self.hosts = {}
+        for name, found in zip(HOSTS, sticks, strict=True):
+            lines = (datasets or {}).get(name, [])
+            self.hosts[name] = FakeHost(
+                {
+                    KeyStick: found,
+                    Datasets: parse_datasets(lines),
+                    ImportablePools: (),
+                    Variables: {"zfskeys_datasets": None},
+                },
+                name=name,
+            )
+
+    def get_host(self, name: str) -> FakeHost:
+        return self.hosts[name]
+
+    def without(self, name: str) -> Cluster:
+        def unreachable(**_: object) -> None:
+            raise ConnectError("no route to host")
+
+        self.hosts[name].facts = dict.fromkeys((KeyStick, Datasets), unreachable)
+        return self
+
+    def run(self, executing: bool = True) -> Any:
+        with ctx_inventory.use(self):  # type: ignore[arg-type]
+            return run(usb.keys, self.hosts[F0].facts, [NAME], HOSTS, *STICK, executing=executing)
+
+
+@pytest.fixture(autouse=True)
+def new_run() -> Iterator[None]:
+    usb._made.clear()
+    yield
+    usb._made.clear()
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Lets a stick answer with KEY; returns what was read."""
+    reads: list[tuple[str, str]] = []
+
+    def run_shell_command(name: str) -> Any:
+        def answer(command: object, **arguments: object) -> tuple[bool, Any]:
+            assert arguments == {"print_output": False, "print_input": False, "_doas": True}
+            reads.append((name, str(command)))
+            return True, SimpleNamespace(stdout=base64.b64encode(KEY).decode())
+
+        return answer
+
+    monkeypatch.setattr(
+        FakeHost, "run_shell_command", property(lambda host: run_shell_command(host.name)), raising=False
+    )
+    monkeypatch.setattr(usb, "pop_global_arguments", lambda *_: ({"_doas": True, "name": "x"}, []))
+    return reads
+
+
+def sent(result: Any) -> list[str]:
+    """The lines on standard input of the only command."""
+    (command,) = result.commands
+    assert str(command).startswith("sh -c ")
+    assert str(command).endswith(" write-keys /keys /dev/ufs/F3S_KEYS")
+    lines: list[str] = command.connector_arguments["_stdin"]
+    for line in lines:
+        assert line.split()[-1] not in str(command)
+    return lines
+
+
+def test_all_keys_there() -> None:
+    result = Cluster([stick(key()), stick(key()), stick(key())]).run()
+    assert result.commands == []
+    assert result.noops == ["the stick has all 1 keys, root:wheel 0400, and no stick disagrees"]
+
+
+def test_a_key_lost_on_one_stick_is_copied(reading: list[tuple[str, str]]) -> None:
+    lines = sent(Cluster([stick(), stick(key()), stick(key())]).run())
+    assert lines == [f"write {NAME}.key {key().sha256} {base64.b64encode(KEY).decode()}"]
+    assert reading == [(F1, f"openssl base64 -A -in /keys/{NAME}.key")]
+
+
+def test_a_copy_that_is_not_the_key_of_the_fact_is_not_written(reading: list[tuple[str, str]]) -> None:
+    with pytest.raises(OperationError, match=f"{NAME}.key could not be read from {F1}"):
+        Cluster([stick(), stick(key(b"x" * 32)), stick(key(b"x" * 32))]).run()
+
+
+def test_the_plan_reads_and_makes_no_key() -> None:
+    for other in (stick(key()), stick()):
+        assert sent(Cluster([stick(), other, other]).run(executing=False)) == []
+    assert usb._made == {}
+
+
+def test_a_key_is_made_once_for_all_hosts() -> None:
+    (first,) = sent(Cluster([stick(), stick(), stick()]).run())
+    (second,) = sent(Cluster([stick(), stick(), stick()]).run())
+    verb, name, digest, content = first.split()
+    made = base64.b64decode(content)
+    assert (verb, name, len(made)) == ("write", f"{NAME}.key", 32)
+    assert hashlib.sha256(made).hexdigest() == digest
+    assert first == second
+
+
+@pytest.mark.parametrize("executing", [True, False])
+def test_sticks_that_disagree_stop_the_deploy(executing: bool) -> None:
+    with pytest.raises(OperationError) as refusal:
+        Cluster([stick(key()), stick(key(b"y" * 32)), stick()]).run(executing)
+    assert f"the sticks disagree about {NAME}.key: {F0}" in str(refusal.value)
+    assert F1 in str(refusal.value)
+
+
+@pytest.mark.parametrize("executing", [True, False])
+def test_a_key_in_use_that_no_stick_has_stops_the_deploy(executing: bool) -> None:
+    cluster = Cluster([stick(), stick(), stick()], {F0: zfs_get("zdata/enc", ENC)})
+    with pytest.raises(OperationError, match=f"it encrypts zdata/enc on {F0}. A new key could never open"):
+        cluster.run(executing)
+
+
+def test_a_replica_with_an_unknown_key_stops_the_making_of_keys() -> None:
+    name = "zdata/sink/f0/zdata/enc/nfsdata"
+    with pytest.raises(OperationError, match=f"{name} on {F1} has keylocation prompt: nothing tells"):
+        Cluster([stick(), stick(), stick()], {F1: zfs_get(name, REPLICA)}).run()
+
+
+def test_an_unreachable_host_stops_the_making_of_keys() -> None:
+    cluster = Cluster([stick(), stick(), stick()]).without(F2)
+    with pytest.raises(OperationError) as refusal:
+        cluster.run()
+    assert f"no key was written: no stick has {NAME}.key; " in str(refusal.value)
+    assert f"the stick of {F2} cannot be read" in str(refusal.value)
+    assert f"the datasets of {F2} cannot be read" in str(refusal.value)
+
+
+def test_an_unreachable_host_does_not_stop_copying(reading: list[tuple[str, str]]) -> None:
+    assert len(sent(Cluster([stick(), stick(key()), stick()]).without(F2).run())) == 1
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {ImportablePools: ("zold",)},
+        {ImportablePools: None},
+        {Variables: {"zfskeys_datasets": "zdata/enc"}},
+        {Variables: None},
+        {Datasets: None},
+    ],
+)
+def test_datasets_out_of_sight_stop_the_making_of_keys(hidden: dict[type, Any]) -> None:
+    cluster = Cluster([stick(), stick(), stick()])
+    cluster.hosts[F1].facts = {**cluster.hosts[F1].facts, **hidden}
+    with pytest.raises(OperationError, match=f"the datasets of {F1} cannot be read"):
+        cluster.run()
+
+
+def test_sticks_that_are_not_mounted_are_settled_after_the_plan() -> None:
+    unmounted = Stick("da0", None, None, None, ())
+    cluster = Cluster([unmounted, unmounted, unmounted])
+    assert sent(cluster.run(executing=False)) == []
+    with pytest.raises(OperationError, match="the stick is not mounted"):
+        cluster.run()
+
+
+def test_exposed_keys_and_unfinished_files_are_mended() -> None:
+    everywhere = [stick(key()), stick(key())]
+    lines = sent(Cluster([stick(key(mode="644")), *everywhere]).run())
+    assert lines == [f"protect {NAME}.key"]
+    assert sent(Cluster([stick(key(), unfinished=(".x.key.new",)), *everywhere]).run()) == []
+
+
+def test_an_unknown_stick_is_not_written() -> None:
+    with pytest.raises(OperationError, match="KeyStick could not be read"):
+        Cluster([None, stick(), stick()]).run()
