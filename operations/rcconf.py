@@ -36,20 +36,20 @@ def variables(values: Mapping[str, str], file: str = RC_CONF) -> Commands:
 
 
 @operation()
-def list_entries(name: str, entries: Sequence[str]) -> Commands:
+def list_entries(variable: str, entries: Sequence[str]) -> Commands:
     """A space-separated list in rc.conf has these entries; others in it stay.
 
-    + name: the variable
+    + variable: the variable
     + entries: what must be in it, without spaces
 
     **Example:** `rcconf.list_entries("zfskeys_datasets", ["zdata/enc"])`
     """
-    current = known(Variables, names=(name,), file=RC_CONF)[name]
+    current = known(Variables, names=(variable,), file=RC_CONF)[variable]
     value = with_entries(current, entries)
     if value == (current or ""):
-        host.noop(f'{name}="{value}" has all of {", ".join(entries)}')
+        host.noop(f'{variable}="{value}" has all of {", ".join(entries)}')
         return
-    yield _set(name, value, RC_CONF)
+    yield _set(variable, value, RC_CONF)
 
 
 def _set(name: str, value: str, file: str) -> Shell:

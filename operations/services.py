@@ -13,44 +13,44 @@ from operations.base import Commands, executing, known
 
 
 @operation()
-def running(name: str) -> Commands:
+def running(service: str) -> Commands:
     """A service runs.
 
-    + name: name of its rc.d script
+    + service: name of its rc.d script
 
     **Example:** `services.running("zrepl")`
     """
-    if _state(name) is ServiceState.RUNNING:
-        host.noop(f"{name} is running")
+    if _state(service) is ServiceState.RUNNING:
+        host.noop(f"{service} is running")
         return
-    yield command("service {} onestart", name)
+    yield command("service {} onestart", service)
 
 
 @operation()
-def stopped(name: str) -> Commands:
+def stopped(service: str) -> Commands:
     """A service does not run.
 
-    + name: name of its rc.d script
+    + service: name of its rc.d script
 
     **Example:** `services.stopped("nfsd")`
     """
-    if _state(name) is not ServiceState.RUNNING:
-        host.noop(f"{name} is not running")
+    if _state(service) is not ServiceState.RUNNING:
+        host.noop(f"{service} is not running")
         return
-    yield command("service {} onestop", name)
+    yield command("service {} onestop", service)
 
 
 @operation(is_idempotent=False)
-def act(name: str, verb: str) -> Commands:
+def act(service: str, verb: str) -> Commands:
     """A service carries out a verb, whatever its state; call it only where something has changed.
 
-    + name: name of its rc.d script
+    + service: name of its rc.d script
     + verb: e.g. `reload` or `restart`; `one` is put before it
 
     **Example:** `services.act("zrepl", "restart", _if=config.did_change)`
     """
-    _state(name)
-    yield command("service {} {}", name, f"one{verb}")
+    _state(service)
+    yield command("service {} {}", service, f"one{verb}")
 
 
 def _state(name: str) -> ServiceState:

@@ -27,7 +27,7 @@ _USABLE = ("ONLINE", "DEGRADED")
 
 @operation()
 def pool(
-    name: str,
+    pool: str,
     disk: str,
     mountpoint: str,
     properties: Mapping[str, Value],
@@ -36,7 +36,7 @@ def pool(
 ) -> Commands:
     """A pool on one whole disk, made only where the disk is blank beyond doubt; its settings converge.
 
-    + name: name of the pool
+    + pool: name of the pool
     + disk: name of the whole disk, without /dev/
     + mountpoint: mount point of the pool's root dataset
     + properties: `autotrim`, `failmode`
@@ -46,60 +46,60 @@ def pool(
     **Example:** `zfs.pool("zdata", "ada1", "/data", {"autotrim": True})`
     """
     wanted = {key: as_reported(key, value) for key, value in properties.items()}
-    found = known(Pools).get(name)
+    found = known(Pools).get(pool)
     if found is None:
         probe = known(Probe, device=disk)
         for what, expected, actual in (("serial number", serial, probe.serial), ("model", model, probe.model)):
             if expected is not None and actual != expected:
                 raise OperationError(
                     f"{host.name}: disk {disk} has the {what} {actual}, the settings want {expected}; "
-                    f"the pool {name} was not made"
+                    f"the pool {pool} was not made"
                 )
         if not probe.blank:
             raise OperationError(
-                f"{host.name}: the pool {name} was not made, disk {disk} is not blank: {probe.why()}. "
+                f"{host.name}: the pool {pool} was not made, disk {disk} is not blank: {probe.why()}. "
                 f"Nothing was changed; {probe.how_to_clear()}"
             )
         options = option_words("-o", (f"{key}={value}" for key, value in wanted.items()))
-        yield command("zpool create {} -m {} {} {}", options, mountpoint, name, f"/dev/{disk}")
+        yield command("zpool create {} -m {} {} {}", options, mountpoint, pool, f"/dev/{disk}")
         return
     if found.health not in _USABLE:
-        raise OperationError(f"{host.name}: pool {name} is {found.health}; see `zpool status -v {name}`")
-    root = known(Datasets).get(name)
+        raise OperationError(f"{host.name}: pool {pool} is {found.health}; see `zpool status -v {pool}`")
+    root = known(Datasets).get(pool)
     actual_mountpoint = root.get("mountpoint") if root else None
     if actual_mountpoint != mountpoint:
         raise OperationError(
-            f"{host.name}: pool {name} is there with mount point {actual_mountpoint}, the settings want "
+            f"{host.name}: pool {pool} is there with mount point {actual_mountpoint}, the settings want "
             f"{mountpoint}. Moving it would unmount everything below: change the setting, or run "
-            f"`zfs set mountpoint={mountpoint} {name}` at a time that suits"
+            f"`zfs set mountpoint={mountpoint} {pool}` at a time that suits"
         )
     changes = {key: value for key, value in wanted.items() if found.properties[key] != value}
     for key, value in changes.items():
-        yield command("zpool set {}={} {}", key, value, name)
+        yield command("zpool set {}={} {}", key, value, pool)
     if not changes:
-        host.noop(f"pool {name} is {found.health} on {', '.join(found.vdevs)} with the wanted settings")
+        host.noop(f"pool {pool} is {found.health} on {', '.join(found.vdevs)} with the wanted settings")
 
 
 @operation()
-def dataset(name: str, properties: Mapping[str, Value]) -> Commands:
+def dataset(dataset: str, properties: Mapping[str, Value]) -> Commands:
     """A file system with these properties; one that is there keeps everything else.
 
-    + name: name of the dataset
+    + dataset: name of the dataset
     + properties: any of f3s.zfs.DATASET_PROPERTIES that can be set
 
     **Example:** `zfs.dataset("zdata/sink", {"mountpoint": "none"})`
     """
-    found = known(Datasets).get(name)
+    found = known(Datasets).get(dataset)
     if found is None:
         options = (f"{key}={as_reported(key, value)}" for key, value in properties.items())
-        yield _create(name, options)
+        yield _create(dataset, options)
         return
     yield from _converge(found, properties)
 
 
 @operation()
 def encrypted_dataset(
-    name: str, encryption: str, keylocation: str, properties: Mapping[str, Value] | None = None
+    dataset: str, encryption: str, keylocation: str, properties: Mapping[str, Value] | None = None
 ) -> Commands:
     """A file system that is an encryption root of its own, with a raw key.
 
@@ -107,7 +107,7 @@ def encrypted_dataset(
     One that inherits its parent's encryption gets a key of its own (`zfs change-key`) only as long as it has no
     snapshot: afterwards a replica may exist that would no longer look like it.
 
-    + name: name of the dataset
+    + dataset: name of the dataset
     + encryption: cipher, e.g. `aes-256-gcm`; cannot be changed later
     + keylocation: `file:///keys/...`
     + properties: other properties, which converge
@@ -117,35 +117,35 @@ def encrypted_dataset(
     properties = properties or {}
     cipher = as_reported("encryption", encryption)
     key = (f"keylocation={keylocation}", "keyformat=raw")
-    found = known(Datasets).get(name)
+    found = known(Datasets).get(dataset)
     if found is None:
         rest = (f"{other}={as_reported(other, value)}" for other, value in properties.items())
-        yield _create(name, (f"encryption={cipher}", *key, *rest))
+        yield _create(dataset, (f"encryption={cipher}", *key, *rest))
         return
     if not found.encrypted:
         raise OperationError(
-            f"{host.name}: {name} is there and NOT encrypted, and cannot be encrypted in place. Move its data to "
-            f"an encrypted dataset and rename it away: zfs rename {name} {name}_plain"
+            f"{host.name}: {dataset} is there and NOT encrypted, and cannot be encrypted in place. Move its data to "
+            f"an encrypted dataset and rename it away: zfs rename {dataset} {dataset}_plain"
         )
     if found.get("encryption") != cipher or found.get("keyformat") != "raw":
         raise OperationError(
-            f"{host.name}: {name} is encrypted with {found.get('encryption')} and keyformat "
+            f"{host.name}: {dataset} is encrypted with {found.get('encryption')} and keyformat "
             f"{found.get('keyformat')}, the settings want {cipher} and raw; a dataset keeps its cipher for life"
         )
     if not found.is_encryption_root:
-        taken = [snapshot.name for snapshot in known(Snapshots) if snapshot.dataset == name]
+        taken = [snapshot.name for snapshot in known(Snapshots) if snapshot.dataset == dataset]
         if taken:
             raise OperationError(
-                f"{host.name}: {name} inherits its encryption from {found.encryption_root} and has snapshots "
+                f"{host.name}: {dataset} inherits its encryption from {found.encryption_root} and has snapshots "
                 f"({taken[0]} ...): a replica may exist already. To make it an encryption root, see to it that "
-                f"none does, then run: zfs change-key -o {key[0]} -o {key[1]} {name}"
+                f"none does, then run: zfs change-key -o {key[0]} -o {key[1]} {dataset}"
             )
         if not found.key_loaded:
             raise OperationError(
-                f"{host.name}: {name} cannot get a key of its own while the key of {found.encryption_root} "
+                f"{host.name}: {dataset} cannot get a key of its own while the key of {found.encryption_root} "
                 "is not loaded"
             )
-        yield command("zfs change-key {} {}", option_words("-o", key), name)
+        yield command("zfs change-key {} {}", option_words("-o", key), dataset)
     yield from _converge(found, properties, quiet=not found.is_encryption_root)
 
 
