@@ -1,0 +1,101 @@
+"""Replication: snapshots of the sources go to their targets, whose replicas are open read-only.
+
+The source pushes raw streams: what is encrypted there arrives as it is, and the target needs the key only where it
+mounts the replica. Replicas with a mount point are opened here, once their first replication is complete.
+"""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.operations import files
+
+from f3s import zrepl as config
+from operations import packages, rcconf, replicas, services, zfs, zrepl
+from tasks.common import site, this_host
+
+CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
+RUN = "/var/run/zrepl"
+
+all_hosts = site()
+settings = this_host()
+content = config.host_config(settings, all_hosts) if settings.is_freebsd else None
+
+if content is not None:
+    sends, receives = all_hosts.jobs_from(settings), all_hosts.jobs_to(settings)
+    opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
+
+    # zrepl does not complain about a dataset that is not there, it just replicates nothing
+    zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})
+
+    packages.installed(name="zrepl: package", names=["zrepl"])
+
+    if receives:
+        zfs.dataset(
+            name="zrepl: the dataset of the sink is there",
+            dataset=settings.zrepl.sink_root,
+            properties={"mountpoint": "none"},
+        )
+
+    files.directory(name="zrepl: configuration folder", path="/usr/local/etc/zrepl", mode="755")
+    # The rc script of the package makes these with mode 755, and then zrepl refuses to make its control socket
+    # there (internal/daemon/nethelpers). It leaves folders alone that it finds.
+    for folder in host.loop((RUN, f"{RUN}/stdinserver")):
+        files.directory(
+            name=f"zrepl: {folder} is closed to others", path=folder, user="root", group="wheel", mode="700"
+        )
+    configured = zrepl.config(name="zrepl: configuration", path=CONFIG, text=config.render(content))
+
+    rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": CONFIG})
+    started = services.running(name="zrepl: service", service="zrepl")
+    # a restart interrupts a transfer, which resumes; a fresh start has read the file already
+    services.act(
+        name="zrepl: restart with the new configuration",
+        service="zrepl",
+        verb="restart",
+        _if=lambda: configured.did_change() and not started.did_change(),
+    )
+
+    for job in host.loop(sends):
+        zrepl.woken(
+            name=f"zrepl: {job.name} replicates",
+            job=job.name,
+            target=job.target,
+            replica=all_hosts.replica(job),
+        )
+    for job in host.loop(receives):
+        replicas.arrived(
+            name=f"zrepl: {job.name} has arrived",
+            dataset=all_hosts.replica(job),
+            seconds=settings.zrepl.first_replication_timeout,
+        )
+
+    for job in host.loop(receives):
+        replicas.undiverged(
+            name=f"zrepl: the replica of {job.name} is undiverged",
+            dataset=all_hosts.replica(job),
+            job=job.name,
+            rollback=job.name in settings.zrepl.rollback_replicas,
+        )
+    for job, path in host.loop(opened):
+        # before it is mounted: afterwards the directory below is out of sight
+        zfs.guarded_mountpoint(
+            name=f"zrepl: {path} takes no writes while nothing is mounted",
+            path=path,
+            parent=settings.pool.name,
+            parent_mountpoint=settings.pool.mountpoint,
+        )
+        replicas.mounted(
+            name=f"zrepl: the replica of {job.name} is mounted read-only",
+            dataset=all_hosts.replica(job),
+            keylocation=all_hosts.replica_key_location(job),
+            mountpoint=path,
+        )
+    if opened:
+        rcconf.list_entries(
+            name="zrepl: the keys of the replicas are loaded at boot",
+            variable="zfskeys_datasets",
+            entries=[all_hosts.replica(job) for job, _ in opened],
+        )
+
+    if sends:
+        zrepl.jobs_reported(name="zrepl: what failed is reported", jobs=tuple(job.name for job in sends))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError, OperationError
+
+from f3s.quoting import UnsafeValue
+from facts.base import END
+from facts.packages import Packages
+from operations import packages
+from tests.operations.harness import run
+
+
+def test_only_what_is_missing_is_installed() -> None:
+    result = run(packages.installed, {Packages: {"zrepl": False, "stunnel": True}}, ["zrepl", "stunnel"])
+    assert result.commands == ["env ASSUME_ALWAYS_YES=yes pkg install -y zrepl"]
+
+
+def test_no_change_says_what_it_found() -> None:
+    result = run(packages.installed, {Packages: {"zrepl": True}}, ["zrepl"])
+    assert (result.commands, result.noops) == ([], ["zrepl: installed"])
+
+
+def test_hostile_names_and_unknown_states() -> None:
+    assert run(packages.installed, {Packages: {"a b;c": False}}, ["a b;c"]).commands[0].endswith(" 'a b;c'")
+    with pytest.raises(UnsafeValue):
+        run(packages.installed, {Packages: {"-f": False}}, ["-f"])
+    with pytest.raises(OperationError, match="Packages could not be read"):
+        run(packages.installed, {Packages: None}, ["zrepl"])
+    with pytest.raises(FactProcessError, match="unexpected line"):
+        Packages().process(["zrepl-0.6.1_1", END])
+
+
+@pytest.mark.parametrize(
+    ("bootstrapped", "expected"),
+    [(True, {"zrepl": True, "stunnel": False}), (False, {"zrepl": False, "stunnel": False})],
+)
+def test_the_fact_under_sh(bootstrapped: bool, expected: dict[str, bool]) -> None:
+    pkg = (
+        f'pkg() {{ case "$*" in -N) return {0 if bootstrapped else 1} ;; "info -e zrepl") ;; *) return 1 ;; esac; }}\n'
+    )
+    command = pkg + str(Packages().command(names=("zrepl", "stunnel")))
+    out = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert Packages().process(out.splitlines()) == expected
