@@ -81,6 +81,16 @@ def mounted_at(table: tuple[Entry, ...], mountpoint: str) -> Entry | None:
     return next((entry for entry in reversed(table) if entry.mountpoint == mountpoint), None)
 
 
+def mount_unit(mountpoint: str) -> str:
+    """The systemd unit of a mount point: systemd.unit(5), "string escaping for inclusion in unit names"."""
+    name = "/".join(part for part in mountpoint.split("/") if part)
+    escaped = "".join(
+        "-" if char == "/" else char if re.match(r"[A-Za-z0-9:_.]", char) else f"\\x{byte:02x}"
+        for char, byte in ((chr(byte), byte) for byte in name.encode())
+    )
+    return f"{escaped.replace('.', chr(92) + 'x2e', 1) if escaped.startswith('.') else escaped}.mount"
+
+
 def with_entry(text: str, wanted: Entry) -> str:
     """The text of /etc/fstab with one line for the wanted mount; every other line stays as it is, byte for byte.
 

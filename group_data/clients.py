@@ -7,15 +7,15 @@ client_mounts = [{"share": "k3svolumes", "mountpoint": "/data/nfs/k3svolumes"}] 
 client_mount_preset = "lan"  # the preset for the hosts; one host may take another in inventory.py
 client_mount_presets = {
     # hard: a program that writes waits until the server is back, however long; nothing is lost, but it hangs
-    "lan": "rw,hard,noatime",
+    "lan": "rw,hard",
     # soft: a program gets an error after timeo/10 s * (retrans + 1); nothing hangs, but writes may be lost
-    "laptop": "rw,soft,noatime,timeo=50,retrans=3",
+    "laptop": "rw,soft,timeo=50,retrans=3",
 }
 
 # -- client: the monitor that heals a mount --
 client_monitor_interval = 10  # seconds between two checks
 client_monitor_start_timeout = 90  # seconds after which systemd ends a check with all its repairs
-client_stat_timeout = 2  # seconds that stat and a test write may take
+client_stat_timeout = 2  # seconds that stat may take; a server that is that slow twice over counts as hung
 client_unmount_timeout = 10  # seconds for each attempt to unmount
 client_mount_timeout = 15  # seconds for a mount
 client_metrics_file = "/var/lib/node_exporter/textfile_collector/nfs_mount.prom"  # Prometheus text file, or None

@@ -10,6 +10,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
+from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
 from f3s.quoting import command
@@ -56,6 +57,22 @@ def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "n
         raise OperationError(f"{host.name}: {FSTAB} is missing or empty; a host that boots has one")
     replace = command("sh -c {} replace-fstab {} {} {}", SCRIPT.read_text(), FSTAB, _sha256(before), _sha256(after))
     yield StringCommand(replace, _stdin=after)
+
+
+@operation()
+def mount_point(path: str) -> Commands:
+    """A directory to mount on. While something is mounted there it is left alone: a dead server would not answer.
+
+    + path: absolute path
+
+    **Example:** `fstab.mount_point("/data/nfs/k3svolumes")`
+    """
+    if mounted_at(known(LinuxMounts), path) is not None:
+        host.noop(f"something is mounted at {path}")
+    elif host.get_fact(Directory, path=path) is not None:
+        host.noop(f"{path} is there")
+    else:
+        yield command("mkdir -p -m 0755 -- {}", path)
 
 
 @operation()

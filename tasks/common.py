@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from pyinfra import host
 from pyinfra.api.exceptions import InventoryError
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
+from pyinfra.api.util import get_template
 from pyinfra.context import ctx_inventory, ctx_state
+from pyinfra.operations import files
 
 from f3s.pki.credentials import Credentials
 from f3s.settings import HostData, HostSettings, SettingsError, Site, build_site
@@ -42,6 +46,28 @@ def secrets_folder(settings: Site) -> Path:
 def credentials() -> Credentials:
     """Certificates, keys and the CARP password that hosts may have."""
     return Credentials(secrets_folder(site()))
+
+
+def rendered(template: str, values: Mapping[str, object]) -> StringIO:
+    """A file of templates/, filled in, for ``files.put``.
+
+    ``files.template`` would take values that are called user, group or mode for arguments of its own.
+
+    Raises jinja2's UndefinedError for a value that is missing.
+    """
+    return StringIO(get_template(str(REPOSITORY / "templates" / template)).render(dict(values)))
+
+
+def name_virtual_ip() -> None:
+    """The names of the virtual IP in /etc/hosts: one line, found by the address; its other lines stay."""
+    vip = this_host().vip
+    files.line(
+        name="hosts: names of the virtual IP",
+        path="/etc/hosts",
+        line=rf"^{re.escape(vip.address)}[[:space:]].*$",
+        replace=f"{vip.address} {' '.join(vip.names)}",
+        ensure_newline=True,
+    )
 
 
 def load_site(inventory_file: str) -> Site:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from f3s.fstab import Entry, FstabConflict, entries, mount_table, mounted_at, unescape, with_entry
+from f3s.fstab import Entry, FstabConflict, entries, mount_table, mount_unit, mounted_at, unescape, with_entry
 from f3s.mount_options import mount_options
 from f3s.parsing import UnknownOutput
 
@@ -96,6 +96,20 @@ def test_the_kernels_table() -> None:
 def test_a_table_that_is_none(line: str) -> None:
     with pytest.raises(UnknownOutput, match="table of mounts"):
         mount_table(f"{TABLE}{line}\n")
+
+
+# from `systemd-escape --path --suffix=mount` of systemd 252
+@pytest.mark.parametrize(
+    ("mountpoint", "unit"),
+    [
+        ("/data/nfs/k3svolumes", "data-nfs-k3svolumes.mount"),
+        ("/srv/my-data", "srv-my\\x2ddata.mount"),
+        ("/srv/a b/é", "srv-a\\x20b-\\xc3\\xa9.mount"),
+        ("/.hidden/.x", "\\x2ehidden-.x.mount"),
+    ],
+)
+def test_mount_units(mountpoint: str, unit: str) -> None:
+    assert mount_unit(mountpoint) == unit
 
 
 def test_mount_options() -> None:

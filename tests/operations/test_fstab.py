@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import OperationError
+from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry
 from facts.clients import PortLabel, Selinux, SelinuxState
@@ -51,6 +52,18 @@ def test_no_change_says_what_it_found() -> None:
 def test_refusals(text: str | None, why: str) -> None:
     with pytest.raises(OperationError, match=why):
         entry(text)
+
+
+@pytest.mark.parametrize(
+    ("table", "directory", "commands"),
+    [
+        ((), None, ["mkdir -p -m 0755 -- /data/nfs/k3svolumes"]),
+        ((), {"mode": 755}, []),
+        ((Entry(*MOUNT, "nfs4", ("rw",)),), None, []),
+    ],
+)
+def test_the_directory_below_a_mount_is_not_looked_at(table: Any, directory: Any, commands: list[str]) -> None:
+    assert run(fstab.mount_point, {LinuxMounts: table, Directory: directory}, MOUNT[1]).commands == commands
 
 
 def mounted(*table: Entry) -> Result:

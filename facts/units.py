@@ -1,0 +1,79 @@
+"""systemd units of a Linux host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from f3s.parsing import UnknownOutput, number
+from f3s.quoting import Shell, command, words
+from facts.base import HostFact, marked
+
+_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "ActiveEnterTimestamp")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """`exists`: systemd knows it; `stale`: its file changed since; `since`: epoch in seconds, None: never active."""
+
+    exists: bool
+    active: bool
+    enabled: bool
+    stale: bool
+    since: int | None
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units by name, and for each file that is there when it was last changed, in seconds of the epoch."""
+
+    units: Mapping[str, Unit]
+    changed: Mapping[str, int]
+
+
+class UnitStates(HostFact[Units]):
+    """The state of units, and the age of the files that they read at their start.
+
+    + names: full names, with .service or the like
+    + files: absolute paths
+    """
+
+    @override
+    def command(self, names: Sequence[str], files: Sequence[str] = ()) -> str:
+        show = command("systemctl show --timestamp=unix -p {} -- {}", ",".join(_PROPERTIES), words(names))
+        ages = [command("if [ -e {} ]; then stat -L -c 'File=%Y %n' -- {}; fi", file, file) for file in files]
+        return marked(Shell(" &&\n".join([show, "echo", *ages])))
+
+    @override
+    def read(self, lines: list[str]) -> Units:
+        units: dict[str, Unit] = {}
+        changed: dict[str, int] = {}
+        block: dict[str, str] = {}
+        for line in [*lines, ""]:
+            key, mark, value = line.partition("=")
+            if key == "File" and mark:
+                when, _, path = value.partition(" ")
+                changed[path] = number(when, "the time of a file's last change")
+            elif mark and key in _PROPERTIES and key not in block:
+                block[key] = value
+            elif line:
+                raise UnknownOutput(f"unexpected line from systemctl show: {line!r}")
+            elif block:
+                if missing := set(_PROPERTIES) - set(block):
+                    raise UnknownOutput(f"systemctl show left out {sorted(missing)}")
+                units[block["Id"]] = _unit(block)
+                block = {}
+        return Units(units, changed)
+
+
+def _unit(block: Mapping[str, str]) -> Unit:
+    since = block["ActiveEnterTimestamp"]
+    return Unit(
+        exists=block["LoadState"] != "not-found",
+        active=block["ActiveState"] == "active",
+        enabled=block["UnitFileState"] == "enabled",
+        stale=block["NeedDaemonReload"] == "yes",
+        since=number(since.removeprefix("@"), "the time of a unit's start") if since else None,
+    )
