@@ -1,0 +1,173 @@
+"""What the migration of VM datasets reads from a host: the tree, its marks, its settings and its size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput
+from f3s.vmbhyve import VmHost
+from f3s.zfs import Dataset, Property, Snapshot
+
+# User properties (zfsprops(7)): set locally, inherited by children, so only a local value is a mark.
+MIGRATION = "f3s:migration"  # on O: started, done, destroying; on D: started before the rename, then copying, verified
+SNAPSHOT = "f3s:migration_snapshot"  # name of the snapshot, chosen at the start
+VMS = "f3s:migration_vms"  # virtual machines that ran, comma-separated, `-` for none
+MOUNTPOINT = "f3s:migration_mountpoint"  # `local:PATH` or `inherited:PATH`
+CANMOUNT = "f3s:migration_canmount"  # `on` (local) or `default` before canmount=noauto
+READONLY = "f3s:migration_readonly"  # `off` (local) or `default` before readonly=on
+METADATA = "f3s:migration_metadata"  # on D: GUID of the snapshot of O whose files are proven to be in D
+
+# Local settings that are not copied: how the data came to be, encryption, and what needs its own care.
+_NOT_COPIED = frozenset(
+    "encryption encryptionroot keyformat keylocation pbkdf2iters volsize volblocksize version type mounted".split()
+)
+# Room for what nobody can know before: encrypted blocks are not embedded, and metadata is encrypted, too.
+_MARGIN_PARTS, _MARGIN = 10, 64 * 1024**2
+
+
+class Refusal(Exception):
+    """The migration must not go on; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The settings of one host's migration.
+
+    key_present: None while it cannot be known yet (a plan made before the keys are distributed);
+    stop_timeout: seconds; wait_script, metadata_script: text of files/bhyve-wait.sh and files/bhyve-metadata.sh.
+    """
+
+    dataset: str
+    old: str
+    snapshot: str
+    key_file: str
+    key_present: bool | None
+    stop_timeout: int
+    destroy_old: bool
+    wait_script: str
+    metadata_script: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The state of a host; vm_dir: the variable of rc.conf, None where it is not set."""
+
+    datasets: Mapping[str, Dataset]
+    snapshots: tuple[Snapshot, ...]
+    vm: VmHost
+    vm_dir: str | None
+
+
+def parse_all_properties(lines: Iterable[str]) -> dict[str, Dataset]:
+    """Read `zfs get -Hp -o name,property,value,source -t filesystem,volume all`.
+
+    Raises UnknownOutput on a line with other fields and on a dataset without type or encryption.
+    """
+    found: dict[str, dict[str, Property]] = {}
+    for line in lines:
+        fields = line.split("\t")
+        if len(fields) != 4 or not fields[0] or not fields[1]:
+            raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
+        found.setdefault(fields[0], {})[fields[1]] = Property(fields[2], fields[3])
+    for name, properties in found.items():
+        missing = [key for key in ("type", "encryption", "used", "available") if key not in properties]
+        if missing:
+            raise UnknownOutput(f"zfs get said nothing of {', '.join(missing)} for {name}")
+    return {name: Dataset(name, properties) for name, properties in found.items()}
+
+
+def value(dataset: Dataset, name: str) -> str | None:
+    """A property's value; None where it does not apply or this type of dataset does not have it."""
+    found = dataset.properties.get(name)
+    return None if found is None or found.value == "-" else found.value
+
+
+def is_local(dataset: Dataset, name: str) -> bool:
+    """Set on this dataset itself, by `zfs set` or with a stream, not inherited."""
+    found = dataset.properties.get(name)
+    return found is not None and found.source in ("local", "received")
+
+
+def local(dataset: Dataset | None, name: str) -> str | None:
+    """A property's own value; None where it is inherited or not set."""
+    return dataset.properties[name].value if dataset and is_local(dataset, name) else None
+
+
+def tree(datasets: Mapping[str, Dataset], root: str) -> tuple[Dataset, ...]:
+    """The dataset and all below it, parents first."""
+    names = [name for name in datasets if name == root or name.startswith(f"{root}/")]
+    return tuple(datasets[name] for name in sorted(names, key=lambda name: name.split("/")))
+
+
+def history(snapshots: Iterable[Snapshot], dataset: str, last: str) -> tuple[Snapshot, ...]:
+    """The snapshots of a dataset up to the one named last, oldest first; all of them where it is not there."""
+    found: list[Snapshot] = []
+    for snapshot in sorted((s for s in snapshots if s.dataset == dataset), key=lambda s: s.createtxg):
+        found.append(snapshot)
+        if snapshot.short_name == last:
+            break
+    return tuple(found)
+
+
+def settings_of(source: Dataset) -> dict[str, str]:
+    """The settings that are local to a source dataset, as they were before this migration retired it."""
+    found = {
+        name: prop.value
+        for name, prop in source.properties.items()
+        if is_local(source, name) and name not in _NOT_COPIED and not name.startswith("f3s:migration")
+    }
+    for name, mark, plain in (("canmount", CANMOUNT, "on"), ("readonly", READONLY, "off")):
+        before = local(source, mark)
+        if before == "default":
+            found.pop(name, None)
+        elif before is not None:
+            found[name] = plain
+    if source.is_volume and is_thick(source):
+        # a number above volsize cannot be set, and the encrypted volume may need another one
+        found["refreservation"] = "auto"
+    return found
+
+
+def is_thick(volume: Dataset) -> bool:
+    """All of the volume's space is reserved."""
+    return _number(volume, "refreservation") >= _number(volume, "volsize")
+
+
+def settings_to_change(settings: Mapping[str, str], target: Dataset) -> dict[str, str]:
+    """What to set on the target so that it has the settings."""
+    return {
+        name: wanted
+        for name, wanted in settings.items()
+        if not (name == "refreservation" and wanted == "auto" and is_thick(target)) and (local(target, name) != wanted)
+    }
+
+
+def bytes_needed(pairs: Iterable[tuple[Dataset, Dataset | None]], snapshot_taken: bool) -> int:
+    """Bytes that the rest of the copy takes from the pool: each source with its snapshots and reservation, less
+    what its counterpart has. A thick volume takes its data again once a snapshot holds the first."""
+    need = 0
+    for source, target in pairs:
+        data = _number(source, "referenced" if value(source, "origin") else "usedbydataset")
+        reserved = _number(source, "refreservation")
+        full = data + _number(source, "usedbysnapshots") + reserved
+        got = 0
+        if target:
+            got = sum(_number(target, f"usedby{what}") for what in ("dataset", "snapshots", "refreservation"))
+        need += max(0, full - got)
+        if reserved and not snapshot_taken:
+            need += _number(source, "referenced")
+    return need + need // _MARGIN_PARTS + _MARGIN if need else 0
+
+
+def _number(dataset: Dataset, name: str) -> int:
+    found = value(dataset, name)
+    return int(found) if found and found.isdigit() else 0
+
+
+def check_roots(datasets: Mapping[str, Dataset], name: str, root: str | None) -> None:
+    """Raises Refusal where the dataset or one below it has another encryption root, or none."""
+    wrong = [d for d in tree(datasets, name) if d.encryption_root != root]
+    if wrong:
+        listed = ", ".join(f"{d.name} ({d.encryption_root or 'not encrypted'})" for d in wrong)
+        raise Refusal(f"not under the encryption root {root}: {listed}")

@@ -1,0 +1,80 @@
+"""vm-bhyve as its commands report it: virtual machines and their states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput, number, sections
+
+# vm-bhyve lib/vm-core (core::list) and lib/vm-run (vm::running_check), versions 1.0 to 1.7
+_STATE = re.compile(r"(?P<state>Stopped|Suspended|Running|Bootloader|Locked)(?: \((?P<detail>[^()]+)\))?$")
+_AUTOSTART = re.compile(r"(?:No|Yes \[(?P<order>\d+)\])\s+$")
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A virtual machine. state: as `vm list` names it; detail: process id, or the host of a lock; order: its
+    place in `vm_list`, from 1, None when it does not start by itself."""
+
+    name: str
+    state: str
+    detail: str | None
+    order: int | None
+
+    @property
+    def stopped(self) -> bool:
+        """No process works on its disks. Locked is not stopped: bhyve has ended, its clean-up has not."""
+        return self.state in ("Stopped", "Suspended")
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("Running", "Bootloader")
+
+
+@dataclass(frozen=True)
+class VmHost:
+    """What is known of vm-bhyve on a host.
+
+    vms: None where `vm list` failed, with its message in problem; devices: names in /dev/vmm, which are virtual
+    machines of the kernel, whoever started them.
+    """
+
+    installed: bool
+    vms: tuple[Vm, ...] | None
+    problem: str
+    devices: frozenset[str]
+
+
+def parse_vm_list(lines: Iterable[str]) -> tuple[Vm, ...]:
+    """Read `vm list`: the name is the first column, the state the last one, before it comes the autostart column.
+
+    Raises UnknownOutput on another heading and on a state that vm-bhyve is not known to have.
+    """
+    rows = [line for line in lines if line.strip()]
+    if not rows or not re.fullmatch(r"NAME\s.*\sSTATE\s*", rows[0]):
+        raise UnknownOutput(f"vm list begins without its heading: {rows[:1]!r}")
+    found: list[Vm] = []
+    for row in rows[1:]:
+        state = _STATE.search(row.rstrip())
+        autostart = _AUTOSTART.search(row[: state.start()]) if state else None
+        if not state or not autostart:
+            raise UnknownOutput(f"unexpected line from vm list: {row!r}")
+        order = autostart["order"]
+        found.append(Vm(row.split()[0], state["state"], state["detail"], int(order) if order else None))
+    return tuple(found)
+
+
+def parse_vm_host(lines: Iterable[str]) -> VmHost:
+    """Read the sections installed (yes or no), devices (one a line), list (output of `vm list`) and rc."""
+    parts = sections(lines)
+    if set(parts) != {"installed", "devices", "list", "rc"}:
+        raise UnknownOutput(f"unexpected sections: {', '.join(sorted(parts)) or 'none'}")
+    if parts["installed"] not in (["yes"], ["no"]) or len(parts["rc"]) != 1:
+        raise UnknownOutput("the sections installed and rc hold one word each")
+    installed = parts["installed"] == ["yes"]
+    devices = frozenset(line for line in parts["devices"] if line)
+    if number(parts["rc"][0], "the exit status of vm list"):
+        return VmHost(installed, None, " ".join(parts["list"]) or "vm list failed without a message", devices)
+    return VmHost(installed, parse_vm_list(parts["list"]) if installed else (), "", devices)
