@@ -89,7 +89,7 @@ class Migration:
             listed = words(running)
             wait = command("sh -c {} bhyve-wait stopped {} {}", wanted.wait_script, wanted.stop_timeout, listed)
             title = f"shut down {', '.join(running)} (ACPI, at most {wanted.stop_timeout} s)"
-            yield Step("stop", title, (command("vm stop {}", listed), wait))
+            yield Step("stop", title, (command("/usr/local/sbin/vm stop {}", listed), wait))
         for dataset in self.sources:
             if values := self._retired(dataset):
                 yield Step(f"retire {dataset.name}", f"retire {dataset.name}", (set_properties(values, dataset.name),))
@@ -321,10 +321,10 @@ class Migration:
             names = tuple(sorted(vm.name for vm in self.facts.vm.vms or () if not vm.stopped))
         up = {vm.name for vm in self.facts.vm.vms or () if vm.running} if self.renamed else set()
         missing = [name for name in names if name not in up]
-        commands = [command("vm init")]
+        commands = [command("/usr/local/sbin/vm init")]
         if missing:
             wait = command("sh -c {} bhyve-wait running {} {}", self.wanted.wait_script, _START_TIMEOUT, words(missing))
-            commands += [command("vm start {}", words(missing)), wait]
+            commands += [command("/usr/local/sbin/vm start {}", words(missing)), wait]
         commands.append(set_properties({MIGRATION: "done"}, self.wanted.old))
         title = f"start {', '.join(names) or 'no virtual machine'} from {self.wanted.dataset}"
         return Step("start", title, tuple(commands))

@@ -67,14 +67,17 @@ def parse_vm_list(lines: Iterable[str]) -> tuple[Vm, ...]:
 
 
 def parse_vm_host(lines: Iterable[str]) -> VmHost:
-    """Read the sections installed (yes or no), devices (one a line), list (output of `vm list`) and rc."""
+    """Read the sections installed (yes or no), devices (one a line), list, problem (stderr of `vm list`) and rc."""
     parts = sections(lines)
-    if set(parts) != {"installed", "devices", "list", "rc"}:
+    if set(parts) != {"installed", "devices", "list", "problem", "rc"}:
         raise UnknownOutput(f"unexpected sections: {', '.join(sorted(parts)) or 'none'}")
     if parts["installed"] not in (["yes"], ["no"]) or len(parts["rc"]) != 1:
         raise UnknownOutput("the sections installed and rc hold one word each")
     installed = parts["installed"] == ["yes"]
     devices = frozenset(line for line in parts["devices"] if line)
+    if not installed:
+        return VmHost(False, (), "", devices)
     if number(parts["rc"][0], "the exit status of vm list"):
-        return VmHost(installed, None, " ".join(parts["list"]) or "vm list failed without a message", devices)
-    return VmHost(installed, parse_vm_list(parts["list"]) if installed else (), "", devices)
+        problem = " ".join(line for line in parts["problem"] if line)
+        return VmHost(True, None, problem or "vm list failed without a message", devices)
+    return VmHost(True, parse_vm_list(parts["list"]), "", devices)

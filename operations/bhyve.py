@@ -1,0 +1,125 @@
+"""The steps of the migration of VM datasets, planned by f3s.bhyve from the facts of the moment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from typing_extensions import override
+
+from f3s.bhyve import Plan, plan
+from f3s.bhyve_steps import Step
+from f3s.bhyve_tree import Facts, Refusal, Wanted
+from facts.bhyve import AllProperties, Vms
+from facts.rcconf import Variables
+from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.zfs import Snapshots
+from operations.base import executing, known
+
+_FILES = Path(__file__).parent.parent / "files"
+
+
+class Shown(StringCommand):
+    """A command whose output is shown without -vvv: a copy may take hours and tells how far it is."""
+
+    @override
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        connector_arguments.update(self.connector_arguments)
+        return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
+
+
+def wanted(dataset: str, old: str, snapshot: str, key_file: str, stop_timeout: int, destroy_old: bool) -> Wanted:
+    """What the migration of the current host is to reach, with the programs that run there."""
+    return Wanted(
+        dataset=dataset,
+        old=old,
+        snapshot=snapshot,
+        key_file=key_file,
+        key_present=None,
+        stop_timeout=stop_timeout,
+        destroy_old=destroy_old,
+        wait_script=(_FILES / "bhyve-wait.sh").read_text(),
+        metadata_script=(_FILES / "bhyve-metadata.sh").read_text(),
+    )
+
+
+def remaining(wanted: Wanted) -> tuple[Step, ...]:
+    """The steps that are left, for one operation each; none where the migration refuses, which `finished` reports."""
+    try:
+        return _plan(wanted).steps
+    except OperationError:
+        return ()
+
+
+def encrypts(wanted: Wanted) -> bool:
+    """Whether the dataset is an encryption root, or will be one after the steps that are left."""
+    dataset = known(AllProperties).get(wanted.dataset)
+    return bool(remaining(wanted)) or (dataset is not None and dataset.is_encryption_root)
+
+
+@operation()
+def step(planned: Step, wanted: Wanted) -> Generator[StringCommand]:
+    """One step of the migration, planned again from facts when its turn comes.
+
+    + planned: the step as the plan of the whole migration foresaw it
+    + wanted: what the migration is to reach
+
+    :raises OperationError: the migration refuses, or the host is not in the state that this step leaves
+    """
+    if not executing():
+        yield from (Shown(command) for command in planned.commands)
+        return
+    steps = _plan(wanted).steps
+    current = next((each for each in steps if each.key == planned.key), None)
+    if current is None:
+        host.noop(f"not needed any more: {planned.title}")
+        return
+    if steps[0] is not current:
+        raise OperationError(
+            f"{host.name}: the next step is now '{steps[0].title}', not '{planned.title}': something changed since"
+            " the plan was made. Run again"
+        )
+    yield from (Shown(command) for command in current.commands)
+
+
+@operation()
+def finished(wanted: Wanted) -> Generator[StringCommand]:
+    """Nothing of the migration is left to do; says what is there.
+
+    + wanted: what the migration is to reach
+
+    :raises OperationError: the migration refuses, or steps are left when it should be over
+    """
+    left = _plan(wanted)
+    if left.steps and executing():
+        raise OperationError(f"{host.name}: left to do: {left.steps[0].title}. Run again")
+    host.noop(left.found or f"{len(left.steps)} steps of the migration come before this")
+    yield from ()
+
+
+def _plan(wanted: Wanted) -> Plan:
+    """The plan from facts; raises OperationError with the reason where the migration refuses."""
+    datasets = known(AllProperties)
+    if wanted.dataset not in datasets and wanted.old not in datasets:
+        return Plan((), f"there is no dataset {wanted.dataset}")
+    key: SecretState | None = host.get_fact(SecretFile, path=wanted.key_file)
+    if key is None:
+        raise OperationError(f"{host.name}: it could not be found out whether {wanted.key_file} is there")
+    facts = Facts(
+        datasets=datasets,
+        snapshots=known(Snapshots),
+        vm=known(Vms),
+        vm_dir=known(Variables, names=("vm_dir",))["vm_dir"],
+    )
+    # while the plan is made, usb_keys of the same run may have yet to bring the key
+    key_present = True if key != ABSENT else (False if executing() else None)
+    try:
+        return plan(facts, dataclasses.replace(wanted, key_present=key_present))
+    except Refusal as refusal:
+        raise OperationError(f"{host.name}: {refusal}") from None

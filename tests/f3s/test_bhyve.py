@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+
+from f3s.bhyve import Plan, plan
+from f3s.bhyve_tree import METADATA, MIGRATION, Refusal, Wanted, bytes_needed, settings_of
+from f3s.zfs import Dataset, Property
+from tests.f3s.bhyve_world import NEW, OLD, SNAP, WANTED, Failed, Killed, Node, World, clone
+
+DESTROY = dataclasses.replace(WANTED, destroy_old=True)
+
+
+def next_plan(world: World, wanted: Wanted = WANTED) -> Plan:
+    return plan(world.facts(), wanted)
+
+
+def migrate(world: World, wanted: Wanted = WANTED) -> list[str]:
+    """Run to the end, one step after the other, each planned from the facts of its moment."""
+    done: list[str] = []
+    while steps := next_plan(world, wanted).steps:
+        assert len(done) < 200, f"no end in sight: {done[-3:]}"
+        for text in steps[0].commands:
+            world.execute(text)
+            done.append(text)
+    return done
+
+
+def assert_migrated(world: World, before: World) -> None:
+    """Nothing lost, nothing plain, everything as it was, the old tree untouched and out of the way."""
+    facts, original = world.facts(), before.facts()
+    for name, node in before.nodes.items():
+        copy = world.nodes[name]
+        assert copy.data == node.data
+        if not f"{name}/".startswith(f"{NEW}/"):
+            continue
+        assert copy.root == NEW
+        assert copy.mounted == node.mounted
+        assert copy.token is None
+        assert settings_of(facts.datasets[name]).keys() == settings_of(original.datasets[name]).keys()
+        for prop, text in settings_of(original.datasets[name]).items():
+            assert settings_of(facts.datasets[name])[prop] == text
+        if name != NEW:
+            assert copy.snapshots[:-1] == node.snapshots
+            assert copy.snapshots[-1][0] == SNAP
+        old = world.nodes[OLD + name.removeprefix(NEW)]
+        assert old.data == node.data
+        assert old.snapshots[:-1] == node.snapshots
+        assert not old.mounted
+        assert facts.datasets[OLD + name.removeprefix(NEW)].get("readonly") == "on"
+        assert old.volume or facts.datasets[OLD + name.removeprefix(NEW)].get("canmount") == "noauto"
+    assert world.vms == before.vms
+    assert next_plan(world).steps == ()
+
+
+def states() -> list[tuple[str, World]]:
+    """The world before each single command of a whole migration, with that command."""
+    world, found = World(), []
+    while steps := next_plan(world).steps:
+        for text in steps[0].commands:
+            found.append((text, clone(world)))
+            world.execute(text)
+    found.append(("", world))
+    return found
+
+
+def test_a_tree_is_migrated() -> None:
+    world = World()
+    migrate(world)
+    assert_migrated(world, World())
+    assert "all below" not in next_plan(world).found
+    assert "kept" in next_plan(world).found
+
+
+def test_the_plan_of_an_untouched_host_is_what_is_done() -> None:
+    world = World()
+    planned = next_plan(world).steps
+    done = migrate(clone(world))
+    guid = "1013"
+    foreseen = [text.replace(f"{METADATA}=-", f"{METADATA}={guid}") for step in planned for text in step.commands]
+    assert [text for text in done if METADATA not in text] == [text for text in foreseen if METADATA not in text]
+    assert len(done) == len(foreseen)
+    titles = "\n".join(step.title for step in planned)
+    for name in World().nodes:
+        assert name == "zroot" or name in titles
+
+
+def test_killed_before_and_in_every_single_command() -> None:
+    """The crash test: from every state, and from the middle of every command, the same end."""
+    every = states()
+    assert len(every) > 35
+    for text, world in every:
+        again = clone(world)
+        migrate(again)
+        assert_migrated(again, World())
+        if text:
+            with pytest.raises(Killed):
+                world.execute(text, killed=True)
+            migrate(world)
+            assert_migrated(world, World())
+
+
+def test_killed_twice() -> None:
+    """The second run is killed, too, at every one of its first commands."""
+    for text, world in states()[::5]:
+        if not text:
+            continue
+        with pytest.raises(Killed):
+            world.execute(text, killed=True)
+        for count in range(6):
+            again = clone(world)
+            commands = itertools.chain.from_iterable(step.commands for step in next_plan(again).steps[:1])
+            for number, command in enumerate(commands):
+                if number == count:
+                    with pytest.raises(Killed):
+                        again.execute(command, killed=True)
+                    break
+                again.execute(command)
+            migrate(again)
+            assert_migrated(again, World())
+
+
+@pytest.mark.parametrize("keys", [False, True], ids=["without the key", "with the key"])
+def test_a_reboot_at_every_point(keys: bool) -> None:
+    """A host that goes down between two commands mounts nothing twice and reaches the same end."""
+    for text, world in states()[:-1]:
+        world.reboot(keys)
+        migrate(world)
+        before = World()
+        if f"{MIGRATION}=started" in text:
+            # nothing is recorded yet: what does not start by itself is off, as after any reboot
+            before.vms = {name: name in before.vm_list for name in before.vms}
+        assert_migrated(world, before)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_killed_and_rebooted_again_and_again(seed: int) -> None:
+    """Accidents at random, some after every few commands, until none is left; then the same end."""
+    chance = random.Random(seed)
+    world, accidents = World(), 12
+    while (steps := next_plan(world).steps) and accidents:
+        for text in steps[0].commands:
+            match chance.randrange(4):
+                case 0:
+                    accidents -= 1
+                    with pytest.raises(Killed):
+                        world.execute(text, killed=True)
+                    break
+                case 1 if steps[0].key != "record":
+                    accidents -= 1
+                    world.reboot(keys=chance.random() < 0.5)
+                    break
+                case _:
+                    world.execute(text)
+    migrate(world)
+    assert_migrated(world, World())
+
+
+def test_the_old_tree_is_destroyed_on_the_switch_only() -> None:
+    world = World()
+    migrate(world)
+    assert next_plan(world, DESTROY).steps[0].commands == (
+        f"zfs set f3s:migration=destroying {OLD}",
+        f"zfs destroy -r {OLD}",
+    )
+    for command in next_plan(world, DESTROY).steps[0].commands:
+        again = clone(world)
+        with pytest.raises(Killed):
+            again.execute(command, killed=True)
+        world.execute(command)
+        assert next_plan(again).steps == ()
+        migrate(again, DESTROY)
+        assert OLD not in again.nodes
+    assert OLD not in world.nodes
+    assert "encrypted" in next_plan(world, DESTROY).found
+
+
+def test_the_switch_does_not_cut_a_migration_short() -> None:
+    world = World()
+    migrate(world, DESTROY)
+    assert [name for name in world.nodes if name.startswith(OLD)] == []
+    assert world.nodes[f"{NEW}/rocky/disk0"].data == World().nodes[f"{NEW}/rocky/disk0"].data
+    assert world.vms == World().vms
+
+
+def done_world() -> World:
+    world = World()
+    migrate(world)
+    return world
+
+
+def lose_guid(world: World) -> None:
+    world.nodes[f"{NEW}/rocky"].snapshots[-1] = (SNAP, "1", "x")
+
+
+def clone_outside(world: World) -> None:
+    world.nodes["zroot/test"] = Node(origin=f"{OLD}/rocky@{SNAP}")
+
+
+DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
+    "vm down": (lambda w: w.vms.update(rocky=False), "not running from zroot/bhyve: rocky"),
+    "guid": (lose_guid, "has not the GUID of its source"),
+    "counterpart": (lambda w: w.nodes.pop(f"{NEW}/rocky/disk1"), "has no counterpart zroot/bhyve/rocky/disk1"),
+    "plain": (lambda w: w.nodes.update({f"{NEW}/x": Node()}), "not under the encryption root"),
+    "old data": (lambda w: setattr(w.nodes[f"{OLD}/rocky"], "data", "new"), "written to after the snapshot"),
+    "snapshot lost": (lambda w: w.nodes[f"{OLD}/rocky"].snapshots.clear(), "has lost its snapshot"),
+    "metadata": (lambda w: w.nodes[NEW].local.pop(METADATA), "are not proven"),
+    "clone": (clone_outside, "zroot/test are clones"),
+    "not mounted": (lambda w: setattr(w.nodes[NEW], "mounted", False), "not mounted with its key loaded"),
+    "gone": (lambda w: w.nodes.pop(NEW), "may be the only copy"),
+}
+
+
+@pytest.mark.parametrize("case", DESTROY_REFUSALS)
+def test_nothing_is_destroyed_without_all_proofs(case: str) -> None:
+    world = done_world()
+    spoil, text = DESTROY_REFUSALS[case]
+    if case == "not mounted":
+        world.vms = dict.fromkeys(world.vms, False)
+    if case == "gone":
+        world.vms = dict.fromkeys(world.vms, False)
+        for name in [name for name in world.nodes if name.startswith(f"{NEW}/")]:
+            del world.nodes[name]
+    spoil(world)
+    with pytest.raises(Refusal, match=text):
+        next_plan(world, DESTROY)
+
+
+def test_new_virtual_machines_do_not_matter_afterwards() -> None:
+    world = done_world()
+    world.nodes[f"{NEW}/new"] = Node(root=NEW, mounted=True)
+    world.vms["new"] = True
+    assert next_plan(world).steps == ()
+    assert len(next_plan(world, DESTROY).steps) == 1
+
+
+def spoil_snapshot(world: World) -> None:
+    world.nodes[f"{NEW}/fedora"].snapshots.append((SNAP, "7", "fedora"))
+
+
+START_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
+    "space": (lambda w: setattr(w, "available", 1000), "too little space"),
+    "foreign old tree": (lambda w: w.nodes.update({OLD: Node()}), "unknown origin"),
+    "snapshot": (spoil_snapshot, "has a snapshot f3s_migrate that is not ours"),
+    "encrypted child": (lambda w: setattr(w.nodes[f"{NEW}/fedora"], "root", f"{NEW}/fedora"), "encrypted already"),
+    "partial child": (lambda w: setattr(w.nodes[f"{NEW}/fedora"], "token", "1-x"), "partly received"),
+    "vm_dir": (lambda w: setattr(w, "vm_dir", "/vm"), "vm_dir in rc.conf is /vm"),
+    "no vm_dir": (lambda w: setattr(w, "vm_dir", None), "vm_dir in rc.conf is not set"),
+    "stranger": (lambda w: setattr(w, "strange_devices", frozenset({"x"})), "not known to vm-bhyve: x"),
+    "mount point": (lambda w: w.nodes[NEW].local.update(mountpoint="legacy"), "mount point legacy"),
+    "mark": (lambda w: w.nodes[NEW].local.update({MIGRATION: "verified"}), "marked f3s:migration=verified"),
+}
+
+
+@pytest.mark.parametrize("case", START_REFUSALS)
+def test_a_migration_that_must_not_begin(case: str) -> None:
+    world = World()
+    spoil, text = START_REFUSALS[case]
+    spoil(world)
+    with pytest.raises(Refusal, match=text):
+        next_plan(world)
+
+
+def test_unknown_virtual_machines_stop_it() -> None:
+    world = World()
+    world.nodes[NEW].mounted = False
+    world.vms = dict.fromkeys(world.vms, False)
+    with pytest.raises(Refusal, match="unknown which virtual machines run: unable to locate mountpoint"):
+        next_plan(world)
+
+
+def test_no_key_file_stops_it_before_the_virtual_machines_are() -> None:
+    with pytest.raises(Refusal, match="no key file /keys/f0"):
+        next_plan(World(), dataclasses.replace(WANTED, key_present=False))
+    assert next_plan(World(), dataclasses.replace(WANTED, key_present=None)).steps[0].key == "record"
+
+
+def test_a_virtual_machine_that_does_not_stop() -> None:
+    world = World()
+    world.stubborn = frozenset({"rocky"})
+    with pytest.raises(Failed, match="not stopped in time: rocky"):
+        migrate(world)
+    assert OLD not in world.nodes
+    assert [step.key for step in next_plan(world).steps][:1] == ["stop"]
+    world.stubborn = frozenset()
+    migrate(world)
+    assert_migrated(world, World())
+
+
+def world_after(prefix: str) -> World:
+    """The world just before the first command that begins so."""
+    return next(world for text, world in states() if text.startswith(prefix) or prefix in text)
+
+
+def other_copy(world: World) -> None:
+    world.nodes[f"{NEW}/rocky"].snapshots[0] = ("before", "5", "x")
+
+
+UNDER_WAY_REFUSALS: dict[str, tuple[str, Callable[[World], object], str]] = {
+    "not our parent": ("zfs send", lambda w: w.nodes[NEW].local.pop(MIGRATION), "was not made by this migration"),
+    "plain parent": ("zfs create", lambda w: w.nodes.update({NEW: Node()}), "somebody made a second one"),
+    "plain child": ("bhyve-metadata", lambda w: setattr(w.nodes[f"{NEW}/rocky"], "root", None), "not under the enc"),
+    "own root": ("bhyve-metadata", lambda w: setattr(w.nodes[f"{NEW}/rocky"], "root", "x"), "not under the encryption"),
+    "stranger": ("bhyve-metadata", lambda w: w.nodes.update({f"{NEW}/x": Node(root=NEW)}), "without a counterpart"),
+    "empty child": ("zfs send", lambda w: w.nodes.update({f"{NEW}/rocky": Node(root=NEW)}), "somebody else made it"),
+    "other guids": ("bhyve-metadata", other_copy, "GUIDs differ"),
+    "some snapshots": ("zfs create", lambda w: w.nodes[f"{OLD}/rocky"].snapshots.pop(), "without the snapshot"),
+    "old data": ("=verified", lambda w: setattr(w.nodes[f"{OLD}/rocky"], "data", "new"), "written to after"),
+    "space": ("zfs send", lambda w: setattr(w, "available", 1000), "too little space"),
+    "place": (
+        "zfs create",
+        lambda w: w.nodes.update({"zroot/x": Node(local={"mountpoint": "/zroot/bhyve"}, mounted=True)}),
+        "is mounted at /zroot/bhyve",
+    ),
+    "vm gone": ("zfs create", lambda w: setattr(w, "installed", False), "not installed any more"),
+    "mark": ("zfs create", lambda w: w.nodes[OLD].local.update({MIGRATION: "x"}), "unknown mark"),
+    "mark lost": ("zfs create", lambda w: w.nodes[OLD].local.pop(MIGRATION), "unknown origin"),
+}
+
+
+@pytest.mark.parametrize("case", UNDER_WAY_REFUSALS)
+def test_a_migration_that_must_not_go_on(case: str) -> None:
+    prefix, spoil, text = UNDER_WAY_REFUSALS[case]
+    world = world_after(prefix)
+    spoil(world)
+    with pytest.raises(Refusal, match=text):
+        next_plan(world)
+
+
+def test_hosts_with_nothing_to_migrate() -> None:
+    world = World()
+    world.vms = {}
+    for name in [name for name in world.nodes if name.startswith(NEW)]:
+        del world.nodes[name]
+    assert next_plan(world) == Plan((), f"there is no dataset {NEW}")
+    world.nodes[NEW] = Node(root=NEW)
+    assert next_plan(world) == Plan((), f"{NEW} and all below it are encrypted")
+    world.nodes[f"{NEW}/rocky"] = Node()
+    with pytest.raises(Refusal, match=r"zroot/bhyve/rocky \(not encrypted\)"):
+        next_plan(world)
+    world = World()
+    world.installed = False
+    assert next_plan(world) == Plan((), f"vm-bhyve is not installed, {NEW} is left alone")
+
+
+def test_an_old_tree_of_somebody_else_is_never_destroyed() -> None:
+    world = World()
+    world.vms = {}
+    for name in [name for name in world.nodes if name.startswith(NEW)]:
+        del world.nodes[name]
+    world.nodes |= {NEW: Node(root=NEW), OLD: Node()}
+    assert next_plan(world).steps == ()
+    with pytest.raises(Refusal, match="unknown origin"):
+        next_plan(world, DESTROY)
+
+
+def test_space_counts_reservations_snapshots_and_clones() -> None:
+    """A thick volume holds its data twice once a snapshot exists, on either side."""
+    props = {
+        "usedbydataset": "100",
+        "usedbysnapshots": "20",
+        "referenced": "70",
+        "refreservation": "1000",
+        "volsize": "1000",
+    }
+    thick = Dataset("p/v", {name: Property(text, "local") for name, text in props.items()})
+    margin = 64 * 1024**2
+    assert bytes_needed([(thick, None)], snapshot_taken=False) == 1190 + 119 + margin
+    assert bytes_needed([(thick, None)], snapshot_taken=True) == 1120 + 112 + margin
+    clone = Dataset("p/c", {"origin": Property("p/x@s", "-"), "referenced": Property("70", "-")})
+    assert bytes_needed([(clone, None)], snapshot_taken=True) == 70 + 7 + margin
+    assert bytes_needed([(clone, clone)], snapshot_taken=True) == 77 + margin
+    assert bytes_needed([(thick, Dataset("q/v", {"usedbydataset": Property("9999", "-")}))], snapshot_taken=True) == 0
+
+
+def test_commands_of_a_host_without_running_machines() -> None:
+    world = World()
+    world.vms = dict.fromkeys(world.vms, False)
+    for name in [name for name in world.nodes if name.startswith(f"{NEW}/rocky") or name == f"{NEW}/spare"]:
+        del world.nodes[name]
+    world.vms = {"fedora": False}
+    del world.nodes[NEW].local["mountpoint"]
+    awk = "awk '/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]/ && n++ % 60 { next } { print; fflush() }' >&2 3>&-"
+    done = migrate(world)
+    guid = {name: guid for name, guid, _ in world.nodes[OLD].snapshots}[SNAP]
+    assert done == [
+        f"zfs set f3s:migration=started f3s:migration_snapshot={SNAP} f3s:migration_vms=- "
+        f"f3s:migration_mountpoint=inherited:/zroot/bhyve {NEW}",
+        f"zfs set f3s:migration_canmount=default canmount=noauto f3s:migration_readonly=default readonly=on {NEW}",
+        f"zfs set f3s:migration_canmount=default canmount=noauto {NEW}/fedora",
+        f"zfs unmount {NEW}/fedora",
+        f"zfs unmount {NEW}",
+        f"zfs rename {NEW} {OLD}",
+        f"zfs snapshot -r {OLD}@{SNAP}",
+        "zfs create -o encryption=aes-256-gcm -o keyformat=raw "
+        "-o keylocation=file:///keys/f0.lan.buetow.org:bhyve.key -o f3s:migration=copying -o compression=lz4 "
+        f"{NEW}",
+        f"{{ zfs send -v {OLD}/fedora@before 2>&1 >&3 3>&- | {awk}; }} 3>&1 | "
+        f"zfs recv -s -u -x encryption -o canmount=noauto {NEW}/fedora",
+        f"{{ zfs send -v -i @before {OLD}/fedora@{SNAP} 2>&1 >&3 3>&- | {awk}; }} 3>&1 | zfs recv -s -u {NEW}/fedora",
+        f"zfs mount {OLD}",
+        f"sh -c METADATA bhyve-metadata copy {OLD} {NEW}",
+        f"sh -c METADATA bhyve-metadata compare {OLD} {NEW}",
+        f"zfs unmount {OLD}",
+        f"zfs set f3s:migration_metadata={guid} {NEW}",
+        f"zfs set f3s:migration=verified {NEW}",
+        f"zfs inherit canmount {NEW}/fedora",
+        f"zfs mount {NEW}/fedora",
+        "/usr/local/sbin/vm init",
+        f"zfs set f3s:migration=done {OLD}",
+    ]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from f3s.parsing import UnknownOutput
+from f3s.vmbhyve import Vm, parse_vm_host, parse_vm_list
+
+# derived from vm-bhyve 1.7 (lib/vm-core, core::list, aligned by column(1)) and 1.0 (printf with fixed widths)
+LIST_1_7 = """\
+NAME    DATASTORE  LOADER     CPU  MEMORY  VNC           AUTO     STATE
+fedora  default    uefi       2    4G      -             Yes [2]  Running (2112)
+rocky   default    uefi       4    14G     0.0.0.0:5900  Yes [1]  Locked (f0.lan.buetow.org)
+test-1  default    bhyveload  1    256M    -             No       Stopped
+old     ssd        grub       1    1G      -             No       Suspended
+boot    default    grub       1    1G      -             No       Bootloader (99)
+"""
+LIST_1_0 = """\
+NAME            GUEST      LOADER      CPU    MEMORY    AUTOSTART    STATE
+a-15-chars-name linux      grub        1      512M      Yes [1]      Running (77)
+rocky           linux      default     1      512M      No           Stopped
+"""
+
+
+def test_the_list_of_1_7() -> None:
+    vms = {vm.name: vm for vm in parse_vm_list(LIST_1_7.splitlines())}
+    assert vms["fedora"] == Vm("fedora", "Running", "2112", 2)
+    assert vms["rocky"] == Vm("rocky", "Locked", "f0.lan.buetow.org", 1)
+    assert vms["test-1"] == Vm("test-1", "Stopped", None, None)
+    assert [name for name, vm in vms.items() if vm.stopped] == ["test-1", "old"]
+    assert [name for name, vm in vms.items() if vm.running] == ["fedora", "boot"]
+
+
+def test_the_list_of_1_0() -> None:
+    assert parse_vm_list(LIST_1_0.splitlines()) == (
+        Vm("a-15-chars-name", "Running", "77", 1),
+        Vm("rocky", "Stopped", None, None),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rocky default uefi 1 1G - No Stopped",
+        "NAME  STATE\nrocky  default  uefi  1  1G  -  No  Paused",
+        "NAME  STATE\nrocky  default  uefi  1  1G  -  Maybe  Stopped",
+        "NAME  STATE\nmkdir: /zroot/bhyve/.img: Read-only file system",
+    ],
+)
+def test_unknown_lists_are_refused(text: str) -> None:
+    with pytest.raises(UnknownOutput):
+        parse_vm_list(text.splitlines())
+
+
+def host(installed: str = "yes", listed: str = LIST_1_0, problem: str = "", rc: str = "0") -> list[str]:
+    text = f"=== installed\n{installed}\n=== devices\nrocky\n=== list\n{listed}=== problem\n{problem}\n=== rc\n{rc}\n"
+    return text.splitlines()
+
+
+def test_a_host() -> None:
+    found = parse_vm_host(host())
+    assert found.installed
+    assert [vm.name for vm in found.vms or ()] == ["a-15-chars-name", "rocky"]
+    assert found.devices == {"rocky"}
+
+
+def test_a_failed_list_is_unknown_and_says_why() -> None:
+    text = "/usr/local/sbin/vm: ERROR: virtualization is not supported or is disabled"
+    found = parse_vm_host(host(listed="", problem=text, rc="1"))
+    assert (found.vms, found.problem) == (None, text)
+
+
+def test_a_host_without_vm_bhyve() -> None:
+    found = parse_vm_host(host(installed="no", listed=""))
+    assert (found.installed, found.vms) == (False, ())
+
+
+@pytest.mark.parametrize("lines", [host(installed="perhaps"), host(rc="x"), host()[2:], []])
+def test_unknown_output_is_refused(lines: list[str]) -> None:
+    with pytest.raises(UnknownOutput):
+        parse_vm_host(lines)

@@ -1,0 +1,169 @@
+"""files/bhyve-wait.sh and files/bhyve-metadata.sh under a real sh."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.files.stubs import FILES, Result, StubHost
+
+HEADING = "NAME    DATASTORE  LOADER  CPU  MEMORY  VNC  AUTO     STATE\n"
+
+
+def line(name: str, state: str, auto: str = "Yes [1]") -> str:
+    return f"{name}  default    uefi    4    14G     -    {auto}  {state}\n"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StubHost:
+    """vm answers from a queue: one list for each call, the last one for ever."""
+    stubs = StubHost(tmp_path)
+    stubs.command("sleep")
+    body = 'n=$(cat "$STATE/n"); f="$STATE/list$n"; [ -e "$STATE/list$((n+1))" ] && echo $((n+1)) >"$STATE/n"; cat "$f"'
+    stubs.write(
+        "/usr/local/sbin/vm", f'#!/bin/sh\nSTATE="{tmp_path}/state"\n[ "$*" = list ] || exit 64\n{body}\n', 0o755
+    )
+    stubs.state("n", "0\n")
+    return stubs
+
+
+def wait(host: StubHost, lists: list[str], *args: str) -> Result:
+    for number, text in enumerate(lists):
+        host.state(f"list{number}", HEADING + text)
+    return host.run(host.install(FILES / "bhyve-wait.sh", "/tmp/bhyve-wait"), *args)
+
+
+def test_waits_until_all_are_stopped(host: StubHost) -> None:
+    lists = [
+        line("rocky", "Running (123)") + line("fedora", "Running (9)", "No"),
+        line("rocky", "Locked (f0)") + line("fedora", "Suspended", "No"),
+        line("rocky", "Stopped") + line("fedora", "Suspended", "No"),
+    ]
+    result = wait(host, lists, "stopped", "60", "rocky", "fedora")
+    assert (result.rc, result.err) == (0, "")
+    assert host.calls("sleep") == [["5"], ["5"]]
+
+
+def test_names_what_does_not_stop_in_time(host: StubHost) -> None:
+    lists = [line("rocky", "Running (123)") + line("rocky2", "Stopped") + line("boot", "Bootloader (4)")]
+    result = wait(host, lists, "stopped", "12", "rocky", "rocky2", "boot", "gone")
+    assert result.rc == 1
+    assert result.err == (
+        "bhyve-wait: not stopped in time: rocky (Running) boot (Bootloader) gone (unknown to vm list)\n"
+    )
+    assert len(host.calls("sleep")) == 3
+
+
+def test_waits_until_one_runs(host: StubHost) -> None:
+    lists = [line("rocky", "Stopped"), line("rocky", "Bootloader (4)")]
+    assert wait(host, lists, "running", "60", "rocky").rc == 0
+    assert wait(host, [line("rocky", "Stopped")], "running", "0", "rocky").rc == 0  # the queue's last list is left
+    host.state("n", "0\n")
+    assert wait(host, [line("rocky", "Stopped"), line("rocky", "Stopped")], "running", "5", "rocky").rc == 1
+
+
+def test_a_vm_list_that_fails_is_not_taken_for_stopped(host: StubHost) -> None:
+    host.write("/usr/local/sbin/vm", "#!/bin/sh\necho no >&2; exit 1\n", 0o755)
+    assert wait(host, [], "stopped", "60", "rocky").rc == 2
+
+
+ZFS = """\
+[ "$1 $2 $3 $4" = "get -H -o value" ] || exit 64
+case "$5 $6" in
+"mounted "*) cat "$STATE/mounted-$6" ;;
+"mountpoint old") echo "$STATE/../root/old" ;;
+"mountpoint new") echo "$STATE/../root/new" ;;
+*) exit 1 ;;
+esac"""
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> StubHost:
+    """Two datasets, old with files of every sort, new with nothing."""
+    host = StubHost(tmp_path)
+    host.command("zfs", ZFS)
+    for name in ("cmp", "readlink", "find"):
+        host.command(name, f'exec /usr/bin/{name} "$@"', record=False)
+    host.state("mounted-old", "yes\n")
+    host.state("mounted-new", "yes\n")
+    old = host.path("/old")
+    for folder in (".config", ".img", ".templates", "rocky", ".zfs/snapshot/x", "it's a dir"):
+        (old / folder).mkdir(parents=True)
+    (old / ".config/system.conf").write_text("switch_list=public\n")
+    (old / ".templates/rocky.conf").write_text("cpu=4\n")
+    (old / ".img/a b\nc.img").write_bytes(b"\0" * 5000)
+    (old / "it's a dir/-rf").write_text("x")
+    (old / "vm-bhyve.log").write_text("log\n")
+    (old / "link").symlink_to(".config/system.conf")
+    (old / ".config/system.conf").chmod(0o600)
+    (old / ".img").chmod(0o700)
+    (old / "sub/.zfs").mkdir(parents=True)
+    os.utime(old / "vm-bhyve.log", (1, 1))
+    host.path("/new").mkdir()
+    return host
+
+
+def metadata(host: StubHost, verb: str) -> Result:
+    return host.run(FILES / "bhyve-metadata.sh", verb, "old", "new")
+
+
+def test_copies_all_files_as_they_are(trees: StubHost) -> None:
+    assert metadata(trees, "compare").rc == 1
+    assert metadata(trees, "copy") == Result(0, "", "")
+    assert metadata(trees, "compare") == Result(0, "", "")
+    new = trees.path("/new")
+    assert sorted(path.name for path in new.iterdir()) == sorted(
+        [".config", ".img", ".templates", "rocky", "it's a dir", "vm-bhyve.log", "link", "sub"]
+    )
+    assert (new / ".config/system.conf").stat().st_mode & 0o777 == 0o600
+    assert (new / ".img").stat().st_mode & 0o777 == 0o700
+    assert (new / "vm-bhyve.log").stat().st_mtime == 1
+    assert (new / "link").is_symlink()
+    assert (new / "sub/.zfs").is_dir()
+
+
+def test_copies_again_over_a_copy_that_was_cut_short(trees: StubHost) -> None:
+    metadata(trees, "copy")
+    (trees.path("/new") / "vm-bhyve.log").write_text("l")
+    (trees.path("/new") / ".templates/rocky.conf").unlink()
+    assert metadata(trees, "copy").rc == 0
+    assert metadata(trees, "compare").rc == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda new: (new / "vm-bhyve.log").write_text("LOG\n"), "./vm-bhyve.log"),
+        (lambda new: (new / ".config/system.conf").chmod(0o644), "./.config/system.conf"),
+        (lambda new: (new / "rocky").rmdir(), "./rocky"),
+        (lambda new: ((new / "link").unlink(), (new / "link").symlink_to("x")), "./link"),
+        (lambda new: (new / "it's a dir/-rf").unlink(), "./it's a dir/-rf"),
+    ],
+)
+def test_tells_what_differs(trees: StubHost, spoil: object, named: str) -> None:
+    metadata(trees, "copy")
+    assert callable(spoil)
+    spoil(trees.path("/new"))
+    result = metadata(trees, "compare")
+    assert result.rc == 1
+    assert result.err.splitlines()[1:] == [named]
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+@pytest.mark.parametrize("verb", ["copy", "compare"])
+def test_never_works_on_a_dataset_that_is_not_mounted(trees: StubHost, name: str, verb: str) -> None:
+    trees.state(f"mounted-{name}", "no\n")
+    result = metadata(trees, verb)
+    assert (result.rc, result.err) == (1, f"bhyve-metadata: {name} is not mounted\n")
+    assert list(trees.path("/new").iterdir()) == []
+
+
+def test_a_copy_that_fails_is_told(trees: StubHost) -> None:
+    trees.command("cp", "exit 1")
+    assert metadata(trees, "copy").rc != 0
+
+
+def test_usage(trees: StubHost) -> None:
+    assert metadata(trees, "move").rc == 64

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import OperationError
+from pyinfra.context import ctx_host, ctx_state
+
+from f3s.bhyve import plan
+from f3s.bhyve_tree import Facts
+from facts.bhyve import AllProperties, Vms
+from facts.rcconf import Variables
+from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.zfs import Snapshots
+from operations import bhyve
+from tests.f3s.bhyve_world import NEW, OLD, WANTED, World
+from tests.operations.harness import FakeHost, run
+
+KEY = SecretState("400", "root", "wheel", "0" * 64)
+
+
+def facts_of(facts: Facts, key: SecretState | None = KEY) -> dict[type, Any]:
+    def at(path: str) -> SecretState | None:
+        assert path == WANTED.key_file
+        return key
+
+    return {
+        AllProperties: dict(facts.datasets),
+        Snapshots: facts.snapshots,
+        Vms: facts.vm,
+        Variables: {"vm_dir": facts.vm_dir},
+        SecretFile: at,
+    }
+
+
+def raw(commands: list[Any]) -> list[str]:
+    return [command.get_raw_value() for command in commands]
+
+
+def remaining(facts: dict[type, Any], executing: bool = False) -> Any:
+    state = SimpleNamespace(is_executing=executing)
+    with ctx_host.use(FakeHost(facts)), ctx_state.use(state):  # type: ignore[arg-type]
+        return bhyve.remaining(WANTED)
+
+
+def test_a_step_yields_the_commands_of_the_plan() -> None:
+    world = World()
+    steps = plan(world.facts(), WANTED).steps
+    facts = facts_of(world.facts())
+    assert remaining(facts) == steps
+    for step in steps:
+        # in the plan every step is foreseen, without a look at the host
+        assert raw(run(bhyve.step, {}, step, WANTED, executing=False).commands) == list(step.commands)
+    assert raw(run(bhyve.step, facts, steps[0], WANTED).commands) == list(steps[0].commands)
+
+
+def test_a_step_is_planned_again_when_its_turn_comes() -> None:
+    world = World()
+    planned = {step.key: step for step in plan(world.facts(), WANTED).steps}
+    while (steps := plan(world.facts(), WANTED).steps)[0].key != "metadata":
+        for command in steps[0].commands:
+            world.execute(command)
+    assert "metadata=-" in planned["metadata"].commands[-1]
+    commands = raw(run(bhyve.step, facts_of(world.facts()), planned["metadata"], WANTED).commands)
+    guid = next(s.guid for s in world.facts().snapshots if s.name == f"{OLD}@{WANTED.snapshot}")
+    assert commands[-1] == f"zfs set f3s:migration_metadata={guid} {NEW}"
+
+
+def test_a_step_that_is_done_says_so() -> None:
+    world = World()
+    first = plan(world.facts(), WANTED).steps[0]
+    for command in first.commands:
+        world.execute(command)
+    result = run(bhyve.step, facts_of(world.facts()), first, WANTED)
+    assert result.commands == []
+    assert result.noops == [f"not needed any more: {first.title}"]
+
+
+def test_a_step_whose_turn_has_not_come_is_refused() -> None:
+    world = World()
+    rename = next(step for step in plan(world.facts(), WANTED).steps if step.key == "rename")
+    with pytest.raises(OperationError, match="the next step is now 'record on zroot/bhyve what runs"):
+        run(bhyve.step, facts_of(world.facts()), rename, WANTED)
+
+
+def test_the_end_is_reached_only_when_nothing_is_left() -> None:
+    world = World()
+    with pytest.raises(OperationError, match="left to do: record"):
+        run(bhyve.finished, facts_of(world.facts()), WANTED)
+    assert (
+        "steps of the migration come before"
+        in run(bhyve.finished, facts_of(world.facts()), WANTED, executing=False).noops[0]
+    )
+    while steps := plan(world.facts(), WANTED).steps:
+        for command in steps[0].commands:
+            world.execute(command)
+    result = run(bhyve.finished, facts_of(world.facts()), WANTED)
+    assert (result.commands, len(result.noops)) == ([], 1)
+    assert f"{NEW} is migrated; {OLD} is kept" in result.noops[0]
+    assert remaining(facts_of(world.facts())) == ()
+
+
+def test_a_host_without_the_dataset_is_asked_for_nothing_else() -> None:
+    result = run(bhyve.finished, {AllProperties: {}}, WANTED)
+    assert result.noops == [f"there is no dataset {NEW}"]
+
+
+def test_a_key_that_is_not_there_yet_is_fine_in_the_plan_only() -> None:
+    world = World()
+    facts = facts_of(world.facts(), ABSENT)
+    steps = remaining(facts)
+    assert steps
+    with pytest.raises(OperationError, match="there is no key file"):
+        run(bhyve.step, facts, steps[0], WANTED)
+
+
+@pytest.mark.parametrize("executing", [False, True])
+def test_a_refusal_stops_the_plan_already(executing: bool) -> None:
+    world = World()
+    world.available = 1
+    facts = facts_of(world.facts())
+    assert remaining(facts, executing) == ()
+    with pytest.raises(OperationError, match=r"f0.lan.buetow.org: too little space"):
+        run(bhyve.finished, facts, WANTED, executing=executing)
+
+
+@pytest.mark.parametrize("missing", [AllProperties, Snapshots, Vms, Variables, SecretFile])
+def test_unknown_facts_stop_it(missing: type) -> None:
+    unknown: Callable[..., None] = lambda **_: None  # noqa: E731
+    facts = facts_of(World().facts()) | {missing: unknown}
+    with pytest.raises(OperationError, match=r"could not be (read|found out)|found out whether"):
+        run(bhyve.finished, facts, WANTED)
+
+
+def test_output_of_the_steps_is_shown() -> None:
+    class Host:
+        def run_shell_command(self, command: Any, **arguments: Any) -> Any:
+            return command.get_raw_value(), arguments
+
+    state = SimpleNamespace(print_input=False, print_output=False)
+    done = bhyve.Shown("zfs list").execute(state, Host(), {"_doas": True})
+    assert done == ("zfs list", {"print_output": True, "print_input": False, "_doas": True})
+
+
+def test_the_programs_of_the_host_go_along() -> None:
+    wanted = bhyve.wanted("zroot/bhyve", "zroot/bhyve_old", "s", "/keys/k", 60, False)
+    assert dataclasses.replace(wanted, wait_script="", metadata_script="") == dataclasses.replace(
+        WANTED, snapshot="s", key_file="/keys/k", key_present=None, wait_script="", metadata_script=""
+    )
+    assert wanted.wait_script.startswith("#!/bin/sh\n# Waits")
+    assert wanted.metadata_script.startswith("#!/bin/sh\n# Copies")
+
+
+def test_the_key_is_wanted_at_boot_where_the_dataset_is_or_will_be_encrypted() -> None:
+    def encrypts(world: World) -> bool:
+        state = SimpleNamespace(is_executing=False)
+        with ctx_host.use(FakeHost(facts_of(world.facts()))), ctx_state.use(state):  # type: ignore[arg-type]
+            return bhyve.encrypts(WANTED)
+
+    world = World()
+    assert encrypts(world)
+    world.installed = False
+    assert not encrypts(world)
+    world = World()
+    while steps := plan(world.facts(), WANTED).steps:
+        for command in steps[0].commands:
+            world.execute(command)
+    assert encrypts(world)
