@@ -7,6 +7,15 @@ installation on, ``PACKAGES`` (platform, package) come with ``pkg install`` or `
 from __future__ import annotations
 
 FREEBSD: dict[str, str] = {
+    "/bin/pgrep": "lab.commands.processes:pgrep",
+    "/bin/pkill": "lab.commands.processes:pkill",
+    "/sbin/dmesg": "lab.commands.processes:dmesg",
+    "/sbin/ifconfig": "lab.commands.ifconfig:main",
+    "/sbin/ping": "lab.commands.processes:ping",
+    "/usr/bin/lockf": "lab.rc.programs:lockf",
+    "/usr/bin/showmount": "lab.rc.nfs:showmount",
+    "/usr/bin/sockstat": "lab.commands.processes:sockstat",
+    "/usr/sbin/daemon": "lab.rc.programs:daemon",
     "/sbin/kldload": "lab.commands.system:kldload",
     "/sbin/kldstat": "lab.commands.system:kldstat",
     "/sbin/sysctl": "lab.commands.system:sysctl",

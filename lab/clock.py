@@ -12,7 +12,12 @@ from typing import Any
 
 from lab.core import INSIDE, Cluster, Event, Store, inside
 
-HANDLERS: dict[str, str] = {}
+HANDLERS: dict[str, str] = {
+    "carp timer": "lab.net.model:timer",
+    "cron minute": "lab.rc.cron:minute",
+    "devd": "lab.rc.devd:notify",
+    "program": "lab.rc.programs:run",
+}
 """Event kind -> ``module:function``. A function takes (store, event) and holds the state only while it edits it."""
 
 

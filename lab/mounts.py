@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 from pathlib import Path
 
 from lab.core import INSIDE, Host, Mount
@@ -45,6 +46,18 @@ def bind(source: str, target: str, *, recursive: bool = False, read_only: bool =
 def unshare(flags: int) -> None:
     """unshare(2); Python has it since 3.12 only."""
     _call("unshare", hex(flags), flags)
+
+
+def set_host_name(name: str) -> None:
+    """sethostname(2), without the weight of the socket module."""
+    _call("sethostname", name, name.encode(), len(name))
+
+
+def die_with_parent(parent: int) -> None:
+    """prctl(PR_SET_PDEATHSIG): this process is killed when the one that forked it ends."""
+    _call("prctl", "PR_SET_PDEATHSIG", 1, signal.SIGKILL)
+    if os.getppid() not in (0, parent):  # 0: the parent is outside of this process namespace
+        os._exit(137)
 
 
 def wanted(host: Host) -> list[list[str]]:

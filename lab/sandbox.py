@@ -1,7 +1,8 @@
 """Runs a program in a simulated host's root directory: ``sandbox.py STATE HOST [--nested] [--plain-user] -- ARGV``.
 
-The process gets user, mount and UTS namespaces of its own, so no rights beyond those of an ordinary user are needed
-where the kernel allows user namespaces. ``--nested`` is for programs that the lab itself starts from inside a host:
+The process gets user, mount, UTS and process namespaces of its own, so no rights beyond those of an ordinary user are
+needed where the kernel allows user namespaces, and no signal reaches a process of the machine: the process ids of the
+simulated daemons are made up, and what a program leaves running ends with it. ``--nested`` is for programs that the lab itself starts from inside a host:
 they are in a user namespace already. ``--plain-user`` shows the tree as an unprivileged login would be able to change
 it: only /tmp and /home can be written.
 """
@@ -9,16 +10,15 @@ it: only /tmp and /home can be written.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab.core import LabError, Store
-from lab.mounts import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, bind, mount, sync, unshare
+from lab.mounts import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, bind, die_with_parent, mount, set_host_name, sync, unshare
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x04000000, 0x10000000, 0x20000000
 
 PATHS = {
     # login.conf(5) of FreeBSD, class default
@@ -51,7 +51,7 @@ def enter(state: Path, host: str, *, nested: bool, plain_user: bool) -> None:
     bind("/proc", f"{root}/.lab/proc", recursive=True)
     bind(str(state), f"{root}/.lab/state")
     mount("lab", f"{root}/.lab/ns", "tmpfs")
-    socket.sethostname(host)
+    set_host_name(host)
     os.chroot(root)
     os.chdir("/root" if not plain_user else "/home/operator")
     sync(machine)
@@ -74,11 +74,11 @@ def enter(state: Path, host: str, *, nested: bool, plain_user: bool) -> None:
 def _namespaces(nested: bool) -> None:
     uid, gid = os.geteuid(), os.getegid()
     try:
-        unshare(CLONE_NEWNS | CLONE_NEWUTS | (0 if nested else CLONE_NEWUSER))
+        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | (0 if nested else CLONE_NEWUSER))
     except OSError:
         if uid != 0 or nested:
             raise LabError(NO_NAMESPACES) from None
-        unshare(CLONE_NEWNS | CLONE_NEWUTS)  # root, where user namespaces are switched off
+        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID)  # root, where user namespaces are switched off
         return
     if not nested:
         Path("/proc/self/setgroups").write_text("deny")
@@ -94,12 +94,28 @@ def main(argv: list[str]) -> int:
     except LabError as error:
         print(error, file=sys.stderr)
         return 125
-    command = argv[split + 1 :]
-    try:
-        os.execvp(command[0], command)
-    except FileNotFoundError:
-        print(f"{command[0]}: not found", file=sys.stderr)
-        return 127
+    return _as_init(argv[split + 1 :])
+
+
+def _as_init(command: list[str]) -> int:
+    """Runs the program below a process 1 of the new process namespace, which reaps and ends with it."""
+    outer = os.getpid()
+    init = os.fork()
+    if init:
+        return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]) % 256
+    die_with_parent(outer)
+    main_child = os.fork()
+    if not main_child:
+        try:
+            os.execvp(command[0], command)
+        except OSError as error:
+            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+            os._exit(127)
+    while True:
+        pid, status = os.wait()
+        if pid == main_child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
 
 
 if __name__ == "__main__":

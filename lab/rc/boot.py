@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from lab import clock, disks, zfs
 from lab.core import Host, LabError, Mount, Store
+from lab.net import model
 from lab.rc.scripts import processes
 
 FOLDERS = ("etc/rc.d", "usr/local/etc/rc.d")
@@ -158,9 +159,14 @@ def crash(store: Store, name: str) -> None:
         host.mounts = []
         processes(host).clear()
         zfs.power_off(cluster, host)
-        for forget in ("modules", "sysctl"):
+        for forget in ("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules"):
             host.parts.pop(forget, None)
         clock.cancel(cluster, lambda event: event.host != host.name)
+        for interface in model.interfaces(host).values():
+            interface.carps.clear()
+            if not interface.name.startswith("lo"):
+                interface.addresses.clear()
+        model.vanish(store, cluster, host)
 
 
 def reboot(store: Store, name: str) -> None:

@@ -41,7 +41,7 @@ class Service:
 
 
 BASE = [
-    Service("devd", "netif", rcvar="devd_enable"),
+    Service("devd", "netif", rcvar="devd_enable", start="lab.rc.devd:start"),
     Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5),
     Service("syslogd", "NETWORKING", rcvar="syslogd_enable"),
     Service("rpcbind", "NETWORKING", rcvar="rpcbind_enable"),
@@ -61,7 +61,7 @@ BASE = [
         needs=("rpcbind", "mountd"),
     ),
     Service("sshd", "LOGIN", rcvar="sshd_enable"),
-    Service("cron", "LOGIN nfsd", "securelevel", keyword="shutdown", rcvar="cron_enable"),
+    Service("cron", "LOGIN nfsd", "securelevel", keyword="shutdown", rcvar="cron_enable", start="lab.rc.cron:start"),
 ]
 
 PACKAGED: dict[str, list[Service]] = {

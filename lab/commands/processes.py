@@ -1,0 +1,84 @@
+"""pgrep, pkill, sockstat, ping, dmesg: what runs on a simulated FreeBSD host, and whom it can reach."""
+
+from __future__ import annotations
+
+from lab import clock
+from lab.commands.options import parse
+from lab.core import CommandError, Context, Host, part
+from lab.net import model
+from lab.rc.scripts import processes
+
+
+def pgrep(ctx: Context) -> int:
+    """pgrep(1) with -l -x -q of daemons by name."""
+    options, names = parse(ctx, "flqx")
+    if len(names) != 1 or "f" in options:
+        raise ctx.not_simulated()
+    host = ctx.host(ctx.store.read())
+    found = [(pid, name) for name, pids in processes(host).items() if _matches(names[0], name, options) for pid in pids]
+    if "q" not in options:
+        for pid, name in sorted(found):
+            ctx.out(f"{pid} {name}\n" if "l" in options else f"{pid}\n")
+    return 0 if found else 1
+
+
+def _matches(pattern: str, name: str, options: dict[str, str]) -> bool:
+    return pattern == name if "x" in options else pattern in name
+
+
+def pkill(ctx: Context) -> int:
+    """pkill(1) with -x: the daemon is gone, without its rc.d script having a say."""
+    options, names = parse(ctx, "x")
+    if len(names) != 1:
+        raise ctx.not_simulated()
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        found = [name for name in processes(host) if _matches(names[0], name, options)]
+        for name in found:
+            del processes(host)[name]
+            part(host, "sockets", dict[str, tuple[str, int]]).pop(name, None)
+    return 0 if found else 1
+
+
+def _listeners(host: Host) -> list[tuple[str, str, int, str, str]]:
+    fixed = {"rpcbind": [("udp4", "*:111"), ("tcp4", "*:111")], "mountd": [("udp4", "*:736"), ("tcp4", "*:736")]}
+    fixed["nfsd"] = [("tcp4", "*:2049")]
+    rows = []
+    for name, pids in processes(host).items():
+        rows += [("root", name, pids[0], kind, local) for kind, local in fixed.get(name, [])]
+    for name, (address, port) in part(host, "sockets", dict[str, tuple[str, int]]).items():
+        rows.append((name, name, processes(host).get(name, [0])[0], "tcp4", f"{address or '*'}:{port}"))
+    return rows
+
+
+def sockstat(ctx: Context) -> int:
+    """sockstat(1) with -4 and -l: who listens."""
+    options, names = parse(ctx, "46l")
+    if names or "l" not in options:
+        raise ctx.not_simulated()
+    ctx.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
+    for user, name, pid, kind, local in _listeners(ctx.host(ctx.store.read())):
+        ctx.out(f"{user:<8} {name:<10} {pid:<5} 9  {kind}   {local:<21} *:*\n")
+    return 0
+
+
+def ping(ctx: Context) -> int:
+    """ping(8) with -c COUNT, -t SECONDS, -q: an answer comes at once, none takes the whole time."""
+    options, names = parse(ctx, "c:t:W:q")
+    if len(names) != 1 or "c" not in options:
+        raise ctx.not_simulated()
+    cluster = ctx.store.read()
+    if model.address_owner(cluster, ctx.host(cluster), names[0]) is None:
+        clock.advance(ctx.store, float(options.get("t", "10")))
+        ctx.out(f"{options['c']} packets transmitted, 0 packets received, 100.0% packet loss\n")
+        raise CommandError("", 2)
+    ctx.out(f"{options['c']} packets transmitted, {options['c']} packets received, 0.0% packet loss\n")
+    return 0
+
+
+def dmesg(ctx: Context) -> int:
+    """dmesg(8): what the kernel said since it started."""
+    if ctx.args:
+        raise ctx.not_simulated()
+    ctx.out("".join(f"{line}\n" for line in part(ctx.host(ctx.store.read()), "dmesg", list[str])))
+    return 0

@@ -1,0 +1,84 @@
+"""mountd, nfsd and showmount: what is exported is decided when mountd starts (seen)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from lab.commands import sysctls
+from lab.core import Context, Host, Mount, part
+from lab.rc.scripts import is_yes, processes, rc_conf
+
+FLAG = "NFS exported"
+
+
+def exports(text: str) -> list[tuple[str, str]]:
+    """(directory, who may mount it) of the lines of exports(5); the V4: line names the root and exports nothing."""
+    found = []
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if not words or words[0] == "V4:":
+            continue
+        network = words[words.index("-network") + 1] if "-network" in words else ""
+        hosts = [w for w in words[1:] if not w.startswith("-") and w != network and not w[0].isdigit()]
+        found.append((words[0], network or " ".join(hosts) or "Everyone"))
+    return found
+
+
+def exported(host: Host) -> list[tuple[str, str]]:
+    """What the running mountd exports."""
+    return part(host, "exports", list[tuple[str, str]])
+
+
+def export(ctx: Context) -> bool:
+    """mountd starts: the file systems that the exported directories are on now get exported, and no others later."""
+    file = Path("/etc/exports")
+    if not file.exists():
+        ctx.err("/etc/rc.d/mountd: WARNING: /etc/exports is not readable.\n")
+        return False
+    found = exports(file.read_text())
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        host.parts["exports"] = [entry for entry in found if Path(entry[0]).is_dir()]
+        chosen = [_covering(host, directory) for directory, _ in exported(host)]
+        for index, entry in enumerate(host.mounts):
+            words = tuple(word for word in entry.options if word != FLAG)
+            if any(entry is mount for mount in chosen):
+                words = (FLAG, *words)
+            host.mounts[index] = dataclasses.replace(entry, options=words)
+    return True
+
+
+def _covering(host: Host, directory: str) -> Mount:
+    inside = [m for m in host.mounts if f"{directory}/".startswith(m.target.rstrip("/") + "/") and m.fstype != "devfs"]
+    return inside[-1]
+
+
+def serve(ctx: Context) -> bool:
+    """nfsd starts: its sysctls follow rc.conf (rc.d/nfsd)."""
+    values = rc_conf(["nfs_reserved_port_only", "nfsv4_server_enable"])
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        sysctls.change(host, "vfs.nfsd.nfs_privport", "1" if is_yes(values["nfs_reserved_port_only"]) else "0")
+        sysctls.change(host, "vfs.nfsd.server_max_nfsvers", "4" if is_yes(values["nfsv4_server_enable"]) else "3")
+    if is_yes(values["nfs_reserved_port_only"]):
+        ctx.out("NFS on reserved port only=YES\n")
+    if not is_yes(values["nfsv4_server_enable"]):
+        ctx.out("NFSv4 is disabled\n")
+    for name in ("nfs-stablerestart", "nfs-stablerestart.bak"):
+        Path("/var/db", name).touch(0o600)
+    return True
+
+
+def showmount(ctx: Context) -> int:
+    """showmount -e of this host."""
+    if ctx.args not in (["-e"], ["-e", "localhost"]):
+        raise ctx.not_simulated()
+    host = ctx.host(ctx.store.read())
+    if not processes(host).get("mountd"):
+        ctx.err("RPC: Program not registered\nshowmount: can't do exports rpc\n")
+        return 1
+    ctx.out("Exports list on localhost:\n")
+    for directory, who in exported(host):
+        ctx.out(f"{directory:<34} {who} \n")
+    return 0
