@@ -6,23 +6,8 @@ import argparse
 import os
 import sys
 
-from lab import build, clock
+from lab import build, clock, plans
 from lab.core import LabError, Store
-
-
-def default_plans() -> list[build.Plan]:
-    """The hosts of the shipped inventory."""
-    gib = 1 << 30
-    plans = []
-    for n in range(3):
-        slots = {
-            "ada0": (16 * gib, "QEMU HARDDISK", f"S0BOOT{n}"),
-            "da0": (64 << 20, "QEMU QEMU HARDDISK", f"1-{n}"),
-        }
-        if n < 2:
-            slots["ada1"] = (1 * gib, "Samsung-SSD-870", f"S0DATA{n}")
-        plans.append(build.Plan(f"f{n}.lan.buetow.org", "freebsd", slots))
-    return plans + [build.Plan(f"r{n}.lan.buetow.org", "rocky", {}) for n in range(3)]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     store = Store()
     try:
         if args.command == "reset" or (args.command == "up" and not store.exists()):
-            build.up(store, default_plans())
+            build.up(store, plans.plans(plans.site()))
         elif args.command == "shell":
             host = store.read().host(args.host).name
             words = args.argv or ["/bin/sh", "-i"]

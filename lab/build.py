@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lab import rootfs
 from lab.core import Cluster, Disk, Host, Store
@@ -20,11 +20,13 @@ class Plan:
     """What the lab has to know of a host; from the site's settings.
 
     :param slots: device name -> (size in bytes, model, serial)
+    :param addresses: interface -> (address, prefix length)
     """
 
     name: str
     platform: str
     slots: dict[str, tuple[int, str, str]]
+    addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 FREEBSD_PARTS = ("lab.freebsd",)
@@ -44,6 +46,10 @@ def up(store: Store, plans: list[Plan]) -> Cluster:
         cluster.hosts[host.name] = host
         for slot, (size, model, serial) in plan.slots.items():
             add_disk(store, cluster, host, slot, Disk(f"{host.short}-{slot}", size, model, serial))
+        for number, (name, (address, length)) in enumerate(plan.addresses.items()):
+            model.interfaces(host)[name] = model.Interface(name, f"52:54:00:00:{len(cluster.hosts):02x}:{number:02x}")
+            model.interfaces(host)[name].addresses.append((address, length, 0))
+        model.interfaces(host)["lo0"] = model.Interface("lo0", "", [("127.0.0.1", 8, 0)])
         rootfs.build(store, host)
         for module in FREEBSD_PARTS if plan.platform == "freebsd" else ROCKY_PARTS:
             importlib.import_module(module).install(store, cluster, host)

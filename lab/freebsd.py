@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lab import disks, rootfs
 from lab.core import Cluster, Host, Store
-from lab.rc import boot, scripts, table
+from lab.net import model
+from lab.rc import boot, cron, scripts, table
 
 ACCOUNTS = {"root": 0, "daemon": 1, "operator": 2, "stunnel": 341, "www": 80, "nobody": 65534}
 
@@ -17,7 +18,11 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     passwd = "".join(f"{n}:*:{u}:{u}:{n}:/:/usr/sbin/nologin\n" for n, u in ACCOUNTS.items())
     rootfs.write(root, "etc/passwd", passwd)
     rootfs.write(root, "etc/group", "wheel:*:0:root\noperator:*:5:root\nstunnel:*:341:\nnobody:*:65534:\n")
-    rootfs.write(root, "etc/rc.conf", f'hostname="{host.name}"\nzfs_enable="YES"\nsshd_enable="YES"\n')
+    lines = [f'hostname="{host.name}"', 'zfs_enable="YES"', 'sshd_enable="YES"']
+    for interface in model.interfaces(host).values():
+        for address, length, _ in interface.addresses if interface.ether else ():
+            lines.append(f'ifconfig_{interface.name}="inet {address}/{length}"')
+    rootfs.write(root, "etc/rc.conf", "".join(f"{line}\n" for line in lines))
     rootfs.write(root, "etc/fstab", "# Device\tMountpoint\tFStype\tOptions\tDump\tPass#\n")
     rootfs.write(root, "etc/hosts", "::1\t\tlocalhost\n127.0.0.1\tlocalhost\n")
     disks.link_devices(store, cluster, host)
@@ -33,3 +38,4 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     processes = scripts.processes(host)
     for name in ("devd", "syslogd", "sshd", "cron"):
         processes[name] = scripts.new_pids(host, 1)
+    cron.arm(cluster, host)

@@ -2,9 +2,9 @@
 
 The process gets user, mount, UTS and process namespaces of its own, so no rights beyond those of an ordinary user are
 needed where the kernel allows user namespaces, and no signal reaches a process of the machine: the process ids of the
-simulated daemons are made up, and what a program leaves running ends with it. ``--nested`` is for programs that the lab itself starts from inside a host:
-they are in a user namespace already. ``--plain-user`` shows the tree as an unprivileged login would be able to change
-it: only /tmp and /home can be written.
+simulated daemons are made up, and what a program leaves running ends with it. ``--nested`` is for programs that the
+lab itself starts from inside a host: they are in a user namespace already. ``--plain-user`` shows the tree as an
+unprivileged login would be able to change it: only /tmp and /home can be written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab.core import LabError, Store
-from lab.mounts import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, bind, die_with_parent, mount, set_host_name, sync, unshare
+from lab.mounts import (
+    MS_BIND,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    bind,
+    die_with_parent,
+    mount,
+    set_host_name,
+    sync,
+    unshare,
+)
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x04000000, 0x10000000, 0x20000000
 

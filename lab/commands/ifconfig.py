@@ -16,7 +16,7 @@ OPTIONS = (
 
 
 def main(ctx: Context) -> int:
-    """``-l``, ``[-f inet:cidr] [IF]``, ``IF [inet] [vhid N] [advskew N] [advbase N] [pass P] [state S] [alias|-alias] ADDR``"""
+    """``-l``; ``[-f inet:cidr] [IF]``; ``IF`` with vhid, advskew, advbase, pass, state, alias, -alias and an address."""
     args = list(ctx.args)
     cidr = False
     if args[:1] == ["-f"]:
@@ -111,9 +111,7 @@ def _change(ctx: Context, cluster: Cluster, host: Host, interface: model.Interfa
     model.settle(ctx.store, cluster)
 
 
-def _address(
-    ctx: Context, interface: model.Interface, text: str, netmask: str | None, vhid: int, remove: bool
-) -> None:
+def _address(ctx: Context, interface: model.Interface, text: str, netmask: str | None, vhid: int, remove: bool) -> None:
     address, _, length = text.partition("/")
     if netmask:
         length = str(ipaddress.ip_network(f"0.0.0.0/{netmask}").prefixlen) if not netmask.startswith("0x") else ""

@@ -100,7 +100,9 @@ def kernel_log(store: Store, cluster: Cluster, host: Host, line: str) -> None:
         log.write(f"{stamp} {host.short} kernel: {line}\n")
 
 
-def set_state(store: Store, cluster: Cluster, host: Host, interface: Interface, vhid: int, state: str, why: str) -> None:
+def set_state(
+    store: Store, cluster: Cluster, host: Host, interface: Interface, vhid: int, state: str, why: str
+) -> None:
     """Changes the state of a vhid; the kernel log and devd hear of it."""
     carp = interface.carps[vhid]
     if carp.state == state:
@@ -156,9 +158,7 @@ def _settle_one(store: Store, cluster: Cluster, host: Host, interface: Interface
             e.kind == "carp timer" and e.host == host.name and e.payload["vhid"] == vhid for e in cluster.events
         )
         if not known:
-            clock.schedule(
-                cluster, max(0.0, wait), "carp timer", host.name, interface=interface.name, vhid=vhid
-            )
+            clock.schedule(cluster, max(0.0, wait), "carp timer", host.name, interface=interface.name, vhid=vhid)
 
 
 def timer(store: Store, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Programs that nobody waits for: cron's, and what daemon(8) detaches. They run on the virtual clock, in their order."""
+"""Programs that nobody waits for: cron's, and what daemon(8) detaches. They run on the virtual clock, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stunnel's service: reads its configuration, binds its port, and has a pid file only if the configuration names one."""
+"""stunnel's service: reads its configuration, binds its port, and has a pid file only if it was told where."""
 
 from __future__ import annotations
 
