@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from lab import rootfs
 from lab.core import Cluster, Disk, Host, Store
+from lab.net import model as net
 
 START = 1767225600.0
 """Virtual time of a new lab: 2026-01-01 00:00:00 UTC."""
@@ -47,9 +48,9 @@ def up(store: Store, plans: list[Plan]) -> Cluster:
         for slot, (size, model, serial) in plan.slots.items():
             add_disk(store, cluster, host, slot, Disk(f"{host.short}-{slot}", size, model, serial))
         for number, (name, (address, length)) in enumerate(plan.addresses.items()):
-            model.interfaces(host)[name] = model.Interface(name, f"52:54:00:00:{len(cluster.hosts):02x}:{number:02x}")
-            model.interfaces(host)[name].addresses.append((address, length, 0))
-        model.interfaces(host)["lo0"] = model.Interface("lo0", "", [("127.0.0.1", 8, 0)])
+            net.interfaces(host)[name] = net.Interface(name, f"52:54:00:00:{len(cluster.hosts):02x}:{number:02x}")
+            net.interfaces(host)[name].addresses.append((address, length, 0))
+        net.interfaces(host)["lo0"] = net.Interface("lo0", "", [("127.0.0.1", 8, 0)])
         rootfs.build(store, host)
         for module in FREEBSD_PARTS if plan.platform == "freebsd" else ROCKY_PARTS:
             importlib.import_module(module).install(store, cluster, host)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
 from f3s.settings import HostData, Site, build_site
@@ -18,8 +20,13 @@ def site() -> Site:
 
     :raises pyinfra.api.exceptions.InventoryError: the data is wrong
     """
-    inventory = make_inventory(str(REPO / "inventory.py"), cwd=str(REPO))
+    with ctx_state.use(State()):
+        inventory = make_inventory(str(REPO / "inventory.py"), cwd=str(REPO))
     return build_site({host.name: HostData(frozenset(host.groups), host.data.dict()) for host in inventory})
+
+
+def _length(network: str) -> int:
+    return int(network.split("/")[1])
 
 
 def plans(of: Site) -> list[Plan]:
@@ -27,13 +34,13 @@ def plans(of: Site) -> list[Plan]:
     found = []
     for number, host in enumerate(of.hosts):
         slots: dict[str, tuple[int, str, str]] = {}
-        addresses = {of.storage[0].carp.interface: (str(host.lan.address), host.lan.network.prefixlen)}
-        if "freebsd" in host.groups:
+        addresses = {of.primary.carp.interface: (host.lan.address, _length(host.lan.network))}
+        if host.is_freebsd:
             slots["ada0"] = (16 * GIB, "QEMU HARDDISK", f"S0ZROOT{number}")
             slots[host.usb.device] = (64 << 20, "QEMU QEMU HARDDISK", f"1-0000:00:0{number}.0-1")
-            addresses["wg0"] = (str(host.wireguard.address), host.wireguard.network.prefixlen)
-        if "storage" in host.groups and host.pool.disk:
+            addresses["wg0"] = (host.wireguard.address, _length(host.wireguard.network))
+        if host.is_freebsd and host.pool.disk:
             slots[host.pool.disk] = (1 * GIB, "Samsung-SSD-870", f"S5STNG0{number}")
-        platform = "freebsd" if "freebsd" in host.groups else "rocky"
+        platform = "freebsd" if host.is_freebsd else "rocky"
         found.append(Plan(host.name, platform, slots, addresses))
     return found

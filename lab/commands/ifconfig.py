@@ -16,7 +16,7 @@ OPTIONS = (
 
 
 def main(ctx: Context) -> int:
-    """``-l``; ``[-f inet:cidr] [IF]``; ``IF`` with vhid, advskew, advbase, pass, state, alias, -alias and an address."""
+    """``-l``; ``[-f inet:cidr] [IF]``; ``IF`` with vhid, advskew, advbase, pass, state, alias, -alias, an address."""
     args = list(ctx.args)
     cidr = False
     if args[:1] == ["-f"]:
