@@ -1,0 +1,46 @@
+"""What the two stunnel configurations are filled with, from the settings."""
+
+from __future__ import annotations
+
+from f3s.settings import HostSettings
+
+SERVER_FOLDER = "/usr/local/etc/stunnel"
+SERVER_CONFIG = f"{SERVER_FOLDER}/stunnel.conf"
+"""Where FreeBSD's rc script looks when ``stunnel_config`` is not set (security/stunnel/files/stunnel.in)."""
+SERVER_USER = "stunnel"
+RUN_FOLDER = "/var/run/stunnel"
+PID_FILE = f"{RUN_FOLDER}/stunnel.pid"
+
+CLIENT_FOLDER = "/etc/stunnel"
+CLIENT_CONFIG = f"{CLIENT_FOLDER}/stunnel.conf"
+
+
+def server_variables(host: HostSettings) -> dict[str, str]:
+    """Values for templates/stunnel-server.conf.j2."""
+    return {
+        "user": SERVER_USER,
+        "group": SERVER_USER,
+        "pid_file": PID_FILE,
+        "accept": f"{host.vip.address}:{host.stunnel.port}",
+        "connect": f"127.0.0.1:{host.nfs.port}",
+        "cert_file": f"{SERVER_FOLDER}/server.pem",
+        "ca_file": f"{SERVER_FOLDER}/ca-cert.pem",
+        "crl_file": f"{SERVER_FOLDER}/crl.pem",
+    }
+
+
+def client_variables(host: HostSettings) -> dict[str, str]:
+    """Values for templates/stunnel-client.conf.j2.
+
+    The user is nobody, as Red Hat's documentation of stunnel has it: the package brings no account of its own. The
+    key is read before that, so its file belongs to root; a change takes a restart, a reload could not read it.
+    """
+    return {
+        "user": "nobody",
+        "group": "nobody",
+        "accept": f"127.0.0.1:{host.stunnel.port}",
+        "connect": f"{host.vip.address}:{host.stunnel.port}",
+        "cert_file": f"{CLIENT_FOLDER}/client.pem",
+        "ca_file": f"{CLIENT_FOLDER}/ca-cert.pem",
+        "server_name": host.vip.names[0],
+    }

@@ -1,0 +1,274 @@
+"""The rendered configurations under the real stunnel: what gets through, what is refused, what a reload does."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from f3s.pki.certificates import Identity
+from f3s.settings import HostSettings
+from f3s.settings.model import Nfs, Part, Stunnel, Vip
+from f3s.stunnel import client_variables, server_variables
+from tests.templates.tunnel import (
+    NAMES,
+    PLAN,
+    R0,
+    R1,
+    SERVER,
+    Ca,
+    Tunnel,
+    connection,
+    eventually,
+    other_names,
+    reaches,
+    render,
+    says_back,
+)
+
+PARTS: dict[str, Part] = {
+    "vip": Vip.model_construct(address="192.168.1.138", names=NAMES),
+    "stunnel": Stunnel.model_construct(port=2323),
+    "nfs": Nfs.model_construct(port=2049),
+}
+HOST = HostSettings("f0", frozenset({"freebsd", "storage"}), MappingProxyType(PARTS))
+ON_SERVER, ON_CLIENT = server_variables(HOST), client_variables(HOST)
+
+
+@pytest.fixture
+def tunnel(tmp_path: Path) -> Iterator[Tunnel]:
+    made = Tunnel(tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_configurations_are_those_of_the_site() -> None:
+    server = render("stunnel-server.conf.j2", ON_SERVER).splitlines()
+    for line in (
+        "accept = 192.168.1.138:2323",
+        "connect = 127.0.0.1:2049",
+        "setuid = stunnel",
+        "setgid = stunnel",
+        "pid = /var/run/stunnel/stunnel.pid",
+        "cert = /usr/local/etc/stunnel/server.pem",
+        "CAfile = /usr/local/etc/stunnel/ca-cert.pem",
+        "CRLfile = /usr/local/etc/stunnel/crl.pem",
+        "verifyChain = yes",
+        "requireCert = yes",
+        "sslVersionMin = TLSv1.2",
+    ):
+        assert server.count(line) == 1, line
+    client = render("stunnel-client.conf.j2", ON_CLIENT).splitlines()
+    for line in (
+        "client = yes",
+        "accept = 127.0.0.1:2323",
+        "connect = 192.168.1.138:2323",
+        "cert = /etc/stunnel/client.pem",
+        "CAfile = /etc/stunnel/ca-cert.pem",
+        "verifyChain = yes",
+        "checkHost = f3s-storage-ha",
+        "sslVersionMin = TLSv1.2",
+    ):
+        assert client.count(line) == 1, line
+
+
+def test_the_server_sets_no_tcp_option_that_freebsd_would_mistake() -> None:
+    """stunnel's common.h: where SOL_TCP is missing, TCP_KEEPIDLE (256) is set as SO_OOBINLINE (256)."""
+    options = [line for line in render("stunnel-server.conf.j2", ON_SERVER).splitlines() if line.startswith("socket")]
+    assert options == ["socket = l:SO_KEEPALIVE=1", "socket = r:SO_KEEPALIVE=1"]
+
+
+def test_carries_data_both_ways(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    client = tunnel.client(ON_CLIENT, server.address, tunnel.ca.issue(R0))
+    assert reaches(client.address, data=os.urandom(1_000_000))
+    assert (tunnel.folder / "server.pid").read_text().strip() == str(server.process.pid)
+
+
+def test_takes_tls_1_2_and_1_3(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    identity = tunnel.ca.issue(R0)
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        assert reaches(server.address, tunnel.tls(identity, minimum_version=version, maximum_version=version))
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_refuses_tls_1_1(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    old = ssl.TLSVersion.TLSv1_1
+    context = tunnel.tls(tunnel.ca.issue(R0), minimum_version=old, maximum_version=old)
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"), connection(server.address, context):
+        pass
+    eventually(lambda: "unsupported protocol" in server.log(), "the refusal is in the log")
+    assert tunnel.backend.received == b""
+
+
+def revoked(ca: Ca) -> Identity:
+    identity = ca.issue(R0)
+    ca.revoke(identity)
+    return identity
+
+
+BAD_CLIENTS: dict[str, tuple[Callable[[Ca], Identity | None], str]] = {
+    "no certificate": (lambda ca: None, "peer did not return a certificate"),
+    "of another CA": (lambda ca: Ca().issue(R0), "certificate verify failed"),
+    "revoked": (revoked, "certificate revoked"),
+    "expired": (lambda ca: ca.issue(R0, days_ago=826), "certificate has expired"),
+    "of the server": (lambda ca: ca.issue(SERVER), "purpose"),
+}
+
+
+@pytest.mark.parametrize(("make", "logged"), BAD_CLIENTS.values(), ids=BAD_CLIENTS.keys())
+def test_the_server_refuses(tunnel: Tunnel, make: Callable[[Ca], Identity | None], logged: str) -> None:
+    bad = make(tunnel.ca)
+    server = tunnel.server(ON_SERVER)
+    assert not reaches(server.address, tunnel.tls(bad), b"let me in")
+    eventually(lambda: logged in server.log(), f"{logged!r} is in the log")
+    assert tunnel.backend.received == b"", "not a byte reached the NFS server"
+    assert reaches(server.address, tunnel.tls(tunnel.ca.issue(R1))), "a good one beside it is let in"
+
+
+POSER = replace(R0, name="poser")
+BAD_SERVERS: dict[str, tuple[Callable[[Ca], Identity], str]] = {
+    "with a client's certificate": (lambda ca: ca.issue(R0), "purpose"),
+    "with a client's certificate that has its names": (lambda ca: ca.issue(other_names(POSER, PLAN)), "purpose"),
+    "of another name": (
+        lambda ca: ca.issue(other_names(SERVER, replace(PLAN, names=("elsewhere",)))),
+        "Subject checks failed",
+    ),
+    "of another CA": (lambda ca: Ca().issue(SERVER), "certificate verify failed"),
+    "expired": (lambda ca: ca.issue(SERVER, days_ago=826), "certificate has expired"),
+}
+
+
+@pytest.mark.parametrize(("make", "logged"), BAD_SERVERS.values(), ids=BAD_SERVERS.keys())
+def test_the_client_refuses_a_server(tunnel: Tunnel, make: Callable[[Ca], Identity], logged: str) -> None:
+    fake = tunnel.fake_server(make(tunnel.ca))
+    client = tunnel.client(ON_CLIENT, fake.server_address, tunnel.ca.issue(R0))
+    assert not reaches(client.address, data=b"a secret")
+    eventually(lambda: logged in client.log(), f"{logged!r} is in the log")
+    assert fake.handshakes >= 1
+    assert fake.received == b"", "not a byte reached the false server"
+
+
+def test_the_client_takes_the_same_server_with_the_right_certificate(tunnel: Tunnel) -> None:
+    """The control of the test above: it is the certificate that made the difference."""
+    good = tunnel.fake_server(tunnel.ca.issue(SERVER))
+    client = tunnel.client(ON_CLIENT, good.server_address, tunnel.ca.issue(R0))
+    assert reaches(client.address)
+
+
+def served_serial(server_address: tuple[str, int], context: ssl.SSLContext) -> int:
+    with connection(server_address, context) as link:
+        assert isinstance(link, ssl.SSLSocket)
+        certificate = link.getpeercert()
+        assert certificate is not None
+        return int(str(certificate["serialNumber"]), 16)
+
+
+def test_a_reload_after_a_renewal_drops_no_connection(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    client = tunnel.client(ON_CLIENT, server.address, tunnel.ca.issue(R0))
+    context = tunnel.tls(tunnel.ca.issue(R1))
+    with connection(client.address) as mount:
+        assert says_back(mount)
+        before = served_serial(server.address, context)
+        renewed = tunnel.ca.issue(SERVER)
+        tunnel.write("server.pem", renewed.pem())
+        server.reload()
+        assert served_serial(server.address, context) == renewed.certificate.serial_number != before
+        assert says_back(mount), "what was connected before the reload stays connected"
+        assert reaches(client.address)
+
+
+def test_a_reload_enforces_a_new_revocation_list(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    stolen, kept = tunnel.ca.issue(R0), tunnel.ca.issue(R1)
+    r0 = tunnel.client(ON_CLIENT, server.address, stolen, "r0")
+    r1 = tunnel.client(ON_CLIENT, server.address, kept, "r1")
+    with connection(r1.address) as mount:
+        assert says_back(mount)
+        assert reaches(r0.address)
+        tunnel.ca.revoke(stolen)
+        tunnel.write("crl.pem", tunnel.ca.crl())
+        server.reload()
+        assert not reaches(r0.address, data=b"after the revocation")
+        assert b"after the revocation" not in tunnel.backend.received
+        assert says_back(mount)
+        assert reaches(r1.address)
+
+
+def test_a_ticket_from_before_is_no_way_around_the_revocation_list(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    stolen = tunnel.ca.issue(R0)
+    context = tunnel.tls(stolen, maximum_version=ssl.TLSVersion.TLSv1_2)
+    with connection(server.address, context) as first:
+        assert isinstance(first, ssl.SSLSocket)
+        assert says_back(first)
+        session = first.session
+    with pytest.MonkeyPatch.context() as patch:
+        wrap = context.wrap_socket
+        patch.setattr(context, "wrap_socket", lambda plain, **given: wrap(plain, session=session, **given))
+        with connection(server.address, context) as second:
+            assert isinstance(second, ssl.SSLSocket)
+            assert says_back(second)
+            assert second.session_reused is False
+
+
+def test_a_list_past_its_end_refuses_everyone(tunnel: Tunnel) -> None:
+    """Why f3s.pki gives the list the lifetime of the CA and renews it in time."""
+    server = tunnel.server(ON_SERVER)
+    good = tunnel.tls(tunnel.ca.issue(R0))
+    assert reaches(server.address, good)
+    tunnel.write("crl.pem", tunnel.ca.expired_crl())
+    server.reload()
+    assert not reaches(server.address, good)
+    eventually(lambda: "CRL has expired" in server.log(), "the reason is in the log")
+
+
+def test_a_broken_file_at_a_reload_leaves_the_old_one_in_force(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    good = tunnel.tls(tunnel.ca.issue(R0))
+    before = served_serial(server.address, good)
+    tunnel.write("server.pem", b"not a certificate\n")
+    server.process.send_signal(1)
+    eventually(lambda: "Failed to reload the configuration file" in server.log(), "the reload is refused")
+    assert served_serial(server.address, good) == before
+
+
+if os.geteuid() == 0:  # only root can become somebody else; in CI the tests run as root
+
+    def test_a_reload_reads_everything_as_the_user_of_the_daemon() -> None:
+        """Why the server's key belongs to stunnel and not to root."""
+        folder = Path(tempfile.mkdtemp(prefix="f3s-stunnel-"))
+        nobody = pwd.getpwnam("nobody")
+        tunnel = Tunnel(folder)
+        try:
+            shutil.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            server = tunnel.server(ON_SERVER, user="nobody", group=grp.getgrgid(nobody.pw_gid).gr_name)
+            good = tunnel.tls(tunnel.ca.issue(R0))
+            before = served_serial(server.address, good)
+
+            renewed = tunnel.ca.issue(SERVER)
+            tunnel.write("server.pem", renewed.pem())
+            server.process.send_signal(1)
+            eventually(lambda: "Failed to reload the configuration file" in server.log(), "root's key is refused")
+            assert served_serial(server.address, good) == before
+
+            (folder / "server.pem").chmod(0o400)
+            for path in folder.iterdir():
+                shutil.chown(path, nobody.pw_uid, nobody.pw_gid)
+            server.reload()
+            assert served_serial(server.address, good) == renewed.certificate.serial_number
+        finally:
+            tunnel.close()
+            shutil.rmtree(folder)
