@@ -1,4 +1,4 @@
-"""``python -m lab``: play with the simulated cluster by hand."""
+"""Play with the simulated cluster by hand."""
 
 from __future__ import annotations
 
@@ -6,36 +6,88 @@ import argparse
 import os
 import sys
 
-from lab import build, clock, plans
+from lab import actions, build, clock, plans
 from lab.core import LabError, Store
+from lab.rc import boot
 
 
-def main(argv: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="make the lab unless it is there already")
     commands.add_parser("reset", help="make the lab anew; everything in it is lost")
-    shell = commands.add_parser("shell", help="a shell on a host, or one command")
-    shell.add_argument("host")
-    shell.add_argument("argv", nargs=argparse.REMAINDER)
+    commands.add_parser("status", help="one line about each host")
+    commands.add_parser("demo", help="the whole tour: plan, run, second run, state")
     tick = commands.add_parser("tick", help="let virtual time pass")
     tick.add_argument("seconds", type=float)
-    args = parser.parse_args(argv)
-    store = Store()
-    try:
-        if args.command == "reset" or (args.command == "up" and not store.exists()):
-            build.up(store, plans.plans(plans.site()))
-        elif args.command == "shell":
-            host = store.read().host(args.host).name
-            words = args.argv or ["/bin/sh", "-i"]
-            line = [*clock.command_line(store, host), *words]
-            os.execv(line[0], line)
-        elif args.command == "tick":
+    shell = commands.add_parser("shell", help="a shell on a host, or one command: shell f0 zfs list")
+    shell.add_argument("host")
+    shell.add_argument("argv", nargs=argparse.REMAINDER)
+    for name, what in (
+        ("reboot", "shut down in order and boot"),
+        ("crash", "power cut; the host stays down"),
+        ("boot", "switch on a host that is down"),
+        ("isolate", "cut off a host from the network"),
+        ("rejoin", "end that"),
+    ):
+        commands.add_parser(name, help=what).add_argument("host")
+    for name, what in (("unplug", "pull out the USB stick, or another disk"), ("plug", "put it back")):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("host")
+        command.add_argument("slot", nargs="?", default="", help="device name, e.g. ada1 (default: the stick)")
+    swap = commands.add_parser("swap", help="put another disk into a slot; the old one is gone")
+    swap.add_argument("host")
+    swap.add_argument("slot", help="device name, e.g. da0")
+    swap.add_argument("content", nargs="?", default="blank", choices=actions.CONTENTS)
+    return parser
+
+
+def _run(args: argparse.Namespace, store: Store) -> int:
+    match args.command:
+        case "up" | "reset":
+            if args.command == "reset" or not store.exists():
+                build.up(store, plans.plans(plans.site()))
+        case "status":
+            cluster = store.read()
+            print(clock.text(cluster.now))
+            print(actions.status(cluster), end="")
+        case "tick":
+            store.read()
             clock.advance(store, args.seconds)
+        case "shell":
+            host = store.read().host(args.host)
+            if not host.up:
+                raise LabError(f"{host.name} is down")
+            line = [*clock.command_line(store, host.name), *(args.argv or ["/bin/sh", "-i"])]
+            os.execv(line[0], line)
+        case "reboot":
+            boot.reboot(store, args.host)
+        case "crash":
+            boot.crash(store, args.host)
+        case "boot":
+            boot.boot(store, args.host)
+        case "isolate" | "rejoin":
+            actions.cut_off(store, args.host, away=args.command == "isolate")
+        case "unplug":
+            actions.unplug(store, args.host, args.slot)
+        case "plug":
+            actions.plug(store, args.host, args.slot)
+        case "swap":
+            actions.swap(store, args.host, args.slot, args.content)
+        case "demo":
+            from lab import demo
+
+            return demo.main(store)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        return _run(args, Store())
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,8 @@ def run(store: Store, host: str, argv: list[str], **options: Any) -> subprocess.
         env["LD_LIBRARY_PATH"] = str(Path(_outside(sys.base_prefix)) / "lib")
         env["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
     return subprocess.run([*command_line(store, host), *argv], preexec_fn=leave, env=env, check=False, **options)
+
+
+def text(now: float) -> str:
+    """A virtual time as people write it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))

@@ -12,3 +12,16 @@ def pool_using(cluster: Cluster, host: Host, disk_id: str) -> str | None:
 
 def power_off(cluster: Cluster, host: Host) -> None:
     """The host lost its power: its pools are no longer imported, no key is loaded, nothing is mounted."""
+
+
+def disk_gone(cluster: Cluster, host: Host, disk_id: str) -> None:
+    """A disk was pulled out of a running host: an imported pool on it loses its vdev (SUSPENDED or UNAVAIL)."""
+
+
+def disk_back(cluster: Cluster, host: Host, disk_id: str) -> None:
+    """It is back."""
+
+
+def summary(cluster: Cluster, host: Host) -> list[str]:
+    """A few words on the host's pools and encryption roots for `lab status`, e.g. ``zdata ONLINE, 2 keys loaded``."""
+    return []

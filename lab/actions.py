@@ -1,0 +1,128 @@
+"""What a person or a test does to the lab's hardware: sticks and disks, power, the network, and a look at it all."""
+
+from __future__ import annotations
+
+from lab import build, disks, zfs
+from lab.core import Cluster, Disk, Host, LabError, Store
+from lab.net import model
+from lab.rc import boot
+from lab.rc.scripts import processes
+
+
+def stick_slot(host: Host) -> str:
+    """The slot for the host's USB stick.
+
+    :raises LabError: the host has none
+    """
+    unplugged: dict[str, str] = host.parts.get("unplugged", {})
+    for slot in [*host.slots, *unplugged]:
+        if slot.startswith("da"):
+            return slot
+    raise LabError(f"{host.name} has no USB stick")
+
+
+def unplug(store: Store, name: str, slot: str = "") -> None:
+    """Pulls a disk or (by default) the USB stick out of a running or a stopped host.
+
+    :raises LabError: it is not plugged in
+    """
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        slot = slot or stick_slot(host)
+        if slot not in host.slots:
+            raise LabError(f"{host.name} has nothing in {slot}")
+        disk = cluster.disks[host.slots[slot]]
+        # FreeBSD 13 unmounts a UFS file system by force when its medium is gone
+        host.mounts = [
+            m for m in host.mounts if m.fstype != "ufs" or _disk_of(store, cluster, host, m.device) != disk.id
+        ]
+        host.parts.setdefault("unplugged", {})[slot] = host.slots.pop(slot)
+        zfs.disk_gone(cluster, host, disk.id)
+        disks.link_devices(store, cluster, host)
+
+
+def _disk_of(store: Store, cluster: Cluster, host: Host, device: str) -> str:
+    disk = disks.resolve(store, cluster, host, device)
+    return disk.id if disk else ""
+
+
+def plug(store: Store, name: str, slot: str = "") -> None:
+    """Puts back what was pulled out.
+
+    :raises LabError: nothing was
+    """
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        slot = slot or stick_slot(host)
+        unplugged = host.parts.get("unplugged", {})
+        if slot not in unplugged:
+            raise LabError(f"{host.name}: {slot} was not unplugged")
+        host.slots[slot] = unplugged.pop(slot)
+        zfs.disk_back(cluster, host, host.slots[slot])
+        disks.link_devices(store, cluster, host)
+
+
+CONTENTS = ("blank", "gpt", "fat", "ufs", "noise")
+
+
+def swap(store: Store, name: str, slot: str, content: str = "blank", size: int = 0, model_name: str = "") -> None:
+    """Puts another disk into a slot; the old one is gone.
+
+    :param content: one of `CONTENTS`: what the new disk holds
+    :param size: bytes; that of the old disk when 0
+    :raises LabError: no such slot or content
+    """
+    if content not in CONTENTS:
+        raise LabError(f"a disk can be {', '.join(CONTENTS)}, not {content!r}")
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        if slot not in host.slots:
+            raise LabError(f"{host.name} has nothing in {slot}; it has {', '.join(host.slots)}")
+        old = cluster.disks[host.slots[slot]]
+        if disks.user(store, cluster, host, old):
+            raise LabError(f"{host.name}: {slot} is in use; crash the host or unplug it first")
+        fresh = Disk(
+            f"{host.short}-{slot}-{cluster.next_id()}", size or old.size, model_name or old.model, f"S{cluster.counter}"
+        )
+        build.add_disk(store, cluster, host, slot, fresh)
+        if content == "gpt":
+            disks.make_gpt(store, fresh)
+        elif content == "fat":
+            disks.make_fat(store, fresh)
+        elif content == "ufs":
+            disks.make_ufs(store, cluster, fresh, "OTHER")
+        elif content == "noise":
+            disks.write(store, fresh, 1 << 20, b"left over from something")
+        disks.link_devices(store, cluster, host)
+
+
+def cut_off(store: Store, name: str, *, away: bool) -> None:
+    """Cuts a host off from all the others, or lets it back."""
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        (model.split(cluster).add if away else model.split(cluster).discard)(host.name)
+        if away:
+            model.vanish(store, cluster, host)
+        else:
+            model.settle(store, cluster)
+
+
+def crash(store: Store, name: str) -> None:
+    """Power cut; the host stays down."""
+    boot.crash(store, name)
+
+
+def status(cluster: Cluster) -> str:
+    """One line a host: power, CARP, pools and keys, services."""
+    lines = []
+    for host in cluster.hosts.values():
+        words = ["up" if host.up else "single user" if host.parts.get("single user") else "down"]
+        for interface in model.interfaces(host).values():
+            words += [f"CARP {carp.state} (advskew {carp.advskew})" for carp in interface.carps.values()]
+        words += [f"{mount.device} on {mount.target}" for mount in host.mounts if mount.fstype == "ufs"]
+        words += zfs.summary(cluster, host)
+        serving = [name for name in ("mountd", "nfsd", "stunnel", "zrepl") if processes(host).get(name)]
+        if serving:
+            words.append("runs " + ", ".join(serving))
+        lines.append(f"{host.short:<4}{'; '.join(words)}")
+    return "\n".join(lines) + "\n"

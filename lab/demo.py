@@ -1,0 +1,50 @@
+"""``make demo``: the unchanged deploy against the simulated cluster, as one would first meet it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lab import actions, build, clock, plans
+from lab.core import Store
+
+REPO = Path(__file__).resolve().parent.parent
+INVENTORY = "lab/inventory.py"
+
+
+def headline(text: str) -> None:
+    print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
+
+
+def pyinfra(*words: str) -> None:
+    """Runs pyinfra as a person would, and ends the demo if it fails."""
+    print(f"$ pyinfra {INVENTORY} {' '.join(words)}", flush=True)
+    program = Path(sys.executable).with_name("pyinfra")
+    env = {**os.environ, "PYINFRA_PROGRESS": "off"}
+    subprocess.run([str(program), INVENTORY, *words], cwd=REPO, env=env, check=True, stdin=subprocess.DEVNULL)
+
+
+def main(store: Store) -> int:
+    """The tour.
+
+    :returns: 0; a step that fails raises
+    """
+    started = time.monotonic()
+    headline("Six freshly installed hosts")
+    build.up(store, plans.plans(plans.site()))
+    print(actions.status(store.read()), end="")
+    headline("What the deploy would do")
+    pyinfra("deploy.py", "--dry")
+    headline("The deploy")
+    pyinfra("deploy.py", "-y")
+    headline("Once more: nothing is left to do")
+    pyinfra("deploy.py", "-y")
+    headline("The cluster now")
+    cluster = store.read()
+    print(clock.text(cluster.now), "(virtual)")
+    print(actions.status(cluster), end="")
+    print(f"\nThe demo took {time.monotonic() - started:.0f} s. Look around: python -m lab shell f0")
+    return 0
