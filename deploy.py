@@ -1,3 +1,10 @@
 """The whole deploy, in the order of the hosts' dependencies. Each task also runs alone."""
 
+from pyinfra import local
+
 # Each line gets the reason for its place when its task lands.
+
+# nothing is encrypted before its key is on a stick
+local.include("tasks/usb_keys.py")
+# everything that is served, replicated or moved lies in these datasets
+local.include("tasks/zfs_encrypt.py")

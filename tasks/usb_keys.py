@@ -1,0 +1,66 @@
+"""Section 2: the USB sticks with the keys of all encrypted datasets, the same keys on every stick.
+
+The stick is not in /etc/fstab: there a missing one would stop the boot before the network is up (observed).
+"""
+
+import re
+from pathlib import Path
+
+from pyinfra.operations import files
+
+from operations import rcconf, usb
+from tasks.common import site, this_host
+
+FILES = Path(__file__).resolve().parent.parent / "files"
+
+me = this_host()
+
+if me.is_freebsd:
+    usb.formatted(
+        name="USB keys: a stick with the label; a blank one is formatted",
+        device=me.usb.device,
+        label=me.usb.label,
+        mountpoint=me.usb.mountpoint,
+        allow=me.usb.format_allow,
+    )
+
+    files.directory(name="USB keys: mount point", path=me.usb.mountpoint)
+
+    # in /etc/rc.d, because the boot needs it before it has mounted anything else
+    files.put(
+        name="USB keys: rc.d script f3skeys mounts the stick before zfskeys loads the keys",
+        src=str(FILES / "f3skeys"),
+        dest="/etc/rc.d/f3skeys",
+        user="root",
+        group="wheel",
+        mode="555",
+    )
+
+    rcconf.variables(
+        name="USB keys: f3skeys in rc.conf",
+        values={
+            "f3skeys_enable": "YES",
+            "f3skeys_label": me.usb.label,
+            "f3skeys_mountpoint": me.usb.mountpoint,
+        },
+    )
+
+    # after f3skeys is in place: a reboot in between finds the stick either way
+    files.line(
+        name="USB keys: no line for the stick in /etc/fstab",
+        path="/etc/fstab",
+        line=rf"^[^#].*[[:space:]]{re.escape(me.usb.mountpoint)}[[:space:]].*$",
+        present=False,
+    )
+
+    usb.mounted_read_only(name="USB keys: stick mounted read-only", label=me.usb.label, mountpoint=me.usb.mountpoint)
+
+    # one host after the other: the first makes what no stick has, the others copy it
+    usb.keys(
+        name="USB keys: every key on every stick",
+        names=site().key_names,
+        holders=[holder.name for holder in site().freebsd_hosts],
+        label=me.usb.label,
+        mountpoint=me.usb.mountpoint,
+        _serial=True,
+    )

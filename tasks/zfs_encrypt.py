@@ -1,0 +1,82 @@
+"""Section 3: the data pool, and in it the encrypted datasets with keys from the stick.
+
+Every mount point directory is made and guarded before the dataset that is mounted on it: the bare directory
+belongs to the unencrypted root of the pool.
+"""
+
+import re
+
+from facts.rcconf import PERIODIC_CONF
+from operations import rcconf, zfs
+from tasks.common import this_host
+
+me = this_host()
+
+if me.has_pool:
+    assert me.pool.disk is not None
+    enc_mountpoint = me.pool.mountpoint + me.enc.dataset.removeprefix(me.pool.name)
+    enc_key = me.key_location(me.enc.key)
+    roots = [me.enc.dataset]
+
+    zfs.pool(
+        name="ZFS: data pool, made on a blank disk only",
+        pool=me.pool.name,
+        disk=me.pool.disk,
+        mountpoint=me.pool.mountpoint,
+        properties={"autotrim": me.pool.autotrim, "failmode": me.pool.failmode},
+        serial=me.pool.disk_serial,
+        model=me.pool.disk_model,
+    )
+
+    zfs.guarded_mountpoint(
+        name="ZFS: no plain text below the mount point of the encrypted datasets",
+        path=enc_mountpoint,
+        parent=me.pool.name,
+        parent_mountpoint=me.pool.mountpoint,
+    )
+    zfs.encrypted_dataset(
+        name="ZFS: encryption root of the pool",
+        dataset=me.enc.dataset,
+        encryption=me.enc.encryption,
+        keylocation=enc_key,
+    )
+    zfs.key_loaded(name="ZFS: key of the encryption root loaded", dataset=me.enc.dataset, keylocation=enc_key)
+    zfs.mounted(name="ZFS: encryption root mounted", dataset=me.enc.dataset)
+
+    # on the standby, too: the replica is mounted there
+    if me.is_storage:
+        zfs.guarded_mountpoint(
+            name="ZFS: no plain text below the mount point of the NFS data",
+            path=me.nfs.mountpoint,
+            parent=me.pool.name,
+            parent_mountpoint=me.pool.mountpoint,
+        )
+
+    # An encryption root of its own, with the same key: so the replica, which always is one, looks like it.
+    if me.is_primary:
+        nfs_key = me.key_location(me.key_of(me.nfs.dataset))
+        roots.append(me.nfs.dataset)
+        zfs.encrypted_dataset(
+            name="ZFS: dataset of the NFS data, an encryption root of its own",
+            dataset=me.nfs.dataset,
+            encryption=me.enc.encryption,
+            keylocation=nfs_key,
+            properties={"mountpoint": me.nfs.mountpoint},
+        )
+        zfs.key_loaded(name="ZFS: key of the NFS data loaded", dataset=me.nfs.dataset, keylocation=nfs_key)
+        zfs.mounted(name="ZFS: NFS data mounted", dataset=me.nfs.dataset)
+
+    # The boot: zfskeys loads the keys of these datasets, once f3skeys has mounted the stick.
+    rcconf.list_entries(name="ZFS: keys that the boot loads", variable="zfskeys_datasets", entries=roots)
+    rcconf.variables(name="ZFS: keys are loaded at boot", values={"zfskeys_enable": "YES"})
+
+    # periodic writes the pool's name so in the name of its threshold (800.scrub-zfs)
+    pool_variable = re.sub(r"[.:-]", "_", me.pool.name)
+    rcconf.variables(
+        name="ZFS: scrub from periodic(8)",
+        values={
+            "daily_scrub_zfs_enable": "YES" if me.pool.scrub else "NO",
+            f"daily_scrub_zfs_{pool_variable}_threshold": str(me.pool.scrub_threshold_days),
+        },
+        file=PERIODIC_CONF,
+    )
