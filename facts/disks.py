@@ -22,7 +22,7 @@ run fstyp fstyp -u "/dev/$d"
 run zdb zdb -l "/dev/$d"
 run glabel glabel status
 run mounts mount -p
-run swap swapinfo -k
+run swap swapctl -l
 run zpool zpool status -LP
 run head edge count={EDGE_MIB}
 run tail edge skip=$(( ${{{{size:-0}}}} / {MIB} - {EDGE_MIB} ))"""

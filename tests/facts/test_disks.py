@@ -27,7 +27,7 @@ def test_the_command_under_sh(tmp_path: Path, spoil: int | None, blank: bool) ->
         content[spoil] = 1
     media.write_bytes(content)
     programs = {"geom": "geom", "gpart": "gpart", "fstyp": "fstyp", "zdb": "zdb", "glabel": "glabel"}
-    programs |= {"mount": "mounts", "swapinfo": "swap", "zpool": "zpool", "diskinfo": "diskinfo"}
+    programs |= {"mount": "mounts", "swapctl": "swap", "zpool": "zpool", "diskinfo": "diskinfo"}
     for program, section in programs.items():
         status, text = BLANK[section]
         (tmp_path / f"{section}.txt").write_text(text + "\n")
