@@ -34,6 +34,8 @@ FREEBSD: dict[str, str] = {
     "/sbin/mount": "lab.commands.mounting:mount",
     "/sbin/newfs": "lab.commands.disks:newfs",
     "/sbin/umount": "lab.commands.mounting:umount",
+    "/sbin/swapctl": "lab.commands.disks:swapctl",
+    "/usr/sbin/zdb": "lab.commands.disks:zdb",
     "/usr/sbin/diskinfo": "lab.commands.disks:diskinfo",
     "/usr/sbin/fstyp": "lab.commands.disks:fstyp",
     "/bin/chflags": "lab.commands.files:chflags",

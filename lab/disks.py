@@ -62,6 +62,15 @@ def has_fat(store: Store, disk: Disk) -> bool:
     return _read(store, disk, 82, 8) == FAT_MAGIC
 
 
+def zfs_label(store: Store, disk: Disk) -> str | None:
+    """Name of the pool in the first of the four ZFS labels that is there (see lab.zfs.labels)."""
+    for offset in (0, 256 << 10, disk.size - (512 << 10), disk.size - (256 << 10)):
+        if _read(store, disk, offset + (128 << 10), 8) == (0x00BAB10C).to_bytes(8, "little"):
+            note = _read(store, disk, offset + (16 << 10), 512).split(b"\0")[0].decode(errors="replace")
+            return note.removeprefix("lab zfs label ").split()[0]
+    return None
+
+
 def make_ufs(store: Store, cluster: Cluster, disk: Disk, label: str) -> Ufs:
     """newfs(8): a new, empty file system over whatever was there."""
     system = Ufs(f"{cluster.next_id():016x}", label, store.new_tree(cluster))

@@ -68,8 +68,8 @@ def fsck(ctx: Context) -> int:
 
 
 def fstyp(ctx: Context) -> int:
-    """fstyp(8) with -l and -s; ZFS is not recognised without -u, as seen."""
-    options, names = parse(ctx, "ls")
+    """fstyp(8) with -l, -s and -u; ZFS is not recognised without -u, as seen."""
+    options, names = parse(ctx, "lsu")
     if len(names) != 1:
         raise ctx.not_simulated()
     cluster = ctx.store.read()
@@ -81,8 +81,35 @@ def fstyp(ctx: Context) -> int:
         ctx.out(f"ufs {system.label}\n" if "l" in options and system.label else "ufs\n")
     elif disks.has_fat(ctx.store, disk):
         ctx.out("msdosfs\n")
+    elif "u" in options and disks.zfs_label(ctx.store, disk) is not None:
+        ctx.out("zfs\n")
     else:
         raise CommandError(f"fstyp: {names[0]}: filesystem not recognized")
+    return 0
+
+
+def zdb(ctx: Context) -> int:
+    """zdb -l DEVICE: the pool labels on a disk; the four lines and rc 2 of OpenZFS 2.x where there is none."""
+    options, names = parse(ctx, "l")
+    cluster = ctx.store.read()
+    disk = _disk(ctx, cluster, names[0]) if len(names) == 1 and "l" in options else None
+    if disk is None:
+        raise ctx.not_simulated()
+    pool = disks.zfs_label(ctx.store, disk)
+    if pool is None:
+        ctx.out("".join(f"failed to unpack label {number}\n" for number in range(4)))
+        return 2
+    line = "-" * 36
+    ctx.out(f"{line}\nLABEL 0 \n{line}\n    version: 5000\n    name: '{pool}'\n    labels = 0 1 2 3 \n")
+    return 0
+
+
+def swapctl(ctx: Context) -> int:
+    """swapctl -l: the lab's hosts have no swap space."""
+    options, names = parse(ctx, "l")
+    if names or "l" not in options:
+        raise ctx.not_simulated()
+    ctx.out("Device:       1024-blocks     Used:\n")
     return 0
 
 
