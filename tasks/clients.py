@@ -1,0 +1,156 @@
+"""The Rocky Linux clients: NFS mounts through stunnel, kept usable by a monitor.
+
+The order: the tunnel before the mount, the mount's line before the monitor that mounts, the monitor before its timer.
+Nothing fails because the servers are away: all is configured then, and the timer mounts when they are back.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from pyinfra.api.hiddenvalue import HiddenValue
+from pyinfra.context import host
+from pyinfra.operations import dnf, files
+
+from f3s.fstab import mount_unit
+from f3s.monitor import monitor_settings
+from f3s.mount_options import TUNNEL_UNIT, mount_options
+from f3s.stunnel import CLIENT_CONFIG, client_variables
+from facts.clients import SelinuxState
+from operations import fstab, secrets, selinux, units
+from tasks.common import credentials, name_virtual_ip, rendered, site, this_host
+
+BIN = "/usr/local/bin"
+MONITOR = f"{BIN}/check-nfs-mount.sh"
+MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
+
+settings = this_host()
+
+if settings.is_client:
+    client = settings.client
+    nfs = site().primary.nfs
+    port = settings.stunnel.port
+    mounts = [(f"127.0.0.1:/{mount.share}", mount.mountpoint) for mount in client.mounts]
+    tunnel = client_variables(settings)
+
+    # nfs-utils brings mount.nfs4; the SELinux tools are needed only where SELinux enforces
+    packages = ["stunnel", "nfs-utils"]
+    selinux_state = host.get_fact(SelinuxState)
+    if selinux_state is not None and selinux_state.mode == "Enforcing":
+        packages.append("policycoreutils-python-utils")
+    dnf.packages(name="clients: packages", packages=packages)
+
+    # for people and their tools; stunnel connects to the address
+    name_virtual_ip()
+
+    # -- the tunnel --
+    secrets.file(
+        name="clients: key and certificate",
+        path=tunnel["cert_file"],
+        content=HiddenValue(credentials().client(settings.name)),
+        group="root",
+        mode="0600",
+    )
+    files.put(
+        name="clients: certificate of the CA",
+        src=StringIO(credentials().ca_certificate()),
+        dest=tunnel["ca_file"],
+        user="root",
+        group="root",
+        mode="0644",
+    )
+    files.put(
+        name="clients: stunnel.conf",
+        src=rendered("stunnel-client.conf.j2", tunnel),
+        dest=CLIENT_CONFIG,
+        user="root",
+        group="root",
+        mode="0644",
+    )
+    selinux.stunnel_port(name="clients: SELinux lets stunnel listen", port=port)
+    # a restart breaks the connections of the mounts for a moment, so only when one of its files is newer than it is
+    units.running(
+        name="clients: stunnel runs",
+        unit=TUNNEL_UNIT,
+        files=[CLIENT_CONFIG, tunnel["cert_file"], tunnel["ca_file"]],
+    )
+
+    # -- owners: numeric ones need nothing here --
+    if nfs.owners == "names":
+        files.line(
+            name="clients: domain of the owners' names",
+            path="/etc/idmapd.conf",
+            line=r"^[#[:space:]]*Domain[[:space:]]*=.*$",
+            replace=f"Domain = {nfs.idmap_domain}",
+        )
+
+    # -- the mounts --
+    for source, mountpoint in host.loop(mounts):
+        # only while nothing is mounted: the owner and mode of a mounted share are the server's
+        fstab.mount_point(name=f"clients: directory {mountpoint}", path=mountpoint)
+        fstab.entry(
+            name=f"clients: {mountpoint} in /etc/fstab",
+            source=source,
+            mountpoint=mountpoint,
+            options=mount_options(client.mount_options, port),
+        )
+
+    # -- the monitor --
+    for script in host.loop(("check-nfs-mount.sh", "nfs-null-call.sh")):
+        files.put(
+            name=f"clients: {script}",
+            src=f"files/{script}",
+            dest=f"{BIN}/{script}",
+            user="root",
+            group="root",
+            mode="0755",
+        )
+    if client.metrics_file is not None:
+        files.directory(
+            name="clients: directory of the metrics",
+            path=client.metrics_file.rsplit("/", 1)[0],
+        )
+    files.put(
+        name="clients: settings of the monitor",
+        src=rendered(
+            "nfs-mount.conf.j2",
+            monitor_settings(
+                mounts=mounts,
+                port=port,
+                service=TUNNEL_UNIT,
+                stat_timeout=client.stat_timeout,
+                unmount_timeout=client.unmount_timeout,
+                mount_timeout=client.mount_timeout,
+                metrics_file=client.metrics_file,
+                escalate_after=client.escalate_after,
+                escalate_command=client.escalate_command,
+            ),
+        ),
+        dest="/etc/f3s/nfs-mount.conf",
+        user="root",
+        group="root",
+        mode="0644",
+    )
+    for unit in host.loop(MONITOR_UNITS):
+        files.put(
+            name=f"clients: {unit}",
+            src=rendered(
+                f"{unit}.j2",
+                {"start_timeout": client.monitor_start_timeout, "interval": client.monitor_interval},
+            ),
+            dest=f"/etc/systemd/system/{unit}",
+            user="root",
+            group="root",
+            mode="0644",
+        )
+    # the mount units are made from /etc/fstab
+    units.reloaded(
+        name="clients: systemd reads the units and /etc/fstab",
+        names=[*MONITOR_UNITS, *(mount_unit(mountpoint) for _, mountpoint in mounts)],
+    )
+    fstab.mounted(name="clients: mounted, if the server answers", mounts=mounts, monitor=MONITOR)
+    units.running(
+        name="clients: the monitor's timer runs",
+        unit=MONITOR_UNITS[1],
+        files=[f"/etc/systemd/system/{MONITOR_UNITS[1]}"],
+    )
