@@ -30,6 +30,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     files = Path(__file__).with_name("rootfiles")
     rootfs.write(root, "etc/rc.subr", (files / "rc.subr").read_text())
     rootfs.write(root, "etc/defaults/rc.conf", (files / "rc.conf.defaults").read_text())
+    rootfs.write(root, "etc/defaults/periodic.conf", (files / "periodic.conf.defaults").read_text())
     rootfs.write(root, "usr/sbin/service", (files / "service").read_text(), 0o755)
     for script in (files / "rc.d").iterdir():
         rootfs.write(root, f"etc/rc.d/{script.name}", script.read_text(), 0o755)

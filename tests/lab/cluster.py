@@ -1,0 +1,85 @@
+"""The real deploy against a simulated cluster of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+F0, F1, F2 = (f"f{number}.lan.buetow.org" for number in range(3))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of pyinfra came to: exit status, all it printed without colours."""
+
+    rc: int
+    output: str
+
+    @property
+    def changed(self) -> list[str]:
+        """The operations that changed something, as `HOST: OPERATION`."""
+        found = []
+        operation = ""
+        for line in self.output.splitlines():
+            if match := re.match(r"--> Starting operation: (.*)", line):
+                operation = match.group(1)
+            elif match := re.match(r"\s*\[(\S+)\]\s+Success", line):
+                found.append(f"{match.group(1)}: {operation}")
+        return found
+
+
+class Cluster:
+    """A lab with its state in a folder of its own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self._env = {**os.environ, "LAB_STATE": str(state), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
+
+    def copy(self, state: Path) -> Cluster:
+        """Another lab in the same state."""
+        subprocess.run(["cp", "-a", "--sparse=always", self.state, state], check=True)
+        return Cluster(state)
+
+    def lab(self, *arguments: str) -> str:
+        """`python -m lab ...`; fails the test when that fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", *arguments],
+            cwd=REPOSITORY,
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"lab {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def sh(self, host: str, script: str) -> str:
+        """What a shell on a host prints; fails the test when the script does."""
+        return self.lab("shell", host, "/bin/sh", "-ec", script)
+
+    def pyinfra(self, *arguments: str, **env: str) -> Run:
+        """`pyinfra lab/inventory.py ...`, answering no question."""
+        done = subprocess.run(
+            [Path(sys.executable).parent / "pyinfra", "lab/inventory.py", *arguments],
+            cwd=REPOSITORY,
+            env={**self._env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            stdin=subprocess.DEVNULL,
+        )
+        return Run(done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
+
+    def deploy(self, *tasks: str) -> Run:
+        """Run tasks, one pyinfra run each; fails the test when one fails."""
+        runs = [self.pyinfra(f"tasks/{task}.py", "-y") for task in tasks]
+        for run in runs:
+            assert run.rc == 0, run.output
+        return Run(0, "".join(run.output for run in runs))
