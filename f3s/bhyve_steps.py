@@ -302,15 +302,14 @@ class Migration:
         """Mount as before, which is when the file system takes its own canmount again."""
         if source.is_volume:
             return
-        name, before = self._target(source), settings_of(source).get("canmount")
+        name, canmount = self._target(source), settings_of(source).get("canmount", "on")
         target = self.facts.datasets.get(name) if self.renamed else None
-        now = local(target, "canmount") if target else "noauto"
         commands: list[Shell] = []
-        if now != before:
-            inherit = command("zfs inherit canmount {}", name)
-            commands.append(set_properties({"canmount": before}, name) if before else inherit)
+        if (value(target, "canmount") if target else "noauto") != canmount:
+            # canmount cannot be inherited (zfsprops(7)), so `zfs inherit` does not bring the default back
+            commands.append(set_properties({"canmount": canmount}, name))
         place = value(target or source, "mountpoint") or ""
-        if before in (None, "on") and place.startswith("/") and not (target and target.mounted):
+        if canmount == "on" and place.startswith("/") and not (target and target.mounted):
             commands.append(command("zfs mount {}", name))
         if commands:
             yield Step(f"activate {name}", f"mount {name} as it was", tuple(commands))

@@ -193,8 +193,6 @@ class World:
                 self._node(name).local |= dict(value.split("=", 1) for value in values)
                 if "refreservation=auto" in values:
                     self.nodes[name].local["refreservation"] = self.nodes[name].local["volsize"]
-            case ["zfs", "inherit", prop, name]:
-                self._node(name).local.pop(prop, None)
             case ["zfs", "unmount", name]:
                 node = self._node(name)
                 if not node.mounted or self._busy(name):
