@@ -2,6 +2,10 @@
 
 The old tree is kept, read-only and unmounted, until `bhyve_destroy_old` names the host. What the steps are, how an
 interrupted run goes on and why nothing gets lost is told in f3s/bhyve.py.
+
+The virtual machines of a host are off from the first step to the last. Where the clients of the same inventory are
+such machines, migrate one host at a time with `--limit`, before the first run of the whole deploy: pyinfra does not
+connect again to a client that went down under it.
 """
 
 from __future__ import annotations

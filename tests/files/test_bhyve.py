@@ -52,6 +52,7 @@ def test_names_what_does_not_stop_in_time(host: StubHost) -> None:
     assert result.rc == 1
     assert result.err == (
         "bhyve-wait: not stopped in time: rocky (Running) boot (Bootloader) gone (unknown to vm list)\n"
+        "bhyve-wait: stopped by now: rocky2\n"
     )
     assert len(host.calls("sleep")) == 3
 
