@@ -8,3 +8,5 @@ from pyinfra import local
 local.include("tasks/usb_keys.py")
 # everything that is served, replicated or moved lies in these datasets
 local.include("tasks/zfs_encrypt.py")
+# the virtual machines' datasets go below a key of their own before one of them is replicated
+local.include("tasks/bhyve_migrate.py")

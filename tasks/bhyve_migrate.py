@@ -1,4 +1,4 @@
-"""vm-bhyve's datasets stand below an encrypted parent, the virtual machines run from there.
+"""Section 4: vm-bhyve's datasets stand below an encrypted parent, and the virtual machines run from there.
 
 The old tree is kept, read-only and unmounted, until `bhyve_destroy_old` names the host. What the steps are, how an
 interrupted run goes on and why nothing gets lost is told in f3s/bhyve.py.
@@ -8,34 +8,33 @@ such machines, migrate one host at a time with `--limit`, before the first run o
 connect again to a client that went down under it.
 """
 
-from __future__ import annotations
-
 from pyinfra.context import host
 
 from operations import bhyve, rcconf
 from tasks.common import this_host
 
-settings = this_host()
+me = this_host()
 
-if settings.is_freebsd:
+if me.is_freebsd:
     wanted = bhyve.wanted(
-        dataset=settings.bhyve.dataset,
-        old=settings.bhyve.old_dataset,
-        snapshot=settings.bhyve.snapshot,
-        key_file=settings.key_file(settings.bhyve.key),
-        stop_timeout=settings.bhyve.stop_timeout,
-        destroy_old=settings.name in settings.bhyve.destroy_old,
+        dataset=me.bhyve.dataset,
+        old=me.bhyve.old_dataset,
+        snapshot=me.bhyve.snapshot,
+        key_file=me.key_file(me.bhyve.key),
+        stop_timeout=me.bhyve.stop_timeout,
+        destroy_old=me.name in me.bhyve.destroy_old,
     )
 
-    # the plan of the whole migration, one operation for each step; a host that is done has none
+    # the plan of the whole migration, an operation for each step; a host that is done has none
     for step in host.loop(bhyve.remaining(wanted)):
-        bhyve.step(planned=step, wanted=wanted, name=f"bhyve_migrate: {step.title}")
+        bhyve.step(name=f"VMs: {step.title}", planned=step, wanted=wanted)
 
-    # at boot zfskeys loads the key before vm starts
+    # at boot the key is loaded before vm starts the virtual machines
     if bhyve.encrypts(wanted):
-        title = f"bhyve_migrate: the key of {wanted.dataset} is loaded at boot"
-        rcconf.variables(values={"zfskeys_enable": "YES"}, name=title)
-        rcconf.list_entries(variable="zfskeys_datasets", entries=[wanted.dataset], name=f"{title}, by its name")
+        rcconf.list_entries(
+            name="VMs: key that the boot loads", variable="zfskeys_datasets", entries=[me.bhyve.dataset]
+        )
+        rcconf.variables(name="VMs: keys are loaded at boot", values={"zfskeys_enable": "YES"})
 
-    # a refusal is reported here, before anything was changed
-    bhyve.finished(wanted=wanted, name=f"bhyve_migrate: {wanted.dataset} is encrypted")
+    # a refusal is reported here while the plan is made, so before anything was changed
+    bhyve.finished(name=f"VMs: {me.bhyve.dataset} and all below it is encrypted", wanted=wanted)

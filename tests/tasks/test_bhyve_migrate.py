@@ -1,0 +1,67 @@
+"""The plan of tasks/bhyve_migrate.py: a host to migrate, one that is done, and hosts without virtual machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from f3s.bhyve import plan as plan_steps
+from facts.bhyve import AllProperties, Vms
+from facts.rcconf import Variables
+from facts.secrets import ABSENT, SecretFile
+from facts.zfs import Snapshots
+from tests.f3s.bhyve_world import NEW, OLD, WANTED, World
+from tests.tasks.plan import plan
+
+F0 = "f0.lan.buetow.org"
+
+
+def facts(world: World) -> dict[type, Any]:
+    found = world.facts()
+    values = {"vm_dir": f"zfs:{NEW}", "zfskeys_datasets": "zdata/enc", "zfskeys_enable": "YES"}
+    return {
+        AllProperties: found.datasets,
+        Snapshots: found.snapshots,
+        Vms: found.vm,
+        Variables: lambda names, **_: {name: values[name] for name in names},
+        # usb_keys brings it in the same run
+        SecretFile: ABSENT,
+    }
+
+
+def test_the_plan_names_every_step_and_dataset() -> None:
+    planned = plan("bhyve_migrate", F0, facts(World()))
+    titles = [operation.title for operation in planned]
+    assert titles[:2] == [
+        "VMs: record on zroot/bhyve what runs: fedora, rocky",
+        "VMs: shut down fedora, rocky (ACPI, at most 180 s)",
+    ]
+    assert f"VMs: copy {OLD}/rocky/disk0@f3s_migrate to {NEW}/rocky/disk0, encrypted" in titles
+    assert titles[-4:] == [
+        f"VMs: start fedora, rocky from {NEW}",
+        "VMs: key that the boot loads",
+        "VMs: keys are loaded at boot",
+        f"VMs: {NEW} and all below it is encrypted",
+    ]
+    commands = [command for operation in planned for command in operation.commands]
+    assert "sysrc zfskeys_datasets='zdata/enc zroot/bhyve'" in commands
+    assert f"zfs rename {NEW} {OLD}" in commands
+    assert not [command for command in commands if "destroy" in command]
+
+
+def test_a_migrated_host_has_nothing_to_do() -> None:
+    world = World()
+    while steps := plan_steps(world.facts(), WANTED).steps:
+        for command in steps[0].commands:
+            world.execute(command)
+    planned = plan("bhyve_migrate", F0, facts(world))
+    commands = [command for operation in planned for command in operation.commands]
+    assert commands == ["sysrc zfskeys_datasets='zdata/enc zroot/bhyve'"]
+
+
+def test_a_host_without_virtual_machines_is_only_asked_for_its_datasets() -> None:
+    planned = plan("bhyve_migrate", F0, {AllProperties: {}})
+    assert [operation.commands for operation in planned] == [()]
+
+
+def test_clients_are_not_touched() -> None:
+    assert plan("bhyve_migrate", "r0.lan.buetow.org", {}) == []
