@@ -6,6 +6,21 @@ from collections.abc import Sequence
 
 from f3s.quoting import argument
 
+WRITE, PATIENCE, CALL, SERVICE, ESCALATE = 5, 4, 4, 15, 60
+"""Seconds of the steps that have no setting; the script has the same numbers."""
+GRACE = 3
+"""Seconds after its limit until the script gives up even a child that cannot be killed."""
+
+
+def longest_check(*, mounts: int, stat_timeout: int, unmount_timeout: int, mount_timeout: int) -> int:
+    """Seconds that a run may take when every single step hangs; systemd must not end it before it has reported.
+
+    For each mount: two examinations (stat, listing, write), patience, four attempts to unmount, two looks at the mount
+    point, the mount, the escalation. For all together: two calls of the server and a restart of the tunnel.
+    """
+    limits = [stat_timeout] * 6 + [WRITE] * 2 + [PATIENCE, mount_timeout, ESCALATE] + [unmount_timeout] * 4
+    return mounts * sum(limit + GRACE for limit in limits) + sum(limit + GRACE for limit in (CALL, SERVICE, CALL))
+
 
 def monitor_settings(
     *,

@@ -12,6 +12,8 @@
 set -u -o pipefail
 # Error texts are compared below ("Stale file handle", "Read-only file system").
 export LC_ALL=C
+# sudo's secure_path on Enterprise Linux has no /usr/local/bin, where nfs-null-call.sh is
+PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
 
 CONF=${F3S_NFS_MOUNT_CONF:-/etc/f3s/nfs-mount.conf}
 RUN_DIR=${RUNTIME_DIRECTORY:-/run/f3s-nfs-mount}
@@ -67,7 +69,6 @@ load_settings() {
         SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RESTART_INTERVAL_SECONDS; do
         [[ ${!name} =~ ^[0-9]{1,6}$ ]] || die "$CONF: $name='${!name}' is not a number"
     done
-    ((ESCALATE_AFTER == 0)) || [[ -x $ESCALATE_COMMAND ]] || die "$CONF: cannot run ESCALATE_COMMAND='$ESCALATE_COMMAND'"
 }
 
 # ---- records: KEY=VALUE lines, read with a check of each value and never sourced; what is damaged starts anew ----
@@ -237,12 +238,16 @@ examine() { # SOURCE POINT: sets STATE and DETAIL
 
 # Asked once a run; a dead tunnel is restarted, at most once in RESTART_INTERVAL_SECONDS (the server may just be away).
 tunnel_works() {
-    local age last=0
+    local age status last=0
     [[ -z $TUNNEL ]] || return "$TUNNEL"
     TUNNEL=0
-    bounded "$CALL_SECONDS" nfs-null-call.sh "$TUNNEL_HOST" "$TUNNEL_PORT" && return 0
+    bounded "$CALL_SECONDS" nfs-null-call.sh "$TUNNEL_HOST" "$TUNNEL_PORT"
+    status=$?
+    ((status != 0)) || return 0
     TUNNEL=1 TUNNEL_DETAIL=$(first_line)
     [[ -n $TUNNEL_DETAIL ]] || TUNNEL_DETAIL="the server did not answer through $TUNNEL_HOST port $TUNNEL_PORT"
+    # Could not be run, or was called wrongly: that says nothing about the tunnel
+    case $status in 1 | 2 | 124) ;; *) return 1 ;; esac
     { read -r last <"$RUN_DIR/tunnel-restarted"; } 2>/dev/null
     [[ $last =~ ^[0-9]{1,12}$ ]] || last=0
     age=$((NOW - 10#$last))

@@ -14,7 +14,6 @@ client_mount_presets = {
 
 # -- client: the monitor that heals a mount --
 client_monitor_interval = 10  # seconds between two checks
-client_monitor_start_timeout = 90  # seconds after which systemd ends a check with all its repairs
 client_stat_timeout = 2  # seconds that stat may take; a server that is that slow twice over counts as hung
 client_unmount_timeout = 10  # seconds for each attempt to unmount
 client_mount_timeout = 15  # seconds for a mount

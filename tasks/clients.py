@@ -13,7 +13,7 @@ from pyinfra.context import host
 from pyinfra.operations import dnf, files
 
 from f3s.fstab import mount_unit
-from f3s.monitor import monitor_settings
+from f3s.monitor import longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, client_variables
 from facts.clients import SelinuxState
@@ -96,6 +96,12 @@ if settings.is_client:
         )
 
     # -- the monitor --
+    longest_run = longest_check(
+        mounts=len(mounts),
+        stat_timeout=client.stat_timeout,
+        unmount_timeout=client.unmount_timeout,
+        mount_timeout=client.mount_timeout,
+    )
     for script in host.loop(("check-nfs-mount.sh", "nfs-null-call.sh")):
         files.put(
             name=f"clients: {script}",
@@ -136,7 +142,7 @@ if settings.is_client:
             name=f"clients: {unit}",
             src=rendered(
                 f"{unit}.j2",
-                {"start_timeout": client.monitor_start_timeout, "interval": client.monitor_interval},
+                {"start_timeout": longest_run, "interval": client.monitor_interval},
             ),
             dest=f"/etc/systemd/system/{unit}",
             user="root",

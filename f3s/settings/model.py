@@ -164,7 +164,6 @@ class Client(Part):
     mount_presets: r.MountPresets
     mount_preset: r.Label
     monitor_interval: r.Seconds
-    monitor_start_timeout: r.Seconds
     stat_timeout: r.Seconds
     unmount_timeout: r.Seconds
     mount_timeout: r.Seconds

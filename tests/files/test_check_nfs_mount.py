@@ -337,9 +337,25 @@ def test_usage_and_settings(client: Client) -> None:
     client.mounts = [(SOURCE, str(client.point))]
     client.settings["TUNNEL_PORT"] = "23x"
     assert "TUNNEL_PORT='23x' is not a number" in client.run().err
-    client.settings |= {"TUNNEL_PORT": "2323", "ESCALATE_AFTER": 3, "ESCALATE_COMMAND": "/nowhere/hook"}
-    assert "cannot run ESCALATE_COMMAND" in client.run().err
     assert client.host.calls() == []
+
+
+def test_a_missing_escalation_command_stops_no_repair(client: Client) -> None:
+    client.settings |= {"ESCALATE_AFTER": 1, "ESCALATE_COMMAND": "/nowhere/hook"}
+    client.set(dd="full")
+    assert "/nowhere/hook failed did not succeed" in client.run().out
+    client.set(stat="stale")
+    client.run()
+    assert client.actions() == ["umount -f", "mount"]
+
+
+def test_a_call_that_cannot_be_run_says_nothing_about_the_tunnel(client: Client) -> None:
+    client.table()
+    client.host.command("nfs-null-call.sh", "echo 'od: command not found' >&2; exit 127")
+    result = client.run()
+    assert result.rc == 1
+    assert "od: command not found" in result.out
+    assert client.actions() == []
 
 
 def test_shellcheck() -> None:

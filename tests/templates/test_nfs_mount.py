@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from io import StringIO
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.util import get_template
 
-from f3s.monitor import monitor_settings
+from f3s.monitor import CALL, ESCALATE, PATIENCE, SERVICE, WRITE, longest_check, monitor_settings
 from tests.files.stubs import FILES, REPOSITORY
 
 TEMPLATES = REPOSITORY / "templates"
@@ -61,6 +62,16 @@ def test_no_setting_gives_the_monitor_a_mount_namespace(units: Path) -> None:
     text = (units / "nfs-mount-monitor.service").read_text()
     for setting in ("Protect", "Private", "ReadOnlyPaths", "DynamicUser", "RootDirectory", "TemporaryFileSystem"):
         assert not [line for line in text.splitlines() if line.startswith(setting)]
+
+
+def test_the_start_timeout_covers_every_bound_of_the_script() -> None:
+    script = (FILES / "check-nfs-mount.sh").read_text()
+    bounds = {name: int(value) for name, value in re.findall(r"\b([A-Z]+)_SECONDS=(\d+)", script)}
+    named = {"WRITE": WRITE, "PATIENCE": PATIENCE, "CALL": CALL, "SERVICE": SERVICE, "ESCALATE": ESCALATE}
+    assert {name: bounds[name] for name in named} == named
+    one = longest_check(mounts=1, stat_timeout=2, unmount_timeout=10, mount_timeout=15)
+    assert one == 6 * 5 + 2 * 8 + 7 + 18 + 63 + 4 * 13 + 7 + 18 + 7
+    assert longest_check(mounts=2, stat_timeout=2, unmount_timeout=10, mount_timeout=15) == 2 * one - 32
 
 
 def test_the_settings_survive_bash() -> None:
