@@ -61,7 +61,7 @@ FILES = {
     "no jobs": "jobs: []\n",
     "empty mapping": "{}\n",
     "null jobs": "jobs:\n",
-    "flow style": "jobs: [{type: sink, name: s, root_fs: a/b, serve: {type: tcp, listen: ':1', clients: {1.2.3.4: c}}}]",
+    "flow style": "jobs: [{type: sink, name: s, root_fs: a/b, serve: {type: tcp, listen: ':1', clients: {::1: c}}}]",
     "null global": top(lambda c: c.update({"global": None})),
     "no recv": sink(lambda j: j.pop("recv")),
     "null recv": sink(lambda j: j.update(recv=None)),
