@@ -48,6 +48,8 @@ FREEBSD: dict[str, str] = {
     "/bin/date": "lab.commands.base:date",
     "/bin/freebsd-version": "lab.commands.base:freebsd_version",
     "/bin/sleep": "lab.commands.base:sleep",
+    "/sbin/zfs": "lab.zfs.zfs_cmd:main",
+    "/sbin/zpool": "lab.zfs.zpool_cmd:main",
     "/usr/bin/uname": "lab.commands.base:uname",
 }
 

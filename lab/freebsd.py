@@ -8,7 +8,11 @@ from lab import disks, rootfs
 from lab.core import Cluster, Host, Store
 from lab.net import model
 from lab.rc import boot, cron, scripts, table
+from lab.zfs import mounting, pools
+from lab.zfs.model import Node
 
+BOOT_POOL_SECTOR = 4195368
+"""Where ada0p3 begins, behind the boot code and 2 GiB of swap."""
 ACCOUNTS = {"root": 0, "daemon": 1, "operator": 2, "stunnel": 341, "www": 80, "nobody": 65534}
 
 
@@ -27,6 +31,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "etc/hosts", "::1\t\tlocalhost\n127.0.0.1\tlocalhost\n")
     disks.link_devices(store, cluster, host)
     host.mounts = boot.boot_mounts()
+    _boot_pool(store, cluster, host)
     files = Path(__file__).with_name("rootfiles")
     rootfs.write(root, "etc/rc.subr", (files / "rc.subr").read_text())
     rootfs.write(root, "etc/defaults/rc.conf", (files / "rc.conf.defaults").read_text())
@@ -40,3 +45,15 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     for name in ("devd", "syslogd", "sshd", "cron"):
         processes[name] = scripts.new_pids(host, 1)
     cron.arm(cluster, host)
+
+
+def _boot_pool(store: Store, cluster: Cluster, host: Host) -> None:
+    """zroot on ada0p3, as bsdinstall partitions the first disk (see gpart in lab.commands.disks)."""
+    if "ada0" not in host.slots:
+        return
+    disk = cluster.disks[host.slots["ada0"]]
+    if not disks.has_gpt(store, disk):
+        disks.make_gpt(store, disk)
+    start = BOOT_POOL_SECTOR * 512
+    node = Node(store, cluster, host)
+    mounting.mount_pool(node, pools.install_boot_pool(node, "ada0p3", disk.id, start, disk.size - start - disks.MIB))

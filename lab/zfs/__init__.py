@@ -1,27 +1,66 @@
-"""The model of ZFS, and what other parts of the lab ask of it."""
+"""The model of ZFS: the commands zpool and zfs, and what other parts of the lab ask of it.
+
+`lab.zfs.model.Node(store, cluster, host)` is what every operation takes; inside a played command ``with ctx.cluster()
+as cluster: node = Node(ctx.store, cluster, ctx.host(cluster))``, elsewhere ``with store.edit() as cluster: ...``. A
+refusal is a `CommandError` with ZFS's own message. Contents, key files and disks are reached through the state folder,
+so all of it works inside a host's root directory and outside of it; `lab.zfs.mounting.link_volumes` at the end makes
+/dev/zvol follow.
+
+- `pools.install_boot_pool`, `pools.create`, `pools.suspend`, `pools.clear`
+- `datasets.create`, `datasets.plan_destroy` and `datasets.destroy`, `datasets.rename`, `settings.change`
+- `snapshots.take`, `snapshots.bookmark`, `snapshots.hold`, `snapshots.rollback`
+- `crypt.load`, `crypt.unload`, `crypt.change`; `mounting.mount`, `mounting.mount_pool`
+- `stream.plan` and `stream.encode` on the sending side, `receive.receive` on the other
+- `values.get` for one property; ``node.state.busy[DATASET] = "vm NAME"`` while something keeps a dataset open
+"""
 
 from __future__ import annotations
 
 from lab.core import Cluster, Host
+from lab.zfs.model import Pool, all_pools, kernel
+
+
+def imported(cluster: Cluster, host: Host) -> list[Pool]:
+    """The pools of a running host."""
+    return [pool for pool in all_pools(cluster) if pool.imported and pool.host == host.name]
 
 
 def pool_using(cluster: Cluster, host: Host, disk_id: str) -> str | None:
     """The imported pool that has the disk as a vdev (`lab.disks` refuses to format such a disk)."""
-    return None
+    return next((p.name for p in imported(cluster, host) if any(v.disk == disk_id for v in p.vdevs)), None)
 
 
 def power_off(cluster: Cluster, host: Host) -> None:
     """The host lost its power: its pools are no longer imported, no key is loaded, nothing is mounted."""
+    for pool in imported(cluster, host):
+        pool.imported = False
+    host.mounts = [m for m in host.mounts if m.fstype != "zfs"]
+    kernel(host).keys.clear()
+    kernel(host).busy.clear()
 
 
 def disk_gone(cluster: Cluster, host: Host, disk_id: str) -> None:
-    """A disk was pulled out of a running host: an imported pool on it loses its vdev (SUSPENDED or UNAVAIL)."""
+    """A disk was pulled out of a running host: an imported pool on it is suspended (``failmode=wait``)."""
+    for pool in imported(cluster, host):
+        for vdev in pool.vdevs:
+            if vdev.disk == disk_id:
+                vdev.state, pool.health = "REMOVED", "SUSPENDED"
 
 
 def disk_back(cluster: Cluster, host: Host, disk_id: str) -> None:
-    """It is back."""
+    """It is back: the pool stays suspended until ``zpool clear``."""
+    for pool in imported(cluster, host):
+        for vdev in pool.vdevs:
+            if vdev.disk == disk_id:
+                vdev.state = "ONLINE"
 
 
 def summary(cluster: Cluster, host: Host) -> list[str]:
-    """A few words on the host's pools and encryption roots for `lab status`, e.g. ``zdata ONLINE, 2 keys loaded``."""
-    return []
+    """A few words on the host's pools and encryption roots for `lab status`, e.g. ``zdata ONLINE, 1 of 2 keys``."""
+    words = []
+    for pool in imported(cluster, host):
+        roots = {d.crypt.root for d in pool.datasets.values() if d.crypt}
+        loaded = {number for guid, number in kernel(host).keys if guid == pool.guid}
+        keys = f", {len(roots & loaded)} of {len(roots)} keys" if roots else ""
+        words.append(f"{pool.name} {pool.health}{keys}")
+    return words

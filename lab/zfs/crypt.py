@@ -1,0 +1,222 @@
+"""Keys: read from where keylocation says, loaded, unloaded, changed. Wording of lib/libzfs/libzfs_crypto.c."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import BinaryIO
+
+from lab.core import CommandError
+from lab.zfs.model import Crypt, Dataset, Node, guid, only
+
+KEY_SIZE = 32
+
+
+class KeyFailure(CommandError):
+    """A key command fails; ``reason`` is the text after the colon."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        super().__init__(f"{action}: {reason}", 255)
+
+
+def material(node: Node, location: str, stdin: BinaryIO | None) -> str:
+    """SHA-256 of a raw key.
+
+    :param stdin: where ``prompt`` reads from
+    :raises ValueError: why there is no key, in libzfs's words
+    """
+    if location == "prompt":
+        data = stdin.read(KEY_SIZE + 1) if stdin else b""
+        if not data:
+            raise ValueError("encryption failure")
+    elif location.startswith("file:///"):
+        path = node.file(location.removeprefix("file://"))
+        try:
+            with open(path, "rb") as file:
+                data = file.read(KEY_SIZE + 1)
+        except OSError as error:
+            raise ValueError(f"Failed to open key material file: {os.strerror(error.errno or 0)}") from None
+    else:
+        only(not location.startswith(("http://", "https://")), f"zfs keylocation {location}")
+        raise ValueError("Invalid keylocation.")
+    if len(data) != KEY_SIZE:
+        how = "short" if len(data) < KEY_SIZE else "long"
+        raise ValueError(f"Raw key too {how} (expected {KEY_SIZE}).")
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_location(location: str) -> str | None:
+    """Why a keylocation cannot be set, or None (zfs_prop_valid_keylocation)."""
+    if location == "prompt" or location.startswith(("file:///", "https://", "http://")):
+        return None
+    return "invalid keylocation"
+
+
+def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | None) -> Crypt | None:
+    """Encryption of a dataset that is about to be made; takes the encryption properties out of the settings.
+
+    :param settings: canonical values
+    :raises CommandError: as zfs create says it
+    """
+    keyformat = settings.pop("keyformat", None)
+    location = settings.pop("keylocation", None)
+    suite = settings.pop("encryption", None)
+    iterations = settings.pop("pbkdf2iters", None)
+    parent = node.find(name.rpartition("/")[0]) if "/" in name else None
+    above = parent.crypt if parent else None
+
+    def fail(reason: str) -> CommandError:
+        return CommandError(f"cannot create '{name}': {reason}")
+
+    if suite is None and above:
+        suite = above.suite
+    if suite in (None, "off"):
+        if keyformat or iterations or location not in (None, "none"):
+            raise fail("Encryption must be turned on to set encryption properties.")
+        return None
+    if suite is None:
+        raise AssertionError
+    if keyformat is None and (location is not None or above is None):
+        raise fail("Keyformat required for new encryption root.")
+    if keyformat is None:
+        if parent is None or above is None:
+            raise AssertionError
+        if not node.key_loaded(parent):
+            raise fail("encryption root's key is not loaded or provided")
+        return Crypt(above.root, suite, above.keyformat, guid())
+    only(keyformat == "raw", f"zfs keyformat={keyformat}")
+    if iterations is not None:
+        raise fail("Cannot specify pbkdf2iters with a non-passphrase keyformat.")
+    location = location or "prompt"
+    try:
+        key = material(node, location, stdin)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    return Crypt(0, suite, keyformat, guid(), key, location)
+
+
+def load(node: Node, dataset: Dataset, location: str | None, noop: bool, stdin: BinaryIO | None = None) -> None:
+    """``zfs load-key`` of one dataset.
+
+    :param location: instead of the property (-L)
+    :param noop: only check the key (-n)
+    :raises KeyFailure: with status 255
+    """
+    action = "Key load error"
+    crypt = _root(node, dataset, action, "loaded")
+    if not noop and node.key_loaded(dataset):
+        raise KeyFailure(action, f"Key already loaded for '{dataset.name}'.")
+    try:
+        key = material(node, location or crypt.keylocation, stdin)
+    except ValueError as error:
+        raise KeyFailure(action, str(error)) from None
+    if key != crypt.key:
+        raise KeyFailure(action, f"Incorrect key provided for '{dataset.name}'.")
+    if not noop:
+        node.state.keys.add((node.pool_of(dataset).guid, dataset.id))
+
+
+def unload(node: Node, dataset: Dataset) -> None:
+    """``zfs unload-key`` of one dataset.
+
+    :raises KeyFailure: with status 255
+    """
+    action = "Key unload error"
+    _root(node, dataset, action, "unloaded")
+    pool = node.pool_of(dataset)
+    if not node.key_loaded(dataset):
+        raise KeyFailure(action, f"Key already unloaded for '{dataset.name}'.")
+    users = [d for d in pool.datasets.values() if d.crypt and d.crypt.root == dataset.id]
+    if any(node.mount(d) or d.name in node.state.busy for d in users):
+        raise KeyFailure(action, f"'{dataset.name}' is busy.")
+    node.state.keys.discard((pool.guid, dataset.id))
+
+
+def _root(node: Node, dataset: Dataset, action: str, verb: str) -> Crypt:
+    if dataset.crypt is None:
+        raise KeyFailure(action, f"'{dataset.name}' is not encrypted.")
+    root = node.encryption_root(dataset)
+    if root is not dataset:
+        name = root.name if root else "-"
+        raise KeyFailure(action, f"Keys must be {verb} for encryption root of '{dataset.name}' ({name}).")
+    return dataset.crypt
+
+
+def change(node: Node, dataset: Dataset, settings: dict[str, str], stdin: BinaryIO | None) -> None:
+    """``zfs change-key``: a new key, and the dataset is an encryption root from then on.
+
+    :param settings: ``keylocation`` and ``keyformat`` where given with -o
+    :raises KeyFailure: with status 255
+    """
+    action = "Key change error"
+    crypt = _changeable(dataset, action)
+    is_root = crypt.root == dataset.id
+    keyformat = settings.get("keyformat") or (crypt.keyformat if is_root else None)
+    if keyformat is None:
+        raise KeyFailure(action, "Keyformat required for new encryption root.")
+    only(keyformat == "raw", f"zfs change-key keyformat={keyformat}")
+    location = settings.get("keylocation") or (crypt.keylocation if is_root else "prompt")
+    try:
+        key = material(node, location, stdin)
+    except ValueError as error:
+        raise KeyFailure(action, str(error)) from None
+    if not node.key_loaded(dataset):
+        raise KeyFailure(action, "Key must be loaded.")
+    old = crypt.root
+    crypt.key, crypt.keylocation, crypt.keyformat = key, location, keyformat
+    _reroot(node, dataset, old, dataset.id)
+    node.state.keys.add((node.pool_of(dataset).guid, dataset.id))
+
+
+def inherit(node: Node, dataset: Dataset) -> None:
+    """``zfs change-key -i``: the parent's key from then on.
+
+    :raises KeyFailure: with status 255
+    """
+    action = "Key change error"
+    crypt = _changeable(dataset, action)
+    if crypt.root != dataset.id:
+        raise KeyFailure(action, "Key inheritting can only be performed on encryption roots.")
+    parent = node.find(dataset.parent) if dataset.parent else None
+    if parent is None:
+        raise KeyFailure(action, "Root dataset cannot inherit key.")
+    if parent.crypt is None:
+        raise KeyFailure(action, "Parent must be encrypted.")
+    if not node.key_loaded(parent):
+        raise KeyFailure(action, "Parent key must be loaded.")
+    if not node.key_loaded(dataset):
+        raise KeyFailure(action, "Key must be loaded.")
+    crypt.key, crypt.keylocation = "", "none"
+    _reroot(node, dataset, dataset.id, parent.crypt.root)
+    node.state.keys.discard((node.pool_of(dataset).guid, dataset.id))
+
+
+def _changeable(dataset: Dataset, action: str) -> Crypt:
+    if dataset.crypt is None:
+        raise KeyFailure(action, "Dataset not encrypted.")
+    if dataset.origin is not None:
+        raise KeyFailure(action, "Keys cannot be changed on clones.")
+    return dataset.crypt
+
+
+def _reroot(node: Node, dataset: Dataset, old: int, new: int) -> None:
+    """Everything below the dataset that had the old encryption root gets the new one, and so do its clones."""
+    pool = node.pool_of(dataset)
+    for each in node.below(dataset):
+        if each.crypt and (each.crypt.root == old or each is dataset):
+            each.crypt.root = new
+            for snap in each.snapshots:
+                for clone in node.clones(pool, snap):
+                    if clone.crypt and clone.crypt.root == old:
+                        clone.crypt.root = new
+
+
+def promote(origin: Dataset, clone: Dataset, everything: list[Dataset]) -> None:
+    """The promoted clone becomes the encryption root where its origin was (dsl_dataset_promote_crypt_sync)."""
+    if not origin.crypt or not clone.crypt or origin.crypt.root != origin.id:
+        return
+    clone.crypt.key, clone.crypt.keylocation = origin.crypt.key, origin.crypt.keylocation
+    origin.crypt.key, origin.crypt.keylocation = "", "none"
+    for dataset in everything:
+        if dataset.crypt and dataset.crypt.root == origin.id:
+            dataset.crypt.root = clone.id

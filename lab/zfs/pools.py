@@ -1,0 +1,307 @@
+"""Making, importing and losing pools."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from lab.core import CommandError, Host
+from lab.zfs import datasets, labels, mounting, pool_properties, settings, trees
+from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
+from lab.zfs.units import asctime
+
+SMALLEST = 64 << 20
+
+
+def device(node: Node, word: str) -> str:
+    """The disk that an operand of zpool names.
+
+    :raises CommandError: there is none
+    """
+    slot = word.removeprefix("/dev/")
+    if slot in node.host.slots:
+        return slot
+    if node.file(f"/dev/{slot}").is_symlink():
+        only(False, f"zpool on {word}, which is no whole disk")
+    if word.startswith("/"):
+        raise CommandError(f"cannot resolve path '{word}'")
+    raise CommandError(f"cannot open '{word}': no such GEOM provider\nmust be a full path or shorthand device name")
+
+
+def in_use(node: Node, slot: str) -> bool:
+    """Whether a file system on the disk or a part of it is mounted, or a pool lives on a part of it."""
+    whole = f"/dev/{slot}"
+    image = _target(node, whole)
+    for entry in node.host.mounts:
+        if re.fullmatch(re.escape(whole) + r"(p\d+|s\d+[a-h]?)?", entry.device):
+            return True
+        if entry.device.startswith("/dev/") and image and _target(node, entry.device) == image:
+            return True
+    disk = node.host.slots[slot]
+    return any(v.disk == disk and v.start for p in node.imported() for v in p.vdevs)
+
+
+def _target(node: Node, path: str) -> str | None:
+    place = node.file(path)
+    return os.readlink(place) if place.is_symlink() else None
+
+
+def member(node: Node, vdev: Vdev) -> Pool | None:
+    """The pool that the label on a disk names, if that pool still exists."""
+    label = labels.read(node.store, vdev)
+    return next((p for p in all_pools(node.cluster) if label and p.guid == label.pool_guid), None)
+
+
+def check_free(node: Node, word: str, vdev: Vdev, force: bool) -> None:
+    """Refuses a disk that belongs to a pool. Anything else on it is overwritten without a question, as ZFS does.
+
+    :raises CommandError: it belongs to one, or is open
+    """
+    pool = member(node, vdev)
+    if pool is None:
+        return
+    active = pool.imported and pool.host == node.host.name
+    kind = "active" if active else "exported" if pool.exported else "potentially active"
+    if active or not force:
+        how = (
+            "the following errors must be manually repaired:" if force else "use '-f' to override the following errors:"
+        )
+        path = word if word.startswith("/") else f"/dev/{word}"
+        raise CommandError(f"invalid vdev specification\n{how}\n{path} is part of {kind} pool '{pool.name}'")
+
+
+def create(
+    node: Node,
+    name: str,
+    words: list[str],
+    props: dict[str, str],
+    root: dict[str, str],
+    *,
+    mountpoint: str | None,
+    force: bool,
+) -> Pool:
+    """``zpool create`` on one disk.
+
+    :param props: pool properties; ``root`` are those of the root file system
+    :raises CommandError: refused
+    """
+    action = f"cannot create '{name}'"
+    vdevs = []
+    for word in words:
+        only(word not in ("mirror", "raidz", "raidz1", "raidz2", "raidz3", "log", "cache", "spare"), f"zpool {word}")
+        slot = device(node, word)
+        disk = node.cluster.disks[node.host.slots[slot]]
+        vdevs.append(Vdev(slot, disk.id, disk.size, guid()))
+        check_free(node, word, vdevs[-1], force)
+    only(len(vdevs) == 1, "zpool create on more than one disk")
+    place = mountpoint or f"/{name}"
+    checked = not force and place not in ("none", "legacy")
+    if checked and node.file(place).is_dir() and any(node.file(place).iterdir()):
+        raise CommandError(
+            f"mountpoint '{place}' exists and is not empty\nuse '-m' option to provide a different default"
+        )
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.:-]*", name):
+        raise CommandError(
+            f"{action}: name must begin with a letter"
+            if not name[:1].isalpha()
+            else f"{action}: invalid character in pool name"
+        )
+    if re.match(r"(mirror|raidz|draid|spare|log$)", name):
+        raise CommandError(f"{action}: name is reserved")
+    if any(p.name == name for p in node.imported()):
+        raise CommandError(f"{action}: pool already exists")
+    if in_use(node, vdevs[0].device):
+        raise CommandError(f"{action}: no such pool or dataset")
+    if vdevs[0].size < SMALLEST:
+        raise CommandError(f"{action}: one or more devices is less than the minimum size (64M)")
+    root = settings.validated("filesystem", root, action, creating=True)
+    only("encryption" not in root, "zpool create -O encryption")
+    if mountpoint is not None:
+        root["mountpoint"] = mountpoint
+    pool = add(node, name, vdevs, root)
+    for key, value in props.items():
+        pool_properties.put(pool, key, value, action)
+    mounting.mount(node, pool.datasets[name])
+    return pool
+
+
+def add(node: Node, name: str, vdevs: list[Vdev], root: dict[str, str]) -> Pool:
+    """A new pool with its root file system, not mounted; what was on the disks before is lost."""
+    for vdev in vdevs:
+        old = member(node, vdev)
+        if old is not None and old.vdevs[0].start == vdev.start:
+            forget(node, old)
+    pool = Pool(name, guid(), guid(), vdevs, node.host.name)
+    all_pools(node.cluster).append(pool)
+    datasets.attach(node, pool, name, "filesystem", root, None)
+    labels.write(node.store, pool)
+    node.state.cache.append(pool.guid)
+    return pool
+
+
+def forget(node: Node, pool: Pool) -> None:
+    """A pool is gone for ever, with its contents."""
+    for dataset in pool.datasets.values():
+        for tree in [dataset.tree, *(s.tree for s in dataset.snapshots)]:
+            trees.remove(node.path(tree))
+    all_pools(node.cluster).remove(pool)
+
+
+def imported(node: Node, name: str) -> Pool:
+    """The imported pool of that name.
+
+    :raises CommandError: there is none
+    """
+    found = next((p for p in node.imported() if p.name == name), None)
+    if found is None:
+        raise CommandError(f"cannot open '{name}': no such pool")
+    return found
+
+
+def _release(node: Node, pool: Pool, force: bool) -> None:
+    """Unmounts everything and forgets the keys."""
+    mounting.unmount_all(node, list(pool.datasets.values()), force=force)
+    node.state.keys = {(p, d) for p, d in node.state.keys if p != pool.guid}
+    node.state.cache = [g for g in node.state.cache if g != pool.guid]
+
+
+def destroy(node: Node, name: str, force: bool) -> None:
+    """``zpool destroy``; the labels stay on the disks.
+
+    :raises CommandError: something is busy
+    """
+    pool = imported(node, name)
+    _stop(node, pool, force, "destroy")
+    forget(node, pool)
+
+
+def export(node: Node, name: str, force: bool) -> None:
+    """``zpool export``.
+
+    :raises CommandError: something is busy
+    """
+    pool = imported(node, name)
+    _stop(node, pool, force, "export")
+    pool.imported, pool.exported = False, True
+
+
+def _stop(node: Node, pool: Pool, force: bool, verb: str) -> None:
+    if any(d.kind == "volume" and d.name in node.state.busy for d in pool.datasets.values()):
+        raise CommandError(f"cannot {verb} '{pool.name}': pool is busy")
+    try:
+        _release(node, pool, force)
+    except CommandError as error:
+        raise CommandError(f"{error.message}\ncannot {verb} '{pool.name}': pool is busy") from None
+
+
+def importable(node: Node) -> list[Pool]:
+    """Pools on this host's disks that are not imported here, as their labels show."""
+    disks = {disk: slot for slot, disk in node.host.slots.items()}
+    found = []
+    for pool in all_pools(node.cluster):
+        here = all(v.disk in disks and labels.read(node.store, v) for v in pool.vdevs)
+        if here and not (pool.imported and pool.host == node.host.name):
+            found.append(pool)
+    return found
+
+
+def import_(node: Node, pool: Pool, *, force: bool, mount: bool, name: str | None = None) -> list[CommandError]:
+    """``zpool import`` of one pool; returns what could not be mounted.
+
+    :raises CommandError: another host had it last, or the name is taken
+    """
+    new = name or pool.name
+    if any(p.name == new for p in node.imported()):
+        raise CommandError(
+            f"cannot import '{pool.name}': a pool with that name already exists\n"
+            "use the form 'zpool import <pool | id> <newpool>' to give it a new name"
+        )
+    if pool.host != node.host.name and not pool.exported and not force:
+        raise CommandError(
+            f"cannot import '{pool.name}': pool was previously in use from another system.\n"
+            f"Last accessed by {pool.host} (hostid=0) at {asctime(node.cluster.now)}\n"
+            "The pool can be imported, use 'zpool import -f' to import the pool."
+        )
+    only(new == pool.name, "zpool import under another name")
+    attach(node, pool)
+    return mounting.mount_pool(node, pool) if mount else []
+
+
+def attach(node: Node, pool: Pool) -> None:
+    """Makes a pool an imported one of this host."""
+    slots = {disk: slot for slot, disk in node.host.slots.items()}
+    for vdev in pool.vdevs:
+        tail = re.sub(r"^[a-z]+\d+", "", vdev.device)
+        vdev.device, vdev.state = slots[vdev.disk] + tail, "ONLINE"
+    pool.host, pool.imported, pool.exported, pool.health = node.host.name, True, False, "ONLINE"
+    pool.load_guid = guid()
+    if pool.guid not in node.state.cache:
+        node.state.cache.append(pool.guid)
+
+
+def install_boot_pool(node: Node, device: str, disk: str, start: int, size: int) -> Pool:
+    """The pool ``zroot`` that the FreeBSD installer makes on a partition of the boot disk.
+
+    The root file system itself stays the host's root folder; ``zroot/ROOT/default`` only stands for it.
+
+    :param device: the partition (``ada0p3``), and ``disk`` the id of the disk that it is on
+    :param start: where it begins on the disk, in bytes
+    :param size: of the partition, in bytes
+    """
+    pool = add(node, "zroot", [Vdev(device, disk, size, guid(), start)], {"mountpoint": "/zroot"})
+    pool.datasets["zroot"].props |= {"compression": "lz4", "atime": "off"}
+    pool.props["bootfs"] = "zroot/ROOT/default"
+    for name, props in {
+        "zroot/ROOT": {"mountpoint": "none"},
+        "zroot/ROOT/default": {"mountpoint": "/", "canmount": "noauto"},
+        "zroot/usr": {"mountpoint": "/usr", "canmount": "off"},
+        "zroot/usr/home": {},
+        "zroot/var": {"mountpoint": "/var", "canmount": "off"},
+    }.items():
+        datasets.attach(node, pool, name, "filesystem", props, None)
+    return pool
+
+
+def label_clear(node: Node, word: str, force: bool) -> None:
+    """``zpool labelclear``.
+
+    :raises CommandError: no label, or one of a pool that is in use
+    """
+    slot = device(node, word)
+    disk = node.cluster.disks[node.host.slots[slot]]
+    vdev = Vdev(slot, disk.id, disk.size, 0)
+    path = f"/dev/{slot}"
+    label = labels.read(node.store, vdev)
+    if label is None:
+        raise CommandError(f"failed to clear label for {path}")
+    pool = member(node, vdev)
+    if pool is not None:
+        active = pool.imported and pool.host == node.host.name
+        if active:
+            raise CommandError(f'{path} is a member (ACTIVE) of pool "{pool.name}"')
+        if not force:
+            kind = "exported" if pool.exported else "potentially active"
+            raise CommandError(
+                f"use '-f' to override the following error:\n{path} is a member of {kind} pool \"{pool.name}\""
+            )
+        forget(node, pool)
+    labels.clear(node.store, vdev)
+
+
+def suspend(host: Host, pool: Pool) -> None:
+    """The pool's disk does not answer any more: with ``failmode=wait`` every change waits for ``zpool clear``."""
+    pool.health = "SUSPENDED"
+    for vdev in pool.vdevs:
+        vdev.state = "REMOVED" if vdev.disk not in host.slots.values() else "FAULTED"
+
+
+def clear(node: Node, pool: Pool) -> None:
+    """``zpool clear``: the pool goes on when its disks are there again.
+
+    :raises CommandError: they are not
+    """
+    if any(v.disk not in node.host.slots.values() for v in pool.vdevs):
+        raise CommandError(f"cannot clear errors for {pool.name}: I/O error")
+    pool.health = "ONLINE"
+    for vdev in pool.vdevs:
+        vdev.state = "ONLINE"

@@ -1,0 +1,310 @@
+"""``zfs receive``: what a stream does to the receiving side. Messages of lib/libzfs/libzfs_sendrecv.c."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.core import CommandError
+from lab.zfs import crypt, datasets, mounting, properties, resume, settings, snapshots, space, stream, trees, values
+from lab.zfs.model import Crypt, Dataset, Node, Partial, Pool, Snapshot, only
+from lab.zfs.stream import Record
+from lab.zfs.units import nice
+
+FULL = "cannot receive new filesystem stream"
+INCREMENTAL = "cannot receive incremental stream"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``zfs receive``.
+
+    :param exclude: properties of -x
+    :param override: properties of -o
+    """
+
+    force: bool = False
+    resumable: bool = False
+    unmounted: bool = False
+    dry: bool = False
+    verbose: bool = False
+    exclude: tuple[str, ...] = ()
+    override: dict[str, str] = field(default_factory=dict)
+
+
+def receive(node: Node, data: bytes, target: str, options: Options, say: Callable[[str], None]) -> list[Dataset]:
+    """Receives a stream.
+
+    :param target: dataset, or ``DATASET@SNAPSHOT``
+    :param say: takes the lines of -v, which appear even when it fails later
+    :returns: the datasets that were made
+    :raises CommandError: refused; what came before stays
+    """
+    records = stream.decode(data)
+    made: list[Dataset] = []
+    owner, _, short = target.partition("@")
+    for record in records:
+        name, _, snap = record.header["toname"].partition("@")
+        place = owner + name[len(record.header["top"]) :]
+        snap = short or snap
+        if options.verbose:
+            how = "incremental" if record.incremental else "full"
+            verb = "would receive" if options.dry else "receiving"
+            say(f"{verb} {how} stream of {record.header['toname']} into {place}@{snap}\n")
+        fresh = _one(node, record, place, snap, options)
+        if fresh:
+            made.append(fresh)
+        if options.verbose and not options.dry:
+            size = nice(len(record.payload))
+            say(f"received {size} stream in 1 seconds ({size}/sec)\n")
+    if not options.unmounted and not options.dry:
+        for dataset in made:
+            wanted = dataset.kind == "filesystem" and values.effective(node, dataset, "canmount") == "on"
+            if wanted and node.key_loaded(dataset):
+                mounting.mount(node, dataset)
+    mounting.link_volumes(node)
+    return made
+
+
+def _one(node: Node, record: Record, place: str, snap: str, options: Options) -> Dataset | None:
+    """Receives one snapshot; returns the dataset if it is new."""
+    pool = node.pool(place)
+    existing = node.find(place)
+    action = INCREMENTAL if record.incremental else FULL
+    for name in options.exclude:
+        only(name == "encryption" or properties.find(name) is not None or ":" in name, f"zfs recv -x {name}")
+    if record.header["raw"] and ("encryption" in options.exclude or "encryption" in options.override):
+        raise CommandError(
+            "cannot receive: encryption property 'encryption' cannot be set or excluded for raw streams."
+        )
+    if pool is None:
+        raise CommandError(
+            f"cannot open '{place.split('/')[0]}': dataset does not exist\n{action}: unable to restore to destination"
+        )
+    if existing and existing.partial:
+        return _resume(node, pool, existing, record, snap, options, action)
+    only(record.header["offset"] == 0, "zfs recv of a resuming stream into a dataset without partial state")
+    if record.incremental:
+        _check_incremental(node, existing, record, place, options)
+    else:
+        _check_full(node, pool, existing, place, options, record)
+    if options.dry:
+        return None
+    if not record.complete:
+        raise _interrupted(node, pool, existing, record, place, options, action)
+    return _finish(node, pool, existing, record, place, snap, options)
+
+
+def _check_full(node: Node, pool: Pool, existing: Dataset | None, place: str, options: Options, record: Record) -> None:
+    if existing is not None:
+        if not options.force:
+            raise CommandError(f"{FULL}: destination '{place}' exists\nmust specify -F to overwrite it")
+        if existing.snapshots:
+            raise CommandError(
+                f"{FULL}: destination has snapshots (eg. {place}@{existing.snapshots[0].name})\n"
+                "must destroy them to overwrite it"
+            )
+        if record.header["raw"] != (existing.crypt is not None):
+            raise CommandError(
+                f"{FULL}: zfs receive -F cannot be used to destroy an encrypted filesystem or "
+                "overwrite an unencrypted one with an encrypted one"
+            )
+        only(not existing.crypt, "zfs recv -F over an encrypted file system")
+        return
+    parent = place.rpartition("/")[0]
+    if parent not in pool.datasets:
+        raise CommandError(f"cannot open '{parent}': dataset does not exist\n{FULL}: unable to restore to destination")
+    if len(record.payload) > space.Space(node).free(pool):
+        raise CommandError(f"{FULL}: out of space")
+
+
+def _check_incremental(node: Node, existing: Dataset | None, record: Record, place: str, options: Options) -> None:
+    header = record.header
+    if existing is None:
+        raise CommandError(f"{INCREMENTAL}: destination '{place}' does not exist")
+    source = next((s for s in existing.snapshots if s.guid == header["fromguid"]), None)
+    if source is None or (source is not existing.snapshots[-1] and not options.force):
+        raise CommandError(f"{INCREMENTAL}: most recent snapshot of {place} does not\nmatch incremental source")
+    if not options.force and space.modified(node, existing):
+        raise CommandError(f"{INCREMENTAL}: destination {place} has been modified\nsince most recent snapshot")
+    if header["raw"]:
+        only(existing.crypt is not None, "a raw incremental stream into an unencrypted dataset")
+        if source.ivset != header["from_ivset"]:
+            raise CommandError(
+                f"{INCREMENTAL}: IV set guid mismatch. See the 'zfs receive' man page section "
+                "discussing the limitations of raw encrypted send streams."
+            )
+    elif existing.crypt and not node.key_loaded(existing):
+        raise CommandError(f"{INCREMENTAL}: inherited key must be loaded")
+    if len(record.payload) > space.Space(node).free(node.pool_of(existing)) + space.MIB:
+        raise CommandError(f"{INCREMENTAL}: out of space")
+
+
+def _finish(
+    node: Node, pool: Pool, existing: Dataset | None, record: Record, place: str, snap: str, options: Options
+) -> Dataset | None:
+    """Puts a complete snapshot in place."""
+    header = record.header
+    fresh = existing is None
+    if existing is None:
+        dataset = _make(node, pool, place, header, options)
+    else:
+        dataset = existing
+        if record.incremental:
+            _make_room(node, dataset, header)
+    scratch = node.store.new_tree(node.cluster)
+    stream.unpack(record.payload, node.path(scratch))
+    trees.mirror(node.path(scratch), node.path(dataset.tree))
+    trees.remove(node.path(scratch))
+    _set_properties(node, dataset, header, options, fresh)
+    snapshots.add(
+        node,
+        dataset,
+        snap,
+        txg=node.txg(pool),
+        number=header["toguid"],
+        creation=header["creation"],
+        ivset=header["ivset"] if header["raw"] else None,
+        props=header["snapprops"],
+    )
+    if header["raw"] and not fresh:
+        _new_key(node, pool, dataset, header)
+    return dataset if fresh else None
+
+
+def _make_room(node: Node, dataset: Dataset, header: dict[str, Any]) -> None:
+    """-F: takes away what is newer than the stream's source."""
+    cut = next(i for i, s in enumerate(dataset.snapshots) if s.guid == header["fromguid"]) + 1
+    newer: list[Dataset | Snapshot] = [*dataset.snapshots[cut:]]
+    only(
+        not any(node.clones(node.pool_of(dataset), s) for s in newer if isinstance(s, Snapshot)), "zfs recv -F: clones"
+    )
+    datasets.destroy(node, newer)
+
+
+def _make(node: Node, pool: Pool, place: str, header: dict[str, Any], options: Options) -> Dataset:
+    props = {}
+    if header["kind"] == "volume":
+        props = {"volsize": str(header["volsize"]), "volblocksize": header["volblocksize"]}
+    made = datasets.attach(node, pool, place, header["kind"], props, _encryption(node, place, header, options))
+    if header["raw"]:
+        node.state.keys.discard((pool.guid, made.id))  # nobody has given the key here yet
+    return made
+
+
+def _encryption(node: Node, place: str, header: dict[str, Any], options: Options) -> Crypt | None:
+    """How a new dataset is encrypted: as the stream says (raw, -p, -R), as -o says, or like its parent."""
+    if header["raw"]:
+        sent = header["crypt"]
+        key = Crypt(0, sent["suite"], sent["keyformat"], sent["master"], sent["key"], "prompt")
+        above = place[: len(place) - len(header["toname"].split("@")[0]) + len(header["top"])]
+        counterpart = node.find(above + sent["root"][len(header["top"]) :])
+        if sent["root"].startswith(header["top"]) and counterpart and counterpart.crypt:
+            key.root, key.key, key.keylocation = counterpart.id, "", "none"
+        return key
+    wanted = {n: v for n, v in options.override.items() if n in ("encryption", "keyformat", "keylocation")}
+    sent = (header["props"] or {}).get("encryption")
+    if not wanted and sent is not None and "encryption" not in options.exclude:
+        wanted = {"encryption": sent}
+    if wanted.get("keylocation") == "prompt":
+        raise CommandError(f"{FULL}: Cannot use 'prompt' keylocation because stdin is in use.")
+    parent = node.dataset(place.rpartition("/")[0])
+    if parent.crypt and not node.key_loaded(parent) and wanted.get("encryption") != "off":
+        raise CommandError(f"{FULL}: inherited key must be loaded")
+    wanted = settings.validated("filesystem", wanted, FULL, creating=True)
+    return crypt.for_new(node, place, wanted, None)
+
+
+def _set_properties(node: Node, dataset: Dataset, header: dict[str, Any], options: Options, fresh: bool) -> None:
+    sent = {n: v for n, v in (header["props"] or {}).items() if n not in ("encryption", *options.exclude)}
+    if "keylocation" in sent:
+        if dataset.crypt and fresh and dataset.crypt.root == dataset.id:
+            dataset.crypt.keylocation = sent["keylocation"]
+        del sent["keylocation"]
+    dataset.received |= {n: v for n, v in sent.items() if n != "volblocksize"}
+    local = {n: v for n, v in options.override.items() if n not in ("encryption", "keyformat", "keylocation")}
+    dataset.props |= settings.validated(dataset.kind, local, "cannot receive")
+    if dataset.kind == "volume":
+        dataset.props["volsize"] = str(header["volsize"])
+    mounting.refresh(node, dataset)
+
+
+def _new_key(node: Node, pool: Pool, dataset: Dataset, header: dict[str, Any]) -> None:
+    """A raw stream carries the wrapped key with it; nothing but the next load of the key shows that it is another.
+
+    Seen: the key stays loaded while something that it encrypts is mounted, and is unloaded otherwise.
+    """
+    held = dataset.crypt
+    root = node.encryption_root(dataset)
+    if held is None or root is None or root.crypt is None:
+        raise AssertionError(dataset.name)
+    if root is dataset:
+        held.key = header["crypt"]["key"]
+    else:
+        only(root.crypt.key == header["crypt"]["key"], "a raw stream with another key into an inheriting dataset")
+    users = [d for d in pool.datasets.values() if d.crypt and d.crypt.root == root.id]
+    if not any(node.mount(d) for d in users):
+        node.state.keys.discard((pool.guid, root.id))
+
+
+def _interrupted(
+    node: Node, pool: Pool, existing: Dataset | None, record: Record, place: str, options: Options, action: str
+) -> CommandError:
+    """Keeps what has come of a stream that ended early, if -s says so."""
+    if not options.resumable:
+        return CommandError(f"{action}: incomplete stream")
+    dataset = existing or _make(node, pool, place, record.header, options)
+    dataset.partial = Partial(record.header, record.payload, existing is None)
+    node.txg(pool)
+    return _saved(dataset.partial, action)
+
+
+def _saved(partial: Partial, action: str) -> CommandError:
+    return CommandError(
+        f"{action}: checksum mismatch or incomplete stream.\nPartially received snapshot is saved.\n"
+        "A resuming stream can be generated on the sending system by running:\n"
+        f"    zfs send -t {resume.token(partial)}"
+    )
+
+
+def _resume(
+    node: Node, pool: Pool, dataset: Dataset, record: Record, snap: str, options: Options, action: str
+) -> Dataset | None:
+    """Goes on with an interrupted receive."""
+    partial = dataset.partial
+    if partial is None:
+        raise AssertionError(dataset.name)
+    if record.header["offset"] == 0:
+        raise CommandError(
+            f'{action}: destination {dataset.name} contains partially-complete state from "zfs receive -s".'
+        )
+    same = record.header["toguid"] == partial.header["toguid"]
+    only(same and record.header["offset"] == len(partial.payload), "zfs recv of a resuming stream for another state")
+    if options.dry:
+        return None
+    whole = Record(partial.header, partial.payload + record.payload, record.complete)
+    if not whole.complete:
+        partial.payload = whole.payload
+        if options.resumable:
+            raise _saved(partial, action)
+        abort(node, dataset)
+        raise CommandError(f"{action}: incomplete stream")
+    fresh = partial.new
+    dataset.partial = None
+    _finish(node, pool, dataset, whole, dataset.name, snap, options)
+    return dataset if fresh else None
+
+
+def abort(node: Node, dataset: Dataset) -> None:
+    """``zfs receive -A``.
+
+    :raises CommandError: there is no partial state
+    """
+    if dataset.partial is None:
+        raise CommandError(f"'{dataset.name}' does not have any resumable receive state to abort", 1)
+    fresh = dataset.partial.new
+    dataset.partial = None
+    if fresh:
+        datasets.remove(node, dataset)
+    node.txg(next(p for p in node.imported() if p.name == dataset.name.split("/")[0]))

@@ -1,0 +1,162 @@
+"""Setting and inheriting properties, with what follows from it. Messages of lib/libzfs/libzfs_dataset.c and _util.c."""
+
+from __future__ import annotations
+
+import os
+
+from lab.core import CommandError
+from lab.zfs import crypt, mounting, values
+from lab.zfs.model import Dataset, Node, only
+from lab.zfs.properties import CREATE_ONLY, UNSIMULATED_SETTINGS, canonical, find, user
+from lab.zfs.units import nice
+
+
+def validated(kind: str, given: dict[str, str], action: str, *, creating: bool = False) -> dict[str, str]:
+    """Property values as they are kept.
+
+    :param kind: ``filesystem``, ``volume`` or ``snapshot``
+    :param action: the start of the message, such as ``cannot create 'a/b'``
+    :raises CommandError: ZFS does not take one of them
+    """
+    result: dict[str, str] = {}
+    for name, value in given.items():
+        if user(name):
+            result[name] = value
+            continue
+        prop = find(name)
+        if prop is None:
+            raise CommandError(f"{action}: invalid property '{name}'")
+        if not prop.settable and not (creating and prop.name in CREATE_ONLY):
+            raise CommandError(f"{action}: '{prop.name}' is readonly")
+        if kind not in prop.types or kind == "snapshot":
+            raise CommandError(f"{action}: '{prop.name}' does not apply to datasets of this type")
+        kept = canonical(prop, value)
+        if kept is None:
+            raise CommandError(f"{action}: {_wrong(prop.name, prop.kind, prop.values, value)}")
+        allowed = UNSIMULATED_SETTINGS.get(prop.name)
+        only(allowed is None or kept in allowed, f"zfs {prop.name}={value}")
+        result[prop.name] = kept
+    return result
+
+
+def _wrong(name: str, kind: str, choices: tuple[str, ...], value: str) -> str:
+    if kind == "index":
+        return f"'{name}' must be one of '{' | '.join(choices)}'"
+    if kind in ("size", "number"):
+        return f"bad numeric value '{value}'"
+    if name == "mountpoint":
+        return f"'{name}' must be an absolute path, 'none', or 'legacy'"
+    return f"invalid value '{value}'"
+
+
+def change(node: Node, dataset: Dataset, given: dict[str, str]) -> None:
+    """``zfs set`` on one dataset.
+
+    :raises CommandError: refused; nothing was changed then, unless only the mount at the end failed
+    """
+    action = f"cannot set property for '{dataset.name}'"
+    settings = validated(dataset.kind, given, action)
+    location = settings.pop("keylocation", None)
+    if location is not None:
+        _check_keylocation(dataset, location, action)
+    volsize = settings.get("volsize")
+    if volsize is not None:
+        check_volsize(settings, dataset.props.get("volblocksize", "8192"), action)
+    mounted, was_hidden = _before(node, dataset, settings)
+    if location is not None and dataset.crypt:
+        dataset.crypt.keylocation = location
+    dataset.props.update(settings)
+    if volsize is not None:
+        os.truncate(node.path(dataset.tree) / "data", int(volsize))
+    node.txg(node.pool_of(dataset))
+    _after(node, dataset, mounted, was_hidden and "mountpoint" in settings)
+
+
+def _check_keylocation(dataset: Dataset, location: str, action: str) -> None:
+    if dataset.crypt is None:
+        if location != "none":
+            raise CommandError(f"{action}: keylocation must be 'none' for unencrypted datasets")
+    elif location == "none":
+        raise CommandError(f"{action}: keylocation must not be 'none' for encrypted datasets")
+    elif reason := crypt.check_location(location):
+        raise CommandError(f"{action}: {reason}")
+    elif dataset.crypt.root != dataset.id:
+        raise CommandError(f"{action}: keylocation may only be set on encryption roots")
+
+
+def check_volsize(settings: dict[str, str], block: str, action: str) -> None:
+    """A volume's size is a positive multiple of its block size.
+
+    :raises CommandError: it is not
+    """
+    size = int(settings["volsize"])
+    if size == 0:
+        raise CommandError(f"{action}: 'volsize' cannot be zero")
+    if size % int(block):
+        raise CommandError(f"{action}: 'volsize' must be a multiple of volume block size ({nice(int(block))})")
+
+
+def _before(node: Node, dataset: Dataset, settings: dict[str, str]) -> tuple[list[Dataset], bool]:
+    """Unmounts what a new mount point or ``canmount=off`` takes away (changelist_prefix).
+
+    :returns: what was mounted, and whether the dataset had no mount point that ZFS looks after
+    """
+    hidden = dataset.kind == "filesystem" and values.mountpoint(node, dataset)[0] in ("none", "legacy")
+    if "mountpoint" in settings:
+        place, source = values.mountpoint(node, dataset)
+        mounted = mounting.unmount_all(node, mounting.affected(node, dataset))
+        if source != values.LOCAL and place not in ("none", "legacy"):
+            mounting.remove_directory(node, place)
+        return mounted, hidden
+    if settings.get("canmount") == "off":
+        return mounting.unmount_all(node, [dataset]), hidden
+    return [], hidden
+
+
+def _after(node: Node, dataset: Dataset, mounted: list[Dataset], appeared: bool) -> None:
+    """Mounts again what was mounted, and what has got a mount point (changelist_postfix)."""
+    again = [*mounted]
+    if appeared:
+        for each in mounting.affected(node, dataset):
+            if each not in again and each.kind == "filesystem" and values.effective(node, each, "canmount") == "on":
+                again.append(each)
+    problem: CommandError | None = None
+    for each in again:
+        if node.key_loaded(each):
+            try:
+                mounting.mount(node, each)
+            except CommandError as error:
+                problem = CommandError(f"{error.message}\nproperty may be set but unable to remount filesystem")
+    mounting.refresh(node, dataset)
+    if problem:
+        raise problem
+
+
+def inherit(node: Node, dataset: Dataset, name: str, received: bool) -> None:
+    """``zfs inherit`` on one dataset.
+
+    :param received: -S, go back to the received value
+    :raises CommandError: it cannot be inherited
+    """
+    action = f"cannot inherit {name} for '{dataset.name}'"
+    if user(name):
+        dataset.props.pop(name, None)
+        if not received:
+            dataset.received.pop(name, None)
+        node.txg(node.pool_of(dataset))
+        return
+    prop = find(name)
+    if prop is None:
+        raise CommandError(f"invalid property '{name}'")
+    if not prop.settable:
+        raise CommandError(f"'{prop.name}' property is read-only")
+    if not prop.inheritable and not received and prop.name not in ("canmount", "quota", "refquota"):
+        raise CommandError(f"'{prop.name}' property cannot be inherited")
+    if dataset.kind not in prop.types:
+        raise CommandError(f"{action}: '{prop.name}' does not apply to datasets of this type")
+    mounted, hidden = _before(node, dataset, {prop.name: ""})
+    dataset.props.pop(prop.name, None)
+    if not received:
+        dataset.received.pop(prop.name, None)
+    node.txg(node.pool_of(dataset))
+    _after(node, dataset, mounted, hidden and prop.name == "mountpoint")

@@ -1,0 +1,240 @@
+"""Snapshots, bookmarks, holds, clones and what goes back to them."""
+
+from __future__ import annotations
+
+from lab.core import CommandError
+from lab.zfs import crypt, datasets, mounting, settings, space, trees, values
+from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid, only
+
+
+def take(node: Node, names: list[str], *, recursive: bool = False, props: dict[str, str] | None = None) -> None:
+    """``zfs snapshot``: all of them or none, in one transaction group.
+
+    :param names: ``DATASET@NAME``
+    :raises CommandError: one exists already, or its dataset does not exist
+    """
+    wanted: list[tuple[Dataset, str]] = []
+    for name in names:
+        owner, _, short = name.partition("@")
+        datasets.check_name(f"x/{short}", f"cannot create snapshot '{name}'")
+        top = node.dataset(owner)
+        wanted += [(d, short) for d in (node.below(top) if recursive else [top])]
+    for dataset, short in wanted:
+        if dataset.snapshot(short):
+            raise CommandError(f"cannot create snapshot '{dataset.name}@{short}': dataset already exists")
+    numbers = {p.guid: node.txg(p) for p in node.imported() if any(node.pool_of(d) is p for d, _ in wanted)}
+    for dataset, short in wanted:
+        add(node, dataset, short, txg=numbers[node.pool_of(dataset).guid], props=props or {})
+
+
+def add(
+    node: Node,
+    dataset: Dataset,
+    name: str,
+    *,
+    txg: int,
+    number: int | None = None,
+    creation: float | None = None,
+    ivset: int | None = None,
+    props: dict[str, str] | None = None,
+) -> Snapshot:
+    """A snapshot of the present contents.
+
+    :param number: its guid, when it came with a stream
+    """
+    sizes = space.Space(node)
+    written = sizes.written(dataset)
+    if dataset.snapshots:
+        last = dataset.snapshots[-1]
+        last.unique = sizes.only_in(last.tree, dataset.tree)
+    tree = node.store.new_tree(node.cluster)
+    trees.copy(node.path(dataset.tree), node.path(tree))
+    snap = Snapshot(
+        name,
+        number or guid(),
+        txg,
+        node.cluster.now if creation is None else creation,
+        node.object_id(node.pool_of(dataset)),
+        tree,
+        sizes.referenced(dataset),
+        written,
+        ivset=(guid() if dataset.crypt else 0) if ivset is None else ivset,
+        volsize=int(dataset.props.get("volsize", 0)),
+        props=dict(props or {}),
+    )
+    dataset.snapshots.append(snap)
+    return snap
+
+
+def rollback(node: Node, name: str, *, recent: bool = False) -> None:
+    """``zfs rollback``: the contents of a snapshot again, in place, so that a mount stays.
+
+    :param recent: -r: destroys the snapshots and bookmarks after it
+    :raises CommandError: there are newer ones and ``recent`` is not given
+    """
+    dataset, snap = node.snapshot(name)
+    after = dataset.snapshots[dataset.snapshots.index(snap) + 1 :]
+    marks = [b for b in dataset.bookmarks if b.createtxg > snap.createtxg]
+    if (after or marks) and not recent:
+        names = [f"{dataset.name}@{s.name}" for s in after] + [f"{dataset.name}#{b.name}" for b in marks]
+        raise CommandError(
+            f"cannot rollback to '{name}': more recent snapshots or bookmarks exist\n"
+            "use '-r' to force deletion of the following snapshots and bookmarks:\n" + "\n".join(names)
+        )
+    clones = [c for s in after for c in node.clones(node.pool_of(dataset), s)]
+    if clones:
+        raise CommandError(
+            f"cannot rollback to '{name}': clones of previous snapshots exist\n"
+            "use '-R' to force deletion of the following clones and dependents:\n" + "\n".join(c.name for c in clones)
+        )
+    if not node.key_loaded(dataset):
+        only(False, f"zfs rollback of '{dataset.name}' without its key")
+    datasets.destroy(node, list(after))
+    dataset.bookmarks = [b for b in dataset.bookmarks if b not in marks]
+    trees.mirror(node.path(snap.tree), node.path(dataset.tree))
+    if snap.volsize:
+        dataset.props["volsize"] = str(snap.volsize)
+    node.txg(node.pool_of(dataset))
+
+
+def bookmark(node: Node, source: str, new: str) -> None:
+    """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``.
+
+    :raises CommandError: refused
+    """
+    short = new.rpartition("#")[2]
+    owner_name = source.split("@")[0].split("#")[0]
+    target = new.rpartition("#")[0] or owner_name
+    action = f"cannot create bookmark '{target}#{short}'"
+    owner = node.find(owner_name)
+    if owner is None or target != owner_name:
+        reason = "source is not an ancestor of the new bookmark's dataset" if owner else f"'{source}' does not exist"
+        raise CommandError(f"{action}: {reason}" if owner else f"{action}: dataset does not exist")
+    item: Snapshot | Bookmark | None = owner.snapshot(source.partition("@")[2])
+    if "#" in source:
+        item = next((b for b in owner.bookmarks if b.name == source.partition("#")[2]), None)
+    if item is None:
+        raise CommandError(f"{action}: dataset does not exist")
+    if any(b.name == short for b in owner.bookmarks):
+        raise CommandError(f"{action}: bookmark exists")
+    owner.bookmarks.append(Bookmark(short, item.guid, item.createtxg, item.creation, item.ivset, item.referenced))
+    node.txg(node.pool_of(owner))
+
+
+def destroy_bookmark(node: Node, name: str) -> None:
+    """``zfs destroy DATASET#NAME``.
+
+    :raises CommandError: there is none
+    """
+    owner = node.find(name.split("#")[0])
+    short = name.partition("#")[2]
+    if owner is None or all(b.name != short for b in owner.bookmarks):
+        raise CommandError(f"bookmark '{name}' does not exist.")
+    owner.bookmarks = [b for b in owner.bookmarks if b.name != short]
+    node.txg(node.pool_of(owner))
+
+
+def clone(node: Node, source: str, name: str, given: dict[str, str], *, parents: bool = False) -> None:
+    """``zfs clone``: a dataset with a snapshot's contents and its encryption.
+
+    :raises CommandError: refused
+    """
+    origin_of, snap = node.snapshot(source)
+    pool = node.pool_of(origin_of)
+    action = f"cannot create '{name}'"
+    datasets.check_name(name, action)
+    if name.split("/")[0] != pool.name:
+        raise CommandError(f"{action}: source and target pools differ")
+    if name in pool.datasets:
+        raise CommandError(f"{action}: dataset already exists")
+    above = name.rpartition("/")[0]
+    if above not in pool.datasets:
+        if not parents:
+            raise CommandError(f"{action}: parent does not exist")
+        datasets.create(node, above, "filesystem", {}, None, parents=True)
+    if {"encryption", "keyformat", "keylocation", "pbkdf2iters"} & given.keys():
+        raise CommandError(f"{action}: Encryption properties must inherit from origin dataset.")
+    props = settings.validated(origin_of.kind, given, action, creating=True)
+    if origin_of.kind == "volume":
+        props |= {"volsize": str(snap.volsize), "volblocksize": origin_of.props["volblocksize"]}
+    key = None
+    if origin_of.crypt:
+        key = Crypt(origin_of.crypt.root, origin_of.crypt.suite, origin_of.crypt.keyformat, origin_of.crypt.master)
+    made = datasets.attach(node, pool, name, origin_of.kind, props, key)
+    made.origin = snap
+    trees.mirror(node.path(snap.tree), node.path(made.tree))
+    if made.kind == "volume":
+        mounting.link_volumes(node)
+    elif values.effective(node, made, "canmount") == "on" and node.key_loaded(made):
+        mounting.mount(node, made)
+
+
+def promote(node: Node, name: str) -> None:
+    """``zfs promote``: the snapshots up to the origin, and the role of the origin, go to the clone.
+
+    :raises CommandError: it is no clone, or snapshot names collide
+    """
+    made = node.dataset(name)
+    pool = node.pool_of(made)
+    if made.origin is None:
+        raise CommandError(f"cannot promote '{name}': not a cloned filesystem")
+    origin = node.owner(pool, made.origin)
+    cut = origin.snapshots.index(made.origin) + 1
+    moving, staying = origin.snapshots[:cut], origin.snapshots[cut:]
+    for snap in moving:
+        if made.snapshot(snap.name):
+            raise CommandError(
+                f"cannot promote '{name}': snapshot name '{origin.name}@{snap.name}' from origin \n"
+                f"conflicts with '{name}@{snap.name}' from target"
+            )
+    crypt.promote(origin, made, list(pool.datasets.values()))
+    if (pool.guid, origin.id) in node.state.keys and made.crypt and made.crypt.root == made.id:
+        node.state.keys.discard((pool.guid, origin.id))
+        node.state.keys.add((pool.guid, made.id))
+    made.snapshots, origin.snapshots = [*moving, *made.snapshots], staying
+    made.origin, origin.origin = origin.origin, made.origin
+    node.txg(pool)
+
+
+def rename(node: Node, name: str, new: str, *, recursive: bool = False) -> None:
+    """``zfs rename [-r] DATASET@OLD [DATASET]@NEW``.
+
+    :raises CommandError: refused
+    """
+    owner, _, old = name.partition("@")
+    target, _, short = new.partition("@")
+    if target not in ("", owner):
+        raise CommandError(f"cannot rename to '{new}': snapshots must be part of same dataset")
+    top, _ = node.snapshot(name)
+    for dataset in node.below(top) if recursive else [top]:
+        if dataset.snapshot(old) and dataset.snapshot(short):
+            if recursive:
+                raise CommandError(f"cannot rename '{name}': a child dataset already has a snapshot with the new name")
+            raise CommandError(f"cannot rename '{name}': dataset already exists")
+    for dataset in node.below(top) if recursive else [top]:
+        found = dataset.snapshot(old)
+        if found:
+            found.name = short
+    node.txg(node.pool_of(top))
+
+
+def hold(node: Node, tag: str, name: str, *, recursive: bool = False, release: bool = False) -> None:
+    """``zfs hold`` and ``zfs release``.
+
+    :raises CommandError: the tag is there already, or is not
+    """
+    top, found = node.snapshot(name)
+    for dataset in node.below(top) if recursive else [top]:
+        snap = dataset.snapshot(found.name)
+        if snap is None:
+            continue
+        full = f"{dataset.name}@{snap.name}"
+        if release and tag not in snap.holds:
+            raise CommandError(f"cannot release hold from snapshot '{full}': no such tag on this dataset")
+        if not release and tag in snap.holds:
+            raise CommandError(f"cannot hold snapshot '{full}': tag already exists on this dataset")
+        if release:
+            del snap.holds[tag]
+        else:
+            snap.holds[tag] = node.cluster.now
+    node.txg(node.pool_of(top))
