@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
