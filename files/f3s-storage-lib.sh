@@ -28,7 +28,6 @@ F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further chec
 
 F3S_LIMIT=10		# seconds that a check of the pool may take
 F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90
-F3S_SETTLE=6		# seconds after which a change of the CARP state has held: 3 * advbase + 254/256 and a margin
 F3S_RETRY=300		# seconds between two offers of a MASTER that cannot serve
 F3S_STRIKE=30		# seconds that a check may stay without an answer before a serving MASTER gives way
 F3S_DEMOTED=254		# advskew that loses against every configured one
@@ -39,7 +38,7 @@ if [ ! -r "$F3S_CONFIG" ]; then
 fi
 # shellcheck source=/dev/null
 . "$F3S_CONFIG"
-for name in ROLE INTERFACE VHID VIP ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER FAILBACK_BLOCK SERVICES \
+for name in ROLE INTERFACE VHID VIP ADVBASE ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER FAILBACK_BLOCK SERVICES \
 	REPLICATION_JOB FAILBACK_MAX_AGE; do
 	eval "value=\${F3S_$name-}"
 	if [ -z "$value" ]; then
@@ -47,6 +46,8 @@ for name in ROLE INTERFACE VHID VIP ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER 
 		exit 78
 	fi
 done
+# Seconds after which a change of the CARP state has held: a BACKUP takes over after 3 * advbase + advskew/256.
+F3S_SETTLE=$((3 * F3S_ADVBASE + 3))
 if [ "$(id -u)" -eq 0 ]; then
 	mkdir -p "$F3S_RUN" "${F3S_HOLD%/*}"
 fi

@@ -91,6 +91,7 @@ def conf(role: str, mountpoint: str = "/data/nfs") -> str:
         interface="re0",
         vhid=1,
         vip="192.168.1.138",
+        advbase=1,
         advskew=0 if role == "primary" else 100,
         peer="192.168.1.131" if role == "primary" else "192.168.1.130",
         pool="zdata",

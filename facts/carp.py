@@ -1,0 +1,75 @@
+"""CARP on an interface as it is now, and what a boot would make of it."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from f3s.carp import RC_HEADER, Aliases, CarpView, parse_aliases, parse_ifconfig, rc_interface
+from f3s.parsing import UnknownOutput, number, sections
+from f3s.quoting import command
+from facts.base import HostFact, marked
+
+RC_FILE = "/etc/rc.conf.d/netif"
+_VIEW = """\
+echo '=== ifconfig' && ifconfig {} && echo '=== sysctl' &&
+if sysctl -n net.inet.carp.preempt >/dev/null 2>&1; then
+    sysctl -n net.inet.carp.demotion net.inet.carp.preempt
+fi"""
+# Says whose an alias is, never what it holds: it may be the password of another CARP group.
+_ALIASES = """\
+( interface={} address={} file={} header={}
+{{ . /etc/defaults/rc.conf && source_rc_confs; }} >/dev/null 2>&1
+set | sed -n "s/^ifconfig_${{interface}}_alias\\([0-9][0-9]*\\)=.*/\\1/p" | while read -r number; do
+    eval "words=\\$ifconfig_${{interface}}_alias$number"
+    [ -n "$words" ] || continue
+    whose=other
+    for word in $words; do
+        case $word in "$address" | "$address"/*) whose=ours ;; esac
+    done
+    echo "$whose $number"
+done
+if [ ! -e "$file" ]; then
+    echo file absent
+elif read -r first <"$file"; [ "$first" = "$header" ]; then
+    echo file ours
+else
+    echo file foreign
+fi )"""
+
+
+class Carp(HostFact[CarpView]):
+    """The virtual hosts of an interface with their states, and the sysctls of CARP.
+
+    + interface: its name
+    """
+
+    @override
+    def command(self, interface: str) -> str:
+        return marked(command(_VIEW, interface))
+
+    @override
+    def read(self, lines: list[str]) -> CarpView:
+        found = sections(lines)
+        if found.keys() != {"ifconfig", "sysctl"}:
+            raise UnknownOutput(f"sections of CARP: {sorted(found)}")
+        values = [number(line, "a sysctl of net.inet.carp") for line in found["sysctl"]]
+        if len(values) not in (0, 2):
+            raise UnknownOutput(f"sysctls of CARP: {found['sysctl']}")
+        demotion, preempt = values or (None, None)
+        return parse_ifconfig(found["ifconfig"], demotion, preempt)
+
+
+class BootAliases(HostFact[Aliases]):
+    """Which aliases of an interface rc.conf has, told by whether they name the shared address.
+
+    + interface: its name
+    + address: the shared address
+    """
+
+    @override
+    def command(self, interface: str, address: str) -> str:
+        return marked(command(_ALIASES, rc_interface(interface), address, RC_FILE, RC_HEADER))
+
+    @override
+    def read(self, lines: list[str]) -> Aliases:
+        return parse_aliases(lines)

@@ -1,0 +1,37 @@
+"""Kernel variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from f3s.parsing import UnknownOutput, sections
+from f3s.quoting import command, words
+from facts.base import HostFact, marked
+
+_SCRIPT = """\
+for name in {}; do
+    echo "=== $name"
+    sysctl -n "$name" 2>/dev/null || :
+done"""
+
+
+class Sysctls(HostFact[dict[str, str | None]]):
+    """Values of single-line sysctls; None where there is none of that name (its module is not loaded).
+
+    + names: names of sysctls
+    """
+
+    @override
+    def command(self, names: Sequence[str]) -> str:
+        return marked(command(_SCRIPT, words(names)))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, str | None]:
+        values: dict[str, str | None] = {}
+        for name, text in sections(lines).items():
+            if len(text) > 1:
+                raise UnknownOutput(f"sysctl {name} has more than one line")
+            values[name] = text[0] if text else None
+        return values

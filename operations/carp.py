@@ -1,0 +1,121 @@
+"""The shared address: at boot through rc.d/netif, and now through ifconfig(8)."""
+
+from __future__ import annotations
+
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.facts.files import File
+
+from f3s.carp import rc_interface
+from f3s.quoting import command
+from facts.carp import RC_FILE, BootAliases, Carp
+from operations.base import Commands, known
+
+_FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
+_STARTED = "/var/run/f3s/started"
+
+
+@operation()
+def module_loaded(interface: str) -> Commands:
+    """The kernel knows CARP.
+
+    + interface: any interface of the host
+
+    **Example:** `carp.module_loaded("re0")`
+    """
+    if known(Carp, interface=interface).loaded:
+        host.noop("net.inet.carp is there")
+        return
+    yield command("kldload -n carp")
+
+
+@operation()
+def only_boot_alias(interface: str, address: str) -> Commands:
+    """rc.conf itself does not set the shared address: /etc/rc.conf.d/netif does, which only root can read.
+
+    + interface: the LAN interface
+    + address: the shared address
+
+    Raises OperationError where /etc/rc.conf.d/netif belongs to somebody else.
+
+    **Example:** `carp.only_boot_alias("re0", "192.168.1.138")`
+    """
+    aliases = known(BootAliases, interface=interface, address=address)
+    if aliases.foreign_file:
+        raise OperationError(
+            f"{host.name}: {RC_FILE} is not from this deploy: move its variables to /etc/rc.conf, remove it"
+        )
+    if not aliases.ours:
+        host.noop(f"no ifconfig_{rc_interface(interface)}_aliasN of /etc/rc.conf names {address}")
+    for number in aliases.ours:
+        yield command("sysrc -x {}", f"ifconfig_{rc_interface(interface)}_alias{number}")
+
+
+@operation()
+def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) -> Commands:
+    """The interface has the shared address with its vhid now, as the next boot would set it.
+
+    advskew is not compared: the controller changes it with what it knows (docs/controller.md). The password
+    is read on the host, from the file that rc.d/netif reads, so no command of this deploy holds it.
+
+    + interface: the LAN interface
+    + vhid, advbase: of CARP; advbase in seconds
+    + shared: the shared address
+    + alias: its number in /etc/rc.conf.d/netif
+
+    Raises OperationError where the address is there without a vhid, or belongs to another one.
+
+    **Example:** `carp.address("re0", 1, 1, "192.168.1.138", 0)`
+    """
+    view = known(Carp, interface=interface)
+    if shared in view.plain_addresses:
+        raise OperationError(f"{host.name}: {interface} has {shared} without a vhid; remove that address first")
+    for other, virtual in view.virtual_hosts.items():
+        if other != vhid and shared in virtual.addresses:
+            raise OperationError(f"{host.name}: {shared} belongs to vhid {other} of {interface}, not to {vhid}")
+    ours = view.virtual_hosts.get(vhid)
+    if ours is None or shared not in ours.addresses:
+        yield command(_FROM_FILE + 'ifconfig {} "$@"', RC_FILE, rc_interface(interface), alias, interface)
+    elif ours.advbase != advbase:
+        yield command("ifconfig {} vhid {} advbase {}", interface, vhid, advbase)
+    else:
+        host.noop(f"{interface} has {shared} with vhid {vhid}, {ours.state.value}")
+
+
+@operation(is_idempotent=False)
+def password(interface: str, vhid: int, alias: int) -> Commands:
+    """The running vhid takes its password from /etc/rc.conf.d/netif; call it only where that file has changed.
+
+    Both hosts become MASTER while only one has the new password, some seconds in one run of the deploy.
+
+    + interface, vhid, alias: as in `address`
+
+    **Example:** `carp.password("re0", 1, 0, _if=boot.did_change)`
+    """
+    yield command(
+        _FROM_FILE + 'while [ $# -gt 1 ] && [ "$1" != pass ]; do shift; done && ifconfig {} vhid {} pass "$2"',
+        RC_FILE,
+        rc_interface(interface),
+        alias,
+        interface,
+        vhid,
+    )
+
+
+@operation()
+def controller_started(needs: tuple[str, ...]) -> Commands:
+    """f3s_storage has been started since the boot.
+
+    + needs: files without which its services cannot start; while one is missing it is not started
+
+    **Example:** `carp.controller_started(needs=("/etc/exports",))`
+    """
+    if host.get_fact(File, path=_STARTED):
+        host.noop("f3s_storage is started")
+        return
+    missing = [path for path in needs if not host.get_fact(File, path=path)]
+    if missing:
+        host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet")
+        return
+    yield command("service f3s_storage start")

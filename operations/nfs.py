@@ -1,0 +1,75 @@
+"""What clients see of the served dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from f3s.quoting import Shell, command
+from facts.nfs import ShareEntries
+from facts.services import Services, ServiceState
+from operations.base import Commands, executing, known
+
+# Between the fact and the change the dataset may have gone: the change looks itself.
+_MOUNTED = "mount | awk -v fs={} -v on={} '$2 == \"on\" && $3 == on {{ top = $1 }} END {{ exit top != fs }}' && "
+
+
+@operation()
+def shares(dataset: str, mountpoint: str, directories: Mapping[str, str], marker: str) -> Commands:
+    """The dataset has its shared directories and the marker file; the bare mount point never gets them.
+
+    + dataset: what has to be mounted
+    + mountpoint: where
+    + directories: octal mode of each directory
+    + marker: name of the marker file
+
+    Raises OperationError where the dataset is not mounted when it should be written to, or an entry is
+    something else than it should be.
+
+    **Example:** `nfs.shares("zdata/enc/nfsdata", "/data/nfs", {"k3svolumes": "0755"}, "nfs.DO_NOT_REMOVE")`
+    """
+    names = (*directories, marker)
+    found = known(ShareEntries, dataset=dataset, mountpoint=mountpoint, names=names)
+    if isinstance(found, bool):
+        if executing():
+            raise OperationError(
+                f"{host.name}: {dataset} is not mounted on {mountpoint}: run tasks/zfs_encrypt.py, look at the stick"
+            )
+        found = dict.fromkeys(names, "absent")
+    mounted = command(_MOUNTED, dataset, mountpoint)
+    changes = list(_directory_changes(mountpoint, directories, found))
+    if found[marker] not in ("absent", "file"):
+        raise OperationError(f"{host.name}: {mountpoint}/{marker} is not a file")
+    # last: without the marker nothing is served, and it promises that the rest is there
+    if found[marker] == "absent":
+        changes.append(command("touch {}", f"{mountpoint}/{marker}"))
+    if not changes:
+        host.noop(f"{', '.join(names)} are in {dataset}")
+    for change in changes:
+        yield Shell(mounted + change)
+
+
+def _directory_changes(mountpoint: str, directories: Mapping[str, str], found: Mapping[str, str]) -> Commands:
+    for name, mode in directories.items():
+        path = f"{mountpoint}/{name}"
+        if found[name] in ("file", "other"):
+            raise OperationError(f"{host.name}: {path} is not a directory")
+        if found[name] == "absent":
+            yield command("mkdir -m {} {}", mode, path)
+        elif int(found[name], 8) != int(mode, 8):
+            yield command("chmod {} {}", mode, path)
+
+
+@operation(is_idempotent=False)
+def exports_reloaded() -> Commands:
+    """A running mountd reads /etc/exports again; one that does not run reads it when it starts.
+
+    **Example:** `nfs.exports_reloaded(_if=exports.did_change)`
+    """
+    if known(Services, names=("mountd",))["mountd"] is not ServiceState.RUNNING:
+        host.noop("mountd is not running")
+        return
+    yield command("service mountd onereload")

@@ -1,0 +1,35 @@
+"""Kernel variables, now and after a reboot.
+
+/etc/sysctl.conf is applied early in the boot and once more late (rc.d/sysctl, rc.d/sysctl_lastload).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from f3s.quoting import command
+from facts.sysctl import Sysctls
+from operations.base import Commands, executing, known
+
+
+@operation()
+def values(wanted: Mapping[str, str]) -> Commands:
+    """Sysctls have these values now; `files.line` on /etc/sysctl.conf keeps them.
+
+    + wanted: value of each name
+
+    **Example:** `sysctl.values({"vfs.nfsd.enable_stringtouid": "1"})`
+    """
+    current = known(Sysctls, names=tuple(wanted))
+    changed = False
+    for name, value in wanted.items():
+        if current[name] is None and executing():
+            continue  # set at boot, and when its module comes: nothing to set now
+        if current[name] != value:
+            changed = True
+            yield command("sysctl {}", f"{name}={value}")
+    if not changed:
+        host.noop(", ".join(f"{name}={current[name]}" for name in wanted))

@@ -1,0 +1,147 @@
+"""Two hosts share one address: CARP moves it, f3s_storage makes the services follow (docs/controller.md)."""
+
+from __future__ import annotations
+
+from pyinfra.api.hiddenvalue import HiddenValue
+from pyinfra.operations import crontab, files
+from pyinfra.operations.util import any_changed
+
+from f3s.carp import alias_words, rc_file
+from facts.carp import RC_FILE, BootAliases
+from operations import carp, rcconf, secrets, services, sysctl
+from operations.base import known
+from tasks.common import REPOSITORY, credentials, site, this_host
+
+# Files that other tasks write: without them the services of f3s_storage could not start.
+SERVES_WITH = ("/etc/exports", "/usr/local/etc/stunnel/stunnel.conf")
+
+PROGRAMS = {
+    "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
+    "f3s-storage-control.sh": ("/usr/local/libexec/f3s/storage-control", "0755"),
+    "carp": ("/usr/local/bin/carp", "0755"),
+    "carpcontrol.sh": ("/usr/local/bin/carpcontrol.sh", "0755"),
+    "carp-auto-failback.sh": ("/usr/local/bin/carp-auto-failback.sh", "0755"),
+    "f3s_storage": ("/usr/local/etc/rc.d/f3s_storage", "0755"),
+    "newsyslog-f3s.conf": ("/usr/local/etc/newsyslog.conf.d/f3s.conf", "0644"),
+}
+
+settings = this_host()
+
+if settings.is_storage:
+    interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address
+    peer = next(each for each in site().storage_hosts if each.name != settings.name)
+    # the job whose replica the standby serves
+    job = next(each for each in site().jobs_from(site().primary) if each.dataset == site().primary.nfs.dataset)
+
+    # -- the programs first: devd must find its hook when the address comes up
+    programs = [
+        files.put(
+            name=f"carp: {destination}",
+            src=str(REPOSITORY / "files" / source),
+            dest=destination,
+            mode=mode,
+            user="root",
+            group="wheel",
+        )
+        for source, (destination, mode) in PROGRAMS.items()
+    ]
+    values = files.template(
+        name="carp: values of f3s_storage",
+        src=str(REPOSITORY / "templates" / "storage.conf.j2"),
+        dest="/usr/local/etc/f3s/storage.conf",
+        mode="0644",
+        user="root",
+        group="wheel",
+        role="primary" if settings.is_primary else "standby",
+        interface=interface,
+        vhid=vhid,
+        vip=address,
+        advbase=settings.carp.advbase,
+        advskew=settings.carp.advskew,
+        peer=peer.lan.address,
+        pool=settings.pool.name,
+        dataset=settings.nfs.dataset if settings.is_primary else site().replica(job),
+        mountpoint=settings.nfs.mountpoint,
+        marker=settings.nfs.marker_path,
+        failback_block=settings.nfs.failback_block_path,
+        services=[
+            "rpcbind",
+            "mountd",
+            *(["nfsuserd"] if settings.nfs.owners == "names" else []),
+            "nfsd",
+            "stunnel",
+        ],
+        replication_job=job.name,
+        # a standby that was written to stops the replication: five missed rounds are a reason to stay
+        failback_max_age=max(300, 5 * job.interval_seconds),
+    )
+
+    # -- devd only reads its rules when it starts
+    rule = files.template(
+        name="carp: devd rule for the shared address",
+        src=str(REPOSITORY / "templates" / "devd-carp.conf.j2"),
+        dest="/usr/local/etc/devd/f3s-carp.conf",
+        mode="0644",
+        user="root",
+        group="wheel",
+        vhid=vhid,
+        interface=interface,
+    )
+    services.act(service="devd", verb="restart", name="carp: devd reads the rule", _if=rule.did_change)
+
+    # -- the kernel: no preemption, or a host that gets ready again would take the address by itself
+    rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")
+    carp.module_loaded(interface=interface, name="carp: module now")
+    files.line(
+        name="carp: no preemption after a reboot",
+        path="/etc/sysctl.conf",
+        line=r"^net\.inet\.carp\.preempt[ =:].*",
+        replace="net.inet.carp.preempt=0",
+    )
+    sysctl.values(wanted={"net.inet.carp.preempt": "0"}, name="carp: no preemption now")
+
+    # -- the controller before the address: an event without it would be lost until cron's next minute
+    rcconf.variables(values={"f3s_storage_enable": "YES"}, name="carp: f3s_storage at boot")
+
+    # -- the address, at boot and now; its password is readable by root alone
+    carp.only_boot_alias(interface=interface, address=address, name="carp: no second alias with the address in rc.conf")
+    alias = known(BootAliases, interface=interface, address=address).free
+    files.directory(name="carp: /etc/rc.conf.d", path="/etc/rc.conf.d", mode="0755", user="root", group="wheel")
+    password = settings.carp.password or credentials().carp_password()
+    words = alias_words(vhid, settings.carp.advbase, settings.carp.advskew, password, address)
+    boot = secrets.file(
+        path=RC_FILE,
+        content=HiddenValue(rc_file(interface, alias, words)),
+        name="carp: the shared address at boot",
+    )
+    carp.address(
+        interface=interface,
+        vhid=vhid,
+        advbase=settings.carp.advbase,
+        shared=address,
+        alias=alias,
+        name="carp: the shared address now",
+    )
+    carp.password(interface=interface, vhid=vhid, alias=alias, name="carp: its password now", _if=boot.did_change)
+
+    # -- the controller: started once all of its services are configured, told of changes, repeated by cron
+    carp.controller_started(needs=SERVES_WITH, name="carp: f3s_storage is started")
+    services.act(
+        service="f3s_storage",
+        verb="reconcile",
+        name="carp: f3s_storage takes the change up",
+        _if=any_changed(values, *programs),
+    )
+    crontab.crontab(
+        name="carp: f3s_storage looks every minute",
+        command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",
+        cron_name="f3s_storage reconcile",
+        user="root",
+    )
+    crontab.crontab(
+        name="carp: automatic failback, on the primary alone",
+        command="/usr/local/bin/carp-auto-failback.sh",
+        cron_name="carp-auto-failback",
+        user="root",
+        present=settings.is_primary,
+    )

@@ -1,0 +1,78 @@
+"""An NFSv4 server behind stunnel, started and stopped by f3s_storage alone (docs/controller.md)."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from pyinfra.operations import files
+
+from operations import nfs, rcconf, services, sysctl
+from tasks.common import this_host
+
+LOOPBACK = "127.0.0.1"
+
+settings = this_host()
+
+if settings.is_storage:
+    mountpoint = settings.nfs.mountpoint
+    numeric = settings.nfs.owners == "numeric"
+
+    # -- rc variables: nothing of this starts at boot. The one* verbs set only X_enable of the script that they run, so
+    # what the scripts ask for beyond that has to stand here (libexec/rc/rc.d/nfsd and mountd).
+    rcconf.variables(
+        values={
+            "rpcbind_enable": "NO",
+            "mountd_enable": "NO",
+            "nfs_server_enable": "NO",
+            "nfsuserd_enable": "NO",
+            "stunnel_enable": "NO",
+            "nfsv4_server_enable": "YES",
+            # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
+            "nfs_reserved_port_only": "NO",
+            # TCP and loopback: clients come through stunnel or not at all
+            "nfs_server_flags": f"-t -h {LOOPBACK}",
+            "mountd_flags": f"-r -S -h {LOOPBACK}",
+            "rpcbind_flags": f"-h {LOOPBACK}",
+            "nfsuserd_flags": "" if numeric else f"-domain {settings.nfs.idmap_domain}",
+        },
+        name="nfs: rc variables",
+    )
+
+    # -- owners: numbers as they are, or names through nfsuserd; a mix would show files as nobody's (seen)
+    for variable in ("vfs.nfsd.enable_stringtouid", "vfs.nfs.enable_uidtostring"):
+        value = "1" if numeric else "0"
+        pattern = variable.replace(".", r"\.")
+        files.line(
+            name=f"nfs: {variable} after a reboot",
+            path="/etc/sysctl.conf",
+            line=rf"^{pattern}[ =:].*",
+            replace=f"{variable}={value}",
+        )
+        sysctl.values(wanted={variable: value}, name=f"nfs: {variable} now")
+    if numeric:
+        services.stopped(service="nfsuserd", name="nfs: no nfsuserd where owners are numbers")
+
+    # -- V4 makes the mount point the root that clients see: they mount 127.0.0.1:/k3svolumes (seen)
+    exports = files.put(
+        name="nfs: exports",
+        src=StringIO(
+            f"V4: {mountpoint} -sec=sys\n"
+            f"{mountpoint} -alldirs -maproot=root -network {LOOPBACK} -mask 255.255.255.255\n"
+        ),
+        dest="/etc/exports",
+        mode="0644",
+        user="root",
+        group="wheel",
+    )
+    # changed exports are applied by SIGHUP; only a dataset that was mounted later needs a restart (seen)
+    nfs.exports_reloaded(name="nfs: mountd reads the exports", _if=exports.did_change)
+
+    # -- on the primary, and never in the bare directory below the mount point
+    if settings.is_primary:
+        nfs.shares(
+            dataset=settings.nfs.dataset,
+            mountpoint=mountpoint,
+            directories={share.directory: share.mode for share in settings.nfs.shares},
+            marker=settings.nfs.marker,
+            name="nfs: shared directories and the marker of the dataset",
+        )

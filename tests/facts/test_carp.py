@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from f3s.carp import RC_HEADER, Aliases, rc_file
+from facts.base import END
+from facts.carp import RC_FILE, BootAliases, Carp
+from facts.nfs import ShareEntries
+from facts.sysctl import Sysctls
+from tests.f3s.test_carp import F0
+from tests.files.stubs import StubHost
+
+
+def run(host: StubHost, fact: object, **arguments: object) -> list[str]:
+    """The output of a fact's own command on a host of stubs."""
+    script = host.write("/tmp/fact", host.rewrite(fact.command(**arguments)))  # type: ignore[attr-defined]
+    return host.run(script).out.splitlines()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StubHost:
+    host = StubHost(tmp_path)
+    host.command("ifconfig", f"cat <<'EOF'\n{F0}\nEOF")
+    host.command("sysctl", 'shift; for name in "$@"; do echo 0; done')
+    return host
+
+
+def test_the_view_of_a_master(host: StubHost) -> None:
+    view = Carp().process(run(host, Carp(), interface="vtnet0"))
+    assert view is not None
+    assert view.virtual_hosts[1].addresses == ("192.168.1.138",)
+    assert (view.demotion, view.preempt) == (0, 0)
+    assert host.calls("ifconfig") == [["vtnet0"]]
+
+
+def test_without_the_module(host: StubHost) -> None:
+    host.command("sysctl", 'echo "sysctl: unknown oid" >&2; exit 1')
+    view = Carp().process(run(host, Carp(), interface="vtnet0"))
+    assert view is not None
+    assert not view.loaded
+
+
+def test_an_interface_that_does_not_exist_is_unknown(host: StubHost) -> None:
+    host.command("ifconfig", 'echo "ifconfig: interface nope0 does not exist" >&2; exit 1')
+    with pytest.raises(FactProcessError):
+        Carp().process(run(host, Carp(), interface="nope0"))
+
+
+def test_aliases_are_told_apart_without_showing_them(host: StubHost) -> None:
+    host.write("/etc/defaults/rc.conf", f"source_rc_confs() {{ . {host.path('/etc/rc.conf')}; }}\n")
+    host.write(
+        "/etc/rc.conf",
+        "ifconfig_re0='inet 192.168.1.138'\n"
+        "ifconfig_re0_alias0='inet vhid 9 pass f0reign alias 192.168.1.77/32'\n"
+        "ifconfig_re0_alias1='inet vhid 1 pass h4ndmade alias 192.168.1.138/32'\n"
+        "ifconfig_re0_alias2='inet 192.168.1.13 netmask 255.255.255.255'\n"
+        "ifconfig_re01_alias0='inet 192.168.1.138/32'\n"
+        "ifconfig_re0_alias3=''\n",
+    )
+    arguments = {"interface": "re0", "address": "192.168.1.138"}
+    output = run(host, BootAliases(), **arguments)
+    assert "pass" not in " ".join(output)
+    assert BootAliases().process(output) == Aliases((1,), (0, 2), foreign_file=False)
+    host.write(RC_FILE, rc_file("re0", 1, "inet"))
+    assert BootAliases().process(run(host, BootAliases(), **arguments)) == Aliases((1,), (0, 2), False)
+    host.write(RC_FILE, "ifconfig_re0_alias5='inet 10.0.0.1'\n")
+    assert BootAliases().process(run(host, BootAliases(), **arguments)) == Aliases((1,), (0, 2), True)
+    assert RC_HEADER.startswith("# ")
+
+
+def test_sysctls() -> None:
+    script = Sysctls().command(names=("kernel.ostype", "no.such.name"))
+    out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+    assert Sysctls().process(out.stdout.splitlines()) == {"kernel.ostype": "Linux", "no.such.name": None}
+    with pytest.raises(FactProcessError):
+        Sysctls().process(["=== a", "1", "2", END])
+
+
+def shares(host: StubHost) -> dict[str, str] | bool | None:
+    mountpoint = str(host.path("/data/nfs"))
+    names = ("k3svolumes", "link", "file", "nfs.DO_NOT_REMOVE")
+    arguments = {"dataset": "zdata/enc/nfsdata", "mountpoint": mountpoint, "names": names}
+    script = host.write("/tmp/fact", ShareEntries().command(**arguments))
+    return ShareEntries().process(host.run(script).out.splitlines())
+
+
+def test_share_entries_of_a_mounted_dataset(host: StubHost) -> None:
+    host.command("mount", f'echo "zdata/enc/nfsdata on {host.path("/data/nfs")} (zfs, local)"')
+    host.command("stat", "echo 750")
+    host.path("/data/nfs/k3svolumes").mkdir(parents=True)
+    host.path("/data/nfs/link").symlink_to("/")
+    host.write("/data/nfs/file", "")
+    assert shares(host) == {"k3svolumes": "750", "link": "other", "file": "file", "nfs.DO_NOT_REMOVE": "absent"}
+
+
+@pytest.mark.parametrize("mounted", ["", "zdata/other", "zdata/enc/nfsdata on {0} (zfs)\nzdata/other"])
+def test_the_bare_mount_point_has_no_entries(host: StubHost, mounted: str) -> None:
+    mountpoint = host.path("/data/nfs")
+    lines = f"{mounted.format(mountpoint)} on {mountpoint} (zfs, local)\n" if mounted else ""
+    host.command("mount", f"cat <<'EOF'\nzdata on /data (zfs)\n{lines}EOF")
+    assert shares(host) is False
+
+
+def test_unknown_share_entries_are_refused() -> None:
+    for lines in (["=== entries", "weird k3svolumes", END], ["=== x", END], ["=== entries", "file", END]):
+        with pytest.raises(FactProcessError):
+            ShareEntries().process(lines)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import OperationError
+from pyinfra.facts.files import File
+
+from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, rc_file
+from facts.carp import BootAliases, Carp
+from facts.nfs import ShareEntries
+from facts.services import Services, ServiceState
+from facts.sysctl import Sysctls
+from operations import carp, nfs, sysctl
+from tests.operations.harness import run
+
+VIP = "192.168.1.138"
+
+
+def view(*plain: str, loaded: bool = True, **vhids: VirtualHost) -> dict[type, CarpView]:
+    hosts = {int(name.removeprefix("v")): host for name, host in vhids.items()}
+    return {Carp: CarpView(hosts, plain, 0 if loaded else None, 0 if loaded else None)}
+
+
+MASTER = VirtualHost(CarpState.MASTER, 1, 254, (VIP,))
+
+
+def test_module() -> None:
+    assert run(carp.module_loaded, view(loaded=False), "re0").commands == ["kldload -n carp"]
+    assert run(carp.module_loaded, view(), "re0").noops == ["net.inet.carp is there"]
+
+
+def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
+    [command] = run(carp.address, view("192.168.1.130"), "igb0.10", 1, 1, VIP, 2).commands
+    assert command == '. /etc/rc.conf.d/netif && set -- $ifconfig_igb0_10_alias2 && ifconfig igb0.10 "$@"'
+
+
+def test_no_change_whoever_is_master_and_whatever_the_controller_made_of_advskew() -> None:
+    result = run(carp.address, view("192.168.1.130", v1=MASTER), "re0", 1, 1, VIP, 0)
+    assert (result.commands, result.noops) == ([], [f"re0 has {VIP} with vhid 1, MASTER"])
+
+
+def test_a_vhid_without_the_address_gets_it() -> None:
+    bare = VirtualHost(CarpState.INIT, 1, 0)
+    assert len(run(carp.address, view(v1=bare), "re0", 1, 1, VIP, 0).commands) == 1
+
+
+def test_advbase_is_changed_without_touching_the_address() -> None:
+    result = run(carp.address, view(v1=MASTER), "re0", 1, 2, VIP, 0)
+    assert result.commands == ["ifconfig re0 vhid 1 advbase 2"]
+
+
+@pytest.mark.parametrize("facts", [view(VIP), view(v7=MASTER)])
+def test_an_address_in_other_hands_is_refused(facts: dict[type, CarpView]) -> None:
+    with pytest.raises(OperationError, match=VIP):
+        run(carp.address, facts, "re0", 1, 1, VIP, 0)
+
+
+def test_unknown_is_refused() -> None:
+    with pytest.raises(OperationError, match="Carp could not be read"):
+        run(carp.address, {Carp: None}, "re0", 1, 1, VIP, 0)
+
+
+def test_the_password_comes_from_the_file(tmp_path: Path) -> None:
+    [command] = run(carp.password, {}, "re0", 1, 0).commands
+    words = "inet vhid 1 advbase 1 advskew 0 pass s3cret.x alias 192.168.1.138/32"
+    (tmp_path / "netif").write_text(rc_file("re0", 0, words))
+    script = f'ifconfig() {{ echo "$*"; }}; {command}'.replace("/etc/rc.conf.d/netif", shlex.quote(f"{tmp_path}/netif"))
+    out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == "re0 vhid 1 pass s3cret.x\n"
+    assert "s3cret" not in command
+
+
+def test_the_address_leaves_rc_conf_and_foreign_aliases_stay() -> None:
+    result = run(carp.only_boot_alias, {BootAliases: Aliases((1,), (0,), False)}, "igb0.10", VIP)
+    assert result.commands == ["sysrc -x ifconfig_igb0_10_alias1"]
+    result = run(carp.only_boot_alias, {BootAliases: Aliases((), (0,), False)}, "re0", VIP)
+    assert (result.commands, len(result.noops)) == ([], 1)
+    with pytest.raises(OperationError, match="not from this deploy"):
+        run(carp.only_boot_alias, {BootAliases: Aliases((1,), (), True)}, "re0", VIP)
+
+
+def files(*there: str) -> dict[type, object]:
+    return {File: lambda path: {"mode": 644} if path in there else None}
+
+
+def test_the_controller_starts_when_its_services_can() -> None:
+    started, exports = "/var/run/f3s/started", "/etc/exports"
+    needs = (exports, "/usr/local/etc/stunnel/stunnel.conf")
+    assert run(carp.controller_started, files(started), needs).noops == ["f3s_storage is started"]
+    waiting = run(carp.controller_started, files(exports), needs)
+    assert waiting.commands == []
+    assert "stunnel.conf is not there yet" in waiting.noops[0]
+    assert run(carp.controller_started, files(*needs), needs).commands == ["service f3s_storage start"]
+
+
+def test_sysctls() -> None:
+    assert run(sysctl.values, {Sysctls: {"a.b": "0"}}, {"a.b": "1"}).commands == ["sysctl a.b=1"]
+    assert run(sysctl.values, {Sysctls: {"a.b": "1"}}, {"a.b": "1"}).noops == ["a.b=1"]
+    assert run(sysctl.values, {Sysctls: {"a.b": None}}, {"a.b": "1"}).commands == []
+    assert run(sysctl.values, {Sysctls: {"a.b": None}}, {"a.b": "1"}, executing=False).commands == ["sysctl a.b=1"]
+
+
+def make(found: object, executing: bool = True, mountpoint: str = "/data/nfs") -> list[str]:
+    arguments = ("zdata/enc/nfsdata", mountpoint, {"k3svolumes": "0755"}, "marker")
+    return run(nfs.shares, {ShareEntries: found}, *arguments, executing=executing).commands
+
+
+def test_shares_and_the_marker_last() -> None:
+    commands = make({"k3svolumes": "absent", "marker": "absent"})
+    assert [command.split(" && ", 2)[2] for command in commands] == [
+        "mkdir -m 0755 /data/nfs/k3svolumes",
+        "touch /data/nfs/marker",
+    ]
+    assert make({"k3svolumes": "755", "marker": "file"}) == []
+    assert make({"k3svolumes": "700", "marker": "file"})[0].endswith("&& chmod 0755 /data/nfs/k3svolumes")
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_a_share_is_made_in_the_dataset_only(tmp_path: Path, mounted: bool) -> None:
+    commands = make({"k3svolumes": "absent", "marker": "absent"}, mountpoint=str(tmp_path))
+    lines = f"zdata on {tmp_path} (zfs)\\n" + (f"zdata/enc/nfsdata on {tmp_path} (zfs, local)\\n" if mounted else "")
+    for command in commands:
+        script = f"mount() {{ printf '{lines}'; }}\n{command}"
+        assert (subprocess.run(["/bin/sh", "-c", script]).returncode == 0) is mounted
+    assert (tmp_path / "k3svolumes").is_dir() is mounted
+    assert (tmp_path / "marker").exists() is mounted
+
+
+def test_a_missing_dataset_is_an_error_but_not_in_the_plan() -> None:
+    assert len(make(False, executing=False)) == 2
+    with pytest.raises(OperationError, match="is not mounted on /data/nfs"):
+        make(False)
+
+
+def test_an_entry_of_another_kind_is_refused() -> None:
+    for found in ({"k3svolumes": "file", "marker": "file"}, {"k3svolumes": "755", "marker": "other"}):
+        with pytest.raises(OperationError, match="is not a"):
+            make(found)
+
+
+def test_only_a_running_mountd_reads_the_exports_again() -> None:
+    up, down = {"mountd": ServiceState.RUNNING}, {"mountd": ServiceState.STOPPED}
+    assert run(nfs.exports_reloaded, {Services: up}).commands == ["service mountd onereload"]
+    assert run(nfs.exports_reloaded, {Services: down}).noops == ["mountd is not running"]
