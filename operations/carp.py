@@ -14,6 +14,14 @@ from operations.base import Commands, known
 
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
 _STARTED = "/var/run/f3s/started"
+# What other tasks write: without these files the services of f3s_storage could not start, and the host would give
+# the address away.
+SERVES_WITH = (
+    "/usr/local/etc/rc.d/f3s_storage",
+    "/usr/local/etc/f3s/storage.conf",
+    "/etc/exports",
+    "/usr/local/etc/stunnel/stunnel.conf",
+)
 
 
 @operation()
@@ -104,17 +112,17 @@ def password(interface: str, vhid: int, alias: int) -> Commands:
 
 
 @operation()
-def controller_started(needs: tuple[str, ...]) -> Commands:
-    """f3s_storage has been started since the boot.
+def controller_started() -> Commands:
+    """f3s_storage has been started since the boot, once all of SERVES_WITH is there.
 
-    + needs: files without which its services cannot start; while one is missing it is not started
+    The last line of each task that writes one of these files, so the order of the tasks does not matter.
 
-    **Example:** `carp.controller_started(needs=("/etc/exports",))`
+    **Example:** `carp.controller_started()`
     """
     if host.get_fact(File, path=_STARTED):
         host.noop("f3s_storage is started")
         return
-    missing = [path for path in needs if not host.get_fact(File, path=path)]
+    missing = [path for path in SERVES_WITH if not host.get_fact(File, path=path)]
     if missing:
         host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet")
         return

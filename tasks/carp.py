@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyinfra.api.hiddenvalue import HiddenValue
+from pyinfra.context import host
 from pyinfra.operations import crontab, files
 from pyinfra.operations.util import any_changed
 
@@ -11,9 +12,6 @@ from facts.carp import RC_FILE, BootAliases
 from operations import carp, rcconf, secrets, services, sysctl
 from operations.base import known
 from tasks.common import REPOSITORY, credentials, site, this_host
-
-# Files that other tasks write: without them the services of f3s_storage could not start.
-SERVES_WITH = ("/etc/exports", "/usr/local/etc/stunnel/stunnel.conf")
 
 PROGRAMS = {
     "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
@@ -34,8 +32,9 @@ if settings.is_storage:
     job = next(each for each in site().jobs_from(site().primary) if each.dataset == site().primary.nfs.dataset)
 
     # -- the programs first: devd must find its hook when the address comes up
-    programs = [
-        files.put(
+    programs = []
+    for source, (destination, mode) in host.loop(PROGRAMS.items()):
+        put = files.put(
             name=f"carp: {destination}",
             src=str(REPOSITORY / "files" / source),
             dest=destination,
@@ -43,8 +42,7 @@ if settings.is_storage:
             user="root",
             group="wheel",
         )
-        for source, (destination, mode) in PROGRAMS.items()
-    ]
+        programs.append(put)
     values = files.template(
         name="carp: values of f3s_storage",
         src=str(REPOSITORY / "templates" / "storage.conf.j2"),
@@ -125,7 +123,7 @@ if settings.is_storage:
     carp.password(interface=interface, vhid=vhid, alias=alias, name="carp: its password now", _if=boot.did_change)
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
-    carp.controller_started(needs=SERVES_WITH, name="carp: f3s_storage is started")
+    carp.controller_started(name="carp: f3s_storage is started")
     services.act(
         service="f3s_storage",
         verb="reconcile",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from io import StringIO
 
+from pyinfra.context import host
 from pyinfra.operations import files
 
-from operations import nfs, rcconf, services, sysctl
+from operations import carp, nfs, rcconf, services, sysctl
 from tasks.common import this_host
 
 LOOPBACK = "127.0.0.1"
@@ -39,7 +40,7 @@ if settings.is_storage:
     )
 
     # -- owners: numbers as they are, or names through nfsuserd; a mix would show files as nobody's (seen)
-    for variable in ("vfs.nfsd.enable_stringtouid", "vfs.nfs.enable_uidtostring"):
+    for variable in host.loop(("vfs.nfsd.enable_stringtouid", "vfs.nfs.enable_uidtostring")):
         value = "1" if numeric else "0"
         pattern = variable.replace(".", r"\.")
         files.line(
@@ -76,3 +77,5 @@ if settings.is_storage:
             marker=settings.nfs.marker,
             name="nfs: shared directories and the marker of the dataset",
         )
+
+    carp.controller_started(name="nfs: f3s_storage is started")
