@@ -10,10 +10,13 @@ from pyinfra.facts.files import File
 from f3s.carp import rc_interface
 from f3s.quoting import command
 from facts.carp import RC_FILE, BootAliases, Carp
+from facts.newer import Newer
 from operations.base import Commands, known
 
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
-_STARTED = "/var/run/f3s/started"
+_STARTED = "/var/run/f3s/started"  # made at boot, long after rc.d/netif
+_APPLIED = "/var/run/f3s/netif.applied"
+_MARK_APPLIED = f"mkdir -p /var/run/f3s && touch {_APPLIED}"
 # What other tasks write: without these files the services of f3s_storage could not start, and the host would give
 # the address away.
 SERVES_WITH = (
@@ -84,31 +87,45 @@ def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) ->
             raise OperationError(f"{host.name}: {shared} belongs to vhid {other} of {interface}, not to {vhid}")
     ours = view.virtual_hosts.get(vhid)
     if ours is None or shared not in ours.addresses:
-        yield command(_FROM_FILE + 'ifconfig {} "$@"', RC_FILE, rc_interface(interface), alias, interface)
+        yield command(
+            _FROM_FILE + 'ifconfig {} "$@" && ' + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface
+        )
     elif ours.advbase != advbase:
         yield command("ifconfig {} vhid {} advbase {}", interface, vhid, advbase)
     else:
         host.noop(f"{interface} has {shared} with vhid {vhid}, {ours.state.value}")
 
 
-@operation(is_idempotent=False)
+@operation()
 def password(interface: str, vhid: int, alias: int) -> Commands:
-    """The running vhid takes its password from /etc/rc.conf.d/netif; call it only where that file has changed.
+    """The running vhid has the password of /etc/rc.conf.d/netif.
 
-    Both hosts become MASTER while only one has the new password, some seconds in one run of the deploy.
+    The kernel does not tell its password, so the time at which that file was last applied has to do. Both hosts
+    become MASTER while only one has a new password, some seconds in one run of the deploy.
 
     + interface, vhid, alias: as in `address`
 
-    **Example:** `carp.password("re0", 1, 0, _if=boot.did_change)`
+    **Example:** `carp.password(interface="re0", vhid=1, alias=0)`
     """
-    yield command(
-        _FROM_FILE + 'while [ $# -gt 1 ] && [ "$1" != pass ]; do shift; done && ifconfig {} vhid {} pass "$2"',
-        RC_FILE,
-        rc_interface(interface),
-        alias,
-        interface,
-        vhid,
-    )
+    if not known(Newer, path=RC_FILE, marks=(_APPLIED, _STARTED)):
+        host.noop(f"{RC_FILE} has not changed since it was applied")
+        return
+    set_it = 'while [ $# -gt 1 ] && [ "$1" != pass ]; do shift; done && ifconfig {} vhid {} pass "$2" && '
+    yield command(_FROM_FILE + set_it + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface, vhid)
+
+
+@operation()
+def devd_knows(rule: str) -> Commands:
+    """devd has read a rule; it does so only when it starts.
+
+    + rule: path of the rule's file
+
+    **Example:** `carp.devd_knows("/usr/local/etc/devd/f3s-carp.conf")`
+    """
+    if not known(Newer, path=rule, marks=("/var/run/devd.pid",)):
+        host.noop(f"devd has started since {rule} changed")
+        return
+    yield command("service devd restart")
 
 
 @operation()
@@ -127,3 +144,14 @@ def controller_started() -> Commands:
         host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet")
         return
     yield command("service f3s_storage start")
+
+
+@operation(is_idempotent=False)
+def controller_reconciles() -> Commands:
+    """f3s_storage looks again; call it only where something that it reads has changed (cron would, in a minute).
+
+    Not `restart`: that would give the address away. Fails where this host is MASTER and cannot serve.
+
+    **Example:** `carp.controller_reconciles(_if=values.did_change)`
+    """
+    yield command("service f3s_storage reconcile")

@@ -9,9 +9,13 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import Shell, command
+from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.services import Services, ServiceState
 from operations.base import Commands, executing, known
+
+EXPORTS = "/etc/exports"
+_PID_FILE = "/var/run/mountd.pid"
 
 # Between the fact and the change the dataset may have gone: the change looks itself.
 _MOUNTED = "mount | awk -v fs={} -v on={} '$2 == \"on\" && $3 == on {{ top = $1 }} END {{ exit top != fs }}' && "
@@ -63,13 +67,18 @@ def _directory_changes(mountpoint: str, directories: Mapping[str, str], found: M
             yield command("chmod {} {}", mode, path)
 
 
-@operation(is_idempotent=False)
-def exports_reloaded() -> Commands:
-    """A running mountd reads /etc/exports again; one that does not run reads it when it starts.
+@operation()
+def exports_read() -> Commands:
+    """A running mountd has read /etc/exports; one that does not run reads it when it starts.
 
-    **Example:** `nfs.exports_reloaded(_if=exports.did_change)`
+    SIGHUP applies changed exports; its pid file is then as new as what it has read. (A dataset that was mounted after
+    mountd started needs a restart: f3s_storage does that.)
+
+    **Example:** `nfs.exports_read()`
     """
     if known(Services, names=("mountd",))["mountd"] is not ServiceState.RUNNING:
         host.noop("mountd is not running")
-        return
-    yield command("service mountd onereload")
+    elif not known(Newer, path=EXPORTS, marks=(_PID_FILE,)):
+        host.noop(f"mountd has read {EXPORTS} since it changed")
+    else:
+        yield command("service mountd onereload && touch {}", _PID_FILE)

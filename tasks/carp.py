@@ -9,10 +9,11 @@ from pyinfra.operations.util import any_changed
 
 from f3s.carp import alias_words, rc_file
 from facts.carp import RC_FILE, BootAliases
-from operations import carp, rcconf, secrets, services, sysctl
+from operations import carp, rcconf, secrets, sysctl
 from operations.base import known
 from tasks.common import REPOSITORY, credentials, site, this_host
 
+RULE = "/usr/local/etc/devd/f3s-carp.conf"
 PROGRAMS = {
     "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
     "f3s-storage-control.sh": ("/usr/local/libexec/f3s/storage-control", "0755"),
@@ -75,17 +76,17 @@ if settings.is_storage:
     )
 
     # -- devd only reads its rules when it starts
-    rule = files.template(
+    files.template(
         name="carp: devd rule for the shared address",
         src=str(REPOSITORY / "templates" / "devd-carp.conf.j2"),
-        dest="/usr/local/etc/devd/f3s-carp.conf",
+        dest=RULE,
         mode="0644",
         user="root",
         group="wheel",
         vhid=vhid,
         interface=interface,
     )
-    services.act(service="devd", verb="restart", name="carp: devd reads the rule", _if=rule.did_change)
+    carp.devd_knows(rule=RULE, name="carp: devd knows the rule")
 
     # -- the kernel: no preemption, or a host that gets ready again would take the address by itself
     rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")
@@ -107,7 +108,7 @@ if settings.is_storage:
     files.directory(name="carp: /etc/rc.conf.d", path="/etc/rc.conf.d", mode="0755", user="root", group="wheel")
     password = settings.carp.password or credentials().carp_password()
     words = alias_words(vhid, settings.carp.advbase, settings.carp.advskew, password, address)
-    boot = secrets.file(
+    secrets.file(
         path=RC_FILE,
         content=HiddenValue(rc_file(interface, alias, words)),
         name="carp: the shared address at boot",
@@ -120,16 +121,11 @@ if settings.is_storage:
         alias=alias,
         name="carp: the shared address now",
     )
-    carp.password(interface=interface, vhid=vhid, alias=alias, name="carp: its password now", _if=boot.did_change)
+    carp.password(interface=interface, vhid=vhid, alias=alias, name="carp: its password now")
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
     carp.controller_started(name="carp: f3s_storage is started")
-    services.act(
-        service="f3s_storage",
-        verb="reconcile",
-        name="carp: f3s_storage takes the change up",
-        _if=any_changed(values, *programs),
-    )
+    carp.controller_reconciles(name="carp: f3s_storage takes the change up", _if=any_changed(values, *programs))
     crontab.crontab(
         name="carp: f3s_storage looks every minute",
         command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",

@@ -54,19 +54,18 @@ if settings.is_storage:
         services.stopped(service="nfsuserd", name="nfs: no nfsuserd where owners are numbers")
 
     # -- V4 makes the mount point the root that clients see: they mount 127.0.0.1:/k3svolumes (seen)
-    exports = files.put(
+    files.put(
         name="nfs: exports",
         src=StringIO(
             f"V4: {mountpoint} -sec=sys\n"
             f"{mountpoint} -alldirs -maproot=root -network {LOOPBACK} -mask 255.255.255.255\n"
         ),
-        dest="/etc/exports",
+        dest=nfs.EXPORTS,
         mode="0644",
         user="root",
         group="wheel",
     )
-    # changed exports are applied by SIGHUP; only a dataset that was mounted later needs a restart (seen)
-    nfs.exports_reloaded(name="nfs: mountd reads the exports", _if=exports.did_change)
+    nfs.exports_read(name="nfs: mountd has read the exports")
 
     # -- on the primary, and never in the bare directory below the mount point
     if settings.is_primary:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from f3s.carp import RC_HEADER, Aliases, rc_file
 from facts.base import END
 from facts.carp import RC_FILE, BootAliases, Carp
+from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.sysctl import Sysctls
 from tests.f3s.test_carp import F0
@@ -109,3 +111,22 @@ def test_unknown_share_entries_are_refused() -> None:
     for lines in (["=== entries", "weird k3svolumes", END], ["=== x", END], ["=== entries", "file", END]):
         with pytest.raises(FactProcessError):
             ShareEntries().process(lines)
+
+
+def test_newer(tmp_path: Path) -> None:
+    def newer(*marks: str) -> bool | None:
+        paths = [str(tmp_path / mark) for mark in marks]
+        script = Newer().command(path=str(tmp_path / "file"), marks=paths)
+        out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+        return Newer().process(out.stdout.splitlines())
+
+    assert newer("old") is False, "there is nothing to be read"
+    for number, name in enumerate(("old", "file", "new")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, number))
+    assert newer("old", "absent") is True
+    assert newer("new") is False
+    assert newer("old", "new") is False
+    assert newer("absent") is True
+    with pytest.raises(FactProcessError):
+        Newer().process(["perhaps", END])

@@ -10,6 +10,7 @@ from pyinfra.facts.files import File
 
 from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, rc_file
 from facts.carp import BootAliases, Carp
+from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.services import Services, ServiceState
 from facts.sysctl import Sysctls
@@ -34,7 +35,9 @@ def test_module() -> None:
 
 def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
     [command] = run(carp.address, view("192.168.1.130"), "igb0.10", 1, 1, VIP, 2).commands
-    assert command == '. /etc/rc.conf.d/netif && set -- $ifconfig_igb0_10_alias2 && ifconfig igb0.10 "$@"'
+    setting, mark = command.split(" && mkdir ")
+    assert setting == '. /etc/rc.conf.d/netif && set -- $ifconfig_igb0_10_alias2 && ifconfig igb0.10 "$@"'
+    assert mark == "-p /var/run/f3s && touch /var/run/f3s/netif.applied"
 
 
 def test_no_change_whoever_is_master_and_whatever_the_controller_made_of_advskew() -> None:
@@ -64,13 +67,22 @@ def test_unknown_is_refused() -> None:
 
 
 def test_the_password_comes_from_the_file(tmp_path: Path) -> None:
-    [command] = run(carp.password, {}, "re0", 1, 0).commands
+    assert run(carp.password, {Newer: False}, "re0", 1, 0).commands == []
+    [command] = run(carp.password, {Newer: True}, "re0", 1, 0).commands
+    command = command.replace("/var/run/f3s", str(tmp_path / "run"))
     words = "inet vhid 1 advbase 1 advskew 0 pass s3cret.x alias 192.168.1.138/32"
     (tmp_path / "netif").write_text(rc_file("re0", 0, words))
     script = f'ifconfig() {{ echo "$*"; }}; {command}'.replace("/etc/rc.conf.d/netif", shlex.quote(f"{tmp_path}/netif"))
     out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
     assert out == "re0 vhid 1 pass s3cret.x\n"
     assert "s3cret" not in command
+    assert (tmp_path / "run" / "netif.applied").exists()
+
+
+def test_devd_starts_again_for_a_rule_that_it_has_not_read() -> None:
+    rule = "/usr/local/etc/devd/f3s-carp.conf"
+    assert run(carp.devd_knows, {Newer: True}, rule).commands == ["service devd restart"]
+    assert run(carp.devd_knows, {Newer: False}, rule).noops == [f"devd has started since {rule} changed"]
 
 
 def test_the_address_leaves_rc_conf_and_foreign_aliases_stay() -> None:
@@ -92,6 +104,10 @@ def test_the_controller_starts_when_its_services_can() -> None:
     assert waiting.commands == []
     assert waiting.noops == ["f3s_storage is started later: /usr/local/etc/stunnel/stunnel.conf is not there yet"]
     assert run(carp.controller_started, files(*carp.SERVES_WITH)).commands == ["service f3s_storage start"]
+
+
+def test_a_change_never_restarts_the_controller() -> None:
+    assert run(carp.controller_reconciles, {}).commands == ["service f3s_storage reconcile"]
 
 
 def test_sysctls() -> None:
@@ -141,5 +157,9 @@ def test_an_entry_of_another_kind_is_refused() -> None:
 
 def test_only_a_running_mountd_reads_the_exports_again() -> None:
     up, down = {"mountd": ServiceState.RUNNING}, {"mountd": ServiceState.STOPPED}
-    assert run(nfs.exports_reloaded, {Services: up}).commands == ["service mountd onereload"]
-    assert run(nfs.exports_reloaded, {Services: down}).noops == ["mountd is not running"]
+    reload = ["service mountd onereload && touch /var/run/mountd.pid"]
+    assert run(nfs.exports_read, {Services: up, Newer: True}).commands == reload
+    assert run(nfs.exports_read, {Services: up, Newer: False}).noops == [
+        "mountd has read /etc/exports since it changed"
+    ]
+    assert run(nfs.exports_read, {Services: down}).noops == ["mountd is not running"]
