@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from lab import actions, build, clock, plans
+from lab import actions, build, clock
 from lab.core import LabError, Store
 from lab.rc import boot
 
@@ -46,6 +46,8 @@ def _run(args: argparse.Namespace, store: Store) -> int:
     match args.command:
         case "up" | "reset":
             if args.command == "reset" or not store.exists():
+                from lab import plans  # pyinfra takes a second to import
+
                 build.up(store, plans.plans(plans.site()))
         case "status":
             cluster = store.read()

@@ -80,7 +80,7 @@ def command_line(store: Store, host: str, *options: str) -> list[str]:
     folder = str(store.folder)
     if inside():
         python, repo = _outside(python), Path(_outside(str(repo)))
-        folder = (INSIDE / "state-path").read_text().strip()
+        folder = (INSIDE / "ns" / "state-path").read_text().strip()
         options = (*options, "--nested")
     return [python, "-I", "-S", str(repo / "lab" / "sandbox.py"), folder, host, *options, "--"]
 

@@ -95,7 +95,6 @@ def build(store: Store, host: Host) -> Path:
     for folder in ("proc", "state", "ns", "real", "bin"):
         (root / ".lab" / folder).mkdir(parents=True, exist_ok=True)
     write(root, ".lab/host", host.name + "\n")
-    write(root, ".lab/state-path", f"{store.folder}\n")
     python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     entry = Path(__file__).resolve().with_name("entry.py")
     seen = "/.lab/real"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lab.core import LabError, Store
+from lab.core import INSIDE, LabError, Store
 from lab.mounts import (
     MS_BIND,
     MS_PRIVATE,
@@ -66,6 +66,7 @@ def enter(state: Path, host: str, *, nested: bool, plain_user: bool) -> None:
     set_host_name(host)
     os.chroot(root)
     os.chdir("/root" if not plain_user else "/home/operator")
+    (INSIDE / "ns" / "state-path").write_text(f"{state}\n")
     sync(machine)
     if plain_user:
         for folder in ("/tmp", "/home"):

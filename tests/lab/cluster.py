@@ -9,6 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import clock
+from lab.core import Cluster as ClusterState
+from lab.core import Store
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 F0, F1, F2 = (f"f{number}.lan.buetow.org" for number in range(3))
 
@@ -31,6 +35,15 @@ class Run:
             elif match := re.match(r"\s*\[(\S+)\]\s+Success", line):
                 found.append(f"{match.group(1)}: {operation}")
         return found
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a shell line ended: exit status, standard output and standard error."""
+
+    rc: int
+    out: str
+    err: str
 
 
 class Cluster:
@@ -59,9 +72,35 @@ class Cluster:
         assert done.returncode == 0, f"lab {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    @property
+    def store(self) -> Store:
+        return Store(self.state)
+
+    @property
+    def hosts(self) -> ClusterState:
+        """The simulated hosts as they are now."""
+        return self.store.read()
+
+    def tick(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        clock.advance(self.store, seconds)
+
+    def attempt(self, host: str, script: str) -> Attempt:
+        """A shell line on a host, whatever comes of it."""
+        full = self.hosts.host(host).name
+        done = clock.run(self.store, full, ["/bin/sh", "-c", script], capture_output=True, stdin=subprocess.DEVNULL)
+        return Attempt(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def log(self, host: str, name: str) -> str:
+        """A file below /var/log of a host; empty if it is not there."""
+        file = self.store.root(self.hosts.host(host).name) / "var/log" / name
+        return file.read_text() if file.exists() else ""
+
     def sh(self, host: str, script: str) -> str:
         """What a shell on a host prints; fails the test when the script does."""
-        return self.lab("shell", host, "/bin/sh", "-ec", script)
+        ran = self.attempt(host, f"set -e; {script}")
+        assert ran.rc == 0, f"{host}: {script}\n{ran.out}{ran.err}"
+        return ran.out
 
     def pyinfra(self, *arguments: str, **env: str) -> Run:
         """`pyinfra lab/inventory.py ...`, answering no question."""
