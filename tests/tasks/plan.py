@@ -31,8 +31,8 @@ def _public(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in variables.items() if not key.startswith("_") or key in ("_sudo", "_doas")}
 
 
-def site_inventory() -> Inventory:
-    """The inventory of inventory.py and group_data/, as pyinfra's command line builds it."""
+def site_inventory(data: Mapping[str, Any]) -> Inventory:
+    """The inventory of inventory.py and group_data/, as pyinfra's command line builds it; data: as with --data."""
     with patch("tasks.common.check_inventory"):
         variables = runpy.run_path(str(REPOSITORY / "inventory.py"))
     groups = {}
@@ -41,15 +41,16 @@ def site_inventory() -> Inventory:
             file = REPOSITORY / "group_data" / f"{group}.py"
             groups[group] = (members, _public(runpy.run_path(str(file))) if file.exists() else {})
     everybody = list(dict.fromkeys(member[0] for members, _ in groups.values() for member in members))
-    return Inventory((everybody, _public(runpy.run_path(str(REPOSITORY / "group_data" / "all.py")))), **groups)
+    everywhere = _public(runpy.run_path(str(REPOSITORY / "group_data" / "all.py")))
+    return Inventory((everybody, everywhere), override_data=dict(data), **groups)
 
 
-def plan(task: str, host_name: str, facts: Mapping[type, Any]) -> list[Planned]:
+def plan(task: str, host_name: str, facts: Mapping[type, Any], **data: Any) -> list[Planned]:
     """Run a task file for one host in pyinfra's first phase.
 
-    facts: fact class -> value, or a function of the fact's arguments.
+    facts: fact class -> value, or a function of the fact's arguments; data: variables that differ from the site's.
     """
-    inventory = site_inventory()
+    inventory = site_inventory(data)
     state = State(inventory, Config())
     state.set_stage(StateStage.Prepare)
     host = inventory.get_host(host_name)

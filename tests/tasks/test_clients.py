@@ -47,9 +47,9 @@ def facts(selinux: str = "Enforcing") -> dict[type, Any]:
     }
 
 
-def client_plan(**changes: Any) -> list[Planned]:
+def client_plan(selinux: str = "Enforcing", **data: Any) -> list[Planned]:
     with patch("tasks.common.Credentials", FakeCredentials):
-        return plan("clients", "r0.lan.buetow.org", facts(**changes))
+        return plan("clients", "r0.lan.buetow.org", facts(selinux), **data)
 
 
 def test_the_whole_plan_of_a_new_host() -> None:
@@ -96,6 +96,19 @@ def test_without_selinux_nothing_of_it_is_touched(mode: str) -> None:
     text = "\n".join(command for each in client_plan(selinux=mode) for command in each.commands)
     assert "semanage" not in text
     assert "policycoreutils" not in text
+
+
+def test_a_domain_where_owners_are_names() -> None:
+    [idmapd] = [each for each in client_plan(nfs_owners="names") if "domain" in each.title]
+    assert "Domain = lan.buetow.org" in idmapd.commands[0]
+
+
+def test_a_laptop_with_two_mounts() -> None:
+    mounts = [{"share": "k3svolumes", "mountpoint": f"/srv/{name}"} for name in ("one", "two")]
+    planned = client_plan(client_mount_preset="laptop", client_mounts=mounts, client_metrics_file=None)
+    lines = [each for each in planned if each.title.endswith("in /etc/fstab")]
+    assert [each.title for each in lines] == ["clients: /srv/one in /etc/fstab", "clients: /srv/two in /etc/fstab"]
+    assert not [each for each in planned if "metrics" in each.title]
 
 
 def test_other_hosts_have_no_plan() -> None:
