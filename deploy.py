@@ -10,3 +10,7 @@ local.include("tasks/usb_keys.py")
 local.include("tasks/zfs_encrypt.py")
 # the virtual machines' datasets go below a key of their own before one of them is replicated
 local.include("tasks/bhyve_migrate.py")
+# the virtual IP, and the controller, which serves nothing until all of its services are configured
+local.include("tasks/carp.py")
+# exports and shares lie in the dataset that zfs_encrypt mounted
+local.include("tasks/nfs.py")

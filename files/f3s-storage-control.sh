@@ -126,6 +126,7 @@ ready_or_mounted() {
 # The advskew follows from what is known, so a lost event or a killed run leaves nothing to undo. With
 # preempt=0 a lower advskew alone does not take the address back (seen); with preempt=1 it would, so then a
 # BACKUP keeps what it has and only `carp master` lowers it.
+# adjust_skew ready | no
 adjust_skew() {
 	wanted=$F3S_ADVSKEW
 	if [ -e "$F3S_HOLD" ] || [ -e "$F3S_FAILED" ] || [ "$1" != ready ]; then
@@ -156,6 +157,8 @@ age() {
 give_way() {
 	why=$REASON
 	stop_services
+	# Even where it stays MASTER: when a split heals, the host that serves wins.
+	adjust_skew no
 	if [ "$(age "$F3S_GAVE_WAY")" -lt "$F3S_RETRY" ]; then
 		decide "MASTER but not serving: $why; the peer did not keep the address"
 	elif ! peer_answers; then

@@ -65,6 +65,8 @@ tell() {
 
 # Runs a command for at most $1 seconds, with its output and status. 124: it did not end. timeout(1) alone is
 # not enough: it waits for its child, and a process that waits for a suspended pool does not die by a signal.
+# --foreground: without it FreeBSD's timeout(1) is the reaper of all descendants, waits for the daemons that a
+# `service X onestart` leaves behind, and kills them at the limit (usr.bin/timeout/timeout.c).
 bounded() {
 	bounded_limit=$1
 	shift
@@ -72,7 +74,7 @@ bounded() {
 	# A program of its own and not a subshell, which would keep the caller's output open as long as it hangs.
 	# shellcheck disable=SC2016	# expanded by that program
 	sh -c 'dir=$1 limit=$2; shift 2
-		timeout -k 1 "$limit" "$@" >"$dir/out" 2>"$dir/err"
+		timeout --foreground -k 1 "$limit" "$@" >"$dir/out" 2>"$dir/err"
 		echo $? >"$dir/status.new" && mv "$dir/status.new" "$dir/status"' \
 		bounded "$bounded_dir" "$bounded_limit" "$@" </dev/null >/dev/null 2>&1 &
 	bounded_pid=$!

@@ -54,7 +54,7 @@ FREEBSD: dict[str, str | None] = {
     "/usr/bin/sort": "bcdfgik:mno:rst:uVz",
     "/usr/bin/tail": "0123456789bc:fn:rFq",
     "/usr/bin/tee": "ai",
-    "/usr/bin/timeout": "k:s:",
+    "/usr/bin/timeout": None,
     "/usr/bin/tr": "Ccsdu",
     "/usr/bin/true": None,
     "/usr/bin/tty": "s",

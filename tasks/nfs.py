@@ -26,7 +26,6 @@ if settings.is_storage:
             "mountd_enable": "NO",
             "nfs_server_enable": "NO",
             "nfsuserd_enable": "NO",
-            "stunnel_enable": "NO",
             "nfsv4_server_enable": "YES",
             # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
             "nfs_reserved_port_only": "NO",

@@ -136,7 +136,8 @@ class StorageHost(StubHost):
         # lockf(1) of FreeBSD in terms of flock(1): -k -s -t SECONDS FILE COMMAND...
         lockf = '[ "$1 $2 $3" = "-k -s -t" ] || exit 64; shift 3\nexec /usr/bin/flock -o -w "$1" -E 75 "$2" '
         self.command("lockf", lockf + '"${3}" "$4" "$5"')
-        self.command("timeout", 'exec /usr/bin/timeout "$@"', record=False)
+        # without --foreground FreeBSD's would wait for the daemons that a service leaves behind, and kill them
+        self.command("timeout", '[ "$1" = --foreground ] || exit 99\nexec /usr/bin/timeout "$@"', record=False)
         self.command("sleep", '[ "$1" = 0.1 ] && exec /bin/sleep 0.02\nexec /bin/sleep 0.01', record=False)
         self.state("uid", "0\n")
         self.state("preempt", "0\n")
