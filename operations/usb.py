@@ -43,6 +43,10 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
     if stick.disk is not None:
         host.noop(f"the stick {label} is on {stick.disk}")
         return
+    if stick.mount is not None and stick.mount.device == f"ufs/{label}":
+        raise OperationError(
+            f"{host.name}: the stick {label} is gone, but still mounted: umount -f {mountpoint}, then plug it in"
+        )
     if stick.mount is not None:
         raise OperationError(
             f"{host.name}: {stick.mount.device} is mounted on {mountpoint} and has no label {label}. If it is the "

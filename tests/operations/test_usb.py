@@ -98,6 +98,11 @@ def test_a_stick_without_the_label_in_use_is_not_touched() -> None:
         formatted(Stick(None, old, None, None, ()))
 
 
+def test_a_stick_that_was_pulled_while_mounted() -> None:
+    with pytest.raises(OperationError, match="is gone, but still mounted: umount -f /keys"):
+        formatted(Stick(None, RO, None, {}, ()))
+
+
 def test_unknown_sticks_and_disks_are_not_formatted() -> None:
     for facts in ({KeyStick: None}, {KeyStick: NO_STICK, Probe: None}):
         with pytest.raises(OperationError, match="could not be read; nothing was changed"):
