@@ -13,9 +13,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from f3s.settings.checks import check_site
-from f3s.settings.model import HostSettings, Part, Site, host_parts
+from f3s.settings.model import Part
 from f3s.settings.problems import HIDDEN, Problem, SettingsError
 from f3s.settings.rules import Refused, Rule
+from f3s.settings.site import HostSettings, Site, host_parts
 
 NOT_SET = "(not set)"
 _SECRET_VARIABLES = frozenset({"carp_password"})
@@ -42,7 +43,7 @@ def build_site(inventory: Mapping[str, HostData]) -> Site:
     hosts = []
     for name, given in inventory.items():
         problems.extend(_unknown_variables(name, given.data))
-        parts: dict[str, Part] = {}
+        parts: dict[str, object] = {}
         for prefix, declared in host_parts().items():
             if declared.group == "all" or declared.group in given.groups:
                 parts[prefix] = _part(declared.model, name, prefix, given.data, problems)
@@ -54,9 +55,12 @@ def build_site(inventory: Mapping[str, HostData]) -> Site:
     return site
 
 
-def _part(model: type[Part], host: str, prefix: str, data: Mapping[str, object], problems: list[Problem]) -> Part:
-    """The part, with the fields that are right: a wrong one is reported and left out, so that the checks that
-    look at several values still see all the others."""
+def _part(model: type[Part], host: str, prefix: str, data: Mapping[str, object], problems: list[Problem]) -> object:
+    """The part, made from the variables that begin with ``prefix``.
+
+    Where a variable is refused, something that has the other fields only: the checks that look at several values
+    still see those, and the site that it is in is never handed out.
+    """
     values: dict[str, object] = {}
     for field, info in model.model_fields.items():
         variable = f"{prefix}_{field}"
@@ -68,8 +72,9 @@ def _part(model: type[Part], host: str, prefix: str, data: Mapping[str, object],
             problems.append(Problem(host, variable, NOT_SET, "is missing", _allowed(info)))
         else:
             values[field] = info.default
-    # the values are checked; a plain construction would stop at the first one that was left out
-    return model.model_construct(_fields_set=None, **values)
+    complete = values.keys() == model.model_fields.keys()
+    # the values are checked already; model_construct also fills in defaults, which must not stand for refused ones
+    return model.model_construct(None, **values) if complete else types.SimpleNamespace(**values)
 
 
 _REFUSED = object()
