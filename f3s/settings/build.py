@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -73,8 +73,7 @@ def _part(model: type[Part], host: str, prefix: str, data: Mapping[str, object],
         else:
             values[field] = info.default
     complete = values.keys() == model.model_fields.keys()
-    # the values are checked already; model_construct also fills in defaults, which must not stand for refused ones
-    return model.model_construct(None, **values) if complete else types.SimpleNamespace(**values)
+    return model.model_validate(values) if complete else types.SimpleNamespace(**values)
 
 
 _REFUSED = object()
@@ -121,7 +120,7 @@ def _problem(model: type[Part], host: str, variable: str, detail: Any) -> Proble
         return Problem(host, path, NOT_SET, "is missing", _allowed(inner.model_fields[detail["loc"][-1]]))
     if inner is not None and detail["type"] == "extra_forbidden":
         names = list(inner.model_fields)
-        return Problem(host, path, value, _unknown(detail["loc"][-1], names), ", ".join(names))
+        return Problem(host, path, value, _unknown(_nearest(detail["loc"][-1], names)), ", ".join(names))
     allowed = f"a dictionary with {', '.join(inner.model_fields)}" if inner is not None else "another type"
     return Problem(host, path, value, "is not a dictionary" if inner is not None else "is refused", allowed)
 
@@ -144,22 +143,29 @@ def _known_variables() -> frozenset[str]:
     return frozenset(f"{prefix}_{field}" for prefix, part in host_parts().items() for field in part.model.model_fields)
 
 
-def _unknown(name: str, known: list[str] | frozenset[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"is unknown; did you mean {close[0]}?" if close else "is unknown"
+def _nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)), None)
+
+
+def _unknown(nearest: str | None) -> str:
+    return f"is unknown; did you mean {nearest}?" if nearest else "is unknown"
 
 
 def _unknown_variables(host: str, data: Mapping[str, object]) -> Iterator[Problem]:
     """Variables with one of our prefixes that no part has, and others that are nearly the name of one."""
     known = _known_variables()
-    prefixes = tuple(f"{prefix}_" for prefix in host_parts())
+    parts = host_parts()
     for variable, value in data.items():
         if variable in known or variable.startswith(_FOREIGN_PREFIXES):
             continue
-        shown = HIDDEN if "password" in variable else repr(value)
-        if variable.startswith(prefixes):
-            prefix = variable.split("_", 1)[0]
-            fields = ", ".join(sorted(name for name in known if name.startswith(f"{prefix}_")))
-            yield Problem(host, variable, shown, _unknown(variable, known), fields)
-        elif close := difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.85):
-            yield Problem(host, variable, shown, f"is unknown; did you mean {close[0]}?", close[0])
+        prefix, _, field = variable.partition("_")
+        if field and prefix in parts:
+            fields = parts[prefix].model.model_fields
+            nearest = f"{prefix}_{near}" if (near := _nearest(field, fields)) else None
+            allowed = ", ".join(f"{prefix}_{field}" for field in sorted(fields))
+        else:
+            nearest = allowed = _nearest(variable, known, cutoff=0.85)
+            if nearest is None:
+                continue
+        secret = nearest in _SECRET_VARIABLES or "pass" in variable
+        yield Problem(host, variable, HIDDEN if secret else repr(value), _unknown(nearest), allowed)

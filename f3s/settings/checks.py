@@ -10,6 +10,8 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from pydantic import BaseModel
+
 from f3s.settings.checks_storage import STORAGE_CHECKS
 from f3s.settings.lookup import get, is_none, variable
 from f3s.settings.problems import HIDDEN, SITE, Problem
@@ -79,13 +81,16 @@ def _agreement(site: Site) -> Iterator[Problem]:
             first, expected = known[0]
             if value != expected:
                 secret = (prefix, field) == ("carp", "password")
-                yield Problem(
-                    host.name,
-                    f"{prefix}_{field}",
-                    HIDDEN if secret else repr(value),
-                    f"differs from that of {first.name}",
-                    "the same on both" if secret else repr(expected),
-                )
+                shown, other = (HIDDEN, HIDDEN) if secret else (_shown(value), _shown(expected))
+                wrong = f"differs from {other} of {first.name}"
+                yield Problem(host.name, f"{prefix}_{field}", shown, wrong, "the same on every host")
+
+
+def _shown(value: object) -> str:
+    """As Python shows it, with jobs and shares by their name, which is their first field."""
+    if isinstance(value, tuple):
+        return repr([next(iter(dict(item).values())) if isinstance(item, BaseModel) else item for item in value])
+    return repr(value)
 
 
 def _addresses(site: Site) -> Iterator[Problem]:
@@ -113,7 +118,9 @@ def _addresses(site: Site) -> Iterator[Problem]:
     for host in site.freebsd_hosts[:1]:
         lan, wireguard = get(host, "lan.network"), get(host, "wireguard.network")
         if lan and wireguard and ipaddress.IPv4Network(lan).overlaps(ipaddress.IPv4Network(wireguard)):
-            yield Problem(SITE, "wireguard_network", repr(wireguard), f"overlaps lan_network {lan}", "one apart")
+            yield Problem(
+                SITE, "wireguard_network", repr(wireguard), f"overlaps lan_network {lan}", "a network apart from it"
+            )
 
 
 def _not_usable(address: str, network: str) -> str | None:
@@ -194,7 +201,7 @@ def _clients(site: Site) -> Iterator[Problem]:
                 "client_escalate_command",
                 "None",
                 f"is missing, with client_escalate_after = {after}",
-                "a path",
+                "the absolute path of a program",
             )
 
 

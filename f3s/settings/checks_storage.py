@@ -127,7 +127,7 @@ def _mountpoints(site: Site) -> Iterator[Problem]:
             path = job.replica_mountpoint
             if job.target != host.name or path is None:
                 continue
-            serves = job.dataset == get(host, "nfs.dataset") and host.is_storage
+            serves = host.is_storage and get(host, "nfs.dataset") in (job.dataset, None)
             if path in taken and not (taken[path] == "nfs_mountpoint" and serves):
                 wrong = f"is {taken[path]} of {host.name}, too"
                 where = f"zrepl_jobs[{job.name}].replica_mountpoint"

@@ -1,0 +1,511 @@
+"""Each refusal that needs several values to be seen, with its exact text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.f3s.settings_data import CLIENTS, EVERY, F0, F1, F2, FREEBSD, R0, R1, STORAGE, change, good, refusals
+
+BSD = " or ".join(FREEBSD)
+OWN = "an address of the host's own"
+
+CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
+    # addresses
+    (
+        (F1,),
+        {"lan_address": "192.168.1.130"},
+        [f"{F1}: lan_address = '192.168.1.130': is the address of {F0}, too; allowed: {OWN}"],
+    ),
+    (
+        (R1,),
+        {"lan_address": "192.168.1.120"},
+        [f"{R1}: lan_address = '192.168.1.120': is the address of {R0}, too; allowed: {OWN}"],
+    ),
+    (
+        (F1,),
+        {"wireguard_address": "192.168.2.130"},
+        [f"{F1}: wireguard_address = '192.168.2.130': is the address of {F0}, too; allowed: {OWN}"],
+    ),
+    (
+        (R0,),
+        {"lan_address": "192.168.7.120"},
+        [f"{R0}: lan_address = '192.168.7.120': is outside 192.168.1.0/24; allowed: a host address of 192.168.1.0/24"],
+    ),
+    (
+        (F2,),
+        {"wireguard_address": "192.168.1.132"},
+        [
+            f"{F2}: wireguard_address = '192.168.1.132': is outside 192.168.2.0/24; "
+            "allowed: a host address of 192.168.2.0/24"
+        ],
+    ),
+    (
+        (R0,),
+        {"lan_address": "192.168.1.255"},
+        [
+            f"{R0}: lan_address = '192.168.1.255': is the network's own or its broadcast address; "
+            "allowed: a host address of 192.168.1.0/24"
+        ],
+    ),
+    (
+        EVERY,
+        {"vip_address": "10.0.0.1"},
+        ["site: vip_address = '10.0.0.1': is outside 192.168.1.0/24; allowed: a host address of 192.168.1.0/24"],
+    ),
+    (
+        EVERY,
+        {"vip_address": "192.168.1.130"},
+        [f"site: vip_address = '192.168.1.130': is the lan_address of {F0}; allowed: an address that no host has"],
+    ),
+    (
+        FREEBSD,
+        {"wireguard_network": "192.168.0.0/16"},
+        [
+            "site: wireguard_network = '192.168.0.0/16': overlaps lan_network 192.168.1.0/24; "
+            "allowed: a network apart from it"
+        ],
+    ),
+    # names
+    (
+        EVERY,
+        {"vip_names": ["f0"]},
+        ["site: vip_names = 'f0': is the name of a host; allowed: names that no host has"],
+    ),
+    (
+        EVERY,
+        {"pki_extra_clients": [R0]},
+        [
+            f"site: pki_extra_clients = '{R0}': is a host of the inventory, which gets its certificate anyway; "
+            "allowed: names that no host has"
+        ],
+    ),
+    # hosts that must agree
+    (
+        (F1,),
+        {"carp_vhid": 2},
+        [f"{F1}: carp_vhid = 2: differs from 1 of {F0}; allowed: the same on every host"],
+    ),
+    (
+        (F1,),
+        {"carp_password": "a1b2c3d4e5"},
+        [f"{F1}: carp_password = (hidden): differs from (hidden) of {F0}; allowed: the same on every host"],
+    ),
+    (
+        (R0,),
+        {"stunnel_port": 2324},
+        [f"{R0}: stunnel_port = 2324: differs from 2323 of {F0}; allowed: the same on every host"],
+    ),
+    # CARP
+    (
+        (F0,),
+        {"carp_advskew": 100},
+        [
+            f"{F0}: carp_advskew = 100: is not below the 100 of the standby {F1}; "
+            "allowed: the lower number on the primary"
+        ],
+    ),
+    (
+        (F1,),
+        {"carp_advskew": 254},
+        [
+            f"{F1}: carp_advskew = 254: leaves no room below the 254 with which `carp backup` gives the address away; "
+            "allowed: 253 at most on the standby"
+        ],
+    ),
+    # ports
+    (
+        FREEBSD,
+        {"zrepl_port": 2049},
+        [f"{host}: zrepl_port = 2049: is nfs_port, too; allowed: a port of its own" for host in FREEBSD],
+    ),
+    (
+        (F2,),
+        {"zrepl_metrics_port": 2323},
+        [f"{F2}: zrepl_metrics_port = 2323: is stunnel_port, too; allowed: a port of its own"],
+    ),
+    # keys
+    (
+        (F0,),
+        {"enc_key": "f9.lan.buetow.org:zdata"},
+        [
+            f"{F0}: enc_key = 'f9.lan.buetow.org:zdata': names the host f9.lan.buetow.org, "
+            f"which is not a FreeBSD host of the inventory; allowed: {BSD}"
+        ],
+    ),
+    (
+        (F0,),
+        {"bhyve_key": f"{R0}:bhyve"},
+        [
+            f"{F0}: bhyve_key = '{R0}:bhyve': names the host {R0}, "
+            f"which is not a FreeBSD host of the inventory; allowed: {BSD}"
+        ],
+    ),
+    (
+        (F0,),
+        {"enc_key": "tank"},
+        [f"{F0}: enc_key = 'tank': has the purpose tank, which usb_purposes does not name; allowed: bhyve or zdata"],
+    ),
+    (
+        (F0,),
+        {"bhyve_key": "zdata"},
+        [f"{F0}: bhyve_key = 'zdata': is enc_key, too; allowed: a key of its own"],
+    ),
+    # disks
+    (
+        (F0,),
+        {"pool_disk": "da0"},
+        [f"{F0}: pool_disk = 'da0': is usb_device, too; allowed: another disk"],
+    ),
+    (
+        (F1,),
+        {"pool_disk": None, "zrepl_jobs": []},
+        [
+            f"{F1}: pool_disk = None: is missing on a storage host; allowed: the name of the data disk, such as ada1",
+            f"{F1}: zrepl_jobs = []: differs from ['f0_to_f1_nfsdata', 'f0_to_f1_fedora'] of {F0}; "
+            "allowed: the same on every host",
+            f"site: zrepl_jobs[f0_to_f1_fedora].target = '{F1}': has no pool zdata for the sink zdata/sink: "
+            "its pool_disk is not set; allowed: a host with a pool_disk",
+            f"site: zrepl_jobs[f0_to_f1_nfsdata].target = '{F1}': has no pool zdata for the sink zdata/sink: "
+            "its pool_disk is not set; allowed: a host with a pool_disk",
+        ],
+    ),
+    (
+        (F0,),
+        {"usb_format_allow": ["ada1"]},
+        [f"{F0}: usb_format_allow = 'ada1': is pool_disk; allowed: a key stick"],
+    ),
+    # datasets
+    (
+        (F2,),
+        {"enc_dataset": "tank/enc", "nfs_dataset": "tank/enc/nfsdata"},
+        [
+            f"{F2}: enc_dataset = 'tank/enc': is not in the data pool; allowed: below zdata",
+            f"{F2}: nfs_dataset = 'tank/enc/nfsdata': differs from 'zdata/enc/nfsdata' of {F0}; "
+            "allowed: the same on every host",
+        ],
+    ),
+    (
+        FREEBSD,
+        {"nfs_dataset": "zdata/nfsdata"},
+        [
+            *[
+                f"{host}: nfs_dataset = 'zdata/nfsdata': would not be encrypted; allowed: below zdata/enc"
+                for host in FREEBSD
+            ],
+            f"site: zrepl_jobs[f0_to_f1_nfsdata].replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F1}, too; "
+            "allowed: a directory of its own, or None",
+        ],
+    ),
+    (
+        (F0,),
+        {"bhyve_old_dataset": "zroot/bhyve/old"},
+        [
+            f"{F0}: bhyve_old_dataset = 'zroot/bhyve/old': and bhyve_dataset zroot/bhyve lie in one another; "
+            "allowed: a dataset beside zroot/bhyve"
+        ],
+    ),
+    (
+        (F0,),
+        {"bhyve_old_dataset": "zdata/bhyve_old"},
+        [
+            f"{F0}: bhyve_old_dataset = 'zdata/bhyve_old': is in another pool, where a rename cannot put it; "
+            "allowed: in zroot"
+        ],
+    ),
+    (
+        (F2,),
+        {"bhyve_dataset": "zdata/enc/bhyve", "bhyve_old_dataset": "zdata/bhyve_old"},
+        [
+            f"{F2}: bhyve_dataset = 'zdata/enc/bhyve': and enc_dataset zdata/enc lie in one another; "
+            "allowed: a dataset outside zdata/enc"
+        ],
+    ),
+    (
+        (F1,),
+        {"zrepl_sink_root": "zdata/enc/sink"},
+        [
+            f"{F1}: zrepl_sink_root = 'zdata/enc/sink': and enc_dataset zdata/enc lie in one another; "
+            "allowed: a dataset outside zdata/enc"
+        ],
+    ),
+    # switches
+    (
+        FREEBSD,
+        {"bhyve_destroy_old": "f7.lan.buetow.org"},
+        [f"site: bhyve_destroy_old = 'f7.lan.buetow.org': is not a FreeBSD host of the inventory; allowed: {BSD}"],
+    ),
+    (
+        FREEBSD,
+        {"zrepl_rollback_replicas": ["nfsdata"]},
+        [
+            "site: zrepl_rollback_replicas = 'nfsdata': is not the name of a job; "
+            "allowed: f0_to_f1_nfsdata or f0_to_f1_fedora"
+        ],
+    ),
+    # mount points
+    (
+        FREEBSD,
+        {"usb_mountpoint": "/data/keys"},
+        [
+            f"{host}: usb_mountpoint = '/data/keys': and pool_mountpoint /data lie in one another; "
+            "allowed: a directory outside the pool"
+            for host in FREEBSD
+        ],
+    ),
+    (
+        FREEBSD,
+        {"usb_mountpoint": "/data"},
+        [
+            f"{host}: usb_mountpoint = '/data': is pool_mountpoint, too; allowed: a directory of its own"
+            for host in FREEBSD
+        ],
+    ),
+    # NFS and clients
+    (
+        FREEBSD,
+        {"nfs_marker": "k3svolumes"},
+        [
+            "site: nfs_marker = 'k3svolumes': is the name of another file or share in nfs_mountpoint; "
+            "allowed: a name of its own"
+        ],
+    ),
+    (
+        FREEBSD,
+        {"nfs_failback_block": "nfs.DO_NOT_REMOVE"},
+        [
+            "site: nfs_failback_block = 'nfs.DO_NOT_REMOVE': is the name of another file or share in nfs_mountpoint; "
+            "allowed: a name of its own"
+        ],
+    ),
+    (
+        FREEBSD,
+        {"nfs_shares": [{"directory": "k3svolumes", "mode": "0755"}, {"directory": "k3svolumes", "mode": "0700"}]},
+        ["site: nfs_shares = 'k3svolumes': is there 2 times; allowed: each directory once"],
+    ),
+    (
+        (R0,),
+        {"client_mounts": [{"share": "backup", "mountpoint": "/data/backup"}]},
+        [f"{R0}: client_mounts[0].share = 'backup': is not a directory of nfs_shares; allowed: k3svolumes"],
+    ),
+    (
+        (R0,),
+        {"client_mount_preset": "wan"},
+        [f"{R0}: client_mount_preset = 'wan': is not a preset; allowed: lan or laptop"],
+    ),
+    (
+        CLIENTS,
+        {"client_escalate_after": 6},
+        [
+            f"{host}: client_escalate_command = None: is missing, with client_escalate_after = 6; "
+            "allowed: the absolute path of a program"
+            for host in CLIENTS
+        ],
+    ),
+    # certificates
+    (
+        EVERY,
+        {"pki_ca_days": 800},
+        [
+            "site: pki_client_days = 825: outlives the CA (pki_ca_days = 800); allowed: 800 at most",
+            "site: pki_server_days = 825: outlives the CA (pki_ca_days = 800); allowed: 800 at most",
+        ],
+    ),
+    (
+        EVERY,
+        {"pki_client_days": 60},
+        [
+            "site: pki_client_days = 60: is renewed on every run (pki_renew_before_days = 60); allowed: more than 60",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("hosts", "variables", "lines"), CASES)
+def test_combination_is_refused(hosts: tuple[str, ...], variables: dict[str, Any], lines: list[str]) -> None:
+    assert refusals(change(good(), hosts, **variables)) == lines
+
+
+@pytest.mark.parametrize(
+    ("job", "lines"),
+    [
+        (
+            {"source": "f7.lan.buetow.org"},
+            [
+                "site: zrepl_jobs[new].source = 'f7.lan.buetow.org': is not a FreeBSD host of the inventory; "
+                f"allowed: {BSD}"
+            ],
+        ),
+        (
+            {"target": R0},
+            [f"site: zrepl_jobs[new].target = '{R0}': is not a FreeBSD host of the inventory; allowed: {BSD}"],
+        ),
+        ({"target": F0}, [f"site: zrepl_jobs[new].target = '{F0}': is the source, too; allowed: another host"]),
+        (
+            {"name": "f0_to_f1_fedora"},
+            [
+                "site: zrepl_jobs[f0_to_f1_fedora].name = 'f0_to_f1_fedora': is the name of two jobs; "
+                "allowed: one name for each job"
+            ],
+        ),
+        (
+            {"dataset": "zroot/bhyve/fedora"},
+            [
+                "site: zrepl_jobs[new].dataset = 'zroot/bhyve/fedora': "
+                "goes from the same source to the same target in f0_to_f1_fedora; allowed: one job for it"
+            ],
+        ),
+        (
+            {"dataset": "zroot/home"},
+            [
+                "site: zrepl_jobs[new].dataset = 'zroot/home': "
+                "would not be encrypted, and only encrypted datasets are sent; allowed: below zdata/enc or zroot/bhyve"
+            ],
+        ),
+        (
+            {"source": F2, "target": F1},
+            [
+                f"site: zrepl_jobs[new].source = '{F2}': has no pool for zdata/enc/new: its pool_disk is not set; "
+                "allowed: a host with a pool_disk"
+            ],
+        ),
+        (
+            {"target": F2},
+            [
+                f"site: zrepl_jobs[new].target = '{F2}': has no pool zdata for the sink zdata/sink: "
+                "its pool_disk is not set; allowed: a host with a pool_disk"
+            ],
+        ),
+        (
+            {"replica_mountpoint": "/data/nfs"},
+            [
+                "site: zrepl_jobs[new].replica_mountpoint = '/data/nfs': "
+                f"is the replica_mountpoint of f0_to_f1_nfsdata of {F1}, too; allowed: a directory of its own, or None"
+            ],
+        ),
+        (
+            {"replica_mountpoint": "/keys"},
+            [
+                "site: zrepl_jobs[new].replica_mountpoint = '/keys': "
+                f"is usb_mountpoint of {F1}, too; allowed: a directory of its own, or None"
+            ],
+        ),
+    ],
+)
+def test_third_job_is_refused(job: dict[str, Any], lines: list[str]) -> None:
+    inventory = good()
+    new = {"name": "new", "source": F0, "target": F1, "dataset": "zdata/enc/new", "interval": "1h"} | job
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"].append(new)
+
+    assert refusals(inventory) == lines
+
+
+GROUP_CASES: list[tuple[str, set[str], list[str]]] = [
+    (
+        F1,
+        {"freebsd"},
+        ["site: storage_standby = []: has 0 hosts; allowed: exactly one host"],
+    ),
+    (
+        R0,
+        {"inventory"},
+        [f"{R0}: groups = []: is in no group of this deploy; allowed: freebsd or clients"],
+    ),
+    (
+        F2,
+        {"freebsd", "storage", "storage_primary"},
+        [f"site: storage_primary = ['{F0}', '{F2}']: has 2 hosts; allowed: exactly one host"],
+    ),
+    (
+        F2,
+        {"freebsd", "storage"},
+        [
+            f"{F2}: groups = ['freebsd', 'storage']: is in half of the storage groups; "
+            "allowed: in storage exactly when in storage_primary or storage_standby"
+        ],
+    ),
+    (
+        F2,
+        {"freebsd", "clients"},
+        [f"{F2}: groups = ['clients', 'freebsd']: is both; allowed: either freebsd or clients"],
+    ),
+    (
+        F1,
+        {"storage", "storage_standby"},
+        [f"{F1}: groups = ['storage', 'storage_standby']: is a storage host only; allowed: in freebsd, too"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("host", "groups", "lines"), GROUP_CASES)
+def test_groups_are_refused(host: str, groups: set[str], lines: list[str]) -> None:
+    inventory = good()
+    inventory[host] = groups, inventory[host][1]
+
+    assert set(lines) <= set(refusals(inventory))
+
+
+def test_primary_that_is_its_own_standby() -> None:
+    inventory = good()
+    inventory[F1][0].difference_update({"storage", "storage_standby"})
+    inventory[F0][0].add("storage_standby")
+
+    both = "['freebsd', 'storage', 'storage_primary', 'storage_standby']"
+    assert (f"{F0}: groups = {both}: is both; allowed: one of storage_primary and storage_standby") in refusals(
+        inventory
+    )
+
+
+def test_names_that_are_no_host_names() -> None:
+    inventory = good()
+    inventory["f3_x"] = (
+        {"freebsd"},
+        inventory[F2][1]
+        | {
+            "lan_address": "192.168.1.133",
+            "wireguard_address": "192.168.2.133",
+        },
+    )
+
+    assert refusals(inventory) == [
+        "f3_x: name = 'f3_x': is not a host name; allowed: a host name in lower case, such as f0.lan.example.org"
+    ]
+
+
+def test_two_hosts_with_one_zrepl_identity() -> None:
+    inventory = good()
+    inventory["f0.other.org"] = (
+        {"freebsd"},
+        inventory[F2][1]
+        | {
+            "lan_address": "192.168.1.133",
+            "wireguard_address": "192.168.2.133",
+        },
+    )
+
+    assert refusals(inventory) == [
+        "site: freebsd = 'f0': is the short name of 2 hosts; "
+        "allowed: FreeBSD hosts that differ before the first dot, where zrepl takes its identities from"
+    ]
+
+
+def test_storage_hosts_that_share_nothing_are_all_reported() -> None:
+    lines = refusals(change(good(), (F1,), carp_advbase=2, nfs_owners="names", usb_label="OTHER"))
+
+    assert lines == [
+        f"{F1}: carp_advbase = 2: differs from 1 of {F0}; allowed: the same on every host",
+        f"{F1}: nfs_owners = 'names': differs from 'numeric' of {F0}; allowed: the same on every host",
+        f"{F1}: usb_label = 'OTHER': differs from 'F3S_KEYS' of {F0}; allowed: the same on every host",
+    ]
+
+
+def test_both_storage_hosts_with_one_advskew_out_of_range() -> None:
+    """The check of the two is left out where one of them was refused."""
+    lines = refusals(change(good(), STORAGE, carp_advskew=300))
+
+    assert lines == [
+        f"{host}: carp_advskew = 300: is out of range; allowed: a whole number of 1/256 seconds from 0 to 254"
+        for host in STORAGE
+    ]
