@@ -161,11 +161,12 @@ def _unknown_variables(host: str, data: Mapping[str, object]) -> Iterator[Proble
         prefix, _, field = variable.partition("_")
         if field and prefix in parts:
             fields = parts[prefix].model.model_fields
-            nearest = f"{prefix}_{near}" if (near := _nearest(field, fields)) else None
+            near = _nearest(field, fields)
+            nearest = f"{prefix}_{near}" if near else None
             allowed = ", ".join(f"{prefix}_{field}" for field in sorted(fields))
+        elif nearest := _nearest(variable, known, cutoff=0.85):
+            allowed = nearest
         else:
-            nearest = allowed = _nearest(variable, known, cutoff=0.85)
-            if nearest is None:
-                continue
+            continue
         secret = nearest in _SECRET_VARIABLES or "pass" in variable
         yield Problem(host, variable, HIDDEN if secret else repr(value), _unknown(nearest), allowed)

@@ -1,0 +1,69 @@
+"""The settings as a task gets them from pyinfra's inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.inventory import Inventory
+from pyinfra.context import ctx_host, ctx_inventory
+
+import tasks.common
+from f3s.settings import build_site
+from tasks.common import site, this_host
+from tests.f3s.settings_data import EVERY, F0, F1, R0, STORAGE, good
+
+
+def inventory(**override: Any) -> Inventory:
+    """The shipped site, its groups holding no data of their own."""
+    hosts = good()
+    groups = sorted({group for names, _ in hosts.values() for group in names})
+    return Inventory(
+        ([(host, data) for host, (_, data) in hosts.items()], {}),
+        override_data=override,
+        **{group: ([host for host in hosts if group in hosts[host][0]], {}) for group in groups},
+    )
+
+
+@contextmanager
+def run_on(host: str, hosts: Inventory) -> Iterator[None]:
+    with ctx_inventory.use(hosts), ctx_host.use(hosts.get_host(host)):
+        yield
+
+
+def test_the_host_of_the_task_and_all_others() -> None:
+    hosts = inventory()
+    with run_on(F1, hosts):
+        assert this_host().name == F1
+        assert this_host().is_standby
+        assert tuple(host.name for host in site().hosts) == EVERY
+    with run_on(R0, hosts):
+        assert this_host().is_client
+        assert site().primary.name == F0
+
+
+def test_the_data_is_checked_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(tasks.common, "build_site", lambda data: calls.append(1) or build_site(data))
+
+    hosts = inventory()
+    for host in EVERY:
+        with run_on(host, hosts):
+            assert this_host().name == host
+    assert len(calls) == 1
+
+    with run_on(F0, inventory(usb_device="da1")):
+        assert this_host().usb.device == "da1"
+    assert len(calls) == 2
+
+
+def test_overrides_are_checked_too() -> None:
+    with run_on(F0, inventory(carp_vhid=255)):
+        with pytest.raises(InventoryError) as caught:
+            this_host()
+        assert str(caught.value).splitlines()[1:] == [
+            f"  {host}: carp_vhid = 255: is out of range; allowed: a whole number from 1 to 254" for host in STORAGE
+        ]
