@@ -1,0 +1,25 @@
+"""deploy.py is a list of tasks, each with the reason for its place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LINES = (ROOT / "deploy.py").read_text().splitlines()
+INCLUDE = re.compile(r'local\.include\("\./tasks/(\w+)\.py"\)')
+LISTED = [match[1] for line in LINES if (match := INCLUDE.fullmatch(line))]
+
+ORDER = ["usb_keys", "zfs_encrypt", "bhyve_migrate", "zrepl", "carp", "nfs", "stunnel", "clients"]
+"""The sections of the specification."""
+
+
+def test_every_task_that_there_is_has_its_place() -> None:
+    assert [name for name in ORDER if (ROOT / "tasks" / f"{name}.py").exists()] == LISTED
+
+
+def test_every_task_has_the_reason_for_its_place_above_it() -> None:
+    reasons = [LINES[number - 1] for number, line in enumerate(LINES) if INCLUDE.fullmatch(line)]
+
+    assert reasons
+    assert [reason for reason in reasons if not reason.startswith("# ")] == []
