@@ -2,7 +2,7 @@
 
 _sudo = True  # works for root as well as for a user with sudo rights without a password
 
-# -- client: mounts, section 9 --
+# -- client: mounts (tasks/clients.py) --
 client_mounts = [{"share": "k3svolumes", "mountpoint": "/data/nfs/k3svolumes"}]  # a directory of nfs_shares each
 client_mount_preset = "lan"  # the preset for the hosts; one host may take another in inventory.py
 client_mount_presets = {

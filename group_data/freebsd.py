@@ -5,14 +5,14 @@ _doas = True  # pyinfra runs every command through doas(1)
 # -- wireguard --
 wireguard_network = "192.168.2.0/24"  # every wireguard_address is in it
 
-# -- usb: the sticks with the encryption keys, section 2 --
+# -- usb: the sticks with the encryption keys (tasks/usb_keys.py) --
 usb_device = "da0"  # the stick; one with the label below is found under any name
 usb_label = "F3S_KEYS"  # UFS label, 31 characters at most
 usb_mountpoint = "/keys"  # mounted read-only
 usb_purposes = ["bhyve", "zdata"]  # every FreeBSD host has a key HOST:PURPOSE.key for each, on every stick
 usb_format_allow = []  # devices that may be formatted although they are not blank: EVERYTHING ON THEM IS LOST
 
-# -- pool: the data pool, section 3; pool_disk is in storage.py --
+# -- pool: the data pool (tasks/zfs_encrypt.py); pool_disk is in storage.py --
 pool_name = "zdata"  # name of the pool
 pool_mountpoint = "/data"  # where it is mounted
 pool_disk_serial = None  # serial number that the disk must have, or None: not checked
@@ -27,7 +27,7 @@ enc_dataset = f"{pool_name}/enc"  # encryption root, all data is below it
 enc_encryption = "aes-256-gcm"  # cipher of all encrypted datasets, as ZFS reports it
 enc_key = "zdata"  # purpose of the host's own key, or HOST:PURPOSE for one of another host
 
-# -- bhyve: vm-bhyve's datasets move below an encrypted parent, section 4 --
+# -- bhyve: vm-bhyve's datasets move below an encrypted parent (tasks/bhyve_migrate.py) --
 bhyve_dataset = "zroot/bhyve"  # vm-bhyve's dataset
 bhyve_old_dataset = "zroot/bhyve_old"  # the unencrypted tree after the move, read-only and unmounted
 bhyve_key = "bhyve"  # as enc_key
@@ -35,7 +35,7 @@ bhyve_snapshot = "f3s_migrate"  # name of the snapshot that is copied
 bhyve_stop_timeout = 180  # seconds that virtual machines get to shut down
 bhyve_destroy_old = []  # hosts whose bhyve_old_dataset is destroyed after the proofs: THERE IS NO WAY BACK
 
-# -- nfs: what is served, section 7 --
+# -- nfs: what is served (tasks/nfs.py) --
 nfs_port = 2049  # TCP, loopback only
 nfs_dataset = f"{enc_dataset}/nfsdata"  # the dataset that is served and replicated
 nfs_mountpoint = f"{pool_mountpoint}/nfs"  # where it is mounted; the NFSv4 root
@@ -45,7 +45,7 @@ nfs_failback_block = "nfs.NO_AUTO_FAILBACK"  # file in nfs_mountpoint that holds
 nfs_owners = "numeric"  # numeric: uid and gid pass as they are; names: user@nfs_idmap_domain, by nfsuserd
 nfs_idmap_domain = "lan.buetow.org"  # used with nfs_owners = "names" only
 
-# -- zrepl: replication, section 5 --
+# -- zrepl: replication (tasks/zrepl.py) --
 zrepl_jobs = [
     # name; source and target host; dataset on the source; time between two snapshots (s, m, h, d or w);
     # replica_mountpoint: where the target mounts the replica read-only, None: its key is never loaded there

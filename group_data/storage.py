@@ -3,7 +3,7 @@
 # -- pool --
 pool_disk = "ada1"  # the second disk; the pool is made on it when it is provably blank
 
-# -- carp: who holds the virtual IP, section 6; carp_advskew is in inventory.py --
+# -- carp: who holds the virtual IP (tasks/carp.py); carp_advskew is in inventory.py --
 carp_interface = "re0"  # the LAN interface
 carp_vhid = 1  # number of the virtual host, 1-254, not used by other CARP or VRRP groups of the LAN
 carp_advbase = 1  # seconds between two advertisements
