@@ -10,6 +10,8 @@ SERVER_CONFIG = f"{SERVER_FOLDER}/stunnel.conf"
 SERVER_USER = "stunnel"
 RUN_FOLDER = "/var/run/stunnel"
 PID_FILE = f"{RUN_FOLDER}/stunnel.pid"
+RELOAD_STAMP = "/var/run/f3s-stunnel-reloaded"
+"""Not in RUN_FOLDER, which is stunnel's: root does not write where another user may put a link."""
 
 CLIENT_FOLDER = "/etc/stunnel"
 CLIENT_CONFIG = f"{CLIENT_FOLDER}/stunnel.conf"

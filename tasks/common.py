@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 from pyinfra import host
-from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.exceptions import DeployError, InventoryError
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.api.util import get_template
@@ -20,6 +20,7 @@ from pyinfra.context import ctx_inventory, ctx_state
 from pyinfra.operations import files
 
 from f3s.pki.credentials import Credentials
+from f3s.pki.plan import PkiError
 from f3s.settings import HostData, HostSettings, SettingsError, Site, build_site
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -44,8 +45,16 @@ def secrets_folder(settings: Site) -> Path:
 
 
 def credentials() -> Credentials:
-    """Certificates, keys and the CARP password that hosts may have."""
-    return Credentials(secrets_folder(site()))
+    """Certificates, keys and the CARP password that hosts may have.
+
+    Raises pyinfra's DeployError where they were not made yet.
+    """
+    made = Credentials(secrets_folder(site()))
+    try:
+        made.ca_certificate()
+    except PkiError as error:
+        raise DeployError(str(error)) from None
+    return made
 
 
 def rendered(template: str, values: Mapping[str, object]) -> StringIO:

@@ -1,0 +1,71 @@
+"""TLS in front of NFS on the storage pair: certificates, configuration, and a reload where the tunnel runs.
+
+It is started and stopped by f3s_storage alone, on the host that serves. A reload keeps every connection and enforces
+a new revocation list for the next ones (tests/templates/test_stunnel.py); a restart would cut all clients off.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from pyinfra.api.hiddenvalue import HiddenValue
+from pyinfra.context import host
+from pyinfra.operations import files
+
+from f3s import stunnel as tunnel
+from operations import packages, rcconf, secrets, stunnel
+from tasks.common import credentials, rendered, this_host
+
+settings = this_host()
+
+if settings.is_storage:
+    made = credentials()
+    values = tunnel.server_variables(settings)
+
+    packages.installed(name="stunnel: package", names=["stunnel"])
+    # the controller uses the one* verbs; without stunnel_pidfile the rc script finds no daemon to stop (seen)
+    rcconf.variables(
+        name="stunnel: rc variables",
+        values={"stunnel_enable": "NO", "stunnel_pidfile": tunnel.PID_FILE},
+    )
+    files.directory(
+        name="stunnel: configuration folder", path=tunnel.SERVER_FOLDER, user="root", group="wheel", mode="755"
+    )
+    # the daemon writes its pid file after it gave up root's rights
+    files.directory(
+        name="stunnel: folder of the pid file",
+        path=tunnel.RUN_FOLDER,
+        user=tunnel.SERVER_USER,
+        group=tunnel.SERVER_USER,
+        mode="755",
+    )
+
+    # -- before the configuration that names them; the key belongs to stunnel because a reload reads it as stunnel
+    secrets.file(
+        name="stunnel: key and certificate of the virtual IP",
+        path=values["cert_file"],
+        content=HiddenValue(made.server()),
+        user=tunnel.SERVER_USER,
+        group=tunnel.SERVER_USER,
+        mode="0400",
+    )
+    public = (
+        ("certificate of the CA", values["ca_file"], made.ca_certificate()),
+        ("revocation list", values["crl_file"], made.crl()),
+    )
+    for what, path, text in host.loop(public):
+        files.put(name=f"stunnel: {what}", src=StringIO(text), dest=path, user="root", group="wheel", mode="644")
+    files.put(
+        name="stunnel: configuration",
+        src=rendered("stunnel-server.conf.j2", values),
+        dest=tunnel.SERVER_CONFIG,
+        user="root",
+        group="wheel",
+        mode="644",
+    )
+    stunnel.reloaded(
+        name="stunnel: has read its files",
+        pid_file=tunnel.PID_FILE,
+        stamp=tunnel.RELOAD_STAMP,
+        files=[tunnel.SERVER_CONFIG, values["cert_file"], values["ca_file"], values["crl_file"]],
+    )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from facts.base import END
+from facts.stunnel import Stunnel, StunnelState
+
+
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        (["stopped"], StunnelState(running=False)),
+        (["running"], StunnelState(running=True)),
+        (["running", "unread /a b", "unread /c"], StunnelState(running=True, unread=("/a b", "/c"))),
+    ],
+)
+def test_reads(lines: list[str], state: StunnelState) -> None:
+    assert Stunnel().process([*lines, END]) == state
+
+
+@pytest.mark.parametrize("lines", [[], ["stopped", "unread /a"], ["running", "stale /a"], ["runs"]])
+def test_refuses_what_it_does_not_know(lines: list[str]) -> None:
+    with pytest.raises(FactProcessError):
+        Stunnel().process([*lines, END])
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A host on which stunnel started at second 1000 and has one file from before."""
+    (tmp_path / "service").write_text('#!/bin/sh\n[ "$*" = "stunnel onestatus" ] && [ ! -e "${0%/*}/down" ]\n')
+    (tmp_path / "service").chmod(0o755)
+    for name, age in (("pid", 1000), ("old one", 900)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (age, age))
+    return tmp_path
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize(
+    ("changed", "reloaded", "unread"),
+    [(900, None, False), (1100, None, True), (1100, 1200, False), (1300, 1200, True), (900, 800, False)],
+)
+def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, unread: bool) -> None:
+    file, stamp = host / "it's new", host / "stamp"
+    file.touch()
+    os.utime(file, (changed, changed))
+    if reloaded:
+        stamp.touch()
+        os.utime(stamp, (reloaded, reloaded))
+    script = Stunnel().command(str(host / "pid"), str(stamp), [str(host / "old one"), str(file), str(host / "gone")])
+
+    def state() -> StunnelState | None:
+        path = f"{host}:{os.environ['PATH']}"
+        done = subprocess.run([shell, "-c", script], env={"PATH": path}, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        return Stunnel().process(done.stdout.splitlines())
+
+    assert state() == StunnelState(running=True, unread=(str(file),) if unread else ())
+    (host / "down").touch()
+    assert state() == StunnelState(running=False)
+
+
+def test_quotes_its_values() -> None:
+    assert "/var/run/it's" in shlex.split(
+        Stunnel().command("/p", "/var/run/it's", ["/c"]).split("stamp=")[1].split("\n")[0]
+    )
