@@ -80,7 +80,7 @@ def name_virtual_ip() -> None:
 
 
 def load_site(inventory_file: str) -> Site:
-    """The settings of the hosts of an inventory file with its group_data/, outside of a pyinfra run.
+    """The settings of the hosts of an inventory file, outside of a pyinfra run; group_data/ is looked for as there.
 
     Raises pyinfra's InventoryError with every problem of the data, FileNotFoundError without such a file.
     """
@@ -88,7 +88,7 @@ def load_site(inventory_file: str) -> Site:
 
     path = Path(inventory_file).resolve(strict=True)
     with ctx_state.use(State()):  # pyinfra notes in it which file it runs
-        return _site_of(make_inventory(str(path), cwd=str(path.parent)))
+        return _site_of(make_inventory(str(path), cwd=os.getcwd()))
 
 
 @functools.lru_cache(maxsize=1)  # one inventory a run; compared by identity
