@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from lab import clock
 from lab.commands.options import parse
 from lab.core import CommandError, Context, Host, part
@@ -27,7 +29,10 @@ def _matches(pattern: str, name: str, options: dict[str, str]) -> bool:
 
 
 def pkill(ctx: Context) -> int:
-    """pkill(1) with -x: the daemon is gone, without its rc.d script having a say."""
+    """pkill(1) with -x: the daemon is gone, without its rc.d script having a say. ``-HUP -F FILE -x NAME``: it reads
+    its files anew, which changes nothing in the lab; -F finds it by its pid file."""
+    if ctx.args[:1] == ["-HUP"]:
+        return _hang_up(ctx)
     options, names = parse(ctx, "x")
     if len(names) != 1:
         raise ctx.not_simulated()
@@ -38,6 +43,16 @@ def pkill(ctx: Context) -> int:
             del processes(host)[name]
             part(host, "sockets", dict[str, tuple[str, int]]).pop(name, None)
     return 0 if found else 1
+
+
+def _hang_up(ctx: Context) -> int:
+    match ctx.args:
+        case ["-HUP", "-F", pid_file, "-x", name]:
+            if not os.path.exists(pid_file):
+                ctx.err(f"pkill: Cannot open pidfile `{pid_file}': No such file or directory\n")
+                return 3
+            return 0 if name in processes(ctx.host(ctx.store.read())) else 1
+    raise ctx.not_simulated()
 
 
 def _listeners(host: Host) -> list[tuple[str, str, int, str, str]]:

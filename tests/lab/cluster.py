@@ -31,7 +31,7 @@ class Run:
         operation = ""
         for line in self.output.splitlines():
             if match := re.match(r"--> Starting operation: (.*)", line):
-                operation = match.group(1)
+                operation = match.group(1).rstrip()
             elif match := re.match(r"\s*\[(\S+)\]\s+Success", line):
                 found.append(f"{match.group(1)}: {operation}")
         return found

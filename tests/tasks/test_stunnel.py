@@ -1,0 +1,122 @@
+"""tasks/stunnel.py on the simulated hosts: made once, renewed without a restart, killed anywhere, and never told."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from f3s.stunnel import PID_FILE, SERVER_FOLDER
+from tests.lab.cluster import F0, F1, F2, REPOSITORY, Cluster, Run
+
+pytestmark = pytest.mark.lab
+TASK = "tasks/stunnel.py"
+PEM = f"{SERVER_FOLDER}/server.pem"
+READS = "stunnel: has read its files"
+
+
+def pki(cluster: Cluster, *arguments: str) -> None:
+    """`python -m f3s.pki` for the lab's own secrets folder."""
+    subprocess.run(
+        [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", *arguments],
+        cwd=REPOSITORY,
+        env=cluster._env,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, Run, Run]:
+    """New hosts after a dry run and a first run; stunnel then started on f0 as the controller does it."""
+    cluster = Cluster(tmp_path_factory.mktemp("stunnel") / "state")
+    cluster.lab("reset")
+    pki(cluster, "init")
+    dry = cluster.pyinfra(TASK, "--dry", "--diff")
+    first = cluster.pyinfra(TASK, "-y", "--diff", "-vvv")
+    cluster.sh(F0, "kldload carp; ifconfig re0 vhid 1 pass password alias 192.168.1.138/32")
+    cluster.sh(F0, "service stunnel onestart")
+    return cluster, dry, first
+
+
+@pytest.fixture
+def cluster(deployed: tuple[Cluster, Run, Run], tmp_path: Path) -> Cluster:
+    return deployed[0].copy(tmp_path / "state")
+
+
+def test_without_certificates_it_says_how_to_make_them(cluster: Cluster) -> None:
+    shutil.rmtree(cluster.state / "secrets")
+    run = cluster.pyinfra(TASK, "--dry", "--limit", F0)
+    assert run.rc != 0
+    assert "python -m f3s.pki init" in run.output
+
+
+def test_the_plan_on_untouched_hosts(deployed: tuple[Cluster, Run, Run]) -> None:
+    _, dry, _ = deployed
+    assert dry.rc == 0, dry.output
+    assert "stunnel: key and certificate of the virtual IP" in dry.output
+    assert dry.changed == []
+
+
+def test_files_owners_and_modes(cluster: Cluster) -> None:
+    for host in (F0, F1):
+        listed = cluster.sh(host, f"cd {SERVER_FOLDER}; stat -f '%Lp %Su %Sg %N' *").splitlines()
+        assert listed == [
+            "644 root wheel ca-cert.pem",
+            "644 root wheel crl.pem",
+            "400 stunnel stunnel server.pem",
+            "644 root wheel stunnel.conf",
+        ]
+        assert cluster.sh(host, "sysrc -n stunnel_enable stunnel_pidfile").split() == ["NO", PID_FILE]
+    assert cluster.sh(F2, f"ls -d {SERVER_FOLDER} || echo none").strip() == "none", "f2 does not serve"
+    assert cluster.sh(F0, f"cat {PEM}").encode() == (cluster.state / "secrets" / "server.pem").read_bytes()
+
+
+def test_no_run_tells_the_key(deployed: tuple[Cluster, Run, Run]) -> None:
+    cluster, dry, first = deployed
+    assert first.rc == 0, first.output
+    keys = [line for path in (cluster.state / "secrets").glob("*.pem") for line in _key_lines(path.read_text())]
+    assert len(keys) >= 5
+    assert not [key for key in keys if key in dry.output + first.output]
+
+
+def _key_lines(pem: str) -> list[str]:
+    return "".join(re.findall(r"BEGIN PRIVATE KEY-----\n(.*?)-----END", pem, re.DOTALL)).split()
+
+
+def test_a_second_run_changes_nothing_where_it_runs_and_where_not(cluster: Cluster) -> None:
+    run = cluster.pyinfra(TASK, "-y")
+    assert (run.rc, run.changed) == (0, []), run.output
+
+
+def test_a_renewal_is_read_by_the_running_daemon_which_is_not_restarted(cluster: Cluster) -> None:
+    daemon = cluster.sh(F0, "pgrep -x stunnel")
+    pki(cluster, "renew", "server")
+    pki(cluster, "revoke", "earth")
+    run = cluster.pyinfra(TASK, "-y")
+    assert run.rc == 0, run.output
+    changed = ["stunnel: key and certificate of the virtual IP", "stunnel: revocation list"]
+    assert sorted(run.changed) == sorted(
+        [*(f"{host}: {each}" for host in (F0, F1) for each in changed), f"{F0}: {READS}"]
+    )
+    assert cluster.sh(F0, "pgrep -x stunnel") == daemon
+    assert cluster.sh(F1, "pgrep -x stunnel || echo none").strip() == "none", "a standby stays quiet"
+    assert cluster.pyinfra(TASK, "-y").changed == []
+
+
+# Of the commands of a run on f0, by their number: about when the key is put there, after it, and before the reload.
+@pytest.mark.parametrize("step", [11, 16, 18])
+def test_a_run_killed_after_a_renewal_is_made_up_for(cluster: Cluster, step: int) -> None:
+    pki(cluster, "renew", "server")
+    killed = cluster.pyinfra(TASK, "-y", "--limit", F0, LAB_KILL_AT=str(step))
+    assert killed.rc == 137, killed.output
+    again = cluster.pyinfra(TASK, "-y", "--limit", F0)
+    assert again.rc == 0, again.output
+    assert f"{F0}: {READS}" in again.changed, "the daemon reads what the killed run has put there"
+    assert cluster.sh(F0, f"cat {PEM}").encode() == (cluster.state / "secrets" / "server.pem").read_bytes()
+    assert cluster.sh(F0, f"ls {SERVER_FOLDER}").split() == ["ca-cert.pem", "crl.pem", "server.pem", "stunnel.conf"]
