@@ -30,7 +30,7 @@ class Plan:
     addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-FREEBSD_PARTS = ("lab.freebsd",)
+FREEBSD_PARTS = ("lab.freebsd", "lab.zrepl.daemon")
 """Modules with a function ``install(store, cluster, host)`` that puts their field's files and state on a new host."""
 ROCKY_PARTS: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ FREEBSD: dict[str, str] = {
     "/sbin/dmesg": "lab.commands.processes:dmesg",
     "/sbin/ifconfig": "lab.commands.ifconfig:main",
     "/sbin/ping": "lab.commands.processes:ping",
+    "/usr/bin/fetch": "lab.zrepl.command:fetch",
     "/usr/bin/lockf": "lab.rc.programs:lockf",
     "/usr/bin/showmount": "lab.rc.nfs:showmount",
     "/usr/bin/sockstat": "lab.commands.processes:sockstat",
@@ -61,6 +62,7 @@ ROCKY: dict[str, str] = {
 
 PACKAGES: dict[tuple[str, str], dict[str, str]] = {
     ("freebsd", "stunnel"): {},
+    ("freebsd", "zrepl"): {"/usr/local/bin/zrepl": "lab.zrepl.command:main"},
 }
 
 PACKAGE_FOLDERS: dict[str, tuple[str, ...]] = {

@@ -20,6 +20,8 @@ HANDLERS: dict[str, str] = {
     "cron minute": "lab.rc.cron:minute",
     "devd": "lab.rc.devd:notify",
     "program": "lab.rc.programs:run",
+    "zrepl replicate": "lab.zrepl.daemon:replicate_and_prune",
+    "zrepl snapshot": "lab.zrepl.daemon:snapshot",
 }
 """Event kind -> ``module:function``. A function takes (store, event) and holds the state only while it edits it."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
@@ -10,6 +12,7 @@ from pyinfra.context import host
 from f3s.keycheck import KeyCheck
 from f3s.quoting import command
 from f3s.replication import MOUNT_STEPS, Plan, plan_divergence, plan_mount
+from f3s.settings.model import is_within
 from f3s.zfs import Snapshot
 from facts.mounts import Mounts
 from facts.zfs import Datasets, KeyChecks, Snapshots
@@ -24,46 +27,49 @@ def _newest() -> dict[str, Snapshot]:
 
 
 @operation()
-def arrived(dataset: str, seconds: int) -> Commands:
-    """Waits for a first replication. One that takes longer is no failure: the next run goes on from there.
+def arrived(datasets: Sequence[str], seconds: int) -> Commands:
+    """Waits for first replications. One that takes longer is no failure: the next run goes on from there.
 
-    + dataset: the replica
-    + seconds: how long to wait
+    + datasets: the replicas
+    + seconds: how long to wait for each
 
-    **Example:** `replicas.arrived("zdata/sink/f0/zdata/enc/nfsdata", 300)`
+    **Example:** `replicas.arrived(["zdata/sink/f0/zdata/enc/nfsdata"], 300)`
     """
-    if newest := _newest().get(dataset):
-        host.noop(f"{dataset} has arrived, its newest snapshot is {newest.short_name}")
-        return
-    yield script("await-replica", dataset, seconds)
+    newest = _newest()
+    for dataset in datasets:
+        if dataset not in newest:
+            yield script("await-replica", dataset, seconds)
+    if all(dataset in newest for dataset in datasets):
+        host.noop(", ".join(f"{dataset} has {newest[dataset].short_name}" for dataset in datasets))
 
 
 @operation()
-def undiverged(dataset: str, job: str, rollback: bool = False) -> Commands:
-    """Nothing was written to a replica, nor below it; what was is reported, and dropped only if that is wanted.
+def undiverged(replicas: Mapping[str, str], sink: str, rollback: Sequence[str] = ()) -> Commands:
+    """Nothing was written to replicas, nor below them; what was is reported, and dropped only if that is wanted.
 
-    + dataset: the replica
-    + job: name of the job that fills it
-    + rollback: drop what was written
+    + replicas: dataset -> name of the job that fills it
+    + sink: dataset that all of them are below
+    + rollback: names of the jobs of whose replicas what was written is dropped
 
-    **Example:** `replicas.undiverged("zdata/sink/f0/zdata/enc/nfsdata", "f0_to_f1_nfsdata")`
+    **Example:** `replicas.undiverged({"zdata/sink/f0/zdata/enc/nfsdata": "f0_to_f1_nfsdata"}, "zdata/sink")`
     """
     newest = _newest()
-    if dataset not in newest:
-        host.noop(f"{dataset} has not arrived yet")
-        return
+    # zrepl's placeholders, and what is not complete yet, have no snapshot
+    there = {dataset: job for dataset, job in replicas.items() if dataset in newest}
     clean = True
-    for name, written in known(Written, tree=dataset).items():
-        if name not in newest:
-            continue  # one of zrepl's placeholders, or not complete yet
-        plan = plan_divergence(name, written, newest[name], job, rollback)
+    for name, written in known(Written, tree=sink).items() if there else ():
+        job = next((job for dataset, job in there.items() if is_within(name, dataset)), None)
+        if job is None or name not in newest:
+            continue
+        plan = plan_divergence(name, written, newest[name], job, job in rollback)
         clean = clean and plan == Plan()
         if plan.report:
             host.log(plan.report, logger.warning)
         elif plan.steps:
             yield command("zfs rollback {}", newest[name].name)
     if clean:
-        host.noop(f"{dataset} is as its newest snapshot")
+        missing = "".join(f"; {dataset} has not arrived yet" for dataset in replicas if dataset not in there)
+        host.noop(f"nothing was written to {', '.join(there) or 'any replica'}{missing}")
 
 
 @operation()

@@ -73,24 +73,31 @@ def config(path: str, text: str) -> Generator[StringCommand]:
 
 
 @operation()
-def woken(job: str, target: str, replica: str) -> Commands:
-    """A job whose replica has not arrived on the target yet replicates now.
+def woken(jobs: Mapping[str, tuple[str, str]]) -> Commands:
+    """Jobs whose replicas have not arrived on their targets yet replicate now.
 
-    + job: its name
-    + target: name of the target host
-    + replica: dataset on the target
+    + jobs: job name -> name of the target host, dataset there
 
-    **Example:** `zrepl.woken("f0_to_f1_nfsdata", "f1.lan.buetow.org", "zdata/sink/f0/zdata/enc/nfsdata")`
+    **Example:** `zrepl.woken({"f0_to_f1_nfsdata": ("f1.lan.buetow.org", "zdata/sink/f0/zdata/enc/nfsdata")})`
     """
+    snapshots = {target: _snapshots_on(target) for target in {target: None for target, _ in jobs.values()}}
+    done = []
+    for job, (target, replica) in jobs.items():
+        if replica in snapshots[target]:
+            done.append(f"{replica} has arrived on {target}")
+        elif not state.inventory.get_host(target).connected:
+            done.append(f"{target} is not part of this run: whether {replica} has arrived there is not known")
+        else:
+            yield script("wake-zrepl-job", job)
+    if len(done) == len(jobs):
+        host.noop("; ".join(done))
+
+
+def _snapshots_on(target: str) -> set[str]:
+    """The datasets of another host that have snapshots; none where it is not part of the run, or unknown."""
     peer = state.inventory.get_host(target)
-    if not peer.connected:
-        host.noop(f"{target} is not part of this run: whether {replica} has arrived there is not known")
-        return
-    snapshots = peer.get_fact(Snapshots)
-    if snapshots and any(snapshot.dataset == replica for snapshot in snapshots):
-        host.noop(f"{replica} has arrived on {target}")
-        return
-    yield script("wake-zrepl-job", job)
+    snapshots = peer.get_fact(Snapshots) if peer.connected else None
+    return {snapshot.dataset for snapshot in snapshots or ()}
 
 
 @operation()

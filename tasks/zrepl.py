@@ -24,8 +24,9 @@ if content is not None:
     sends, receives = all_hosts.jobs_from(settings), all_hosts.jobs_to(settings)
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
 
-    # zrepl does not complain about a dataset that is not there, it just replicates nothing
-    zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})
+    if sends:
+        # zrepl does not complain about a dataset that is not there, it just replicates nothing
+        zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})
 
     packages.installed(name="zrepl: package", names=["zrepl"])
 
@@ -55,27 +56,25 @@ if content is not None:
         _if=lambda: configured.did_change() and not started.did_change(),
     )
 
-    for job in host.loop(sends):
+    if sends:
         zrepl.woken(
-            name=f"zrepl: {job.name} replicates",
-            job=job.name,
-            target=job.target,
-            replica=all_hosts.replica(job),
+            name="zrepl: what was never replicated is sent now",
+            jobs={job.name: (job.target, all_hosts.replica(job)) for job in sends},
         )
-    for job in host.loop(receives):
+    if receives:
+        received = {all_hosts.replica(job): job.name for job in receives}
         replicas.arrived(
-            name=f"zrepl: {job.name} has arrived",
-            dataset=all_hosts.replica(job),
+            name="zrepl: every replica has arrived",
+            datasets=list(received),
             seconds=settings.zrepl.first_replication_timeout,
         )
-
-    for job in host.loop(receives):
         replicas.undiverged(
-            name=f"zrepl: the replica of {job.name} is undiverged",
-            dataset=all_hosts.replica(job),
-            job=job.name,
-            rollback=job.name in settings.zrepl.rollback_replicas,
+            name="zrepl: nothing was written to a replica",
+            replicas=received,
+            sink=settings.zrepl.sink_root,
+            rollback=settings.zrepl.rollback_replicas,
         )
+
     for job, path in host.loop(opened):
         # before it is mounted: afterwards the directory below is out of sight
         zfs.guarded_mountpoint(

@@ -76,6 +76,17 @@ PACKAGED: dict[str, list[Service]] = {
             folder="/usr/local/etc/rc.d",
         )
     ],
+    "zrepl": [
+        Service(
+            "zrepl",
+            "LOGIN",
+            keyword="shutdown",
+            rcvar="zrepl_enable",
+            start="lab.zrepl.daemon:start",
+            stop="lab.zrepl.daemon:stop",
+            folder="/usr/local/etc/rc.d",
+        )
+    ],
 }
 """Services that come with a package."""
 

@@ -131,10 +131,10 @@ def test_hostile_values_are_quoted_or_refused() -> None:
 
 
 def test_waiting_ends_with_the_first_snapshot() -> None:
-    result = run(replicas.arrived, {Snapshots: SNAPSHOTS}, DATASET, 300)
+    result = run(replicas.arrived, {Snapshots: SNAPSHOTS}, [DATASET], 300)
     assert result.commands == []
-    assert result.noops == [f"{DATASET} has arrived, its newest snapshot is zrepl_20260101_000000_000"]
-    (wait,) = run(replicas.arrived, {Snapshots: SNAPSHOTS[2:]}, DATASET, 300).commands
+    assert result.noops == [f"{DATASET} has zrepl_20260101_000000_000"]
+    (wait,) = run(replicas.arrived, {Snapshots: SNAPSHOTS[2:]}, [DATASET], 300).commands
     assert wait.startswith("sh -c ")
     assert wait.endswith(f" await-replica {DATASET} 300")
 
@@ -143,13 +143,13 @@ def test_waiting_ends_with_the_first_snapshot() -> None:
 
 
 def undiverged(known: dict[type, Any], rollback: bool = False) -> Result:
-    return run(replicas.undiverged, known, DATASET, JOB, rollback)
+    return run(replicas.undiverged, known, {DATASET: JOB}, "zdata/sink", [JOB] if rollback else [])
 
 
 def test_a_clean_replica_is_left_alone() -> None:
     result = undiverged(facts())
     assert (result.commands, result.logs) == ([], [])
-    assert result.noops == [f"{DATASET} is as its newest snapshot"]
+    assert result.noops == [f"nothing was written to {DATASET}"]
 
 
 def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None:
@@ -169,13 +169,14 @@ def test_it_is_rolled_back_only_where_that_is_wanted() -> None:
 def test_what_is_below_the_replica_is_looked_at_and_what_has_no_snapshot_is_not() -> None:
     child = f"{DATASET}/disk0"
     known = facts(written={DATASET: 0, child: 4096, f"{DATASET}/placeholder": 98304})
+    known[Written] |= {"zdata/sink/f0/zdata/enc/other": 1}
     known[Snapshots] = (*SNAPSHOTS, Snapshot(f"{child}@zrepl_20260101_000000_000", "9", 12, 100))
     (report,) = undiverged(known).logs
     assert report.startswith(f"{child} has diverged")
 
 
 def test_nothing_is_read_of_a_replica_that_is_not_there() -> None:
-    assert undiverged({Snapshots: ()}).noops == [f"{DATASET} has not arrived yet"]
+    assert undiverged({Snapshots: ()}).noops == [f"nothing was written to any replica; {DATASET} has not arrived yet"]
 
 
 def test_unknown_stops_it() -> None:

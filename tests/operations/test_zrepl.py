@@ -106,7 +106,7 @@ def woken(snapshots: Any, connected: bool = True) -> tuple[list[Any], list[str]]
     host = FakeHost({})
     state = SimpleNamespace(is_executing=True, inventory=SimpleNamespace(get_host={"f1": peer}.__getitem__))
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
-        return list(zrepl.woken._inner(JOB, "f1", REPLICA)), host.noops
+        return list(zrepl.woken._inner({JOB: ("f1", REPLICA)})), host.noops
 
 
 def test_a_job_is_woken_until_its_replica_has_arrived() -> None:

@@ -1,0 +1,165 @@
+"""zrepl's service on the virtual clock: snapshots on their beat, each followed by a replication and by pruning."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+from lab import clock
+from lab.core import INSIDE, Cluster, CommandError, Context, Event, Host, Store, inside, part
+from lab.rc.scripts import rc_conf
+from lab.zfs import snapshots
+from lab.zfs.model import Node
+from lab.zrepl import config, prune, replicate
+from lab.zrepl.config import Push
+from lab.zrepl.state import CONTROL, Daemon, Job, running
+from lab.zrepl.yamltree import ConfigError
+
+DEFAULT_CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
+REPLICATION_SECONDS = 1.0
+"""Virtual seconds between the snapshots of a beat and the end of their replication."""
+
+
+def install(store: Store, cluster: Cluster, host: Host) -> None:
+    """Notes where PyYAML is, which the played programs cannot import otherwise (`lab.zrepl.yamltree`)."""
+    import yaml
+
+    cluster.parts["yaml folder"] = str(Path(yaml.__file__).resolve().parent.parent)
+
+
+def read(ctx: Context, path: str) -> config.Config:
+    """A configuration file of the host.
+
+    :raises ConfigError: zrepl refuses it
+    """
+    try:
+        text = Path(path).read_text()
+    except OSError:
+        raise ConfigError(f"open {path}: no such file or directory") from None
+    folder = ctx.store.read().parts["yaml folder"]
+    return config.read(text, str(INSIDE / "real") + folder if inside() else folder)
+
+
+def start(ctx: Context) -> bool:
+    """The package's rc.d script starts the daemon (FreeBSD ports, sysutils/zrepl/files/zrepl.in)."""
+    path = rc_conf(["zrepl_config"])["zrepl_config"] or DEFAULT_CONFIG
+    folder = Path(CONTROL).parent
+    if not (folder / "stdinserver").is_dir():
+        for each in (folder, folder / "stdinserver"):
+            each.mkdir(exist_ok=True)
+            each.chmod(0o755)
+    ctx.out("Performing sanity check on zrepl configuration:\n")
+    try:
+        found = read(ctx, path)
+    except ConfigError as error:
+        ctx.err(f"could not parse config: {error}\n")
+        return False
+    if not stat.S_IMODE(os.stat(folder).st_mode) & 0o007:
+        # zrepl refuses to make its control socket in a folder that others can enter, and runs without it
+        Path(CONTROL).touch(mode=0o700)
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        daemon = Daemon(found, cluster.now, cluster.next_id())
+        host.parts["zrepl"] = daemon
+        for push in found.pushes:
+            due = _first_beat(Node(ctx.store, cluster, host), push)
+            daemon.jobs[push.name] = Job(due)
+            if push.interval is not None:
+                _schedule(cluster, host, daemon, "zrepl snapshot", push.name, due - cluster.now)
+        listening = part(host, "sockets", dict[str, tuple[str, int]])
+        for address in (*found.metrics, *(sink.listen for sink in found.sinks)):
+            ip, _, port = address.rpartition(":")
+            listening[f"zrepl {address}"] = (ip, int(port))
+    return True
+
+
+def stop(ctx: Context) -> bool:
+    """The daemon ends; what it had planned is forgotten."""
+    Path(CONTROL).unlink(missing_ok=True)
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        host.parts.pop("zrepl", None)
+        clock.cancel(cluster, lambda event: event.host != host.name or not event.kind.startswith("zrepl "))
+        sockets = part(host, "sockets", dict[str, tuple[str, int]])
+        for name in [name for name in sockets if name.startswith("zrepl ")]:
+            del sockets[name]
+    return True
+
+
+def _first_beat(node: Node, push: Push) -> float:
+    """When a job takes its first snapshots: an interval after its newest one, or at once (daemon/snapper)."""
+    beats = [
+        max(mine) + (push.interval or 0)
+        for dataset in replicate.selected(push, node)
+        if (mine := [snap.creation for snap in dataset.snapshots if snap.name.startswith(push.prefix)])
+    ]
+    return max(node.cluster.now, min(beats, default=0.0))
+
+
+def _schedule(cluster: Cluster, host: Host, daemon: Daemon, kind: str, job: str, after: float) -> None:
+    lane = f"{host.name} zrepl {job}"
+    clock.schedule(cluster, max(0.0, after), kind, host.name, lane=lane, job=job, number=daemon.number)
+
+
+def _of(cluster: Cluster, event: Event) -> tuple[Host, Daemon, Push] | None:
+    """The job of an event, unless the daemon that planned it has ended."""
+    host = cluster.hosts[event.host]
+    daemon = running(host)
+    if daemon is None or daemon.number != event.payload["number"]:
+        return None
+    return host, daemon, next(push for push in daemon.config.pushes if push.name == event.payload["job"])
+
+
+def snapshot(store: Store, event: Event) -> None:
+    """A beat: snapshots of everything that the job sends, then its replication."""
+    with store.edit() as cluster:
+        found = _of(cluster, event)
+        if found is None:
+            return
+        host, daemon, push = found
+        job = daemon.jobs[push.name]
+        node = Node(store, cluster, host)
+        stamp = time.strftime("%Y%m%d_%H%M%S_000", time.gmtime(cluster.now))
+        job.snapshot_error = ""
+        for dataset in replicate.selected(push, node):
+            try:
+                snapshots.take(node, [f"{dataset.name}@{push.prefix}{stamp}"])
+            except CommandError:
+                job.snapshot_error = "one or more snapshots could not be created, check logs for details"
+        job.sleep_until = cluster.now + (push.interval or 0)
+        _schedule(cluster, host, daemon, "zrepl snapshot", push.name, push.interval or 0)
+        _schedule(cluster, host, daemon, "zrepl replicate", push.name, REPLICATION_SECONDS)
+
+
+def replicate_and_prune(store: Store, event: Event) -> None:
+    """A run of a job."""
+    with store.edit() as cluster:
+        found = _of(cluster, event)
+        if found is None:
+            return
+        host, daemon, push = found
+        job = daemon.jobs[push.name]
+        job.run = replicate.run(store, cluster, host, push)
+        job.failed = -1 if job.run.error else sum(bool(each.error) for each in job.run.filesystems)
+        if job.failed == 0:
+            job.last_successful = cluster.now
+        for each in job.run.filesystems:
+            sent = sum(size for _, _, size in each.steps)
+            job.replicated[each.name] = job.replicated.get(each.name, 0) + sent
+        if not job.run.error:
+            job.pruned = prune.both(replicate.connect(store, cluster, host, push))
+
+
+def wake(cluster: Cluster, host: Host, daemon: Daemon, job: str) -> None:
+    """`zrepl signal wakeup`.
+
+    :raises CommandError: there is no such job, or it is at work
+    """
+    if job not in daemon.jobs:
+        raise CommandError(f"Job {job} does not exist")
+    soon = [e for e in cluster.events if e.kind == "zrepl replicate" and e.host == host.name]
+    if any(event.payload["job"] == job for event in soon):
+        raise CommandError("already woken up")
+    _schedule(cluster, host, daemon, "zrepl replicate", job, REPLICATION_SECONDS)

@@ -1,0 +1,85 @@
+"""What the lab keeps of a running zrepl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lab.core import Host
+from lab.rc.scripts import processes
+from lab.zrepl.config import Config, Sink
+
+CONTROL = "/var/run/zrepl/control"
+
+
+@dataclass
+class Filesystem:
+    """What a run did with one file system.
+
+    :param steps: (snapshot it started from or empty, snapshot, bytes) of each transfer
+    """
+
+    name: str
+    error: str = ""
+    steps: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """The latest replication of a job; times are virtual seconds since the epoch."""
+
+    started: float
+    finished: float
+    error: str = ""
+    filesystems: list[Filesystem] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        if self.error:
+            return "planning-error"
+        return "filesystem-error" if any(each.error for each in self.filesystems) else "done"
+
+
+@dataclass
+class Job:
+    """A push job of a running daemon.
+
+    :param sleep_until: when it takes the next snapshots
+    :param pruned: side -> file system -> why its snapshots could not be pruned, or empty
+    :param last_successful: 0 if nothing was replicated since the daemon started
+    """
+
+    sleep_until: float
+    run: Run | None = None
+    snapshot_error: str = ""
+    pruned: dict[str, dict[str, str]] = field(default_factory=dict)
+    last_successful: float = 0.0
+    failed: int = 0
+    replicated: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Daemon:
+    """:param number: of this start, so that what an earlier one had planned is not done"""
+
+    config: Config
+    started: float
+    number: int
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+
+def running(host: Host) -> Daemon | None:
+    """The host's daemon, if it runs."""
+    if not host.up or not processes(host).get("zrepl"):
+        return None
+    found = host.parts.get("zrepl")
+    return found if isinstance(found, Daemon) else None
+
+
+def sink_at(host: Host, address: str, port: str) -> Sink | None:
+    """The sink of a running daemon that listens there."""
+    daemon = running(host)
+    for sink in daemon.config.sinks if daemon else ():
+        listen, _, own = sink.listen.rpartition(":")
+        if own == port and listen in ("", "0.0.0.0", address):
+            return sink
+    return None
