@@ -43,9 +43,9 @@ def test_what_nobody_plays_fails_loudly(lab: Cluster, line: str) -> None:
 
 
 def test_a_refusal_fails_the_operation_even_when_the_text_is_thrown_away(lab: Cluster) -> None:
-    ran = lab.pyinfra("-y", "--limit", "freebsd", "exec", "--", "zdb -C 2>/dev/null; echo fine")
+    ran = lab.pyinfra("-y", "--limit", "freebsd", "exec", "--", "jail -c 2>/dev/null; echo fine")
     assert ran.rc != 0
-    assert "lab: not simulated: zdb -C" in ran.output
+    assert "lab: not simulated: jail -c" in ran.output
 
 
 def test_linux_programs_are_not_on_freebsd(lab: Cluster) -> None:
