@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from lab import actions, build, clock
 from lab.core import LabError, Store
@@ -60,8 +61,11 @@ def _run(args: argparse.Namespace, store: Store) -> int:
             host = store.read().host(args.host)
             if not host.up:
                 raise LabError(f"{host.name} is down")
-            line = [*clock.command_line(store, host.name), *(args.argv or ["/bin/sh", "-i"])]
-            os.execv(line[0], line)
+            if args.argv:
+                return clock.run(store, host.name, args.argv).returncode
+            # a terminal belongs to a session, which the zygote is not in
+            sandbox = str(Path(__file__).resolve().with_name("sandbox.py"))
+            os.execv(sys.executable, [sys.executable, sandbox, str(store.folder), host.name, "--", "/bin/sh", "-i"])
         case "reboot":
             boot.reboot(store, args.host)
         case "crash":

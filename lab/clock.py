@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.core import INSIDE, Cluster, Event, Store, inside, part
+from lab.core import INSIDE, Cluster, Event, LabError, Store, inside, part
 
 MOVES = 64
 """How many of the last movements of the clock are kept with the real time at which they began."""
@@ -76,24 +78,53 @@ def advance(store: Store, seconds: float) -> None:
 
 
 def command_line(store: Store, host: str, *options: str) -> list[str]:
-    """The program that starts another one in a host's root directory; the other one's words follow it."""
-    repo = Path(__file__).resolve().parent.parent
-    python = sys.executable
-    folder = str(store.folder)
+    """The program that starts another one in a host's root directory; the other one's words follow it.
+
+    :param options: ``--plain-user``
+    """
+    here = Path(__file__).resolve().parent
+    folder = str(store.folder) if not inside() else (INSIDE / "ns" / "state-path").read_text().strip()
+    return [sys.executable, "-I", "-S", str(here / "client.py"), str(zygote_socket()), folder, host, *options, "--"]
+
+
+def zygote_socket() -> Path:
+    """The socket of the machine's zygote for this version of the lab; starts one if there is none.
+
+    :raises LabError: it does not start
+    """
+    here = Path(__file__).resolve().parent
+    newest = max(file.stat().st_mtime_ns for file in here.rglob("*.py"))
+    version = hashlib.sha256(f"{_outside(str(here))} {newest} {_outside(sys.prefix)}".encode()).hexdigest()[:12]
+    place = Path("/tmp") / f"lab-{os.getuid()}-{version}"  # a short path: Unix sockets take 107 characters
     if inside():
-        python, repo = _outside(python), Path(_outside(str(repo)))
-        folder = (INSIDE / "ns" / "state-path").read_text().strip()
-        options = (*options, "--nested")
-    return [python, "-I", "-S", str(repo / "lab" / "sandbox.py"), folder, host, *options, "--"]
+        return INSIDE / "real" / place.relative_to("/")  # it runs: it started this sandbox
+    if not _listening(place):
+        place.unlink(missing_ok=True)
+        program = [sys.executable, "-I", "-S", str(here / "sandbox.py"), str(place)]
+        nothing = subprocess.DEVNULL
+        subprocess.Popen(program, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
+        for _ in range(200):
+            if _listening(place):
+                break
+            time.sleep(0.05)
+        else:
+            raise LabError(f"the process that starts simulated hosts does not come up: {' '.join(program)}")
+    return place
+
+
+def _listening(path: Path) -> bool:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        link.connect(str(path))
+    except OSError:
+        return False
+    finally:
+        link.close()
+    return True
 
 
 def _outside(path: str) -> str:
     return path.removeprefix(str(INSIDE / "real"))
-
-
-def _leave() -> None:
-    os.chroot(INSIDE / "real")
-    os.chdir("/")
 
 
 def run(store: Store, host: str, argv: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -101,13 +132,11 @@ def run(store: Store, host: str, argv: list[str], **options: Any) -> subprocess.
 
     :param options: as for subprocess.run
     """
-    leave = _leave if inside() else None
-    env = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH",)}
+    env = dict(os.environ)
     if inside():
-        # the interpreter may need the libraries beside it, whose place only the play script knows
-        env["LD_LIBRARY_PATH"] = str(Path(_outside(sys.base_prefix)) / "lib")
-        env["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
-    return subprocess.run([*command_line(store, host), *argv], preexec_fn=leave, env=env, check=False, **options)
+        # the interpreter may need the libraries beside it, and was started through a path that leads out of here
+        env["LD_LIBRARY_PATH"] = str(Path(sys.base_prefix) / "lib")
+    return subprocess.run([*command_line(store, host), *argv], env=env, check=False, **options)
 
 
 def text(now: float) -> str:

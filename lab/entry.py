@@ -1,4 +1,4 @@
-"""Where a played command starts: ``/.lab/bin/play PATH ARGS...`` runs what `lab.catalog` names for PATH."""
+"""What a sandbox's zygote does with a request: run the function that `lab.catalog` names for a program's path."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import importlib
 import os
 import signal
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab import catalog
 from lab.core import (
@@ -31,6 +28,7 @@ def refuse(what: str) -> int:
 
 
 def main(argv: list[str]) -> int:
+    """Plays the program ``argv[0]``; returns its exit status."""
     os.environ.pop("LD_LIBRARY_PATH", None)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     path = argv[0]
@@ -52,7 +50,3 @@ def main(argv: list[str]) -> int:
         rc = NOT_SIMULATED_RC
     context.stdout.flush()
     return rc
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

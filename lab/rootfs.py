@@ -23,7 +23,7 @@ usr/sbin usr/lib  usr/lib/systemd/system usr/lib64 usr/local/bin usr/local/sbin 
 """.split()
 
 PLAY = """#!/bin/sh
-LD_LIBRARY_PATH={lib} exec {python} -E -s -S {entry} "$@"
+LD_LIBRARY_PATH={lib} exec {python} -I -S {client} /.lab/ns/play "$@"
 """
 REFUSE = """#!/bin/sh
 echo "lab: not simulated: $*" >&2
@@ -96,10 +96,10 @@ def build(store: Store, host: Host) -> Path:
         (root / ".lab" / folder).mkdir(parents=True, exist_ok=True)
     write(root, ".lab/host", host.name + "\n")
     python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    entry = Path(__file__).resolve().with_name("entry.py")
+    client = Path(__file__).resolve().with_name("client.py")
     seen = "/.lab/real"
     lib = f"{seen}{sys.base_prefix}/lib"
-    write(root, ".lab/bin/play", PLAY.format(lib=lib, python=f"{seen}{python}", entry=f"{seen}{entry}"), 0o755)
+    write(root, ".lab/bin/play", PLAY.format(lib=lib, python=f"{seen}{python}", client=f"{seen}{client}"), 0o755)
     write(root, ".lab/bin/refuse", REFUSE, 0o755)
     for device in ("null", "zero", "full", "random", "urandom", "tty"):
         write(root, f"dev/{device}", "")

@@ -1,20 +1,23 @@
-"""Runs a program in a simulated host's root directory: ``sandbox.py STATE HOST [--nested] [--plain-user] -- ARGV``.
+"""Runs programs in a simulated host's root directory: ``sandbox.py STATE HOST [--plain-user] -- ARGV``.
 
 The process gets user, mount, UTS and process namespaces of its own, so no rights beyond those of an ordinary user are
 needed where the kernel allows user namespaces, and no signal reaches a process of the machine: the process ids of the
-simulated daemons are made up, and what a program leaves running ends with it. ``--nested`` is for programs that the
-lab itself starts from inside a host: they are in a user namespace already. ``--plain-user`` shows the tree as an
+simulated daemons are made up, and what a program leaves running ends with it. ``--plain-user`` shows the tree as an
 unprivileged login would be able to change it: only /tmp and /home can be written.
+
+``sandbox.py SOCKET`` waits there for such calls (`lab.zygote`), which is how all but interactive shells are started.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lab import catalog, clock, entry, zygote
 from lab.core import INSIDE, LabError, Store
 from lab.mounts import (
     MS_BIND,
@@ -43,14 +46,14 @@ NO_NAMESPACES = (
 )
 
 
-def enter(state: Path, host: str, *, nested: bool, plain_user: bool) -> None:
+def enter(state: Path, host: str, *, plain_user: bool) -> None:
     """Moves this process into the host's root directory.
 
     :raises LabError: the kernel does not allow it
     """
     store = Store(state)
     machine = store.read().hosts[host]
-    _namespaces(nested)
+    _namespaces()
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     root = str(store.root(host))
     bind(root, root)
@@ -72,7 +75,7 @@ def enter(state: Path, host: str, *, nested: bool, plain_user: bool) -> None:
         for folder in ("/tmp", "/home"):
             bind(folder, folder)
         mount(None, "/", None, MS_BIND | MS_REMOUNT | MS_RDONLY)
-    keep = {k: v for k, v in os.environ.items() if k in ("TERM", "LAB_DEPTH", "LAB_LANES")}
+    keep = {k: v for k, v in os.environ.items() if k in ("TERM",)}
     os.environ.clear()
     os.environ.update(keep)
     os.environ["PATH"] = PATHS[machine.platform]
@@ -84,52 +87,72 @@ def enter(state: Path, host: str, *, nested: bool, plain_user: bool) -> None:
         os.environ["LAB_PLAIN_USER"] = "1"
 
 
-def _namespaces(nested: bool) -> None:
+def _namespaces() -> None:
     uid, gid = os.geteuid(), os.getegid()
     try:
-        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | (0 if nested else CLONE_NEWUSER))
+        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWUSER)
     except OSError:
-        if uid != 0 or nested:
+        if uid != 0:
             raise LabError(NO_NAMESPACES) from None
         unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID)  # root, where user namespaces are switched off
         return
-    if not nested:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 
 
-def main(argv: list[str]) -> int:
-    split = argv.index("--")
-    state, host, *options = argv[:split]
+def run(words: list[str]) -> int:
+    """STATE HOST [--plain-user] -- ARGV: the program's exit status."""
+    split = words.index("--")
+    state, host, *options = words[:split]
     try:
-        enter(Path(state), host, nested="--nested" in options, plain_user="--plain-user" in options)
+        enter(Path(state), host, plain_user="--plain-user" in options)
     except LabError as error:
         print(error, file=sys.stderr)
         return 125
-    return _as_init(argv[split + 1 :])
-
-
-def _as_init(command: list[str]) -> int:
-    """Runs the program below a process 1 of the new process namespace, which reaps and ends with it."""
     outer = os.getpid()
     init = os.fork()
     if init:
         return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]) % 256
+    os._exit(_as_init(outer, words[split + 1 :]))
+
+
+def _as_init(outer: int, command: list[str]) -> int:
+    """Runs the program below a process 1 of the new process namespace, which plays programs, reaps and ends with it."""
     die_with_parent(outer)
+    listener = zygote.listen(INSIDE / "ns" / "play")
     main_child = os.fork()
     if not main_child:
+        listener.close()
         try:
             os.execvp(command[0], command)
         except OSError as error:
             print(f"{command[0]}: {error.strerror}", file=sys.stderr)
             os._exit(127)
-    while True:
-        pid, status = os.wait()
-        if pid == main_child:
-            code = os.waitstatus_to_exitcode(status)
-            os._exit(code if code >= 0 else 128 - code)
+    return zygote.Zygote(listener, entry.main, main_child).serve()
+
+
+def preload() -> None:
+    """Imports every module that plays a program, once for all children."""
+    for table in (catalog.FREEBSD, catalog.ROCKY, *catalog.PACKAGES.values()):
+        for target in table.values():
+            importlib.import_module(target.split(":")[0])
+    for target in clock.HANDLERS.values():
+        importlib.import_module(target.split(":")[0])
+
+
+def main(path: str) -> int:
+    """The machine's zygote: starts sandboxes until nobody has asked for one for a while."""
+    try:
+        listener = zygote.listen(path)
+    except OSError:
+        return 0  # another one was quicker
+    preload()
+    try:
+        return zygote.Zygote(listener, run).serve(zygote.IDLE_SECONDS)
+    finally:
+        os.unlink(path)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1]) if len(sys.argv) == 2 else run(sys.argv[1:]))
