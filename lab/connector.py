@@ -113,6 +113,8 @@ class LabConnector(BaseConnector):
                 text = f"lab: not simulated: {what}"
                 if text not in output.stderr_lines:
                     output.combined_lines.append(OutputLine("stderr", text))
+                    if print_output:
+                        echo(f"{self.host.print_prefix}{text}", err=True)
             status = False
         return status, output
 
