@@ -1,21 +1,27 @@
-"""The whole deploy, in the order of the hosts' dependencies. Each task also runs alone.
-
-A path with ./ is found from this file, so that the deploy works from any folder.
-"""
+"""The whole deploy, in the order of the hosts' dependencies. Each task also runs alone."""
 
 from pyinfra import local
 
+from operations import order
+
+
+def then(task: str) -> None:
+    """Run a task once all hosts are done with the ones above (./ is relative to this file, not to the caller)."""
+    order.barrier(name=f"-- {task}")
+    local.include(f"./tasks/{task}.py")
+
+
 # nothing is encrypted before its key is on a stick
-local.include("./tasks/usb_keys.py")
+then("usb_keys")
 # everything that is served, replicated or moved lies in these datasets
-local.include("./tasks/zfs_encrypt.py")
+then("zfs_encrypt")
 # the virtual machines' datasets go below a key of their own before one of them is replicated
-local.include("./tasks/bhyve_migrate.py")
+then("bhyve_migrate")
 # the standby has its replica before an address can come to it
-local.include("./tasks/zrepl.py")
+then("zrepl")
 # the virtual IP, and the controller, which serves nothing until all of its services are configured
-local.include("./tasks/carp.py")
+then("carp")
 # exports and shares lie in the dataset that zfs_encrypt mounted
-local.include("./tasks/nfs.py")
+then("nfs")
 # clients come last: they mount what all of the above serves
-local.include("./tasks/clients.py")
+then("clients")

@@ -19,12 +19,17 @@ def headline(text: str) -> None:
     print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
 
 
-def pyinfra(*words: str) -> None:
-    """Runs pyinfra as a person would, and ends the demo if it fails."""
-    print(f"$ pyinfra {INVENTORY} {' '.join(words)}", flush=True)
-    program = Path(sys.executable).with_name("pyinfra")
+def run(*words: str) -> None:
+    """Runs a program of the virtual environment as a person would, and ends the demo if it fails."""
+    print(f"$ {' '.join(words)}", flush=True)
+    program = Path(sys.executable).with_name(words[0])
     env = {**os.environ, "PYINFRA_PROGRESS": "off"}
-    subprocess.run([str(program), INVENTORY, *words], cwd=REPO, env=env, check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([str(program), *words[1:]], cwd=REPO, env=env, check=True, stdin=subprocess.DEVNULL)
+
+
+def pyinfra(*words: str) -> None:
+    """pyinfra against the lab."""
+    run("pyinfra", INVENTORY, *words)
 
 
 def main(store: Store) -> int:
@@ -36,6 +41,8 @@ def main(store: Store) -> int:
     headline("Six freshly installed hosts")
     build.up(store, plans.plans(plans.site()))
     print(actions.status(store.read()), end="")
+    headline("Certificates and the CARP password, made on the controller")
+    run("python", "-m", "f3s.pki", "--inventory", INVENTORY, "init")
     headline("What the deploy would do")
     pyinfra("deploy.py", "--dry")
     headline("The deploy")

@@ -10,7 +10,7 @@ from pyinfra import host
 from pyinfra.operations import files
 
 from f3s import zrepl as config
-from operations import packages, rcconf, replicas, services, zfs, zrepl
+from operations import order, packages, rcconf, replicas, services, zfs, zrepl
 from tasks.common import site, this_host
 
 CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
@@ -56,11 +56,14 @@ if content is not None:
         _if=lambda: configured.did_change() and not started.did_change(),
     )
 
+    # a job that is woken before its sink listens waits for the next interval
+    order.barrier(name="zrepl: sources and sinks run")
     if sends:
         zrepl.woken(
             name="zrepl: what was never replicated is sent now",
             jobs={job.name: (job.target, all_hosts.replica(job)) for job in sends},
         )
+    order.barrier(name="zrepl: replications are on their way")
     if receives:
         received = {all_hosts.replica(job): job.name for job in receives}
         replicas.arrived(

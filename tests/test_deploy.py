@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
+from tests.lab.cluster import Cluster
+
 ROOT = Path(__file__).resolve().parents[1]
 LINES = (ROOT / "deploy.py").read_text().splitlines()
-INCLUDE = re.compile(r'local\.include\("\./tasks/(\w+)\.py"\)')
+INCLUDE = re.compile(r'then\("(\w+)"\)')
 LISTED = [match[1] for line in LINES if (match := INCLUDE.fullmatch(line))]
 
 ORDER = ["usb_keys", "zfs_encrypt", "bhyve_migrate", "zrepl", "carp", "nfs", "stunnel", "clients"]
@@ -23,3 +26,12 @@ def test_every_task_has_the_reason_for_its_place_above_it() -> None:
 
     assert reasons
     assert [reason for reason in reasons if not reason.startswith("# ")] == []
+
+
+def test_the_operations_of_a_task_run_on_all_hosts_before_the_next_task(lab: Cluster) -> None:
+    plan = lab.pyinfra("deploy.py", "--dry")
+    assert plan.rc == 0, plan.output
+    _, _, table = plan.output.partition("--> Detected changes:")
+    tasks = re.findall(r"^    (?:-- (\w+)|tasks/(\w+)\.py \|)", table, re.MULTILINE)
+    sequence = [left or right for left, right in tasks]
+    assert [name for name, _ in itertools.groupby(sequence)] == LISTED

@@ -96,6 +96,12 @@ class Cluster:
         file = self.store.root(self.hosts.host(host).name) / "var/log" / name
         return file.read_text() if file.exists() else ""
 
+    def make_secrets(self) -> None:
+        """`python -m f3s.pki init` for this lab."""
+        words = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"]
+        done = subprocess.run(words, cwd=REPOSITORY, env=self._env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def sh(self, host: str, script: str) -> str:
         """What a shell on a host prints; fails the test when the script does."""
         ran = self.attempt(host, f"set -e; {script}")
