@@ -22,12 +22,14 @@ class Plan:
 
     :param slots: device name -> (size in bytes, model, serial)
     :param addresses: interface -> (address, prefix length)
+    :param ufs_root: FreeBSD on UFS (ada0p2) and without zroot, as the machines that were observed
     """
 
     name: str
     platform: str
     slots: dict[str, tuple[int, str, str]]
     addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
+    ufs_root: bool = False
 
 
 FREEBSD_PARTS = ("lab.freebsd", "lab.zrepl.daemon")
@@ -45,6 +47,7 @@ def up(store: Store, plans: list[Plan]) -> Cluster:
     for plan in plans:
         host = Host(plan.name, plan.platform, boot_time=START)
         cluster.hosts[host.name] = host
+        host.parts["ufs root"] = plan.ufs_root
         for slot, (size, model, serial) in plan.slots.items():
             add_disk(store, cluster, host, slot, Disk(f"{host.short}-{slot}", size, model, serial))
         for number, (name, (address, length)) in enumerate(plan.addresses.items()):

@@ -30,7 +30,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "etc/fstab", "# Device\tMountpoint\tFStype\tOptions\tDump\tPass#\n")
     rootfs.write(root, "etc/hosts", "::1\t\tlocalhost\n127.0.0.1\tlocalhost\n")
     disks.link_devices(store, cluster, host)
-    host.mounts = boot.boot_mounts()
+    host.mounts = boot.boot_mounts(host)
     _boot_pool(store, cluster, host)
     files = Path(__file__).with_name("rootfiles")
     rootfs.write(root, "etc/rc.subr", (files / "rc.subr").read_text())
@@ -49,7 +49,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
 
 def _boot_pool(store: Store, cluster: Cluster, host: Host) -> None:
     """zroot on ada0p3, as bsdinstall partitions the first disk (see gpart in lab.commands.disks)."""
-    if "ada0" not in host.slots:
+    if "ada0" not in host.slots or host.parts["ufs root"]:
         return
     disk = cluster.disks[host.slots["ada0"]]
     if not disks.has_gpt(store, disk):

@@ -107,7 +107,7 @@ def boot(store: Store, name: str) -> None:
     with store.edit() as cluster:
         host = cluster.host(name)
         host.boot_time = cluster.now
-        host.mounts = boot_mounts()
+        host.mounts = boot_mounts(host)
         processes(host).clear()
         disks.link_devices(store, cluster, host)
         host.up = True
@@ -129,10 +129,13 @@ def boot(store: Store, name: str) -> None:
         cluster.host(name).parts.pop("single user", None)
 
 
-def boot_mounts() -> list[Mount]:
+def boot_mounts(host: Host) -> list[Mount]:
     """What the kernel has mounted before rc runs."""
+    root = Mount("zroot/ROOT/default", "/", "zfs", "root", options=("noatime", "nfsv4acls"))
+    if host.parts["ufs root"]:
+        root = Mount("/dev/ada0p2", "/", "ufs", "root")
     return [
-        Mount("zroot/ROOT/default", "/", "zfs", "root", options=("noatime", "nfsv4acls")),
+        root,
         Mount("devfs", "/dev", "devfs", "root"),
     ]
 

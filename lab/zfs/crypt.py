@@ -26,6 +26,7 @@ def material(node: Node, location: str, stdin: BinaryIO | None) -> str:
     :raises ValueError: why there is no key, in libzfs's words
     """
     if location == "prompt":
+        only(stdin is None or not stdin.isatty(), "a key typed at a terminal")
         data = stdin.read(KEY_SIZE + 1) if stdin else b""
         if not data:
             raise ValueError("encryption failure")

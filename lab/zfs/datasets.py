@@ -230,7 +230,7 @@ def rename(
     if new in pool.datasets:
         raise CommandError(f"{action}: dataset already exists")
     parent = pool.datasets[above]
-    inherits = dataset.crypt and dataset.crypt.root != dataset.id
+    inherits = dataset.crypt and dataset.crypt.root != dataset.id and above != dataset.parent
     if dataset.crypt and inherits and (parent.crypt is None or parent.crypt.root != dataset.crypt.root):
         raise CommandError(f"{action}: cannot move encrypted child outside of its encryption root")
     moving = node.below(dataset)

@@ -164,6 +164,8 @@ ALIASES = {
     for p in PROPERTIES.values()
     if p.column.lower() != p.name and p.name not in ("guid", "snapshot_limit")
 } | {"refer": "referenced", "avail": "available", "compress": "compression", "rdonly": "readonly"}
+PLAIN_ZERO = ("written", "logicalused", "logicalreferenced", "special_small_blocks")
+"""Sizes of which none is ``0``, not ``0B``: they go through zfs_nicenum()."""
 CREATE_ONLY = ("encryption", "keyformat", "pbkdf2iters", "volblocksize", "utf8only", "normalization", "casesensitivity")
 UNSIMULATED_SETTINGS = {
     "copies": ("1",),
@@ -216,7 +218,7 @@ def shown(prop: Property, value: str, exact: bool) -> str:
     if exact:
         return "0" if value == "none" and prop.default == "none" and prop.kind == "size" else value
     if prop.kind == "size" and value.isdigit():
-        return units.nice(int(value)) if value != "0" or prop.name != "special_small_blocks" else "0"
+        return "0" if value == "0" and prop.name in PLAIN_ZERO else units.nice(int(value))
     if prop.name == "creation":
         return units.ctime(float(value))
     if prop.name in ("compressratio", "refcompressratio"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.core import CommandError
 from lab.zfs import crypt, datasets, mounting, settings, space, trees, values
-from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid, only
+from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid
 
 
 def take(node: Node, names: list[str], *, recursive: bool = False, props: dict[str, str] | None = None) -> None:
@@ -87,8 +87,6 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
             f"cannot rollback to '{name}': clones of previous snapshots exist\n"
             "use '-R' to force deletion of the following clones and dependents:\n" + "\n".join(c.name for c in clones)
         )
-    if not node.key_loaded(dataset):
-        only(False, f"zfs rollback of '{dataset.name}' without its key")
     datasets.destroy(node, list(after))
     dataset.bookmarks = [b for b in dataset.bookmarks if b not in marks]
     trees.mirror(node.path(snap.tree), node.path(dataset.tree))

@@ -161,7 +161,7 @@ def plan(node: Node, name: str, options: Options) -> tuple[list[Record], list[st
             raise CommandError(f"warning: cannot send '{name}': not an earlier snapshot from the same fs")
         chain = [s for s in dataset.snapshots if s.createtxg <= snap.createtxg]
         chain = [s for s in chain if start is None or s.createtxg > start.createtxg]
-        if not (options.between or options.replicate):
+        if not options.between and (start is not None or not options.replicate):
             chain = [snap]
         for each in chain:
             records.append(record(node, dataset, each, start, options, top))

@@ -59,6 +59,8 @@ def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset,
         if "snapshot" not in prop.types:
             return None
         return _snapshot(sizes, item, owner, prop)
+    if name.startswith("written@"):
+        return str(sizes.written_since(item, name.removeprefix("written@"))), NONE
     if prop is None:
         return setting(node, item, name)
     if item.kind not in prop.types:
@@ -98,8 +100,6 @@ def _own(sizes: space.Space, dataset: Dataset, name: str) -> str | None:
     node = sizes.node
     if name in space.MEASURED:
         return str(sizes.measure(dataset, name))
-    if name.startswith("written@"):
-        return str(sizes.written_since(dataset, name.removeprefix("written@")))
     if name == "receive_resume_token":
         from lab.zfs.resume import token
 

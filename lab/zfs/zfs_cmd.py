@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.core import CommandError, Context
-from lab.zfs import mounting, zfs_change, zfs_keys, zfs_read, zfs_stream
+from lab.zfs import crypt, mounting, zfs_change, zfs_keys, zfs_read, zfs_stream
 from lab.zfs.arguments import USAGE, Arguments, parse
 from lab.zfs.model import Node
 
@@ -50,9 +51,12 @@ COMMANDS = {
     "load-key": Command(zfs_keys.load_key, "nrL:a", zfs_keys.LOAD),
     "unload-key": Command(zfs_keys.unload_key, "ra", zfs_keys.UNLOAD),
     "change-key": Command(zfs_keys.change_key, "lio:", zfs_keys.CHANGE),
-    "send": Command(zfs_stream.send, "wRpi:I:nvPt:Lecb", zfs_stream.SEND, "DSVd"),
-    "receive": Command(zfs_stream.receive, "svnFux:o:A", zfs_stream.RECEIVE, "dehM"),
 }
+PIPES: dict[str, tuple[Callable[[Context, Arguments], int], str, str, str]] = {
+    "send": (zfs_stream.send, "wRpi:I:nvPt:Lec", zfs_stream.SEND, "DSVdb"),
+    "receive": (zfs_stream.receive, "svnFux:o:A", zfs_stream.RECEIVE, "dehM"),
+}
+"""Those that read or write a pipe, and so lock the state themselves."""
 ALIASES = {"recv": "receive", "snap": "snapshot", "umount": "unmount"}
 REAL = """allow unallow groupspace userspace projectspace project jail unjail program redact share unshare upgrade
 version wait bookmark""".split()
@@ -64,18 +68,32 @@ def main(ctx: Context) -> int:
         raise CommandError("missing command\nusage: zfs command args ...", USAGE)
     word, *rest = ctx.args
     name = ALIASES.get(word, word)
+    if name in PIPES:
+        run, options, usage, missing = PIPES[name]
+        return run(ctx, parse(f"zfs {word}", rest, options, usage, missing))
     command = COMMANDS.get(name)
     if command is None:
         if name in REAL or name.startswith("-"):
             raise ctx.not_simulated()
         raise CommandError(f"unrecognized command '{word}'\nusage: zfs command args ...", USAGE)
     args = parse(f"zfs {word}", rest, command.options, command.usage, command.missing)
-    if name in ("send", "receive"):
-        return zfs_stream.with_pipe(ctx, name, args, command.run)
     if not command.writes:
         cluster = ctx.store.read()
         return command.run(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args)
+    if name in ("load-key", "change-key", "create", "mount"):
+        _read_key(ctx, args)
     return locked(ctx, args, command.run)
+
+
+def _read_key(ctx: Context, args: Arguments) -> None:
+    """Reads a key from a pipe before the state is locked: who writes the pipe may need the state, too."""
+    if ctx.stdin.isatty():
+        return
+    cluster = ctx.store.read()
+    found = Node(ctx.store, cluster, ctx.host(cluster)).all()
+    prompts = any(d.crypt and d.crypt.keylocation == "prompt" for d in found if d.name in args.operands)
+    if prompts or any("prompt" in value for _, value in args.options):
+        ctx.stdin = io.BytesIO(ctx.stdin.read(crypt.KEY_SIZE + 1))
 
 
 def locked(ctx: Context, args: Arguments, run: Callable[[Context, Node, Arguments], int]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 
 from lab.core import CommandError, Context
 from lab.zfs import receive as receiving
@@ -17,24 +16,50 @@ RECEIVE = (
     "\t    <filesystem|volume|snapshot>\n"
     "\treceive -A <filesystem|volume>"
 )
-Run = Callable[[Context, Node, Arguments], int]
 
 
 class InterruptedReadError(Exception):
     """A signal came while the stream was read."""
 
 
-def with_pipe(ctx: Context, name: str, args: Arguments, run: Run) -> int:
-    """Runs send or receive: the whole stream is in memory before the state is locked, and after it is free again."""
-    if name == "send":
-        node = Node(ctx.store, ctx.store.read(), ctx.host(ctx.store.read()))
-        return run(ctx, node, args)
+def send(ctx: Context, args: Arguments) -> int:
+    """zfs send: the whole stream is in memory before the state is free again and the pipe is written."""
+    if not args.has("n") and ctx.stdout.isatty():
+        raise CommandError("Error: Stream can not be written to a terminal.\nYou must redirect standard output.")
+    with ctx.store.edit() as cluster:
+        records, warnings = _planned(Node(ctx.store, cluster, ctx.host(cluster)), args)
+    for warning in warnings:
+        ctx.err(warning + "\n")
+    if args.has("v") or (args.has("n") and args.has("P")):
+        (ctx.out if args.has("n") else ctx.err)(stream.describe(records, args.has("P")))
+    if not args.has("n"):
+        ctx.stdout.write(stream.encode(records))
+    return 1 if warnings else 0
+
+
+def _planned(node: Node, args: Arguments) -> tuple[list[stream.Record], list[str]]:
+    """What is to be sent. -L, -e and -c change how blocks are packed, which nobody here can see."""
+    token = args.value("t")
+    if token is not None:
+        if args.operands:
+            raise UsageError("invalid flags combined with -t", SEND)
+        return [stream.resumed(node, token)], []
+    if len(args.operands) != 1:
+        raise UsageError("too many arguments" if args.operands else "missing snapshot argument", SEND)
+    name = args.operands[0]
+    only("@" in name, f"zfs send of '{name}', which is no snapshot")
+    source = args.value("I") or args.value("i")
+    options = stream.Options(args.has("w"), args.has("R"), args.has("p"), source, args.has("I"))
+    return stream.plan(node, name, options)
+
+
+def receive(ctx: Context, args: Arguments) -> int:
+    """zfs receive: the stream is read to its end before the state is locked."""
     data = b"" if args.has("A") else _read(ctx)
     failure: CommandError | None = None
     with ctx.cluster() as cluster:
-        node = Node(ctx.store, cluster, ctx.host(cluster))
         try:
-            _receive(ctx, node, args, data)
+            _receive(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args, data)
         except CommandError as error:
             failure = error
     if failure:
@@ -61,42 +86,6 @@ def _read(ctx: Context) -> bytes:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     return b"".join(parts)
-
-
-def send(ctx: Context, node: Node, args: Arguments) -> int:
-    """zfs send. -L, -e and -c change how blocks are packed, which nobody here can see."""
-    if not args.has("n") and ctx.stdout.isatty():
-        raise CommandError("Error: Stream can not be written to a terminal.\nYou must redirect standard output.")
-    token = args.value("t")
-    warnings: list[str] = []
-    if token is not None:
-        if args.operands:
-            raise UsageError("invalid flags combined with -t", SEND)
-        records = [stream.resumed(node, token)]
-    else:
-        if len(args.operands) != 1:
-            raise UsageError("too many arguments" if args.operands else "missing snapshot argument", SEND)
-        name = args.operands[0]
-        only("@" in name, f"zfs send of '{name}', which is no snapshot")
-        if args.has("b"):
-            only(False, "zfs send -b")
-        options = stream.Options(
-            args.has("w"), args.has("R"), args.has("p"), args.value("I") or args.value("i"), args.has("I")
-        )
-        records, warnings = stream.plan(node, name, options)
-    for warning in warnings:
-        ctx.err(warning + "\n")
-    if args.has("v") or (args.has("n") and args.has("P")):
-        text = stream.describe(records, args.has("P"))
-        (ctx.out if args.has("n") else ctx.err)(text)
-    if not args.has("n"):
-        ctx.stdout.write(stream.encode(records))
-    return 1 if warnings else 0
-
-
-def receive(ctx: Context, node: Node, args: Arguments) -> int:
-    """Stands in the table of subcommands; `with_pipe` does the work."""
-    raise AssertionError("receive runs through with_pipe")
 
 
 def _receive(ctx: Context, node: Node, args: Arguments, data: bytes) -> None:
