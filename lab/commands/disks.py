@@ -125,7 +125,7 @@ def dumpfs(ctx: Context) -> int:
     ctx.out(
         f"# newfs command for {names[0]} ({names[0]})\n"
         f"newfs {label}-O 2 -a 32 -b 32768 -d 32768 -e 4096 -f 4096 -g 16384 -h 64 -i 8192 -k 160 -m 8 -o time "
-        f"-s {disk.size // 512} {names[0]}\n"
+        f"-s {disk.size // 512} {names[0]} \n"
     )
     return 0
 

@@ -21,7 +21,7 @@ def ls(ctx: Context) -> int:
     rc = 0
     files: list[str] = []
     folders: list[str] = []
-    for name in names or ["."]:
+    for name in sorted(names) or ["."]:
         try:
             status = os.lstat(name)
         except OSError as error:

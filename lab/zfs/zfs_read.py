@@ -57,6 +57,8 @@ def list_(ctx: Context, node: Node, args: Arguments) -> int:
     if isinstance(names, str):
         raise UsageError(f"bad property list: invalid property '{names}'", LIST)
     entries, problems = show.select(node, args.operands, show.Selection(types, depth))
+    for problem in problems:
+        ctx.err(problem + "\n")
     keys = show.known([v for o, v in args.options if o in "sS"])
     if isinstance(keys, str):
         raise UsageError(f"invalid property '{keys}'", LIST)
@@ -66,8 +68,6 @@ def list_(ctx: Context, node: Node, args: Arguments) -> int:
         ctx.out(show.table(node, entries, names, scripted=args.has("H"), exact=args.has("p")))
     elif not problems and not args.has("H"):
         ctx.out("no datasets available\n")
-    for problem in problems:
-        ctx.err(problem + "\n")
     return 1 if problems else 0
 
 
@@ -90,9 +90,9 @@ def get(ctx: Context, node: Node, args: Arguments) -> int:
             raise UsageError(f"invalid source '{source}'", GET)
     types = _types(args, GET) or show.EVERYTHING
     entries, problems = show.select(node, operands, show.Selection(types, _depth(args, GET)))
-    ctx.out(show.lines(node, entries, names, show.GetStyle(args.has("H"), args.has("p"), fields, sources)))
     for problem in problems:
         ctx.err(problem + "\n")
+    ctx.out(show.lines(node, entries, names, show.GetStyle(args.has("H"), args.has("p"), fields, sources)))
     return 1 if problems else 0
 
 

@@ -222,7 +222,7 @@ def test_an_interrupted_receive_goes_on(lab: Lab) -> None:
     write(lab.f0, source, "a", "first")
     snapshots.take(lab.f0, ["zdata/enc@one"])
     data = stream_of(lab.f0, "zdata/enc@one", raw=True)
-    with pytest.raises(CommandError, match="checksum mismatch or incomplete stream.\nPartially received") as cut:
+    with pytest.raises(CommandError, match="Partially received snapshot is saved") as cut:
         take_in(lab.f1, data[:3000], resumable=True)
     copy = lab.f1.dataset(SINK)
     assert copy.partial
