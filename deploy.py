@@ -23,5 +23,7 @@ then("zrepl")
 then("carp")
 # exports and shares lie in the dataset that zfs_encrypt mounted
 then("nfs")
+# the last service of the serving side: with it the controller has everything and starts to serve
+then("stunnel")
 # clients come last: they mount what all of the above serves
 then("clients")
