@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import gevent
 from pyinfra import host
-from pyinfra.api.exceptions import DeployError, InventoryError
+from pyinfra.api.exceptions import DeployError, InventoryError, PyinfraError
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.api.util import get_template
@@ -22,6 +23,11 @@ from pyinfra.operations import files
 from f3s.pki.credentials import Credentials
 from f3s.pki.plan import PkiError
 from f3s.settings import HostData, HostSettings, SettingsError, Site, build_site
+
+# An operation that refuses raises in a greenlet of its own. pyinfra prints its message; the traceback that gevent would
+# print above it as well helps nobody who reads "what, where, what to do".
+_hub = gevent.get_hub()
+_hub.NOT_ERROR = (*_hub.NOT_ERROR, PyinfraError)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
