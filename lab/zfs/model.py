@@ -5,7 +5,7 @@ A pool lives on its disks: it is kept in the cluster, an imported pool names its
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -167,7 +167,7 @@ class HostState:
 
 def guid() -> int:
     """A new 64-bit identifier."""
-    return random.getrandbits(63) | (1 << 62)
+    return int.from_bytes(os.urandom(8), "big") >> 1 | 1 << 62
 
 
 def all_pools(cluster: Cluster) -> list[Pool]:
