@@ -1,0 +1,203 @@
+"""tasks/zrepl.py on the simulated hosts: replicated within a minute, rebooted, written to, late, and refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cluster import F0, F1, Cluster, Run
+
+pytestmark = pytest.mark.lab
+TASK = "tasks/zrepl.py"
+PAIR = ("--limit", F0, "--limit", F1)
+REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
+CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
+
+KEYS = """
+newfs -L F3S_KEYS /dev/da0 >/dev/null; mkdir /keys; mount /dev/ufs/F3S_KEYS /keys
+for host in f0 f1; do for purpose in zdata bhyve; do
+    printf '%-32.32s' "$host $purpose" >/keys/$host.lan.buetow.org:$purpose.key
+done; done
+sysrc zfskeys_enable=YES >/dev/null
+zpool create -m /data zdata /dev/ada1
+"""
+SOURCE = """
+encrypted='-o encryption=aes-256-gcm -o keyformat=raw -o keylocation=file:///keys/f0.lan.buetow.org'
+zfs create $encrypted:zdata.key zdata/enc
+zfs create $encrypted:zdata.key -o mountpoint=/data/nfs zdata/enc/nfsdata
+zfs create $encrypted:bhyve.key zroot/bhyve
+zfs create zroot/bhyve/fedora
+zfs create -V 16M zroot/bhyve/fedora/disk0
+echo hello >/data/nfs/hello
+"""
+
+
+def task(cluster: Cluster, *arguments: str, rc: int = 0) -> Run:
+    run = cluster.pyinfra(TASK, *PAIR, *arguments)
+    assert (run.rc == 0) == (rc == 0), run.output
+    return run
+
+
+def prepare(cluster: Cluster) -> None:
+    """What the tasks before this one leave behind."""
+    for host in (F0, F1):
+        cluster.sh(host, KEYS)
+    cluster.sh(F0, SOURCE)
+    # the stick is mounted before zfskeys by f3skeys, which is usb_keys's to test
+    script = (
+        "#!/bin/sh\n# PROVIDE: f3skeys\n# BEFORE: zfskeys\n# REQUIRE: root\n"
+        "[ $1 != faststart ] || mount -r /dev/ufs/F3S_KEYS /keys\n"
+    )
+    for host in (F0, F1):
+        cluster.sh(host, f"cat >/etc/rc.d/f3skeys <<'END'\n{script}END\nchmod 755 /etc/rc.d/f3skeys")
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, Run, Run]:
+    """Two hosts after a dry run and a first run."""
+    cluster = Cluster(tmp_path_factory.mktemp("zrepl") / "state")
+    cluster.lab("reset")
+    prepare(cluster)
+    before = cluster.hosts
+    dry = task(cluster, "--dry", "--diff")
+    assert cluster.hosts.hosts[F1].packages == before.hosts[F1].packages
+    return cluster, dry, task(cluster, "-y")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Cluster:
+    """Two hosts that this task has not seen."""
+    cluster = Cluster(tmp_path / "state")
+    cluster.lab("reset")
+    prepare(cluster)
+    return cluster
+
+
+@pytest.fixture
+def pair(deployed: tuple[Cluster, Run, Run], tmp_path: Path) -> Cluster:
+    return deployed[0].copy(tmp_path / "state")
+
+
+def replicated(cluster: Cluster, text: str) -> bool:
+    """Whether a line written on the primary can be read on the standby a minute later."""
+    cluster.sh(F0, f"echo '{text}' >>/data/nfs/hello; zpool sync zdata")
+    cluster.tick(62)
+    return text in cluster.sh(F1, "cat /data/nfs/hello").splitlines()
+
+
+def test_the_plan_names_what_will_happen_and_changes_nothing(deployed: tuple[Cluster, Run, Run]) -> None:
+    _, dry, _ = deployed
+    for title in ("package", "configuration", "service", "every replica has arrived", "mounted read-only"):
+        assert re.search(rf"zrepl: .*{title}", dry.output), dry.output
+    assert "f0_to_f1_nfsdata" in dry.output
+    assert "encrypted: true" in dry.output  # the file, by --diff
+
+
+def test_the_first_run_ends_with_a_read_only_replica(deployed: tuple[Cluster, Run, Run]) -> None:
+    cluster, _, _ = deployed
+    assert cluster.sh(F1, "cat /data/nfs/hello") == "hello\n"
+    assert cluster.attempt(F1, "touch /data/nfs/x").err == "touch: /data/nfs/x: Read-only file system\n"
+    assert f"{REPLICA} on /data/nfs (zfs, local, read-only, nfsv4acls)" in cluster.sh(F1, "mount")
+    assert cluster.sh(F1, f"zfs get -H -o value keylocation {REPLICA}") == (
+        "file:///keys/f0.lan.buetow.org:zdata.key\n"
+    )
+    # the virtual machine's volume, still under a key that the standby does not load
+    volume = "zdata/sink/f0/zroot/bhyve/fedora/disk0"
+    properties = cluster.sh(F1, f"zfs get -H -o value type,encryption,keystatus,readonly {volume}")
+    assert properties.split() == ["volume", "aes-256-gcm", "unavailable", "on"]
+    assert REPLICA in cluster.sh(F1, "sysrc -n zfskeys_datasets")
+    for host in (F0, F1):
+        assert cluster.sh(host, f"stat -f '%Lp %Su' {CONFIG} /var/run/zrepl").split() == ["600", "root", "700", "root"]
+        assert cluster.sh(host, "sysrc -n zrepl_enable") == "YES\n"
+
+
+def test_the_second_run_changes_nothing(pair: Cluster) -> None:
+    assert task(pair, "-y").changed == []
+
+
+def test_what_is_written_is_read_a_minute_later_also_after_reboots(pair: Cluster) -> None:
+    assert replicated(pair, "one")
+    pair.lab("reboot", F1)
+    assert pair.sh(F1, f"zfs get -H -o value mounted {REPLICA}") == "yes\n"
+    assert replicated(pair, "two")
+    pair.lab("reboot", F0)
+    assert replicated(pair, "three")
+    assert task(pair, "-y").changed == []
+
+
+def test_history_is_thinned_out_and_what_was_made_by_hand_stays(pair: Cluster) -> None:
+    pair.sh(F0, "for name in before_upgrade zrepl_by_hand; do zfs snapshot zdata/enc/nfsdata@$name; done")
+    pair.tick(75 * 60)
+    for host, dataset in ((F0, "zdata/enc/nfsdata"), (F1, REPLICA)):
+        names = pair.sh(host, f"zfs list -H -t snapshot -o name {dataset}").split()
+        assert {f"{dataset}@before_upgrade", f"{dataset}@zrepl_by_hand"} <= set(names)
+        # all of the last hour, and the oldest of the hour before
+        assert len([name for name in names if re.search(r"@zrepl_\d", name)]) == 61
+
+
+def test_a_replica_that_was_written_to_is_reported_and_mended_only_on_demand(pair: Cluster) -> None:
+    pair.sh(F1, f"zfs set readonly=off {REPLICA}; echo oops >/data/nfs/oops; zfs set readonly=on {REPLICA}")
+    pair.tick(62)
+    newest = pair.sh(F1, f"zfs list -H -t snapshot -o name {REPLICA} | tail -n 1").strip()
+    run = task(pair, "-y")
+    assert run.changed == []
+    assert f"{REPLICA} has diverged" in run.output
+    assert f"`zfs rollback {newest}`" in run.output
+    assert "replication job f0_to_f1_nfsdata failed: zdata/enc/nfsdata: zfs exited with error" in run.output
+    assert "has been modified since most recent snapshot" in run.output
+    run = task(pair, "-y", "--data", 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]')
+    assert run.changed == [f"{F1}: zrepl: nothing was written to a replica"]
+    assert pair.attempt(F1, "cat /data/nfs/oops").rc != 0
+    assert replicated(pair, "again")
+    assert task(pair, "-y", "--data", 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]').changed == []
+
+
+def test_a_key_that_was_changed_on_the_source_is_reported(pair: Cluster) -> None:
+    pair.sh(F0, "zfs change-key -o keylocation=file:///keys/f1.lan.buetow.org:zdata.key zdata/enc/nfsdata")
+    assert replicated(pair, "under another key")
+    run = task(pair, "-y")
+    assert run.changed == []
+    assert f"file:///keys/f0.lan.buetow.org:zdata.key does not open {REPLICA}" in run.output
+    assert "It is open with the old key until it is unmounted" in run.output
+
+
+def test_a_change_of_the_configuration_restarts_zrepl_where_it_is_one(pair: Cluster) -> None:
+    run = task(pair, "-y", "--data", "zrepl_keep_last=20")
+    assert run.changed == [f"{F0}: zrepl: configuration", f"{F0}: zrepl: restart with the new configuration"]
+    assert "count: 20" in pair.sh(F0, f"cat {CONFIG}")
+    assert replicated(pair, "after the restart")
+
+
+def test_a_configuration_that_zrepl_refuses_never_replaces_the_running_one(pair: Cluster) -> None:
+    script = (Path(__file__).parents[2] / "files" / "put-zrepl-config.sh").read_text()
+    before = pair.sh(F0, f"sha256 -q {CONFIG}")
+    pair.sh(F0, f"cat >/tmp/put.sh <<'END'\n{script}END\nprintf 'jobs: [{{type: shove, name: x}}]\\n' >/tmp/new.yml")
+    run = pair.attempt(F0, f"sh /tmp/put.sh {CONFIG} $(sha256 -q /tmp/new.yml) </tmp/new.yml")
+    assert run.rc == 1
+    assert 'invalid type name "shove"' in run.err
+    assert f"zrepl refuses the new configuration, {CONFIG} was left as it is" in run.err
+    assert pair.sh(F0, f"sha256 -q {CONFIG}") == before
+    assert pair.sh(F0, "ls /usr/local/etc/zrepl").split() == ["zrepl.yml"]
+
+
+def test_a_first_replication_that_is_late_is_reported_and_the_next_run_goes_on(fresh: Cluster) -> None:
+    fresh.lab("isolate", F1)
+    run = task(fresh, "-y", "--data", "zrepl_first_replication_timeout=20")
+    assert f"{REPLICA} has not arrived yet, so /data/nfs is not mounted" in run.output
+    assert "i/o timeout" in run.output
+    assert fresh.attempt(F1, f"zfs list {REPLICA}").rc == 1
+    fresh.lab("rejoin", F1)
+    run = task(fresh, "-y", "--data", "zrepl_first_replication_timeout=90")
+    assert f"{F1}: zrepl: the replica of f0_to_f1_nfsdata is mounted read-only" in run.changed
+    assert fresh.sh(F1, "cat /data/nfs/hello") == "hello\n"
+
+
+def test_a_job_for_a_dataset_that_is_not_there_is_refused_before_anything_is_changed(fresh: Cluster) -> None:
+    fresh.sh(F0, "zfs destroy -r zroot/bhyve/fedora")
+    run = task(fresh, "-y", rc=1)
+    assert "nothing was changed. f0_to_f1_fedora: there is no dataset zroot/bhyve/fedora" in run.output
+    assert run.changed == []
+    for host in (F0, F1):
+        assert fresh.attempt(host, "pkg info -e zrepl").rc == 1
