@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -57,14 +58,14 @@ class Config:
     metrics: tuple[str, ...]
 
 
-def read(text: str, folder: str | None = None) -> Config:
+def read(text: str, folders: Sequence[str] = ()) -> Config:
     """A configuration file.
 
-    :param folder: where PyYAML is, see `yamltree.parse`
+    :param folders: where PyYAML is, see `yamltree.parse`
     :raises ConfigError: zrepl refuses it
     :raises NotSimulatedError: zrepl takes it, the lab does not
     """
-    node = y.parse(text, folder)
+    node = y.parse(text, folders)
     empty: dict[str, Any] = {"jobs": [], "global": {"monitoring": []}}
     values: dict[str, Any] = y.struct(TOP)(node) if node is not None else empty
     seen: set[str] = set()

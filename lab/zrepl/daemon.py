@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from pathlib import Path
 
@@ -38,8 +39,11 @@ def read(ctx: Context, path: str) -> config.Config:
         text = Path(path).read_text()
     except OSError:
         raise ConfigError(f"open {path}: no such file or directory") from None
-    folder = ctx.store.read().parts["yaml folder"]
-    return config.read(text, str(INSIDE / "real") + folder if inside() else folder)
+    folders = [*sys.path, ctx.store.read().parts["yaml folder"]]
+    if inside():
+        # this process was started before it got a root directory of its own, and its path is the machine's
+        folders = [str(INSIDE / "real") + folder for folder in folders if not folder.startswith(str(INSIDE))]
+    return config.read(text, folders)
 
 
 def start(ctx: Context) -> bool:

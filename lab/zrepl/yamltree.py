@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +58,13 @@ def refuse(node: Node, text: str) -> ConfigError:
     return ConfigError(f"yaml: unmarshal errors:\n  line {node.line}: {text}")
 
 
-def parse(text: str, folder: str | None = None) -> Node | None:
+def parse(text: str, folders: Sequence[str] = ()) -> Node | None:
     """The tree of a document; None for an empty one.
 
-    :param folder: where PyYAML is, unless it can be imported anyway
+    :param folders: where PyYAML and what it needs are, unless they can be imported anyway
     :raises ConfigError: it is no YAML
     """
-    if folder and folder not in sys.path:
-        sys.path.append(folder)
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
     import yaml
 
     try:
