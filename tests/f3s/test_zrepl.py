@@ -15,6 +15,7 @@ import yaml
 
 from f3s import zrepl
 from f3s.settings import Job, Site
+from tasks.common import load_site
 from tests.f3s.replication_sites import F0, F1, F2, SHIPPED, job, site
 
 SITES = {
@@ -63,6 +64,13 @@ def test_zrepl_accepts_every_host_of_a_site(
         expected = [j.name for j in jobs if j.source == host]
         expected += ["sink"] if any(j.target == host for j in jobs) else []
         assert [job["Ret"]["Name"] for job in parsed["Jobs"]] == expected
+
+
+def test_the_shipped_inventory_gives_what_is_tested_here() -> None:
+    shipped = load_site(str(Path(__file__).parents[2] / "inventory.py"))
+    assert shipped.jobs == SHIPPED.jobs
+    for host in (F0, F1, F2):
+        assert zrepl.host_config(shipped.host(host), shipped) == zrepl.host_config(SHIPPED.host(host), SHIPPED)
 
 
 def test_zrepl_reads_what_was_meant(configcheck: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
