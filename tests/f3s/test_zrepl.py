@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from f3s import zrepl
-from f3s.settings import Job, Site
-from tasks.common import load_site
+from f3s.settings import HostData, Job, Site, build_site
 from tests.f3s.replication_sites import F0, F1, F2, SHIPPED, job, site
+from tests.tasks.plan import site_inventory
 
 SITES = {
     "shipped": SHIPPED,
@@ -67,7 +67,8 @@ def test_zrepl_accepts_every_host_of_a_site(
 
 
 def test_the_shipped_inventory_gives_what_is_tested_here() -> None:
-    shipped = load_site(str(Path(__file__).parents[2] / "inventory.py"))
+    hosts = site_inventory({})
+    shipped = build_site({host.name: HostData(frozenset(host.groups), host.data.dict()) for host in hosts})
     assert shipped.jobs == SHIPPED.jobs
     for host in (F0, F1, F2):
         assert zrepl.host_config(shipped.host(host), shipped) == zrepl.host_config(SHIPPED.host(host), SHIPPED)
