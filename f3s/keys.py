@@ -88,7 +88,7 @@ Keys = Mapping[str, KeyFile]
 def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     """Read the sections of facts.usb.KeyStick. Raises UnknownOutput on other output."""
     parts = sections(lines)
-    if set(parts) != {"device", "glabel", "mounts", "files"}:
+    if set(parts) != {"device", "glabel", "mounts", "files", "sha256"}:
         raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
     disks = [row.split()[2] for row in parts["glabel"] if row.split()[:1] == [f"ufs/{label}"]]
     mounts = parse_mounts(parts["mounts"])
@@ -100,14 +100,18 @@ def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     unfinished = []
     if ours is None or here != ours:
         return Stick(disk, here, ours, None, ())
+    # a file that cannot be read has no line here
+    digests = {name.removeprefix("./"): sha for sha, _, name in (row.partition(" ") for row in parts["sha256"])}
     for line in parts["files"]:
-        fields = line.split("|")
-        if len(fields) != 6:
+        fields = line.split("|", 4)
+        if len(fields) != 5:
             raise UnknownOutput(f"unexpected line for a key file: {line!r}")
-        kind, mode, owner, size, digest, name = fields
+        kind, mode, owner, size, path = fields
+        name = path.removeprefix("./")
         if name.endswith(UNFINISHED):
             unfinished.append(name)
             continue
+        digest = digests.get(name, "")
         readable = kind == "Regular File" and len(digest) == 64
         key = name.removesuffix(SUFFIX)
         keys[key] = KeyFile(key, number(size, f"size of {name}"), mode, owner, digest if readable else None)

@@ -14,11 +14,14 @@ echo "=== device"; if [ -e {{}} ]; then echo present; fi
 echo "=== glabel"; glabel status &&
 echo "=== mounts" && mount -p &&
 echo "=== files"
+set --
 for file in *{SUFFIX} .*{SUFFIX}{UNFINISHED}; do
-    if [ -e "$file" ] || [ -L "$file" ]; then
-        echo "$(stat -f '%HT|%Lp|%Su:%Sg|%z' "./$file")|$(sha256 -q "./$file" 2>/dev/null)|$file"
-    fi
-done"""
+    if [ -e "$file" ] || [ -L "$file" ]; then set -- "$@" "./$file"; fi
+done
+if [ $# -gt 0 ]; then stat -f '%HT|%Lp|%Su:%Sg|%z|%N' "$@"; fi
+echo "=== sha256"
+if [ $# -gt 0 ]; then sha256 -r "$@" 2>/dev/null; fi
+true"""
 
 
 class KeyStick(HostFact[Stick]):

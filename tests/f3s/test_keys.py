@@ -134,10 +134,17 @@ def test_encryption_roots_of_a_host() -> None:
 # -- reading a stick --
 
 SHA = "43ed16443eaec3ea2cbe236d0e1296e1ee0da76f6dc97a6f20d781f5585a938e"
-FILE = f"Regular File|400|root:wheel|32|{SHA}|f0.lan.buetow.org:zdata.key"
+FILE = "Regular File|400|root:wheel|32|./f0.lan.buetow.org:zdata.key"
+DIGEST = f"{SHA} ./f0.lan.buetow.org:zdata.key"
 
 
-def output(*files: str, mounts: str = MOUNT_P, glabel: str = GLABEL_STATUS, device: bool = True) -> list[str]:
+def output(
+    *files: str,
+    digest: str = DIGEST,
+    mounts: str = MOUNT_P,
+    glabel: str = GLABEL_STATUS,
+    device: bool = True,
+) -> list[str]:
     present = ["present"] if device else []
     return [
         "=== device",
@@ -148,11 +155,13 @@ def output(*files: str, mounts: str = MOUNT_P, glabel: str = GLABEL_STATUS, devi
         *mounts.splitlines(),
         "=== files",
         *files,
+        "=== sha256",
+        digest,
     ]
 
 
 def test_a_mounted_stick() -> None:
-    stick = parse_stick(output(FILE, "Regular File|600|root:wheel|12|0|.x.key.new"), "F3S_KEYS", "/keys")
+    stick = parse_stick(output(FILE, "Regular File|600|root:wheel|12|./.x.key.new"), "F3S_KEYS", "/keys")
     name = "f0.lan.buetow.org:zdata"
     assert stick.keys == {name: KeyFile(name, 32, "400", "root:wheel", SHA)}
     assert stick.keys[name].protected
@@ -162,15 +171,12 @@ def test_a_mounted_stick() -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        "Regular File|400|root:wheel|32||a.key",
-        f"Directory|400|root:wheel|32|{SHA}|a.key",
-        f"Symbolic Link|755|root:wheel|32|{SHA}|a.key",
-    ],
+    ("kind", "digest"),
+    [("Regular File", "x ./other.key"), ("Directory", f"{SHA} ./a.key"), ("Symbolic Link", f"{SHA} ./a.key")],
 )
-def test_key_files_that_cannot_be_read(line: str) -> None:
-    keys = parse_stick(output(line), "F3S_KEYS", "/keys").keys
+def test_key_files_that_cannot_be_read(kind: str, digest: str) -> None:
+    line = f"{kind}|400|root:wheel|32|./a.key"
+    keys = parse_stick(output(line, digest=digest), "F3S_KEYS", "/keys").keys
     assert keys is not None
     assert keys["a"].sha256 is None
 
@@ -210,7 +216,7 @@ def test_no_stick() -> None:
     assert parse_stick(blank, "F3S_KEYS", "/keys").disk == "unknown"
 
 
-@pytest.mark.parametrize("lines", [[], ["=== device"], output("x"), output(f"Regular File|400|a|x|{SHA}|a.key")])
+@pytest.mark.parametrize("lines", [[], ["=== device"], output("x"), output("Regular File|400|a|x|./a.key")])
 def test_unknown_output(lines: list[str]) -> None:
     with pytest.raises(UnknownOutput):
         parse_stick(lines, "F3S_KEYS", "/keys")

@@ -21,8 +21,8 @@ def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
     stubs = {
         "glabel": f"cat <<'E'\n{GLABEL_STATUS}\nE",
         "mount": f"cat <<'E'\n{mounts}E",
-        "sha256": "sha256sum \"$2\" | cut -d' ' -f1",
-        "stat": 'echo "Regular File|400|root:wheel|32"',
+        "sha256": '[ "$1" = -r ] || exit 64; shift; sha256sum "$@" | sed "s/  / /"',
+        "stat": 'shift 2; for f in "$@"; do echo "Regular File|400|root:wheel|32|$f"; done',
     }
     for name, body in stubs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -36,8 +36,9 @@ def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
         check=True,
     )
     digest = hashlib.sha256(secret).hexdigest()
-    assert f"Regular File|400|root:wheel|32|{digest}|f0:zdata.key" in out.stdout.splitlines()
-    assert f"Regular File|400|root:wheel|32|{digest}|.f0:zdata.key.new" in out.stdout.splitlines()
+    assert "Regular File|400|root:wheel|32|./f0:zdata.key" in out.stdout.splitlines()
+    assert "Regular File|400|root:wheel|32|./.f0:zdata.key.new" in out.stdout.splitlines()
+    assert f"{digest} ./f0:zdata.key" in out.stdout.splitlines()
     assert "notes.txt" not in out.stdout
 
 

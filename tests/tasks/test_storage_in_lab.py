@@ -1,0 +1,352 @@
+"""tasks/usb_keys.py and tasks/zfs_encrypt.py against the simulated cluster: what sections 2 and 3 promise."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cluster import F0, F1, F2, Cluster
+
+pytestmark = pytest.mark.lab
+
+TASKS = ("usb_keys", "zfs_encrypt")
+KEYS = sorted(f"{host}:{purpose}.key" for host in (F0, F1, F2) for purpose in ("bhyve", "zdata"))
+KEY = f"/keys/{F0}:zdata.key"
+ENC, NFSDATA = "zdata/enc", "zdata/enc/nfsdata"
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Hosts as they come from the installer, with blank sticks and data disks. Copy it before a change."""
+    cluster = Cluster(tmp_path_factory.mktemp("lab") / "untouched")
+    cluster.lab("up")
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def deployed(untouched: Cluster) -> Cluster:
+    """After both tasks. Copy it before a change."""
+    cluster = untouched.copy(untouched.state.parent / "deployed")
+    cluster.deploy(*TASKS)
+    return cluster
+
+
+Fresh = Callable[[Cluster], Cluster]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Fresh:
+    """Makes a copy that the test may change."""
+    numbers = itertools.count()
+    return lambda cluster: cluster.copy(tmp_path / f"lab{next(numbers)}")
+
+
+def state(cluster: Cluster) -> str:
+    """All that the tasks could change."""
+    script = """
+    mount -p; glabel status; zpool status; zfs get -Hp all
+    for file in /etc/rc.conf /etc/periodic.conf /etc/fstab /etc/rc.d/f3skeys; do
+        if [ -e $file ]; then echo $file; cat $file; fi
+    done
+    ls -la /keys 2>&1 || true
+    for disk in da0 ada1; do dd if=/dev/$disk bs=1048576 count=8 2>/dev/null | sha256; done
+    """
+    return "\n".join(cluster.sh(host, script) for host in (F0, F1, F2))
+
+
+def properties(cluster: Cluster, host: str, dataset: str, *names: str) -> list[str]:
+    return cluster.sh(host, f"zfs get -Hp -o value {','.join(names)} {dataset}").splitlines()
+
+
+def rewrite(cluster: Cluster, host: str, script: str) -> None:
+    """Change something on a mounted stick by hand."""
+    cluster.sh(host, f"mount -u -o rw /keys; {script}; mount -u -o ro /keys")
+
+
+# -- the plan, the run, the second run --
+
+
+def test_a_dry_run_on_untouched_hosts_shows_the_plan_and_changes_nothing(untouched: Cluster) -> None:
+    before = state(untouched)
+    for task in TASKS:
+        run = untouched.pyinfra(f"tasks/{task}.py", "--dry")
+        assert run.rc == 0, run.output
+    assert "ZFS: data pool, made on a blank disk only" in run.output
+    assert "ZFS: dataset of the NFS data, an encryption root of its own" in run.output
+    assert state(untouched) == before
+
+
+def test_all_sticks_hold_the_same_six_keys(deployed: Cluster) -> None:
+    script = "cd /keys; for f in *.key; do stat -f '%Lp %Su:%Sg %z' $f; sha256 -q $f; echo $f; done; mount -p"
+    sticks = [deployed.sh(host, script).splitlines() for host in (F0, F1, F2)]
+    for lines in sticks:
+        assert lines[2:18:3] == KEYS
+        assert set(lines[0:18:3]) == {"400 root:wheel 32"}
+        assert ["/dev/ufs/F3S_KEYS", "/keys", "ufs", "ro"] in [line.split()[:4] for line in lines[18:]]
+    assert sticks[0][:18] == sticks[1][:18] == sticks[2][:18]
+    assert len({*sticks[0][1:18:3]}) == 6
+
+
+def test_pools_and_encryption_roots(deployed: Cluster) -> None:
+    wanted = ("encryption", "encryptionroot", "keystatus", "keylocation", "mounted", "mountpoint")
+    location = f"file:///keys/{F0}:zdata.key"
+    cipher = "aes-256-gcm"
+    assert properties(deployed, F0, ENC, *wanted) == [cipher, ENC, "available", location, "yes", "/data/enc"]
+    assert properties(deployed, F0, NFSDATA, *wanted) == [
+        cipher, NFSDATA, "available", location, "yes", "/data/nfs",
+    ]  # fmt: skip
+    assert properties(deployed, F1, ENC, "keylocation") == [f"file:///keys/{F1}:zdata.key"]
+    assert NFSDATA not in deployed.sh(F1, "zfs list -H -o name")
+    assert deployed.sh(F0, "zpool get -Hp -o value autotrim,failmode zdata").splitlines() == ["on", "wait"]
+    assert "zdata" not in deployed.sh(F2, "zpool list -H -o name")
+
+
+def test_the_configuration_of_the_boot(deployed: Cluster) -> None:
+    assert deployed.sh(F0, "sysrc -n zfskeys_enable zfskeys_datasets f3skeys_enable") == (
+        f"YES\n{ENC} {NFSDATA}\nYES\n"
+    )
+    assert "daily_scrub_zfs_enable" in deployed.sh(F0, "cat /etc/periodic.conf")
+
+
+def test_the_second_run_changes_nothing(deployed: Cluster) -> None:
+    before = state(deployed)
+    assert deployed.deploy(*TASKS).changed == []
+    assert state(deployed) == before
+
+
+def test_bare_mount_points_take_no_writes(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    script = f"zfs unmount {NFSDATA}; zfs unmount {ENC}; touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no"
+    assert cluster.sh(F0, script).splitlines()[-1] == "no"
+    # the bare directory of the standby is waiting for its replica
+    assert "Operation not permitted" in cluster.sh(F1, "touch /data/nfs/x 2>&1 || true")
+
+
+# -- sticks --
+
+
+def test_a_stick_missing_stops_the_plan(untouched: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(untouched)
+    cluster.lab("unplug", F1)
+    run = cluster.pyinfra("tasks/usb_keys.py", "--dry")
+    assert run.rc != 0
+    assert f"{F1}: there is no stick with the label F3S_KEYS and no disk da0: plug the stick in" in run.output
+
+
+def test_no_key_is_made_while_a_stick_is_out_of_sight(untouched: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(untouched)
+    cluster.lab("unplug", F1)
+    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
+    assert run.rc != 0
+    assert f"the stick of {F1} cannot be read" in run.output
+    assert cluster.sh(F0, "ls /keys") == ""
+
+
+def test_a_new_stick_gets_the_keys_even_if_another_is_missing(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.lab("unplug", F1)
+    cluster.sh(F0, "umount /keys; dd if=/dev/zero of=/dev/da0 bs=1048576 count=64 2>/dev/null")
+    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
+    assert run.rc == 0, run.output
+    assert cluster.sh(F0, "sha256 -q /keys/*.key") == cluster.sh(F2, "sha256 -q /keys/*.key")
+
+
+def test_a_key_lost_on_one_stick_comes_back(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    rewrite(cluster, F1, f"rm {KEY}")
+    assert cluster.deploy("usb_keys").changed == [f"{F1}: USB keys: every key on every stick"]
+    assert cluster.sh(F1, f"sha256 -q {KEY}") == cluster.sh(F0, f"sha256 -q {KEY}")
+
+
+def test_a_stick_with_another_key_stops_the_deploy(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    rewrite(cluster, F1, f"rm {KEY}; dd if=/dev/random of={KEY} bs=32 count=1 2>/dev/null; chmod 400 {KEY}")
+    before = state(cluster)
+    for options in (["--dry"], ["-y"]):
+        run = cluster.pyinfra("tasks/usb_keys.py", *options)
+        assert run.rc != 0
+        assert f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256" in run.output
+        assert F1 in run.output
+    assert state(cluster) == before
+
+
+def test_a_key_in_use_lost_on_all_sticks_is_not_made_anew(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    for host in (F0, F1, F2):
+        rewrite(cluster, host, f"rm {KEY}")
+    before = state(cluster)
+    for options in (["--dry"], ["-y"]):
+        run = cluster.pyinfra("tasks/usb_keys.py", *options)
+        assert run.rc != 0
+        assert f"it encrypts {ENC} on {F0}, {NFSDATA} on {F0}" in run.output
+        assert "A new key could never open that data" in run.output
+    assert state(cluster) == before
+
+
+def test_a_key_that_nothing_uses_lost_on_all_sticks_is_made_again(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    unused = f"/keys/{F2}:zdata.key"
+    old = cluster.sh(F0, f"sha256 -q {unused}")
+    for host in (F0, F1, F2):
+        rewrite(cluster, host, f"rm {unused}")
+    cluster.deploy("usb_keys")
+    new = {cluster.sh(host, f"sha256 -q {unused}") for host in (F0, F1, F2)}
+    assert len(new) == 1
+    assert old not in new
+
+
+def test_what_a_killed_run_left_is_mended(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.sh(F0, f"mount -u -o rw /keys; chmod 644 {KEY}; touch /keys/.x.key.new")
+    cluster.deploy("usb_keys")
+    assert cluster.sh(F0, f"stat -f %Lp {KEY}; ls -A /keys/.x* 2>/dev/null || echo gone") == "400\ngone\n"
+    assert "ro" in next(line for line in cluster.sh(F0, "mount -p").splitlines() if "/keys" in line)
+
+
+def test_an_old_line_in_fstab_is_taken_out(untouched: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(untouched)
+    cluster.sh(F0, "printf '/dev/ufs/F3S_KEYS\\t/keys\\tufs\\trw\\t0\\t2\\n#/keys\\n' >>/etc/fstab")
+    cluster.deploy("usb_keys")
+    assert cluster.sh(F0, "grep -v Device /etc/fstab") == "#/keys\n"
+
+
+# -- disks and pools --
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        ("newfs /dev/ada1 >/dev/null", "it holds a file system (ufs)"),
+        ("zpool create old /dev/ada1; zpool export old", "it holds a label of the pool old"),
+        ("zpool create old /dev/ada1", "it belongs to the imported pool old"),
+        ("printf x | dd of=/dev/ada1 bs=1 seek=4000000 conv=notrunc 2>/dev/null", "its first 4 MiB are not zeros"),
+    ],
+)
+def test_a_disk_that_is_not_blank_is_not_touched(untouched: Cluster, fresh: Fresh, spoil: str, reason: str) -> None:
+    cluster = fresh(untouched)
+    cluster.sh(F0, spoil)
+    before = state(cluster)
+    for options in (["--dry"], ["-y"]):
+        run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
+        assert run.rc != 0
+        assert f"{F0}: the pool zdata was not made, disk ada1 is not blank" in run.output
+        assert reason in run.output
+    assert state(cluster) == before
+
+
+def test_a_stick_that_is_not_blank_is_not_formatted(untouched: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(untouched)
+    cluster.sh(F0, "printf x | dd of=/dev/da0 bs=1 seek=4000000 conv=notrunc 2>/dev/null")
+    refused = cluster.pyinfra("tasks/usb_keys.py", "--dry")
+    assert refused.rc != 0
+    assert "usb_format_allow = ['da0'] allows it to be overwritten" in refused.output
+    allowed = cluster.pyinfra("tasks/usb_keys.py", "--dry", "--data", "usb_format_allow=['da0']")
+    assert allowed.rc == 0, allowed.output
+
+
+def test_the_settings_of_a_pool_that_is_there_converge(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.sh(F0, "zpool set autotrim=off zdata; zpool set failmode=panic zdata")
+    assert cluster.deploy("zfs_encrypt").changed == [f"{F0}: ZFS: data pool, made on a blank disk only"]
+    assert cluster.sh(F0, "zpool get -Hp -o value autotrim,failmode zdata") == "on\nwait\n"
+
+
+def test_a_pool_with_another_mount_point_is_not_moved(untouched: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(untouched)
+    cluster.sh(F0, "zpool create -m /tank zdata /dev/ada1")
+    run = cluster.pyinfra("tasks/zfs_encrypt.py", "--dry", "--limit", F0)
+    assert run.rc != 0
+    assert "pool zdata is there with mount point /tank, the settings want /data" in run.output
+
+
+def test_a_plain_dataset_in_the_place_of_an_encrypted_one(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.sh(F1, f"zfs destroy {ENC}; chflags noschg /data/enc; zfs create {ENC}")
+    run = cluster.pyinfra("tasks/zfs_encrypt.py", "--dry", "--limit", F1)
+    assert run.rc != 0
+    assert f"{F1}: {ENC} is there and NOT encrypted" in run.output
+
+
+# -- keys and the boot --
+
+
+def test_a_wrong_key_is_reported_as_wrong(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    rewrite(cluster, F0, f"rm {KEY}; cp /keys/{F0}:bhyve.key {KEY}")
+    for note in ("after the next reboot the data could not be opened", "Its data cannot be opened"):
+        for options in (["--dry"], ["-y"]):
+            run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
+            assert run.rc != 0
+            assert f"does not open {ENC}: the key is not the one the dataset is encrypted with" in run.output
+            assert note in run.output
+        cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key -a" if note[0] == "a" else "true")
+
+
+def test_keys_that_are_not_loaded_are_loaded(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key {NFSDATA}; zfs unload-key {ENC}")
+    cluster.deploy("zfs_encrypt")
+    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
+    assert cluster.deploy("zfs_encrypt").changed == []
+
+
+def test_a_dataset_that_inherits_its_encryption_gets_its_own(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.sh(F0, f"zfs change-key -i {NFSDATA}")
+    assert properties(cluster, F0, NFSDATA, "encryptionroot") == [ENC]
+    cluster.deploy("zfs_encrypt")
+    assert properties(cluster, F0, NFSDATA, "encryptionroot", "keylocation") == [NFSDATA, f"file://{KEY}"]
+
+
+def test_a_reboot_with_the_stick_mounts_everything(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    before = state(cluster)
+    cluster.lab("reboot", F0)
+    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
+    assert state(cluster) == before
+    assert cluster.deploy(*TASKS).changed == []
+
+
+def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.lab("unplug", F0)
+    cluster.lab("reboot", F0)
+    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["unavailable", "no"]
+    assert "Operation not permitted" in cluster.sh(F0, "touch /data/nfs/x 2>&1 || true")
+    cluster.lab("plug", F0)
+    cluster.deploy(*TASKS)
+    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
+
+
+# -- killed runs, secrets --
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_that_is_killed_anywhere_can_be_run_again(
+    untouched: Cluster, deployed: Cluster, fresh: Fresh, task: str
+) -> None:
+    start = fresh(untouched)
+    if task == "zfs_encrypt":
+        start.deploy("usb_keys")
+    for number in itertools.count(10, 12):
+        cluster = fresh(start)
+        killed = cluster.pyinfra(f"tasks/{task}.py", "-y", LAB_KILL_AT=str(number))
+        again = cluster.deploy(task)
+        assert cluster.deploy(task).changed == [], f"killed at command {number}"
+        if killed.rc == 0:
+            break
+        assert again.rc == 0
+    assert number > 10
+
+
+def test_no_key_appears_in_any_output(untouched: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(untouched)
+    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "-vvv", "--debug")
+    assert run.rc == 0, run.output
+    for line in cluster.sh(F0, "for f in /keys/*.key; do openssl base64 -A -in $f; echo; done").splitlines():
+        assert len(line) == 44
+        assert line not in run.output
+        assert line.rstrip("=") not in run.output
