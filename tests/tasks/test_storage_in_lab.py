@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -45,16 +46,17 @@ def fresh(tmp_path: Path) -> Fresh:
 
 
 def state(cluster: Cluster) -> str:
-    """All that the tasks could change."""
-    script = """
-    mount -p; glabel status; zpool status; zfs get -Hp all
-    for file in /etc/rc.conf /etc/periodic.conf /etc/fstab /etc/rc.d/f3skeys; do
-        if [ -e $file ]; then echo $file; cat $file; fi
-    done
-    ls -la /keys 2>&1 || true
-    for disk in da0 ada1; do dd if=/dev/$disk bs=1048576 count=8 2>/dev/null | sha256; done
-    """
-    return "\n".join(cluster.sh(host, script) for host in (F0, F1, F2))
+    """All that the tasks could change: files of the hosts and sticks, both ends of the disks, pools and datasets."""
+    digests = []
+    for folder in (*cluster.state.glob("hosts/f*/root/etc"), cluster.state / "trees"):
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                digests.append(f"{file.relative_to(cluster.state)} {hashlib.sha256(file.read_bytes()).hexdigest()}")
+    for image in sorted((cluster.state / "disks").glob("*-*a[01].img")):
+        with image.open("rb") as disk:
+            digests.append(f"{image.name} {hashlib.sha256(disk.read(8 << 20)).hexdigest()}")
+    datasets = "zpool get -Hp autotrim,failmode; zfs get -Hp keylocation,encryptionroot,keystatus,mounted,mountpoint"
+    return "\n".join([*digests, cluster.sh(F0, datasets)])
 
 
 def properties(cluster: Cluster, host: str, dataset: str, *names: str) -> list[str]:
