@@ -112,12 +112,12 @@ def on_disk(provider: str, disk: str, labels: Mapping[str, str]) -> bool:
 def parse_disk(lines: Iterable[str], device: str) -> Disk:
     """Judge the output of facts.disks.Probe. Raises UnknownOutput where a section is missing."""
     parts = {name: _output(text, name) for name, text in sections(lines).items()}
-    missing = [name for name in SECTIONS if name not in parts]
-    if missing:
-        raise UnknownOutput(f"no output of {', '.join(missing)}")
-    info = parts["diskinfo"]
-    if info.status != 0:
+    info = parts.get("diskinfo")
+    if info is not None and info.status != 0:
         return Disk(device, None, None, None, (Reason(f"there is no disk {device} ({info.text})"),))
+    missing = [name for name in SECTIONS if name not in parts]
+    if info is None or missing:
+        raise UnknownOutput(f"no output of {', '.join(missing)}")
     values = _diskinfo(info.lines)
     size = number(values.get("mediasize in bytes", ""), "media size")
     reasons = [*_users(parts, device), *_signatures(parts, device), *_content(parts, size)]

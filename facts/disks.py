@@ -16,16 +16,18 @@ run() {{{{ echo "=== $1"; shift; "$@" 2>&1; echo "rc $?"; }}}}
 edge() {{{{ dd if="/dev/$d" bs={MIB} "$@" 2>/dev/null | sha256; }}}}
 size=$(diskinfo -v "$d" 2>/dev/null | awk '/# mediasize in bytes/ {{{{ print $1 }}}}')
 run diskinfo diskinfo -v "$d"
-run geom geom disk list "$d"
-run gpart gpart show "$d"
-run fstyp fstyp -u "/dev/$d"
-run zdb zdb -l "/dev/$d"
-run glabel glabel status
-run mounts mount -p
-run swap swapctl -l
-run zpool zpool status -LP
-run head edge count={EDGE_MIB}
-run tail edge skip=$(( ${{{{size:-0}}}} / {MIB} - {EDGE_MIB} ))"""
+if [ -n "$size" ]; then
+    run geom geom disk list "$d"
+    run gpart gpart show "$d"
+    run fstyp fstyp -u "/dev/$d"
+    run zdb zdb -l "/dev/$d"
+    run glabel glabel status
+    run mounts mount -p
+    run swap swapctl -l
+    run zpool zpool status -LP
+    run head edge count={EDGE_MIB}
+    run tail edge skip=$(( size / {MIB} - {EDGE_MIB} ))
+fi"""
 
 
 class Probe(HostFact[Disk]):

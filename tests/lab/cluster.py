@@ -30,7 +30,7 @@ class Run:
         found = []
         operation = ""
         for line in self.output.splitlines():
-            if match := re.match(r"--> Starting operation: (.*)", line):
+            if match := re.match(r"--> Starting (?:serial )?operation: (.*)", line):
                 operation = match.group(1).rstrip()
             elif match := re.match(r"\s*\[(\S+)\]\s+Success", line):
                 found.append(f"{match.group(1)}: {operation}")
