@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from f3s.parsing import UnknownOutput
+from f3s.parsing import UnknownOutput, number
 from f3s.vmbhyve import VmHost
-from f3s.zfs import Dataset, Property, Snapshot
+from f3s.zfs import DATASET_PROPERTIES, Dataset, Property, Snapshot
 
 # User properties (zfsprops(7)): set locally, inherited by children, so only a local value is a mark.
 MIGRATION = "f3s:migration"  # on O: started, done, destroying; on D: started before the rename, then copying, verified
@@ -62,7 +62,8 @@ class Facts:
 def parse_all_properties(lines: Iterable[str]) -> dict[str, Dataset]:
     """Read `zfs get -Hp -o name,property,value,source -t filesystem,volume all`.
 
-    Raises UnknownOutput on a line with other fields and on a dataset without type or encryption.
+    `all` leaves out what does not apply, e.g. mounted for a volume; those of DATASET_PROPERTIES are `-` then.
+    Raises UnknownOutput on a line with other fields and on a dataset without what every dataset has.
     """
     found: dict[str, dict[str, Property]] = {}
     for line in lines:
@@ -70,11 +71,16 @@ def parse_all_properties(lines: Iterable[str]) -> dict[str, Dataset]:
         if len(fields) != 4 or not fields[0] or not fields[1]:
             raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
         found.setdefault(fields[0], {})[fields[1]] = Property(fields[2], fields[3])
+    absent = Property("-", "-")
+    datasets: dict[str, Dataset] = {}
     for name, properties in found.items():
-        missing = [key for key in ("type", "encryption", "used", "available") if key not in properties]
+        missing = [key for key in ("type", "encryption", "available", "written") if key not in properties]
         if missing:
             raise UnknownOutput(f"zfs get said nothing of {', '.join(missing)} for {name}")
-    return {name: Dataset(name, properties) for name, properties in found.items()}
+        number(properties["available"].value, f"available of {name}")
+        number(properties["written"].value, f"written of {name}")
+        datasets[name] = Dataset(name, dict.fromkeys(DATASET_PROPERTIES, absent) | properties)
+    return datasets
 
 
 def value(dataset: Dataset, name: str) -> str | None:

@@ -32,7 +32,7 @@ class Plan:
     ufs_root: bool = False
 
 
-FREEBSD_PARTS = ("lab.freebsd", "lab.zrepl.daemon")
+FREEBSD_PARTS = ("lab.freebsd", "lab.zrepl.daemon", "lab.vmhost")
 """Modules with a function ``install(store, cluster, host)`` that puts their field's files and state on a new host."""
 ROCKY_PARTS: tuple[str, ...] = ()
 

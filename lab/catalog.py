@@ -63,6 +63,7 @@ ROCKY: dict[str, str] = {
 PACKAGES: dict[tuple[str, str], dict[str, str]] = {
     ("freebsd", "stunnel"): {},
     ("freebsd", "zrepl"): {"/usr/local/bin/zrepl": "lab.zrepl.command:main"},
+    ("freebsd", "vm-bhyve"): {"/usr/local/sbin/vm": "lab.commands.vm:main"},
 }
 
 PACKAGE_FOLDERS: dict[str, tuple[str, ...]] = {

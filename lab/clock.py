@@ -24,6 +24,7 @@ HANDLERS: dict[str, str] = {
     "program": "lab.rc.programs:run",
     "zrepl replicate": "lab.zrepl.daemon:replicate_and_prune",
     "zrepl snapshot": "lab.zrepl.daemon:snapshot",
+    "vm off": "lab.commands.vm:power_off",
 }
 """Event kind -> ``module:function``. A function takes (store, event) and holds the state only while it edits it."""
 

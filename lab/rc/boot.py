@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -116,6 +117,7 @@ def boot(store: Store, name: str) -> None:
         # cleanvar empties files and keeps folders, as seen with /var/run/stunnel
         if not file.is_dir():
             file.unlink()
+    shutil.rmtree(root / "dev/vmm", ignore_errors=True)
     (root / SINGLE_USER).unlink(missing_ok=True)
     for script in scripts_of(store, host):
         _run(store, host, script, "faststart")
@@ -162,7 +164,7 @@ def crash(store: Store, name: str) -> None:
         host.mounts = []
         processes(host).clear()
         zfs.power_off(cluster, host)
-        for forget in ("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules"):
+        for forget in ("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules", "vm"):
             host.parts.pop(forget, None)
         clock.cancel(cluster, lambda event: event.host != host.name)
         for interface in model.interfaces(host).values():

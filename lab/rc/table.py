@@ -87,6 +87,17 @@ PACKAGED: dict[str, list[Service]] = {
             folder="/usr/local/etc/rc.d",
         )
     ],
+    "vm-bhyve": [
+        Service(
+            "vm",
+            "NETWORKING SERVERS DAEMON LOGIN",
+            keyword="shutdown nojail",
+            rcvar="vm_enable",
+            start="lab.commands.vm:boot",
+            stop="lab.commands.vm:shut_down",
+            folder="/usr/local/etc/rc.d",
+        )
+    ],
 }
 """Services that come with a package."""
 

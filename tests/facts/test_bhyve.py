@@ -16,27 +16,27 @@ from tests.files.stubs import StubHost
 # shape and sources as recorded on FreeBSD 13.2, `zfs get -H -o name,property,value,source`
 TREE = """\
 zroot	type	filesystem	-
-zroot	used	251904	-
+zroot	written	251904	-
 zroot	available	872415232	-
 zroot	encryption	off	default
 zroot/bhyve_old	type	filesystem	-
-zroot/bhyve_old	used	86016	-
+zroot/bhyve_old	written	86016	-
 zroot/bhyve_old	available	872415232	-
 zroot/bhyve_old	encryption	off	default
 zroot/bhyve_old	mountpoint	/zroot/bhyve	local
 zroot/bhyve_old	f3s:migration	started	local
 zroot/bhyve_old/rocky-b	type	filesystem	-
-zroot/bhyve_old/rocky-b	used	36864	-
+zroot/bhyve_old/rocky-b	written	36864	-
 zroot/bhyve_old/rocky-b	available	872415232	-
 zroot/bhyve_old/rocky-b	encryption	off	default
 zroot/bhyve_old/rocky	type	filesystem	-
-zroot/bhyve_old/rocky	used	36864	-
+zroot/bhyve_old/rocky	written	36864	-
 zroot/bhyve_old/rocky	available	872415232	-
 zroot/bhyve_old/rocky	encryption	off	default
 zroot/bhyve_old/rocky	mountpoint	/zroot/bhyve/rocky	inherited from zroot/bhyve_old
 zroot/bhyve_old/rocky	f3s:migration	started	inherited from zroot/bhyve_old
 zroot/bhyve_old/rocky/disk0	type	volume	-
-zroot/bhyve_old/rocky/disk0	used	12288	-
+zroot/bhyve_old/rocky/disk0	written	12288	-
 zroot/bhyve_old/rocky/disk0	available	872415232	-
 zroot/bhyve_old/rocky/disk0	encryption	off	default
 zroot/bhyve_old/rocky/disk0	volsize	67108864	local
@@ -48,6 +48,13 @@ def test_only_a_local_property_is_a_mark() -> None:
     assert local(found["zroot/bhyve_old"], MIGRATION) == "started"
     assert local(found["zroot/bhyve_old/rocky"], MIGRATION) is None
     assert local(None, MIGRATION) is None
+
+
+def test_what_does_not_apply_is_left_out_by_zfs_get_all() -> None:
+    volume = (AllProperties().process([*TREE.splitlines(), END]) or {})["zroot/bhyve_old/rocky/disk0"]
+    assert not volume.mounted
+    assert volume.encryption_root is None
+    assert volume.get("receive_resume_token") is None
 
 
 def test_a_tree_has_parents_first_and_no_neighbours() -> None:

@@ -1,0 +1,189 @@
+"""vm-bhyve as far as a deploy meets it: virtual machines are the folders and files of its dataset.
+
+Options and wording of vm-bhyve 1.5 (lib/vm-base, lib/vm-core, lib/vm-run, lib/vm-zfs). A machine that runs has a
+process, /dev/vmm/NAME and a run.lock, and keeps its file system and volumes busy. On an ACPI shutdown it is gone
+`SHUTDOWN_SECONDS` later; one with ``acpi_ignored="yes"`` in its configuration (an option of the lab) never is.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lab import clock
+from lab.core import CommandError, Context, Event, Host, Store, part
+from lab.rc.scripts import is_yes, new_pids, rc_conf
+from lab.zfs.model import kernel
+
+COMMAND = "/usr/local/sbin/vm"
+SHUTDOWN_SECONDS = 12.0
+HEADINGS = ("NAME", "DATASTORE", "LOADER", "CPU", "MEMORY", "VNC", "AUTO", "STATE")
+REAL = """add clone configure console create datastore destroy discard get image img info install iso migrate passthru
+poweroff provision rename reset restart rollback set snapshot suspend suspendall usage""".split()
+
+
+def running(host: Host) -> dict[str, int]:
+    """Process ids of the virtual machines that run, by name."""
+    return part(host, "vm", dict[str, int])
+
+
+def main(ctx: Context) -> int:
+    """The vm command."""
+    verb, *names = ctx.args or ["usage"]
+    if verb == "version":
+        ctx.out("vm-bhyve: Bhyve virtual machine management v1.5.0\n")
+        return 0
+    settings = rc_conf(["vm_enable", "vm_dir", "vm_list"])
+    if not ctx.env.get("rc_force") and not is_yes(settings["vm_enable"]):
+        raise _error("$vm_enable is not enabled in /etc/rc.conf!")
+    if not part(ctx.host(ctx.store.read()), "virtualization", lambda: True):
+        raise _error("virtualization is not supported or is disabled")
+    folder = _folder(ctx, settings["vm_dir"])
+    for name in (".config", ".templates", ".iso", ".img"):
+        try:
+            (folder / name).mkdir(exist_ok=True)
+        except OSError as error:
+            ctx.err(f"mkdir: {folder / name}: {error.strerror}\n")
+    autostart = settings["vm_list"].split()
+    match verb, names:
+        case "init", []:
+            return 0
+        case "list", []:
+            return _list(ctx, folder, autostart)
+        case "switch", ["list"]:
+            ctx.out("NAME  TYPE  IFACE  ADDRESS  PRIVATE  MTU  VLAN  PORTS\n")
+            return 0
+        case "start", [_, *_]:
+            return sum(_start(ctx, folder, name) for name in names)
+        case "startall", []:
+            return sum(_start(ctx, folder, name) for name in autostart)
+        case "stop", [_, *_]:
+            for name in names:
+                _stop(ctx, folder, name)
+            return 0
+        case "stopall", [] | ["-f"]:
+            for name in list(running(ctx.host(ctx.store.read()))):
+                _stop(ctx, folder, name)
+            clock.advance(ctx.store, SHUTDOWN_SECONDS)
+            return 0
+    if verb in REAL or verb in ("init", "list", "switch", "start", "stop", "startall", "stopall"):
+        raise ctx.not_simulated()
+    raise CommandError("Usage: vm ...")
+
+
+def boot(ctx: Context) -> bool:
+    """What rc.d/vm does at boot: vm init, vm startall."""
+    return all(main(Context([COMMAND, verb], ctx.store, ctx.host_name)) == 0 for verb in ("init", "startall"))
+
+
+def shut_down(ctx: Context) -> None:
+    """What rc.d/vm does at shutdown."""
+    main(Context([COMMAND, "stopall"], ctx.store, ctx.host_name))
+
+
+def _error(text: str) -> CommandError:
+    return CommandError(f"{COMMAND}: ERROR: {text}")
+
+
+def _folder(ctx: Context, vm_dir: str) -> Path:
+    """Where the machines are; a dataset must be mounted."""
+    if vm_dir.startswith("zfs:"):
+        dataset = vm_dir.removeprefix("zfs:")
+        mounts = ctx.host(ctx.store.read()).mounts
+        found = next((m.target for m in mounts if m.fstype == "zfs" and m.device == dataset), None)
+        if found is None:
+            raise _error(f"unable to locate mountpoint for ZFS dataset {dataset}")
+        return Path(found)
+    if not vm_dir or not Path(vm_dir).is_dir():
+        raise _error("$vm_dir has not been configured or is not a valid directory")
+    return Path(vm_dir)
+
+
+def _config(folder: Path, name: str) -> dict[str, str] | None:
+    """The settings of a machine's configuration file; None where there is no such machine."""
+    file = folder / name / f"{name}.conf"
+    if not file.exists():
+        return None
+    pairs = re.findall(r'^([a-z0-9_]+)="?([^"\n]*)"?$', file.read_text(), re.MULTILINE)
+    return dict(pairs)
+
+
+def _list(ctx: Context, folder: Path, autostart: list[str]) -> int:
+    pids = running(ctx.host(ctx.store.read()))
+    rows = [HEADINGS]
+    for name in sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
+        config = _config(folder, name)
+        if config is None:
+            continue
+        lock = folder / name / "run.lock"
+        if name in pids:
+            state = f"Running ({pids[name]})"
+        else:
+            state = f"Locked ({lock.read_text().strip()})" if lock.exists() else "Stopped"
+        auto = f"Yes [{autostart.index(name) + 1}]" if name in autostart else "No"
+        cpu, memory = config.get("cpu", ""), config.get("memory", "")
+        rows.append((name, "default", config.get("loader", "none"), cpu, memory, "-", auto, state))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        ctx.out("  ".join([*cells, row[-1]]) + "\n")
+    return 0
+
+
+def _start(ctx: Context, folder: Path, name: str) -> int:
+    """Starts one machine; 1 where it is not started."""
+    ctx.out(f"Starting {name}\n")
+    config = _config(folder, name)
+    if config is None:
+        ctx.out(f"  ! {name} does not seem to be a valid virtual machine\n")
+        return 1
+    ctx.out(f"  * found guest in {folder / name}\n")
+    if name in running(ctx.host(ctx.store.read())):
+        ctx.out("  ! guest appears to be running already\n")
+        return 1
+    if not config.get("cpu") or not config.get("memory"):
+        ctx.out("  ! incomplete virtual machine configuration\n")
+        return 1
+    ctx.out("  * booting...\n")
+    kind, disk = config.get("disk0_dev", "file"), config.get("disk0_name", "")
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        dataset = next((m.device for m in host.mounts if m.target == str(folder)), "")
+        place = Path("/dev/zvol", dataset, name, disk) if kind.endswith("zvol") else folder / name / disk
+        if not disk or not place.exists():
+            # bhyve itself ends at once, in the background; only its log tells
+            return 0
+        (running(host))[name] = new_pids(host, 1)[0]
+        busy = kernel(host).busy
+        for device in (f"{dataset}/{name}", *([f"{dataset}/{name}/{disk}"] if kind.endswith("zvol") else [])):
+            busy[device] = f"vm {name}"
+    Path("/dev/vmm").mkdir(exist_ok=True)
+    Path("/dev/vmm", name).touch()
+    (folder / name / "run.lock").write_text(f"{ctx.host_name}\n")
+    return 0
+
+
+def _stop(ctx: Context, folder: Path, name: str) -> None:
+    if name not in running(ctx.host(ctx.store.read())):
+        ctx.err(f"{COMMAND}: WARNING: {name} doesn't appear to be a running virtual machine\n")
+        return
+    ctx.out(f"Sending ACPI shutdown to {name}\n")
+    clock.advance(ctx.store, 1)  # it sends the signal twice
+    if is_yes((_config(folder, name) or {}).get("acpi_ignored", "")):
+        return
+    with ctx.cluster() as cluster:
+        clock.schedule(cluster, SHUTDOWN_SECONDS, "vm off", ctx.host_name, vm=name, folder=str(folder))
+
+
+def power_off(store: Store, event: Event) -> None:
+    """A guest has shut down: its process ends and vm-bhyve cleans up behind it."""
+    name = event.payload["vm"]
+    with store.edit() as cluster:
+        host = cluster.hosts[event.host]
+        if running(host).pop(name, None) is None:
+            return
+        busy = kernel(host).busy
+        for device in [device for device, what in busy.items() if what == f"vm {name}"]:
+            del busy[device]
+    script = 'rm -f "/dev/vmm/$1" "$2/$1/run.lock"'
+    clock.run(store, event.host, ["/bin/sh", "-c", script, "sh", name, event.payload["folder"]], capture_output=True)

@@ -1,0 +1,193 @@
+"""tasks/bhyve_migrate.py on the simulated cluster: plan, run, second run, killed, refused, old tree destroyed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cluster import F0, Cluster, Run
+
+pytestmark = pytest.mark.lab
+
+TASK = "tasks/bhyve_migrate.py"
+STATE = "zfs list -Hp -t all -o name,guid,encryptionroot,mountpoint,mounted,canmount,readonly -r zroot"
+CONTENT = """
+cd /zroot/bhyve
+find . -type f ! -name '*.lock' | sort | xargs sha256 -r
+readlink -f .config
+sha256 -q /dev/zvol/zroot/bhyve/rocky/disk0
+"""
+
+
+@pytest.fixture(scope="module")
+def with_keys(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """A cluster whose keys are on the sticks, with virtual machines that are not encrypted yet."""
+    cluster = Cluster(tmp_path_factory.mktemp("lab") / "state")
+    cluster.lab("up")
+    cluster.deploy("usb_keys")
+    return cluster
+
+
+@pytest.fixture
+def cluster(with_keys: Cluster, tmp_path: Path) -> Cluster:
+    copy = with_keys.copy(tmp_path / "state")
+    copy.sh(F0, "zfs snapshot -r zroot/bhyve/rocky@before; echo more >> /zroot/bhyve/rocky/notes")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def migrated(with_keys: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    copy = with_keys.copy(tmp_path_factory.mktemp("migrated") / "state")
+    run = migrate(copy)
+    assert run.rc == 0, run.output
+    return copy
+
+
+def migrate(cluster: Cluster, *arguments: str, **env: str) -> Run:
+    return cluster.pyinfra(TASK, "-y", "--limit", F0, *arguments, **env)
+
+
+def datasets(cluster: Cluster) -> dict[str, list[str]]:
+    rows = [line.split("\t") for line in cluster.sh(F0, STATE).splitlines()]
+    return {row[0]: row[1:] for row in rows}
+
+
+def assert_encrypted(cluster: Cluster, content: str) -> None:
+    """All below zroot/bhyve is encrypted and the same as before, the old tree is out of the way, all machines run."""
+    found = datasets(cluster)
+    ours = {name: row for name, row in found.items() if f"{name}/".replace("@", "/").startswith("zroot/bhyve/")}
+    assert {row[1] for row in ours.values()} == {"zroot/bhyve"}
+    old = {name: row for name, row in found.items() if f"{name}/".replace("@", "/").startswith("zroot/bhyve_old/")}
+    assert {name.replace("bhyve_old", "bhyve", 1) for name in old} - ours.keys() == {"zroot/bhyve@f3s_migrate"}
+    for name, row in old.items():
+        if "@" in name and name != "zroot/bhyve_old@f3s_migrate":
+            assert row[0] == ours[name.replace("bhyve_old", "bhyve", 1)][0]
+        assert row[3] in ("no", "-")
+        assert row[5] in ("on", "-")
+    assert cluster.sh(F0, CONTENT) == content
+    listed = cluster.sh(F0, "vm list")
+    assert re.search(r"rocky .*Yes \[1\]  Running", listed)
+    assert re.search(r"fedora .*No +Running", listed)
+
+
+def test_dry_shows_every_step_and_changes_nothing(cluster: Cluster) -> None:
+    before = datasets(cluster)
+    run = cluster.pyinfra(TASK, "--dry", "--limit", F0)
+    assert run.rc == 0, run.output
+    for text in (
+        "record on zroot/bhyve what runs: rocky, fedora",
+        "shut down fedora, rocky",
+        "rename zroot/bhyve to zroot/bhyve_old",
+        "copy zroot/bhyve_old/rocky/disk0@f3s_migrate to zroot/bhyve/rocky/disk0, encrypted",
+        "start rocky, fedora from zroot/bhyve",
+    ):
+        assert text in run.output
+    assert datasets(cluster) == before
+
+
+def test_a_tree_with_a_volume_is_migrated_and_a_second_run_changes_nothing(cluster: Cluster) -> None:
+    content = cluster.sh(F0, CONTENT)
+    run = migrate(cluster)
+    assert run.rc == 0, run.output
+    assert "full send of zroot/bhyve_old/rocky/disk0@before" in run.output
+    assert_encrypted(cluster, content)
+    assert "zroot/bhyve" in cluster.sh(F0, "sysrc -n zfskeys_datasets").split()
+    again = migrate(cluster)
+    assert again.rc == 0, again.output
+    assert again.changed == []
+
+
+@pytest.mark.parametrize("stride", [11, 17, 24])
+def test_killed_again_and_again(cluster: Cluster, stride: int) -> None:
+    """Each run is cut off after some commands more than it needs for its plan, until one comes through."""
+    content = cluster.sh(F0, CONTENT)
+    killed = 0
+    for _ in range(60):
+        run = migrate(cluster, LAB_KILL_AT=str(stride))
+        if run.rc == 0:
+            break
+        assert run.rc == 137, run.output
+        killed += 1
+    assert run.rc == 0, run.output
+    assert killed > 3
+    assert_encrypted(cluster, content)
+
+
+def test_a_copy_that_was_cut_short_goes_on(cluster: Cluster) -> None:
+    content = cluster.sh(F0, CONTENT)
+    steps = migrate(cluster, "--dry").output
+    assert "copy" in steps
+    for number in range(30, 200, 7):
+        migrate(cluster, LAB_KILL_AT=str(number))
+        if "zroot/bhyve" in (found := datasets(cluster)) and "zroot/bhyve/rocky" not in found:
+            break
+    cluster.sh(
+        F0,
+        "zfs send zroot/bhyve_old/fedora@f3s_migrate | head -c 9000 |"
+        " zfs recv -s -u -x encryption -o canmount=noauto zroot/bhyve/fedora || true",
+    )
+    assert cluster.sh(F0, "zfs get -H -o value receive_resume_token zroot/bhyve/fedora").startswith("1-")
+    run = migrate(cluster)
+    assert run.rc == 0, run.output
+    assert_encrypted(cluster, content)
+
+
+def test_a_reboot_on_the_way(cluster: Cluster) -> None:
+    content = cluster.sh(F0, CONTENT)
+    assert migrate(cluster, LAB_KILL_AT="120").rc == 137
+    cluster.lab("reboot", "f0")
+    run = migrate(cluster)
+    assert run.rc == 0, run.output
+    assert_encrypted(cluster, content)
+
+
+def test_a_virtual_machine_that_does_not_stop(cluster: Cluster) -> None:
+    cluster.sh(F0, "echo acpi_ignored=yes >> /zroot/bhyve/fedora/fedora.conf")
+    run = migrate(cluster)
+    assert run.rc != 0
+    assert "not stopped in time: fedora (Running)" in run.output
+    assert "zroot/bhyve_old" not in datasets(cluster)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        ("zfs create zroot/bhyve_old", "zroot/bhyve_old is of unknown origin"),
+        ("zfs snapshot zroot/bhyve/fedora@f3s_migrate", "is not ours, choose another bhyve_snapshot"),
+        ("sysrc vm_dir=/zroot/bhyve", "vm_dir in rc.conf is /zroot/bhyve, not zfs:zroot/bhyve"),
+        ("touch /dev/vmm/other", "running, but not known to vm-bhyve: other"),
+        ("zfs create -V 15G zroot/big", "too little space"),
+    ],
+)
+def test_refused_before_anything_is_changed(cluster: Cluster, spoil: str, text: str) -> None:
+    cluster.sh(F0, spoil)
+    before = datasets(cluster)
+    run = migrate(cluster)
+    assert run.rc != 0
+    assert text in run.output
+    assert datasets(cluster) == before
+    assert "Running" in cluster.sh(F0, "vm list")
+
+
+def test_the_machines_are_there_after_a_reboot(migrated: Cluster, tmp_path: Path) -> None:
+    cluster = migrated.copy(tmp_path / "state")
+    cluster.lab("reboot", "f0")
+    assert re.search(r"rocky .*Running", cluster.sh(F0, "vm list"))
+    assert datasets(cluster)["zroot/bhyve"][3] == "yes"
+
+
+def test_the_old_tree_is_destroyed_on_the_switch_with_all_proofs(migrated: Cluster, tmp_path: Path) -> None:
+    cluster = migrated.copy(tmp_path / "state")
+    switch = ("--data", f"bhyve_destroy_old=['{F0}']")
+    cluster.sh(F0, "vm stop fedora; sleep 20")
+    run = migrate(cluster, *switch)
+    assert run.rc != 0
+    assert "zroot/bhyve_old is not destroyed: not running from zroot/bhyve: fedora" in run.output
+    assert "zroot/bhyve_old/fedora" in datasets(cluster)
+    cluster.sh(F0, "vm start fedora")
+    run = migrate(cluster, *switch)
+    assert run.rc == 0, run.output
+    assert not [name for name in datasets(cluster) if name.startswith("zroot/bhyve_old")]
+    assert migrate(cluster, *switch).changed == []
