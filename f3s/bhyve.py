@@ -77,7 +77,6 @@ def plan(facts: Facts, wanted: Wanted) -> Plan:
     if old and mark and new and not new.encrypted:
         raise Refusal(f"{new.name} is not encrypted, and {old.name} was renamed from it: somebody made a second one")
     if old and mark == "started":
-        _need_vm_bhyve(facts)
         return Plan(tuple(Migration(facts, wanted, old).after_rename()), "")
     if old and mark:
         return _afterwards(facts, wanted, old)
@@ -89,14 +88,8 @@ def plan(facts: Facts, wanted: Wanted) -> Plan:
         return Plan((), f"{new.name} and all below it are encrypted")
     if not facts.vm.installed and local(new, MIGRATION) is None:
         return Plan((), f"vm-bhyve is not installed, {new.name} is left alone")
-    _need_vm_bhyve(facts)
     migration = Migration(facts, wanted, new)
     return Plan((*migration.before_rename(), *migration.after_rename()), "")
-
-
-def _need_vm_bhyve(facts: Facts) -> None:
-    if not facts.vm.installed:
-        raise Refusal("a migration is under way, but vm-bhyve is not installed any more")
 
 
 def _afterwards(facts: Facts, wanted: Wanted, old: Dataset) -> Plan:

@@ -90,21 +90,23 @@ class Migration:
             wait = command("sh -c {} bhyve-wait stopped {} {}", wanted.wait_script, wanted.stop_timeout, listed)
             title = f"shut down {', '.join(running)} (ACPI, at most {wanted.stop_timeout} s)"
             yield Step("stop", title, (command("/usr/local/sbin/vm stop {}", listed), wait))
-        for dataset in self.sources:
-            if values := self._retired(dataset):
-                yield Step(f"retire {dataset.name}", f"retire {dataset.name}", (set_properties(values, dataset.name),))
         mounted = [d.name for d in reversed(self.sources) if d.mounted]
-        if mounted:
-            commands = tuple(command("zfs unmount {}", name) for name in mounted)
-            yield Step("unmount", f"unmount {', '.join(mounted)}", commands)
+        retired = ((d.name, values) for d in self.sources if (values := self._retired(d)))
+        commands = [set_properties(values, name) for name, values in retired]
+        commands += [command("zfs unmount {}", name) for name in mounted]
+        if commands:
+            yield Step("retire", f"make {new.name} and all below it read-only and unmount it", tuple(commands))
         rename = command("zfs rename {} {}", new.name, wanted.old)
-        yield Step("rename", f"rename {new.name} to {wanted.old}", (rename,))
+        title = f"rename {new.name} to {wanted.old}, out of the way at {self.mountpoint}_old"
+        yield Step("rename", title, (rename, self._move_away()))
 
     def _check_start(self) -> None:
         new, vm, wanted = self.root, self.facts.vm, self.wanted
         mark = local(new, MIGRATION)
         if mark not in (None, "started"):
             raise Refusal(f"{new.name} is not encrypted, but marked {MIGRATION}={mark}")
+        if not vm.installed:
+            raise Refusal(f"the migration of {new.name} has begun, but vm-bhyve is not installed any more")
         if not new.parent:
             raise Refusal(f"{new.name} is the root of a pool, which cannot be renamed")
         if self.facts.vm_dir != f"zfs:{new.name}":
@@ -125,7 +127,8 @@ class Migration:
         if vm.vms is not None:
             if strangers := sorted(vm.devices - {known.name for known in vm.vms}):
                 raise Refusal(f"running, but not known to vm-bhyve: {', '.join(strangers)}; stop them by hand")
-            if locked := [f"{known.name} by {known.detail}" for known in vm.vms if known.state == "Locked"]:
+            locked = [f"{known.name} by {known.detail}" for known in vm.vms if known.state == "Locked"]
+            if locked and mark is None:
                 raise Refusal(f"locked: {', '.join(locked)}; where one runs nowhere, remove its run.lock")
         elif mark is None or new.mounted or vm.devices:
             raise Refusal(f"unknown which virtual machines run: {vm.problem}")
@@ -134,7 +137,7 @@ class Migration:
             raise Refusal(f"{wanted.old} must stand beside {new.name}")
 
     def _check_key(self) -> None:
-        if self.wanted.key_present is False:
+        if self.facts.key_present is False:
             raise Refusal(f"there is no key file {self.wanted.key_file}: is the stick mounted?")
 
     def _check_space(self) -> None:
@@ -190,8 +193,9 @@ class Migration:
                 self.prove(new)
             title = f"verify that all below {wanted.dataset} is encrypted and the same as {wanted.old}@{self.snapshot}"
             yield Step("verify", title, (set_properties({MIGRATION: "verified"}, wanted.dataset),))
-        for source in self.sources[1:]:
-            yield from self._activate(source)
+        mounts = [text for source in self.sources[1:] for text in self._activate(source)]
+        if mounts:
+            yield Step("activate", f"mount all below {wanted.dataset} as it was", tuple(mounts))
         yield self._start()
 
     def _verified(self) -> bool:
@@ -216,10 +220,8 @@ class Migration:
 
     def _old_tree(self) -> Iterator[Step]:
         """O out of the way and snapshotted. The snapshot is atomic over all datasets: on some only, it is not ours."""
-        old_mountpoint = f"{self.mountpoint}_old"
-        if not self.renamed or value(self.root, "mountpoint") != old_mountpoint:
-            move = set_properties({"mountpoint": old_mountpoint}, self.wanted.old)
-            yield Step("move away", f"move {self.wanted.old} to {old_mountpoint}", (move,))
+        if self.renamed and value(self.root, "mountpoint") != f"{self.mountpoint}_old":
+            yield Step("move away", f"move {self.wanted.old} to {self.mountpoint}_old", (self._move_away(),))
         if self.renamed and (mounted := [d.name for d in reversed(self.sources[1:]) if d.mounted]):
             commands = tuple(command("zfs unmount {}", name) for name in mounted)
             yield Step("unmount", f"unmount {', '.join(mounted)}", commands)
@@ -230,6 +232,9 @@ class Migration:
         elif len(taken) < len(self.sources):
             lacking = ", ".join(d.name for d in self.sources if d.name not in taken)
             raise Refusal(f"without the snapshot {self.snapshot} that {', '.join(taken)} have: {lacking}")
+
+    def _move_away(self) -> Shell:
+        return set_properties({"mountpoint": f"{self.mountpoint}_old"}, self.wanted.old)
 
     def _parent(self) -> Step:
         settings = settings_of(self.root)
@@ -298,27 +303,28 @@ class Migration:
         if local(new, METADATA) != self._guid(self.root.name):
             raise Refusal(f"the files of {self.root.name} are not proven to be in {new.name}")
 
-    def _activate(self, source: Dataset) -> Iterator[Step]:
-        """Mount as before, which is when the file system takes its own canmount again."""
+    def _activate(self, source: Dataset) -> Iterator[Shell]:
+        """Mounts a copy as its source was, which then gets its own canmount again."""
         if source.is_volume:
             return
         name, canmount = self._target(source), settings_of(source).get("canmount", "on")
         target = self.facts.datasets.get(name) if self.renamed else None
-        commands: list[Shell] = []
         if (value(target, "canmount") if target else "noauto") != canmount:
             # canmount cannot be inherited (zfsprops(7)), so `zfs inherit` does not bring the default back
-            commands.append(set_properties({"canmount": canmount}, name))
+            yield set_properties({"canmount": canmount}, name)
         place = value(target or source, "mountpoint") or ""
         if canmount == "on" and place.startswith("/") and not (target and target.mounted):
-            commands.append(command("zfs mount {}", name))
-        if commands:
-            yield Step(f"activate {name}", f"mount {name} as it was", tuple(commands))
+            yield command("zfs mount {}", name)
 
     def _start(self) -> Step:
         names = self.recorded
         if not self.renamed and local(self.root, MIGRATION) is None:
             names = tuple(sorted(vm.name for vm in self.facts.vm.vms or () if not vm.stopped))
-        up = {vm.name for vm in self.facts.vm.vms or () if vm.running} if self.renamed else set()
+        up: set[str] = set()
+        if self._verified():
+            if not self.facts.vm.installed:
+                raise Refusal("the virtual machines cannot be started: vm-bhyve is not installed any more")
+            up = {vm.name for vm in self.facts.vm.vms or () if vm.running}
         missing = [name for name in names if name not in up]
         commands = [command("/usr/local/sbin/vm init")]
         if missing:

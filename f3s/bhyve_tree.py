@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from f3s.parsing import UnknownOutput, number
 from f3s.vmbhyve import VmHost
@@ -34,7 +35,6 @@ class Refusal(Exception):
 class Wanted:
     """The settings of one host's migration.
 
-    key_present: None while it cannot be known yet (a plan made before the keys are distributed);
     stop_timeout: seconds; wait_script, metadata_script: text of files/bhyve-wait.sh and files/bhyve-metadata.sh.
     """
 
@@ -42,21 +42,34 @@ class Wanted:
     old: str
     snapshot: str
     key_file: str
-    key_present: bool | None
     stop_timeout: int
     destroy_old: bool
     wait_script: str
     metadata_script: str
 
 
-@dataclass(frozen=True)
-class Facts:
-    """The state of a host; vm_dir: the variable of rc.conf, None where it is not set."""
+class Facts(Protocol):
+    """The state of a host; each part is asked for when a decision needs it, and is the same throughout a plan."""
 
-    datasets: Mapping[str, Dataset]
-    snapshots: tuple[Snapshot, ...]
-    vm: VmHost
-    vm_dir: str | None
+    @property
+    def datasets(self) -> Mapping[str, Dataset]:
+        """All file systems and volumes by name."""
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """All snapshots."""
+
+    @property
+    def vm(self) -> VmHost:
+        """vm-bhyve and its machines."""
+
+    @property
+    def vm_dir(self) -> str | None:
+        """The variable of rc.conf, None where it is not set."""
+
+    @property
+    def key_present(self) -> bool | None:
+        """Whether the key file is there; None while it cannot be known yet, before the keys are distributed."""
 
 
 def parse_all_properties(lines: Iterable[str]) -> dict[str, Dataset]:

@@ -1,7 +1,7 @@
 """The virtual machines that a FreeBSD host of the lab has from the installation on, in unencrypted datasets.
 
-Every host has ``rocky`` on a volume, which starts at boot; the primary has ``fedora`` on a file, too. Neither plays the
-lab's Rocky hosts: these go on while their virtual machine is off.
+The first FreeBSD host has ``rocky`` on a volume, which starts at boot, and ``fedora`` on a file. Neither plays one of
+the lab's Rocky hosts: these go on while the virtual machine is off. The other hosts have none.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from lab.zfs.model import Node, kernel
 PACKAGE = "vm-bhyve"
 DATASET = "zroot/bhyve"
 MIB = 1 << 20
-FEDORA_HOST = "f0"
 
 
 def install(store: Store, cluster: Cluster, host: Host) -> None:
     """vm-bhyve with its datasets, its configuration in rc.conf and its machines, which run."""
+    if host is not next(each for each in cluster.hosts.values() if each.platform == "freebsd"):
+        return
     root = store.root(host.name)
     host.packages.add(PACKAGE)
     rootfs.install_played(root, catalog.PACKAGES["freebsd", PACKAGE])
@@ -33,8 +34,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
         node.file(f"/zroot/bhyve/{name}").mkdir()
     node.file("/zroot/bhyve/.config/system.conf").write_text('switch_list="public"\n')
     node.file("/zroot/bhyve/.templates/rocky.conf").write_text('loader="uefi"\ncpu=4\nmemory=14G\n')
-    machines = ["rocky", "fedora"] if host.short == FEDORA_HOST else ["rocky"]
-    for name in machines:
+    for name in ("rocky", "fedora"):
         _dataset(node, f"{DATASET}/{name}", {})
         kind, disk = ("zvol", "disk0") if name == "rocky" else ("file", "disk0.img")
         config = f'loader="uefi"\ncpu=4\nmemory=14G\ndisk0_type="virtio-blk"\ndisk0_name="{disk}"\ndisk0_dev="{kind}"\n'

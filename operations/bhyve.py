@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from typing_extensions import override
 
 from f3s.bhyve import Plan, plan
 from f3s.bhyve_steps import Step
-from f3s.bhyve_tree import Facts, Refusal, Wanted
+from f3s.bhyve_tree import Refusal, Wanted
+from f3s.vmbhyve import VmHost
+from f3s.zfs import Dataset, Snapshot
 from facts.bhyve import AllProperties, Vms
 from facts.rcconf import Variables
 from facts.secrets import ABSENT, SecretFile, SecretState
@@ -41,7 +44,6 @@ def wanted(dataset: str, old: str, snapshot: str, key_file: str, stop_timeout: i
         old=old,
         snapshot=snapshot,
         key_file=key_file,
-        key_present=None,
         stop_timeout=stop_timeout,
         destroy_old=destroy_old,
         wait_script=(_FILES / "bhyve-wait.sh").read_text(),
@@ -49,18 +51,56 @@ def wanted(dataset: str, old: str, snapshot: str, key_file: str, stop_timeout: i
     )
 
 
-def remaining(wanted: Wanted) -> tuple[Step, ...]:
-    """The steps that are left, for one operation each; none where the migration refuses, which `finished` reports."""
+class HostFacts:
+    """The facts of the current host, each read when a plan first asks for it."""
+
+    def __init__(self, key_file: str) -> None:
+        self._key_file = key_file
+
+    @cached_property
+    def datasets(self) -> Mapping[str, Dataset]:
+        return known(AllProperties)
+
+    @cached_property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        return known(Snapshots)
+
+    @cached_property
+    def vm(self) -> VmHost:
+        return known(Vms)
+
+    @cached_property
+    def vm_dir(self) -> str | None:
+        return known(Variables, names=("vm_dir",))["vm_dir"]
+
+    @cached_property
+    def key_present(self) -> bool | None:
+        key: SecretState | None = host.get_fact(SecretFile, path=self._key_file)
+        if key is None:
+            raise OperationError(f"{host.name}: it could not be found out whether {self._key_file} is there")
+        # while the plan is made, usb_keys of the same run may have yet to bring the key
+        return True if key != ABSENT else (False if executing() else None)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """steps: those that are left, none where the migration refuses (`finished` reports it); encrypted: the dataset
+    is an encryption root, or will be one after them."""
+
+    steps: tuple[Step, ...]
+    encrypted: bool
+
+
+def survey(wanted: Wanted) -> Survey:
+    """The plan of the whole migration, for one operation each."""
+    facts = HostFacts(wanted.key_file)
+    dataset = facts.datasets.get(wanted.dataset)
+    encrypted = dataset is not None and dataset.is_encryption_root
     try:
-        return _plan(wanted).steps
-    except OperationError:
-        return ()
-
-
-def encrypts(wanted: Wanted) -> bool:
-    """Whether the dataset is an encryption root, or will be one after the steps that are left."""
-    dataset = known(AllProperties).get(wanted.dataset)
-    return bool(remaining(wanted)) or (dataset is not None and dataset.is_encryption_root)
+        steps = plan(facts, wanted).steps
+    except Refusal:
+        return Survey((), encrypted)
+    return Survey(steps, encrypted or bool(steps))
 
 
 @operation()
@@ -105,21 +145,7 @@ def finished(wanted: Wanted) -> Generator[StringCommand]:
 
 def _plan(wanted: Wanted) -> Plan:
     """The plan from facts; raises OperationError with the reason where the migration refuses."""
-    datasets = known(AllProperties)
-    if wanted.dataset not in datasets and wanted.old not in datasets:
-        return Plan((), f"there is no dataset {wanted.dataset}")
-    key: SecretState | None = host.get_fact(SecretFile, path=wanted.key_file)
-    if key is None:
-        raise OperationError(f"{host.name}: it could not be found out whether {wanted.key_file} is there")
-    facts = Facts(
-        datasets=datasets,
-        snapshots=known(Snapshots),
-        vm=known(Vms),
-        vm_dir=known(Variables, names=("vm_dir",))["vm_dir"],
-    )
-    # while the plan is made, usb_keys of the same run may have yet to bring the key
-    key_present = True if key != ABSENT else (False if executing() else None)
     try:
-        return plan(facts, dataclasses.replace(wanted, key_present=key_present))
+        return plan(HostFacts(wanted.key_file), wanted)
     except Refusal as refusal:
         raise OperationError(f"{host.name}: {refusal}") from None

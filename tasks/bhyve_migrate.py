@@ -26,11 +26,12 @@ if me.is_freebsd:
     )
 
     # the plan of the whole migration, an operation for each step; a host that is done has none
-    for step in host.loop(bhyve.remaining(wanted)):
+    survey = bhyve.survey(wanted)
+    for step in host.loop(survey.steps):
         bhyve.step(name=f"VMs: {step.title}", planned=step, wanted=wanted)
 
     # at boot the key is loaded before vm starts the virtual machines
-    if bhyve.encrypts(wanted):
+    if survey.encrypted:
         rcconf.list_entries(
             name="VMs: key that the boot loads", variable="zfskeys_datasets", entries=[me.bhyve.dataset]
         )

@@ -9,15 +9,16 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from f3s.bhyve_tree import Facts, Wanted
+from f3s.bhyve_tree import Wanted
 from f3s.vmbhyve import Vm, VmHost
 from f3s.zfs import Dataset, Property, Snapshot
 
 NEW, OLD, SNAP = "zroot/bhyve", "zroot/bhyve_old", "f3s_migrate"
 KEY = "/keys/f0.lan.buetow.org:bhyve.key"
-WANTED = Wanted(NEW, OLD, SNAP, KEY, True, 60, False, "WAIT", "METADATA")
+WANTED = Wanted(NEW, OLD, SNAP, KEY, 60, False, "WAIT", "METADATA")
 VM = "/usr/local/sbin/vm"
 DEFAULTS = {"canmount": "on", "readonly": "off", "compression": "off", "refreservation": "0", "quota": "0"}
 INHERITED = ("readonly", "compression", "mountpoint")
@@ -30,6 +31,17 @@ class Failed(Exception):
 
 class Killed(Exception):
     """The run ended in the middle of a command."""
+
+
+@dataclass(frozen=True)
+class KnownFacts:
+    """All facts at one moment."""
+
+    datasets: Mapping[str, Dataset]
+    snapshots: tuple[Snapshot, ...]
+    vm: VmHost
+    vm_dir: str | None
+    key_present: bool | None = True
 
 
 @dataclass
@@ -94,7 +106,7 @@ class World:
             return above, source
         return DEFAULTS.get(prop, "-"), "default" if prop in DEFAULTS else "-"
 
-    def facts(self) -> Facts:
+    def facts(self) -> KnownFacts:
         """All facts of the moment."""
         users = {prop for node in self.nodes.values() for prop in node.local if ":" in prop}
         datasets: dict[str, Dataset] = {}
@@ -127,7 +139,7 @@ class World:
             datasets[name] = Dataset(name, props)
             for index, (short, guid, _) in enumerate(node.snapshots):
                 snapshots.append(Snapshot(f"{name}@{short}", guid, index, 0))
-        return Facts(datasets, tuple(snapshots), self._vm_host(), self.vm_dir)
+        return KnownFacts(datasets, tuple(snapshots), self._vm_host(), self.vm_dir)
 
     def _vm_host(self) -> VmHost:
         devices = frozenset(name for name, on in self.vms.items() if on) | self.strange_devices

@@ -9,6 +9,7 @@ import pytest
 
 from f3s.bhyve import Plan, plan
 from f3s.bhyve_tree import METADATA, MIGRATION, Refusal, Wanted, bytes_needed, settings_of
+from f3s.vmbhyve import Vm
 from f3s.zfs import Dataset, Property
 from tests.f3s.bhyve_world import NEW, OLD, SNAP, WANTED, Failed, Killed, Node, World, clone
 
@@ -277,8 +278,23 @@ def test_unknown_virtual_machines_stop_it() -> None:
 
 def test_no_key_file_stops_it_before_the_virtual_machines_are() -> None:
     with pytest.raises(Refusal, match="no key file /keys/f0"):
-        next_plan(World(), dataclasses.replace(WANTED, key_present=False))
-    assert next_plan(World(), dataclasses.replace(WANTED, key_present=None)).steps[0].key == "record"
+        plan(dataclasses.replace(World().facts(), key_present=False), WANTED)
+    assert plan(dataclasses.replace(World().facts(), key_present=None), WANTED).steps[0].key == "record"
+
+
+def test_a_lock_is_waited_for_once_the_migration_has_begun() -> None:
+    """bhyve has ended, vm-bhyve has not cleaned up: not a reason to begin, nor one to give up."""
+    world = World()
+    facts = world.facts()
+    locked = tuple(Vm("rocky", "Locked", "f0", None) if vm.name == "rocky" else vm for vm in facts.vm.vms or ())
+    devices = facts.vm.devices - {"rocky"}
+    facts = dataclasses.replace(facts, vm=dataclasses.replace(facts.vm, vms=locked, devices=devices))
+    with pytest.raises(Refusal, match="locked: rocky by f0"):
+        plan(facts, WANTED)
+    for text in next_plan(world).steps[0].commands:
+        world.execute(text)
+    facts = dataclasses.replace(world.facts(), vm=facts.vm)
+    assert plan(facts, WANTED).steps[0].commands[0] == "/usr/local/sbin/vm stop fedora rocky"
 
 
 def test_a_virtual_machine_that_does_not_stop() -> None:
@@ -318,7 +334,8 @@ UNDER_WAY_REFUSALS: dict[str, tuple[str, Callable[[World], object], str]] = {
         lambda w: w.nodes.update({"zroot/x": Node(local={"mountpoint": "/zroot/bhyve"}, mounted=True)}),
         "is mounted at /zroot/bhyve",
     ),
-    "vm gone": ("zfs create", lambda w: setattr(w, "installed", False), "not installed any more"),
+    "vm gone": ("vm init", lambda w: setattr(w, "installed", False), "not installed any more"),
+    "vm gone early": ("zfs unmount", lambda w: setattr(w, "installed", False), "not installed any more"),
     "mark": ("zfs create", lambda w: w.nodes[OLD].local.update({MIGRATION: "x"}), "unknown mark"),
     "mark lost": ("zfs create", lambda w: w.nodes[OLD].local.pop(MIGRATION), "unknown origin"),
 }
@@ -397,6 +414,7 @@ def test_commands_of_a_host_without_running_machines() -> None:
         f"zfs unmount {NEW}/fedora",
         f"zfs unmount {NEW}",
         f"zfs rename {NEW} {OLD}",
+        f"zfs set mountpoint=/zroot/bhyve_old {OLD}",
         f"zfs snapshot -r {OLD}@{SNAP}",
         "zfs create -o encryption=aes-256-gcm -o keyformat=raw "
         "-o keylocation=file:///keys/f0.lan.buetow.org:bhyve.key -o f3s:migration=copying -o compression=lz4 "

@@ -10,19 +10,18 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_host, ctx_state
 
 from f3s.bhyve import plan
-from f3s.bhyve_tree import Facts
 from facts.bhyve import AllProperties, Vms
 from facts.rcconf import Variables
 from facts.secrets import ABSENT, SecretFile, SecretState
 from facts.zfs import Snapshots
 from operations import bhyve
-from tests.f3s.bhyve_world import NEW, OLD, WANTED, World
+from tests.f3s.bhyve_world import NEW, OLD, WANTED, KnownFacts, World
 from tests.operations.harness import FakeHost, run
 
 KEY = SecretState("400", "root", "wheel", "0" * 64)
 
 
-def facts_of(facts: Facts, key: SecretState | None = KEY) -> dict[type, Any]:
+def facts_of(facts: KnownFacts, key: SecretState | None = KEY) -> dict[type, Any]:
     def at(path: str) -> SecretState | None:
         assert path == WANTED.key_file
         return key
@@ -40,17 +39,25 @@ def raw(commands: list[Any]) -> list[str]:
     return [command.get_raw_value() for command in commands]
 
 
-def remaining(facts: dict[type, Any], executing: bool = False) -> Any:
+def survey(facts: dict[type, Any], executing: bool = False) -> bhyve.Survey:
     state = SimpleNamespace(is_executing=executing)
     with ctx_host.use(FakeHost(facts)), ctx_state.use(state):  # type: ignore[arg-type]
-        return bhyve.remaining(WANTED)
+        return bhyve.survey(WANTED)
+
+
+def done_world() -> World:
+    world = World()
+    while steps := plan(world.facts(), WANTED).steps:
+        for command in steps[0].commands:
+            world.execute(command)
+    return world
 
 
 def test_a_step_yields_the_commands_of_the_plan() -> None:
     world = World()
     steps = plan(world.facts(), WANTED).steps
     facts = facts_of(world.facts())
-    assert remaining(facts) == steps
+    assert survey(facts) == bhyve.Survey(steps, True)
     for step in steps:
         # in the plan every step is foreseen, without a look at the host
         assert raw(run(bhyve.step, {}, step, WANTED, executing=False).commands) == list(step.commands)
@@ -100,7 +107,7 @@ def test_the_end_is_reached_only_when_nothing_is_left() -> None:
     result = run(bhyve.finished, facts_of(world.facts()), WANTED)
     assert (result.commands, len(result.noops)) == ([], 1)
     assert f"{NEW} is migrated; {OLD} is kept" in result.noops[0]
-    assert remaining(facts_of(world.facts())) == ()
+    assert survey(facts_of(world.facts())) == bhyve.Survey((), True)
 
 
 def test_a_host_without_the_dataset_is_asked_for_nothing_else() -> None:
@@ -111,7 +118,7 @@ def test_a_host_without_the_dataset_is_asked_for_nothing_else() -> None:
 def test_a_key_that_is_not_there_yet_is_fine_in_the_plan_only() -> None:
     world = World()
     facts = facts_of(world.facts(), ABSENT)
-    steps = remaining(facts)
+    steps = survey(facts).steps
     assert steps
     with pytest.raises(OperationError, match="there is no key file"):
         run(bhyve.step, facts, steps[0], WANTED)
@@ -122,7 +129,7 @@ def test_a_refusal_stops_the_plan_already(executing: bool) -> None:
     world = World()
     world.available = 1
     facts = facts_of(world.facts())
-    assert remaining(facts, executing) == ()
+    assert survey(facts, executing) == bhyve.Survey((), False)
     with pytest.raises(OperationError, match=r"f0.lan.buetow.org: too little space"):
         run(bhyve.finished, facts, WANTED, executing=executing)
 
@@ -148,24 +155,19 @@ def test_output_of_the_steps_is_shown() -> None:
 def test_the_programs_of_the_host_go_along() -> None:
     wanted = bhyve.wanted("zroot/bhyve", "zroot/bhyve_old", "s", "/keys/k", 60, False)
     assert dataclasses.replace(wanted, wait_script="", metadata_script="") == dataclasses.replace(
-        WANTED, snapshot="s", key_file="/keys/k", key_present=None, wait_script="", metadata_script=""
+        WANTED, snapshot="s", key_file="/keys/k", wait_script="", metadata_script=""
     )
     assert wanted.wait_script.startswith("#!/bin/sh\n# Waits")
     assert wanted.metadata_script.startswith("#!/bin/sh\n# Copies")
 
 
-def test_the_key_is_wanted_at_boot_where_the_dataset_is_or_will_be_encrypted() -> None:
-    def encrypts(world: World) -> bool:
-        state = SimpleNamespace(is_executing=False)
-        with ctx_host.use(FakeHost(facts_of(world.facts()))), ctx_state.use(state):  # type: ignore[arg-type]
-            return bhyve.encrypts(WANTED)
+def test_a_host_that_is_done_is_asked_for_its_datasets_only() -> None:
+    facts = {AllProperties: dict(done_world().facts().datasets)}
+    assert survey(facts) == bhyve.Survey((), True)
+    assert len(run(bhyve.finished, facts, WANTED).noops) == 1
 
+
+def test_the_key_is_not_wanted_at_boot_where_nothing_is_or_will_be_encrypted() -> None:
     world = World()
-    assert encrypts(world)
     world.installed = False
-    assert not encrypts(world)
-    world = World()
-    while steps := plan(world.facts(), WANTED).steps:
-        for command in steps[0].commands:
-            world.execute(command)
-    assert encrypts(world)
+    assert survey(facts_of(world.facts())) == bhyve.Survey((), False)
