@@ -73,10 +73,9 @@ class Migration:
     def before_rename(self) -> Iterator[Step]:
         new, wanted, vms = self.root, self.wanted, self.facts.vm.vms or ()
         self._check_start()
-        order = {vm.name: (vm.order is None, vm.order, vm.name) for vm in vms}
         running = sorted(self.facts.vm.devices | {vm.name for vm in vms if not vm.stopped})
-        if local(new, MIGRATION) is None or not set(running) <= set(self.recorded):
-            names = sorted({*running, *self.recorded}, key=lambda name: order.get(name, (True, None, name)))
+        names = self._machines()
+        if local(new, MIGRATION) is None or set(names) != set(self.recorded):
             values = {
                 MIGRATION: "started",
                 SNAPSHOT: self.snapshot,
@@ -99,6 +98,14 @@ class Migration:
         rename = command("zfs rename {} {}", new.name, wanted.old)
         title = f"rename {new.name} to {wanted.old}, out of the way at {self.mountpoint}_old"
         yield Step("rename", title, (rename, self._move_away()))
+
+    def _machines(self) -> tuple[str, ...]:
+        """Those to start in the end, in the order of vm_list: recorded ones, and those that run by now."""
+        vms = {vm.name: vm for vm in self.facts.vm.vms or ()}
+        names = {*self.recorded, *self.facts.vm.devices, *(vm.name for vm in vms.values() if not vm.stopped)}
+        last = len(vms) + 1
+        order = {vm.name: vm.order or last for vm in vms.values()}
+        return tuple(sorted(names, key=lambda name: (order.get(name, last), name)))
 
     def _check_start(self) -> None:
         new, vm, wanted = self.root, self.facts.vm, self.wanted
@@ -317,9 +324,7 @@ class Migration:
             yield command("zfs mount {}", name)
 
     def _start(self) -> Step:
-        names = self.recorded
-        if not self.renamed and local(self.root, MIGRATION) is None:
-            names = tuple(sorted(vm.name for vm in self.facts.vm.vms or () if not vm.stopped))
+        names = self.recorded if self.renamed else self._machines()
         up: set[str] = set()
         if self._verified():
             if not self.facts.vm.installed:

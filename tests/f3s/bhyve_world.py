@@ -78,7 +78,7 @@ class World:
         self.guids = 1000
         self.available = 10**9
         self.vms = {"rocky": True, "fedora": True, "spare": False}
-        self.vm_list = ("fedora",)
+        self.vm_list = ("rocky",)
         self.stubborn: frozenset[str] = frozenset()
         self.key_loaded: set[str] = set()
         self.installed = True

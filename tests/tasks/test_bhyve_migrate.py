@@ -32,12 +32,12 @@ def test_the_plan_names_every_step_and_dataset() -> None:
     planned = plan("bhyve_migrate", F0, facts(World()))
     titles = [operation.title for operation in planned]
     assert titles[:2] == [
-        "VMs: record on zroot/bhyve what runs: fedora, rocky",
+        "VMs: record on zroot/bhyve what runs: rocky, fedora",
         "VMs: shut down fedora, rocky (ACPI, at most 180 s)",
     ]
     assert f"VMs: copy {OLD}/rocky/disk0@f3s_migrate to {NEW}/rocky/disk0, encrypted" in titles
     assert titles[-4:] == [
-        f"VMs: start fedora, rocky from {NEW}",
+        f"VMs: start rocky, fedora from {NEW}",
         "VMs: key that the boot loads",
         "VMs: keys are loaded at boot",
         f"VMs: {NEW} and all below it is encrypted",
