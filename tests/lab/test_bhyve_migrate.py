@@ -110,7 +110,7 @@ def test_killed_cut_short_and_rebooted(cluster: Cluster) -> None:
     content = cluster.sh(F0, CONTENT)
     killed, partial, rebooted = 0, False, False
     for _ in range(60):
-        run = migrate(cluster, LAB_KILL_AT="17")
+        run = migrate(cluster, LAB_KILL_AT=str(12 + killed // 2))
         if run.rc == 0:
             break
         assert run.rc == 137, run.output
@@ -144,7 +144,11 @@ def test_a_virtual_machine_that_does_not_stop(cluster: Cluster) -> None:
     [
         ("zfs create zroot/bhyve_old", "zroot/bhyve_old is of unknown origin"),
         ("touch /dev/vmm/other", "running, but not known to vm-bhyve: other"),
-        ("zfs create -V 15G zroot/big", "too little space"),
+        (
+            "free=$(zfs get -Hp -o value available zroot);"
+            " zfs create -o refreservation=$((free / 1048576 * 1048576 - 1048576)) zroot/big",
+            "too little space",
+        ),
     ],
 )
 def test_refused_before_anything_is_changed(cluster: Cluster, spoil: str, text: str) -> None:
@@ -166,7 +170,7 @@ def test_the_machines_are_there_after_a_reboot(migrated: Cluster, tmp_path: Path
 
 def test_the_old_tree_is_destroyed_on_the_switch_with_all_proofs(migrated: Cluster, tmp_path: Path) -> None:
     cluster = migrated.copy(tmp_path / "state")
-    switch = ("--data", f"bhyve_destroy_old=['{F0}']")
+    switch = ("--data", f'bhyve_destroy_old=["{F0}"]')
     cluster.sh(F0, "vm stop fedora; sleep 20")
     run = migrate(cluster, *switch)
     assert run.rc != 0
