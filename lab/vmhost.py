@@ -21,7 +21,8 @@ MIB = 1 << 20
 
 def install(store: Store, cluster: Cluster, host: Host) -> None:
     """vm-bhyve with its datasets, its configuration in rc.conf and its machines, which run."""
-    if host is not next(each for each in cluster.hosts.values() if each.platform == "freebsd"):
+    first = next(each for each in cluster.hosts.values() if each.platform == "freebsd")
+    if host is not first or host.parts["ufs root"]:
         return
     root = store.root(host.name)
     host.packages.add(PACKAGE)

@@ -22,10 +22,9 @@ sha256 -q /dev/zvol/zroot/bhyve/rocky/disk0
 
 
 @pytest.fixture(scope="module")
-def with_keys(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """A cluster whose keys are on the sticks, with virtual machines that are not encrypted yet."""
-    cluster = Cluster(tmp_path_factory.mktemp("lab") / "state")
-    cluster.lab("up")
+def with_keys(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """A cluster whose key is on the stick, with virtual machines that are not encrypted yet."""
+    cluster = installed.copy(tmp_path_factory.mktemp("keys") / "state")
     # as usb_keys leaves it, in a second
     cluster.sh(
         F0,
