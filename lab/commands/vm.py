@@ -13,7 +13,7 @@ from pathlib import Path
 from lab import clock
 from lab.core import CommandError, Context, Event, Host, Store, part
 from lab.rc.scripts import is_yes, new_pids, rc_conf
-from lab.zfs.model import kernel
+from lab.zfs.model import Node, kernel
 
 COMMAND = "/usr/local/sbin/vm"
 SHUTDOWN_SECONDS = 12.0
@@ -177,13 +177,14 @@ def _stop(ctx: Context, folder: Path, name: str) -> None:
 
 def power_off(store: Store, event: Event) -> None:
     """A guest has shut down: its process ends and vm-bhyve cleans up behind it."""
-    name = event.payload["vm"]
+    name, folder = event.payload["vm"], event.payload["folder"]
     with store.edit() as cluster:
         host = cluster.hosts[event.host]
         if running(host).pop(name, None) is None:
             return
-        busy = kernel(host).busy
+        node = Node(store, cluster, host)
+        busy = node.state.busy
         for device in [device for device, what in busy.items() if what == f"vm {name}"]:
             del busy[device]
-    script = 'rm -f "/dev/vmm/$1" "$2/$1/run.lock"'
-    clock.run(store, event.host, ["/bin/sh", "-c", script, "sh", name, event.payload["folder"]], capture_output=True)
+        for path in (f"/dev/vmm/{name}", f"{folder}/{name}/run.lock"):
+            node.file(path).unlink(missing_ok=True)

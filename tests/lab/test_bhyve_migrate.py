@@ -118,7 +118,7 @@ def test_killed_cut_short_and_rebooted(cluster: Cluster) -> None:
         if not partial and "zroot/bhyve_old" in found and "zroot/bhyve" in found and "zroot/bhyve/fedora" not in found:
             cluster.sh(
                 F0,
-                "zfs send zroot/bhyve_old/fedora@f3s_migrate | head -c 9000 |"
+                "zfs send zroot/bhyve_old/fedora@f3s_migrate | head -c 5000 |"
                 " zfs recv -s -u -x encryption -o canmount=noauto zroot/bhyve/fedora || true",
             )
             partial = cluster.sh(F0, "zfs get -H -o value receive_resume_token zroot/bhyve/fedora").startswith("1-")
