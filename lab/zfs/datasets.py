@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from lab.core import CommandError
+from lab import mounts
+from lab.core import CommandError, inside
 from lab.zfs import crypt, mounting, settings, space, trees, values
 from lab.zfs.model import Crypt, Dataset, Node, Pool, Snapshot, guid
 
@@ -161,6 +162,9 @@ def destroy(node: Node, items: list[Dataset | Snapshot], *, force: bool = False)
         if dataset.kind == "volume" and dataset.name in node.state.busy:
             raise CommandError(f"cannot destroy '{dataset.name}': dataset is busy")
     mounting.unmount_all(node, datasets, force=force)
+    if inside():
+        # a folder on which this process still sees a mount cannot be removed
+        mounts.sync(node.host)
     for item in items:
         if isinstance(item, Snapshot):
             remove_snapshot(node, item)
