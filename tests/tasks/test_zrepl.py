@@ -24,6 +24,7 @@ sysrc zfskeys_enable=YES >/dev/null
 zpool create -m /data zdata /dev/ada1
 """
 SOURCE = """
+vm stopall >/dev/null; zfs destroy -r zroot/bhyve; sysrc vm_enable=NO >/dev/null
 encrypted='-o encryption=aes-256-gcm -o keyformat=raw -o keylocation=file:///keys/f0.lan.buetow.org'
 zfs create $encrypted:zdata.key zdata/enc
 zfs create $encrypted:zdata.key -o mountpoint=/data/nfs zdata/enc/nfsdata
