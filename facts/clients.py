@@ -1,4 +1,4 @@
-"""What a Rocky Linux client says about SELinux."""
+"""What a Rocky Linux client says about SELinux, and its monitor about the mounts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from f3s.parsing import UnknownOutput, number, sections
-from f3s.quoting import Shell
+from f3s.quoting import Shell, command
+from f3s.verify.mount_state import MountState, parse_status
 from facts.base import HostFact, marked
 
 MODES = ("Enforcing", "Permissive", "Disabled", "absent")
@@ -57,6 +58,22 @@ class SelinuxState(HostFact[Selinux]):
             raise UnknownOutput(f"unknown mode of SELinux: {mode!r}")
         ports = parts.get("ports")
         return Selinux(mode[0], None if ports is None else tuple(label for line in ports for label in _labels(line)))
+
+
+class MountStates(HostFact[tuple[MountState, ...]]):
+    """What the monitor found at its last check. No mount is touched.
+
+    + monitor: path of check-nfs-mount.sh
+    """
+
+    @override
+    def command(self, monitor: str) -> str:
+        # 1: a mount is not healthy, 3: not checked lately
+        return marked(command("{{ {} --status || [ $? -eq 1 ] || [ $? -eq 3 ]; }}", monitor))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[MountState, ...]:
+        return parse_status(lines)
 
 
 def _labels(line: str) -> list[PortLabel]:

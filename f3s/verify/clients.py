@@ -1,0 +1,66 @@
+"""The mounts of the clients: there, answering, and writable while the primary serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from f3s.fstab import NFS_TYPES, mounted_at
+from f3s.settings import HostSettings, Mount
+from f3s.verify.model import ClusterView, Row, right, unknown, wrong
+from f3s.verify.serving import masters
+from f3s.verify.storage import ASK_AGAIN, RUN
+
+MONITOR_TOO_OLD = 120
+"""Seconds after which check-nfs-mount.sh does not rely on its last check any more."""
+CHECK_NOW = "sudo systemctl start nfs-mount-monitor.timer; sudo check-nfs-mount.sh --once"
+
+
+def client_rows(cluster: ClusterView) -> Iterator[Row]:
+    """A row for each mount of each client that was reached."""
+    for host in cluster.site.clients:
+        if host.name in cluster.hosts:
+            for wanted in host.client.mounts:
+                yield mount(cluster, host, wanted)
+
+
+def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
+    """The kernel has the mount, and the monitor could lately read and write there.
+
+    A read-only server is healthy for the monitor; here it is right only while the standby serves.
+    """
+    check = f"mount {wanted.mountpoint}"
+    view = cluster.of(host)
+    if view.linux_mounts is None:
+        return unknown(check, host.name, "the mounts could not be listed", ASK_AGAIN)
+    there = mounted_at(view.linux_mounts, wanted.mountpoint)
+    if there is None or there.fstype not in NFS_TYPES:
+        what = f"{there.source} is mounted there" if there else "nothing is mounted there"
+        return wrong(check, host.name, what, f"sudo check-nfs-mount.sh --once; then {RUN.format('clients')}")
+    if view.mount_states is None:
+        return unknown(check, host.name, "mounted, but the monitor does not answer", RUN.format("clients"))
+    seen = next((each for each in view.mount_states if each.mountpoint == wanted.mountpoint), None)
+    if seen is None:
+        return wrong(check, host.name, "the monitor does not know this mount", RUN.format("clients"))
+    if seen.state is None or seen.age is None:
+        return unknown(check, host.name, "mounted, but not checked yet", CHECK_NOW)
+    if seen.age > MONITOR_TOO_OLD:
+        return unknown(check, host.name, f"mounted, but the last check is {seen.age} s old", CHECK_NOW)
+    if seen.state == "healthy":
+        return right(check, host.name, f"mounted and writable, checked {seen.age} s ago")
+    detail = f" ({seen.detail})" if seen.detail else ""
+    if seen.state != "readonly":
+        reason = f"{seen.state}{detail}, {seen.failures} failed checks in a row"
+        return wrong(check, host.name, reason, "sudo journalctl -u nfs-mount-monitor; docs/runbook.md, client stuck")
+    serving = masters(cluster)
+    if len(serving) != 1:
+        return unknown(check, host.name, "read-only, and it is not known who serves", "see the row one MASTER")
+    if serving[0].is_standby:
+        return right(check, host.name, f"mounted, read-only while {serving[0].short_name} serves")
+    return wrong(
+        check, host.name, "read-only although the primary serves", f"doas zfs get readonly {host_dataset(cluster)}"
+    )
+
+
+def host_dataset(cluster: ClusterView) -> str:
+    """What the primary serves."""
+    return cluster.site.primary.nfs.dataset

@@ -1,0 +1,58 @@
+"""The records of f3s_storage on a storage host (docs/controller.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput, number, sections
+
+RUN = "/var/run/f3s"
+FILES = {
+    "started": f"{RUN}/started",
+    "hold": "/var/db/f3s/carp.hold",
+    "failed": f"{RUN}/service.failed",
+    "decision": f"{RUN}/last",
+}
+"""As files/f3s-storage-lib.sh names them."""
+
+
+@dataclass(frozen=True)
+class Controller:
+    """What the files of FILES say.
+
+    + now: the host's clock, seconds since 1970
+    + started: it was started and not stopped, so it moves the services
+    + hold: what `carp backup` wrote there while a planned failover lasts, else None
+    + failed: the service that did not start here as MASTER, else None
+    + decision: its last decision and since when it holds, None before the first
+    """
+
+    now: int
+    started: bool
+    hold: str | None
+    failed: str | None
+    decision: str | None
+
+
+def parse_controller(lines: Iterable[str]) -> Controller:
+    """Read the sections of facts.controller.StorageController; raises UnknownOutput on others."""
+    found = sections(lines)
+    if found.keys() != {"now", *FILES}:
+        raise UnknownOutput(f"sections of f3s_storage: {sorted(found)}")
+    texts: dict[str, str | None] = {}
+    for name in FILES:
+        answer = found[name]
+        if answer[:1] == ["absent"]:
+            texts[name] = None
+        elif answer[:1] == ["there"]:
+            texts[name] = " ".join(" ".join(answer[1:]).split())
+        else:
+            raise UnknownOutput(f"record {name} of f3s_storage: {answer}")
+    return Controller(
+        number("".join(found["now"]), "the time"),
+        texts["started"] is not None,
+        texts["hold"],
+        texts["failed"],
+        texts["decision"],
+    )

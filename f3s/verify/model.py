@@ -1,0 +1,121 @@
+"""What is known of the cluster, and what is said about it. None means unknown everywhere: nobody could find out."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from f3s.carp import CarpView
+from f3s.fstab import Entry
+from f3s.keycheck import KeyCheck
+from f3s.keys import Stick
+from f3s.mounts import MountTable
+from f3s.pki.certificates import Finding
+from f3s.replication import JobStatus
+from f3s.settings import HostSettings, Site
+from f3s.verify.controller import Controller
+from f3s.verify.mount_state import MountState
+from f3s.verify.tls import TlsAnswer
+from f3s.zfs import Dataset, Pool, Snapshot
+
+CLUSTER = "cluster"
+"""In the column of hosts: what no single host has."""
+CONTROLLER = "controller"
+"""In the column of hosts: the machine that pyinfra runs on."""
+
+
+class State(enum.Enum):
+    """What a check came to. Unknown is never right: it counts like wrong at the end."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `next_step`: what to do about it, empty where all is right."""
+
+    check: str
+    host: str
+    state: State
+    reason: str
+    next_step: str = ""
+
+
+def right(check: str, host: str, reason: str) -> Row:
+    return Row(check, host, State.RIGHT, reason)
+
+
+def wrong(check: str, host: str, reason: str, next_step: str) -> Row:
+    return Row(check, host, State.WRONG, reason, next_step)
+
+
+def unknown(check: str, host: str, reason: str, next_step: str) -> Row:
+    return Row(check, host, State.UNKNOWN, reason, next_step)
+
+
+def judged(check: str, host: str, problems: list[str], fine: str, next_step: str) -> Row:
+    """Wrong with all problems, or right."""
+    return wrong(check, host, "; ".join(problems), next_step) if problems else right(check, host, fine)
+
+
+@dataclass(frozen=True)
+class HostView:
+    """What one reachable host said. A host is only asked what its role has an answer to; the rest stays None.
+
+    + now: its clock, seconds since 1970
+    + key_checks: whether the key file of each encryption root opens it, by dataset
+    + written: bytes in each replica that none of its snapshots has, after `zpool sync`
+    + running: rc(8) services, name -> whether it runs; a missing one is not in it
+    + jobs: zrepl's push jobs
+    + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
+    + mounts: the table of a FreeBSD host; linux_mounts: that of a client
+    """
+
+    now: int | None = None
+    stick: Stick | None = None
+    pools: Mapping[str, Pool] | None = None
+    datasets: Mapping[str, Dataset] | None = None
+    snapshots: tuple[Snapshot, ...] | None = None
+    key_checks: Mapping[str, KeyCheck] | None = None
+    mounts: MountTable | None = None
+    written: Mapping[str, int] | None = None
+    running: Mapping[str, bool] | None = None
+    jobs: Mapping[str, JobStatus] | None = None
+    carp: CarpView | None = None
+    controller: Controller | None = None
+    entries: Mapping[str, str] | bool | None = None
+    tls: TlsAnswer | None = None
+    mount_states: tuple[MountState, ...] | None = None
+    linux_mounts: tuple[Entry, ...] | None = None
+
+
+NOTHING = HostView()
+"""Of a host that was not reached."""
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """The site, and what its hosts and the controller said.
+
+    + hosts: host name -> its answers; a host that is not in it did not take part in the run
+    + absent: host name -> why it is not in `hosts`
+    + findings: the certificates in the secrets folder; None with `pki_problem` where they cannot be read
+    + server_sha256: fingerprint of the server certificate in the secrets folder, hex
+    + now: the controller's clock, aware
+    """
+
+    site: Site
+    hosts: Mapping[str, HostView]
+    now: datetime
+    absent: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] | None = None
+    pki_problem: str = ""
+    server_sha256: str | None = None
+
+    def of(self, host: HostSettings) -> HostView:
+        """The answers of a host, all of them None where it was not reached."""
+        return self.hosts.get(host.name, NOTHING)

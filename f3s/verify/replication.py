@@ -1,0 +1,92 @@
+"""Replicas: fresh, and what they received and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from f3s.replication import allowed_age, newest_common
+from f3s.settings import Job
+from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
+from f3s.verify.storage import ASK_AGAIN, RUN
+from f3s.zfs import Snapshot
+
+
+def replication_rows(cluster: ClusterView) -> Iterator[Row]:
+    """zrepl on each host that replicates, then two rows for each job, under the host that receives."""
+    for host in cluster.site.freebsd_hosts:
+        if host.name in cluster.hosts and (cluster.site.jobs_from(host) or cluster.site.jobs_to(host)):
+            running = cluster.of(host).running
+            if running is None:
+                yield unknown("zrepl", host.name, "the services could not be listed", ASK_AGAIN)
+            elif "zrepl" not in running:
+                yield wrong("zrepl", host.name, "zrepl is not installed", RUN.format("zrepl"))
+            else:
+                problems = [] if running["zrepl"] else ["zrepl is not running"]
+                yield judged("zrepl", host.name, problems, "running", "doas service zrepl onestart")
+    for job in cluster.site.jobs:
+        yield fresh(cluster, job)
+        yield undiverged(cluster, job)
+
+
+def lag(cluster: ClusterView, job: Job) -> tuple[int, Snapshot] | None:
+    """Age of the newest snapshot that both sides have, in seconds of the source's clock; None: none, or not known."""
+    source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
+    if source.now is None or source.snapshots is None or target.snapshots is None:
+        return None
+    replica = cluster.site.replica(job)
+    common = newest_common(
+        [snapshot for snapshot in source.snapshots if snapshot.dataset == job.dataset],
+        [snapshot for snapshot in target.snapshots if snapshot.dataset == replica],
+    )
+    return None if common is None else (source.now - common.creation, common)
+
+
+def fresh(cluster: ClusterView, job: Job) -> Row:
+    """The newest common snapshot is not older than the job's interval lets it be."""
+    source, target = (cluster.site.host(name) for name in (job.source, job.target))
+    check = f"replica of {job.name}"
+    missing = [host.name for host in (source, target) if cluster.of(host).snapshots is None]
+    if missing or cluster.of(source).now is None:
+        where = ", ".join(missing or [source.name])
+        return unknown(check, target.name, f"nothing is known of {where}", "bring the host back, then run verify again")
+    datasets = cluster.of(source).datasets
+    if datasets is not None and job.dataset not in datasets:
+        return wrong(check, target.name, f"there is no dataset {job.dataset} on {source.name}", "correct zrepl_jobs")
+    status = (cluster.of(source).jobs or {}).get(job.name)
+    cause = f"; zrepl says: {status.error}" if status is not None and status.error else ""
+    found = lag(cluster, job)
+    if found is None:
+        reason = f"no snapshot of {job.dataset} has arrived in {cluster.site.replica(job)}{cause}"
+        return wrong(check, target.name, reason, f"doas zrepl status on {source.name}; docs/runbook.md")
+    age, common = found
+    limit = allowed_age(job.interval_seconds)
+    at = datetime.fromtimestamp(common.creation, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if age > limit:
+        reason = f"the newest common snapshot {common.short_name} is {age} s old, at most {limit} s are right{cause}"
+        return wrong(check, target.name, reason, f"doas zrepl status on {source.name}; the row below tells more")
+    return right(check, target.name, f"{age} s behind ({at} UTC, every {job.interval}){cause}")
+
+
+def undiverged(cluster: ClusterView, job: Job) -> Row:
+    """Nothing was written to the replica, which would stop its replication (observed)."""
+    target = cluster.site.host(job.target)
+    replica = cluster.site.replica(job)
+    check = f"replica of {job.name} untouched"
+    view = cluster.of(target)
+    if view.datasets is not None and replica not in view.datasets:
+        return wrong(check, target.name, f"there is no dataset {replica}", RUN.format("zrepl"))
+    written = None if view.written is None else view.written.get(replica)
+    if written is None or view.snapshots is None:
+        return unknown(check, target.name, f"nothing is known of {replica}", ASK_AGAIN)
+    if written == 0:
+        return right(check, target.name, f"{replica} is as it was received")
+    newest = max((s for s in view.snapshots if s.dataset == replica), key=lambda s: s.createtxg, default=None)
+    since = newest.short_name if newest else "it was made"
+    roll_back = f"--data 'zrepl_rollback_replicas=[\"{job.name}\"]'"
+    return wrong(
+        check,
+        target.name,
+        f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted",
+        f"to drop them: {RUN.format('zrepl')} {roll_back} -y",
+    )

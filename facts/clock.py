@@ -1,0 +1,23 @@
+"""The clock of a host."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from f3s.parsing import UnknownOutput, number
+from f3s.quoting import Shell
+from facts.base import HostFact, marked
+
+
+class Clock(HostFact[int]):
+    """Seconds since 1970."""
+
+    @override
+    def command(self) -> str:
+        return marked(Shell("date +%s"))
+
+    @override
+    def read(self, lines: list[str]) -> int:
+        if len(lines) != 1:
+            raise UnknownOutput(f"the time is one number, not {lines}")
+        return number(lines[0], "the time")

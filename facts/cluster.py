@@ -1,0 +1,103 @@
+"""Everything that verify, failover and failback ask one host. Read-only; what cannot be found out is None."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pyinfra.context import host
+
+from f3s.settings import HostSettings, Site
+from f3s.stunnel import client_variables
+from f3s.verify.model import HostView
+from f3s.verify.serving import wanted_services
+from f3s.verify.storage import wanted_keys_of
+from f3s.verify.tls import TlsAnswer
+from facts.base import HostFact
+from facts.carp import Carp
+from facts.clients import MountStates
+from facts.clock import Clock
+from facts.controller import StorageController
+from facts.fstab import LinuxMounts
+from facts.mounts import Mounts
+from facts.nfs import ShareEntries
+from facts.services import Services, ServiceState
+from facts.tls import Tls
+from facts.usb import KeyStick
+from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
+from facts.zrepl import Jobs, Written
+
+T = TypeVar("T")
+MONITOR = "/usr/local/bin/check-nfs-mount.sh"
+
+
+def ask(fact: type[HostFact[T]], **arguments: object) -> T | None:
+    """A fact of the current host; None where it fails. pyinfra shows the error, the host stays in the run."""
+    answer: T | None = host.get_fact(fact, **arguments, _ignore_errors=True)
+    return answer
+
+
+def look(settings: HostSettings, site: Site) -> HostView:
+    """What the current host says of itself."""
+    if settings.is_freebsd:
+        return _freebsd(settings, site)
+    return _client(settings) if settings.is_client else HostView()
+
+
+def _freebsd(me: HostSettings, site: Site) -> HostView:
+    datasets = ask(Datasets)
+    sends, receives = site.jobs_from(me), site.jobs_to(me)
+    wanted = wanted_keys_of(site, me, datasets or {})
+    # what is not encrypted has no key, and asking would only fail
+    roots = [(name, key) for name, key in wanted.items() if datasets and name in datasets and datasets[name].encrypted]
+    names = [*(wanted_services(me) if me.is_storage else ()), *(("zrepl",) if sends or receives else ())]
+    states = ask(Services, names=names) if names else {}
+    running = {
+        name: state is ServiceState.RUNNING
+        for name, state in (states or {}).items()
+        if state is not ServiceState.MISSING
+    }
+    sink = me.zrepl.sink_root
+    return HostView(
+        now=ask(Clock),
+        stick=ask(KeyStick, label=me.usb.label, mountpoint=me.usb.mountpoint),
+        pools=ask(Pools),
+        datasets=datasets,
+        snapshots=ask(Snapshots) if sends or receives else None,
+        key_checks=ask(KeyChecks, keys=roots) if roots else {},
+        mounts=ask(Mounts),
+        written=ask(Written, tree=sink) if receives and datasets and sink in datasets else None,
+        running=None if states is None else running,
+        jobs=ask(Jobs) if sends and running.get("zrepl") else None,
+        carp=ask(Carp, interface=me.carp.interface) if me.is_storage else None,
+        controller=ask(StorageController) if me.is_storage else None,
+        entries=_entries(me, site) if me.is_storage else None,
+    )
+
+
+def _entries(me: HostSettings, site: Site) -> dict[str, str] | bool | None:
+    nfs = me.nfs
+    served = {job.dataset: site.replica(job) for job in site.jobs_to(me)}
+    dataset = nfs.dataset if me.is_primary else served.get(nfs.dataset, nfs.dataset)
+    return ask(ShareEntries, dataset=dataset, mountpoint=nfs.mountpoint, names=[nfs.marker, nfs.failback_block])
+
+
+def tls_answer(me: HostSettings) -> TlsAnswer | None:
+    """How the virtual IP answers to a client."""
+    files = client_variables(me)
+    return ask(
+        Tls,
+        address=me.vip.address,
+        port=me.stunnel.port,
+        name=files["server_name"],
+        cert_file=files["cert_file"],
+        ca_file=files["ca_file"],
+    )
+
+
+def _client(me: HostSettings) -> HostView:
+    return HostView(
+        now=ask(Clock),
+        tls=tls_answer(me),
+        mount_states=ask(MountStates, monitor=MONITOR),
+        linux_mounts=ask(LinuxMounts),
+    )

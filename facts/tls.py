@@ -1,0 +1,32 @@
+"""How a TLS server answers to this host, with its certificate and without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typing_extensions import override
+
+from f3s.quoting import command
+from f3s.verify.tls import TlsAnswer, parse_answer
+from facts.base import HostFact, marked
+
+SCRIPT = Path(__file__).parent.parent / "files" / "tls-answer.sh"
+
+
+class Tls(HostFact[TlsAnswer]):
+    """Two handshakes; no connection stays.
+
+    + address, port: of the server
+    + name: what has to be in its certificate
+    + cert_file: PEM file on the host with its certificate and key
+    + ca_file: PEM file with the CA that has signed the server's certificate
+    """
+
+    @override
+    def command(self, address: str, port: int, name: str, cert_file: str, ca_file: str) -> str:
+        arguments = (address, port, name, cert_file, ca_file)
+        return marked(command("sh -c {} tls-answer {} {} {} {} {}", SCRIPT.read_text(), *arguments))
+
+    @override
+    def read(self, lines: list[str]) -> TlsAnswer:
+        return parse_answer(lines)
