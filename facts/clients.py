@@ -69,7 +69,7 @@ class MountStates(HostFact[tuple[MountState, ...]]):
     @override
     def command(self, monitor: str) -> str:
         # 1: a mount is not healthy, 3: not checked lately
-        return marked(command("{{ {} --status || [ $? -eq 1 ] || [ $? -eq 3 ]; }}", monitor))
+        return marked(command("{} --status || case $? in 1 | 3) ;; *) false ;; esac", monitor))
 
     @override
     def read(self, lines: list[str]) -> tuple[MountState, ...]:

@@ -88,7 +88,7 @@ def tls_answer(me: HostSettings) -> TlsAnswer | None:
         Tls,
         address=me.vip.address,
         port=me.stunnel.port,
-        name=files["server_name"],
+        server_name=files["server_name"],
         cert_file=files["cert_file"],
         ca_file=files["ca_file"],
     )

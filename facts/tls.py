@@ -17,14 +17,14 @@ class Tls(HostFact[TlsAnswer]):
     """Two handshakes; no connection stays.
 
     + address, port: of the server
-    + name: what has to be in its certificate
+    + server_name: what has to be in its certificate
     + cert_file: PEM file on the host with its certificate and key
     + ca_file: PEM file with the CA that has signed the server's certificate
     """
 
     @override
-    def command(self, address: str, port: int, name: str, cert_file: str, ca_file: str) -> str:
-        arguments = (address, port, name, cert_file, ca_file)
+    def command(self, address: str, port: int, server_name: str, cert_file: str, ca_file: str) -> str:
+        arguments = (address, port, server_name, cert_file, ca_file)
         return marked(command("sh -c {} tls-answer {} {} {} {} {}", SCRIPT.read_text(), *arguments))
 
     @override

@@ -17,6 +17,12 @@ if [ $# -ne 5 ]; then
     exit 64
 fi
 address=$1 port=$2 name=$3 cert=$4 ca=$5
+for file in "$cert" "$ca"; do
+    if [ ! -r "$file" ]; then
+        echo "tls-answer: $file is missing or cannot be read" >&2
+        exit 1
+    fi
+done
 
 ask() {
     status=0

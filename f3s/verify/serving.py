@@ -31,6 +31,13 @@ def carp_state(view: HostView, host: HostSettings) -> CarpState | None:
     return ours.state if ours else None
 
 
+def _named(view: HostView, host: HostSettings) -> str:
+    state = carp_state(view, host)
+    if state is not None:
+        return state.value
+    return "not known" if view.carp is None else "without CARP"
+
+
 def masters(cluster: ClusterView) -> tuple[HostSettings, ...]:
     """The storage hosts that say that they are MASTER."""
     return tuple(h for h in cluster.site.storage_hosts if carp_state(cluster.of(h), h) is CarpState.MASTER)
@@ -65,8 +72,7 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
 def one_master(cluster: ClusterView) -> Row:
     """Exactly one host is MASTER; the standby only while a planned failover lasts."""
     pair = cluster.site.storage_hosts
-    states = {host: carp_state(cluster.of(host), host) for host in pair}
-    said = ", ".join(f"{host.short_name} {state.value if state else 'not known'}" for host, state in states.items())
+    said = ", ".join(f"{host.short_name} {_named(cluster.of(host), host)}" for host in pair)
     found = masters(cluster)
     if len(found) > 1:
         return wrong(
@@ -75,7 +81,7 @@ def one_master(cluster: ClusterView) -> Row:
             f"both are MASTER ({said}): they do not hear each other",
             "check the network between them (the switch has to pass multicast to 224.0.0.18) and the CARP password",
         )
-    if None in states.values():
+    if any(cluster.of(host).carp is None for host in pair):
         return unknown("one MASTER", CLUSTER, said, "bring the missing host back, then run verify again")
     if not found:
         primary = cluster.site.primary.name
@@ -104,8 +110,10 @@ def services(cluster: ClusterView, host: HostSettings) -> Row:
     """The controller is started; the services run on the MASTER, and on nobody else."""
     view = cluster.of(host)
     state = carp_state(view, host)
-    if view.running is None or view.controller is None or state is None:
-        return unknown("services", host.name, "the services or the CARP state are not known", ASK_AGAIN)
+    if state is None:
+        return unknown("services", host.name, "not known what should run: no CARP state", "see the row CARP")
+    if view.running is None or view.controller is None:
+        return unknown("services", host.name, "the services could not be listed", ASK_AGAIN)
     problems = []
     if not view.controller.started:
         problems.append("f3s_storage is not started")

@@ -1,0 +1,320 @@
+"""Each check when all is right, when something is wrong, and when the answer is not known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from f3s.carp import CarpState, CarpView
+from f3s.fstab import Entry
+from f3s.keycheck import KeyCheck
+from f3s.mounts import Mount, MountTable
+from f3s.pki.certificates import Finding
+from f3s.pki.certificates import State as PkiState
+from f3s.replication import JobStatus
+from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
+from f3s.verify.mount_state import MountState
+from f3s.verify.report import absent_rows, all_right, rows
+from f3s.verify.tls import Outcome, TlsAnswer
+from f3s.zfs import Dataset, Pool, Property
+from tests.f3s.verify.world import (
+    F0,
+    F1,
+    F2,
+    NFS,
+    NOW,
+    R0,
+    REPLICA,
+    SECONDS,
+    SERVER,
+    carp,
+    changed,
+    dataset,
+    not_right,
+    one,
+    right_cluster,
+    stick,
+    with_dataset,
+)
+
+POINT = "/data/nfs/k3svolumes"
+CLUSTER_RIGHT = right_cluster()
+NFS_JOB = "f0_to_f1_nfsdata"
+
+
+def test_all_right() -> None:
+    found = rows(CLUSTER_RIGHT)
+    assert not_right(CLUSTER_RIGHT) == {}
+    assert all_right(found)
+    assert not [row for row in found if row.next_step]
+    checks = {row.check for row in found}
+    assert {
+        "stick",
+        "pools",
+        "keys",
+        "mounts",
+        "encryption",
+        "zrepl",
+        "CARP",
+        "one MASTER",
+        "services",
+        "TLS",
+    } <= checks
+    assert {f"replica of {NFS_JOB}", f"replica of {NFS_JOB} untouched", f"mount {POINT}", "certificate ca"} <= checks
+
+
+def of(name: str) -> Any:
+    return CLUSTER_RIGHT.hosts[name]
+
+
+def case(host: str, check: str, says: str, at: str = "", **values: Any) -> Any:
+    """A change of one host's answers, and what the row `check` of `at` (that host) says then."""
+    return pytest.param(host, values, check, at or host, says, id=f"{check}: {says}")
+
+
+def keys_of(name: str, **values: Any) -> Any:
+    """A stick with one key changed."""
+    good = stick()
+    assert good.keys is not None
+    return replace(good, keys={**good.keys, name: replace(good.keys[name], **values)})
+
+
+NO_KEYS = replace(stick(), mount=None, keys=None)
+FIRST = f"{F0}:bhyve"
+WITHOUT_FIRST = replace(stick(), keys={name: key for name, key in (stick().keys or {}).items() if name != FIRST})
+F0_JOBS = of(F0).jobs
+WRITABLE = Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset())
+PLAIN = MountTable((Mount("zdata", "/data/nfs", "zfs", frozenset()),), {})
+FAILED = replace(of(F0).controller, failed="service nfsd did not start")
+LATER = SECONDS + 3600
+ENDING = NOW + timedelta(days=20)
+
+WRONG = [
+    case(F0, "stick", "no stick with the label F3S_KEYS", stick=replace(NO_KEYS, disk=None)),
+    case(F0, "stick", "not mounted instead of on /keys", stick=NO_KEYS),
+    case(
+        F0,
+        "stick",
+        "/keys is writable",
+        stick=replace(stick(), mount=WRITABLE),
+    ),
+    case(F0, "stick", f"without {FIRST}", stick=WITHOUT_FIRST),
+    case(F0, "stick", "cannot be read", stick=keys_of(FIRST, sha256=None)),
+    case(F0, "stick", "has 31 bytes instead of 32", stick=keys_of(FIRST, size=31)),
+    case(F0, "stick", "is root:wheel 644 instead of root:wheel 400", stick=keys_of(FIRST, mode="644")),
+    case(F0, "stick", f"is not the one of {F1}", stick=keys_of(FIRST, sha256="f" * 64)),
+    case(F0, "stick", f"is not the one of {F0}", at=F2, stick=keys_of(FIRST, sha256="f" * 64)),
+    case(F0, "stick", "left over", stick=replace(stick(), unfinished=(".x.key.new",))),
+    case(F0, "pools", "zroot is DEGRADED", pools={"zroot": Pool("zroot", "DEGRADED", "1", 1, 1, {}, ())}),
+    case(F0, "pools", "there is no pool zdata", pools={}),
+    case(F0, "keys", f"does not open {NFS}", key_checks={**of(F0).key_checks, NFS: KeyCheck.WRONG}),
+    case(F0, "keys", f"there is no dataset {NFS}", datasets={k: v for k, v in of(F0).datasets.items() if k != NFS}),
+    case(F0, "mounts", f"{NFS} is not mounted on /data/nfs", mounts=MountTable((), {})),
+    case(
+        F0,
+        "mounts",
+        "zdata is mounted on /data/nfs",
+        mounts=PLAIN,
+    ),
+    case(F1, "mounts", "mounted writable", mounts=MountTable((Mount(REPLICA, "/data/nfs", "zfs", frozenset()),), {})),
+    case(F0, "mounts", "nfs.DO_NOT_REMOVE is missing", entries={"nfs.DO_NOT_REMOVE": "absent"}),
+    case(F0, "zrepl", "zrepl is not running", running={**of(F0).running, "zrepl": False}),
+    case(F0, "zrepl", "zrepl is not installed", running={"nfsd": True}),
+    case(F0, f"replica of {NFS_JOB}", "3620 s old, at most 180 s", at=F1, now=LATER),
+    case(F1, f"replica of {NFS_JOB}", "no snapshot of", snapshots=()),
+    case(F0, f"replica of {NFS_JOB}", "there is no dataset", at=F1, datasets={}),
+    case(F1, f"replica of {NFS_JOB} untouched", "has diverged: 8192 bytes", written={REPLICA: 8192}),
+    case(F1, f"replica of {NFS_JOB} untouched", "there is no dataset", datasets={}),
+    case(F0, "CARP", "re0 has no 192.168.1.138 in vhid 1", carp=CarpView({}, (), 0, 0)),
+    case(F0, "CARP", "is INIT", carp=carp(CarpState.INIT)),
+    case(F0, "CARP", "preempt is not 0", carp=carp(CarpState.MASTER, preempt=1)),
+    case(F0, "CARP", "demotion is 240", carp=carp(CarpState.MASTER, demotion=240)),
+    case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
+    case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=carp(CarpState.BACKUP)),
+    case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=CarpView({}, (), 0, 0)),
+    case(F0, "services", "MASTER, but not running: nfsd", running={**of(F0).running, "nfsd": False}),
+    case(F1, "services", "BACKUP, but running: stunnel", running={**of(F1).running, "stunnel": True}),
+    case(F1, "services", "not installed: stunnel", running={"rpcbind": False, "mountd": False, "nfsd": False}),
+    case(F0, "services", "f3s_storage is not started", controller=replace(of(F0).controller, started=False)),
+    case(
+        F0,
+        "services",
+        "service nfsd did not start",
+        controller=FAILED,
+    ),
+    case(R0, "TLS", "nothing answers", tls=TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE)),
+    case(
+        R0,
+        "TLS",
+        "lets in anybody",
+        tls=replace(of(R0).tls, stranger=Outcome.ACCEPTED),
+    ),
+    case(R0, "TLS", "refuses this client's", tls=TlsAnswer(Outcome.REFUSED, Outcome.REFUSED, "alert", SERVER, ENDING)),
+    case(R0, "TLS", "is not the server's", tls=TlsAnswer(Outcome.NOT_VERIFIED, Outcome.NOT_VERIFIED, "verify error")),
+    case(R0, "TLS", "ends in 20 days", tls=TlsAnswer(Outcome.ACCEPTED, Outcome.REFUSED, "", SERVER, ENDING)),
+    case(R0, "TLS", "not the one in the secrets folder", tls=replace(of(R0).tls, sha256="cd" * 32)),
+    case(R0, f"mount {POINT}", "nothing is mounted there", linux_mounts=()),
+    case(R0, f"mount {POINT}", "/dev/sda is mounted there", linux_mounts=(Entry("/dev/sda", POINT, "xfs", ("rw",)),)),
+    case(R0, f"mount {POINT}", "does not know this mount", mount_states=()),
+    case(R0, f"mount {POINT}", "stale (gone), 3 failed", mount_states=(MountState(POINT, "stale", 5, 3, "gone"),)),
+    case(R0, f"mount {POINT}", "read-only although", mount_states=(MountState(POINT, "readonly", 5),)),
+]
+
+
+@pytest.mark.parametrize(("host", "values", "check", "at", "says"), WRONG)
+def test_wrong(host: str, values: dict[str, Any], check: str, at: str, says: str) -> None:
+    row = one(changed(CLUSTER_RIGHT, host, **values), check, at)
+    assert (row.state, says in row.reason) == (State.WRONG, True), row
+    assert row.next_step
+
+
+UNKNOWN = [
+    case(F0, "stick", "could not be looked at", stick=None),
+    case(F0, "pools", "could not be listed", pools=None),
+    case(F0, "keys", "could not be read", datasets=None),
+    case(F0, "keys", "not tested", key_checks=None),
+    case(F0, "mounts", "could not be listed", mounts=None),
+    case(F0, "mounts", "could not be looked into", entries=None),
+    case(F0, "mounts", "could not be looked into", entries=False),
+    case(F0, "encryption", "could not be read", datasets=None),
+    case(F0, "zrepl", "could not be listed", running=None),
+    case(F0, f"replica of {NFS_JOB}", f"nothing is known of {F0}", at=F1, snapshots=None),
+    case(F0, f"replica of {NFS_JOB}", f"nothing is known of {F0}", at=F1, now=None),
+    case(F1, f"replica of {NFS_JOB}", f"nothing is known of {F1}", snapshots=None),
+    case(F1, f"replica of {NFS_JOB} untouched", "nothing is known", written=None),
+    case(F0, "CARP", "could not be read", carp=None),
+    case(F1, "one MASTER", "f0 MASTER, f1 not known", at=CLUSTER, carp=None),
+    case(F0, "services", "not known what should run", carp=None),
+    case(F0, "services", "could not be listed", running=None),
+    case(F0, "services", "could not be listed", controller=None),
+    case(R0, "TLS", "could not be asked", tls=None),
+    case(R0, "TLS", "not known whether it refuses", tls=replace(of(R0).tls, stranger=Outcome.UNREACHABLE)),
+    case(R0, f"mount {POINT}", "could not be listed", linux_mounts=None),
+    case(R0, f"mount {POINT}", "the monitor does not answer", mount_states=None),
+    case(R0, f"mount {POINT}", "not checked yet", mount_states=(MountState(POINT, None),)),
+    case(R0, f"mount {POINT}", "the last check is 121 s old", mount_states=(MountState(POINT, "healthy", 121),)),
+]
+
+
+@pytest.mark.parametrize(("host", "values", "check", "at", "says"), UNKNOWN)
+def test_unknown_is_never_right(host: str, values: dict[str, Any], check: str, at: str, says: str) -> None:
+    cluster = changed(CLUSTER_RIGHT, host, **values)
+    row = one(cluster, check, at)
+    assert (row.state, says in row.reason) == (State.UNKNOWN, True), row
+    assert row.next_step
+    assert not all_right(rows(cluster))
+
+
+def put(name: str, value: str) -> Any:
+    def change(found: Dataset) -> Dataset:
+        return replace(found, properties={**found.properties, name: Property(value, "local")})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "change", "check", "says"),
+    [
+        (F0, NFS, put("keystatus", "unavailable"), "keys", f"the key of {NFS} is not loaded"),
+        (F1, REPLICA, put("keylocation", "prompt"), "keys", "takes its key from prompt instead of file:///keys/f0"),
+        (F0, NFS, lambda found: dataset(found.name, None), "encryption", f"{NFS} is not encrypted"),
+        (F1, REPLICA, lambda found: dataset(found.name, None), "encryption", f"{REPLICA} is not encrypted"),
+        (F2, "zroot/bhyve", lambda found: dataset(found.name, None), "encryption", "zroot/bhyve is not encrypted"),
+        (F0, NFS, lambda found: dataset(found.name, "zdata/enc"), "encryption", "is not an encryption root"),
+    ],
+)
+def test_datasets(host: str, name: str, change: Any, check: str, says: str) -> None:
+    row = one(with_dataset(CLUSTER_RIGHT, host, name, change), check, host)
+    assert (row.state, says in row.reason) == (State.WRONG, True), row
+    assert row.next_step
+
+
+def test_the_plain_tree_of_a_migration_is_told_and_not_counted() -> None:
+    old = dataset("zroot/bhyve_old", None)
+    cluster = changed(CLUSTER_RIGHT, F0, datasets={**of(F0).datasets, old.name: old})
+    row = one(cluster, "encryption", F0)
+    assert row.state is State.RIGHT
+    assert "the plain zroot/bhyve_old is still there" in row.reason
+
+
+def test_a_replica_that_is_late_says_what_zrepl_says() -> None:
+    jobs = {**F0_JOBS, NFS_JOB: JobStatus(NFS_JOB, False, None, "connection refused")}
+    row = one(changed(CLUSTER_RIGHT, F0, now=LATER, jobs=jobs), f"replica of {NFS_JOB}", F1)
+    assert "zrepl says: connection refused" in row.reason
+
+
+def failed_over(hold: str | None) -> ClusterView:
+    cluster = changed(
+        CLUSTER_RIGHT,
+        F0,
+        carp=carp(CarpState.BACKUP),
+        running={**dict.fromkeys(of(F0).running, False), "zrepl": True},
+        controller=replace(of(F0).controller, hold=hold),
+    )
+    cluster = changed(cluster, F1, carp=carp(CarpState.MASTER), running=dict.fromkeys(of(F1).running, True))
+    for client in CLUSTER_RIGHT.site.clients:
+        cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
+    return cluster
+
+
+def test_a_planned_failover_is_right_and_told() -> None:
+    cluster = failed_over("since 2026-03-01 11:00:00")
+    assert not_right(cluster) == {}
+    assert "planned failover since 2026-03-01" in one(cluster, "one MASTER", CLUSTER).reason
+    assert one(cluster, f"mount {POINT}", R0).reason == "mounted, read-only while f1 serves"
+
+
+def test_an_unplanned_one_is_wrong() -> None:
+    cluster = failed_over(None)
+    assert not_right(cluster) == {("one MASTER", CLUSTER): State.WRONG}
+    assert "tasks/failback.py" in one(cluster, "one MASTER", CLUSTER).next_step
+
+
+def test_read_only_and_nobody_knows_who_serves() -> None:
+    cluster = changed(CLUSTER_RIGHT, R0, mount_states=(MountState(POINT, "readonly", 3),))
+    cluster = changed(cluster, F0, carp=None)
+    assert one(cluster, f"mount {POINT}", R0).state is State.UNKNOWN
+
+
+def test_certificates() -> None:
+    missing = replace(CLUSTER_RIGHT, findings=None, pki_problem="secrets is missing")
+    row = one(missing, "certificates", CONTROLLER)
+    assert (row.state, row.reason) == (State.UNKNOWN, "secrets is missing")
+    for state, step in (
+        (PkiState.NEAR_END, "f3s.pki init"),
+        (PkiState.REVOKED, "f3s.pki renew r0"),
+        (PkiState.LEFT_OVER, "f3s.pki revoke r0"),
+    ):
+        row = one(
+            replace(CLUSTER_RIGHT, findings=(Finding("r0", state, "detail", ENDING),)), "certificate r0", CONTROLLER
+        )
+        assert (row.state, row.reason) == (State.WRONG, f"{state.value}: detail, 20 days left")
+        assert step in row.next_step
+
+
+def test_a_host_that_is_down_is_one_row_and_what_needs_it_is_unknown() -> None:
+    views = {name: view for name, view in CLUSTER_RIGHT.hosts.items() if name != F0}
+    cluster = replace(CLUSTER_RIGHT, hosts=views, absent={F0: "no connection"})
+    assert not_right(cluster) == {
+        ("reachable", F0): State.WRONG,
+        ("one MASTER", CLUSTER): State.UNKNOWN,
+        (f"replica of {NFS_JOB}", F1): State.UNKNOWN,
+        ("replica of f0_to_f1_fedora", F1): State.UNKNOWN,
+    }
+    assert [row.check for row in rows(cluster) if row.host == F0] == ["reachable"]
+
+
+def test_a_host_left_out_is_unknown() -> None:
+    cluster = replace(CLUSTER_RIGHT, hosts={})
+    assert {row.state for row in absent_rows(cluster)} == {State.UNKNOWN}
+    assert len(list(absent_rows(cluster))) == 6
+    assert not [row for row in rows(cluster) if row.state is State.RIGHT and row.host != CONTROLLER]
+
+
+def test_the_age_is_that_of_the_newest_snapshot_of_both_sides() -> None:
+    newer = replace(of(F0).snapshots[0], guid="not sent yet", creation=SECONDS, createtxg=SECONDS)
+    cluster = changed(CLUSTER_RIGHT, F0, snapshots=(*of(F0).snapshots, newer))
+    assert one(cluster, f"replica of {NFS_JOB}", F1).reason.startswith("20 s behind")

@@ -1,0 +1,144 @@
+"""The shipped site with everything right, to be broken by a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from f3s.carp import CarpState, CarpView, VirtualHost
+from f3s.fstab import Entry
+from f3s.keycheck import KeyCheck
+from f3s.keys import KeyFile, Stick
+from f3s.mounts import Mount, MountTable
+from f3s.pki.certificates import Finding
+from f3s.pki.certificates import State as PkiState
+from f3s.replication import JobStatus
+from f3s.settings import HostSettings, Site
+from f3s.verify.controller import Controller
+from f3s.verify.model import ClusterView, HostView, Row, State
+from f3s.verify.mount_state import MountState
+from f3s.verify.report import rows
+from f3s.verify.serving import wanted_services
+from f3s.verify.storage import wanted_keys_of, wanted_mounts
+from f3s.verify.tls import Outcome, TlsAnswer
+from f3s.zfs import DATASET_PROPERTIES, Dataset, Pool, Property, Snapshot
+from tests.f3s.settings_data import F0, F1, F2, R0, build, good
+
+SITE: Site = build(good())
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+SECONDS = int(NOW.timestamp())
+FEDORA = "zroot/bhyve/fedora"
+NFS = "zdata/enc/nfsdata"
+REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
+SERVER = "ab" * 32
+__all__ = ["F0", "F1", "F2", "NFS", "NOW", "R0", "REPLICA", "SITE", "changed", "dataset", "one", "right_cluster"]
+
+
+def dataset(name: str, root: str | None, keylocation: str = "none", **properties: str) -> Dataset:
+    """A file system; root: its encryption root, None: not encrypted."""
+    values = dict.fromkeys(DATASET_PROPERTIES, "-")
+    values |= {"type": "filesystem", "written": "0", "encryption": "aes-256-gcm" if root else "off"}
+    values |= {"encryptionroot": root or "-", "keystatus": "available" if root else "-", "keylocation": keylocation}
+    return Dataset(name, {key: Property(value, "local") for key, value in (values | properties).items()})
+
+
+def stick() -> Stick:
+    keys = {name: KeyFile(name, 32, "400", "root:wheel", f"{index:064x}") for index, name in enumerate(SITE.key_names)}
+    return Stick("da0", Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset({"ro"})), None, keys, ())
+
+
+def _datasets(host: HostSettings) -> dict[str, Dataset]:
+    found = {host.bhyve.dataset: dataset(host.bhyve.dataset, host.bhyve.dataset)}
+    for name, location in wanted_keys_of(SITE, host, found).items():
+        found[name] = dataset(name, name, location)
+    if host.is_primary:
+        found[FEDORA] = dataset(FEDORA, host.bhyve.dataset)
+    for job in SITE.jobs_to(host):
+        found.setdefault(SITE.replica(job), dataset(SITE.replica(job), SITE.replica(job), "prompt", keystatus="none"))
+    return found
+
+
+def _snapshots(host: HostSettings) -> tuple[Snapshot, ...]:
+    sent = [(job.dataset, job) for job in SITE.jobs_from(host)]
+    received = [(SITE.replica(job), job) for job in SITE.jobs_to(host)]
+    return tuple(
+        Snapshot(f"{name}@zrepl_{age}", f"{job.name} {age}", SECONDS - age, SECONDS - age)
+        for name, job in sent + received
+        for age in (120, 60, 20)
+    )
+
+
+def freebsd_view(host: HostSettings) -> HostView:
+    names = [*(wanted_services(host) if host.is_storage else ()), "zrepl"]
+    datasets = _datasets(host)
+    nowhere = ClusterView(SITE, {}, NOW)
+    mounts = tuple(
+        Mount(name, point, "zfs", frozenset({"ro" if read_only else "rw"}))
+        for point, (name, read_only) in wanted_mounts(nowhere, host).items()
+    )
+    view = HostView(
+        now=SECONDS,
+        stick=stick(),
+        pools={name: Pool(name, "ONLINE", "1", 1, 1, {}, ()) for name in ["zroot", "zdata"]},
+        datasets=datasets,
+        snapshots=_snapshots(host),
+        key_checks=dict.fromkeys(wanted_keys_of(SITE, host, datasets), KeyCheck.FITS),
+        mounts=MountTable(mounts, {}),
+        written={SITE.replica(job): 0 for job in SITE.jobs_to(host)},
+        running={name: host.is_primary or name == "zrepl" for name in names},
+        jobs={job.name: JobStatus(job.name, False, NOW, None) for job in SITE.jobs_from(host)},
+    )
+    if not host.is_storage:
+        return view
+    return replace(
+        view,
+        carp=carp(CarpState.MASTER if host.is_primary else CarpState.BACKUP),
+        controller=Controller(SECONDS, True, None, None, "MASTER, serving" if host.is_primary else "BACKUP"),
+        entries={host.nfs.marker: "file", host.nfs.failback_block: "absent"},
+    )
+
+
+def carp(state: CarpState, preempt: int = 0, demotion: int = 0) -> CarpView:
+    return CarpView({1: VirtualHost(state, 1, 0, (SITE.primary.vip.address,))}, (), demotion, preempt)
+
+
+def client_view(host: HostSettings) -> HostView:
+    point = host.client.mounts[0].mountpoint
+    return HostView(
+        now=SECONDS,
+        tls=TlsAnswer(Outcome.ACCEPTED, Outcome.REFUSED, "", SERVER, NOW + timedelta(days=500)),
+        mount_states=(MountState(point, "healthy", 7),),
+        linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw",)),),
+    )
+
+
+def right_cluster() -> ClusterView:
+    views = {host.name: freebsd_view(host) for host in SITE.freebsd_hosts}
+    views |= {host.name: client_view(host) for host in SITE.clients}
+    findings = [Finding("ca", PkiState.GOOD, "", NOW + timedelta(days=3000))]
+    findings += [Finding(name, PkiState.GOOD, "", NOW + timedelta(days=500)) for name in ["server", *views]]
+    return ClusterView(SITE, views, NOW, {}, tuple(findings), server_sha256=SERVER)
+
+
+def changed(cluster: ClusterView, name: str, **values: Any) -> ClusterView:
+    """The cluster with other answers of one host."""
+    return replace(cluster, hosts={**cluster.hosts, name: replace(cluster.hosts[name], **values)})
+
+
+def with_dataset(cluster: ClusterView, name: str, wanted: str, change: Callable[[Dataset], Dataset]) -> ClusterView:
+    """The cluster with one dataset of a host changed."""
+    found: Mapping[str, Dataset] = cluster.hosts[name].datasets or {}
+    return changed(cluster, name, datasets={**found, wanted: change(found[wanted])})
+
+
+def one(cluster: ClusterView, check: str, host: str) -> Row:
+    """The one row of a check for a host."""
+    found = [row for row in rows(cluster) if (row.check, row.host) == (check, host)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def not_right(cluster: ClusterView) -> dict[tuple[str, str], State]:
+    return {(row.check, row.host): row.state for row in rows(cluster) if row.state is not State.RIGHT}

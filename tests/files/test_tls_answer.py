@@ -1,0 +1,95 @@
+"""files/tls-answer.sh against the real stunnel with the server's configuration, and what f3s/verify/tls.py reads."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from f3s.verify.tls import Outcome, TlsAnswer, parse_answer
+from tests.files.stubs import FILES
+from tests.templates.test_stunnel import ON_SERVER
+from tests.templates.tunnel import NAMES, R0, SERVER, Ca, Tunnel, free_address
+
+
+@pytest.fixture
+def tunnel(tmp_path: Path) -> Iterator[Tunnel]:
+    made = Tunnel(tmp_path)
+    yield made
+    made.close()
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", str(FILES / "tls-answer.sh"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def ask(tunnel: Tunnel, address: tuple[str, int], pem: bytes, name: str = NAMES[0]) -> TlsAnswer:
+    cert = tunnel.write("asking.pem", pem)
+    ca = tunnel.write("ca.pem", tunnel.ca.certificate())
+    ran = run(address[0], str(address[1]), name, str(cert), str(ca))
+    assert ran.returncode == 0, ran.stderr
+    assert "Master-Key" not in ran.stdout
+    assert "PRIVATE KEY" not in ran.stdout
+    return parse_answer(ran.stdout.splitlines())
+
+
+def test_it_lets_in_a_client_and_nobody_else(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    answer = ask(tunnel, server.address, tunnel.ca.issue(R0).pem())
+    assert (answer.known, answer.stranger) == (Outcome.ACCEPTED, Outcome.REFUSED)
+    assert answer.not_after is not None
+    assert (answer.not_after - tunnel.ca.now).days == 825
+    served = (tunnel.folder / "server.pem").read_bytes()
+    assert answer.sha256 == x509.load_pem_x509_certificate(served).fingerprint(hashes.SHA256()).hex()
+    assert tunnel.backend.received == b""
+
+
+def test_a_revoked_client(tunnel: Tunnel) -> None:
+    identity = tunnel.ca.issue(R0)
+    tunnel.ca.revoke(identity)
+    server = tunnel.server(ON_SERVER)
+    answer = ask(tunnel, server.address, identity.pem())
+    assert answer.known is Outcome.REFUSED
+    assert "alert" in answer.detail
+
+
+def test_a_client_of_another_ca(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    assert ask(tunnel, server.address, Ca().issue(R0).pem()).known is Outcome.REFUSED
+
+
+def test_a_server_of_another_name(tunnel: Tunnel) -> None:
+    server = tunnel.server(ON_SERVER)
+    answer = ask(tunnel, server.address, tunnel.ca.issue(R0).pem(), "elsewhere")
+    assert answer.known is Outcome.NOT_VERIFIED
+    assert "hostname mismatch" in answer.detail
+
+
+def test_a_server_of_another_ca(tunnel: Tunnel) -> None:
+    fake = tunnel.fake_server(Ca().issue(SERVER))
+    address = (str(fake.server_address[0]), int(fake.server_address[1]))
+    assert ask(tunnel, address, tunnel.ca.issue(R0).pem()).known is Outcome.NOT_VERIFIED
+
+
+def test_a_server_that_lets_in_everybody(tunnel: Tunnel) -> None:
+    fake = tunnel.fake_server(tunnel.ca.issue(SERVER))
+    address = (str(fake.server_address[0]), int(fake.server_address[1]))
+    answer = ask(tunnel, address, tunnel.ca.issue(R0).pem())
+    assert (answer.known, answer.stranger) == (Outcome.ACCEPTED, Outcome.ACCEPTED)
+
+
+def test_nobody_has_the_address(tunnel: Tunnel) -> None:
+    answer = ask(tunnel, free_address(), tunnel.ca.issue(R0).pem())
+    assert (answer.known, answer.stranger) == (Outcome.UNREACHABLE, Outcome.UNREACHABLE)
+
+
+def test_without_its_files_it_says_nothing_about_the_server(tmp_path: Path) -> None:
+    ran = run("127.0.0.1", "1", "name", str(tmp_path / "no"), str(tmp_path / "no"))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "is missing" in ran.stderr
+    assert run("127.0.0.1").returncode == 64
