@@ -13,7 +13,7 @@ from pyinfra.context import host
 from pyinfra.operations import files
 
 from f3s import stunnel as tunnel
-from operations import packages, rcconf, secrets, stunnel
+from operations import carp, packages, rcconf, secrets, stunnel
 from tasks.common import credentials, rendered, this_host
 
 settings = this_host()
@@ -69,3 +69,4 @@ if settings.is_storage:
         stamp=tunnel.RELOAD_STAMP,
         files=[tunnel.SERVER_CONFIG, values["cert_file"], values["ca_file"], values["crl_file"]],
     )
+    carp.controller_started(name="stunnel: f3s_storage is started")
