@@ -68,6 +68,8 @@ def enter(state: Path, host: str, *, plain_user: bool) -> None:
     mount("lab", f"{root}/.lab/ns", "tmpfs")
     set_host_name(host)
     os.chroot(root)
+    # for what is imported later, such as what PyYAML needs: the standard library is not below this root
+    sys.path[:] = [f"{INSIDE}/real{folder}" for folder in sys.path]
     os.chdir("/root" if not plain_user else "/home/operator")
     (INSIDE / "ns" / "state-path").write_text(f"{state}\n")
     sync(machine)
