@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -63,6 +64,10 @@ def _run(args: argparse.Namespace, store: Store) -> int:
                 raise LabError(f"{host.name} is down")
             if args.argv:
                 return clock.run(store, host.name, args.argv).returncode
+            # The zygote waits as long as somebody is connected: for what events start while the shell is open.
+            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            link.connect(str(clock.zygote_socket()))
+            link.set_inheritable(True)
             # a terminal belongs to a session, which the zygote is not in
             sandbox = str(Path(__file__).resolve().with_name("sandbox.py"))
             os.execv(sys.executable, [sys.executable, sandbox, str(store.folder), host.name, "--", "/bin/sh", "-i"])

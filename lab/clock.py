@@ -17,6 +17,8 @@ from lab.core import INSIDE, Cluster, Event, LabError, Store, inside, part
 
 MOVES = 64
 """How many of the last movements of the clock are kept with the real time at which they began."""
+REAL = INSIDE / "real"
+"""Where a sandbox has the machine's root directory."""
 HANDLERS: dict[str, str] = {
     "carp timer": "lab.net.model:timer",
     "cron minute": "lab.rc.cron:minute",
@@ -83,22 +85,26 @@ def command_line(store: Store, host: str, *options: str) -> list[str]:
 
     :param options: ``--plain-user``
     """
-    here = Path(__file__).resolve().parent
-    folder = str(store.folder) if not inside() else (INSIDE / "ns" / "state-path").read_text().strip()
-    return [sys.executable, "-I", "-S", str(here / "client.py"), str(zygote_socket()), folder, host, *options, "--"]
+    client = Path(__file__).resolve().with_name("client.py")
+    if not inside():
+        words = [sys.executable, "-I", "-S", str(client), str(zygote_socket()), str(store.folder)]
+    else:
+        # the processes that play programs were forked on the machine: their paths are the machine's
+        python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+        folder, zygote = (INSIDE / "ns" / "machine").read_text().splitlines()
+        words = [f"{REAL}{python}", "-I", "-S", f"{REAL}{client}", f"{REAL}{zygote}", folder]
+    return [*words, host, *options, "--"]
 
 
 def zygote_socket() -> Path:
-    """The socket of the machine's zygote for this version of the lab; starts one if there is none.
+    """The socket of the machine's zygote for this version of the lab; starts one if there is none. Not in a sandbox.
 
     :raises LabError: it does not start
     """
     here = Path(__file__).resolve().parent
     newest = max(file.stat().st_mtime_ns for file in here.rglob("*.py"))
-    version = hashlib.sha256(f"{_outside(str(here))} {newest} {_outside(sys.prefix)}".encode()).hexdigest()[:12]
+    version = hashlib.sha256(f"{here} {newest} {sys.prefix}".encode()).hexdigest()[:12]
     place = Path("/tmp") / f"lab-{os.getuid()}-{version}"  # a short path: Unix sockets take 107 characters
-    if inside():
-        return INSIDE / "real" / place.relative_to("/")  # it runs: it started this sandbox
     if not _listening(place):
         place.unlink(missing_ok=True)
         program = [sys.executable, "-I", "-S", str(here / "sandbox.py"), str(place)]
@@ -124,10 +130,6 @@ def _listening(path: Path) -> bool:
     return True
 
 
-def _outside(path: str) -> str:
-    return path.removeprefix(str(INSIDE / "real"))
-
-
 def run(store: Store, host: str, argv: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Runs a program on a host, from the controller or from within another program of the lab.
 
@@ -136,7 +138,7 @@ def run(store: Store, host: str, argv: list[str], **options: Any) -> subprocess.
     env = dict(os.environ)
     if inside():
         # the interpreter may need the libraries beside it, and was started through a path that leads out of here
-        env["LD_LIBRARY_PATH"] = str(Path(sys.base_prefix) / "lib")
+        env["LD_LIBRARY_PATH"] = f"{REAL}{sys.base_prefix}/lib"
     return subprocess.run([*command_line(store, host), *argv], env=env, check=False, **options)
 
 

@@ -46,9 +46,10 @@ NO_NAMESPACES = (
 )
 
 
-def enter(state: Path, host: str, *, plain_user: bool) -> None:
+def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> None:
     """Moves this process into the host's root directory.
 
+    :param zygote_socket: where programs of other hosts are started from within this one
     :raises LabError: the kernel does not allow it
     """
     store = Store(state)
@@ -69,9 +70,9 @@ def enter(state: Path, host: str, *, plain_user: bool) -> None:
     set_host_name(host)
     os.chroot(root)
     # for what is imported later, such as what PyYAML needs: the standard library is not below this root
-    sys.path[:] = [f"{INSIDE}/real{folder}" for folder in sys.path]
+    sys.path[:] = [f"{clock.REAL}{folder}" for folder in sys.path]
     os.chdir("/root" if not plain_user else "/home/operator")
-    (INSIDE / "ns" / "state-path").write_text(f"{state}\n")
+    (INSIDE / "ns" / "machine").write_text(f"{state}\n{zygote_socket}\n")
     sync(machine)
     if plain_user:
         for folder in ("/tmp", "/home"):
@@ -103,12 +104,12 @@ def _namespaces() -> None:
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 
 
-def run(words: list[str]) -> int:
+def run(words: list[str], zygote_socket: str) -> int:
     """STATE HOST [--plain-user] -- ARGV: the program's exit status."""
     split = words.index("--")
     state, host, *options = words[:split]
     try:
-        enter(Path(state), host, plain_user="--plain-user" in options)
+        enter(Path(state), host, zygote_socket, plain_user="--plain-user" in options)
     except LabError as error:
         print(error, file=sys.stderr)
         return 125
@@ -151,10 +152,13 @@ def main(path: str) -> int:
         return 0  # another one was quicker
     preload()
     try:
-        return zygote.Zygote(listener, run).serve(zygote.IDLE_SECONDS)
+        return zygote.Zygote(listener, lambda words: run(words, path)).serve(zygote.IDLE_SECONDS)
     finally:
         os.unlink(path)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]) if len(sys.argv) == 2 else run(sys.argv[1:]))
+    if len(sys.argv) == 2:
+        raise SystemExit(main(sys.argv[1]))
+    preload()
+    raise SystemExit(run(sys.argv[1:], str(clock.zygote_socket())))
