@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace, store: Store) -> int:
             print(actions.status(cluster), end="")
         case "tick":
             store.read()
-            clock.advance(store, args.seconds)
+            clock.tick(store, args.seconds)
         case "shell":
             host = store.read().host(args.host)
             if not host.up:

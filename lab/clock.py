@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import marshal
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.core import INSIDE, Cluster, Event, LabError, Store, inside, part
 
-MOVES = 64
+MOVES = 256
 """How many of the last movements of the clock are kept with the real time at which they began."""
 REAL = INSIDE / "real"
 """Where a sandbox has the machine's root directory."""
@@ -28,20 +33,30 @@ HANDLERS: dict[str, str] = {
     "zrepl snapshot": "lab.zrepl.daemon:snapshot",
     "vm off": "lab.commands.vm:power_off",
 }
-"""Event kind -> ``module:function``. A function takes (store, event) and holds the state only while it edits it."""
+"""Event kind -> ``module:function``. A function takes (store, event) and holds the state only while it edits it.
+The kind ``wake`` ends the sleep of somebody."""
+STARTS_PROGRAMS = ("devd", "program")
+"""Events that take time, because they run programs."""
+EVENT = "event"
+"""First word of the request to a zygote to handle an event."""
+PROGRAM = "LAB_PROGRAM"
+"""Environment variable: number of the event that a process handles."""
+STUCK_SECONDS = 300
+"""Real time after which a program that neither ends nor sleeps is given up."""
 
 
-def schedule(cluster: Cluster, after: float, kind: str, host: str, *, lane: str = "", **payload: Any) -> None:
-    """Something will happen.
+def schedule(cluster: Cluster, after: float, kind: str, host: str, *, lane: str = "", **payload: Any) -> int:
+    """Something will happen; returns the event's number.
 
     :param after: virtual seconds from now
     :param kind: a key of `HANDLERS`
     :param lane: events of one lane wait for each other; every event has one of its own by default
     """
-    if kind not in HANDLERS:
+    if kind != "wake" and kind not in HANDLERS:
         raise KeyError(f"no handler for the event kind {kind!r}")
     seq = cluster.next_id()
     cluster.events.append(Event(cluster.now + after, seq, kind, host, lane or f"event {seq}", payload))
+    return seq
 
 
 def cancel(cluster: Cluster, keep: Callable[[Event], bool]) -> None:
@@ -50,34 +65,196 @@ def cancel(cluster: Cluster, keep: Callable[[Event], bool]) -> None:
 
 
 def advance(store: Store, seconds: float) -> None:
-    """Lets that many virtual seconds pass and runs what is due meanwhile.
+    """Sleeps that many virtual seconds; whoever sleeps lets the time pass for all.
 
-    Called from within a handler's program (a hook that sleeps) it runs the other lanes; what waits for that
-    handler stays due until it is done, as with devd, which runs one action at a time.
+    Programs that events start run beside each other, as processes of the machine. The time stands still as long as one
+    of them works, and goes on to the next thing that is due when all of them sleep. Who holds a lock while it sleeps
+    is so not in the way of who waits for it.
 
-    :raises LabError: there is no lab
+    :raises LabError: there is no lab, or an event could not be handled
     """
     with store.edit() as cluster:
-        target = cluster.now + seconds
-        moves = part(cluster, "moved", list[tuple[float, float]])
-        moves.append((time.time(), cluster.now))  # lets lab.zfs tell when in virtual time a file was written
-        del moves[:-MOVES]
-    while True:
+        wake = schedule(cluster, seconds, "wake", "")
+        sleepers(cluster)[wake] = _program()
+    waiting = _Patience(store)
+    while wake in sleepers(store.read()):
+        if _step(store):
+            waiting = _Patience(store)
+        else:
+            waiting.wait()
+
+
+def tick(store: Store, seconds: float) -> None:
+    """Lets virtual time pass, and waits for all that it brings about; not for use on a host.
+
+    :raises LabError: as for `advance`
+    """
+    advance(store, seconds)
+    quiesce(store)
+    while _step(store, later=False):
+        quiesce(store)
+
+
+def quiesce(store: Store) -> None:
+    """Waits until no program of an event runs any more. Where they sleep, time passes."""
+    waiting = _Patience(store)
+    while programs(store.read()):
+        if _step(store):
+            waiting = _Patience(store)
+        else:
+            waiting.wait()
+    if (problem := store.folder / "errors").exists():
+        text = problem.read_text()
+        problem.unlink()
+        raise LabError(f"an event could not be handled:\n{text}")
+
+
+@dataclass
+class Program:
+    """An event that is being handled.
+
+    :param pid: of the process that handles it, as the machine counts; 0 until it has started
+    """
+
+    event: Event
+    pid: int = 0
+
+
+def programs(cluster: Cluster) -> dict[int, Program]:
+    """What events have started and is not done, by the events' numbers."""
+    return part(cluster, "programs", dict[int, Program])
+
+
+def sleepers(cluster: Cluster) -> dict[int, int]:
+    """Number of the event that wakes somebody -> the program that sleeps; 0 for what no event has started."""
+    return part(cluster, "sleepers", dict[int, int])
+
+
+def stop_programs(cluster: Cluster, host: str) -> None:
+    """Nothing that events started on the host runs any more."""
+    for number, program in list(programs(cluster).items()):
+        if program.event.host == host:
+            if program.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(program.pid, signal.SIGKILL)
+            _forget(cluster, number)
+
+
+def _forget(cluster: Cluster, number: int) -> None:
+    program = programs(cluster).pop(number, None)
+    if program:
+        cluster.busy_lanes.discard(program.event.lane)
+    for wake, sleeper in list(sleepers(cluster).items()):
+        if sleeper == number:
+            del sleepers(cluster)[wake]
+
+
+def _program() -> int:
+    """The program that this process is a part of."""
+    return int((INSIDE / "ns" / "machine").read_text().splitlines()[2] if inside() else os.environ.get(PROGRAM, "0"))
+
+
+def _step(store: Store, *, later: bool = True) -> bool:
+    """The next event happens; False if there is none, or it has to wait.
+
+    :param later: also events for which time has to pass
+    """
+    with store.edit() as cluster:
+        due = [event for event in cluster.events if event.lane not in cluster.busy_lanes]
+        event = min(due, key=lambda e: (e.due, e.seq), default=None)
+        if event is None:
+            return False
+        if event.due > cluster.now:
+            if not later or programs(cluster).keys() - set(sleepers(cluster).values()):
+                return False
+            moves = part(cluster, "moved", list[tuple[float, float]])
+            moves.append((time.time(), cluster.now))  # lets lab.zfs tell when in virtual time a file was written
+            del moves[:-MOVES]
+            cluster.now = event.due
+        cluster.events.remove(event)
+        if event.kind == "wake":
+            sleepers(cluster).pop(event.seq, None)
+            return True
+        cluster.busy_lanes.add(event.lane)
+        programs(cluster)[event.seq] = Program(event, 0 if event.kind in STARTS_PROGRAMS else _machine_pid())
+    if event.kind in STARTS_PROGRAMS:
+        _ask_zygote(store, event.seq)
+    else:
+        handle(store, event.seq)
+    return True
+
+
+def handle(store: Store, number: int) -> None:
+    """Handles an event that `_step` has chosen, in this process."""
+    with store.edit() as cluster:
+        program = programs(cluster)[number]
+        program.pid = _machine_pid()
+    try:
+        module, function = HANDLERS[program.event.kind].split(":")
+        getattr(importlib.import_module(module), function)(store, program.event)
+    except Exception:
+        with open(store.folder / "errors", "a") as log:
+            log.write(f"{program.event}\n{traceback.format_exc()}")
+    finally:
         with store.edit() as cluster:
-            due = [e for e in cluster.events if e.due <= target and e.lane not in cluster.busy_lanes]
-            if not due:
-                cluster.now = max(cluster.now, target)
-                return
-            event = min(due, key=lambda e: (e.due, e.seq))
-            cluster.events.remove(event)
-            cluster.now = max(cluster.now, event.due)
-            cluster.busy_lanes.add(event.lane)
-        try:
-            module, function = HANDLERS[event.kind].split(":")
-            getattr(importlib.import_module(module), function)(store, event)
-        finally:
-            with store.edit() as cluster:
-                cluster.busy_lanes.discard(event.lane)
+            _forget(cluster, number)
+
+
+def handle_apart(folder: str, number: str) -> int:
+    """`handle` in a process of its own, which nobody waits for."""
+    if not os.fork():
+        os.setsid()
+        os.environ[PROGRAM] = number
+        handle(Store(Path(folder)), int(number))
+        os._exit(0)
+    return 0
+
+
+def _machine_pid() -> int:
+    return int(os.readlink(INSIDE / "proc" / "self")) if inside() else os.getpid()
+
+
+def _ask_zygote(store: Store, number: int) -> None:
+    if inside():
+        folder, zygote, _ = (INSIDE / "ns" / "machine").read_text().splitlines()
+        socket_path = f"{REAL}{zygote}"
+    else:
+        folder, socket_path = str(store.folder), str(zygote_socket())
+    request = marshal.dumps(((EVENT, folder, str(number)), "/", dict[bytes, bytes](), 0o22))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link, open(os.devnull, "r+b") as nothing:
+        link.connect(socket_path)
+        socket.send_fds(link, [len(request).to_bytes(4, "big") + request], [nothing.fileno()] * 3)
+        link.recv(4)
+
+
+class _Patience:
+    """Waits, in real time, for programs that work; not for ever, and not for those that were killed."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.since = time.monotonic()
+
+    def wait(self) -> None:
+        time.sleep(0.004)
+        waited = time.monotonic() - self.since
+        if waited > 1 and int(waited * 250) % 100 == 0:
+            self._look(waited)
+
+    def _look(self, waited: float) -> None:
+        with self.store.edit() as cluster:
+            for number, program in list(programs(cluster).items()):
+                if _dead(program.pid) if program.pid else waited > STUCK_SECONDS:
+                    _forget(cluster, number)
+            if waited > STUCK_SECONDS:
+                raise LabError(f"these programs do not come to an end: {list(programs(cluster).values())}")
+
+
+def _dead(pid: int) -> bool:
+    try:
+        stat = ((INSIDE / "proc") if inside() else Path("/proc")).joinpath(str(pid), "stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 def command_line(store: Store, host: str, *options: str) -> list[str]:
@@ -91,7 +268,7 @@ def command_line(store: Store, host: str, *options: str) -> list[str]:
     else:
         # the processes that play programs were forked on the machine: their paths are the machine's
         python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-        folder, zygote = (INSIDE / "ns" / "machine").read_text().splitlines()
+        folder, zygote, _ = (INSIDE / "ns" / "machine").read_text().splitlines()
         words = [f"{REAL}{python}", "-I", "-S", f"{REAL}{client}", f"{REAL}{zygote}", folder]
     return [*words, host, *options, "--"]
 

@@ -72,7 +72,7 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> No
     # for what is imported later, such as what PyYAML needs: the standard library is not below this root
     sys.path[:] = [f"{clock.REAL}{folder}" for folder in sys.path]
     os.chdir("/root" if not plain_user else "/home/operator")
-    (INSIDE / "ns" / "machine").write_text(f"{state}\n{zygote_socket}\n")
+    (INSIDE / "ns" / "machine").write_text(f"{state}\n{zygote_socket}\n{os.environ.get(clock.PROGRAM, '0')}\n")
     sync(machine)
     if plain_user:
         for folder in ("/tmp", "/home"):
@@ -105,7 +105,9 @@ def _namespaces() -> None:
 
 
 def run(words: list[str], zygote_socket: str) -> int:
-    """STATE HOST [--plain-user] -- ARGV: the program's exit status."""
+    """STATE HOST [--plain-user] -- ARGV: the program's exit status. ``event STATE NUMBER``: an event is handled."""
+    if words[0] == clock.EVENT:
+        return clock.handle_apart(*words[1:])
     split = words.index("--")
     state, host, *options = words[:split]
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lab import clock, disks, zfs
 from lab.core import Host, LabError, Mount, Store
@@ -113,10 +115,10 @@ def boot(store: Store, name: str) -> None:
         disks.link_devices(store, cluster, host)
         host.up = True
     root = store.root(host.name)
-    for file in (root / "var/run").iterdir():
-        # cleanvar empties files and keeps folders, as seen with /var/run/stunnel
-        if not file.is_dir():
-            file.unlink()
+    for folder, _, files in os.walk(root / "var/run"):
+        # rc.d/cleanvar (purgedir) removes files at any depth and keeps folders, as seen with /var/run/stunnel
+        for file in files:
+            Path(folder, file).unlink()
     shutil.rmtree(root / "dev/vmm", ignore_errors=True)
     (root / SINGLE_USER).unlink(missing_ok=True)
     for script in scripts_of(store, host):
@@ -166,6 +168,7 @@ def crash(store: Store, name: str) -> None:
         zfs.power_off(cluster, host)
         for forget in ("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules", "vm"):
             host.parts.pop(forget, None)
+        clock.stop_programs(cluster, host.name)
         clock.cancel(cluster, lambda event: event.host != host.name)
         for interface in model.interfaces(host).values():
             interface.carps.clear()

@@ -11,6 +11,9 @@ from lab import clock
 from lab.commands.options import parse
 from lab.core import CommandError, Context, Event, Store
 
+LOOKS_EVERY = 0.25
+"""Virtual seconds after which who waits for a lock looks again; the real one gets it at once."""
+
 
 def run(store: Store, event: Event) -> None:
     """Runs a shell line on a host that is up."""
@@ -48,8 +51,8 @@ def lockf(ctx: Context) -> int:
         except BlockingIOError:
             if waited >= patience:
                 raise CommandError("" if "s" in options else f"lockf: {file}: already locked", 75) from None
-            clock.advance(ctx.store, 1)
-            waited += 1
+            clock.advance(ctx.store, LOOKS_EVERY)
+            waited += LOOKS_EVERY
     try:
         rc = subprocess.run(command, check=False).returncode
     except FileNotFoundError:

@@ -86,12 +86,13 @@ class Cluster:
 
     def tick(self, seconds: float) -> None:
         """Let virtual time pass."""
-        clock.advance(self.store, seconds)
+        clock.tick(self.store, seconds)
 
     def attempt(self, host: str, script: str) -> Attempt:
         """A shell line on a host, whatever comes of it."""
         full = self.hosts.host(host).name
         done = clock.run(self.store, full, ["/bin/sh", "-c", script], capture_output=True, stdin=subprocess.DEVNULL)
+        clock.quiesce(self.store)
         return Attempt(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def log(self, host: str, name: str) -> str:
