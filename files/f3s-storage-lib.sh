@@ -67,28 +67,28 @@ tell() {
 # not enough: it waits for its child, and a process that waits for a suspended pool does not die by a signal.
 # --foreground: without it FreeBSD's timeout(1) is the reaper of all descendants, waits for the daemons that a
 # `service X onestart` leaves behind, and kills them at the limit (usr.bin/timeout/timeout.c).
+# The status comes through a pipe with a name: descriptor 9 is open for reading and writing, so neither end ever
+# waits for the other to open it, and the command itself does not get it.
 bounded() {
 	bounded_limit=$1
 	shift
 	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) || return 1
+	mkfifo "$bounded_dir/status" || { rm -rf "$bounded_dir"; return 1; }
+	exec 9<>"$bounded_dir/status"
 	# A program of its own and not a subshell, which would keep the caller's output open as long as it hangs.
 	# shellcheck disable=SC2016	# expanded by that program
 	sh -c 'dir=$1 limit=$2; shift 2
-		timeout --foreground -k 1 "$limit" "$@" >"$dir/out" 2>"$dir/err"
-		echo $? >"$dir/status.new" && mv "$dir/status.new" "$dir/status"' \
+		timeout --foreground -k 1 "$limit" "$@" >"$dir/out" 2>"$dir/err" 9>&-
+		echo $? >&9' \
 		bounded "$bounded_dir" "$bounded_limit" "$@" </dev/null >/dev/null 2>&1 &
 	bounded_pid=$!
-	bounded_tries=$(((bounded_limit + 2) * 10))
-	until [ -e "$bounded_dir/status" ]; do
-		if [ "$bounded_tries" -le 0 ]; then
-			[ ! -w "$F3S_RUN" ] || printf '%s\n%s\n' "$bounded_pid" "$(process_start "$bounded_pid")" >"$F3S_HUNG"
-			rm -rf "$bounded_dir"
-			return 124
-		fi
-		bounded_tries=$((bounded_tries - 1))
-		sleep 0.1
-	done
-	bounded_status=$(cat "$bounded_dir/status")
+	bounded_status=$(timeout --foreground $((bounded_limit + 2)) head -n 1 <&9)
+	exec 9>&-
+	if [ -z "$bounded_status" ]; then
+		[ ! -w "$F3S_RUN" ] || printf '%s\n%s\n' "$bounded_pid" "$(process_start "$bounded_pid")" >"$F3S_HUNG"
+		rm -rf "$bounded_dir"
+		return 124
+	fi
 	cat "$bounded_dir/out"
 	cat "$bounded_dir/err" >&2
 	rm -rf "$bounded_dir"

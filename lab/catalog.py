@@ -9,6 +9,7 @@ from __future__ import annotations
 FREEBSD: dict[str, str] = {
     "/bin/pgrep": "lab.commands.processes:pgrep",
     "/bin/pkill": "lab.commands.processes:pkill",
+    "/bin/ps": "lab.commands.processes:ps",
     "/sbin/dmesg": "lab.commands.processes:dmesg",
     "/sbin/ifconfig": "lab.commands.ifconfig:main",
     "/sbin/ping": "lab.commands.processes:ping",

@@ -44,6 +44,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     processes = scripts.processes(host)
     for name in ("devd", "syslogd", "sshd", "cron"):
         processes[name] = scripts.new_pids(host, 1)
+        rootfs.write(root, next(s.pid_file for s in table.BASE if s.name == name), str(processes[name][0]))
     cron.arm(cluster, host)
 
 

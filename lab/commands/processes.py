@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 
 from lab import clock
 from lab.commands.options import parse
-from lab.core import CommandError, Context, Host, part
+from lab.core import INSIDE, CommandError, Context, Host, part
 from lab.net import model
 from lab.rc.scripts import processes
 
@@ -89,6 +91,35 @@ def ping(ctx: Context) -> int:
         raise CommandError("", 2)
     ctx.out(f"{options['c']} packets transmitted, {options['c']} packets received, 0.0% packet loss\n")
     return 0
+
+
+def ps(ctx: Context) -> int:
+    """ps(1) with -o lstart= -p PID, of a process of the program that runs it; nothing else is a process here."""
+    match ctx.args:
+        case ["-o", "lstart=", "-p", pid] if pid.isdigit():
+            started = _started(int(pid))
+            if started is None:
+                return 1
+            ctx.out(time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(started)) + "\n")
+            return 0
+    raise ctx.not_simulated()
+
+
+def _started(pid: int) -> float | None:
+    """When the process of that number in this sandbox began, as the machine's clock has it."""
+    machine = INSIDE / "proc"
+    namespace = os.readlink(machine / "self/ns/pid")
+    for folder in machine.glob("[0-9]*"):
+        try:
+            if os.readlink(folder / "ns/pid") != namespace:
+                continue
+            numbers = re.search(r"^NSpid:(.*)$", (folder / "status").read_text(), re.MULTILINE)
+            ticks = int((folder / "stat").read_text().rpartition(")")[2].split()[19])
+        except OSError:
+            continue  # it has ended meanwhile, or is not ours to look at
+        if numbers and int(numbers.group(1).split()[-1]) == pid:
+            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    return None
 
 
 def dmesg(ctx: Context) -> int:

@@ -36,17 +36,29 @@ def export(ctx: Context) -> bool:
     if not file.exists():
         ctx.err("/etc/rc.d/mountd: WARNING: /etc/exports is not readable.\n")
         return False
-    found = exports(file.read_text())
+    _apply(ctx, [])
+    return True
+
+
+def read_again(ctx: Context) -> None:
+    """SIGHUP: mountd takes changed lines up. What it knows already it does not apply again, mounted meanwhile or not
+    (seen)."""
+    _apply(ctx, exported(ctx.host(ctx.store.read())))
+
+
+def _apply(ctx: Context, known: list[tuple[str, str]]) -> None:
+    found = [entry for entry in exports(Path("/etc/exports").read_text()) if Path(entry[0]).is_dir()]
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        host.parts["exports"] = [entry for entry in found if Path(entry[0]).is_dir()]
-        chosen = [_covering(host, directory) for directory, _ in exported(host)]
+        host.parts["exports"] = found
+        new = [_covering(host, directory) for directory, who in found if (directory, who) not in known]
+        gone = [_covering(host, directory) for directory, who in known if (directory, who) not in found]
         for index, entry in enumerate(host.mounts):
             words = tuple(word for word in entry.options if word != FLAG)
-            if any(entry is mount for mount in chosen):
-                words = (FLAG, *words)
-            host.mounts[index] = dataclasses.replace(entry, options=words)
-    return True
+            if entry in new:
+                host.mounts[index] = dataclasses.replace(entry, options=(FLAG, *words))
+            elif not known or entry in gone:
+                host.mounts[index] = dataclasses.replace(entry, options=words)
 
 
 def _covering(host: Host, directory: str) -> Mount:

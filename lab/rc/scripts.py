@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
+from pathlib import Path
 
 from lab.core import Context, Host, part
 from lab.rc import table
 
 FIRST_PID = 600
+VERBS = ("start", "stop", "restart", "status", "rcvar", "enabled")
 
 
 def processes(host: Host) -> dict[str, list[int]]:
@@ -46,8 +48,13 @@ def main(ctx: Context) -> int:
             verb = verb.removeprefix(prefix)
             forced = prefix in ("one", "force")
             quiet = prefix in ("fast", "quiet")
-    if len(ctx.args) != 1 or verb not in ("start", "stop", "restart", "status", "rcvar", "enabled", "reload"):
+    if len(ctx.args) != 1 or verb not in (*VERBS, "reload"):
         raise ctx.not_simulated()
+    if verb == "reload" and not service.reload:
+        verbs = "|".join(VERBS)
+        ctx.err(f"{ctx.argv[0]}: unknown directive 'reload'.\n")
+        ctx.err(f"Usage: {ctx.argv[0]} [fast|force|one|quiet]({verbs})\n")
+        return 1
     on = is_yes(rc_conf([service.rcvar])[service.rcvar])
     if verb == "rcvar":
         ctx.out(f'# {service.name}\n#\n{service.rcvar}="{"YES" if on else "NO"}"\n')
@@ -80,11 +87,10 @@ def _status(ctx: Context, service: table.Service, pids: list[int]) -> int:
 
 
 def _reload(ctx: Context, service: table.Service, pids: list[int]) -> int:
-    if service.name != "stunnel":
-        raise ctx.not_simulated()
-    if not pids or not pid_file_says(service):
-        ctx.err(f"{service.name} not running? (check {rc_conf(['stunnel_pidfile'])['stunnel_pidfile']}).\n")
+    if not pids:
+        ctx.err(f"{service.name} not running? (check {service.pid_file}).\n")
         return 1
+    call(service.reload, ctx)
     return 0
 
 
@@ -117,7 +123,9 @@ def start(ctx: Context, service: table.Service) -> int:
         return 1
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        processes(host)[service.name] = new_pids(host, service.processes)
+        pids = processes(host)[service.name] = new_pids(host, service.processes)
+    if service.pid_file:
+        Path(service.pid_file).write_text(str(pids[0]))
     return 0
 
 
@@ -133,4 +141,6 @@ def stop(ctx: Context, service: table.Service) -> int:
         call(service.stop, ctx)
     with ctx.cluster() as cluster:
         del processes(ctx.host(cluster))[service.name]
+    if service.pid_file:
+        Path(service.pid_file).unlink(missing_ok=True)
     return 0

@@ -14,6 +14,8 @@ class Service:
     :param stop: ``module:function`` of (ctx), run when it is stopped
     :param processes: how many it consists of
     :param needs: services that are started with it (rc.subr's force_depend)
+    :param pid_file: what it writes when it starts
+    :param reload: ``module:function`` of (ctx), for scripts with ``reload`` in extra_commands; others refuse the verb
     """
 
     name: str
@@ -26,6 +28,8 @@ class Service:
     processes: int = 1
     needs: tuple[str, ...] = ()
     folder: str = "/etc/rc.d"
+    pid_file: str = ""
+    reload: str = ""
 
     @property
     def path(self) -> str:
@@ -41,9 +45,9 @@ class Service:
 
 
 BASE = [
-    Service("devd", "netif", rcvar="devd_enable", start="lab.rc.devd:start"),
+    Service("devd", "netif", rcvar="devd_enable", start="lab.rc.devd:start", pid_file="/var/run/devd.pid"),
     Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5),
-    Service("syslogd", "NETWORKING", rcvar="syslogd_enable"),
+    Service("syslogd", "NETWORKING", rcvar="syslogd_enable", pid_file="/var/run/syslog.pid"),
     Service("rpcbind", "NETWORKING", rcvar="rpcbind_enable"),
     Service(
         "mountd",
@@ -51,6 +55,9 @@ BASE = [
         rcvar="mountd_enable",
         start="lab.rc.nfs:export",
         needs=("rpcbind",),
+        keyword="shutdown",
+        pid_file="/var/run/mountd.pid",
+        reload="lab.rc.nfs:read_again",
     ),
     Service(
         "nfsd",
@@ -59,17 +66,27 @@ BASE = [
         start="lab.rc.nfs:serve",
         processes=2,
         needs=("rpcbind", "mountd"),
+        keyword="shutdown",
     ),
-    Service("sshd", "LOGIN", rcvar="sshd_enable"),
-    Service("cron", "LOGIN nfsd", "securelevel", keyword="shutdown", rcvar="cron_enable", start="lab.rc.cron:start"),
+    Service("sshd", "LOGIN", rcvar="sshd_enable", pid_file="/var/run/sshd.pid"),
+    Service(
+        "cron",
+        "LOGIN nfsd",
+        "securelevel",
+        keyword="shutdown",
+        rcvar="cron_enable",
+        start="lab.rc.cron:start",
+        pid_file="/var/run/cron.pid",
+    ),
 ]
 
 PACKAGED: dict[str, list[Service]] = {
     "stunnel": [
         Service(
             "stunnel",
-            "NETWORKING",
+            "NETWORKING SERVERS",
             "DAEMON",
+            keyword="shutdown",
             rcvar="stunnel_enable",
             start="lab.rc.stunnel:start",
             stop="lab.rc.stunnel:stop",

@@ -138,7 +138,7 @@ class StorageHost(StubHost):
         self.command("lockf", lockf + '"${3}" "$4" "$5"')
         # without --foreground FreeBSD's would wait for the daemons that a service leaves behind, and kill them
         self.command("timeout", '[ "$1" = --foreground ] || exit 99\nexec /usr/bin/timeout "$@"', record=False)
-        self.command("sleep", '[ "$1" = 0.1 ] && exec /bin/sleep 0.02\nexec /bin/sleep 0.01', record=False)
+        self.command("sleep", "exec /bin/sleep 0.01", record=False)
         self.state("uid", "0\n")
         self.state("preempt", "0\n")
         self.state("health", "ONLINE\n")

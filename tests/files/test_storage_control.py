@@ -361,7 +361,8 @@ def test_nothing_is_started_while_the_pool_is_silent(host: StorageHost) -> None:
 def test_a_command_that_cannot_be_killed_does_not_hold_the_controller(host: StorageHost) -> None:
     """A process that waits for a suspended pool survives SIGKILL, and timeout(1) waits for it."""
     host.serving()
-    host.command("timeout", "exec /bin/sleep 20", record=False)
+    stuck = '[ "$2" != -k ] || exec /bin/sleep 20; shift; exec /usr/bin/timeout "$@"'
+    host.command("timeout", stuck, record=False)
     before = time.monotonic()
     host.command("service", 'echo "service must not be needed" >&2; exit 1')
     assert host.reconcile().rc == 1

@@ -6,10 +6,10 @@ import hashlib
 
 import pytest
 
-from lab import actions
+from lab import actions, clock
 from lab.core import LabError
 from lab.rc import boot
-from tests.lab.cluster import Cluster
+from tests.lab.cluster import F1, Cluster
 
 MIB = 1 << 20
 STICK = "newfs -L F3S_KEYS /dev/da0 >/dev/null; mkdir -p /keys; mount /dev/ufs/F3S_KEYS /keys"
@@ -202,3 +202,57 @@ def test_devd_runs_one_action_at_a_time_with_the_state_as_second_argument(lab: C
     assert first[1:] == ["1@re0", "BACKUP", "/sbin:/bin:/usr/sbin:/usr/bin", "/"]
     assert second[1:3] == ["1@re0", "MASTER"]
     assert int(second[0]) - int(first[0]) >= 6
+
+
+def test_who_waits_for_a_lock_gets_it_although_its_holder_sleeps(lab: Cluster) -> None:
+    job = "lockf -k -s -t 60 /var/run/lock sh -c 'echo $$ began; sleep 25; echo $$ ended' >> /root/jobs"
+    lab.sh("f0", f"""echo "* * * * * {job}" | crontab -""")
+    lab.sh("f0", "sleep 50; lockf -k -s -t 60 /var/run/lock sh -c 'echo first; sleep 30; echo last' > /root/mine")
+    lab.tick(60)
+    assert lab.sh("f0", "cat /root/mine") == "first\nlast\n"
+    words = [line.split()[1] for line in lab.sh("f0", "cat /root/jobs").splitlines()]
+    assert words == ["began", "ended", "began", "ended"]
+
+
+def test_a_power_cut_ends_what_runs(lab: Cluster) -> None:
+    lab.sh("f0", """printf '* * * * * sleep 30; touch /root/after\\n* * * * * touch /root/before\\n' | crontab -""")
+    clock.run(lab.store, F1, ["/bin/sleep", "65"])
+    boot.crash(lab.store, "f0")
+    lab.tick(60)
+    boot.boot(lab.store, "f0")
+    assert lab.attempt("f0", "ls /root").out == "before\n"
+
+
+def test_daemons_have_pid_files(lab: Cluster) -> None:
+    lab.sh("f0", "echo 'V4: /' > /etc/exports; service mountd onestart")
+    files = "cron devd mountd sshd syslog"
+    assert lab.sh("f0", "cd /var/run; ls *.pid").split() == [f"{name}.pid" for name in files.split()]
+    assert lab.sh("f0", "pgrep -x mountd") == lab.sh("f0", "cat /var/run/mountd.pid; echo")
+    lab.sh("f0", "service mountd onestop; ! ls /var/run/mountd.pid 2>/dev/null")
+
+
+def test_a_boot_empties_the_folders_of_var_run(lab: Cluster) -> None:
+    lab.sh("f0", "mkdir -p /var/run/a/b; touch /var/run/a/b/c")
+    boot.reboot(lab.store, "f0")
+    assert lab.sh("f0", "ls -d /var/run/a/b; ls /var/run/a/b") == "/var/run/a/b\n"
+
+
+def test_a_verb_that_a_script_does_not_have_is_refused(lab: Cluster) -> None:
+    lab.sh("f0", "pkg install -y stunnel")
+    ran = lab.attempt("f0", "service stunnel onereload")
+    assert ran.rc == 1
+    assert ran.err.startswith("/usr/local/etc/rc.d/stunnel: unknown directive 'reload'.\n")
+
+
+def test_mountd_applies_what_is_new_at_a_reload_and_nothing_that_it_knows(lab: Cluster) -> None:
+    lab.sh("f0", "zpool create -m /data zdata ada1; zfs create zdata/a; zfs create zdata/b; zfs unmount zdata/a")
+    lab.sh("f0", "echo '/data/a 127.0.0.1' > /etc/exports; service mountd onestart; zfs mount zdata/a")
+    lab.sh("f0", "echo '/data/b 127.0.0.1' >> /etc/exports; service mountd onereload")
+    assert "zdata/a on /data/a (zfs, local, nfsv4acls)" in lab.sh("f0", "mount")
+    assert "zdata/b on /data/b (zfs, NFS exported, local, nfsv4acls)" in lab.sh("f0", "mount")
+
+
+def test_ps_tells_when_a_process_began(lab: Cluster) -> None:
+    lines = lab.sh("f0", "ps -o lstart= -p $$; ps -o lstart= -p $$; ps -o lstart= -p 4000000 || echo none").splitlines()
+    assert lines[0] == lines[1] != ""
+    assert lines[2] == "none"
