@@ -134,9 +134,9 @@ def stop_programs(cluster: Cluster, host: str) -> None:
     """Nothing that events started on the host runs any more."""
     for number, program in list(programs(cluster).items()):
         if program.event.host == host:
-            if program.pid:
+            if program.pid and program.event.kind in STARTS_PROGRAMS:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(program.pid, signal.SIGKILL)
+                    os.killpg(program.pid, signal.SIGKILL)
             _forget(cluster, number)
 
 
