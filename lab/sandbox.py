@@ -32,6 +32,7 @@ from lab.mounts import (
     sync,
     unshare,
 )
+from lab.rc import table
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x04000000, 0x10000000, 0x20000000
 
@@ -69,8 +70,9 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> No
     mount("lab", f"{root}/.lab/ns", "tmpfs")
     set_host_name(host)
     os.chroot(root)
-    # for what is imported later, such as what PyYAML needs: the standard library is not below this root
-    sys.path[:] = [f"{clock.REAL}{folder}" for folder in sys.path]
+    # for what is imported later: the standard library and the lab are not below this root
+    for place in (sys.path, *(module.__path__ for name, module in sys.modules.items() if _is_lab_package(name))):
+        place[:] = [f"{clock.REAL}{folder}" for folder in place]
     os.chdir("/root" if not plain_user else "/home/operator")
     (INSIDE / "ns" / "machine").write_text(f"{state}\n{zygote_socket}\n{os.environ.get(clock.PROGRAM, '0')}\n")
     sync(machine)
@@ -88,6 +90,10 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> No
     os.environ["LANG"] = "C.UTF-8"
     if plain_user:
         os.environ["LAB_PLAIN_USER"] = "1"
+
+
+def _is_lab_package(name: str) -> bool:
+    return name.partition(".")[0] == "lab" and hasattr(sys.modules[name], "__path__")
 
 
 def _namespaces() -> None:
@@ -139,10 +145,12 @@ def _as_init(outer: int, command: list[str]) -> int:
 
 def preload() -> None:
     """Imports every module that plays a program, once for all children."""
-    for table in (catalog.FREEBSD, catalog.ROCKY, *catalog.PACKAGES.values()):
-        for target in table.values():
+    for programs in (catalog.FREEBSD, catalog.ROCKY, *catalog.PACKAGES.values()):
+        for target in programs.values():
             importlib.import_module(target.split(":")[0])
-    for target in clock.HANDLERS.values():
+    services = [service for services in (table.BASE, *table.PACKAGED.values()) for service in services]
+    of_services = [target for service in services for target in (service.start, service.stop) if target]
+    for target in (*clock.HANDLERS.values(), *of_services):
         importlib.import_module(target.split(":")[0])
 
 
