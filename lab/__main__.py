@@ -54,7 +54,7 @@ def _run(args: argparse.Namespace, store: Store) -> int:
         case "status":
             cluster = store.read()
             print(clock.text(cluster.now))
-            print(actions.status(cluster), end="")
+            print(actions.status(store, cluster), end="")
         case "tick":
             store.read()
             clock.tick(store, args.seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab import build, disks, zfs
 from lab.core import Cluster, Disk, Host, LabError, Store
+from lab.linux import boot as linux
 from lab.net import model
 from lab.rc import boot
 from lab.rc.scripts import processes
@@ -112,8 +113,8 @@ def crash(store: Store, name: str) -> None:
     boot.crash(store, name)
 
 
-def status(cluster: Cluster) -> str:
-    """One line a host: power, CARP, pools and keys, services."""
+def status(store: Store, cluster: Cluster) -> str:
+    """One line a host: power, CARP, pools and keys, services, and how a client's mounts answer."""
     lines = []
     for host in cluster.hosts.values():
         words = ["up" if host.up else "single user" if host.parts.get("single user") else "down"]
@@ -121,6 +122,8 @@ def status(cluster: Cluster) -> str:
             words += [f"CARP {carp.state} (advskew {carp.advskew})" for carp in interface.carps.values()]
         words += [f"{mount.device} on {mount.target}" for mount in host.mounts if mount.fstype == "ufs"]
         words += zfs.summary(cluster, host)
+        if host.platform == "rocky" and host.up:
+            words += linux.status(store, cluster, host)
         serving = [name for name in ("mountd", "nfsd", "stunnel", "zrepl") if processes(host).get(name)]
         if serving:
             words.append("runs " + ", ".join(serving))

@@ -34,7 +34,7 @@ class Plan:
 
 FREEBSD_PARTS = ("lab.freebsd", "lab.zrepl.daemon", "lab.vmhost")
 """Modules with a function ``install(store, cluster, host)`` that puts their field's files and state on a new host."""
-ROCKY_PARTS: tuple[str, ...] = ()
+ROCKY_PARTS = ("lab.linux.boot",)
 
 
 def up(store: Store, plans: list[Plan]) -> Cluster:

@@ -6,6 +6,8 @@ installation on, ``PACKAGES`` (platform, package) come with ``pkg install`` or `
 
 from __future__ import annotations
 
+from lab import tools
+
 FREEBSD: dict[str, str] = {
     "/bin/pgrep": "lab.commands.processes:pgrep",
     "/bin/pkill": "lab.commands.processes:pkill",
@@ -57,12 +59,32 @@ FREEBSD: dict[str, str] = {
 
 ROCKY: dict[str, str] = {
     "/usr/bin/date": "lab.commands.base:date",
-    "/usr/bin/sleep": "lab.commands.base:sleep",
+    "/usr/bin/dnf": "lab.linux.packages:dnf",
+    "/usr/bin/findmnt": "lab.linux.mounting:findmnt",
+    "/usr/bin/journalctl": "lab.linux.journal:journalctl",
+    "/usr/bin/logger": "lab.linux.journal:logger",
+    "/usr/bin/mount": "lab.linux.mounting:mount",
+    "/usr/bin/rpm": "lab.linux.packages:rpm",
+    "/usr/bin/sleep": "lab.linux.waiting:sleep",
+    "/usr/bin/systemctl": "lab.linux.systemctl:main",
+    "/usr/bin/systemd-cat": "lab.linux.journal:systemd_cat",
+    "/usr/bin/umount": "lab.linux.mounting:umount",
     "/usr/bin/uname": "lab.commands.base:uname",
+    "/usr/sbin/getenforce": "lab.linux.selinux:getenforce",
+    "/usr/sbin/selinuxenabled": "lab.linux.selinux:selinuxenabled",
+    "/usr/sbin/ss": "lab.linux.mounting:ss",
+    **{f"/usr/bin/{name}": "lab.linux.files:main" for name in tools.ROCKY_WRAPPED},
+    "/usr/bin/stat": "lab.linux.files:stat",
 }
+"""In /usr/bin and /usr/sbin, to which /bin and /sbin lead."""
 
 PACKAGES: dict[tuple[str, str], dict[str, str]] = {
     ("freebsd", "stunnel"): {},
+    ("rocky", "nfs-utils"): {
+        "/usr/sbin/mount.nfs4": "lab.linux.mounting:mount_nfs",
+        "/usr/sbin/nfsidmap": "lab.linux.mounting:nfsidmap",
+    },
+    ("rocky", "policycoreutils-python-utils"): {"/usr/sbin/semanage": "lab.linux.selinux:semanage"},
     ("freebsd", "zrepl"): {"/usr/local/bin/zrepl": "lab.zrepl.command:main"},
     ("freebsd", "vm-bhyve"): {"/usr/local/sbin/vm": "lab.commands.vm:main"},
 }
@@ -74,11 +96,14 @@ PACKAGE_FOLDERS: dict[str, tuple[str, ...]] = {
 """Folders that a package makes."""
 
 
-def played(path: str) -> str | None:
-    """The function that plays the program at that path, whatever the platform; None if there is none."""
-    if path.startswith(("/etc/rc.d/", "/usr/local/etc/rc.d/")):
+def played(path: str, platform: str) -> str | None:
+    """The function that plays the program at that path on hosts of that platform; None if there is none."""
+    if platform == "freebsd" and path.startswith(("/etc/rc.d/", "/usr/local/etc/rc.d/")):
         return "lab.rc.scripts:main"
-    for table in (FREEBSD, ROCKY, *PACKAGES.values()):
+    if platform == "rocky":
+        path = path if path.startswith("/usr/") else f"/usr{path}"
+    packages = (programs for (owner, _), programs in PACKAGES.items() if owner == platform)
+    for table in (FREEBSD if platform == "freebsd" else ROCKY, *packages):
         if path in table:
             return table[path]
     return None

@@ -28,14 +28,17 @@ HANDLERS: dict[str, str] = {
     "carp timer": "lab.net.model:timer",
     "cron minute": "lab.rc.cron:minute",
     "devd": "lab.rc.devd:notify",
+    "linux boot": "lab.linux.boot:start",
+    "linux mount": "lab.linux.boot:mount",
     "program": "lab.rc.programs:run",
+    "systemd timer": "lab.linux.systemd:timer",
     "zrepl replicate": "lab.zrepl.daemon:replicate_and_prune",
     "zrepl snapshot": "lab.zrepl.daemon:snapshot",
     "vm off": "lab.commands.vm:power_off",
 }
 """Event kind -> ``module:function``. A function takes (store, event) and holds the state only while it edits it.
 The kind ``wake`` ends the sleep of somebody."""
-STARTS_PROGRAMS = ("devd", "program")
+STARTS_PROGRAMS = ("devd", "linux boot", "linux mount", "program", "systemd timer")
 """Events that take time, because they run programs."""
 EVENT = "event"
 """First word of the request to a zygote to handle an event."""

@@ -252,12 +252,17 @@ class Context:
 
         When the block ends, the mounts of this process's namespace follow the host's mount table.
         """
-        from lab.mounts import sync
-
         with self.store.edit() as cluster:
             yield cluster
             host = cluster.hosts[self.host_name]
-        if inside():
+        if inside() and host.platform == "rocky":
+            from lab.linux import tunnel, view
+
+            view.follow(self.store, cluster, host)
+            tunnel.listen(host)
+        elif inside():
+            from lab.mounts import sync
+
             sync(host)
 
     def host(self, cluster: Cluster) -> Host:

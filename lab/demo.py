@@ -40,7 +40,7 @@ def main(store: Store) -> int:
     started = time.monotonic()
     headline("Six freshly installed hosts")
     build.up(store, plans.plans(plans.site()))
-    print(actions.status(store.read()), end="")
+    print(actions.status(store, store.read()), end="")
     headline("Certificates and the CARP password, made on the controller")
     run("python", "-m", "f3s.pki", "--inventory", INVENTORY, "init")
     headline("What the deploy would do")
@@ -52,6 +52,6 @@ def main(store: Store) -> int:
     headline("The cluster now")
     cluster = store.read()
     print(clock.text(cluster.now), "(virtual)")
-    print(actions.status(cluster), end="")
+    print(actions.status(store, cluster), end="")
     print(f"\nThe demo took {time.monotonic() - started:.0f} s. Look around: python -m lab shell f0")
     return 0

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     os.environ.pop("LD_LIBRARY_PATH", None)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     path = argv[0]
-    target = catalog.played(path)
+    target = catalog.played(path, (INSIDE / "platform").read_text().strip())
     if target is None:
         return refuse(" ".join([os.path.basename(path), *argv[1:]]))
     module, function = target.split(":")

@@ -43,6 +43,11 @@ def bind(source: str, target: str, *, recursive: bool = False, read_only: bool =
         mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
+def unmount(target: str) -> None:
+    """Takes away what is on top there, even if it is in use."""
+    _call("umount2", target, target.encode(), MNT_DETACH)
+
+
 def unshare(flags: int) -> None:
     """unshare(2); Python has it since 3.12 only."""
     _call("unshare", hex(flags), flags)
@@ -89,7 +94,7 @@ def sync(host: Host) -> None:
     while keep < min(len(want), len(have)) and want[keep] == have[keep]:
         keep += 1
     for target, _, _ in reversed(have[keep:]):
-        _call("umount2", target, target.encode(), MNT_DETACH)
+        unmount(target)
     for target, source, mode in want[keep:]:
         if not Path(target).exists():
             os.makedirs(target)

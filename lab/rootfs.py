@@ -18,7 +18,7 @@ usr/local/sbin  usr/local/etc/rc.d usr/local/etc/devd usr/local/etc/newsyslog.co
 var/cron/tabs var/db var/log  var/run var/spool var/tmp
 """.split()
 ROCKY_FOLDERS = """
-dev etc/systemd/system etc/cron.d home/operator lib lib64 media mnt proc root run sbin bin tmp usr/bin
+dev etc/systemd/system etc/cron.d home/operator lib lib64 media mnt proc root run tmp usr/bin
 usr/sbin usr/lib  usr/lib/systemd/system usr/lib64 usr/local/bin usr/local/sbin var/lib var/log var/tmp
 """.split()
 
@@ -92,9 +92,10 @@ def build(store: Store, host: Host) -> Path:
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
     (root / "var/tmp").chmod(0o1777)
-    for folder in ("proc", "state", "ns", "real", "bin"):
+    for folder in ("proc", "state", "ns", "real", "bin", "gnu"):
         (root / ".lab" / folder).mkdir(parents=True, exist_ok=True)
     write(root, ".lab/host", host.name + "\n")
+    write(root, ".lab/platform", host.platform + "\n")
     python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     client = Path(__file__).resolve().with_name("client.py")
     seen = "/.lab/real"
@@ -138,11 +139,19 @@ def _freebsd_programs(root: Path) -> None:
 
 
 def _rocky_programs(root: Path) -> None:
+    link(root, "bin", "usr/bin")
+    link(root, "sbin", "usr/sbin")
+    install_played(root, catalog.ROCKY)  # some get a wrapper below
     for name in tools.ROCKY:
         link(root, f"usr/bin/{name}", real(name))
-    for name in ("sh", "bash", "cat", "rm", "mkdir"):
-        link(root, f"bin/{name}", f"/usr/bin/{name}")
-    install_played(root, catalog.ROCKY)
+    wrappers = Path(__file__).with_name("wrappers")
+    for name in (*tools.ROCKY_WRAPPED, "timeout"):
+        special = wrappers / (f"rocky-{name}" if name != "timeout" else name)
+        text = (special if special.exists() else wrappers / "rocky").read_text()
+        link(root, f".lab/gnu/{name}", real(name))
+        write(root, f"usr/bin/{name}", text.replace("@name@", name).replace("@real@", f"/.lab/gnu/{name}"), 0o755)
+    for name in tools.ROCKY_NOT_SIMULATED:
+        write(root, f"usr/bin/{name}", f'#!/bin/sh\nexec /.lab/bin/refuse {name} "$@"\n', 0o755)
     write(
         root,
         "usr/bin/sudo",

@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab import catalog, clock, entry, zygote
-from lab.core import INSIDE, LabError, Store
+from lab.core import INSIDE, Host, LabError, Store
+from lab.linux import tunnel, view
 from lab.mounts import (
     MS_BIND,
     MS_PRIVATE,
@@ -35,6 +36,8 @@ from lab.mounts import (
 from lab.rc import table
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x04000000, 0x10000000, 0x20000000
+CLONE_NEWNET = 0x40000000
+"""Linux hosts only: a client's stunnel listens for real (lab.linux.tunnel)."""
 
 PATHS = {
     # login.conf(5) of FreeBSD, class default
@@ -47,22 +50,24 @@ NO_NAMESPACES = (
 )
 
 
-def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> None:
+def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> Host:
     """Moves this process into the host's root directory.
 
     :param zygote_socket: where programs of other hosts are started from within this one
     :raises LabError: the kernel does not allow it
     """
     store = Store(state)
-    machine = store.read().hosts[host]
-    _namespaces()
+    cluster = store.read()
+    machine = cluster.hosts[host]
+    _namespaces(CLONE_NEWNET if machine.platform == "rocky" else 0)
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     root = str(store.root(host))
     bind(root, root)
     bind("/", f"{root}/.lab/real", recursive=True)
     for folder in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
         if os.path.isdir(folder) and os.path.isdir(root + folder):
-            bind(os.path.realpath(folder), root + folder)
+            # the machine's, for its programs: read-only, or what is written there would be written on the machine
+            bind(os.path.realpath(folder), root + folder, read_only=True)
     for device in ("null", "zero", "full", "random", "urandom", "tty"):
         bind(f"/dev/{device}", f"{root}/dev/{device}")
     bind("/proc", f"{root}/.lab/proc", recursive=True)
@@ -75,7 +80,11 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> No
         place[:] = [f"{clock.REAL}{folder}" for folder in place]
     os.chdir("/root" if not plain_user else "/home/operator")
     (INSIDE / "ns" / "machine").write_text(f"{state}\n{zygote_socket}\n{os.environ.get(clock.PROGRAM, '0')}\n")
-    sync(machine)
+    if machine.platform == "rocky":
+        view.loopback_up()
+        view.follow(Store(), cluster, machine)
+    else:
+        sync(machine)
     if plain_user:
         for folder in ("/tmp", "/home"):
             bind(folder, folder)
@@ -90,20 +99,21 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> No
     os.environ["LANG"] = "C.UTF-8"
     if plain_user:
         os.environ["LAB_PLAIN_USER"] = "1"
+    return machine
 
 
 def _is_lab_package(name: str) -> bool:
     return name.partition(".")[0] == "lab" and hasattr(sys.modules[name], "__path__")
 
 
-def _namespaces() -> None:
+def _namespaces(extra: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     try:
-        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWUSER)
+        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWUSER | extra)
     except OSError:
         if uid != 0:
             raise LabError(NO_NAMESPACES) from None
-        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID)  # root, where user namespaces are switched off
+        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | extra)  # root, where user namespaces are switched off
         return
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
@@ -117,7 +127,7 @@ def run(words: list[str], zygote_socket: str) -> int:
     split = words.index("--")
     state, host, *options = words[:split]
     try:
-        enter(Path(state), host, zygote_socket, plain_user="--plain-user" in options)
+        machine = enter(Path(state), host, zygote_socket, plain_user="--plain-user" in options)
     except LabError as error:
         print(error, file=sys.stderr)
         return 125
@@ -125,13 +135,15 @@ def run(words: list[str], zygote_socket: str) -> int:
     init = os.fork()
     if init:
         return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]) % 256
-    os._exit(_as_init(outer, words[split + 1 :]))
+    os._exit(_as_init(outer, machine, words[split + 1 :]))
 
 
-def _as_init(outer: int, command: list[str]) -> int:
+def _as_init(outer: int, machine: Host, command: list[str]) -> int:
     """Runs the program below a process 1 of the new process namespace, which plays programs, reaps and ends with it."""
     die_with_parent(outer)
     listener = zygote.listen(INSIDE / "ns" / "play")
+    if machine.platform == "rocky":
+        tunnel.listen(machine)
     main_child = os.fork()
     if not main_child:
         listener.close()

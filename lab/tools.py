@@ -81,13 +81,28 @@ SCRIPTS: dict[str, str] = {
 
 ROCKY: tuple[str, ...] = tuple(
     """
-[ awk basename bash cat chmod chown cmp comm cp cut diff dirname du echo egrep env expr false fgrep find flock
-fold getent grep head hostname id install kill ln ls mkdir mkfifo mktemp mv nohup od openssl paste printenv
-printf pwd readlink realpath rm rmdir sed seq sh sha1sum sha256sum sort stat stdbuf sync tail tee test timeout
-touch tr true tty uniq wc which whoami xargs yes
+[ basename bash chgrp cmp comm cut diff dirname echo egrep env expr false fgrep flock fold getent hostname id kill
+mkfifo nohup openssl paste printenv printf pwd seq sh sha1sum sort stdbuf sync test tr true tty uniq which whoami
+xargs yes
 """.split()
 )
 """Programs in /usr/bin of a Rocky host; GNU's own, so they run as they are."""
+
+ROCKY_WRAPPED: tuple[str, ...] = tuple(
+    """
+awk cat chmod chown cp dd df du find grep head install ln ls mkdir mktemp mv od readlink realpath rm rmdir sed
+sha256sum stat tail tee touch wc
+""".split()
+)
+"""The same, but an NFS mount may not answer them: see lab/wrappers/rocky."""
+
+ROCKY_NOT_SIMULATED: tuple[str, ...] = tuple(
+    """
+blkid chattr chcon crontab curl firewall-cmd groupadd gzip hostnamectl ip lsblk lsof mkfs modprobe nc nmcli pgrep
+ping pkill ps reboot restorecon rsync setsebool shutdown ssh stunnel sysctl tar timedatectl useradd usermod wget yum
+""".split()
+)
+"""Programs that Rocky has and nobody plays: they say so."""
 
 FREEBSD_NOT_SIMULATED: tuple[str, ...] = tuple(
     """

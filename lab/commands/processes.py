@@ -10,6 +10,7 @@ from lab import clock
 from lab.commands.options import parse
 from lab.core import INSIDE, CommandError, Context, Host, part
 from lab.net import model
+from lab.rc import stunnel
 from lab.rc.scripts import processes
 
 
@@ -32,7 +33,7 @@ def _matches(pattern: str, name: str, options: dict[str, str]) -> bool:
 
 def pkill(ctx: Context) -> int:
     """pkill(1) with -x: the daemon is gone, without its rc.d script having a say. ``-HUP -F FILE -x NAME``: it reads
-    its files anew, which changes nothing in the lab; -F finds it by its pid file."""
+    its files anew, of which stunnel's count in the lab; -F finds it by its pid file."""
     if ctx.args[:1] == ["-HUP"]:
         return _hang_up(ctx)
     options, names = parse(ctx, "x")
@@ -53,7 +54,11 @@ def _hang_up(ctx: Context) -> int:
             if not os.path.exists(pid_file):
                 ctx.err(f"pkill: Cannot open pidfile `{pid_file}': No such file or directory\n")
                 return 3
-            return 0 if name in processes(ctx.host(ctx.store.read())) else 1
+            if name not in processes(ctx.host(ctx.store.read())):
+                return 1
+            if name == "stunnel":
+                stunnel.reload(ctx)
+            return 0
     raise ctx.not_simulated()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lab import clock, disks, zfs
 from lab.core import Host, LabError, Mount, Store
+from lab.linux import boot as linux
 from lab.net import model
 from lab.rc.scripts import processes
 
@@ -102,6 +103,9 @@ def boot(store: Store, name: str) -> None:
 
     :raises LabError: the host is up already
     """
+    if store.read().host(name).platform == "rocky":
+        linux.boot(store, name)
+        return
     with store.edit() as cluster:
         host = cluster.host(name)
         if host.up:
@@ -147,6 +151,9 @@ def boot_mounts(host: Host) -> list[Mount]:
 def shutdown(store: Store, name: str) -> None:
     """shutdown -r: the scripts with KEYWORD: shutdown stop in reverse order, then the power goes."""
     host = store.read().host(name)
+    if host.platform == "rocky":
+        crash(store, name)  # what systemd stops in order loses nothing that the lab knows of
+        return
     for script in reversed(scripts_of(store, host)):
         if "shutdown" in script.keyword:
             _run(store, host, script, "faststop")
@@ -158,6 +165,9 @@ def crash(store: Store, name: str) -> None:
 
     :raises LabError: the host is down already
     """
+    if store.read().host(name).platform == "rocky":
+        linux.crash(store, name)
+        return
     with store.edit() as cluster:
         host = cluster.host(name)
         if not host.up and not host.parts.pop("single user", False):

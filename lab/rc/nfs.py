@@ -25,6 +25,11 @@ def exports(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def v4_root(text: str) -> str:
+    """The directory that NFSv4 clients see as the top (the V4: line of exports(5)); empty if there is none."""
+    return next((line.split()[1] for line in text.splitlines() if line.startswith("V4:")), "")
+
+
 def exported(host: Host) -> list[tuple[str, str]]:
     """What the running mountd exports."""
     return part(host, "exports", list[tuple[str, str]])
@@ -50,6 +55,7 @@ def _apply(ctx: Context, known: list[tuple[str, str]]) -> None:
     found = [entry for entry in exports(Path("/etc/exports").read_text()) if Path(entry[0]).is_dir()]
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
+        host.parts["v4 root"] = v4_root(Path("/etc/exports").read_text())
         host.parts["exports"] = found
         new = [_covering(host, directory) for directory, who in found if (directory, who) not in known]
         gone = [_covering(host, directory) for directory, who in known if (directory, who) not in found]

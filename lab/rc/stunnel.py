@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab import owners
 from lab.core import Context, part
+from lab.linux import tls
 from lab.net import model
 
 CONFIG = Path("/usr/local/etc/stunnel/stunnel.conf")
@@ -15,7 +16,7 @@ CONFIG = Path("/usr/local/etc/stunnel/stunnel.conf")
 
 def settings(text: str) -> dict[str, str]:
     """The options of all sections, the last value of each."""
-    return dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", text, re.MULTILINE))
+    return dict(re.findall(r"^[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", text, re.MULTILINE))
 
 
 def start(ctx: Context) -> bool:
@@ -51,7 +52,14 @@ def start(ctx: Context) -> bool:
                 return False
             Path(pid).write_text("0\n")
         part(host, "sockets", dict[str, tuple[str, int]])["stunnel"] = (address, int(port))
+        host.parts["tls"] = tls.load(options)
     return True
+
+
+def reload(ctx: Context) -> None:
+    """SIGHUP: the files are read again; connections go on."""
+    with ctx.cluster() as cluster:
+        ctx.host(cluster).parts["tls"] = tls.load(settings(CONFIG.read_text()))
 
 
 def stop(ctx: Context) -> bool:

@@ -1,0 +1,135 @@
+"""Installation, boot, shutdown and power cut of a Linux host."""
+
+from __future__ import annotations
+
+import shutil
+
+from lab import clock, rootfs
+from lab.core import Cluster, Event, Host, LabError, Store
+from lab.linux import journal, nfs, tunnel, units, view
+from lab.net import model
+
+BOOT_SECONDS = 30.0
+"""Virtual seconds from power-on to systemd."""
+ACCOUNTS = {"root": 0, "bin": 1, "daemon": 2, "operator": 1000, "nobody": 65534}
+
+
+def install(store: Store, cluster: Cluster, host: Host) -> None:
+    """What the installation of Rocky Linux leaves on a new host."""
+    root = store.root(host.name)
+    shells = "".join(f"{n}:x:{u}:{u}:{n}:/{n}:/bin/sh\n" for n, u in ACCOUNTS.items())
+    rootfs.write(root, "etc/passwd", shells)
+    rootfs.write(root, "etc/group", "".join(f"{n}:x:{u}:\n" for n, u in ACCOUNTS.items()))
+    rootfs.write(root, "etc/hosts", "127.0.0.1   localhost localhost.localdomain\n::1         localhost\n")
+    rootfs.write(root, "etc/hostname", f"{host.name}\n")
+    rootfs.write(root, "etc/os-release", 'NAME="Rocky Linux"\nID="rocky"\nVERSION_ID="9.5"\n')
+    rootfs.write(root, "etc/fstab", "/dev/mapper/rl-root     /       xfs     defaults        0 0\n")
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    rootfs.link(root, "proc/self/mounts", str(view.TABLE))
+    rootfs.link(root, "proc/mounts", "self/mounts")
+    rootfs.link(root, "etc/mtab", "/proc/self/mounts")
+    host.parts["lan"] = {i.name: list(i.addresses) for i in model.interfaces(host).values()}
+    host.mounts = view.base_mounts()
+    units.reload(root, host)
+
+
+def boot(store: Store, name: str) -> None:
+    """Power on: /run is empty, what is enabled starts, the mounts of /etc/fstab are tried.
+
+    :raises LabError: the host is up already
+    """
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        if host.up:
+            raise LabError(f"{host.name} is up already")
+    clock.advance(store, BOOT_SECONDS)
+    root = store.root(host.name)
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        host.up, host.boot_time, host.mounts = True, cluster.now, view.base_mounts()
+        for interface in model.interfaces(host).values():
+            interface.addresses = list(host.parts["lan"][interface.name])
+        for file in (root / "run").iterdir():
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        units.reload(root, host)
+        wanted = _enabled(store, host)
+        clock.schedule(cluster, 0, "linux boot", host.name, units=wanted)
+    clock.advance(store, 0)
+
+
+def _enabled(store: Store, host: Host) -> list[str]:
+    """The units that multi-user.target and timers.target want, services before timers."""
+    folder = store.root(host.name) / units.FOLDERS[0]
+    return [
+        link.name for target in ("multi-user", "timers") for link in sorted(folder.glob(f"{target}.target.wants/*"))
+    ]
+
+
+def start(store: Store, event: Event) -> None:
+    """The host's init: services, then (as they are ordered after stunnel) the network mounts, then timers.
+
+    Mounts are nofail: they hold nothing up, so each is tried on its own while the boot goes on.
+    """
+    host = store.read().hosts[event.host]
+    names: list[str] = event.payload["units"]
+    services = [name for name in names if not name.endswith(".timer")]
+    timers = [name for name in names if name.endswith(".timer")]
+    if services:
+        _systemctl(store, host, ["start", *services])
+    root = store.root(host.name)
+    with store.edit() as cluster:
+        for line in (root / units.FSTAB).read_text().splitlines():
+            words = line.split()
+            if len(words) >= 4 and words[2] in ("nfs", "nfs4") and "noauto" not in words[3].split(","):
+                clock.schedule(cluster, 0, "linux mount", host.name, point=words[1], options=words[3])
+    if timers:
+        _systemctl(store, host, ["start", *timers])
+
+
+def _systemctl(store: Store, host: Host, words: list[str]) -> None:
+    done = clock.run(store, host.name, ["/usr/bin/systemctl", *words], capture_output=True)
+    if done.stderr:
+        journal.write(store, host.name, "systemd", 3, done.stderr.decode())
+
+
+def mount(store: Store, event: Event) -> None:
+    """A mount unit at boot: bounded by x-systemd.mount-timeout, or systemd's 90 s."""
+    options = dict(word.partition("=")[::2] for word in event.payload["options"].split(","))
+    limit = units.seconds(options.get("x-systemd.mount-timeout", "90"))
+    point = event.payload["point"]
+    line = ["/usr/bin/timeout", str(int(limit)), "/usr/bin/mount", "--", point]
+    done = clock.run(store, event.host, line, capture_output=True)
+    if done.returncode:
+        text = done.stderr.decode() or "Mounting timed out. Terminating."
+        unit = units.mount_unit(point)
+        journal.write(store, event.host, "systemd", 3, f"{unit}: {text}Failed to mount {point}.", unit)
+
+
+def crash(store: Store, name: str) -> None:
+    """Power cut: what was only in memory is gone.
+
+    :raises LabError: the host is down already
+    """
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        if not host.up:
+            raise LabError(f"{host.name} is down already")
+        host.up, host.mounts = False, []
+        tunnel.stop(host)
+        for forget in ("systemd", "idle"):
+            host.parts.pop(forget, None)
+        clock.cancel(cluster, lambda event: event.host != host.name)
+        for interface in model.interfaces(host).values():
+            if not interface.name.startswith("lo"):
+                interface.addresses.clear()
+        model.vanish(store, cluster, host)
+
+
+def status(store: Store, cluster: Cluster, host: Host) -> list[str]:
+    """A few words for `lab status`: each share and how it answers."""
+    nfs.refresh(store, cluster, host)
+    words = []
+    for entry in nfs.mounts(host):
+        state = f"{entry.condition}, read-only" if entry.condition == nfs.FINE and entry.read_only else entry.condition
+        words.append(f"{entry.device} on {entry.target} from {entry.server.partition('.')[0]}: {state}")
+    return words

@@ -1,0 +1,128 @@
+"""Programs that meet an NFS mount which is stale, does not answer or cannot be listed; elsewhere they are GNU's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lab.core import INSIDE, Context
+from lab.linux import nfs, view, waiting
+
+TEXTS = {
+    "cat": ("cat: {path}: {error}", 1),
+    "chmod": ("chmod: cannot access '{path}': {error}", 1),
+    "chown": ("chown: cannot access '{path}': {error}", 1),
+    "dd": ("dd: failed to open '{path}': {error}", 1),
+    "find": ("find: '{path}': {error}", 1),
+    "ls": ("ls: cannot access '{path}': {error}", 2),
+    "mkdir": ("mkdir: cannot create directory '{path}': {error}", 1),
+    "rm": ("rm: cannot remove '{path}': {error}", 1),
+    "stat": ("stat: cannot statx '{path}': {error}", 1),
+    "touch": ("touch: cannot touch '{path}': {error}", 1),
+    "df": ("df: {path}: {error}", 1),
+}
+"""What a program says, with its exit status (ls and stat as seen, the others in coreutils' wording)."""
+LISTS = ("ls", "find", "du")
+
+
+def _paths(ctx: Context) -> list[tuple[str, str]]:
+    """(as written, absolute) of each word that may be a path; the working directory where there is none."""
+    words = [word.partition("=")[2] if word[:3] in ("of=", "if=") else word for word in ctx.args]
+    found = [(word, view.absolute(word)) for word in words if word and not word.startswith("-")]
+    return found or [(".", os.getcwd())]
+
+
+def main(ctx: Context) -> int:
+    """A program that was called while a mount is in trouble: it fails, waits, or has nothing to do with it."""
+    for shown, path in _paths(ctx):
+        status = _meet(ctx, shown, path)
+        if status is not None:
+            return status
+    return run(ctx)
+
+
+def run(ctx: Context) -> int:
+    """The real program, in this process."""
+    os.execv(INSIDE / "gnu" / ctx.name, [ctx.name, *ctx.args])
+
+
+def _look(ctx: Context, path: str) -> nfs.NfsMount | None:
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
+    nfs.refresh(ctx.store, cluster, host)
+    return view.covering(host, path)
+
+
+def _meet(ctx: Context, shown: str, path: str) -> int | None:
+    """The exit status where an access fails, None where it succeeds, be it after a while."""
+    entry = _look(ctx, path)
+    if entry is None:
+        return None
+    if entry.condition == nfs.DEAD:
+
+        def answers() -> bool:
+            now = _look(ctx, path)
+            return now is None or now.condition != nfs.DEAD
+
+        if not waiting.wait(ctx, entry.soft_limit, answers, f"{ctx.name} {shown}"):
+            return _fail(ctx, shown, "Input/output error")
+        entry = _look(ctx, path)
+    if entry is not None and entry.condition == nfs.STALE:
+        if ctx.name == "ls" and path == entry.target:
+            ctx.err(f"ls: cannot open directory '{shown}': Stale file handle\n")
+            return 2
+        return _fail(ctx, shown, "Stale file handle")
+    if entry is not None and entry.condition == nfs.UNLISTED:
+        if ctx.name == "ls" and path == entry.target:
+            ctx.err(f"ls: reading directory '{shown}': Input/output error\n")
+            return 2
+        if ctx.name in LISTS or path != entry.target:
+            return _fail(ctx, shown, "Input/output error")
+    return None
+
+
+def _fail(ctx: Context, shown: str, error: str) -> int:
+    text, rc = TEXTS.get(ctx.name, (f"{ctx.name}: {{path}}: {{error}}", 1))
+    ctx.err(text.format(path=shown, error=error) + "\n")
+    return rc
+
+
+def stat(ctx: Context) -> int:
+    """stat(1) where something is mounted by NFS: ``-f`` says so; everything else is GNU's own."""
+    filesystem = any(
+        word == "--file-system" or (word[:1] == "-" and word[:2] != "--" and "f" in word) for word in ctx.args
+    )
+    if not filesystem:
+        return main(ctx)
+    for shown, path in _paths(_without_format(ctx)):
+        entry = _look(ctx, path)
+        if entry is None:
+            continue
+        status = _meet(ctx, shown, path)
+        if status is not None:
+            return status
+        words = ctx.args
+        if "-c" in words and words[words.index("-c") + 1] == "%T":
+            ctx.out("nfs\n")
+            return 0
+        if words == ["-f", shown]:
+            size = os.statvfs(path)
+            ctx.out(
+                f'  File: "{shown}"\n    ID: 0        Namelen: 255     Type: nfs\n'
+                f"Block size: 131072     Fundamental block size: 131072\n"
+                f"Blocks: Total: {size.f_blocks}       Free: {size.f_bfree}       Available: {size.f_bavail}\n"
+                f"Inodes: Total: {size.f_files}      Free: {size.f_ffree}\n"
+            )
+            return 0
+        raise ctx.not_simulated(f"{' '.join(words)} on NFS")
+    sys.stdout.flush()
+    return run(ctx)
+
+
+def _without_format(ctx: Context) -> Context:
+    """The same call without the format, which is no path."""
+    words = list(ctx.argv)
+    if "-c" in words:
+        at = words.index("-c")
+        del words[at : at + 2]
+    return Context(words, ctx.store, ctx.host_name)

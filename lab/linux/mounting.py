@@ -1,0 +1,213 @@
+"""mount, umount, findmnt and df of util-linux and nfs-utils, for NFS."""
+
+from __future__ import annotations
+
+import getopt
+import os
+import re
+
+from lab.core import Cluster, CommandError, Context, Mount
+from lab.linux import nfs, view, waiting
+
+RETRY_SECONDS = 120.0
+"""How long mount.nfs4 goes on in the foreground where nobody answers (nfs(5): "retry")."""
+
+
+def _options(ctx: Context, short: str, long: list[str]) -> tuple[dict[str, str], list[str]]:
+    try:
+        pairs, words = getopt.gnu_getopt(ctx.args, short, long)
+    except getopt.GetoptError as error:
+        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
+    return dict(pairs), words
+
+
+def fstab() -> list[tuple[str, str, str, list[str]]]:
+    """(source, mount point, type, options) of each line of this host's /etc/fstab."""
+    try:
+        with open("/etc/fstab") as file:
+            lines = [line.split() for line in file if line.strip() and not line.lstrip().startswith("#")]
+    except FileNotFoundError:
+        return []
+
+    def plain(word: str) -> str:
+        return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
+
+    return [(plain(f[0]), plain(f[1]), f[2], f[3].split(",")) for f in lines if len(f) >= 4]
+
+
+def mount(ctx: Context) -> int:
+    """mount(8): the list, ``[-t nfs4] [-o OPTIONS] SOURCE POINT``, ``POINT`` or ``SOURCE`` of fstab, -a of nfs4."""
+    options, words = _options(ctx, "t:o:a", ["types=", "options=", "all"])
+    given = [word for word in options.get("-o", options.get("--options", "")).split(",") if word]
+    kind = options.get("-t", options.get("--types", ""))
+    if "-a" in options or "--all" in options:
+        if words or given or kind not in ("", "nfs4"):
+            raise ctx.not_simulated()
+        present = {entry.target for entry in nfs.mounts(ctx.host(ctx.store.read()))}
+        wanted = [e for e in fstab() if e[2] in ("nfs", "nfs4") and "noauto" not in e[3] and e[1] not in present]
+        return max([_one(ctx, source, point, opts) for source, point, _, opts in wanted], default=0)
+    if not words:
+        if given:
+            raise ctx.not_simulated()
+        for entry in ctx.host(ctx.store.read()).mounts:
+            if not kind or entry.fstype == kind:
+                ctx.out(_line(entry))
+        return 0
+    if len(words) == 1:
+        found = [e for e in fstab() if words[0] in e[:2]]
+        if not found:
+            raise CommandError(f"mount: {words[0]}: can't find in /etc/fstab.", 1)
+        source, point, kind, opts = found[0]
+        if kind not in ("nfs", "nfs4"):
+            raise ctx.not_simulated(f"{kind} of /etc/fstab")
+        return _one(ctx, source, point, [*opts, *given])
+    if len(words) != 2 or kind not in ("nfs", "nfs4"):
+        raise ctx.not_simulated()
+    return _one(ctx, words[0], words[1], given)
+
+
+def mount_nfs(ctx: Context) -> int:
+    """mount.nfs4(8): ``SOURCE POINT [-o OPTIONS]``."""
+    options, words = _options(ctx, "o:", [])
+    if len(words) != 2:
+        raise ctx.not_simulated()
+    return _one(ctx, words[0], words[1], [word for word in options.get("-o", "").split(",") if word])
+
+
+def _line(entry: Mount) -> str:
+    words = view.table_line(entry).split()
+    return f"{entry.device} on {entry.target} type {words[2]} ({words[3]})\n"
+
+
+def _one(ctx: Context, source: str, point: str, options: list[str]) -> int:
+    if unknown := nfs.unknown_options(options):
+        raise ctx.not_simulated(f"-o {','.join(unknown)}")
+    if not re.fullmatch(r"127\.0\.0\.1:/.*", source):
+        raise ctx.not_simulated(f"{source}: the lab has NFS servers behind a stunnel on 127.0.0.1 only")
+    if not os.path.exists("/usr/sbin/mount.nfs4"):
+        raise CommandError(
+            f"mount: {point}: bad option; for several filesystems (e.g. nfs, cifs) you might need a "
+            "/sbin/mount.<type> helper program.",
+            32,
+        )
+    target = view.absolute(point)
+    if not os.path.isdir(target):
+        raise CommandError(f"mount.nfs4: mount point {point} does not exist", 32)
+    above = [m for m in nfs.mounts(ctx.host(ctx.store.read())) if m.target == target]
+    if any((m.device, nfs.port_of(m.options)) == (source, nfs.port_of(nfs.kernel_options(options))) for m in above):
+        raise CommandError("mount.nfs4: mount point is busy or already mounted", 32)
+    problem = [nfs.NoAnswer("")]
+
+    def mounted() -> bool:
+        with ctx.cluster() as cluster:
+            try:
+                nfs.new_mount(ctx.store, cluster, ctx.host(cluster), source, target, options)
+            except nfs.NoAnswer as error:
+                problem[0] = error
+                return False
+        return True
+
+    try:
+        if waiting.wait(ctx, RETRY_SECONDS, mounted, f"mount {point}"):
+            return 0
+    except nfs.Refused as error:
+        if str(error) == "No such file or directory":
+            raise CommandError(f"mount.nfs4: mounting {source} failed, reason given by server: {error}", 32) from None
+        raise CommandError(f"mount.nfs4: {error}", 32) from None
+    text = "Connection refused" if problem[0].refused else "Connection timed out"
+    raise CommandError(f"mount.nfs4: {text}", 32)
+
+
+def umount(ctx: Context) -> int:
+    """umount(8) with -f, -l, -c of mount points. Without -f or -l a mount that does not answer is not let go."""
+    options, words = _options(ctx, "flc", ["force", "lazy", "no-canonicalize"])
+    if not words:
+        raise ctx.not_simulated()
+    hard = bool({"-f", "-l", "--force", "--lazy"} & options.keys())
+    rc = 0
+    for word in words:
+        target = view.absolute(word)
+        entry = _newest(ctx, target)
+        if entry is None:
+            if not os.path.lexists(target):
+                ctx.err(f"umount: {word}: no mount point specified.\n")
+            else:
+                ctx.err(f"umount: {word}: not mounted.\n")
+            rc = 32
+            continue
+        if not hard and entry.condition == nfs.STALE:
+            ctx.err(f"umount: {word}: Stale file handle\n")
+            rc = 32
+            continue
+        if not hard and entry.condition == nfs.DEAD:
+            waiting.wait(ctx, entry.soft_limit, lambda: _answers(ctx, target), f"umount {word}")  # noqa: B023
+        with ctx.cluster() as cluster:
+            _take(ctx, cluster, target)
+    return rc
+
+
+def _newest(ctx: Context, target: str) -> nfs.NfsMount | None:
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
+    nfs.refresh(ctx.store, cluster, host)
+    return next((m for m in reversed(nfs.mounts(host)) if m.target == target), None)
+
+
+def _answers(ctx: Context, target: str) -> bool:
+    entry = _newest(ctx, target)
+    return entry is None or entry.condition != nfs.DEAD
+
+
+def _take(ctx: Context, cluster: Cluster, target: str) -> None:
+    found = [i for i, m in enumerate(ctx.host(cluster).mounts) if m.target == target and isinstance(m, nfs.NfsMount)]
+    if found:
+        del ctx.host(cluster).mounts[found[-1]]
+
+
+COLUMNS = ("TARGET", "SOURCE", "FSTYPE", "OPTIONS")
+
+
+def findmnt(ctx: Context) -> int:
+    """findmnt(8) with -n, -o COLUMNS, -M or --mountpoint POINT, -t TYPE, -r; a list without a tree."""
+    options, words = _options(ctx, "no:M:t:r", ["noheadings", "output=", "mountpoint=", "types=", "raw"])
+    point = options.get("-M", options.get("--mountpoint", words[0] if len(words) == 1 else ""))
+    columns = options.get("-o", options.get("--output", ",".join(COLUMNS))).upper().split(",")
+    kinds = options.get("-t", options.get("--types", "")).split(",")
+    if len(words) > 1 or not set(columns) <= set(COLUMNS):
+        raise ctx.not_simulated()
+    rows = []
+    for entry in ctx.host(ctx.store.read()).mounts:
+        if (not point or point in (entry.target, entry.device)) and (kinds == [""] or entry.fstype in kinds):
+            fields = view.table_line(entry).split()
+            values = {"TARGET": entry.target, "SOURCE": entry.device, "FSTYPE": fields[2], "OPTIONS": fields[3]}
+            rows.append([values[column] for column in columns])
+    if not rows:
+        return 1
+    if not {"-n", "--noheadings"} & options.keys():
+        rows.insert(0, columns)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    for row in rows:
+        ctx.out(" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    return 0
+
+
+def nfsidmap(ctx: Context) -> int:
+    """nfsidmap(8) -c: the kernel's cache of names is emptied; the lab keeps none."""
+    if ctx.args != ["-c"]:
+        raise ctx.not_simulated()
+    return 0
+
+
+def ss(ctx: Context) -> int:
+    """ss(8) with -l, -t, -n, -p: who listens."""
+    options, words = _options(ctx, "ltnp4H", [])
+    if words or not {"-l", "-t", "-n"} <= options.keys():
+        raise ctx.not_simulated()
+    if "-H" not in options:
+        ctx.out("State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\n")
+    host = ctx.host(ctx.store.read())
+    for name, (address, port) in host.parts.get("sockets", {}).items():
+        pid = host.parts["processes"][name][0]
+        who = f' users:(("{name}",pid={pid},fd=9))' if "-p" in options else ""
+        ctx.out(f"LISTEN 0      4096   {f'{address}:{port}':>18}       0.0.0.0:*    {who}\n")
+    return 0

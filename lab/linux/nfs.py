@@ -1,0 +1,194 @@
+"""An NFSv4 client's mounts: what an access to one meets follows from the tunnel, the servers and their exports.
+
+From observations.md, "NFS through stunnel": another server than the one at mount time answers every access with a
+stale handle; a file system that mountd did not export can be looked up but not listed; a hard mount of a server that
+does not answer waits. A handle names the server's host and its dataset: the replica's file system has an id of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from lab.core import Cluster, Host, Mount, Store, part
+from lab.linux import tls
+from lab.net import model
+from lab.rc.scripts import processes
+
+FINE, STALE, UNLISTED, DEAD = "fine", "stale", "unlisted", "dead"
+EXPORTED = "NFS exported"
+
+
+@dataclass
+class NfsMount(Mount):
+    """A mount of a client; ``tree`` and ``read_only`` are those of the server's file system, as last seen.
+
+    :param server: full name of the host that it was mounted from
+    :param dataset: device of the server's file system then
+    :param path: folder in it
+    :param condition: FINE, STALE, UNLISTED or DEAD, as last seen
+    """
+
+    server: str = ""
+    dataset: str = ""
+    path: str = "."
+    condition: str = FINE
+
+    @property
+    def soft_limit(self) -> float | None:
+        """Virtual seconds until a call on a soft mount fails (nfs(5)); None: a hard mount, which waits."""
+        values = dict(word.partition("=")[::2] for word in self.options)
+        if "soft" not in values:
+            return None
+        return float(values.get("timeo", "600")) / 10 * (int(values.get("retrans", "2")) + 1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of a server's file system."""
+
+    server: Host
+    entry: Mount
+    path: str
+
+
+class NoAnswer(Exception):
+    """Nobody speaks NFS at the other end of the tunnel.
+
+    :param why: for people
+    :param silent: no packet came back at all; otherwise the connection was refused or closed at once
+    :param refused: the local end of the tunnel is not there
+    """
+
+    def __init__(self, why: str, *, silent: bool = False, refused: bool = False) -> None:
+        super().__init__(why)
+        self.silent = silent
+        self.refused = refused
+
+
+class Refused(Exception):
+    """The server answers a mount with an error; the text is mount.nfs4's."""
+
+
+def answering(store: Store, cluster: Cluster, client: Host, port: int) -> Host:
+    """The server that a client gets to through its local stunnel.
+
+    :param port: of the local stunnel
+    :raises NoAnswer: with the first link of the chain that is broken
+    """
+    mine: tls.Loaded | None = client.parts.get("tls")
+    listens = part(client, "sockets", dict[str, tuple[str, int]]).get("stunnel")
+    if mine is None or not processes(client).get("stunnel") or not listens or listens[1] != port:
+        raise NoAnswer("stunnel does not run on the client", refused=True)
+    address, _, remote = mine.options.get("connect", "").rpartition(":")
+    server = model.address_owner(cluster, client, address)
+    if server is None:
+        raise NoAnswer(f"nobody answers for {address}", silent=True)
+    theirs: tls.Loaded | None = server.parts.get("tls")
+    bound = part(server, "sockets", dict[str, tuple[str, int]]).get("stunnel")
+    if theirs is None or not processes(server).get("stunnel") or not bound:
+        raise NoAnswer(f"no stunnel on {server.short}")
+    if bound[0] not in ("", address) or bound[1] != int(remote):
+        raise NoAnswer(f"stunnel on {server.short} listens somewhere else")
+    if not tls.trusts(store, cluster, theirs, mine, purpose="sslclient"):
+        raise NoAnswer(f"{server.short} refuses the client's certificate")
+    if not tls.trusts(store, cluster, mine, theirs, purpose="sslserver"):
+        raise NoAnswer(f"the client refuses the certificate of {server.short}")
+    if not processes(server).get("nfsd"):
+        raise NoAnswer(f"no nfsd on {server.short}")
+    return server
+
+
+def find(store: Store, server: Host, share: str) -> Place:
+    """Where a path of the NFSv4 tree is on a server.
+
+    :raises Refused: there is no such path, or the server does not speak NFSv4 with this client
+    """
+    sysctl = part(server, "sysctl", dict[str, str])
+    if sysctl.get("vfs.nfsd.server_max_nfsvers") != "4":
+        raise Refused("Protocol not supported")
+    if sysctl.get("vfs.nfsd.nfs_privport", "0") != "0":
+        raise Refused("Operation not permitted")
+    top = part(server, "v4 root", str)
+    path = os.path.normpath(f"{top}/{share.lstrip('/')}")
+    covering = [m for m in server.mounts if f"{path}/".startswith(m.target.rstrip("/") + "/") and m.fstype != "devfs"]
+    if top and covering:
+        place = Place(server, covering[-1], os.path.relpath(path, covering[-1].target))
+        if os.path.isdir(os.path.join(store.folder, _tree(place))):
+            return place
+    raise Refused("No such file or directory")
+
+
+def _tree(place: Place) -> str:
+    """Folder below the state folder."""
+    tree = f"hosts/{place.server.name}/root" if place.entry.tree == "root" else place.entry.tree
+    return os.path.normpath(os.path.join(tree, place.path))
+
+
+def port_of(options: tuple[str, ...]) -> int:
+    """The TCP port that a mount's options name."""
+    return next((int(word.removeprefix("port=")) for word in options if word.startswith("port=")), 2049)
+
+
+def look(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:
+    """Brings what is known of a mount up to date."""
+    try:
+        server = answering(store, cluster, client, port_of(entry.options))
+        place = find(store, server, entry.device.partition(":")[2])
+    except NoAnswer:
+        entry.condition = DEAD
+        return
+    except Refused:
+        entry.condition = STALE
+        return
+    if (server.name, place.entry.device) != (entry.server, entry.dataset):
+        entry.condition = STALE
+        return
+    entry.tree, entry.read_only = _tree(place), place.entry.read_only or "ro" in entry.options
+    entry.condition = FINE if EXPORTED in place.entry.options else UNLISTED
+
+
+def mounts(host: Host) -> list[NfsMount]:
+    """A client's NFS mounts, oldest first."""
+    return [entry for entry in host.mounts if isinstance(entry, NfsMount)]
+
+
+def refresh(store: Store, cluster: Cluster, client: Host) -> None:
+    """Brings what is known of all of a client's mounts up to date."""
+    for entry in mounts(client):
+        look(store, cluster, client, entry)
+
+
+def new_mount(store: Store, cluster: Cluster, client: Host, source: str, target: str, wanted: list[str]) -> NfsMount:
+    """Mounts a share on a client.
+
+    :param wanted: options of mount(8) or fstab(5)
+    :raises NoAnswer: nobody to mount from
+    :raises Refused: the server says no
+    """
+    options = kernel_options(wanted)
+    server = answering(store, cluster, client, port_of(options))
+    place = find(store, server, source.partition(":")[2])
+    entry = NfsMount(source, target, "nfs4", _tree(place), False, options, server.name, place.entry.device, place.path)
+    look(store, cluster, client, entry)
+    client.mounts.append(entry)
+    return entry
+
+
+_USERLAND = ("_netdev", "nofail", "noauto", "auto", "defaults", "rw", "ro", "hard", "soft", "user", "nouser")
+
+
+def kernel_options(wanted: list[str]) -> tuple[str, ...]:
+    """What the kernel's table shows for these options (as seen with kernel 6.1), ``ro`` or ``rw`` first."""
+    values = dict(word.partition("=")[::2] for word in wanted)
+    shown = ["ro" if "ro" in values else "rw", "noatime" if "noatime" in values else "relatime", "vers=4.2"]
+    shown += ["rsize=131072", "wsize=131072", "namlen=255", "soft" if "soft" in values else "hard", "proto=tcp"]
+    shown.append(f"port={values.get('port', '0')}")
+    shown += [f"timeo={values.get('timeo', '600')}", f"retrans={values.get('retrans', '2')}", "sec=sys"]
+    return (*shown, "clientaddr=127.0.0.1", "local_lock=none", "addr=127.0.0.1")
+
+
+def unknown_options(wanted: list[str]) -> list[str]:
+    """The options that this model does not know."""
+    known = (*_USERLAND, "noatime", "port", "timeo", "retrans", "sec", "vers", "nfsvers", "proto")
+    return [w for w in wanted if w.partition("=")[0] not in known and not w.startswith("x-systemd.")]

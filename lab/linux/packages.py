@@ -1,0 +1,107 @@
+"""dnf and rpm: which packages are there, and what comes with them."""
+
+from __future__ import annotations
+
+import getopt
+
+from lab import catalog, rootfs
+from lab.core import CommandError, Context
+
+BASE = {"bash": "5.1.8-9.el9", "coreutils": "8.32-36.el9", "policycoreutils": "3.6-2.1.el9", "systemd": "252-46.el9"}
+AVAILABLE = {
+    "nfs-utils": "2.5.4-27.el9",
+    "policycoreutils-python-utils": "3.6-2.1.el9",
+    "stunnel": "5.71-2.el9",
+}
+STUNNEL_UNIT = """\
+[Unit]
+Description=TLS tunnel for network daemons
+After=syslog.target network.target
+
+[Service]
+ExecStart=/usr/bin/stunnel
+ExecReload=/bin/kill -HUP $MAINPID
+Type=forking
+PrivateTmp=true
+
+[Install]
+WantedBy=multi-user.target
+"""
+FILES = {
+    "stunnel": {"usr/lib/systemd/system/stunnel.service": STUNNEL_UNIT},
+    "nfs-utils": {
+        "etc/idmapd.conf": "[General]\n#Verbosity = 0\n# The following should be set to the local NFSv4 domain name\n"
+        "# The default is the host's DNS domain name.\n#Domain = local.domain.edu\n\n[Mapping]\n"
+        "Nobody-User = nobody\nNobody-Group = nobody\n"
+    },
+}
+
+
+def _query(name: str, version: str, form: str) -> str:
+    number, _, release = version.partition("-")
+    text = form.replace("%{NAME}", name).replace("%{VERSION}", number).replace("%{RELEASE}", release)
+    return text.replace("\\n", "\n")
+
+
+def rpm(ctx: Context) -> int:
+    """rpm(8) with -q NAME... or -qa, and --queryformat."""
+    try:
+        pairs, words = getopt.gnu_getopt(ctx.args, "qa", ["queryformat=", "qf=", "quiet"])
+    except getopt.GetoptError as error:
+        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
+    options = dict(pairs)
+    form = options.get("--queryformat", options.get("--qf", "%{NAME}-%{VERSION}-%{RELEASE}.x86_64\\n"))
+    if "-q" not in options or bool(words) == ("-a" in options):
+        raise ctx.not_simulated()
+    host = ctx.host(ctx.store.read())
+    installed = {**BASE, **{name: AVAILABLE[name] for name in host.packages}}
+    rc = 0
+    for name in words or sorted(installed):
+        if name in installed:
+            ctx.out(_query(name, installed[name], form))
+        else:
+            ctx.out(f"package {name} is not installed\n")
+            rc += 1
+    return rc
+
+
+def dnf(ctx: Context) -> int:
+    """dnf(8): ``install -y NAME...`` and ``repoquery --quiet --queryformat F --whatprovides NAME``."""
+    try:
+        pairs, words = getopt.gnu_getopt(ctx.args, "yq", ["quiet", "queryformat=", "whatprovides="])
+    except getopt.GetoptError as error:
+        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
+    options = dict(pairs)
+    known = {**BASE, **AVAILABLE}
+    if words[:1] == ["repoquery"] and "--whatprovides" in options:
+        name = options["--whatprovides"]
+        if name in known:
+            ctx.out(_query(name, known[name], options["--queryformat"]))
+        return 0
+    if words[:1] != ["install"] or "-y" not in options or len(words) < 2:
+        raise ctx.not_simulated()
+    for name in words[1:]:
+        if name not in known:
+            raise CommandError(f"No match for argument: {name}\nError: Unable to find a match: {name}")
+    for name in words[1:]:
+        _install(ctx, name)
+    ctx.out("Complete!\n")
+    return 0
+
+
+def _install(ctx: Context, name: str) -> None:
+    if name in BASE:
+        return
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        if name in host.packages:
+            ctx.out(f"Package {name}-{AVAILABLE[name]}.x86_64 is already installed.\n")
+            return
+        host.packages.add(name)
+    root = ctx.store.root(ctx.host_name)  # not "/": there /usr/lib is the machine's
+    rootfs.install_played(root, catalog.PACKAGES.get(("rocky", name), {}))
+    for path, text in FILES.get(name, {}).items():
+        rootfs.write(root, path, text)
+    if name == "stunnel":
+        (root / "etc/stunnel").mkdir(exist_ok=True)
+    ctx.out(f"Installed:\n  {name}-{AVAILABLE[name]}.x86_64\n")

@@ -1,0 +1,196 @@
+"""systemctl(1): what a deploy, a monitor and people ask of it."""
+
+from __future__ import annotations
+
+import getopt
+import time
+
+from lab.core import CommandError, Context, Host
+from lab.linux import nfs, systemd, units
+
+VERBS = {}
+"""Verb -> function; filled below."""
+
+
+def main(ctx: Context) -> int:
+    """systemctl [--now] [-p PROPERTIES] [--timestamp=unix] [--value] [--no-pager] [-q] VERB UNIT..."""
+    try:
+        pairs, words = getopt.gnu_getopt(
+            ctx.args, "p:ql", ["now", "timestamp=", "property=", "value", "no-pager", "quiet", "no-legend"]
+        )
+    except getopt.GetoptError as error:
+        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
+    options = [({"-p": "--property", "-q": "--quiet"}.get(name, name), value) for name, value in pairs]
+    verb, *names = words or [""]
+    if verb not in VERBS:
+        raise ctx.not_simulated()
+    return int(VERBS[verb](ctx, options, [units.full_name(name) for name in names]))
+
+
+Options = list[tuple[str, str]]
+
+
+def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
+    """What `systemctl show` says of a unit."""
+    root = ctx.store.root(host.name)
+    state = units.manager(host)
+    mount = state.generated.get(unit)
+    mounted = {units.mount_unit(entry.target): entry.target for entry in nfs.mounts(host)}
+    exists = unit in units.TARGETS or units.definition(root, host, unit) is not None or bool(mount or unit in mounted)
+    active = unit in units.TARGETS or unit in state.active or unit in mounted
+    if active:
+        word, sub = "active", {"timer": "waiting", "mount": "mounted"}.get(unit.rpartition(".")[2], "running")
+    else:
+        word, sub = ("failed", "failed") if unit in state.failed else ("inactive", "dead")
+    since = state.active.get(unit)
+    enabled = "generated" if mount else "static" if unit in units.TARGETS else units.enablement(root, unit)
+    return {
+        "Id": unit,
+        "Names": unit,
+        "LoadState": "loaded" if exists else "not-found",
+        "ActiveState": word,
+        "SubState": sub,
+        "UnitFileState": enabled,
+        "NeedDaemonReload": "yes" if units.is_stale(root, host, unit) else "no",
+        "ActiveEnterTimestamp": f"@{int(since)}" if since is not None else "",
+        "Result": "exit-code" if unit in state.failed else "success",
+    }
+
+
+def _show(ctx: Context, options: Options, names: list[str]) -> int:
+    wanted = [name for key, value in options if key == "--property" for name in value.split(",")]
+    if not wanted or not names or (("--timestamp", "unix") not in options and "ActiveEnterTimestamp" in wanted):
+        raise ctx.not_simulated()
+    host = ctx.host(ctx.store.read())
+    blocks = []
+    for unit in names:
+        found = _properties(ctx, host, unit)
+        if missing := [name for name in wanted if name not in found]:
+            raise ctx.not_simulated(f"show -p {','.join(missing)}")
+        bare = any(key == "--value" for key, _ in options)
+        blocks.append("".join(f"{v}\n" if bare else f"{k}={v}\n" for k, v in found.items() if k in wanted))
+    ctx.out("\n".join(blocks))
+    return 0
+
+
+def _is_active(ctx: Context, options: Options, names: list[str]) -> int:
+    host = ctx.host(ctx.store.read())
+    states = [_properties(ctx, host, unit)["ActiveState"] for unit in names]
+    if not any(key == "--quiet" for key, _ in options):
+        ctx.out("".join(f"{state}\n" for state in states))
+    return 0 if "active" in states else 3
+
+
+def _is_failed(ctx: Context, options: Options, names: list[str]) -> int:
+    host = ctx.host(ctx.store.read())
+    states = [_properties(ctx, host, unit)["ActiveState"] for unit in names]
+    ctx.out("".join(f"{state}\n" for state in states))
+    return 0 if "failed" in states else 1
+
+
+def _is_enabled(ctx: Context, options: Options, names: list[str]) -> int:
+    host = ctx.host(ctx.store.read())
+    rc = 1
+    for unit in names:
+        state = _properties(ctx, host, unit)["UnitFileState"]
+        if not state:
+            raise CommandError(f"Failed to get unit file state for {unit}: No such file or directory")
+        ctx.out(f"{state}\n")
+        rc = 0 if state in ("enabled", "static", "generated") else rc
+    return rc
+
+
+def _enable(ctx: Context, options: Options, names: list[str]) -> int:
+    root = ctx.store.root(ctx.host_name)
+    for unit in names:
+        file = units.file_of(root, unit)
+        if file is None:
+            raise CommandError(f"Failed to enable unit: Unit file {unit} does not exist.")
+        target = f"/{file.relative_to(root)}"
+        for link in units.wants(root, unit):
+            if not link.is_symlink():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(target)
+                ctx.err(f"Created symlink /{link.relative_to(root)} → {target}.\n")
+    return _start(ctx, [], names) if ("--now", "") in options else 0
+
+
+def _disable(ctx: Context, options: Options, names: list[str]) -> int:
+    root = ctx.store.root(ctx.host_name)
+    for unit in names:
+        if units.file_of(root, unit) is None:
+            raise CommandError(f"Failed to disable unit: Unit file {unit} does not exist.")
+        for link in units.wants(root, unit):
+            if link.is_symlink():
+                link.unlink()
+                ctx.err(f'Removed "/{link.relative_to(root)}".\n')
+    return _stop(ctx, [], names) if ("--now", "") in options else 0
+
+
+def _start(ctx: Context, options: Options, names: list[str]) -> int:
+    rc = 0
+    for unit in names:
+        if not systemd.start(ctx, unit):
+            ctx.err(
+                f"Job for {unit} failed because the control process exited with error code.\n"
+                f'See "systemctl status {unit}" and "journalctl -xeu {unit}" for details.\n'
+            )
+            rc = 1
+    return rc
+
+
+def _stop(ctx: Context, options: Options, names: list[str]) -> int:
+    for unit in names:
+        systemd.stop(ctx, unit)
+    return 0
+
+
+def _restart(ctx: Context, options: Options, names: list[str]) -> int:
+    host = ctx.host(ctx.store.read())
+    root = ctx.store.root(ctx.host_name)
+    for unit in names:
+        if units.definition(root, host, unit) is None:
+            raise CommandError(f"Failed to restart {unit}: Unit {unit} not found.", 5)
+        systemd.stop(ctx, unit)
+    return _start(ctx, options, names)
+
+
+def _reload(ctx: Context, options: Options, names: list[str]) -> int:
+    if names:
+        raise CommandError("Too many arguments.")
+    with ctx.cluster() as cluster:
+        units.reload(ctx.store.root(ctx.host_name), ctx.host(cluster))
+    return 0
+
+
+def _status(ctx: Context, options: Options, names: list[str]) -> int:
+    host = ctx.host(ctx.store.read())
+    rc = 0
+    for unit in names:
+        found = _properties(ctx, host, unit)
+        if found["LoadState"] == "not-found":
+            ctx.err(f"Unit {unit} could not be found.\n")
+            return 4
+        since = units.manager(host).active.get(unit)
+        day = time.strftime(" since %a %F %T UTC", time.gmtime(since)) if since else ""
+        ctx.out(f"● {unit}\n     Loaded: loaded (...; {found['UnitFileState']})\n")
+        ctx.out(f"     Active: {found['ActiveState']} ({found['SubState']}){day}\n")
+        rc = rc if found["ActiveState"] == "active" else 3
+    return rc
+
+
+VERBS.update(
+    {
+        "show": _show,
+        "is-active": _is_active,
+        "is-enabled": _is_enabled,
+        "is-failed": _is_failed,
+        "enable": _enable,
+        "disable": _disable,
+        "start": _start,
+        "stop": _stop,
+        "restart": _restart,
+        "daemon-reload": _reload,
+        "status": _status,
+    }
+)

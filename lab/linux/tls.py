@@ -1,0 +1,86 @@
+"""What the ends of a stunnel connection think of each other's certificate; the machine's `openssl verify` decides."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.build import START
+from lab.core import Cluster, LabError, Store
+
+BEGIN = "-----BEGIN CERTIFICATE-----"
+_BLOCK = re.compile(rf"{BEGIN}.*?-----END CERTIFICATE-----\n?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a running stunnel read when it started: options, own certificates (never the key), CA and CRL in PEM."""
+
+    options: dict[str, str]
+    certificate: str
+    ca: str
+    crl: str
+
+
+def load(options: dict[str, str]) -> Loaded:
+    """Reads the files that a configuration names, on the host that this process runs on.
+
+    :raises OSError: one is not there
+    """
+
+    def text(name: str) -> str:
+        return Path(options[name]).read_text() if name in options else ""
+
+    return Loaded(options, "".join(_BLOCK.findall(text("cert"))), text("CAfile"), text("CRLfile"))
+
+
+def _checks_peer(end: Loaded) -> bool:
+    return end.options.get("verifyChain") == "yes" or end.options.get("verify", "0") in ("2", "3", "4")
+
+
+def trusts(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpose: str) -> bool:
+    """Whether one end accepts the other's certificate.
+
+    Certificates are made in the machine's time and the lab's clock starts somewhere else: they age by as much as the
+    virtual clock went on.
+
+    :param purpose: ``sslclient`` or ``sslserver``: what the peer's certificate must be good for
+    """
+    if not _checks_peer(end):
+        return True
+    hours = (int(cluster.now // 3600), int(time.time() // 3600))
+    host_name = end.options.get("checkHost", "")
+    words = (end.ca, end.crl, peer.certificate, purpose, host_name, str(hours))
+    name = hashlib.sha256("\0".join(words).encode()).hexdigest()
+    known = store.folder / "tls" / name
+    if not known.exists():
+        known.parent.mkdir(exist_ok=True)
+        verdict = _verify(known, cluster, end, peer, purpose, host_name)
+        fresh = known.with_suffix(f".{time.monotonic_ns()}")
+        fresh.write_text(verdict)
+        fresh.rename(known)
+    return known.read_text() == "yes"
+
+
+def _verify(known: Path, cluster: Cluster, end: Loaded, peer: Loaded, purpose: str, host_name: str) -> str:
+    openssl = shutil.which("openssl", path="/usr/bin:/bin")
+    if openssl is None:
+        raise LabError("this machine has no openssl, which checks the simulated hosts' certificates: install it")
+    with tempfile.TemporaryDirectory(dir=known.parent) as folder:
+        files = {name: Path(folder) / name for name in ("ca", "crl", "peer")}
+        for name, text in (("ca", end.ca), ("crl", end.crl), ("peer", peer.certificate)):
+            files[name].write_text(text)
+        line = [openssl, "verify", "-CAfile", str(files["ca"]), "-no-CApath", "-no-CAstore", "-purpose", purpose]
+        line += ["-attime", str(int(time.time() + cluster.now - START))]
+        if "CRLfile" in end.options:
+            line += ["-crl_check_all", "-CRLfile", str(files["crl"])]
+        if host_name:
+            line += ["-verify_hostname", host_name]
+        done = subprocess.run([*line, str(files["peer"])], capture_output=True, check=False)
+    return "yes" if done.returncode == 0 else f"no: {done.stderr.decode(errors='replace')}"

@@ -1,0 +1,102 @@
+"""Makes a Linux host's namespace show its mounts as they are (contents, stale, dead), and the kernel's table."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import socket
+import struct
+from pathlib import Path
+
+from lab import mounts
+from lab.core import INSIDE, Cluster, Host, Mount, Store
+from lab.linux import nfs
+
+SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
+NS = INSIDE / "ns"
+TABLE = NS / "mounts"
+"""What /proc/self/mounts leads to."""
+ANY, SICK = NS / "nfs", NS / "sick"
+"""There while something is mounted by NFS, and while an access to such a mount would not simply work: the wrapped
+programs (lab/wrappers/rocky) look at them."""
+
+
+def table_line(entry: Mount) -> str:
+    """A line of /proc/self/mounts (proc(5)); the options of all but NFS are what such a system shows."""
+    words = [entry.device, entry.target]
+    escaped = ["".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in word) for word in words]
+    mode = () if set(entry.options) & {"rw", "ro"} else ("ro" if entry.read_only else "rw",)
+    return " ".join([*escaped, entry.fstype, ",".join([*mode, *entry.options]), "0 0"]) + "\n"
+
+
+def base_mounts() -> list[Mount]:
+    """What is mounted once the local file systems are."""
+    return [
+        Mount("/dev/mapper/rl-root", "/", "xfs", "root", options=("rw", "seclabel", "relatime", "attr2", "inode64")),
+        Mount("proc", "/proc", "proc", "root", options=("rw", "nosuid", "nodev", "noexec", "relatime")),
+        Mount("tmpfs", "/run", "tmpfs", "root", options=("rw", "seclabel", "nosuid", "nodev", "size=1555152k")),
+    ]
+
+
+def follow(store: Store, cluster: Cluster, host: Host) -> None:
+    """Brings this process's namespace up to date; nothing but what changed is touched.
+
+    A mount that does not answer shows an empty file system that takes no file: for the programs that are not wrapped,
+    a shell's redirection among them, an access fails there, and not as on a read-only server.
+    """
+    nfs.refresh(store, cluster, host)
+    _binds(host)
+    TABLE.write_text("".join(table_line(entry) for entry in host.mounts))
+    found = nfs.mounts(host)
+    for flag, up in ((ANY, bool(found)), (SICK, any(entry.condition != nfs.FINE for entry in found))):
+        if up:
+            flag.touch()
+        else:
+            flag.unlink(missing_ok=True)
+
+
+def loopback_up() -> None:
+    """Switches on lo in a new network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+
+
+def _binds(host: Host) -> None:
+    want = []
+    for entry in nfs.mounts(host):
+        fine = entry.condition == nfs.FINE
+        want.append([entry.target, entry.tree if fine else "", "ro" if entry.read_only else "rw"])
+    record = NS / "nfs.json"
+    have = json.loads(record.read_text()) if record.exists() else []
+    keep = 0
+    while keep < min(len(want), len(have)) and want[keep] == have[keep]:
+        keep += 1
+    for target, _, _ in reversed(have[keep:]):
+        mounts.unmount(target)
+    for target, tree, mode in want[keep:]:
+        if tree:
+            mounts.bind(str(INSIDE / "state" / tree), target, read_only=mode == "ro")
+        else:
+            _dead(target)
+    record.write_text(json.dumps(want))
+
+
+def _dead(target: str) -> None:
+    """A file system with no inode to spare: it cannot be written, and what was in it is not there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"lab", os.fsencode(target), b"tmpfs", ctypes.c_ulong(0), b"nr_inodes=1,mode=755"):
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"tmpfs on {target}: {os.strerror(errno)}")
+
+
+def covering(host: Host, path: str) -> nfs.NfsMount | None:
+    """The NFS mount that an absolute path is in, None where it is in none."""
+    inside = [m for m in nfs.mounts(host) if f"{path}/".startswith(m.target.rstrip("/") + "/")]
+    return inside[-1] if inside else None
+
+
+def absolute(path: str) -> str:
+    """An operand as an absolute path, without asking the file system."""
+    return os.path.normpath(Path(os.getcwd(), path))

@@ -1,0 +1,79 @@
+"""Programs that wait: virtual time passes, and timeout(1) ends them at its limit on the virtual clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from lab import clock
+from lab.core import INSIDE, CommandError, Context, LabError
+
+FOR_EVER = 3600.0
+"""Virtual seconds after which a program that would wait for ever is given up as a mistake of whoever started it."""
+
+
+def _limits(ctx: Context) -> list[tuple[float, int, Path]]:
+    """Seconds left, pid and account of each timeout(1) around this program (lab/wrappers/timeout)."""
+    found = []
+    for word in ctx.env.get("LAB_TIMEOUT", "").split():
+        limit, _, pid = word.partition(":")
+        account = INSIDE / "ns" / f"waited-{pid}"
+        spent = float(account.read_text()) if account.exists() else 0.0
+        found.append((float(limit) - spent, int(pid), account))
+    return found
+
+
+def wait(ctx: Context, seconds: float | None, over: Callable[[], bool], what: str) -> bool:
+    """Lets virtual time pass until something is the case.
+
+    :param seconds: at most; None: for ever, and then only timeout(1) ends it
+    :param what: what hangs, for the message
+    :returns: whether it came to be the case
+    :raises LabError: it hangs for ever and nothing ends it
+    """
+    passed = 0.0
+    while not over():
+        if seconds is not None and passed >= seconds:
+            return False
+        if seconds is None and passed >= FOR_EVER:
+            raise LabError(f"{what} hangs for ever, as it would on a real host; use timeout(1)")
+        limits = _limits(ctx)
+        for left, pid, _ in limits:
+            if left <= 0:
+                _expire(pid)
+        step = min([1.0, *(left for left, _, _ in limits), *([] if seconds is None else [seconds - passed])])
+        clock.advance(ctx.store, step)
+        passed += step
+        for left, pid, account in limits:
+            limit = next(float(w.split(":")[0]) for w in ctx.env["LAB_TIMEOUT"].split() if w.endswith(f":{pid}"))
+            account.write_text(str(limit - left + step))
+    with ctx.cluster():
+        pass  # mounts may have changed meanwhile
+    return True
+
+
+def _expire(pid: int) -> None:
+    """The real timeout(1) does the rest: it takes the signal of its timer for the end of its patience."""
+    try:
+        os.kill(pid, signal.SIGALRM)
+    except ProcessLookupError:
+        raise LabError("a program outlived the timeout(1) that it was started by") from None
+    while True:
+        signal.pause()
+
+
+def sleep(ctx: Context) -> int:
+    """sleep(1) of GNU: numbers with s, m, h or d."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    try:
+        total = sum(float(a[:-1]) * units[a[-1]] if a[-1:] in units else float(a) for a in ctx.args)
+    except ValueError:
+        raise CommandError(f"sleep: invalid time interval '{' '.join(ctx.args)}'") from None
+    if not ctx.args:
+        raise CommandError("sleep: missing operand\nTry 'sleep --help' for more information.")
+    wait(ctx, total, lambda: False, "sleep")
+    with ctx.cluster():
+        pass
+    return 0
