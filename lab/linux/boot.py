@@ -54,7 +54,7 @@ def boot(store: Store, name: str) -> None:
         units.reload(root, host)
         wanted = _enabled(store, host)
         clock.schedule(cluster, 0, "linux boot", host.name, units=wanted)
-    clock.advance(store, 0)
+    clock.tick(store, 0)
 
 
 def _enabled(store: Store, host: Host) -> list[str]:
@@ -118,6 +118,7 @@ def crash(store: Store, name: str) -> None:
         tunnel.stop(host)
         for forget in ("systemd", "idle"):
             host.parts.pop(forget, None)
+        clock.stop_programs(cluster, host.name)
         clock.cancel(cluster, lambda event: event.host != host.name)
         for interface in model.interfaces(host).values():
             if not interface.name.startswith("lo"):
