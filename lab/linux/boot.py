@@ -116,7 +116,7 @@ def crash(store: Store, name: str) -> None:
             raise LabError(f"{host.name} is down already")
         host.up, host.mounts = False, []
         tunnel.stop(host)
-        for forget in ("systemd", "idle"):
+        for forget in ("systemd", "idle", "connection"):
             host.parts.pop(forget, None)
         clock.stop_programs(cluster, host.name)
         clock.cancel(cluster, lambda event: event.host != host.name)

@@ -70,10 +70,12 @@ class Refused(Exception):
     """The server answers a mount with an error; the text is mount.nfs4's."""
 
 
-def answering(store: Store, cluster: Cluster, client: Host, port: int) -> Host:
+def answering(store: Store, cluster: Cluster, client: Host, port: int, *, kept: bool = False) -> Host:
     """The server that a client gets to through its local stunnel.
 
     :param port: of the local stunnel
+    :param kept: by the connection that its mounts have, if that still stands: certificates were checked when it was
+        made, and what is revoked later ends no connection
     :raises NoAnswer: with the first link of the chain that is broken
     """
     mine: tls.Loaded | None = client.parts.get("tls")
@@ -90,13 +92,19 @@ def answering(store: Store, cluster: Cluster, client: Host, port: int) -> Host:
         raise NoAnswer(f"no stunnel on {server.short}")
     if bound[0] not in ("", address) or bound[1] != int(remote):
         raise NoAnswer(f"stunnel on {server.short} listens somewhere else")
-    if not tls.trusts(store, cluster, theirs, mine, purpose="sslclient"):
-        raise NoAnswer(f"{server.short} refuses the client's certificate")
-    if not tls.trusts(store, cluster, mine, theirs, purpose="sslserver"):
-        raise NoAnswer(f"the client refuses the certificate of {server.short}")
+    if not (kept and client.parts.get("connection") == _ends(client, server)):
+        if not tls.trusts(store, cluster, theirs, mine, purpose="sslclient"):
+            raise NoAnswer(f"{server.short} refuses the client's certificate")
+        if not tls.trusts(store, cluster, mine, theirs, purpose="sslserver"):
+            raise NoAnswer(f"the client refuses the certificate of {server.short}")
     if not processes(server).get("nfsd"):
         raise NoAnswer(f"no nfsd on {server.short}")
     return server
+
+
+def _ends(client: Host, server: Host) -> tuple[object, ...]:
+    """What a connection stands and falls with: the two stunnel processes."""
+    return server.name, processes(server).get("stunnel"), processes(client).get("stunnel")
 
 
 def find(store: Store, server: Host, share: str) -> Place:
@@ -133,10 +141,12 @@ def port_of(options: tuple[str, ...]) -> int:
 def look(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:
     """Brings what is known of a mount up to date."""
     try:
-        server = answering(store, cluster, client, port_of(entry.options))
+        server = answering(store, cluster, client, port_of(entry.options), kept=True)
+        client.parts["connection"] = _ends(client, server)
         place = find(store, server, entry.device.partition(":")[2])
     except NoAnswer:
         entry.condition = DEAD
+        client.parts.pop("connection", None)
         return
     except Refused:
         entry.condition = STALE
@@ -167,7 +177,7 @@ def new_mount(store: Store, cluster: Cluster, client: Host, source: str, target:
     :raises Refused: the server says no
     """
     options = kernel_options(wanted)
-    server = answering(store, cluster, client, port_of(options))
+    server = answering(store, cluster, client, port_of(options), kept=bool(mounts(client)))
     place = find(store, server, source.partition(":")[2])
     entry = NfsMount(source, target, "nfs4", _tree(place), False, options, server.name, place.entry.device, place.path)
     look(store, cluster, client, entry)

@@ -45,7 +45,8 @@ def start(ctx: Context, unit: str) -> bool:
             _arm(cluster, ctx.host(cluster), root, unit)
         return True
     if units.last(sections, "Service", "Type") == "oneshot":
-        return run_oneshot(ctx.store, ctx.host_name, unit)
+        run_oneshot(ctx.store, ctx.host_name, unit)
+        return unit not in units.manager(ctx.host(ctx.store.read())).failed
     raise ctx.not_simulated(f"start {unit}: only stunnel, oneshot services and timers are played")
 
 
@@ -137,8 +138,7 @@ def timer(store: Store, event: Event) -> None:
         idle = _idle(cluster, host, service, before)
     if not idle:
         printed = _journal_size(root)
-        good = run_oneshot(store, event.host, service)
-        quiet = good and printed == _journal_size(root)
+        quiet = run_oneshot(store, event.host, service) == 0 and printed == _journal_size(root)
     with store.edit() as cluster:
         host = cluster.hosts[event.host]
         if not host.up or host.boot_time != booted or name not in units.manager(host).active:
@@ -174,20 +174,21 @@ def _idle(cluster: Cluster, host: Host, service: str, inputs: str) -> bool:
     """Whether a run may be left out.
 
     Three hosts that check their mounts every 10 s would make an hour of virtual time take half an hour of ours. A run
-    that succeeded, wrote nothing to the journal and found the host as it left it would do the same again: it is left
-    out, but not for longer than `QUIET_SECONDS`, so the time of the last check that it records is that much too old.
+    that found nothing wrong (status 0), wrote nothing to the journal and left the host as it found it would do the
+    same again: it is left out, but not for longer than `QUIET_SECONDS`: the time of the last check that it records may
+    be that much too old.
     """
     known: tuple[str, float] | None = host.parts.get("idle", {}).get(service)
     return known is not None and known[0] == inputs and cluster.now - known[1] < QUIET_SECONDS
 
 
-def run_oneshot(store: Store, host_name: str, unit: str) -> bool:
-    """Runs the ExecStart of a oneshot service on its host; its output goes to the journal. False: it failed."""
+def run_oneshot(store: Store, host_name: str, unit: str) -> int:
+    """Runs the ExecStart of a oneshot service on its host; its output goes to the journal. Returns its exit status."""
     root = store.root(host_name)
     sections = units.definition(root, store.read().hosts[host_name], unit)
     if sections is None:
         journal.write(store, host_name, "systemd", 3, f"Failed to start {unit}: not found", unit)
-        return False
+        return 1
     service = sections.get("Service", {})
     unknown = service.keys() - {
         "Type", "ExecStart", "SuccessExitStatus", "TimeoutStartSec", "KillMode", "RuntimeDirectory",
@@ -218,7 +219,7 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> bool:
     with store.edit() as cluster:
         failed = units.manager(cluster.hosts[host_name]).failed
         (failed.discard if good else failed.add)(unit)
-    return good
+    return done.returncode
 
 
 def _log_output(store: Store, host: str, unit: str, sections: units.Sections, program: str, output: str) -> None:

@@ -1,0 +1,131 @@
+"""The clients' task end to end: mounts outlive a failover, a crash, an outage, a reboot and a revoked neighbour."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lab import actions
+from lab.rc import boot
+from tests.lab.cluster import REPOSITORY, Cluster
+
+pytestmark = pytest.mark.lab
+
+SHARE = "/data/nfs/k3svolumes"
+HEALED = 10 + 5
+"""Seconds: the timer's period, and the steps of a run (a stale handle is seen at once, unmount and mount answer)."""
+
+
+def mounted_from(lab: Cluster, client: str = "r0") -> str:
+    [line] = [line for line in lab.lab("status").splitlines() if line.startswith(client)]
+    return line.partition(" from ")[2].partition(";")[0]
+
+
+def took(lab: Cluster, command: str) -> tuple[int, int]:
+    """Exit status of a command on r0, and the virtual seconds that it took."""
+    start, rc, end = lab.attempt("r0", f"date +%s; {command}; echo $?; date +%s").out.split()
+    return int(rc), int(end) - int(start)
+
+
+def journal(lab: Cluster) -> list[str]:
+    return lab.sh("r0", "journalctl -t check-nfs-mount -o cat -q").splitlines()
+
+
+def test_a_second_run_changes_nothing(site: Cluster) -> None:
+    site.sh("r1", f"systemctl start nfs-mount-monitor.timer; mount -- {SHARE}")
+    site.sh("r2", f"systemctl start nfs-mount-monitor.timer; mount -- {SHARE}")
+    again = site.deploy("clients")
+    assert again.changed == []
+    assert mounted_from(site) == "f0: fine"
+
+
+def test_a_mount_follows_the_storage_to_the_other_host_and_back(site: Cluster) -> None:
+    site.sh("r0", f"echo before > {SHARE}/file")
+    site.tick(130)  # replicated: each minute, and once more
+    site.sh("f0", "carp backup")
+    ran = site.attempt("r0", f"cat {SHARE}/file")
+    assert (ran.rc, ran.err) == (1, f"cat: {SHARE}/file: Stale file handle\n")
+    assert "Read-only file system" not in site.attempt("r0", f"echo x > {SHARE}/new").err
+
+    site.tick(HEALED)
+    assert mounted_from(site) == "f1: fine, read-only"
+    assert site.sh("r0", f"cat {SHARE}/file") == "before\n"
+    ran = site.attempt("r0", f"touch {SHARE}/new")
+    assert (ran.rc, ran.err) == (1, f"touch: cannot touch '{SHARE}/new': Read-only file system\n")
+    assert journal(site)[-1].startswith(f"{SHARE}: healthy -> readonly; was stale")
+    assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
+
+    site.sh("f0", "carp master")
+    site.tick(HEALED)
+    assert mounted_from(site) == "f0: fine"
+    assert site.sh("r0", f"cat {SHARE}/file; echo after > {SHARE}/file; cat {SHARE}/file") == "before\nafter\n"
+
+
+def test_after_a_crash_of_the_primary_data_is_read_from_the_standby_in_fifteen_seconds(site: Cluster) -> None:
+    site.sh("r0", f"echo before > {SHARE}/file")
+    site.tick(130)
+    boot.crash(site.store, "f0")
+    site.tick(15)
+    assert site.sh("r0", f"cat {SHARE}/file") == "before\n"
+    assert mounted_from(site) == "f1: fine, read-only"
+
+
+def test_a_server_that_is_away_for_ten_minutes_comes_back(site: Cluster) -> None:
+    site.sh("r0", f"echo before > {SHARE}/file")
+    actions.cut_off(site.store, "r0", away=True)
+    assert took(site, f"timeout 5 cat {SHARE}/file") == (124, 5)
+    site.tick(600)
+    assert site.attempt("r0", "check-nfs-mount.sh --status").out.startswith(f"{SHARE}: hung since")
+    assert SHARE in site.sh("r0", "cat /proc/self/mounts")  # no server to replace it: left in place
+    assert len(journal(site)) == 1  # one change of state, one line, not sixty
+    actions.cut_off(site.store, "r0", away=False)
+    site.tick(30)
+    assert site.sh("r0", f"cat {SHARE}/file") == "before\n"
+    assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
+
+
+def test_a_revoked_client_is_let_in_no_more(site: Cluster) -> None:
+    site.sh("r1", f"mount -- {SHARE}")
+    revoke = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "revoke", "r0.lan.buetow.org"]
+    subprocess.run(revoke, cwd=REPOSITORY, env=site._env, check=True, capture_output=True)
+    site.deploy("stunnel")
+    assert mounted_from(site) == "f0: fine"  # the connection that it has goes on
+    site.sh("r0", "systemctl restart stunnel")
+    assert site.attempt("r0", f"timeout 5 cat {SHARE}/file").rc == 124
+    assert site.attempt("r0", "nfs-null-call.sh 127.0.0.1 2323").rc == 1
+    assert site.sh("r1", "systemctl restart stunnel; nfs-null-call.sh 127.0.0.1 2323; echo in") == "in\n"
+    assert mounted_from(site, "r1") == "f0: fine"
+
+
+def test_a_rebooted_client_mounts_by_itself(site: Cluster) -> None:
+    site.sh("r0", f"echo before > {SHARE}/file")
+    boot.reboot(site.store, "r0")
+    site.tick(1)
+    assert site.sh("r0", f"cat {SHARE}/file") == "before\n"
+    site.tick(15)
+    assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
+
+
+def test_only_the_nfsv4_path_can_be_mounted(site: Cluster) -> None:
+    site.sh("r0", f"systemctl stop nfs-mount-monitor.timer; umount -f {SHARE}")
+    mount = "mount -t nfs4 -o port=2323 127.0.0.1:{} " + SHARE
+    ran = site.attempt("r0", mount.format("/data/nfs/k3svolumes"))
+    assert (ran.rc, ran.err) == (
+        32,
+        "mount.nfs4: mounting 127.0.0.1:/data/nfs/k3svolumes failed, reason given by server: "
+        "No such file or directory\n",
+    )
+    site.sh("r0", mount.format("/k3svolumes"))
+    site.sh("r0", "systemctl stop stunnel; umount -f " + SHARE)
+    assert took(site, f"timeout 60 {mount.format('/k3svolumes')}") == (124, 60)
+
+
+def test_what_mountd_did_not_export_can_be_looked_up_but_not_listed(site: Cluster) -> None:
+    site.sh("r0", "systemctl stop nfs-mount-monitor.timer")
+    site.sh("f0", "service cron stop; umount /data/nfs; service mountd restart; zfs mount zdata/enc/nfsdata")
+    assert "NFS exported" not in site.sh("f0", "mount | grep /data/nfs")
+    ran = site.attempt("r0", f"stat -c %F {SHARE}; ls {SHARE}")
+    assert (ran.rc, ran.out) == (2, "directory\n")
+    assert ran.err == f"ls: reading directory '{SHARE}': Input/output error\n"
