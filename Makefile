@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Workers for the tests that start the simulated cluster; each has a state folder of its own.
 WORKERS ?= auto
 
-.PHONY: setup test lint demo clean
+.PHONY: setup test lint demo drill bench clean
 
 setup: $(VENV)/.ready
 
@@ -28,6 +28,12 @@ lint: setup
 
 demo: setup
 	$(BIN)/python -m lab demo
+
+drill: setup
+	$(BIN)/python -m lab.drill
+
+bench: setup
+	$(BIN)/python -m lab.bench
 
 clean:
 	rm -rf $(VENV) .lab .pytest_cache .mypy_cache .ruff_cache build *.egg-info

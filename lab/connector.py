@@ -1,7 +1,8 @@
 """The pyinfra connector ``@lab/HOST``: the deploy's commands run in a simulated host instead of over ssh.
 
 ``LAB_LATENCY_MS`` adds a round trip's time to every command. ``LAB_KILL_AT=N`` ends this whole process, as a pulled
-plug would, instead of running its N-th command; tests use it to interrupt a deploy at every point.
+plug would, instead of running its N-th command; tests use it to interrupt a deploy at every point. ``LAB_COUNT=FILE``
+appends a line for every round trip, with the host and the task; `lab.bench` reads it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pyinfra.connectors.util import (
     read_output_buffers,
     write_stdin,
 )
+from pyinfra.context import ctx_host
 
 from lab import clock
 from lab.core import LabError, Store
@@ -84,8 +86,7 @@ class LabConnector(BaseConnector):
             "-c",
             unix_command.get_raw_value(),
         ]
-        _count_and_maybe_die()
-        self._latency()
+        self._round_trip()
         if not self.store.read().hosts[self.host.name].up:
             raise OSError(f"{self.host.name} is down (lab): connection lost")
         log = self.store.root(self.host.name) / ".lab" / "not-simulated.log"
@@ -118,9 +119,25 @@ class LabConnector(BaseConnector):
             status = False
         return status, output
 
-    def _latency(self) -> None:
+    def _round_trip(self) -> None:
+        """What every command and every upload costs."""
+        _count_and_maybe_die()
+        if file := os.environ.get("LAB_COUNT"):
+            # one short write in append mode: lines of hosts that work at the same time stay whole
+            with open(file, "a") as count:
+                count.write(f"{self.host.name}\t{self._task()}\n")
         if delay := float(os.environ.get("LAB_LATENCY_MS", "0")) / 1000:
             gevent.sleep(delay)
+
+    def _task(self) -> str:
+        """The file of tasks/ that the current command belongs to; ``-`` where none is included."""
+        # a command for this host may come from the work on another one: keys are copied from stick to stick
+        at_work = ctx_host.get() if ctx_host.isset() else self.host
+        if operation := at_work.executing_op_hash:
+            names = self.state.get_op_meta(operation).names
+            task, included, _ = min(names).partition(" | ")
+            return task if included else "-"
+        return at_work.current_deploy_name or "-"
 
     def put_file(
         self,
@@ -136,8 +153,7 @@ class LabConnector(BaseConnector):
             data = file_io.read()
         content = data.encode() if isinstance(data, str) else data
         temporary = remote_temp_filename or self.host.get_temp_filename(remote_filename)
-        _count_and_maybe_die()
-        self._latency()
+        self._round_trip()
         self._inside(temporary).write_bytes(content)
         copied, output = self.run_shell_command(
             StringCommand("cp", QuoteString(temporary), QuoteString(remote_filename)),

@@ -1,0 +1,153 @@
+"""``make bench``: how many round trips a run costs, for which host and task, and how long it takes over slow lines.
+
+The deploy runs twice against a fresh simulated cluster at each latency: first run, and a run that finds nothing to
+do. The counts are those of the connector (``LAB_COUNT``): one for each command and each upload. The times are this
+machine's: they include what the simulation itself costs, which the column for 1 ms shows nearly alone. The certificates
+are made before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import build, plans
+from lab.core import Store
+
+REPO = Path(__file__).resolve().parent.parent
+LATENCIES_MS = (1, 20, 100)
+RUNS = ("first run", "no change")
+Counts = Counter[tuple[str, str]]
+
+
+class BenchError(Exception):
+    """A run failed or did not do what its name says; the text is the whole message."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run.
+
+    :param seconds: wall time
+    :param counts: (host, task) -> round trips
+    """
+
+    seconds: float
+    counts: Counts
+
+
+def parse(text: str) -> Counts:
+    """The lines of a LAB_COUNT file.
+
+    :raises ValueError: a line of another form
+    """
+    found: Counts = Counter()
+    for line in text.splitlines():
+        host, task = line.split("\t")
+        found[host, task] += 1
+    return found
+
+
+def table(runs: Mapping[str, Counts]) -> str:
+    """Round trips by host and task, a column for each run, sums below."""
+    keys = dict.fromkeys(key for counts in runs.values() for key in counts)
+    rows = [["HOST", "TASK", *runs]]
+    rows += [[host, task, *(str(counts[host, task]) for counts in runs.values())] for host, task in keys]
+    for host in dict.fromkeys(host for host, _ in keys):
+        sums = (sum(n for (of, _), n in counts.items() if of == host) for counts in runs.values())
+        rows.append([host, "all tasks", *map(str, sums)])
+    rows.append(["all hosts", "all tasks", *(str(counts.total()) for counts in runs.values())])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def measure(folder: Path, arguments: list[str], latency_ms: int, changes: bool) -> Measured:
+    """One run of the deploy.
+
+    :param folder: the lab's state
+    :param arguments: further words for pyinfra
+    :param changes: whether the run has to change something; a run that has to change nothing fails if it does
+    :raises BenchError: the run failed, or was not of the kind that was to be measured
+    """
+    count = folder / "round-trips"
+    count.unlink(missing_ok=True)
+    env = {
+        **os.environ,
+        "LAB_STATE": str(folder),
+        "LAB_LATENCY_MS": str(latency_ms),
+        "LAB_COUNT": str(count),
+        "PYINFRA_PROGRESS": "off",
+        "NO_COLOR": "1",
+    }
+    words = [str(Path(sys.executable).with_name("pyinfra")), "lab/inventory.py", "deploy.py", "-y", *arguments]
+    began = time.monotonic()
+    done = subprocess.run(
+        words, cwd=REPO, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    seconds = time.monotonic() - began
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    changed = "Success" in done.stderr + done.stdout
+    if changed != changes:
+        raise BenchError(f"a run that has to {'change something' if changes else 'find nothing to do'} did not")
+    return Measured(seconds, parse(count.read_text()))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lab.bench", description="Round trips and wall time of the deploy.")
+    parser.add_argument("--limit", action="append", default=[], help="only these hosts, as pyinfra's --limit")
+    parser.add_argument("--latency", action="append", type=int, metavar="MS", help="instead of 1, 20 and 100 ms")
+    options = parser.parse_args(argv)
+    arguments = [word for host in options.limit for word in ("--limit", host)]
+    times: dict[int, dict[str, float]] = {}
+    counts: dict[str, Counts] = {}
+    try:
+        for latency in options.latency or LATENCIES_MS:
+            with tempfile.TemporaryDirectory(prefix="lab-bench-") as place:
+                folder = Path(place) / "state"
+                build.up(Store(folder), plans.plans(plans.site()))
+                _make_secrets(folder)
+                times[latency] = {}
+                for run in RUNS:
+                    measured = measure(folder, arguments, latency, changes=run == RUNS[0])
+                    times[latency][run] = measured.seconds
+                    # the same at every latency but for what depends on time, so the first ones are shown
+                    counts.setdefault(run, measured.counts)
+                    print(f"{latency} ms, {run}: {measured.seconds:.1f} s", file=sys.stderr, flush=True)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("Round trips: facts, commands and uploads\n")
+    print(table(counts))
+    print("\nWall time in seconds\n")
+    print("  ".join(["LATENCY", *(run.rjust(9) for run in RUNS)]))
+    for latency, seconds in times.items():
+        print("  ".join([f"{latency} ms".ljust(7), *(f"{seconds[run]:9.1f}" for run in RUNS)]))
+    return 0
+
+
+def _make_secrets(folder: Path) -> None:
+    env = {**os.environ, "LAB_STATE": str(folder)}
+    words = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"]
+    done = subprocess.run(words, cwd=REPO, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
