@@ -1,0 +1,190 @@
+"""The commands in README.md and docs/: every block says where it runs, and tests run it there.
+
+A block of commands has a marker above it, a block of output too::
+
+    <!-- run: controller -->      on the controller; inventory.py becomes lab/inventory.py
+    <!-- run: f0 f1 -->           on each of these hosts, line by line as root
+    <!-- run: f0 fails -->        the same, and the last line has to fail
+    <!-- run: make -->            targets of the Makefile; looked up with make -n, because CI runs them one by one
+    <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
+
+Other fenced blocks than marked ones, ``mermaid`` and unmarked ``text`` do not pass: a command that no test runs would
+be wrong some day.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.cluster import REPOSITORY, Cluster
+
+_FENCE = re.compile(r"^\s*```(\S*)\s*$")
+_MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+)|(?P<shows>shows)) -->$")
+_HOSTS = {"f0", "f1", "f2", "r0", "r1", "r2"}
+_INVENTORY = "--inventory lab/inventory.py"
+
+
+class DocumentError(Exception):
+    """A block that cannot be tested; the text says where and why."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block.
+
+    :param where: ``controller``, ``make``, names of hosts, or nothing for output
+    :param fails: the last line has to end with another status than 0
+    :param heading: the nearest heading of the second level above it
+    """
+
+    line: int
+    heading: str
+    where: tuple[str, ...]
+    fails: bool
+    lines: tuple[str, ...]
+
+    @property
+    def is_output(self) -> bool:
+        return not self.where
+
+
+def blocks(text: str) -> list[Block]:
+    """The blocks that are run or compared, in order.
+
+    :raises DocumentError: a block of another kind, without a marker, or a marker without a block
+    """
+    found: list[Block] = []
+    heading, marker, language = "", None, None
+    body: list[str] = []
+    start = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        fence = _FENCE.match(line)
+        if language is not None:
+            if line.strip() != "```":
+                body.append(line)
+                continue
+            if block := _block(start, heading, marker, language, tuple(body)):
+                found.append(block)
+            marker, language = None, None
+        elif fence:
+            language, body, start = fence[1], [], number
+        elif line.startswith("<!--"):
+            if marker is not None:
+                raise DocumentError(f"line {number}: a marker after a marker")
+            marker = _MARKER.match(line)
+            if marker is None:
+                raise DocumentError(f"line {number}: unknown marker {line}")
+        elif marker is not None:
+            raise DocumentError(f"line {number}: a marker without a block below it")
+        elif line.startswith("## "):
+            heading = line.removeprefix("## ").strip()
+    if language is not None or marker is not None:
+        raise DocumentError("a block or a marker at the end is not complete")
+    return found
+
+
+def _block(
+    start: int, heading: str, marker: re.Match[str] | None, language: str, lines: tuple[str, ...]
+) -> Block | None:
+    if marker is None:
+        if language in ("text", "mermaid"):
+            return None
+        raise DocumentError(f"line {start}: a block of {language or 'no language'} without a marker: nothing tests it")
+    if marker["shows"]:
+        if language != "text":
+            raise DocumentError(f"line {start}: what is shown is a block of text")
+        return Block(start, heading, (), False, lines)
+    if language != "sh":
+        raise DocumentError(f"line {start}: what is run is a block of sh")
+    words = marker["run"].split()
+    fails = words[-1] == "fails"
+    where = tuple(words[:-1] if fails else words)
+    if where not in (("controller",), ("make",)) and not (where and set(where) <= _HOSTS):
+        raise DocumentError(f"line {start}: nobody knows where to run '{marker['run']}'")
+    return Block(start, heading, where, fails, lines)
+
+
+class Runner:
+    """Runs blocks against a lab and keeps what the last ones printed."""
+
+    def __init__(self, lab: Cluster, document: str) -> None:
+        self.lab = lab
+        self.document = document
+        self.printed = ""
+
+    def follow(self, todo: Iterable[Block]) -> None:
+        """Runs or compares the blocks in order; fails the test at the first that is not as the document says."""
+        for block in todo:
+            if block.is_output:
+                compare(block.lines, self.printed, f"{self.document}:{block.line}")
+                continue
+            self.printed = ""
+            for host in block.where:
+                self._run(block, host)
+
+    def _run(self, block: Block, where: str) -> None:
+        lines = [line for line in block.lines if line.strip()]
+        for line in lines:
+            rc, output = self._line(where, line)
+            self.printed += output
+            failed_as_told = block.fails and line is lines[-1]
+            assert (rc != 0) == failed_as_told, f"{self.document}:{block.line}: on {where}: {line}: {rc}\n{output}"
+
+    def _line(self, where: str, line: str) -> tuple[int, str]:
+        if where == "make":
+            words = shlex.split(line)
+            assert words[0] == "make", line
+            return self._program(["make", "-n", *words[1:]])
+        if where == "controller":
+            return self._program(["/bin/sh", "-c", on_the_lab(line)])
+        ran = self.lab.attempt(where, line)
+        return ran.rc, ran.out + ran.err
+
+    def _program(self, words: list[str]) -> tuple[int, str]:
+        path = f"{Path(sys.executable).parent}:{self.lab.environment['PATH']}"
+        done = subprocess.run(
+            words,
+            cwd=REPOSITORY,
+            env={**self.lab.environment, "PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
+def on_the_lab(line: str) -> str:
+    """The command with the simulated hosts in place of the real ones.
+
+    :raises DocumentError: a command that would reach something else
+    """
+    if line == ". .venv/bin/activate":
+        return "true"  # the tests run in that environment
+    if line.startswith("python -m lab "):
+        return line
+    if line.startswith("python -m f3s.pki "):
+        return line if _INVENTORY in line else line.replace("f3s.pki", f"f3s.pki {_INVENTORY}", 1)
+    for inventory in ("inventory.py", "lab/inventory.py"):
+        if line.startswith(f"pyinfra {inventory} "):
+            return line.replace(inventory, "lab/inventory.py", 1)
+    raise DocumentError(f"not a command of this project: {line}")
+
+
+def compare(wanted: Iterable[str], printed: str, where: str) -> None:
+    """Each wanted line is in the output, in order; ``...`` in it is any text. Spaces at both ends do not count."""
+    rest = printed.splitlines()
+    for line in wanted:
+        pattern = re.compile(".*".join(re.escape(piece.strip(" ")) for piece in re.split(r" ?\.\.\. ?", line.strip())))
+        while rest and not pattern.fullmatch(rest[0].strip()):
+            rest.pop(0)
+        assert rest, f"{where}: not shown: {line}\nthe output was:\n{printed}"
+        rest.pop(0)

@@ -1,0 +1,84 @@
+"""The rules for blocks in the documents, and that no document escapes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.documents import DocumentError, blocks, compare, on_the_lab
+from tests.lab.cluster import REPOSITORY
+
+SH = "```sh\ndate\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (SH, "without a marker"),
+        ("```\ndate\n```\n", "block of no language without a marker"),
+        ("```python\nimport os\n```\n", "block of python without a marker"),
+        (f"<!-- run: somewhere -->\n{SH}", "nobody knows where"),
+        (f"<!-- run: fails -->\n{SH}", "nobody knows where"),
+        (f"<!-- run: f0 controller -->\n{SH}", "nobody knows where"),
+        (f"<!-- runs: f0 -->\n{SH}", "unknown marker"),
+        (f"<!-- run: f0 -->\n\n{SH}", "marker without a block"),
+        (f"<!-- shows -->\n{SH}", "block of text"),
+        ("<!-- run: f0 -->\n```text\ndate\n```\n", "block of sh"),
+        ("<!-- run: f0 -->\n```sh\ndate\n", "not complete"),
+    ],
+)
+def test_a_block_that_no_test_would_run_is_refused(text: str, says: str) -> None:
+    with pytest.raises(DocumentError, match=says):
+        blocks(text)
+
+
+def test_blocks_know_where_they_run() -> None:
+    text = f"## Here\n<!-- run: f0 f1 fails -->\n{SH}```mermaid\nx\n```\n<!-- shows -->\n```text\nout\n```\n"
+
+    run, shown = blocks(text)
+
+    assert (run.heading, run.where, run.fails, run.lines) == ("Here", ("f0", "f1"), True, ("date",))
+    assert (shown.is_output, shown.lines) == (True, ("out",))
+
+
+@pytest.mark.parametrize(
+    ("line", "becomes"),
+    [
+        ("pyinfra inventory.py deploy.py -y", "pyinfra lab/inventory.py deploy.py -y"),
+        ("pyinfra lab/inventory.py deploy.py", "pyinfra lab/inventory.py deploy.py"),
+        ("python -m f3s.pki status", "python -m f3s.pki --inventory lab/inventory.py status"),
+        ("python -m lab up", "python -m lab up"),
+    ],
+)
+def test_commands_for_real_hosts_go_to_the_lab(line: str, becomes: str) -> None:
+    assert on_the_lab(line) == becomes
+
+
+def test_no_other_command_is_run_on_the_controller() -> None:
+    with pytest.raises(DocumentError, match="not a command of this project"):
+        on_the_lab("ssh f0 zpool status")
+
+
+def test_output_is_compared_line_by_line_in_order() -> None:
+    compare(["one ... three", "six"], "zero\none two three\nfour\nsix\n", "here")
+    with pytest.raises(AssertionError, match="not shown: six"):
+        compare(["one", "six"], "six\none\n", "here")
+    with pytest.raises(AssertionError, match="not shown: one"):
+        compare(["one"], "ones\n", "here")
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", *sorted(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("docs/*.md"))]
+)
+def test_every_block_of_the_documents_is_known(name: str) -> None:
+    blocks((REPOSITORY / name).read_text())
+
+
+def test_documents_name_files_that_are_there() -> None:
+    import re
+
+    missing = []
+    for path in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            if not (path.parent / link).exists():
+                missing.append(f"{path.name}: {link}")
+    assert missing == []

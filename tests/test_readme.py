@@ -1,0 +1,36 @@
+"""Every command of README.md, in its order, against a simulated cluster of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.documents import Block, Runner, blocks
+from tests.lab.cluster import REPOSITORY, Cluster
+
+pytestmark = pytest.mark.lab
+
+README = blocks((REPOSITORY / "README.md").read_text())
+CHAPTERS = {
+    # chapters that go on from where the one before left the cluster
+    "play": ("Five minutes to the demo",),
+    "first run, day two": ("From three FreeBSD boxes to a first plan", "Another site", "Day two"),
+}
+
+
+def chapter(*headings: str) -> list[Block]:
+    return [block for block in README if block.heading in headings]
+
+
+def test_every_chapter_with_commands_is_followed() -> None:
+    followed = {heading for headings in CHAPTERS.values() for heading in headings}
+    assert {block.heading for block in README} == followed
+
+
+@pytest.mark.parametrize("headings", CHAPTERS.values(), ids=CHAPTERS.keys())
+def test_the_commands_do_what_the_text_says(headings: tuple[str, ...], tmp_path: Path, installed: Cluster) -> None:
+    lab = Cluster(tmp_path / "state")
+    if headings != CHAPTERS["play"]:
+        lab = installed.copy(tmp_path / "state")
+    Runner(lab, "README.md").follow(chapter(*headings))
