@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.documents import DocumentError, blocks, compare, on_the_lab
@@ -74,11 +76,22 @@ def test_every_block_of_the_documents_is_known(name: str) -> None:
 
 
 def test_documents_name_files_that_are_there() -> None:
-    import re
-
     missing = []
     for path in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
             if not (path.parent / link).exists():
                 missing.append(f"{path.name}: {link}")
     assert missing == []
+
+
+def test_the_map_of_the_specification_names_what_is_there() -> None:
+    table = (REPOSITORY / "docs/design.md").read_text().partition("## Where each part")[2]
+    named = re.findall(r"`([\w./-]+)`", table.partition("| section |")[2])
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
+    programs = {
+        f"{folder}/{file.name}"
+        for folder in ("tasks", "facts", "operations", "files", "templates")
+        for file in (REPOSITORY / folder).iterdir()
+        if file.is_file() and file.name != "__init__.py"
+    }
+    assert sorted(programs - set(named)) == []

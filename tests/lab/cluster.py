@@ -61,6 +61,11 @@ class Cluster:
             place.write_text(f"{state}\n")
         return Cluster(state)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of programs on the controller that shall use this lab."""
+        return dict(self._env)
+
     def lab(self, *arguments: str) -> str:
         """`python -m lab ...`; fails the test when that fails."""
         done = subprocess.run(
