@@ -6,6 +6,7 @@ A block of commands has a marker above it, a block of output too::
     <!-- run: f0 f1 -->           on each of these hosts, line by line as root
     <!-- run: f0 fails -->        the same, and the last line has to fail
     <!-- run: make -->            targets of the Makefile; looked up with make -n, because CI runs them one by one
+    <!-- lab: crash f0 -->        no block: python -m lab crash f0, unseen by the reader; brings the trouble about
     <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
 
 Other fenced blocks than marked ones, ``mermaid`` and unmarked ``text`` do not pass: a command that no test runs would
@@ -22,10 +23,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import clock
 from tests.lab.cluster import REPOSITORY, Cluster
 
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
 _MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+)|(?P<shows>shows)) -->$")
+_LAB = re.compile(r"^<!-- lab: (.+) -->$")
 _HOSTS = {"f0", "f1", "f2", "r0", "r1", "r2"}
 _INVENTORY = "--inventory lab/inventory.py"
 
@@ -36,9 +39,9 @@ class DocumentError(Exception):
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block.
+    """One fenced block, or an action on the lab.
 
-    :param where: ``controller``, ``make``, names of hosts, or nothing for output
+    :param where: ``controller``, ``make``, ``lab``, names of hosts, or nothing for output
     :param fails: the last line has to end with another status than 0
     :param heading: the nearest heading of the second level above it
     """
@@ -74,6 +77,8 @@ def blocks(text: str) -> list[Block]:
             marker, language = None, None
         elif fence:
             language, body, start = fence[1], [], number
+        elif (action := _LAB.match(line)) and marker is None:
+            found.append(Block(number, heading, ("lab",), False, (action[1],)))
         elif line.startswith("<!--"):
             if marker is not None:
                 raise DocumentError(f"line {number}: a marker after a marker")
@@ -124,6 +129,9 @@ class Runner:
             if block.is_output:
                 compare(block.lines, self.printed, f"{self.document}:{block.line}")
                 continue
+            if block.where == ("lab",):
+                self.lab.lab(*shlex.split(block.lines[0]))
+                continue
             self.printed = ""
             for host in block.where:
                 self._run(block, host)
@@ -143,8 +151,21 @@ class Runner:
             return self._program(["make", "-n", *words[1:]])
         if where == "controller":
             return self._program(["/bin/sh", "-c", on_the_lab(line)])
-        ran = self.lab.attempt(where, line)
-        return ran.rc, ran.out + ran.err
+        here, ssh, there = line.partition(" | ssh ")
+        if not ssh:
+            ran = self.lab.attempt(where, line)
+            return ran.rc, ran.out + ran.err
+        host, _, command = there.partition(" ")
+        return self._pipe(where, here, host, command)
+
+    def _pipe(self, where: str, here: str, host: str, command: str) -> tuple[int, str]:
+        """A pipe from one host to another, which ssh makes in reality; both sides have to succeed."""
+        store = self.lab.store
+        sent = clock.run(store, self.lab.hosts.host(where).name, ["/bin/sh", "-c", here], capture_output=True)
+        if sent.returncode != 0:
+            return sent.returncode, sent.stderr.decode()
+        got = clock.run(store, host, ["/bin/sh", "-c", command], input=sent.stdout, capture_output=True)
+        return got.returncode, (got.stdout + got.stderr).decode()
 
     def _program(self, words: list[str]) -> tuple[int, str]:
         path = f"{Path(sys.executable).parent}:{self.lab.environment['PATH']}"

@@ -1,0 +1,39 @@
+"""Each trouble of docs/runbook.md, brought about in the lab and mended with its own commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import drill
+from tests.documents import Runner, blocks
+from tests.lab.cluster import REPOSITORY, Cluster
+
+pytestmark = pytest.mark.lab
+
+RUNBOOK = blocks((REPOSITORY / "docs/runbook.md").read_text())
+TROUBLES = list(dict.fromkeys(block.heading for block in RUNBOOK))
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The storage side, deployed, a minute later; only to be copied."""
+    folder = tmp_path_factory.mktemp("runbook") / "deployed"
+    drill.deployed(folder)
+    cluster = Cluster(folder)
+    cluster.tick(75)
+    return cluster
+
+
+def test_every_trouble_is_brought_about_and_shows_how_it_ends() -> None:
+    for trouble in TROUBLES:
+        of_it = [block for block in RUNBOOK if block.heading == trouble]
+        assert any(block.where == ("lab",) for block in of_it), trouble
+        assert any(block.is_output for block in of_it), trouble
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_its_commands_mend_it(trouble: str, deployed: Cluster, tmp_path: Path) -> None:
+    lab = deployed.copy(tmp_path / "state")
+    Runner(lab, "docs/runbook.md").follow(block for block in RUNBOOK if block.heading == trouble)
