@@ -11,7 +11,7 @@ from f3s.carp import alias_words, rc_file
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, rcconf, secrets, sysctl
 from operations.base import known
-from tasks.common import REPOSITORY, credentials, site, this_host
+from tasks.common import REPOSITORY, credentials, name_virtual_ip, site, this_host
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 PROGRAMS = {
@@ -25,6 +25,10 @@ PROGRAMS = {
 }
 
 settings = this_host()
+
+if settings.is_freebsd:
+    # for people and their tools; nothing of this deploy looks the address up by name
+    name_virtual_ip()
 
 if settings.is_storage:
     interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address
