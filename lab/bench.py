@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import build, plans
+from lab import build
 from lab.core import Store
 
 REPO = Path(__file__).resolve().parent.parent
@@ -113,6 +113,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", action="append", default=[], help="only these hosts, as pyinfra's --limit")
     parser.add_argument("--latency", action="append", type=int, metavar="MS", help="instead of 1, 20 and 100 ms")
     options = parser.parse_args(argv)
+    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
+
     arguments = [word for host in options.limit for word in ("--limit", host)]
     times: dict[int, dict[str, float]] = {}
     counts: dict[str, Counts] = {}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import actions, build, clock, plans
+from lab import actions, build, clock
 from lab.core import Store
 from lab.rc import boot
 
@@ -112,6 +113,9 @@ class Drill:
         rc, output = self.attempt(host, "service f3s_storage status")
         return rc == 0 and "carp: BACKUP" in output and ": running" not in output
 
+    def could_serve(self, host: str) -> bool:
+        return re.search(r"advskew (\d+) \(configured \1\)", self.on(host, "carp")) is not None
+
     def has(self, host: str, name: str, content: str) -> bool:
         return self.attempt(host, f"cat {SHARE}/{name}") == (0, f"{content}\n")
 
@@ -124,6 +128,9 @@ class Drill:
         self.within(
             75, f"{STANDBY} has it: a replication a minute", lambda: self.has(STANDBY, "before", "written before")
         )
+
+        # its controller looks every minute; until it has found the dataset complete, it stands back with advskew 254
+        self.within(75, f"{STANDBY} could serve: its advskew is the configured one", lambda: self.could_serve(STANDBY))
 
     def write(self, name: str, content: str) -> None:
         self.on(PRIMARY, f"echo '{content}' >{SHARE}/{name}; zpool sync")
@@ -255,6 +262,8 @@ def deployed(folder: Path) -> None:
 
     :raises DrillError: the deploy failed
     """
+    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
+
     build.up(Store(folder), plans.plans(plans.site()))
     env = {**os.environ, "LAB_STATE": str(folder), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
     programs = Path(sys.executable).parent

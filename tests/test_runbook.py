@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lab import drill
 from tests.documents import Runner, blocks
 from tests.lab.cluster import REPOSITORY, Cluster
 
@@ -19,10 +18,13 @@ TROUBLES = list(dict.fromkeys(block.heading for block in RUNBOOK))
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The storage side, deployed, a minute later; only to be copied."""
-    folder = tmp_path_factory.mktemp("runbook") / "deployed"
-    drill.deployed(folder)
-    cluster = Cluster(folder)
-    cluster.tick(75)
+    cluster = Cluster(tmp_path_factory.mktemp("runbook") / "deployed")
+    cluster.lab("reset")
+    cluster.make_secrets()
+    run = cluster.pyinfra("deploy.py", "-y", "--limit", "freebsd")
+    assert run.rc == 0, run.output
+    # the standby's controller has found the replica, with the marker in it
+    cluster.tick(130)
     return cluster
 
 
