@@ -6,9 +6,10 @@ import weakref
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives import hashes
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.state import State as Run
 from pyinfra.api.util import get_template
-from pyinfra.context import ctx_state, host
+from pyinfra.context import ctx_host, ctx_state, host
 
 from f3s.pki.certificates import parse_identity
 from f3s.pki.credentials import Credentials
@@ -40,6 +41,31 @@ def looked_at_all() -> ClusterView | None:
     del _views[run]  # another task of the same run looks anew
     absent = {each.name: "no connection: the error is above" for each in run.failed_hosts}
     return cluster_view(site(), views, absent)
+
+
+def looked_at_pair() -> ClusterView:
+    """Look at both storage hosts, from the primary's turn; one that does not take part in the run is in `absent`."""
+    run = ctx_state.get()
+    views, absent = {}, {}
+    for each in site().storage_hosts:
+        member = run.inventory.get_host(each.name)
+        if member not in run.inventory.get_active_hosts():
+            absent[each.name] = "no connection" if member in run.failed_hosts else "left out by --limit"
+            continue
+        with ctx_host.use(member):
+            views[each.name] = look(each, site())
+    return cluster_view(site(), views, absent)
+
+
+def needs_primary() -> None:
+    """Raises DeployError where the primary does not take part in this run: the steps of a move run there."""
+    run = ctx_state.get()
+    primary = site().primary.name
+    if primary not in {each.name for each in run.inventory.get_active_hosts()}:
+        raise DeployError(
+            f"{primary} does not take part in this run, and the address is moved from there. If it is down, "
+            f"{site().standby.name} has taken over by itself: see tasks/verify.py"
+        )
 
 
 def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, str]) -> ClusterView:

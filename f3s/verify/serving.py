@@ -131,6 +131,8 @@ def services(cluster: ClusterView, host: HostSettings) -> Row:
     mend = "doas service f3s_storage reconcile; doas service f3s_storage status"
     if not view.controller.started:
         mend = f"doas service f3s_storage start, or {RUN.format('carp')}"
+    elif view.controller.failed is not None:
+        mend = f"find out why (/var/log/messages), then: doas carp master on {host.name}"
     fine = f"{state.value}: {', '.join(names)} {'run' if master else 'are stopped'}"
     return judged("services", host.name, problems, fine, mend)
 

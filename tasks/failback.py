@@ -1,0 +1,35 @@
+"""Planned failback: the primary serves again, and automatic failback is no longer held off.
+
+    pyinfra inventory.py tasks/failback.py
+
+Refused, with every reason, unless the primary is ready and the replica fresh and undiverged: what was written on the
+standby would be lost. Where the primary does not serve in the end, the address goes to the standby again, held there.
+"""
+
+from pyinfra.api.exceptions import DeployError
+from pyinfra.operations import python
+
+from f3s.verify.move import plan_failback
+from operations import move
+from tasks.cluster import looked_at_pair, needs_primary
+from tasks.common import site, this_host
+
+needs_primary()
+
+if this_host().is_primary:
+    primary = site().primary
+    plan = plan_failback(looked_at_pair())
+
+    if plan.refusals:
+        raise DeployError("no failback now:\n" + "\n".join(f"- {reason}" for reason in plan.refusals))
+    if plan.done:
+        move.nothing(name="failback: nothing to do", why=plan.done)
+    else:
+        python.call(name=f"failback: {primary.short_name} takes the address", function=move.given, verb="master")
+        python.call(
+            name=f"failback: {primary.short_name} serves, or the address goes back",
+            function=move.proven_or_undone,
+            target=primary,
+            site=site(),
+            undo="backup",
+        )

@@ -1,0 +1,64 @@
+"""Planned failover: the standby serves (read-only) until tasks/failback.py, whatever the primary could do.
+
+    pyinfra inventory.py tasks/failover.py
+
+Refused, with every reason, unless the standby is ready and its replica fresh and undiverged. The steps run on the
+primary; where the standby does not serve in the end, the address goes back at once. While it lasts, automatic failback
+is off (docs/controller.md: the hold). Where the standby serves already, unplanned, only the hold is set.
+"""
+
+from pyinfra.api.exceptions import DeployError
+from pyinfra.operations import python
+
+from f3s.verify.move import catch_up_seconds, plan_failover, served_job
+from operations import move
+from tasks.cluster import looked_at_pair, needs_primary
+from tasks.common import site, this_host
+
+needs_primary()
+
+if this_host().is_primary:
+    job = served_job(site())
+    seconds = catch_up_seconds(job)
+    standby = site().standby
+    plan = plan_failover(looked_at_pair())
+
+    if plan.refusals:
+        raise DeployError("no failover now:\n" + "\n".join(f"- {reason}" for reason in plan.refusals))
+    if plan.done:
+        move.nothing(name="failover: nothing to do", why=plan.done)
+    elif not plan.moves:
+        python.call(
+            name=f"failover: {standby.short_name} serves already, and is held there",
+            function=move.given,
+            verb="backup",
+        )
+    else:
+        # while clients still write: what is left for the end is what they write from now on
+        python.call(
+            name=f"failover: {standby.short_name} has a snapshot from now (at most {seconds} s)",
+            function=move.caught_up,
+            job=job.name,
+            dataset=job.dataset,
+            seconds=seconds,
+        )
+        python.call(
+            name=f"failover: the address goes to {standby.short_name} and is held there",
+            function=move.given,
+            verb="backup",
+        )
+        python.call(
+            name=f"failover: {standby.short_name} serves, or the address comes back",
+            function=move.proven_or_undone,
+            target=standby,
+            site=site(),
+            undo="master",
+        )
+        # nobody writes on the primary any more, so the next snapshot has the last write
+        python.call(
+            name=f"failover: {standby.short_name} has the last write (at most {seconds} s)",
+            function=move.caught_up,
+            job=job.name,
+            dataset=job.dataset,
+            seconds=seconds,
+        )
