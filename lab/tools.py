@@ -82,7 +82,7 @@ SCRIPTS: dict[str, str] = {
 ROCKY: tuple[str, ...] = tuple(
     """
 [ basename bash chgrp cmp comm cut diff dirname echo egrep env expr false fgrep flock fold getent hostname id kill
-mkfifo nohup openssl paste printenv printf pwd seq sh sha1sum sort stdbuf sync test tr true tty uniq which whoami
+mkfifo nohup paste printenv printf pwd seq sh sha1sum sort stdbuf sync test tr true tty uniq which whoami
 xargs yes
 """.split()
 )
