@@ -112,9 +112,7 @@ def _replication(cluster: ClusterView, job: Job) -> tuple[Row, ...]:
 def _refusals(cluster: ClusterView, rows: Iterable[Row]) -> tuple[str, ...]:
     absent = [host.name for host in cluster.site.storage_hosts if host.name not in cluster.hosts]
     if absent:
-        return tuple(
-            f"{name} does not take part in this run: {cluster.absent.get(name, 'not asked')}" for name in absent
-        )
+        return tuple(f"{name} is not part of this run: {cluster.absent.get(name, 'not asked')}" for name in absent)
     return tuple(
         f"{row.check} on {row.host}: {row.reason} -> {row.next_step}" for row in rows if row.state is not State.RIGHT
     )

@@ -1,0 +1,85 @@
+"""The plan of failover and failback from declared facts, and what a refusal says."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from pyinfra.api.exceptions import DeployError
+
+from f3s.verify.model import ClusterView
+from operations import move
+from tests.f3s.verify.test_checks import failed_over
+from tests.f3s.verify.world import F0, F1, REPLICA, changed, right_cluster
+from tests.operations.harness import run
+from tests.tasks.plan import plan
+
+SERVING = right_cluster()
+
+
+def titles(task: str, cluster: ClusterView) -> list[str]:
+    with patch("tasks.cluster.looked_at_pair", lambda: cluster):
+        return [operation.title for operation in plan(task, F0, {})]
+
+
+def test_nothing_to_do_says_why() -> None:
+    assert run(move.nothing, {}, "f1 serves already").noops == ["f1 serves already"]
+
+
+def test_the_steps_of_a_failover() -> None:
+    assert titles("failover", SERVING) == [
+        "failover: f1 has a snapshot from now (at most 180 s)",
+        "failover: the address goes to f1 and is held there",
+        "failover: f1 serves, or the address comes back",
+        "failover: f1 has the last write (at most 180 s)",
+    ]
+
+
+def test_nothing_is_done_twice() -> None:
+    assert titles("failover", failed_over("since now")) == ["failover: nothing to do"]
+    assert titles("failback", SERVING) == ["failback: nothing to do"]
+
+
+def test_an_unplanned_failover_gets_a_hold() -> None:
+    assert titles("failover", failed_over(None)) == ["failover: f1 serves already, and is held there"]
+
+
+def test_the_steps_of_a_failback() -> None:
+    assert titles("failback", failed_over("since now")) == [
+        "failback: f0 takes the address",
+        "failback: f0 serves, or the address goes back",
+    ]
+
+
+@pytest.mark.parametrize(("task", "cluster"), [("failover", SERVING), ("failback", failed_over("since now"))])
+def test_a_refusal_has_every_reason(task: str, cluster: ClusterView) -> None:
+    broken = changed(changed(cluster, F1, written={REPLICA: 1}), F0, pools={})
+    with pytest.raises(DeployError) as caught:
+        titles(task, broken)
+    text = str(caught.value)
+    assert "has diverged" in text
+    assert "there is no pool zdata" in text
+
+
+@pytest.mark.parametrize("task", ["failover", "failback"])
+def test_without_the_primary_nothing_can_be_moved(task: str) -> None:
+    with pytest.raises(DeployError, match=rf"{F0} does not take part in this run"):
+        plan(task, F1, {})
+
+
+@pytest.mark.parametrize("problems", [[], ["f1 is BACKUP instead of MASTER"]])
+def test_what_is_not_proven_is_undone(problems: list[str]) -> None:
+    given: list[str] = []
+    host: Any = type("Host", (), {"log": lambda self, text: None})()
+    with (
+        patch.object(move, "look", lambda target, site: problems),
+        patch.object(move, "given", given.append),
+        patch.object(move, "host", host),
+    ):
+        if problems:
+            with pytest.raises(move.NestedOperationError, match="undone: f1 is BACKUP"):
+                move.proven_or_undone(SERVING.site.standby, SERVING.site, "master")
+        else:
+            move.proven_or_undone(SERVING.site.standby, SERVING.site, "master")
+    assert given == (["master"] if problems else [])

@@ -1,0 +1,155 @@
+"""verify, failover and failback in the lab, on a cluster that the whole deploy made, with one thing broken at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import actions
+from tests.lab.cluster import F0, F1, REPOSITORY, Cluster, Run
+
+pytestmark = pytest.mark.lab
+REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
+TITLE = "failover: f1 "
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Six hosts after the deploy and two minutes of work."""
+    cluster = Cluster(tmp_path_factory.mktemp("failover") / "state")
+    cluster.lab("reset")
+    subprocess.run(
+        [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"],
+        cwd=REPOSITORY,
+        env=cluster._env,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    run = cluster.pyinfra("deploy.py", "-y")
+    assert run.rc == 0, run.output
+    cluster.tick(130)
+    return cluster
+
+
+@pytest.fixture
+def cluster(deployed: Cluster, tmp_path: Path) -> Cluster:
+    return deployed.copy(tmp_path / "state")
+
+
+def task(cluster: Cluster, name: str, *arguments: str, rc: int = 0) -> Run:
+    run = cluster.pyinfra(f"tasks/{name}.py", *(arguments or ("-y",)))
+    assert run.rc == rc, run.output
+    return run
+
+
+def not_right(run: Run) -> dict[tuple[str, ...], str]:
+    """(check, host, state) -> reason and next step, of all rows that are not right."""
+    found: dict[tuple[str, ...], str] = {}
+    key: tuple[str, ...] = ()
+    table = run.output[run.output.index("CHECK ") :]
+    columns = [table.index(title) for title in ("CHECK", "HOST", "STATE", "REASON")]
+    for line in table.splitlines()[1:]:
+        if not line:
+            break
+        cells = [line[start:end].strip() for start, end in zip(columns, [*columns[1:], None], strict=True)]
+        if cells[0]:
+            key = () if cells[2] == "ok" else tuple(cells[:3])
+        if key:
+            found[key] = f"{found.get(key, '')} {cells[3]}".strip()
+    return found
+
+
+def test_all_is_right_after_the_deploy(cluster: Cluster, tmp_path: Path) -> None:
+    page = tmp_path / "state.html"
+    run = task(cluster, "verify", "-y", "--data", f"verify_html={page}")
+    assert not_right(run) == {}
+    assert " 0 wrong, 0 unknown" in run.output
+    assert "zdata/enc/nfsdata: " in page.read_text()
+
+
+def test_a_stick_is_pulled_out(cluster: Cluster) -> None:
+    actions.unplug(cluster.store, "f1")
+    found = not_right(task(cluster, "verify", rc=1))
+    assert "no stick with the label F3S_KEYS" in found["stick", F1, "WRONG"]
+    assert "-> plug the stick" in found["stick", F1, "WRONG"]
+    # the key is loaded, and the next boot would not find it
+    assert "there is no such key file" in found["keys", F1, "WRONG"]
+    assert len(found) == 2
+
+
+def test_a_replica_is_written_to(cluster: Cluster) -> None:
+    cluster.sh(F1, f"zfs set readonly=off {REPLICA}; echo x >/data/nfs/stray; zfs set readonly=on {REPLICA}")
+    found = not_right(task(cluster, "verify", rc=1))
+    row = found["replica of f0_to_f1_nfsdata untouched", F1, "WRONG"]
+    assert "has diverged" in row
+    assert "zrepl_rollback_replicas" in row
+    refused = task(cluster, "failover", rc=1)
+    assert "has diverged" in refused.output
+    assert "BACKUP" in cluster.sh(F1, "carp")
+
+
+def test_both_hosts_are_backup(cluster: Cluster) -> None:
+    # nobody takes over within a moment
+    for host in (F0, F1):
+        cluster.sh(host, "ifconfig re0 vhid 1 advskew 254 state backup")
+    found = not_right(task(cluster, "verify", rc=1))
+    assert "nobody is MASTER (f0 BACKUP, f1 BACKUP)" in found["one MASTER", "cluster", "WRONG"]
+    assert "carp master" in found["one MASTER", "cluster", "WRONG"]
+
+
+def test_a_service_is_killed(cluster: Cluster) -> None:
+    cluster.sh(F0, "service stunnel onestop")
+    found = not_right(task(cluster, "verify", rc=1))
+    assert "MASTER, but not running: stunnel" in found["services", F0, "WRONG"]
+    assert "reconcile" in found["services", F0, "WRONG"]
+    assert {key[0] for key in found} >= {"services", "TLS"}
+    assert "nothing answers on 192.168.1.138:2323" in found["TLS", "r0.lan.buetow.org", "WRONG"]
+
+
+def test_a_host_is_without_power(cluster: Cluster) -> None:
+    cluster.lab("crash", "f1")
+    found = not_right(task(cluster, "verify", rc=1))
+    assert "no connection" in found["reachable", F1, "WRONG"]
+    assert found["one MASTER", "cluster", "UNKNOWN"].startswith("f0 MASTER, f1 not known")
+    refused = task(cluster, "failover", rc=1)
+    assert f"{F1} is not part of this run: no connection" in refused.output
+
+
+def test_there_and_back(cluster: Cluster) -> None:
+    cluster.sh(F0, "echo before >/data/nfs/k3svolumes/note")
+    dry = task(cluster, "failover", "--dry")
+    order = [dry.output.index(f"{TITLE}{what}") for what in ("has a snapshot", "serves", "has the last write")]
+    assert order == sorted(order)
+    assert "MASTER" in cluster.sh(F0, "carp")
+
+    over = task(cluster, "failover")
+    assert "f1.lan.buetow.org serves on 192.168.1.138" in over.output
+    assert "carp backup: " in over.output
+    assert cluster.sh(F1, "cat /data/nfs/k3svolumes/note") == "before\n"
+    cluster.tick(70)
+    assert "MASTER" in cluster.sh(F1, "carp")  # cron on f0 has not taken it back
+    again = task(cluster, "failover")
+    assert again.changed == []
+    assert not_right(task(cluster, "verify")) == {}
+
+    back = task(cluster, "failback")
+    assert "f0.lan.buetow.org serves on 192.168.1.138" in back.output
+    assert task(cluster, "failback").changed == []
+    cluster.tick(70)
+    assert not_right(task(cluster, "verify")) == {}
+
+
+def test_a_move_that_is_not_proven_is_undone(cluster: Cluster) -> None:
+    # the standby's tunnel cannot start, and nothing shows it before
+    cluster.sh(F1, "rm /usr/local/etc/stunnel/server.pem")
+    run = task(cluster, "failover", rc=1)
+    assert "not running on f1.lan.buetow.org: stunnel" in run.output or "is BACKUP instead of MASTER" in run.output
+    assert "so it is undone" in run.output
+    assert cluster.sh(F0, "carp").startswith("MASTER")
+    cluster.tick(70)
+    assert cluster.attempt(F0, "service f3s_storage status").rc == 0
+    assert cluster.attempt(F0, "test -e /var/db/f3s/carp.hold").rc == 1
