@@ -43,7 +43,12 @@ def wait(ctx: Context, seconds: float | None, over: Callable[[], bool], what: st
         for left, pid, _ in limits:
             if left <= 0:
                 _expire(pid)
-        step = min([1.0, *(left for left, _, _ in limits), *([] if seconds is None else [seconds - passed])])
+        # nothing changes before the next event
+        cluster = ctx.store.read()
+        coming = min((event.due - cluster.now for event in cluster.events), default=FOR_EVER)
+        step = min(
+            [*(left for left, _, _ in limits), FOR_EVER if seconds is None else seconds - passed, max(coming, 0.1)]
+        )
         clock.advance(ctx.store, step)
         passed += step
         for left, pid, account in limits:
