@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import actions, build, clock
@@ -20,14 +22,14 @@ from lab.core import Store
 from lab.rc import boot
 
 REPO = Path(__file__).resolve().parent.parent
-PRIMARY, STANDBY = "f0", "f1"
-SHARE = "/data/nfs/k3svolumes"
 FAILBACK_LOG = "/var/log/carp-auto-failback.log"
 
 TAKEOVER_SECONDS = 5
 """A standby hears nothing for 3 advertisements and its own skew: 3.4 s; seen were 2 to 4."""
 SERVING_SECONDS = 15
 """From the new MASTER to the last service: devd, the controller, four services."""
+HEALED_SECONDS = 15
+"""The monitor's timer, every 10 s, and what a run of it may take."""
 FAILBACK_SECONDS = 300
 """A replication after the boot, which is due every minute, then the next minute of cron."""
 
@@ -36,11 +38,29 @@ class DrillError(Exception):
     """A step was not as told; the text is the whole message."""
 
 
+@dataclass(frozen=True)
+class Cast:
+    """Who plays, and with what: from the site's settings.
+
+    :param share: the shared directory on the storage hosts
+    :param mountpoint: where the client has it
+    """
+
+    primary: str
+    standby: str
+    client: str
+    others: tuple[str, ...]
+    dataset: str
+    share: str
+    mountpoint: str
+
+
 class Drill:
     """One story on a cluster of its own."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, cast: Cast) -> None:
         self.store = store
+        self.cast = cast
         self.began = store.read().now
 
     # -- telling --
@@ -116,135 +136,165 @@ class Drill:
     def could_serve(self, host: str) -> bool:
         return re.search(r"advskew (\d+) \(configured \1\)", self.on(host, "carp")) is not None
 
-    def has(self, host: str, name: str, content: str) -> bool:
-        return self.attempt(host, f"cat {SHARE}/{name}") == (0, f"{content}\n")
+    def has(self, host: str, path: str, content: str) -> bool:
+        return self.attempt(host, f"cat {path}") == (0, f"{content}\n")
+
+    def reads(self, name: str, content: str) -> bool:
+        # a hard mount of a dead server would wait for it
+        rc, output = self.attempt(self.cast.client, f"timeout 2 cat {self.cast.mountpoint}/{name}")
+        return (rc, output) == (0, f"{content}\n")
+
+    def monitor(self) -> str:
+        """The last line of the client's monitor in the journal."""
+        return self.on(self.cast.client, "journalctl -t check-nfs-mount -o cat -q").splitlines()[-1]
 
     # -- steps that several stories share --
 
     def opening(self) -> None:
-        self.within(90, f"{PRIMARY} is MASTER and serves", lambda: self.serves(PRIMARY))
-        self.within(90, f"{STANDBY} is BACKUP and serves nothing", lambda: self.quiet(STANDBY))
-        self.write("before", "written before")
-        self.within(
-            75, f"{STANDBY} has it: a replication a minute", lambda: self.has(STANDBY, "before", "written before")
-        )
-
+        """All is well, and what the client wrote has reached the standby."""
+        primary, standby = self.cast.primary, self.cast.standby
+        self.within(90, f"{primary} is MASTER and serves", lambda: self.serves(primary))
+        self.within(90, f"{standby} is BACKUP and serves nothing", lambda: self.quiet(standby))
+        self.writes("before", "written before")
         # its controller looks every minute; until it has found the dataset complete, it stands back with advskew 254
-        self.within(75, f"{STANDBY} could serve: its advskew is the configured one", lambda: self.could_serve(STANDBY))
+        self.within(75, f"{standby} could serve: its advskew is the configured one", lambda: self.could_serve(standby))
 
-    def write(self, name: str, content: str) -> None:
-        self.on(PRIMARY, f"echo '{content}' >{SHARE}/{name}; zpool sync")
-        self.say(f"'{content}' is written to the share")
+    def writes(self, name: str, content: str) -> None:
+        """The client writes a file, which reaches the standby."""
+        client, standby = self.cast.client, self.cast.standby
+        self.within(
+            HEALED_SECONDS,
+            f"{client} writes '{content}'",
+            lambda: self.attempt(client, f"timeout 5 sh -c 'echo {content} >{self.cast.mountpoint}/{name}'")[0] == 0,
+        )
+        path = f"{self.cast.share}/{name}"
+        self.within(130, f"it is on {standby}: a replication a minute", lambda: self.has(standby, path, content))
 
     def standby_serves(self, takeover: float) -> None:
-        self.within(takeover, f"{STANDBY} is MASTER", lambda: self.state(STANDBY) == "MASTER")
-        self.within(SERVING_SECONDS, f"{STANDBY} serves", lambda: self.serves(STANDBY))
-        self.prove(self.has(STANDBY, "before", "written before"), "what was written before is there")
-        rc, said = self.attempt(STANDBY, f"touch {SHARE}/stray")
-        self.prove(rc != 0 and "Read-only file system" in said, "and nothing can be written: Read-only file system")
+        """The standby has the address, serves, and the client reads from it; at most `takeover` seconds to MASTER."""
+        client, standby = self.cast.client, self.cast.standby
+        self.within(takeover, f"{standby} is MASTER", lambda: self.state(standby) == "MASTER")
+        self.within(SERVING_SECONDS, f"{standby} serves", lambda: self.serves(standby))
+        self.within(
+            HEALED_SECONDS, f"{client} reads what was written before", lambda: self.reads("before", "written before")
+        )
+        self.prove("healthy -> readonly" in self.monitor(), f"its monitor says what it did: {self.monitor()}")
+        rc, said = self.attempt(client, f"touch {self.cast.mountpoint}/stray")
+        self.prove(rc != 0 and "Read-only file system" in said, f"{client} cannot write: Read-only file system")
 
     def primary_serves(self, seconds: float) -> None:
-        self.within(seconds, f"{PRIMARY} is MASTER again", lambda: self.state(PRIMARY) == "MASTER")
-        self.within(SERVING_SECONDS, f"{PRIMARY} serves", lambda: self.serves(PRIMARY))
-        self.within(SERVING_SECONDS, f"{STANDBY} serves nothing any more", lambda: self.quiet(STANDBY))
-        self.prove(self.has(PRIMARY, "before", "written before"), "what was written before is there")
-        self.write("after", "written after")
-        self.within(75, f"{STANDBY} has that, too: undiverged", lambda: self.has(STANDBY, "after", "written after"))
+        """The primary has the address again, at most that many seconds from now, and the client writes."""
+        client, primary, standby = self.cast.client, self.cast.primary, self.cast.standby
+        self.within(seconds, f"{primary} is MASTER again", lambda: self.state(primary) == "MASTER")
+        self.within(SERVING_SECONDS, f"{primary} serves", lambda: self.serves(primary))
+        self.within(SERVING_SECONDS, f"{standby} serves nothing any more", lambda: self.quiet(standby))
+        self.within(
+            HEALED_SECONDS, f"{client} reads what was written before", lambda: self.reads("before", "written before")
+        )
+        self.writes("after", "written after")
 
     def failback_by_cron(self) -> None:
+        """The primary takes the address back by itself."""
         self.primary_serves(FAILBACK_SECONDS)
-        last = self.failback_decisions("failback: MASTER again")[-1]
-        self.say(f"the log says why: {last}")
+        self.say(f"the log says why: {self.failback_decisions('failback: MASTER again')[-1]}")
 
     def failback_decisions(self, text: str) -> list[str]:
         """The lines of the failback's log with that text, without their time.
 
         :raises DrillError: there is none
         """
-        lines = [line[20:] for line in self.on(PRIMARY, f"cat {FAILBACK_LOG}").splitlines()]
+        lines = [line[20:] for line in self.on(self.cast.primary, f"cat {FAILBACK_LOG}").splitlines()]
         found = [line for line in lines if text in line]
         if not found:
-            raise DrillError(f"no '{text}' in {FAILBACK_LOG} of {PRIMARY}: {lines[-3:]}")
+            raise DrillError(f"no '{text}' in {FAILBACK_LOG} of {self.cast.primary}: {lines[-3:]}")
         return found
 
     def stays(self, reason: str) -> None:
         """The primary does not take the address back for three minutes, and says why."""
+        primary, standby = self.cast.primary, self.cast.standby
         clock.advance(self.store, 180)
-        self.prove(self.state(PRIMARY) == "BACKUP", f"three minutes later {PRIMARY} still is BACKUP")
-        self.prove(self.serves(STANDBY), f"{STANDBY} serves on")
+        self.prove(self.state(primary) == "BACKUP", f"three minutes later {primary} still is BACKUP")
+        self.prove(self.serves(standby), f"{standby} serves on")
         self.say(f"the log says why: {self.failback_decisions(reason)[-1]}")
+
+    def types(self, host: str, command: str) -> None:
+        """Somebody runs a command."""
+        self.on(host, command)
+        self.say(f"{host}: {command}")
+
+    def power_cut(self) -> None:
+        boot.crash(self.store, self.cast.primary)
+        self.say(f"{self.cast.primary} loses power")
+
+    def power_on(self) -> None:
+        boot.boot(self.store, self.cast.primary)
+        self.prove(self.up(self.cast.primary), f"{self.cast.primary} has booted")
 
 
 def planned(drill: Drill) -> None:
     """A planned failover and the way back"""
+    primary = drill.cast.primary
     drill.opening()
-    drill.on(PRIMARY, "carp backup")
-    drill.say(f"{PRIMARY}: carp backup")
+    drill.types(primary, "carp backup")
+    rc, said = drill.attempt(drill.cast.client, f"cat {drill.cast.mountpoint}/before")
+    drill.prove(rc != 0 and "Stale file handle" in said, f"{drill.cast.client} has a Stale file handle")
     drill.standby_serves(0)
-    drill.within(SERVING_SECONDS, f"{PRIMARY} serves nothing any more", lambda: drill.quiet(PRIMARY))
+    drill.within(SERVING_SECONDS, f"{primary} serves nothing any more", lambda: drill.quiet(primary))
     drill.stays("held by carp backup")
-    drill.on(PRIMARY, "carp master")
-    drill.say(f"{PRIMARY}: carp master")
+    drill.types(primary, "carp master")
     drill.primary_serves(0)
 
 
 def power_cut(drill: Drill) -> None:
     """A power cut on the primary"""
     drill.opening()
-    boot.crash(drill.store, PRIMARY)
-    drill.say(f"{PRIMARY} loses power")
+    drill.power_cut()
     drill.standby_serves(TAKEOVER_SECONDS)
     clock.advance(drill.store, 60)
-    boot.boot(drill.store, PRIMARY)
-    drill.say(f"{PRIMARY} has booted")
+    drill.power_on()
     drill.failback_by_cron()
 
 
 def reboot(drill: Drill) -> None:
     """A reboot of the primary"""
     drill.opening()
-    boot.shutdown(drill.store, PRIMARY)
-    drill.say(f"{PRIMARY} has shut down in order")
+    boot.shutdown(drill.store, drill.cast.primary)
+    drill.say(f"{drill.cast.primary} has shut down in order")
     drill.standby_serves(0)
-    boot.boot(drill.store, PRIMARY)
-    drill.say(f"{PRIMARY} has booted")
+    drill.power_on()
     drill.failback_by_cron()
 
 
 def missing_stick(drill: Drill) -> None:
     """The primary comes back without its key stick"""
+    primary = drill.cast.primary
     drill.opening()
-    actions.unplug(drill.store, PRIMARY)
-    boot.crash(drill.store, PRIMARY)
-    drill.say(f"{PRIMARY} loses its stick, then power")
+    actions.unplug(drill.store, primary)
+    drill.say(f"the stick of {primary} is pulled out")
+    drill.power_cut()
     drill.standby_serves(TAKEOVER_SECONDS)
-    boot.boot(drill.store, PRIMARY)
-    drill.prove(drill.up(PRIMARY), f"{PRIMARY} boots without the stick")
-    drill.prove(not drill.serves(PRIMARY), f"{PRIMARY} serves nothing")
-    rc, said = drill.attempt(PRIMARY, "touch /data/nfs/plain")
+    drill.power_on()
+    drill.prove(not drill.serves(primary), f"{primary} serves nothing")
+    rc, said = drill.attempt(primary, f"touch {drill.cast.share.rpartition('/')[0]}/plain")
     drill.prove(
         rc != 0 and "not permitted" in said, "its bare mount point takes no plain text: Operation not permitted"
     )
-    drill.stays("the key of zdata/enc/nfsdata is not loaded")
-    actions.plug(drill.store, PRIMARY)
-    drill.on(PRIMARY, "service f3skeys onestart && service zfskeys onestart")
-    drill.say("the stick is plugged in, the keys are loaded: service f3skeys onestart, service zfskeys onestart")
+    drill.stays(f"the key of {drill.cast.dataset} is not loaded")
+    actions.plug(drill.store, primary)
+    drill.say("the stick is plugged in again")
+    drill.types(primary, "service f3skeys onestart && service zfskeys onestart")
     drill.failback_by_cron()
 
 
 def failback_off(drill: Drill) -> None:
     """A power cut with failback switched off"""
     drill.opening()
-    drill.on(PRIMARY, "carp auto-failback disable")
-    drill.say(f"{PRIMARY}: carp auto-failback disable")
-    boot.crash(drill.store, PRIMARY)
-    drill.say(f"{PRIMARY} loses power")
+    drill.types(drill.cast.primary, "carp auto-failback disable")
+    drill.power_cut()
     drill.standby_serves(TAKEOVER_SECONDS)
-    boot.boot(drill.store, PRIMARY)
-    drill.say(f"{PRIMARY} has booted")
-    drill.stays("nfs.NO_AUTO_FAILBACK is there")
-    drill.on(PRIMARY, "carp auto-failback enable")
-    drill.say(f"{PRIMARY}: carp auto-failback enable")
+    drill.power_on()
+    drill.stays("is there: carp auto-failback enable removes it")
+    drill.types(drill.cast.primary, "carp auto-failback enable")
     drill.failback_by_cron()
 
 
@@ -257,36 +307,57 @@ STORIES = {
 }
 
 
-def deployed(folder: Path) -> None:
+def cast() -> Cast:
+    """The first client plays; the others would tell the same."""
+    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
+
+    site = plans.site()
+    primary, client = site.primary, site.clients[0]
+    mount = client.client.mounts[0]
+    return Cast(
+        primary.short_name,
+        site.standby.short_name,
+        client.short_name,
+        tuple(other.short_name for other in site.clients[1:]),
+        primary.nfs.dataset,
+        f"{primary.nfs.mountpoint}/{mount.share}",
+        mount.mountpoint,
+    )
+
+
+def deployed(folder: Path, who: Cast) -> None:
     """A cluster with everything on it.
 
     :raises DrillError: the deploy failed
     """
-    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
+    from lab import plans
 
-    build.up(Store(folder), plans.plans(plans.site()))
+    store = Store(folder)
+    build.up(store, plans.plans(plans.site()))
     env = {**os.environ, "LAB_STATE": str(folder), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
     programs = Path(sys.executable).parent
     for words in (
         [str(programs / "python"), "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"],
-        [str(programs / "pyinfra"), "lab/inventory.py", "deploy.py", "-y", "--limit", "freebsd"],
+        [str(programs / "pyinfra"), "lab/inventory.py", "deploy.py", "-y"],
     ):
         done = subprocess.run(
             words, cwd=REPO, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
         )
         if done.returncode != 0:
             raise DrillError(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    for other in who.others:
+        boot.crash(store, other)
 
 
-def tell(name: str, deployed_folder: Path, folder: Path) -> None:
+def tell(name: str, base: Path, folder: Path, who: Cast) -> None:
     """One story on a copy of the deployed cluster.
 
     :raises DrillError: a step was not as told
     """
-    subprocess.run(["cp", "-a", "--sparse=always", str(deployed_folder), str(folder)], check=True)
+    subprocess.run(["cp", "-a", "--sparse=always", str(base), str(folder)], check=True)
     story = STORIES[name]
     print(f"\n== {story.__doc__} ({name})", flush=True)
-    story(Drill(Store(folder)))
+    story(Drill(Store(folder), who))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -296,18 +367,19 @@ def main(argv: list[str] | None = None) -> int:
     names = parser.parse_args(argv).story or list(STORIES)
     if unknown := [name for name in names if name not in STORIES]:
         parser.error(f"there is no story {', '.join(unknown)}; there are {', '.join(STORIES)}")
-    place = tempfile.mkdtemp(prefix="lab-drill-")
+    place = Path(tempfile.mkdtemp(prefix="lab-drill-"))
+    at = place / "deployed"
     try:
-        print("A cluster is deployed.", flush=True)
-        deployed(Path(place) / "deployed")
+        who = cast()
+        print(f"A cluster is deployed. {', '.join(who.others)} are switched off: {who.client} plays.", flush=True)
+        deployed(at, who)
         for name in names:
-            tell(name, Path(place) / "deployed", Path(place) / name)
+            at = place / name
+            tell(name, place / "deployed", at, who)
     except DrillError as error:
-        print(
-            f"\n{error}\nThe cluster is as it was then: LAB_STATE={place}/{name} python -m lab status", file=sys.stderr
-        )
+        print(f"\n{error}\nThe cluster as it was then: LAB_STATE={at} python -m lab status", file=sys.stderr)
         return 1
-    subprocess.run(["rm", "-rf", place], check=True)
+    shutil.rmtree(place)
     print("\nEvery step was as told.")
     return 0
 
