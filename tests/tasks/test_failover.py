@@ -1,4 +1,4 @@
-"""verify, failover and failback in the lab, on a cluster that the whole deploy made, with one thing broken at a time."""
+"""verify, failover and failback in the lab, on a cluster that the whole deploy made, one thing broken at a time."""
 
 from __future__ import annotations
 
