@@ -75,6 +75,8 @@ ROCKY: dict[str, str] = {
     "/usr/sbin/selinuxenabled": "lab.linux.selinux:selinuxenabled",
     "/usr/sbin/ss": "lab.linux.mounting:ss",
     **{f"/usr/bin/{name}": "lab.linux.files:main" for name in tools.ROCKY_WRAPPED},
+    "/usr/bin/chown": "lab.linux.owners:chown",
+    "/usr/bin/ls": "lab.linux.owners:ls",
     "/usr/bin/stat": "lab.linux.files:stat",
 }
 """In /usr/bin and /usr/sbin, to which /bin and /sbin lead."""

@@ -11,7 +11,7 @@ from lab.net import model
 
 BOOT_SECONDS = 30.0
 """Virtual seconds from power-on to systemd."""
-ACCOUNTS = {"root": 0, "bin": 1, "daemon": 2, "operator": 1000, "nobody": 65534}
+ACCOUNTS = {"root": 0, "bin": 1, "daemon": 2, "operator": 11, "nobody": 65534}
 
 
 def install(store: Store, cluster: Cluster, host: Host) -> None:
