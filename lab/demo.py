@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import actions, build, clock, plans
+from lab import actions, build, clock, drill, plans
 from lab.core import Store
 
 REPO = Path(__file__).resolve().parent.parent
@@ -49,6 +49,10 @@ def main(store: Store) -> int:
     pyinfra("deploy.py", "-y")
     headline("Once more: nothing is left to do")
     pyinfra("deploy.py", "-y")
+    headline("A power cut on the primary, told with virtual seconds")
+    drill.power_cut(drill.Drill(store))
+    headline("Is everything right?")
+    pyinfra("tasks/verify.py", "-y")
     headline("The cluster now")
     cluster = store.read()
     print(clock.text(cluster.now), "(virtual)")
