@@ -249,6 +249,11 @@ reconcile() {
 
 start() {
 	rm -f "$F3S_LAST" "$F3S_FLOOR" "$F3S_FAILED" "$F3S_GAVE_WAY" "$F3S_DOUBT"
+	# stunnel writes its pid file there after it gave up root's rights, and nobody else makes the folder anew
+	# where /var/run is in memory.
+	[ -d "$F3S_TUNNEL_FOLDER" ] ||
+		install -d -o "$F3S_TUNNEL_USER" -g "$F3S_TUNNEL_USER" -m 755 "$F3S_TUNNEL_FOLDER" ||
+		tell "$F3S_TUNNEL_FOLDER could not be made: stunnel will not start"
 	: >"$F3S_STARTED"
 	# rc.conf's advskew won the election before a planned failover from before the boot was known.
 	carp_read

@@ -39,7 +39,7 @@ fi
 # shellcheck source=/dev/null
 . "$F3S_CONFIG"
 for name in ROLE INTERFACE VHID VIP ADVBASE ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER FAILBACK_BLOCK SERVICES \
-	REPLICATION_JOB FAILBACK_MAX_AGE; do
+	REPLICATION_JOB FAILBACK_MAX_AGE TUNNEL_FOLDER TUNNEL_USER; do
 	eval "value=\${F3S_$name-}"
 	if [ -z "$value" ]; then
 		echo "$F3S_CONFIG: F3S_$name is not set" >&2

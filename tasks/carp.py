@@ -7,6 +7,7 @@ from pyinfra.context import host
 from pyinfra.operations import crontab, files
 from pyinfra.operations.util import any_changed
 
+from f3s import stunnel as tunnel
 from f3s.carp import alias_words, rc_file
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, rcconf, secrets, sysctl
@@ -77,6 +78,8 @@ if settings.is_storage:
         replication_job=job.name,
         # a standby that was written to stops the replication: five missed rounds are a reason to stay
         failback_max_age=max(300, 5 * job.interval_seconds),
+        tunnel_folder=tunnel.RUN_FOLDER,
+        tunnel_user=tunnel.SERVER_USER,
     )
 
     # -- devd only reads its rules when it starts

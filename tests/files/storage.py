@@ -102,6 +102,8 @@ def conf(role: str, mountpoint: str = "/data/nfs") -> str:
         services=SERVICES,
         replication_job="f0_to_f1_nfsdata",
         failback_max_age=300,
+        tunnel_folder="/var/run/stunnel",
+        tunnel_user="stunnel",
     )
 
 
@@ -121,7 +123,7 @@ class StorageHost(StubHost):
         self.carp_program = self.install(FILES / "carp", "/usr/local/bin/carp")
         self.hook = self.install(FILES / "carpcontrol.sh", "/usr/local/bin/carpcontrol.sh")
         self.failback = self.install(FILES / "carp-auto-failback.sh", "/usr/local/bin/carp-auto-failback.sh")
-        for folder in ("/var/run/f3s", "/var/db/f3s", "/var/log", "/tmp", "/data/nfs"):
+        for folder in ("/var/run/f3s", "/var/db/f3s", "/var/log", "/tmp", "/data/nfs", "/var/run/stunnel"):
             self.path(folder).mkdir(parents=True, exist_ok=True)
         self.command("ifconfig", IFCONFIG)
         self.command("zfs", ZFS)
@@ -131,6 +133,7 @@ class StorageHost(StubHost):
         self.command("ping", '[ ! -e "$STATE/peer_dead" ]')
         self.command("logger")
         self.command("daemon")
+        self.command("install", 'for last; do :; done; mkdir -p "$last"')
         self.command("sysctl", 'cat "$STATE/preempt"')
         self.command("id", 'cat "$STATE/uid"', record=False)
         # lockf(1) of FreeBSD in terms of flock(1): -k -s -t SECONDS FILE COMMAND...

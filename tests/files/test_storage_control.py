@@ -317,6 +317,16 @@ def test_a_failed_service_that_starts_after_all_ends_the_demotion(host: StorageH
     assert not host.path("/var/run/f3s/service.failed").exists()
 
 
+def test_start_makes_the_folder_of_stunnels_pid_file_where_a_boot_took_it_away(host: StorageHost) -> None:
+    host.path("/var/run/stunnel").rmdir()
+    assert host.run(host.control, "start").rc == 0
+    folder = str(host.path("/var/run/stunnel"))
+    assert host.calls("install") == [["-d", "-o", "stunnel", "-g", "stunnel", "-m", "755", folder]]
+    host.forget()
+    assert host.run(host.control, "start").rc == 0
+    assert host.calls("install") == []
+
+
 # Commands that never answer
 
 
