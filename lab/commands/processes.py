@@ -63,10 +63,10 @@ def _hang_up(ctx: Context) -> int:
 
 
 def _listeners(host: Host) -> list[tuple[str, str, int, str, str]]:
-    fixed = {"rpcbind": [("udp4", "*:111"), ("tcp4", "*:111")], "mountd": [("udp4", "*:736"), ("tcp4", "*:736")]}
-    fixed["nfsd"] = [("tcp4", "*:2049")]
+    fixed = {"mountd": [("udp4", "*:736"), ("tcp4", "*:736")], "nfsd": [("tcp4", "*:2049")]}
+    fixed["rpcbind"] = [("udp4", "*:111"), ("udp4", "*:778"), ("tcp4", "*:111")]
     rows = []
-    for name, pids in processes(host).items():
+    for name, pids in sorted(processes(host).items(), key=lambda each: -each[1][0]):  # the youngest first
         rows += [("root", name, pids[0], kind, local) for kind, local in fixed.get(name, [])]
     for name, (address, port) in part(host, "sockets", dict[str, tuple[str, int]]).items():
         rows.append((name, name, processes(host).get(name, [0])[0], "tcp4", f"{address or '*'}:{port}"))

@@ -98,8 +98,11 @@ def pid_file_says(service: table.Service) -> bool:
     """Whether rc.subr would find the running daemon: stunnel is looked up by its pid file, the others by name."""
     if service.name != "stunnel":
         return True
-    pid_file = rc_conf(["stunnel_pidfile"])["stunnel_pidfile"] or "/var/run/stunnel.pid"
-    return os.path.exists(pid_file)
+    return os.path.exists(_stunnel_pid_file())
+
+
+def _stunnel_pid_file() -> str:
+    return rc_conf(["stunnel_pidfile"])["stunnel_pidfile"] or "/var/run/stunnel.pid"
 
 
 def call(target: str, ctx: Context) -> bool:
@@ -133,7 +136,7 @@ def stop(ctx: Context, service: table.Service) -> int:
     """Stops a daemon; one that is not running is an error, as with rc.subr."""
     pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
     if not pids or not pid_file_says(service):
-        hint = f" (check {rc_conf(['stunnel_pidfile'])['stunnel_pidfile']})." if service.name == "stunnel" else ""
+        hint = f" (check {_stunnel_pid_file()})." if service.name == "stunnel" else ""
         ctx.err(f"{service.name} not running?{hint}\n")
         return 1
     ctx.out(f"Stopping {service.name}.\nWaiting for PIDS: {pids[-1]}.\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 from lab import owners
@@ -48,7 +49,8 @@ def start(ctx: Context) -> bool:
             folder = os.path.dirname(pid)
             user = owners.owner(folder)[0] if os.path.isdir(folder) else ""
             if options.get("setuid", user) != user:
-                ctx.err(f"[!] Cannot create pid file {pid}\n")
+                # by then it has left the terminal: it tells syslog alone
+                subprocess.run(["logger", "-t", "stunnel", f"LOG3[main]: Cannot create pid file {pid}"], check=True)
                 return False
             Path(pid).write_text("0\n")
         part(host, "sockets", dict[str, tuple[str, int]])["stunnel"] = (address, int(port))

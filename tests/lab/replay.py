@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,11 @@ class Outcome:
     same: bool
 
 
-def recorded() -> list[Command]:
+def recorded(transcript: Path = TRANSCRIPT) -> list[Command]:
     """The transcript, in order."""
     commands: list[Command] = []
     counts: dict[str, int] = {}
-    for line in TRANSCRIPT.read_text().splitlines():
+    for line in transcript.read_text().splitlines():
         entry = json.loads(line)
         number = counts.setdefault(entry["section"], 0)
         counts[entry["section"]] += 1
@@ -88,7 +89,8 @@ def run(store: Store, command: Command) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-UNRECORDED = {("return2", 3): (("f0", "zfs create zdata/enc/test1"),)}
+Unrecorded = tuple[str, str] | Callable[[Store], object]
+UNRECORDED: Mapping[tuple[str, int], Sequence[Unrecorded]] = {("return2", 3): (("f0", "zfs create zdata/enc/test1"),)}
 """What was done on the machines between two recorded commands, as later output shows."""
 
 SIZE = r"(?<![\w.])\d+(?:\.\d+)?[KMGT]B?(?![\w])"
@@ -134,13 +136,24 @@ class Normaliser:
         return known.setdefault(value, f"<{kind} {len(known) + 1}>")
 
 
-def replay(store: Store, commands: list[Command]) -> list[Outcome]:
-    """Runs the commands in order."""
-    theirs, ours = Normaliser(), Normaliser()
+def replay(
+    store: Store,
+    commands: list[Command],
+    unrecorded: Mapping[tuple[str, int], Sequence[Unrecorded]] = UNRECORDED,
+    normaliser: type[Normaliser] = Normaliser,
+) -> list[Outcome]:
+    """Runs the commands in order.
+
+    :param unrecorded: what is done before a command (section, position): a line on a host, or something with the lab
+    """
+    theirs, ours = normaliser(), normaliser()
     outcomes = []
     for command in commands:
-        for host, script in UNRECORDED.get((command.section, command.number), ()):
-            run(store, Command("", 0, host, script, 0, "", ""))
+        for each in unrecorded.get((command.section, command.number), ()):
+            if callable(each):
+                each(store)
+            else:
+                run(store, Command("", 0, *each, 0, "", ""))
         rc, stdout, stderr = run(store, command)
         wanted = (command.rc, theirs(command.stdout), theirs(command.stderr))
         got = (rc, ours(stdout), ours(stderr))
