@@ -1,0 +1,88 @@
+"""The deployed storage pair in the lab, and what an operator would look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab import clock
+from lab.net import model
+from lab.rc.scripts import processes
+from tests.lab.cluster import F0, F1, Cluster
+
+SERVICES = {"rpcbind", "mountd", "nfsd", "stunnel"}
+REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
+SOURCE = "zdata/enc/nfsdata"
+GIVE_AWAY = "ifconfig re0 vhid 1 advskew 254 state backup"
+
+
+class Pair(Cluster):
+    """A cluster whose FreeBSD hosts were deployed; f0 is MASTER and has replicated to f1."""
+
+    @classmethod
+    def deploy_all(cls, state: Path) -> Pair:
+        """Every task on new FreeBSD hosts, in one run, and the first minutes after it."""
+        pair = cls(state)
+        pair.lab("reset")
+        pair.make_secrets()
+        run = pair.pyinfra("deploy.py", "-y", "--limit", "freebsd")
+        assert run.rc == 0, run.output
+        pair.tick(185)
+        return pair
+
+    def copy(self, state: Path) -> Pair:
+        return Pair(super().copy(state).state)
+
+    def carp(self, host: str) -> str:
+        """MASTER or BACKUP; `down` for a host without power."""
+        machine = self.hosts.host(host)
+        return model.interfaces(machine)["re0"].carps[1].state if machine.up else "down"
+
+    @property
+    def states(self) -> tuple[str, str]:
+        return self.carp(F0), self.carp(F1)
+
+    def running(self, host: str) -> set[str]:
+        """Which of the serving services run."""
+        return {name for name in SERVICES if processes(self.hosts.host(host)).get(name)}
+
+    def process_ids(self, host: str) -> dict[str, list[int]]:
+        """The serving services with their process ids."""
+        return {name: processes(self.hosts.host(host))[name] for name in self.running(host)}
+
+    def serves(self, host: str) -> bool:
+        """This host serves completely, the other one not at all."""
+        other = F1 if host == F0 else F0
+        return (self.running(host), self.running(other)) == (SERVICES, set())
+
+    def told(self, host: str) -> list[str]:
+        """What f3s_storage decided and did since the test began; that an event woke it is left out."""
+        words = [line.partition(" f3s_storage: ")[2] for line in self._new(host)]
+        return [word for word in words if word and not word.startswith("event: ")]
+
+    def forget(self) -> None:
+        """What was logged so far is none of the test's business."""
+        self._seen = {host: len(self.log(host, "messages").splitlines()) for host in (F0, F1)}
+
+    def _new(self, host: str) -> list[str]:
+        return self.log(host, "messages").splitlines()[getattr(self, "_seen", {}).get(host, 0) :]
+
+    def failback_says(self) -> list[str]:
+        """The decisions of the automatic failback, without their times."""
+        return [line.split(" ", 2)[2] for line in self.log(F0, "carp-auto-failback.log").splitlines()]
+
+    @property
+    def now(self) -> float:
+        return self.hosts.now
+
+    def until(self, seconds: float, host: str) -> float:
+        """Lets time pass until the host is the one that serves, at most so many seconds; returns how many it took."""
+        began = self.now
+        while not (self.carp(host) == "MASTER" and self.serves(host)):
+            assert self.now - began < seconds, f"{host} does not serve: {self.told(F0)}\n{self.told(F1)}"
+            clock.tick(self.store, 1)
+        return self.now - began
+
+    def fail_over(self) -> None:
+        """f1 becomes MASTER and serves, without a hold and without anything being wrong with f0."""
+        self.sh(F0, GIVE_AWAY)
+        self.until(15, F1)

@@ -1,0 +1,320 @@
+"""Who serves, and when: the deployed storage pair through what happens to it (docs/controller.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import actions
+from lab.rc import boot
+from tests.lab.cluster import F0, F1
+from tests.lab.serving import REPLICA, SERVICES, SOURCE, Pair
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Pair.deploy_all(tmp_path_factory.mktemp("serving") / "state")
+
+
+@pytest.fixture
+def pair(deployed: Pair, tmp_path: Path) -> Pair:
+    pair = deployed.copy(tmp_path / "state")
+    pair.forget()
+    return pair
+
+
+@pytest.fixture(scope="session")
+def standby_serves(deployed: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """f1 is MASTER, f0 BACKUP and able to serve."""
+    pair = deployed.copy(tmp_path_factory.mktemp("standby") / "state")
+    pair.fail_over()
+    return pair
+
+
+@pytest.fixture
+def failed_over(standby_serves: Pair, tmp_path: Path) -> Pair:
+    pair = standby_serves.copy(tmp_path / "state")
+    pair.forget()
+    return pair
+
+
+def test_after_the_deploy_the_primary_serves(pair: Pair) -> None:
+    assert pair.states == ("MASTER", "BACKUP")
+    assert pair.serves(F0)
+    assert f"{SOURCE} on /data/nfs (zfs, NFS exported, local, nfsv4acls)" in pair.sh(F0, "mount")
+    assert f"{REPLICA} on /data/nfs (zfs, local, read-only, nfsv4acls)" in pair.sh(F1, "mount")
+    assert pair.attempt(F0, "service f3s_storage status").rc == 0
+    assert pair.attempt(F1, "service f3s_storage status").rc == 0
+
+
+def test_a_quiet_minute_changes_and_logs_nothing(pair: Pair) -> None:
+    before = pair.process_ids(F0)
+    pair.tick(61)
+    assert (pair.told(F0), pair.told(F1)) == ([], [])
+    assert pair.process_ids(F0) == before
+
+
+def test_cold_boot_of_both(pair: Pair) -> None:
+    for host in (F0, F1):
+        boot.crash(pair.store, host)
+    for host in (F0, F1):
+        boot.boot(pair.store, host)
+    pair.until(15, F0)
+    assert pair.states == ("MASTER", "BACKUP")
+    assert pair.told(F0)[-1] == f"MASTER, serving {SOURCE}"
+    assert pair.told(F1)[-1] == "BACKUP, not serving; could serve"
+    for host in (F0, F1):  # rc started none of them before the controller did
+        assert "Starting nfsd" not in pair.log(host, "console.log")
+
+
+def test_cold_boot_with_the_standby_first(pair: Pair) -> None:
+    """The primary comes back to a serving standby, takes nothing by itself, and cron takes it back when it may."""
+    for host in (F0, F1):
+        boot.crash(pair.store, host)
+    boot.boot(pair.store, F1)
+    pair.until(15, F1)
+    boot.boot(pair.store, F0)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert pair.serves(F1)
+    pair.until(240, F0)
+    assert any(line.startswith("failback: MASTER again; ") for line in pair.failback_says())
+
+
+def test_planned_failover_and_back(pair: Pair) -> None:
+    began = pair.now
+    said = pair.sh(F0, "carp backup")
+    assert said == "BACKUP, held for 6 s, so another host is MASTER; 'carp master' takes the address back\n"
+    assert pair.now - began < 30
+    assert pair.states == ("BACKUP", "MASTER")
+    assert pair.serves(F1)
+    assert pair.told(F0)[-1].startswith("BACKUP, not serving; could serve; held by carp backup")
+    assert pair.told(F1)[-1] == f"MASTER, serving {REPLICA}"
+    assert "warning: automatic failback is off while carp backup holds" in pair.attempt(F0, "carp").err
+
+    pair.tick(65)
+    assert pair.failback_says()[-1].startswith("stay: held by carp backup")
+    boot.reboot(pair.store, F0)
+    pair.tick(70)
+    assert pair.states == ("BACKUP", "MASTER"), "a planned failover outlives a reboot"
+    assert pair.serves(F1)
+
+    began = pair.now
+    assert pair.sh(F0, "carp master").startswith("MASTER, held for 6 s")
+    assert pair.now - began < 15
+    assert pair.states == ("MASTER", "BACKUP")
+    assert pair.serves(F0)
+
+
+def test_crash_of_the_primary_and_its_return(pair: Pair) -> None:
+    boot.crash(pair.store, F0)
+    assert pair.until(10, F1) < 8
+    assert pair.carp(F1) == "MASTER"
+    assert "NFS exported" in pair.sh(F1, "mount | grep /data/nfs")
+    boot.boot(pair.store, F0)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert pair.serves(F1)
+    took = pair.until(240, F0)
+    assert took < 180
+    assert pair.states == ("MASTER", "BACKUP")
+    assert pair.failback_says()[-1].startswith("failback: MASTER again; the standby has a snapshot that is ")
+    assert any(line.startswith("failback: MASTER again; ") for line in pair.told(F0))
+
+
+def test_crash_of_the_standby_disturbs_nobody(pair: Pair) -> None:
+    before = pair.process_ids(F0)
+    boot.crash(pair.store, F1)
+    pair.tick(70)
+    assert pair.states == ("MASTER", "down")
+    assert (pair.told(F0), pair.process_ids(F0)) == ([], before)
+    boot.boot(pair.store, F1)
+    pair.tick(70)
+    assert pair.states == ("MASTER", "BACKUP")
+    assert pair.serves(F0)
+    assert pair.told(F1)[-1] == "BACKUP, not serving; could serve"
+    assert pair.process_ids(F0) == before
+
+
+def test_the_primary_without_its_stick_never_serves(pair: Pair) -> None:
+    actions.unplug(pair.store, F0)
+    boot.crash(pair.store, F0)
+    pair.until(10, F1)
+    boot.boot(pair.store, F0)
+    pair.tick(130)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert pair.serves(F1)
+    assert pair.told(F0)[-1] == f"BACKUP, not serving; could not serve: the key of {SOURCE} is not loaded"
+    assert pair.failback_says()[-1] == f"stay: the key of {SOURCE} is not loaded"
+    assert pair.sh(F0, "ls -A /data/nfs") == "", "the bare directory"
+    assert pair.attempt(F0, "touch /data/nfs/x").rc != 0
+    refused = pair.attempt(F0, "carp master")
+    assert (refused.rc, f"the key of {SOURCE} is not loaded" in refused.err) == (1, True)
+
+    boot.crash(pair.store, F1)  # nobody is left who could serve
+    pair.tick(70)
+    assert pair.carp(F0) == "MASTER"
+    assert pair.running(F0) == set()
+    why = f"the key of {SOURCE} is not loaded; staying, since the peer 192.168.1.131 does not answer"
+    assert pair.told(F0)[-1] == f"MASTER but not serving: {why}"
+
+    actions.plug(pair.store, F0)
+    pair.sh(F0, f"service f3skeys onestart; zfs load-key {SOURCE}")
+    pair.until(70, F0)
+
+
+def test_the_standby_without_its_stick_never_serves(pair: Pair) -> None:
+    actions.unplug(pair.store, F1)
+    boot.reboot(pair.store, F1)
+    pair.tick(10)
+    assert pair.told(F1)[-1] == f"BACKUP, not serving; could not serve: the key of {REPLICA} is not loaded"
+    boot.crash(pair.store, F0)
+    pair.tick(70)
+    assert pair.carp(F1) == "MASTER"
+    assert pair.running(F1) == set()
+    assert pair.sh(F1, "ls -A /data/nfs") == ""
+    boot.boot(pair.store, F0)
+    pair.until(130, F0)
+    assert pair.states == ("MASTER", "BACKUP")
+
+
+def test_a_master_whose_pool_is_suspended_gives_way(pair: Pair) -> None:
+    actions.unplug(pair.store, F0, "ada1")
+    pair.until(75, F1)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert "giving the address to the peer: pool zdata is SUSPENDED" in pair.told(F0)
+    pair.tick(130)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert pair.failback_says()[-1] == "stay: pool zdata is SUSPENDED"
+
+
+def test_two_masters_after_a_split_and_one_when_it_heals(pair: Pair) -> None:
+    before = pair.process_ids(F0)
+    actions.cut_off(pair.store, F0, away=True)
+    pair.tick(15)
+    assert pair.states == ("MASTER", "MASTER")
+    assert (pair.running(F0), pair.running(F1)) == (SERVICES, SERVICES), "each sees a dead peer; f1's is read-only"
+    actions.cut_off(pair.store, F0, away=False)
+    pair.tick(15)
+    assert pair.states == ("MASTER", "BACKUP")
+    assert pair.serves(F0)
+    assert pair.process_ids(F0) == before, "its clients noticed nothing"
+
+
+def test_a_storm_of_events_moves_nothing(pair: Pair) -> None:
+    before = pair.process_ids(F0)
+    for host in (F0, F1):
+        pair.sh(host, "for i in 1 2 3 4 5; do for s in BACKUP MASTER; do carpcontrol.sh 1@re0 $s; done; done")
+    pair.tick(1)
+    assert pair.states == ("MASTER", "BACKUP")
+    assert pair.serves(F0)
+    assert pair.process_ids(F0) == before
+    assert (pair.told(F0), pair.told(F1)) == ([], [])
+
+
+def test_a_lost_event_is_made_up_for_within_a_minute(pair: Pair) -> None:
+    pair.sh(F0, "service devd onestop")
+    pair.sh(F1, "service devd onestop")
+    pair.sh(F0, "ifconfig re0 vhid 1 advskew 254 state backup")
+    assert pair.until(70, F1) > 2
+
+
+def test_failback_switched_off_and_on_again(pair: Pair) -> None:
+    off = "automatic failback: off: /data/nfs/nfs.NO_AUTO_FAILBACK is there (carp auto-failback enable removes it)"
+    assert pair.sh(F0, "carp auto-failback disable").strip() == off
+    pair.fail_over()
+    pair.tick(130)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert pair.failback_says()[-1] == (
+        "stay: /data/nfs/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it"
+    )
+    assert "warning: automatic failback is off" in pair.attempt(F0, "carp").err
+    assert pair.sh(F0, "carp auto-failback enable").strip() == "automatic failback: on"
+    pair.until(130, F0)
+
+
+CURSORS = f"zfs list -H -o name -t bookmark {SOURCE}"
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        ("service f3s_storage stop", "stay: f3s_storage is not started"),
+        ("carp backup", "stay: held by carp backup"),
+        (
+            "echo 'service stunnel did not start' > /var/run/f3s/service.failed",
+            "stay: service stunnel did not start here: mend it, then run carp master",
+        ),
+        (f"zfs unmount {SOURCE}; zfs unload-key {SOURCE}", f"stay: the key of {SOURCE} is not loaded"),
+        ("rm /data/nfs/nfs.DO_NOT_REMOVE", "stay: marker /data/nfs/nfs.DO_NOT_REMOVE is missing"),
+        ("touch /data/nfs/nfs.NO_AUTO_FAILBACK", "stay: /data/nfs/nfs.NO_AUTO_FAILBACK is there"),
+        ("rm /var/run/f3s/backup.createtxg", "stay: the controller has not recorded yet"),
+        (
+            f"service zrepl onestop; for each in $({CURSORS}); do zfs destroy $each; done",
+            "stay: no replication by f0_to_f1_nfsdata has ever been confirmed",
+        ),
+        ("true", "stay: no replication has succeeded since this host became BACKUP in this boot"),
+        (
+            "sleep 65; service zrepl onestop; date +%s > /var/run/f3s/backup.createtxg; echo 0 > "
+            "/var/run/f3s/backup.createtxg; sleep 420",
+            "s old (at most 300): the standby may have diverged",
+        ),
+    ],
+)
+def test_failback_is_refused_for_each_single_reason(failed_over: Pair, breaks: str, said: str) -> None:
+    # cron's own runs are not to get in the way
+    failed_over.sh(F0, f"service cron onestop >/dev/null; {breaks}")
+    failed_over.sh(F0, "carp-auto-failback.sh")
+    assert said in failed_over.failback_says()[-1]
+    assert failed_over.carp(F0) == "BACKUP"
+    assert failed_over.carp(F1) == "MASTER"
+
+
+def test_failback_is_the_primarys_decision_alone(failed_over: Pair) -> None:
+    failed_over.sh(F1, "carp-auto-failback.sh")
+    assert "stay: this host is not the primary" in failed_over.log(F1, "carp-auto-failback.log")
+    assert "carp-auto-failback" not in failed_over.sh(F1, "crontab -l")
+
+
+def test_a_standby_that_was_written_to_is_never_run_over(pair: Pair) -> None:
+    """An operator promotes the standby while the primary is away."""
+    boot.crash(pair.store, F0)
+    pair.until(10, F1)
+    pair.sh(F1, f"zfs set readonly=off {REPLICA}; echo precious > /data/nfs/k3svolumes/new; zpool sync zdata")
+    boot.boot(pair.store, F0)
+    pair.tick(370)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert pair.serves(F1)
+    assert pair.sh(F1, "cat /data/nfs/k3svolumes/new") == "precious\n"
+    assert set(pair.failback_says()[-5:]) == {
+        "stay: no replication has succeeded since this host became BACKUP in this boot"
+    }
+
+
+def test_a_service_that_does_not_start_moves_the_address(pair: Pair) -> None:
+    pair.sh(F0, "mv /usr/local/etc/stunnel/server.pem /root; service stunnel onestop")
+    pair.until(90, F1)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert "giving the address to the peer: service stunnel did not start" in pair.told(F0)
+    pair.tick(130)
+    assert pair.failback_says()[-1] == "stay: service stunnel did not start here: mend it, then run carp master"
+    pair.sh(F0, "mv /root/server.pem /usr/local/etc/stunnel/; carp master")
+    assert pair.serves(F0)
+
+
+def test_shutting_down_the_primary_hands_over_first(pair: Pair) -> None:
+    boot.shutdown(pair.store, F0)
+    pair.until(10, F1)
+    told = pair.told(F0)
+    assert told.index("stopped; the peer took the address") < told.index("stopped stunnel")
+
+
+def test_a_second_run_changes_nothing_whoever_is_master(pair: Pair) -> None:
+    run = pair.pyinfra("deploy.py", "-y", "--limit", "freebsd")
+    assert (run.rc, run.changed) == (0, []), run.output
+    pair.sh(F0, "carp backup")
+    assert pair.serves(F1)
+    run = pair.pyinfra("deploy.py", "-y", "--limit", "freebsd")
+    assert (run.rc, run.changed) == (0, []), run.output
+    assert pair.states == ("BACKUP", "MASTER")
