@@ -52,7 +52,7 @@ def main(store: Store) -> int:
     headline("A virtual minute later, once more: nothing is left to do")
     pyinfra("deploy.py", "-y")
     headline("A power cut on the primary, told with virtual seconds")
-    drill.power_cut(drill.Drill(store))
+    drill.power_cut(drill.Drill(store, drill.cast()))
     headline("Is everything right?")
     pyinfra("tasks/verify.py", "-y")
     headline("The cluster now")
