@@ -43,7 +43,7 @@ class Block:
 
     :param where: ``controller``, ``make``, ``lab``, names of hosts, or nothing for output
     :param fails: the last line has to end with another status than 0
-    :param heading: the nearest heading of the second level above it
+    :param heading: the nearest heading of the second level above it; ``top`` before the first
     """
 
     line: int
@@ -63,7 +63,7 @@ def blocks(text: str) -> list[Block]:
     :raises DocumentError: a block of another kind, without a marker, or a marker without a block
     """
     found: list[Block] = []
-    heading, marker, language = "", None, None
+    heading, marker, language = "top", None, None
     body: list[str] = []
     start = 0
     for number, line in enumerate(text.splitlines(), 1):
