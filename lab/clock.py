@@ -58,7 +58,8 @@ def schedule(cluster: Cluster, after: float, kind: str, host: str, *, lane: str 
     if kind != "wake" and kind not in HANDLERS:
         raise KeyError(f"no handler for the event kind {kind!r}")
     seq = cluster.next_id()
-    cluster.events.append(Event(cluster.now + after, seq, kind, host, lane or f"event {seq}", payload))
+    due = round(cluster.now + after, 6)  # sums of fractions must not fall short of a full second
+    cluster.events.append(Event(due, seq, kind, host, lane or f"event {seq}", payload))
     return seq
 
 

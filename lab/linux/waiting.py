@@ -21,7 +21,7 @@ def _limits(ctx: Context) -> list[tuple[float, int, Path]]:
         limit, _, pid = word.partition(":")
         account = INSIDE / "ns" / f"waited-{pid}"
         spent = float(account.read_text()) if account.exists() else 0.0
-        found.append((float(limit) - spent, int(pid), account))
+        found.append((round(float(limit) - spent, 6), int(pid), account))
     return found
 
 

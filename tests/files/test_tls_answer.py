@@ -30,7 +30,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def ask(tunnel: Tunnel, address: tuple[str, int], pem: bytes, name: str = NAMES[0]) -> TlsAnswer:
     cert = tunnel.write("asking.pem", pem)
-    ca = tunnel.write("ca.pem", tunnel.ca.certificate())
+    ca = tunnel.write("ca-cert.pem", tunnel.ca.certificate())
     ran = run(address[0], str(address[1]), name, str(cert), str(ca))
     assert ran.returncode == 0, ran.stderr
     assert "Master-Key" not in ran.stdout
