@@ -17,7 +17,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --cov=f3s --cov=facts --cov=operations --cov-report=term:skip-covered
 
 lint: setup
 	$(BIN)/ruff check .
