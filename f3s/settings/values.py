@@ -158,8 +158,10 @@ def _carp_password(value: Any) -> str | None:
         raise ValueError(f"has {len(given)} characters, ifconfig cuts it after {CARP_PASSWORD_LONGEST}")
     if len(given) < _CARP_PASSWORD_SHORTEST:
         raise ValueError(f"has only {len(given)} characters")
-    if not re.fullmatch(r"[A-Za-z0-9._+][A-Za-z0-9._+-]*", given):
-        raise ValueError("has characters that rc.conf would take apart, or a leading dash")
+    # a dash behind 0-9 or a-f is a range of addresses to network.subr (ifalias_af_common_handler), which then calls
+    # itself with the same words until sh dies: the host would boot without a network
+    if not re.fullmatch(r"[A-Za-z0-9._+]+", given):
+        raise ValueError("has characters that rc.conf would take apart")
     return given
 
 
@@ -228,7 +230,7 @@ Interface = Annotated[str, pattern("an interface name such as re0, 15 characters
 CarpPassword = Annotated[
     str | None,
     Rule(
-        f"{_CARP_PASSWORD_SHORTEST} to {CARP_PASSWORD_LONGEST} letters, digits and ._+-, "
+        f"{_CARP_PASSWORD_SHORTEST} to {CARP_PASSWORD_LONGEST} letters, digits and ._+, "
         "or None for one that f3s.pki makes",
         _carp_password,
     ),
