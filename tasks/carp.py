@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host
 from pyinfra.operations import crontab, files
@@ -10,7 +12,7 @@ from pyinfra.operations.util import any_changed
 from f3s import stunnel as tunnel
 from f3s.carp import alias_words, rc_file
 from facts.carp import RC_FILE, BootAliases
-from operations import carp, rcconf, secrets, sysctl
+from operations import carp, order, rcconf, secrets, sysctl
 from operations.base import known
 from tasks.common import REPOSITORY, credentials, name_virtual_ip, site, this_host
 
@@ -120,14 +122,24 @@ if settings.is_storage:
         content=HiddenValue(rc_file(interface, alias, words)),
         name="carp: the shared address at boot",
     )
-    carp.address(
+    address_now = partial(
+        carp.address,
         interface=interface,
         vhid=vhid,
         advbase=settings.carp.advbase,
         shared=address,
         alias=alias,
-        name="carp: the shared address now",
+        name=f"carp: the shared address now, on the {'primary' if settings.is_primary else 'standby'}",
     )
+    if settings.is_primary:
+        address_now()
+
+# without preemption the MASTER is whoever waited for an advertisement first, and it keeps the address whatever its
+# advskew: at the same time on both hosts, a second of delay would make it the standby
+order.barrier(name="carp: the primary has the shared address")
+if settings.is_storage:
+    if not settings.is_primary:
+        address_now()
     carp.password(interface=interface, vhid=vhid, alias=alias, name="carp: its password now")
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
