@@ -145,11 +145,14 @@ adjust_skew() {
 	fi
 }
 
-# Seconds since the time in a file, or a very long time.
+# Seconds since the time in a file, or a very long time: also for a time that is still to come, as the clock was
+# stepped back then and nobody should wait until it is there again.
 age() {
 	age_then=0
 	[ ! -e "$1" ] || read -r age_then <"$1"
-	echo $(($(date +%s) - age_then))
+	age_now=$(date +%s)
+	[ "${age_then:-0}" -le "$age_now" ] || age_then=0
+	echo $((age_now - age_then))
 }
 
 # A MASTER that cannot serve offers the address to a peer that answers. If the peer cannot serve either, it
@@ -262,7 +265,8 @@ start() {
 		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 	fi
 	: >"$F3S_PENDING"
-	reconcile
+	# Started it is, whatever it found: a MASTER that had to give the address away is no failed start.
+	reconcile || return 0
 }
 
 # At shutdown the address goes first, while NFS still runs; clients then find the peer and not a dead server.

@@ -63,7 +63,8 @@ tell() {
 	logger -t f3s_storage -p daemon.notice -- "$1"
 }
 
-# Runs a command for at most $1 seconds, with its output and status. 124: it did not end. timeout(1) alone is
+# Runs a command for at most $1 seconds, with its output and status. 124: it did not end, or could not be run for want
+# of room in /tmp: neither says anything about what was asked. timeout(1) alone is
 # not enough: it waits for its child, and a process that waits for a suspended pool does not die by a signal.
 # --foreground: without it FreeBSD's timeout(1) is the reaper of all descendants, waits for the daemons that a
 # `service X onestart` leaves behind, and kills them at the limit (usr.bin/timeout/timeout.c).
@@ -72,8 +73,8 @@ tell() {
 bounded() {
 	bounded_limit=$1
 	shift
-	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) || return 1
-	mkfifo "$bounded_dir/status" || { rm -rf "$bounded_dir"; return 1; }
+	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) || return 124
+	mkfifo "$bounded_dir/status" || { rm -rf "$bounded_dir"; return 124; }
 	exec 9<>"$bounded_dir/status"
 	# A program of its own and not a subshell, which would keep the caller's output open as long as it hangs.
 	# shellcheck disable=SC2016	# expanded by that program

@@ -361,6 +361,22 @@ def test_a_master_gives_way_when_the_silence_lasts(host: StorageHost) -> None:
     assert host.carp_now() == ("BACKUP", 254)
 
 
+def test_a_clock_that_was_set_back_does_not_prolong_the_silence(host: StorageHost) -> None:
+    host.serving()
+    hang(host, "zpool")
+    host.write("/var/run/f3s/doubt", f"{int(time.time()) + 3600}\n")
+    host.reconcile()
+    assert host.carp_now() == ("BACKUP", 254)
+
+
+def test_a_serving_master_does_not_give_way_for_a_full_tmp(host: StorageHost) -> None:
+    host.serving()
+    host.command("mktemp", 'echo "mktemp: mkdtemp failed on $2: No space left on device" >&2; exit 1')
+    assert host.reconcile().rc == 1
+    assert host.running() == SERVICES
+    assert host.changes() == []
+
+
 def test_nothing_is_started_while_the_pool_is_silent(host: StorageHost) -> None:
     host.carp("MASTER")
     hang(host, "zpool")
@@ -431,6 +447,13 @@ def test_nothing_happens_before_start(host: StorageHost) -> None:
     assert host.changes() == []
     assert host.run(host.control, "start").rc == 0
     assert host.running() == SERVICES
+
+
+def test_a_start_that_gives_the_address_away_is_no_failed_start(host: StorageHost) -> None:
+    host.carp("MASTER")
+    host.properties(keystatus="unavailable")
+    assert host.run(host.control, "start").rc == 0
+    assert host.carp_now() == ("BACKUP", 254)
 
 
 def test_start_forgets_what_an_earlier_boot_left(host: StorageHost) -> None:
