@@ -31,7 +31,10 @@ if settings.is_storage:
             "nfs_reserved_port_only": "NO",
             # TCP and loopback: clients come through stunnel or not at all
             "nfs_server_flags": f"-t -h {LOOPBACK}",
-            "mountd_flags": f"-r -S -h {LOOPBACK}",
+            # mountd only exports: NFSv4 has no use for the Mount protocol. Not -h: mountd adds 127.0.0.1 to what -h
+            # names, cannot bind the same address twice and ends (usr.sbin/mountd/mountd.c, create_service).
+            "mountd_flags": "-r -S -R",
+            # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
             "rpcbind_flags": f"-h {LOOPBACK}",
             "nfsuserd_flags": "" if numeric else f"-domain {settings.nfs.idmap_domain}",
         },

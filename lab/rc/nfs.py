@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import subprocess
 from pathlib import Path
 
 from lab.commands import sysctls
@@ -10,6 +12,7 @@ from lab.core import Context, Host, Mount, part
 from lab.rc.scripts import is_yes, processes, rc_conf
 
 FLAG = "NFS exported"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def exports(text: str) -> list[tuple[str, str]]:
@@ -36,13 +39,27 @@ def exported(host: Host) -> list[tuple[str, str]]:
 
 
 def export(ctx: Context) -> bool:
-    """mountd starts: the file systems that the exported directories are on now get exported, and no others later."""
+    """mountd starts: the file systems that the exported directories are on now get exported, and no others later.
+
+    It adds 127.0.0.1 and ::1 to the addresses of -h without a look whether they are there; the second socket on the
+    same address and port cannot be bound, and that ends it (usr.sbin/mountd/mountd.c, create_service).
+    """
     file = Path("/etc/exports")
     if not file.exists():
         ctx.err("/etc/rc.d/mountd: WARNING: /etc/exports is not readable.\n")
         return False
     _apply(ctx, [])
+    flags = _mountd_flags()
+    twice = any(flag == "-h" and address in LOOPBACK for flag, address in itertools.pairwise(flags))
+    if twice and "-R" not in flags:
+        # by then it has left the terminal
+        subprocess.run(["logger", "-t", "mountd", "bindresvport_sa: Address already in use"], check=True)
+        return False
     return True
+
+
+def _mountd_flags() -> list[str]:
+    return rc_conf(["mountd_flags"])["mountd_flags"].split()
 
 
 def read_again(ctx: Context) -> None:
@@ -93,7 +110,8 @@ def showmount(ctx: Context) -> int:
     if ctx.args not in (["-e"], ["-e", "localhost"]):
         raise ctx.not_simulated()
     host = ctx.host(ctx.store.read())
-    if not processes(host).get("mountd"):
+    # -R: no Mount protocol (mountd(8))
+    if not processes(host).get("mountd") or "-R" in _mountd_flags():
         ctx.err("RPC: Program not registered\nshowmount: can't do exports rpc\n")
         return 1
     ctx.out("Exports list on localhost:\n")

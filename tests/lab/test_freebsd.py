@@ -256,3 +256,12 @@ def test_ps_tells_when_a_process_began(lab: Cluster) -> None:
     lines = lab.sh("f0", "ps -o lstart= -p $$; ps -o lstart= -p $$; ps -o lstart= -p 4000000 || echo none").splitlines()
     assert lines[0] == lines[1] != ""
     assert lines[2] == "none"
+
+
+def test_mountd_cannot_be_bound_to_the_loopback_that_it_adds_itself(lab: Cluster) -> None:
+    lab.sh("f0", "echo 'V4: /' > /etc/exports; sysrc mountd_flags='-r -S -h 127.0.0.1'")
+    assert lab.attempt("f0", "service mountd onestart; service mountd onestatus").rc == 1
+    assert "mountd: bindresvport_sa: Address already in use" in lab.sh("f0", "cat /var/log/messages")
+    # without the Mount protocol it binds nothing
+    lab.sh("f0", "sysrc mountd_flags='-r -S -R'; service mountd onestart; service mountd onestatus")
+    assert "Program not registered" in lab.attempt("f0", "showmount -e").err

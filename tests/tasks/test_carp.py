@@ -17,4 +17,5 @@ def test_the_primary_has_the_address_before_the_standby_gets_it(lab: Cluster) ->
     _, _, table = run.output.partition("--> Detected changes:")
     steps = ["now, on the primary", "carp: the primary has the shared address", "now, on the standby"]
     found = [table.find(step) for step in steps]
-    assert -1 not in found and found == sorted(found), table
+    assert -1 not in found, table
+    assert found == sorted(found), table
