@@ -35,32 +35,31 @@ def lab(installed: Cluster, tmp_path: Path) -> Cluster:
     return installed.copy(tmp_path / "state")
 
 
-TASKS = ("usb_keys", "zfs_encrypt", "bhyve_migrate", "zrepl", "nfs", "carp", "stunnel")
-
-
-def _deploy(cluster: Cluster) -> None:
-    cluster.lab("reset")
-    cluster.make_secrets()
-    cluster.deploy(*TASKS)
-    cluster.tick(65)  # the controller, called by cron, makes the MASTER serve
-    cluster.deploy("clients")
-    # one client is enough to look at; the others only cost time
-    for name in ("r1", "r2"):
-        cluster.sh(name, "systemctl stop nfs-mount-monitor.timer; umount /data/nfs/k3svolumes")
-
-
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """The storage side and the clients deployed, once for all workers of a test run; only to be copied."""
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The whole deploy and two minutes of work, made once for all workers of a test run; only to be copied."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    cluster = Cluster(base / "with-clients" / "state")
+    cluster = Cluster(base / "everything" / "state")
     cluster.state.parent.mkdir(exist_ok=True)
     with open(cluster.state.parent / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (cluster.state.parent / "done").exists():
-            _deploy(cluster)
+            cluster.lab("reset")
+            cluster.make_secrets()
+            run = cluster.pyinfra("deploy.py", "-y")
+            assert run.rc == 0, run.output
+            cluster.tick(130)
             (cluster.state.parent / "done").touch()
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def deployed(everything: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Everything deployed; r0 is the client to look at, the others only cost time. Only to be copied."""
+    cluster = everything.copy(tmp_path_factory.mktemp("deployed") / "state")
+    for name in ("r1", "r2"):
+        cluster.sh(name, "systemctl stop nfs-mount-monitor.timer; umount /data/nfs/k3svolumes")
     return cluster
 
 

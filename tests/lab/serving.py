@@ -18,17 +18,6 @@ GIVE_AWAY = "ifconfig re0 vhid 1 advskew 254 state backup"
 class Pair(Cluster):
     """A cluster whose FreeBSD hosts were deployed; f0 is MASTER and has replicated to f1."""
 
-    @classmethod
-    def deploy_all(cls, state: Path) -> Pair:
-        """Every task on new FreeBSD hosts, in one run, and the first minutes after it."""
-        pair = cls(state)
-        pair.lab("reset")
-        pair.make_secrets()
-        run = pair.pyinfra("deploy.py", "-y", "--limit", "freebsd")
-        assert run.rc == 0, run.output
-        pair.tick(185)
-        return pair
-
     def copy(self, state: Path) -> Pair:
         return Pair(super().copy(state).state)
 

@@ -8,15 +8,19 @@ import pytest
 
 from lab import actions
 from lab.rc import boot
-from tests.lab.cluster import F0, F1
+from tests.lab.cluster import F0, F1, Cluster
 from tests.lab.serving import REPLICA, SERVICES, SOURCE, Pair
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return Pair.deploy_all(tmp_path_factory.mktemp("serving") / "state")
+def deployed(everything: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """The clients are switched off: they only cost time here."""
+    pair = Pair(everything.copy(tmp_path_factory.mktemp("serving") / "state").state)
+    for name in ("r0", "r1", "r2"):
+        actions.crash(pair.store, name)
+    return pair
 
 
 @pytest.fixture

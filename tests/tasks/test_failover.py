@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lab import actions
-from tests.lab.cluster import F0, F1, REPOSITORY, Cluster, Run
+from tests.lab.cluster import F0, F1, Cluster, Run
 
 pytestmark = pytest.mark.lab
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 TITLE = "failover: f1 "
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Six hosts after the deploy and two minutes of work."""
-    cluster = Cluster(tmp_path_factory.mktemp("failover") / "state")
-    cluster.lab("reset")
-    subprocess.run(
-        [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"],
-        cwd=REPOSITORY,
-        env=cluster._env,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    run = cluster.pyinfra("deploy.py", "-y")
-    assert run.rc == 0, run.output
-    cluster.tick(130)
-    return cluster
-
-
 @pytest.fixture
-def cluster(deployed: Cluster, tmp_path: Path) -> Cluster:
-    return deployed.copy(tmp_path / "state")
+def cluster(everything: Cluster, tmp_path: Path) -> Cluster:
+    return everything.copy(tmp_path / "state")
 
 
 def task(cluster: Cluster, name: str, *arguments: str, rc: int = 0) -> Run:
