@@ -1,6 +1,6 @@
 """Values of all FreeBSD hosts: key sticks, pools, virtual machines, NFS, replication."""
 
-_doas = True  # pyinfra runs every command through doas(1)
+_doas = True  # every command runs through doas(1); False where you log in as root
 
 # -- wireguard --
 wireguard_network = "192.168.2.0/24"  # every wireguard_address is in it
