@@ -68,31 +68,37 @@ undiverged() {
 	REASON="the standby has a snapshot that is $replicated s old"
 }
 
-[ "$F3S_ROLE" = primary ] || stay "this host is not the primary"
-carp_read || stay "$REASON"
-case $CARP_STATE in
-BACKUP) ;;
-MASTER) stay "already MASTER" ;;
-*) stay "state is $CARP_STATE" ;;
-esac
-[ -e "$F3S_STARTED" ] || stay "f3s_storage is not started"
-[ ! -e "$F3S_HOLD" ] || stay "held by carp backup ($(cat "$F3S_HOLD")): carp master ends that"
-[ ! -e "$F3S_FAILED" ] || stay "$(cat "$F3S_FAILED") here: mend it, then run carp master"
-dataset_ready || stay "$REASON"
-on_dataset "$F3S_FAILBACK_BLOCK"
-case $? in
-0) stay "$F3S_FAILBACK_BLOCK is there: carp auto-failback enable removes it" ;;
-1) ;;
-*) stay "not known whether $F3S_FAILBACK_BLOCK is there" ;;
-esac
-undiverged || stay "$REASON"
+# One command for sh, read as a whole: sh goes on reading where it was in a file that a deploy replaces meanwhile, and
+# would so jump over a check.
+main() {
+	[ "$F3S_ROLE" = primary ] || stay "this host is not the primary"
+	carp_read || stay "$REASON"
+	case $CARP_STATE in
+	BACKUP) ;;
+	MASTER) stay "already MASTER" ;;
+	*) stay "state is $CARP_STATE" ;;
+	esac
+	[ -e "$F3S_STARTED" ] || stay "f3s_storage is not started"
+	[ ! -e "$F3S_HOLD" ] || stay "held by carp backup ($(cat "$F3S_HOLD")): carp master ends that"
+	[ ! -e "$F3S_FAILED" ] || stay "$(cat "$F3S_FAILED") here: mend it, then run carp master"
+	dataset_ready || stay "$REASON"
+	on_dataset "$F3S_FAILBACK_BLOCK"
+	case $? in
+	0) stay "$F3S_FAILBACK_BLOCK is there: carp auto-failback enable removes it" ;;
+	1) ;;
+	*) stay "not known whether $F3S_FAILBACK_BLOCK is there" ;;
+	esac
+	undiverged || stay "$REASON"
 
-proof=$REASON
-if said=$(/usr/local/bin/carp master 2>&1); then
-	write "failback: MASTER again; $proof"
-	tell "failback: MASTER again; $proof"
-else
-	write "failback failed: $said"
-	tell "failback failed: $said"
-	exit 1
-fi
+	proof=$REASON
+	if said=$(/usr/local/bin/carp master 2>&1); then
+		write "failback: MASTER again; $proof"
+		tell "failback: MASTER again; $proof"
+	else
+		write "failback failed: $said"
+		tell "failback failed: $said"
+		exit 1
+	fi
+}
+
+main; exit

@@ -52,6 +52,18 @@ def test_a_failback_that_does_not_hold(host: StorageHost) -> None:
     assert host.log()[-1].startswith("failback failed: ")
 
 
+def test_a_deploy_that_replaces_the_program_while_it_runs_makes_it_jump_over_no_check(host: StorageHost) -> None:
+    """files.put writes into the file, and sh goes on reading where it was. bash reads on after each command, FreeBSD's
+    sh after each kilobyte."""
+    text = host.failback.read_text()
+    here = text.index("\n", text.index("dataset_ready ||")) + 1
+    host.state("newer", f"{'#' * (here - 1)}\n{text[text.index('proof=') :]}")
+    host.command("zpool", f'cat "$STATE/newer" >"{host.failback}"; cat "$STATE/health"')
+    host.state("bookmarks", "")
+    host.run(host.failback, shell="/bin/bash")
+    assert host.carp_now() == ("BACKUP", 0)
+
+
 def already_master(host: StorageHost) -> str:
     host.carp("MASTER")
     return "already MASTER"
