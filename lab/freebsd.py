@@ -22,7 +22,9 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     passwd = "".join(f"{n}:*:{u}:{u}:{n}:/:/usr/sbin/nologin\n" for n, u in ACCOUNTS.items())
     rootfs.write(root, "etc/passwd", passwd)
     rootfs.write(root, "etc/group", "wheel:*:0:root\noperator:*:5:root\nstunnel:*:341:\nnobody:*:65534:\n")
-    lines = [f'hostname="{host.name}"', 'zfs_enable="YES"', 'sshd_enable="YES"']
+    lines = [f'hostname="{host.name}"', 'sshd_enable="YES"']
+    if not host.parts["ufs root"]:
+        lines.append('zfs_enable="YES"')  # usr.sbin/bsdinstall/scripts/zfsboot; an installation on UFS leaves it out
     for interface in model.interfaces(host).values():
         for address, length, _ in interface.addresses if interface.ether else ():
             lines.append(f'ifconfig_{interface.name}="inet {address}/{length}"')

@@ -35,7 +35,10 @@ if me.is_freebsd:
         rcconf.list_entries(
             name="VMs: key that the boot loads", variable="zfskeys_datasets", entries=[me.bhyve.dataset]
         )
-        rcconf.variables(name="VMs: keys are loaded at boot", values={"zfskeys_enable": "YES"})
+        rcconf.variables(
+            name="VMs: pools are imported and keys loaded at boot",
+            values={"zfs_enable": "YES", "zfskeys_enable": "YES"},
+        )
 
     # a refusal is reported here while the plan is made, so before anything was changed
     bhyve.finished(name=f"VMs: {me.bhyve.dataset} and all below it is encrypted", wanted=wanted)

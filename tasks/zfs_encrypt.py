@@ -68,7 +68,11 @@ if me.has_pool:
 
     # The boot: zfskeys loads the keys of these datasets, once f3skeys has mounted the stick.
     rcconf.list_entries(name="ZFS: keys that the boot loads", variable="zfskeys_datasets", entries=roots)
-    rcconf.variables(name="ZFS: keys are loaded at boot", values={"zfskeys_enable": "YES"})
+    # The installer sets zfs_enable only where the root is on ZFS; without it rc.d/zpool imports no pool.
+    rcconf.variables(
+        name="ZFS: pools are imported and keys loaded at boot",
+        values={"zfs_enable": "YES", "zfskeys_enable": "YES"},
+    )
 
     # periodic writes the pool's name so in the name of its threshold (800.scrub-zfs)
     pool_variable = re.sub(r"[.:-]", "_", me.pool.name)

@@ -39,7 +39,7 @@ def test_the_plan_names_every_step_and_dataset() -> None:
     assert titles[-4:] == [
         f"VMs: start rocky, fedora from {NEW}",
         "VMs: key that the boot loads",
-        "VMs: keys are loaded at boot",
+        "VMs: pools are imported and keys loaded at boot",
         f"VMs: {NEW} and all below it is encrypted",
     ]
     commands = [command for operation in planned for command in operation.commands]

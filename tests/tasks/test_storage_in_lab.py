@@ -20,9 +20,14 @@ ENC, NFSDATA = "zdata/enc", "zdata/enc/nfsdata"
 
 
 @pytest.fixture(scope="module")
-def untouched(installed: Cluster) -> Cluster:
-    """Hosts as they come from the installer, with blank sticks and data disks. Copy it before a change."""
-    return installed
+def untouched(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Hosts as they come from the installer, with blank sticks and data disks. Copy it before a change.
+
+    f0 has no zfs_enable, which the installer leaves out where the root is on UFS (as the observed machines have it).
+    """
+    cluster = installed.copy(tmp_path_factory.mktemp("lab") / "untouched")
+    cluster.sh(F0, "sed -i '' -e '/^zfs_enable=/d' /etc/rc.conf")
+    return cluster
 
 
 @pytest.fixture(scope="module")
