@@ -98,6 +98,7 @@ class LabConnector(BaseConnector):
         if control.get("_stdin"):
             write_stdin(control["_stdin"], process.stdin)
         process.stdin.close()
+        pipes = {os.fstat(stream.fileno()).st_ino for stream in (process.stdout, process.stderr)}
         output = read_output_buffers(
             process.stdout,
             process.stderr,
@@ -117,7 +118,16 @@ class LabConnector(BaseConnector):
                     if print_output:
                         echo(f"{self.host.print_prefix}{text}", err=True)
             status = False
+        if pipes & self._kept_output():
+            raise TimeoutError("a daemon was left with the output of its start (lab): ssh would wait for its end")
         return status, output
+
+    def _kept_output(self) -> set[int]:
+        """Inodes of the streams that daemons were left with; told once."""
+        file = self._inside("/.lab/kept-output")
+        kept = {int(line) for line in file.read_text().split()} if file.exists() else set()
+        file.unlink(missing_ok=True)
+        return kept
 
     def _round_trip(self) -> None:
         """What every command and every upload costs."""

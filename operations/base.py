@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host, state
 
-from f3s.quoting import Shell
+from f3s.quoting import Shell, command
 from facts.base import HostFact
 
 T = TypeVar("T")
 Commands = Generator[Shell, None, None]
 """What an operation yields."""
+FILES = Path(__file__).parent.parent / "files"
 
 
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
@@ -27,3 +29,9 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
 def executing() -> bool:
     """False while pyinfra collects the plan: then what an earlier operation will make is not there yet."""
     return bool(state.is_executing)
+
+
+def script(name: str, *arguments: str | int) -> Shell:
+    """A program of files/ with its arguments, run without leaving it on the host."""
+    words = " {}" * len(arguments)
+    return command(f"sh -c {{}} {{}}{words}", (FILES / f"{name}.sh").read_text(), name, *arguments)

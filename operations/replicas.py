@@ -17,8 +17,7 @@ from f3s.zfs import Snapshot
 from facts.mounts import Mounts
 from facts.zfs import Datasets, KeyChecks, Snapshots
 from facts.zrepl import Written
-from operations.base import Commands, executing, known
-from operations.zrepl import script
+from operations.base import Commands, executing, known, script
 
 
 def _newest() -> dict[str, Snapshot]:

@@ -1,5 +1,6 @@
 """rc(8) services. A service that is not there is an error: pyinfra's `freebsd.service` shows a green line for it
-(observed). The one* verbs also work where X_enable is NO."""
+(observed). The one* verbs also work where X_enable is NO. files/run-service.sh tells why a start is not left the pipes
+of ssh."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pyinfra.context import host
 
 from f3s.quoting import command
 from facts.services import Services, ServiceState
-from operations.base import Commands, executing, known
+from operations.base import Commands, executing, known, script
 
 
 @operation()
@@ -23,7 +24,7 @@ def running(service: str) -> Commands:
     if _state(service) is ServiceState.RUNNING:
         host.noop(f"{service} is running")
         return
-    yield command("service {} onestart", service)
+    yield script("run-service", service, "onestart")
 
 
 @operation()
@@ -50,7 +51,7 @@ def act(service: str, verb: str) -> Commands:
     **Example:** `services.act("zrepl", "restart", _if=config.did_change)`
     """
     _state(service)
-    yield command("service {} {}", service, f"one{verb}")
+    yield script("run-service", service, f"one{verb}")
 
 
 def _state(name: str) -> ServiceState:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Mapping
-from pathlib import Path
 
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
@@ -14,20 +13,11 @@ from pyinfra.context import host, state
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from f3s.quoting import Shell, command
 from f3s.replication import unfit_sources
 from facts.secrets import ABSENT, SecretFile, SecretState
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
-from operations.base import Commands, executing, known
-
-FILES = Path(__file__).parent.parent / "files"
-
-
-def script(name: str, *arguments: str | int) -> Shell:
-    """A program of files/ with its arguments, run without leaving it on the host."""
-    words = " {}" * len(arguments)
-    return command(f"sh -c {{}} {{}}{words}", (FILES / f"{name}.sh").read_text(), name, *arguments)
+from operations.base import Commands, executing, known, script
 
 
 @operation()

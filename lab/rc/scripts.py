@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from lab.core import Context, Host, part
+from lab.core import INSIDE, Context, Host, part
 from lab.rc import table
 
 FIRST_PID = 600
@@ -31,6 +31,13 @@ def rc_conf(names: list[str]) -> dict[str, str]:
     script = ". /etc/defaults/rc.conf; source_rc_confs; " + "".join(f'printf "%s\\0" "${{{n}-}}";' for n in names)
     output = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
     return dict(zip(names, output.split("\0"), strict=False))
+
+
+def keep_output() -> None:
+    """A daemon stays behind with the output of whoever started it, as daemon(8) without -f leaves it; the connector
+    looks whether that was its own."""
+    with open(INSIDE / "kept-output", "a") as kept:
+        kept.writelines(f"{os.fstat(stream).st_ino}\n" for stream in (1, 2))
 
 
 def is_yes(value: str) -> bool:

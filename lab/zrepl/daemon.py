@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import clock
 from lab.core import INSIDE, Cluster, CommandError, Context, Event, Host, Store, inside, part
-from lab.rc.scripts import rc_conf
+from lab.rc.scripts import keep_output, rc_conf
 from lab.zfs import snapshots
 from lab.zfs.model import Node
 from lab.zrepl import config, prune, replicate
@@ -63,6 +63,7 @@ def start(ctx: Context) -> bool:
     if not stat.S_IMODE(os.stat(folder).st_mode) & 0o007:
         # zrepl refuses to make its control socket in a folder that others can enter, and runs without it
         Path(CONTROL).touch(mode=0o700)
+    keep_output()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         daemon = Daemon(found, cluster.now, cluster.next_id())

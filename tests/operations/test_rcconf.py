@@ -6,6 +6,7 @@ from pyinfra.api.exceptions import OperationError
 from facts.rcconf import PERIODIC_CONF, Variables
 from facts.services import Services, ServiceState
 from operations import rcconf, services
+from operations.base import script
 from tests.operations.harness import run
 
 
@@ -41,16 +42,17 @@ def test_a_list_keeps_what_an_operator_put_there() -> None:
 
 def test_services() -> None:
     up, down = {Services: {"x": ServiceState.RUNNING}}, {Services: {"x": ServiceState.STOPPED}}
-    assert run(services.running, down, "x").commands == ["service x onestart"]
+    assert run(services.running, down, "x").commands == [script("run-service", "x", "onestart")]
     assert run(services.running, up, "x").noops == ["x is running"]
     assert run(services.stopped, up, "x").commands == ["service x onestop"]
     assert run(services.stopped, down, "x").noops == ["x is not running"]
-    assert run(services.act, up, "x", "reload").commands == ["service x onereload"]
+    assert run(services.act, up, "x", "reload").commands == [script("run-service", "x", "onereload")]
 
 
 def test_a_missing_service_is_an_error_but_not_in_the_plan() -> None:
     facts = {Services: {"x": ServiceState.MISSING}}
-    assert run(services.running, facts, "x", executing=False).commands == ["service x onestart"]
+    planned = run(services.running, facts, "x", executing=False).commands
+    assert planned == [script("run-service", "x", "onestart")]
     for operation, arguments in ((services.running, ()), (services.stopped, ()), (services.act, ("reload",))):
         with pytest.raises(OperationError, match="there is no service x"):
             run(operation, facts, "x", *arguments)

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Runs a verb of an rc.d service with the service's output in a file, and prints that when the verb is done.
+#
+# usage: run-service.sh SERVICE VERB
+#
+# daemon(8) without -f leaves its own output where it was started (usr.sbin/daemon/daemon.c: noclose), as long as the
+# daemon lives; the package of zrepl starts it so. On a pipe from sshd that would never end: ssh waits for whoever
+# holds it.
+set -eu
+umask 077
+said=$(mktemp /tmp/f3s-service.XXXXXXXXXX)
+trap 'rm -f "$said"' EXIT
+trap 'exit 1' HUP INT TERM
+status=0
+service "$1" "$2" </dev/null >"$said" 2>&1 || status=$?
+cat "$said"
+exit "$status"
