@@ -331,7 +331,10 @@ class Migration:
                 raise Refusal("the virtual machines cannot be started: vm-bhyve is not installed any more")
             up = {vm.name for vm in self.facts.vm.vms or () if vm.running}
         missing = [name for name in names if name not in up]
-        commands = [command("/usr/local/sbin/vm init")]
+        # on a machine without virtualization vm does nothing at all, and nothing ran
+        if missing and not self.facts.vm.able and self._verified():
+            raise Refusal(f"{', '.join(missing)} cannot be started: {self.facts.vm.problem}")
+        commands = [command("/usr/local/sbin/vm init")] if self.facts.vm.able else []
         if missing:
             wait = command("sh -c {} bhyve-wait running {} {}", self.wanted.wait_script, _START_TIMEOUT, words(missing))
             commands += [command("/usr/local/sbin/vm start {}", words(missing)), wait]

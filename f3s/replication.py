@@ -198,7 +198,7 @@ def unfit_sources(datasets: Mapping[str, Dataset], wanted: Mapping[str, str]) ->
     problems = []
     for job, name in wanted.items():
         if name not in datasets:
-            problems.append(f"{job}: there is no dataset {name}")
+            problems.append(f"{job}: there is no dataset {name}; make it, or take the job out of zrepl_jobs")
         for dataset in datasets.values():
             if f"{dataset.name}/".startswith(f"{name}/") and not dataset.encrypted:
                 problems.append(f"{job}: {dataset.name} is not encrypted, and only encrypted datasets are sent")

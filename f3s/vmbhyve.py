@@ -10,6 +10,8 @@ from f3s.parsing import UnknownOutput, number, sections
 
 # vm-bhyve lib/vm-core (core::list) and lib/vm-run (vm::running_check), versions 1.0 to 1.7
 _STATE = re.compile(r"(?P<state>Stopped|Suspended|Running|Bootloader|Locked)(?: \((?P<detail>[^()]+)\))?$")
+# How vm ends, whatever it is asked, where vmm(4) did not initialise: 1.8-devel (observed), and before (lib/vm-util)
+_UNABLE = ("virtualization is not supported or is disabled", "kernel vmm not initialised")
 _AUTOSTART = re.compile(r"(?:No|Yes \[(?P<order>\d+)\])\s+$")
 
 
@@ -38,13 +40,15 @@ class VmHost:
     """What is known of vm-bhyve on a host.
 
     vms: None where `vm list` failed, with its message in problem; devices: names in /dev/vmm, which are virtual
-    machines of the kernel, whoever started them.
+    machines of the kernel, whoever started them; able: the machine can run virtual machines - where it cannot, none
+    does.
     """
 
     installed: bool
     vms: tuple[Vm, ...] | None
     problem: str
     devices: frozenset[str]
+    able: bool = True
 
 
 def parse_vm_list(lines: Iterable[str]) -> tuple[Vm, ...]:
@@ -79,5 +83,7 @@ def parse_vm_host(lines: Iterable[str]) -> VmHost:
         return VmHost(False, (), "", devices)
     if number(parts["rc"][0], "the exit status of vm list"):
         problem = " ".join(line for line in parts["problem"] if line)
+        if not devices and any(wording in problem for wording in _UNABLE):
+            return VmHost(True, (), problem, devices, able=False)
         return VmHost(True, None, problem or "vm list failed without a message", devices)
     return VmHost(True, parse_vm_list(parts["list"]), "", devices)

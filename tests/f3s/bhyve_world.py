@@ -82,6 +82,7 @@ class World:
         self.stubborn: frozenset[str] = frozenset()
         self.key_loaded: set[str] = set()
         self.installed = True
+        self.able = True
         self.vm_dir: str | None = f"zfs:{NEW}"
         self.strange_devices: frozenset[str] = frozenset()
         for name in (f"{NEW}/rocky", f"{NEW}/rocky/disk0", f"{NEW}/fedora"):
@@ -145,6 +146,8 @@ class World:
         devices = frozenset(name for name, on in self.vms.items() if on) | self.strange_devices
         if not self.installed:
             return VmHost(False, (), "", devices)
+        if not self.able:
+            return VmHost(True, (), "virtualization is not supported or is disabled", devices, able=False)
         if NEW not in self.nodes or not self.nodes[NEW].mounted:
             return VmHost(True, None, f"unable to locate mountpoint for ZFS dataset {NEW}", devices)
         found = []
@@ -238,6 +241,8 @@ class World:
                     raise Failed(f"not {state} in time: {', '.join(wrong)}")
             case [program, "stop", *names] if program == VM:
                 self.vms |= {name: name in self.stubborn for name in names}
+            case [program, *_] if program == VM and not self.able:
+                raise AssertionError(f"vm fails on a machine without virtualization: {words}")
             case [program, "init"] if program == VM:
                 assert self.nodes[NEW].mounted
             case [program, "start", *names] if program == VM:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import random
@@ -273,6 +274,25 @@ def test_unknown_virtual_machines_stop_it() -> None:
     world.nodes[NEW].mounted = False
     world.vms = dict.fromkeys(world.vms, False)
     with pytest.raises(Refusal, match="unknown which virtual machines run: unable to locate mountpoint"):
+        next_plan(world)
+
+
+def test_a_machine_without_virtualization_is_migrated_without_vm() -> None:
+    """As the observed hosts: vm-bhyve is installed, and all that vm says is that it cannot work."""
+    world = World()
+    world.able = False
+    world.vms = dict.fromkeys(world.vms, False)
+    before = copy.deepcopy(world)
+    done = migrate(world)
+    assert_migrated(world, before)
+    assert not [text for text in done if text.startswith("/usr/local/sbin/vm")]
+
+
+def test_what_ran_before_is_not_given_up_where_virtualization_is_gone() -> None:
+    world = world_after("/usr/local/sbin/vm init")
+    world.able = False
+    world.vms = dict.fromkeys(world.vms, False)
+    with pytest.raises(Refusal, match="rocky, fedora cannot be started: virtualization is not supported"):
         next_plan(world)
 
 

@@ -65,9 +65,25 @@ def test_a_host() -> None:
 
 
 def test_a_failed_list_is_unknown_and_says_why() -> None:
-    text = "/usr/local/sbin/vm: ERROR: virtualization is not supported or is disabled"
+    text = "/usr/local/sbin/vm: ERROR: unable to load vmm.ko!"
     found = parse_vm_host(host(listed="", problem=text, rc="1"))
-    assert (found.vms, found.problem) == (None, text)
+    assert (found.vms, found.problem, found.able) == (None, text, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/usr/local/sbin/vm: ERROR: virtualization is not supported or is disabled",  # recorded
+        "/usr/local/sbin/vm: ERROR: kernel vmm not initialised (no VT-x / AMD SVM cpu support?)",
+    ],
+)
+def test_a_machine_without_virtualization_runs_nothing(text: str) -> None:
+    lines = host(listed="", problem=text, rc="1")
+    lines.remove("rocky")
+    found = parse_vm_host(lines)
+    assert (found.vms, found.problem, found.able) == ((), text, False)
+    # the kernel has a machine nevertheless: nothing is known
+    assert parse_vm_host(host(listed="", problem=text, rc="1")).vms is None
 
 
 def test_a_host_without_vm_bhyve() -> None:

@@ -43,7 +43,7 @@ def test_sources_that_are_there_and_encrypted() -> None:
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ([], "f0_to_f1_nfsdata: there is no dataset zdata/enc/nfsdata"),
+        ([], "f0_to_f1_nfsdata: there is no dataset zdata/enc/nfsdata; make it, or take the job out of zrepl_jobs"),
         (zfs_get("zdata/enc/nfsdata", PLAIN), "zdata/enc/nfsdata is not encrypted"),
         (
             [*zfs_get("zdata/enc/nfsdata", ENC), *zfs_get("zdata/enc/nfsdata/x", PLAIN)],

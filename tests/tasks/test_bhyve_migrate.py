@@ -17,7 +17,7 @@ F0 = "f0.lan.buetow.org"
 
 def facts(world: World) -> dict[type, Any]:
     found = world.facts()
-    values = {"vm_dir": f"zfs:{NEW}", "zfskeys_datasets": "zdata/enc", "zfskeys_enable": "YES"}
+    values = {"vm_dir": f"zfs:{NEW}", "zfskeys_datasets": "zdata/enc", "zfskeys_enable": "YES", "zfs_enable": "YES"}
     return {
         AllProperties: found.datasets,
         Snapshots: found.snapshots,
