@@ -10,10 +10,14 @@ from f3s.parsing import UnknownOutput
 from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
-# `pkg -N` fails until pkg itself has been installed, and then nothing is (pkg(7))
+# `pkg -N` fails until pkg itself has been installed, and then no package is (pkg(7)): what a host without pkg has was
+# put there by hand, as on one without a network.
 _SCRIPT = """\
+there() {{
+    if pkg -N >/dev/null 2>&1; then pkg info -e "$1"; else [ -x "/usr/local/etc/rc.d/$1" ]; fi
+}}
 for name in {}; do
-    if pkg -N >/dev/null 2>&1 && pkg info -e "$name"; then
+    if there "$name"; then
         echo "installed $name"
     else
         echo "missing $name"
@@ -22,9 +26,9 @@ done"""
 
 
 class Packages(HostFact[dict[str, bool]]):
-    """Whether each package is installed.
+    """Whether each package is installed; on a host without pkg, whether its service is there.
 
-    + names: their names
+    + names: their names, which are those of their rc.d scripts
     """
 
     @override

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError, OperationError
@@ -9,6 +10,7 @@ from f3s.quoting import UnsafeValue
 from facts.base import END
 from facts.packages import Packages
 from operations import packages
+from tests.files.stubs import StubHost
 from tests.operations.harness import run
 
 
@@ -30,6 +32,16 @@ def test_hostile_names_and_unknown_states() -> None:
         run(packages.installed, {Packages: None}, ["zrepl"])
     with pytest.raises(FactProcessError, match="unexpected line"):
         Packages().process(["zrepl-0.6.1_1", END])
+
+
+def test_what_was_put_there_by_hand_on_a_host_without_pkg(tmp_path: Path) -> None:
+    host = StubHost(tmp_path)
+    host.command("pkg", '[ "$*" = -N ] || exit 64; echo "pkg is not installed" >&2; exit 1')
+    host.write("/usr/local/etc/rc.d/stunnel", "#!/bin/sh\n", 0o755)
+    command = host.rewrite(str(Packages().command(names=("zrepl", "stunnel"))))
+    env = {"PATH": host.path_variable}
+    out = subprocess.run(["/bin/sh", "-c", command], env=env, capture_output=True, text=True, check=True).stdout
+    assert Packages().process(out.splitlines()) == {"zrepl": False, "stunnel": True}
 
 
 @pytest.mark.parametrize(
