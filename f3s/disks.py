@@ -197,9 +197,15 @@ def _signatures(parts: Mapping[str, Output], device: str) -> list[Reason]:
         name = re.search(r"name: '([^']*)'", zdb.text)
         pool = name.group(1) if name else "(unnamed)"
         reasons.append(Reason(f"it holds a label of the pool {pool} (`zpool import` shows an exported pool)"))
-    elif not all(re.fullmatch(r"failed to unpack label \d", line) for line in zdb.lines) or not zdb.lines:
+    elif not _no_pool_label(zdb.lines):
         reasons.append(Reason(f"zdb cannot tell whether it holds a pool label ({zdb.text})"))
     return reasons
+
+
+def _no_pool_label(lines: Iterable[str]) -> bool:
+    """`zdb -l` has read all four places of a label and found none; older versions put a heading above each place."""
+    said = [line for line in lines if not re.fullmatch(r"-+|LABEL \d ?", line)]
+    return sorted(said) == [f"failed to unpack label {number}" for number in range(4)]
 
 
 def _content(parts: Mapping[str, Output], size: int) -> list[Reason]:

@@ -17,6 +17,12 @@ def test_a_blank_stick() -> None:
     assert (disk.size, disk.model, disk.serial) == (SIZE, "QEMU QEMU HARDDISK", "1-0000:00:02.0-1")
 
 
+def test_a_zdb_that_puts_a_heading_above_each_place() -> None:
+    line = "-" * 36
+    said = "\n".join(f"{line}\nLABEL {number}\n{line}\nfailed to unpack label {number}" for number in range(4))
+    assert parse_disk(probe_output(zdb=(2, said)), "da0").blank
+
+
 def test_the_hash_of_zeros() -> None:
     assert zeros_sha256(3 * MIB + 7) == hashlib.sha256(bytes(3 * MIB + 7)).hexdigest()
 
@@ -42,6 +48,16 @@ REASONS = [
     ),
     ({"zdb": (127, "zdb: not found")}, "zdb cannot tell"),
     ({"zdb": (2, "")}, "zdb cannot tell"),
+    (
+        {
+            "zdb": (
+                2,
+                "failed to unpack label 0\nfailed to unpack label 1\nfailed to read label 2\nfailed to read label 3",
+            )
+        },
+        "zdb cannot tell",
+    ),
+    ({"zdb": (2, "failed to unpack label 0\nfailed to unpack label 1")}, "zdb cannot tell"),
     ({"glabel": (0, GLABEL_STATUS)}, "it carries the label ufs/F3S_KEYS"),
     ({"glabel": (1, "")}, "glabel could not be read"),
     ({"mounts": (0, "/dev/da0\t\t/mnt\t\tmsdosfs\trw")}, "/dev/da0 is mounted on /mnt"),
