@@ -12,6 +12,7 @@ from lab.core import INSIDE, Host, Mount
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
+SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 0x1
 APPLIED = INSIDE / "ns" / "mounts.json"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,8 +40,18 @@ def mount(source: str | None, target: str, fstype: str | None = None, flags: int
 def bind(source: str, target: str, *, recursive: bool = False, read_only: bool = False) -> None:
     """Makes a folder or file visible at another place."""
     mount(source, target, None, MS_BIND | (MS_REC if recursive else 0))
-    if read_only:
+    if read_only and recursive:
+        _protect(target)
+    elif read_only:
         mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def _protect(target: str) -> None:
+    """mount_setattr(2) (Linux 5.12): a whole tree of mounts becomes read-only; a remount is for one mount alone."""
+    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    number, flags = ctypes.c_long(SYS_MOUNT_SETATTR), ctypes.c_uint(AT_RECURSIVE)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    _call("syscall", f"mount_setattr {target}", number, AT_FDCWD, target.encode(), flags, attributes, size)
 
 
 def unmount(target: str) -> None:

@@ -63,7 +63,8 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> Ho
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     root = str(store.root(host))
     bind(root, root)
-    bind("/", f"{root}/.lab/real", recursive=True)
+    # read-only: what a program wrote there would be written on the machine. The state is bound apart, below
+    bind("/", f"{root}/.lab/real", recursive=True, read_only=True)
     for folder in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
         if os.path.isdir(folder) and os.path.isdir(root + folder):
             # the machine's, for its programs: read-only, or what is written there would be written on the machine

@@ -11,14 +11,18 @@ def take(node: Node, names: list[str], *, recursive: bool = False, props: dict[s
     """``zfs snapshot``: all of them or none, in one transaction group.
 
     :param names: ``DATASET@NAME``
-    :raises CommandError: one exists already, or its dataset does not exist
+    :raises CommandError: one exists already, its dataset does not exist, two are of one dataset, or of two pools
     """
     wanted: list[tuple[Dataset, str]] = []
     for name in names:
         owner, _, short = name.partition("@")
         datasets.check_name(f"x/{short}", f"cannot create snapshot '{name}'")
         top = node.dataset(owner)
-        wanted += [(d, short) for d in (node.below(top) if recursive else [top])]
+        # a name given twice counts once (zfs_do_snapshot collects them in an nvlist of unique names)
+        wanted += [(d, short) for d in (node.below(top) if recursive else [top]) if (d, short) not in wanted]
+    # zfs_ioc_snapshot (OpenZFS 2.1, module/zfs/zfs_ioctl.c) gives EXDEV for both, and libzfs has one text for that
+    if len({d.name for d, _ in wanted}) < len(wanted) or len({d.name.split("/")[0] for d, _ in wanted}) > 1:
+        raise CommandError("cannot create snapshots : multiple snapshots of same fs not allowed")
     for dataset, short in wanted:
         if dataset.snapshot(short):
             raise CommandError(f"cannot create snapshot '{dataset.name}@{short}': dataset already exists")

@@ -92,6 +92,14 @@ def test_hosts_do_not_see_each_other_or_this_machine(lab: Cluster) -> None:
     assert lab.sh("f0", "kill -9 1 2>/dev/null; kill -0 $PPID && echo alive") == "alive\n"
 
 
+@pytest.mark.parametrize("host", ["f0", "r0"])
+def test_a_host_cannot_write_on_this_machine(lab: Cluster, host: str, tmp_path: Path) -> None:
+    for folder in (tmp_path, Path("/dev/shm")):  # another mount of the machine, too
+        ran = lab.attempt(host, f"mkdir /.lab/real{folder}/from-a-host")
+        assert "Read-only file system" in ran.err
+        assert not (folder / "from-a-host").exists()
+
+
 def test_a_host_that_is_down_cannot_be_reached(lab: Cluster) -> None:
     boot.crash(lab.store, "f2")
     ran = lab.pyinfra("-y", "--limit", "f2.lan.buetow.org", "exec", "--", "true")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.core import CommandError, NotSimulatedError
-from lab.zfs import datasets, mounting, settings, show, snapshots, space, values
+from lab.zfs import datasets, mounting, pools, settings, show, snapshots, space, values
 from lab.zfs.model import Dataset, Node
 from tests.lab.zfs.conftest import Lab, files, make, write
 
@@ -155,6 +155,21 @@ def test_snapshots_are_taken_together_or_not_at_all(lab: Lab) -> None:
     with pytest.raises(CommandError, match="cannot create snapshot 'zdata/a@s': dataset already exists"):
         snapshots.take(lab.f0, ["zdata@s"], recursive=True)
     assert lab.f0.dataset("zdata").snapshots == []
+
+
+def test_one_command_takes_one_snapshot_of_a_dataset(lab: Lab) -> None:
+    make(lab.f0, "zdata/a")
+    refusal = "^cannot create snapshots : multiple snapshots of same fs not allowed$"
+    with pytest.raises(CommandError, match=refusal):
+        snapshots.take(lab.f0, ["zdata/a@s", "zdata/a@t"])
+    with pytest.raises(CommandError, match=refusal):
+        snapshots.take(lab.f0, ["zdata/a@s", "zdata@t"], recursive=True)
+    pools.create(lab.f0, "other", ["ada2"], {}, {}, mountpoint="/other", force=False)
+    with pytest.raises(CommandError, match=refusal):  # nor of two pools
+        snapshots.take(lab.f0, ["zdata@s", "other@s"])
+    assert lab.f0.dataset("zdata/a").snapshots == []
+    snapshots.take(lab.f0, ["zdata@s", "zdata/a@s", "zdata/a@s"])
+    assert [s.name for s in lab.f0.dataset("zdata/a").snapshots] == ["s"]
 
 
 def test_written_lags_until_the_next_transaction_group(lab: Lab) -> None:
