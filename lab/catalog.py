@@ -10,15 +10,19 @@ from lab import tools
 
 FREEBSD: dict[str, str] = {
     "/bin/pgrep": "lab.commands.processes:pgrep",
-    "/bin/pkill": "lab.commands.processes:pkill",
+    "/bin/pkill": "lab.commands.signals:pkill",
     "/bin/ps": "lab.commands.processes:ps",
     "/sbin/dmesg": "lab.commands.processes:dmesg",
     "/sbin/ifconfig": "lab.commands.ifconfig:main",
     "/sbin/ping": "lab.commands.processes:ping",
     "/usr/bin/fetch": "lab.zrepl.command:fetch",
     "/usr/bin/lockf": "lab.rc.programs:lockf",
+    "/bin/kill": "lab.commands.signals:kill",
+    "/sbin/rcorder": "lab.rc.order:rcorder",
+    "/usr/bin/nfsstat": "lab.rc.nfs:nfsstat",
     "/usr/bin/showmount": "lab.rc.nfs:showmount",
-    "/usr/bin/sockstat": "lab.commands.processes:sockstat",
+    "/usr/bin/sockstat": "lab.commands.sockets:sockstat",
+    "/usr/sbin/mountd": "lab.rc.nfs:mountd",
     "/usr/sbin/daemon": "lab.rc.programs:daemon",
     "/sbin/kldload": "lab.commands.system:kldload",
     "/sbin/kldstat": "lab.commands.system:kldstat",
@@ -76,6 +80,7 @@ ROCKY: dict[str, str] = {
     "/usr/sbin/ss": "lab.linux.mounting:ss",
     **{f"/usr/bin/{name}": "lab.linux.files:main" for name in tools.ROCKY_WRAPPED},
     "/usr/bin/chown": "lab.linux.owners:chown",
+    "/usr/bin/df": "lab.linux.df:main",
     "/usr/bin/ls": "lab.linux.owners:ls",
     "/usr/bin/stat": "lab.linux.files:stat",
 }
@@ -83,6 +88,7 @@ ROCKY: dict[str, str] = {
 
 PACKAGES: dict[tuple[str, str], dict[str, str]] = {
     ("freebsd", "stunnel"): {},
+    ("rocky", "stunnel"): {"/usr/bin/stunnel": "lab.linux.tunnel:main"},
     ("rocky", "nfs-utils"): {
         "/usr/sbin/mount.nfs4": "lab.linux.mounting:mount_nfs",
         "/usr/sbin/nfsidmap": "lab.linux.mounting:nfsidmap",

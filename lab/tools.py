@@ -14,7 +14,6 @@ FREEBSD: dict[str, str | None] = {
     "/bin/echo": None,
     "/bin/expr": None,
     "/bin/hostname": "s",
-    "/bin/kill": None,
     "/bin/ln": "sfhinv",
     "/bin/mkdir": "m:pv",
     "/bin/mv": "fhinv",
@@ -98,8 +97,8 @@ sha256sum stat tail tee touch wc
 
 ROCKY_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
-blkid chattr chcon crontab curl firewall-cmd groupadd gzip hostnamectl ip lsblk lsof mkfs modprobe nc nmcli pgrep
-ping pkill ps reboot restorecon rsync setsebool shutdown ssh stunnel sysctl tar timedatectl useradd usermod wget yum
+blkid chattr chcon crontab curl dmesg firewall-cmd groupadd gzip hostnamectl ip lsblk lsof mkfs modprobe nc nmcli pgrep
+ping pkill ps reboot restorecon rsync setsebool shutdown ssh sysctl tar timedatectl useradd usermod wget yum
 """.split()
 )
 """Programs that Rocky has and nobody plays: they say so."""

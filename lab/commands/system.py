@@ -6,10 +6,9 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from lab import catalog, rootfs
+from lab import catalog, rootfs, syslog
 from lab.commands import sysctls
 from lab.commands.options import parse
 from lab.core import CommandError, Context, part
@@ -167,15 +166,12 @@ def logger(ctx: Context) -> int:
     options, words = parse(ctx, "ist:p:")
     text = " ".join(words) if words else sys.stdin.read().rstrip("\n")
     cluster = ctx.store.read()
-    stamp = time.strftime("%b %e %H:%M:%S", time.gmtime(cluster.now))
     tag = options.get("t", "root")
     pid = f"[{os.getppid()}]" if "i" in options else ""
     for line in text.splitlines():
-        entry = f"{tag}{pid}: {line}\n"
-        with open("/var/log/messages", "a") as log:
-            log.write(f"{stamp} {ctx.host(cluster).short} {entry}")
+        syslog.write(ctx.store, cluster, ctx.host(cluster), f"{tag}{pid}", line)
         if "s" in options:
-            ctx.err(entry)
+            ctx.err(f"{tag}{pid}: {line}\n")
     return 0
 
 

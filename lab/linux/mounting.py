@@ -159,9 +159,9 @@ def _answers(ctx: Context, target: str) -> bool:
 
 
 def _take(ctx: Context, cluster: Cluster, target: str) -> None:
-    found = [i for i, m in enumerate(ctx.host(cluster).mounts) if m.target == target and isinstance(m, nfs.NfsMount)]
+    found = [m for m in nfs.mounts(ctx.host(cluster)) if m.target == target]
     if found:
-        del ctx.host(cluster).mounts[found[-1]]
+        nfs.unmounted(ctx.store, cluster, ctx.host(cluster), found[-1])
 
 
 COLUMNS = ("TARGET", "SOURCE", "FSTYPE", "OPTIONS")

@@ -20,15 +20,19 @@ _BLOCK = re.compile(rf"{BEGIN}.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a running stunnel read when it started: options, own certificates (never the key), CA and CRL in PEM."""
+    """What a running stunnel read when it started: options, own certificates (never the key), CA and CRL in PEM.
+
+    :param service: name of the section that accepts connections
+    """
 
     options: dict[str, str]
     certificate: str
     ca: str
     crl: str
+    service: str = ""
 
 
-def load(options: dict[str, str]) -> Loaded:
+def load(options: dict[str, str], service: str = "") -> Loaded:
     """Reads the files that a configuration names, on the host that this process runs on.
 
     :raises OSError: one is not there
@@ -37,7 +41,7 @@ def load(options: dict[str, str]) -> Loaded:
     def text(name: str) -> str:
         return Path(options[name]).read_text() if name in options else ""
 
-    return Loaded(options, "".join(_BLOCK.findall(text("cert"))), text("CAfile"), text("CRLfile"))
+    return Loaded(options, "".join(_BLOCK.findall(text("cert"))), text("CAfile"), text("CRLfile"), service)
 
 
 def _checks_peer(end: Loaded) -> bool:

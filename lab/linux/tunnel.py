@@ -16,7 +16,7 @@ from lab import clock
 from lab.core import INSIDE, CommandError, Context, Host, Store, part
 from lab.linux import nfs, tls
 from lab.rc.scripts import processes
-from lab.rc.stunnel import settings
+from lab.rc.stunnel import service_name, settings
 
 CONFIG = Path("/etc/stunnel/stunnel.conf")
 LISTENER = INSIDE / "ns" / "tunnel"
@@ -26,14 +26,23 @@ SILENCE_SECONDS = 3.0
 """What a caller waits for the reply when no packet comes back (nfs-null-call.sh): virtual time, so it is spent here."""
 
 
-def start(ctx: Context) -> None:
-    """stunnel.service starts: configuration and files are read, the port is bound.
+def main(ctx: Context) -> int:
+    """stunnel(8) with the name of its configuration: it reads that, and goes on as a daemon."""
+    if len(ctx.args) != 1 or ctx.args[0].startswith("-"):
+        raise ctx.not_simulated()
+    start(ctx, Path(ctx.args[0]))
+    return 0
 
-    :raises CommandError: with what stunnel writes to the journal
+
+def start(ctx: Context, config: Path = CONFIG) -> None:
+    """stunnel starts: configuration and files are read, the port is bound.
+
+    :raises CommandError: with what stunnel says, less all that is no error (as recorded, section client)
     """
-    if not CONFIG.exists():
-        raise CommandError(f"[!] Cannot open configuration file: {CONFIG}")
-    options = settings(CONFIG.read_text())
+    if not config.exists():
+        raise CommandError(f"[!] Cannot open configuration file: {config}")
+    text = config.read_text()
+    options = settings(text)
     for option in ("cert", "key", "CAfile", "CRLfile"):
         if option in options and not Path(options[option]).is_file():
             raise CommandError(f"[!] {option}: {options[option]}: No such file or directory (2)")
@@ -42,11 +51,16 @@ def start(ctx: Context) -> None:
     pem = Path(options["cert"]).read_text() if "cert" in options else ""
     key = Path(options["key"]).read_text() if "key" in options else pem
     if "cert" in options and (tls.BEGIN not in pem or "PRIVATE KEY-----" not in key):
-        raise CommandError("[!] error queue: error:0480006C:PEM routines::no start line")
+        raise CommandError(
+            "[!] error queue: error:0A080009:SSL routines::PEM lib\n"
+            "[!] SSL_CTX_use_certificate_chain_file: error:0480006C:PEM routines::no start line\n"
+            f"[!] Service [{service_name(text)}]: Failed to initialize TLS context\n"
+            "[!] Configuration failed"
+        )
     address, _, port = options["accept"].rpartition(":")
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        host.parts["tls"] = tls.load(options)
+        host.parts["tls"] = tls.load(options, service_name(text))
         part(host, "sockets", dict[str, tuple[str, int]])["stunnel"] = (address, int(port))
         part(host, "last pid", lambda: [600])[0] += 1
         processes(host)["stunnel"] = [part(host, "last pid", lambda: [600])[0]]

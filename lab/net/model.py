@@ -7,10 +7,9 @@ preempt a BACKUP that would advertise more often takes over, without it does not
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
-from lab import clock
+from lab import clock, syslog
 from lab.core import Cluster, Event, Host, Store, part
 
 MAX_SKEW = 240
@@ -95,9 +94,7 @@ def patience(host: Host, carp: Carp) -> float:
 def kernel_log(store: Store, cluster: Cluster, host: Host, line: str) -> None:
     """The kernel says something: dmesg and /var/log/messages."""
     part(host, "dmesg", list[str]).append(line)
-    stamp = time.strftime("%b %e %H:%M:%S", time.gmtime(cluster.now))
-    with open(store.root(host.name) / "var/log/messages", "a") as log:
-        log.write(f"{stamp} {host.short} kernel: {line}\n")
+    syslog.write(store, cluster, host, "kernel", line)
 
 
 def set_state(

@@ -5,72 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import clock, disks, zfs
+from lab.commands import sysctls
 from lab.core import Host, LabError, Mount, Store
 from lab.linux import boot as linux
 from lab.net import model
+from lab.rc.order import Script, read_header, sort
 from lab.rc.scripts import processes
 
 FOLDERS = ("etc/rc.d", "usr/local/etc/rc.d")
 SINGLE_USER = ".lab/single-user"
 BOOT_SECONDS = 60.0
 """Virtual seconds from power-on to the first rc script; the observed machines took 40 to 75 s for a whole reboot."""
-
-
-@dataclass
-class Script:
-    """An rc.d script's header."""
-
-    path: str
-    provide: list[str] = field(default_factory=list)
-    require: list[str] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
-    keyword: list[str] = field(default_factory=list)
-
-
-def read_header(path: str, text: str) -> Script:
-    """PROVIDE, REQUIRE, BEFORE and KEYWORD lines of a script, as rcorder(8) reads them."""
-    script = Script(path)
-    for word, values in re.findall(r"^# (PROVIDE|REQUIRE|BEFORE|KEYWORD)S?:[ \t]*(.*)$", text, re.MULTILINE):
-        getattr(script, word.lower()).extend(values.split())
-    return script
-
-
-def rcorder(scripts: Iterable[Script]) -> list[Script]:
-    """The scripts with each one behind what it requires; what nobody provides does not count.
-
-    :raises LabError: the headers go in a circle (rcorder(8) only warns; a deploy should hear of it)
-    """
-    scripts = list(scripts)
-    providers = {name: script for script in scripts for name in script.provide}
-    needs: dict[str, list[str]] = {script.path: [] for script in scripts}
-    for script in scripts:
-        for name in script.before:
-            if name in providers:
-                needs[providers[name].path].append(script.path)
-    for script in scripts:
-        needs[script.path] += [providers[name].path for name in script.require if name in providers]
-    by_path = {script.path: script for script in scripts}
-    order: list[Script] = []
-    state: dict[str, str] = {}
-
-    def visit(path: str, trail: tuple[str, ...]) -> None:
-        if state.get(path) == "done":
-            return
-        if path in trail:
-            raise LabError(f"rcorder: a circle: {' -> '.join((*trail[trail.index(path) :], path))}")
-        for needed in needs[path]:
-            visit(needed, (*trail, path))
-        state[path] = "done"
-        order.append(by_path[path])
-
-    for script in scripts:
-        visit(script.path, ())
-    return order
 
 
 def scripts_of(store: Store, host: Host) -> list[Script]:
@@ -81,13 +29,18 @@ def scripts_of(store: Store, host: Host) -> list[Script]:
         for file in sorted((root / folder).iterdir()):
             if file.stat().st_mode & 0o111:
                 found.append(read_header("/" + str(file.relative_to(root)), file.read_text()))
-    return rcorder(found)
+    return sort(found)
 
 
 def console(store: Store, host: str, text: str) -> None:
     """What the boot says: /var/log/console.log of the host."""
     with open(store.root(host) / "var/log/console.log", "a") as log:
         log.write(text)
+
+
+def _is_barrier(text: str) -> bool:
+    """Whether a script is there for the order only, so that it need not be run."""
+    return [line for line in text.splitlines() if line and not line.startswith("#")] == ["exit 0"]
 
 
 def _run(store: Store, host: Host, script: Script, verb: str) -> None:
@@ -117,6 +70,7 @@ def boot(store: Store, name: str) -> None:
         host.mounts = boot_mounts(host)
         processes(host).clear()
         disks.link_devices(store, cluster, host)
+        host.parts["modules"] = [*sysctls.boot_modules(), *_loader_modules(store, host)]
         host.up = True
     root = store.root(host.name)
     for folder, _, files in os.walk(root / "var/run"):
@@ -126,6 +80,8 @@ def boot(store: Store, name: str) -> None:
     shutil.rmtree(root / "dev/vmm", ignore_errors=True)
     (root / SINGLE_USER).unlink(missing_ok=True)
     for script in scripts_of(store, host):
+        if _is_barrier((root / script.path[1:]).read_text()):
+            continue
         _run(store, host, script, "faststart")
         if (root / SINGLE_USER).exists():
             console(store, host.name, "Enter full pathname of shell or RETURN for /bin/sh: \n")
@@ -135,6 +91,14 @@ def boot(store: Store, name: str) -> None:
             return
     with store.edit() as cluster:
         cluster.host(name).parts.pop("single user", None)
+
+
+def _loader_modules(store: Store, host: Host) -> list[str]:
+    """What loader(8) loads with the kernel: NAME_load="YES" of loader.conf; a name without a module is skipped."""
+    file = store.root(host.name) / "boot/loader.conf"
+    text = file.read_text() if file.exists() else ""
+    names = re.findall(r'^([a-z0-9_]+)_load="(?:YES|yes)"', text, re.MULTILINE)
+    return [name for name in dict.fromkeys(names) if name in sysctls.MODULES and name not in sysctls.boot_modules()]
 
 
 def boot_mounts(host: Host) -> list[Mount]:
@@ -176,7 +140,7 @@ def crash(store: Store, name: str) -> None:
         host.mounts = []
         processes(host).clear()
         zfs.power_off(cluster, host)
-        for forget in ("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules", "vm"):
+        for forget in ("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules", "vm", "nfs calls"):
             host.parts.pop(forget, None)
         clock.stop_programs(cluster, host.name)
         clock.cancel(cluster, lambda event: event.host != host.name)

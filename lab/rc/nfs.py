@@ -1,15 +1,15 @@
-"""mountd, nfsd and showmount: what is exported is decided when mountd starts (seen)."""
+"""mountd, nfsd, showmount and nfsstat: what is exported is decided when mountd starts (seen)."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import subprocess
+from itertools import pairwise
 from pathlib import Path
 
+from lab import syslog
 from lab.commands import sysctls
-from lab.core import Context, Host, Mount, part
-from lab.rc.scripts import is_yes, processes, rc_conf
+from lab.core import Cluster, CommandError, Context, Host, Mount, part
+from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
 
 FLAG = "NFS exported"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -48,23 +48,41 @@ def export(ctx: Context) -> bool:
     if not file.exists():
         ctx.err("/etc/rc.d/mountd: WARNING: /etc/exports is not readable.\n")
         return False
+    flags = rc_conf(["mountd_flags"])["mountd_flags"].split()
+    twice = any(flag == "-h" and address in LOOPBACK for flag, address in pairwise(flags))
+    fails = twice and "-R" not in flags
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        host.parts["mountd flags"], host.parts["mountd started"] = flags, cluster.now
+        pid = new_pids(host, 1)[0]  # of the process that forks the daemon
+        _warn(ctx, cluster, host, pid)
+        if fails:
+            # by then it has left the terminal
+            syslog.write(ctx.store, cluster, host, f"mountd[{pid + 1}]", "bindresvport_sa: Address already in use")
     _apply(ctx, [])
-    flags = _mountd_flags()
-    twice = any(flag == "-h" and address in LOOPBACK for flag, address in itertools.pairwise(flags))
-    if twice and "-R" not in flags:
-        # by then it has left the terminal
-        subprocess.run(["logger", "-t", "mountd", "bindresvport_sa: Address already in use"], check=True)
-        return False
-    return True
+    return not fails
 
 
-def _mountd_flags() -> list[str]:
-    return rc_conf(["mountd_flags"])["mountd_flags"].split()
+def _warn(ctx: Context, cluster: Cluster, host: Host, pid: int) -> None:
+    """get_net of mountd (freebsd-src, usr.sbin/mountd/mountd.c), also where -mask follows (seen)."""
+    for network in _networks(Path("/etc/exports").read_text()):
+        text = f"WARNING: No mask specified for {network}, using out-of-date default"
+        syslog.write(ctx.store, cluster, host, f"mountd[{pid}]", text)
+
+
+def _networks(text: str) -> list[str]:
+    """The networks of exports(5) that have no length with them."""
+    lines = [line.split("#")[0].split() for line in text.splitlines()]
+    found = [following for words in lines for word, following in pairwise(words) if word == "-network"]
+    return [network for network in found if "/" not in network]
 
 
 def read_again(ctx: Context) -> None:
     """SIGHUP: mountd takes changed lines up. What it knows already it does not apply again, mounted meanwhile or not
     (seen)."""
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        _warn(ctx, cluster, host, processes(host)["mountd"][0])
     _apply(ctx, exported(ctx.host(ctx.store.read())))
 
 
@@ -91,9 +109,10 @@ def _covering(host: Host, directory: str) -> Mount:
 
 def serve(ctx: Context) -> bool:
     """nfsd starts: its sysctls follow rc.conf (rc.d/nfsd)."""
-    values = rc_conf(["nfs_reserved_port_only", "nfsv4_server_enable"])
+    values = rc_conf(["nfs_reserved_port_only", "nfsv4_server_enable", "nfs_server_flags"])
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
+        host.parts["nfsd flags"] = values["nfs_server_flags"].split()
         sysctls.change(host, "vfs.nfsd.nfs_privport", "1" if is_yes(values["nfs_reserved_port_only"]) else "0")
         sysctls.change(host, "vfs.nfsd.server_max_nfsvers", "4" if is_yes(values["nfsv4_server_enable"]) else "3")
     if is_yes(values["nfs_reserved_port_only"]):
@@ -105,13 +124,58 @@ def serve(ctx: Context) -> bool:
     return True
 
 
+def speaks_mount(host: Host) -> bool:
+    """Whether mountd offers the Mount protocol: not with -R (mountd(8))."""
+    return bool(processes(host).get("mountd")) and "-R" not in host.parts["mountd flags"]
+
+
+def _registered(cluster: Cluster, host: Host) -> bool:
+    """Whether rpcbind knows of mountd: not yet when nothing happened since it started (seen in the section svc)."""
+    if not speaks_mount(host):
+        return False
+    pids = processes(host)["mountd"]
+    return bool(cluster.now > host.parts["mountd started"] or last_pid(host) > pids[-1])
+
+
+def mountd(ctx: Context) -> int:
+    """mountd(8) started by hand while it runs; otherwise its rc.d script starts it."""
+    pids = processes(ctx.host(ctx.store.read())).get("mountd")
+    if not pids:
+        raise ctx.not_simulated()
+    raise CommandError(f"mountd: mountd already running, pid: {pids[0]}.")
+
+
+NFSSTAT = """\
+Server Info:
+      Getattr      Setattr       Lookup     Readlink         Read        Write       Create       Remove
+{0}{0}{0}{0}{0}{0}{0}{0}
+       Rename         Link      Symlink        Mkdir        Rmdir      Readdir     RdirPlus       Access
+{0}{0}{0}{0}{0}{0}{0}{0}
+        Mknod       Fsstat       Fsinfo     PathConf       Commit
+{0}{0}{0}{0}{0}
+Server Write\x20
+     WriteOps     WriteRPC      Opsaved
+{0}{0}{0}
+Server Cache\x20
+       Inprog     Non-Idem       Misses
+{0}{0}{0}
+"""
+
+
+def nfsstat(ctx: Context) -> int:
+    """nfsstat(1) -s while no client has asked anything: calls are not counted."""
+    if ctx.args != ["-s"] or ctx.host(ctx.store.read()).parts.get("nfs calls"):
+        raise ctx.not_simulated()
+    ctx.out(NFSSTAT.format("            0"))
+    return 0
+
+
 def showmount(ctx: Context) -> int:
     """showmount -e of this host."""
     if ctx.args not in (["-e"], ["-e", "localhost"]):
         raise ctx.not_simulated()
     host = ctx.host(ctx.store.read())
-    # -R: no Mount protocol (mountd(8))
-    if not processes(host).get("mountd") or "-R" in _mountd_flags():
+    if not _registered(ctx.store.read(), host):
         ctx.err("RPC: Program not registered\nshowmount: can't do exports rpc\n")
         return 1
     ctx.out("Exports list on localhost:\n")

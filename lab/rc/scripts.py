@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from lab import syslog
 from lab.core import INSIDE, Context, Host, part
 from lab.rc import table
 
@@ -24,6 +25,11 @@ def new_pids(host: Host, count: int) -> list[int]:
     last = part(host, "last pid", lambda: [FIRST_PID])
     last[0] += count
     return list(range(last[0] - count + 1, last[0] + 1))
+
+
+def last_pid(host: Host) -> int:
+    """The process id that was given to a program last."""
+    return part(host, "last pid", lambda: [FIRST_PID])[0]
 
 
 def rc_conf(names: list[str]) -> dict[str, str]:
@@ -129,7 +135,12 @@ def start(ctx: Context, service: table.Service) -> int:
             start(ctx, next(each for each in table.BASE if each.name == needed))
     ctx.out(f"Starting {service.name}.\n")
     if service.start and not call(service.start, ctx):
-        ctx.err(f"{service.path}: WARNING: failed to start {service.name}\n")
+        warning = f"{service.path}: WARNING: failed to start {service.name}"
+        ctx.err(f"{warning}\n")
+        with ctx.cluster() as cluster:
+            host = ctx.host(cluster)
+            # rc.subr's warn calls logger(1), whose tag is the user's name (seen in the section nfs)
+            syslog.write(ctx.store, cluster, host, f"root[{new_pids(host, 1)[0]}]", warning)
         return 1
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)

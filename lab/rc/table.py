@@ -51,7 +51,7 @@ BASE = [
     Service("rpcbind", "NETWORKING", rcvar="rpcbind_enable"),
     Service(
         "mountd",
-        "NETWORKING rpcbind LOGIN",
+        "NETWORKING rpcbind quota mountlate",
         rcvar="mountd_enable",
         start="lab.rc.nfs:export",
         needs=("rpcbind",),
@@ -61,7 +61,7 @@ BASE = [
     ),
     Service(
         "nfsd",
-        "mountcritlocal mountd nfsuserd",
+        "mountcritremote mountd hostname gssd nfsuserd",
         rcvar="nfs_server_enable",
         start="lab.rc.nfs:serve",
         processes=2,
@@ -107,7 +107,8 @@ PACKAGED: dict[str, list[Service]] = {
     "vm-bhyve": [
         Service(
             "vm",
-            "NETWORKING SERVERS DAEMON LOGIN",
+            "NETWORKING SERVERS DAEMON",
+            "LOGIN",  # its place in the recorded order
             keyword="shutdown nojail",
             rcvar="vm_enable",
             start="lab.commands.vm:boot",

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import build, clock
+from lab import clock
 from lab.core import Store
+from tests.lab.replay_text import Normaliser
 
 TRANSCRIPT = Path(__file__).with_name("transcripts") / "freebsd-13.2.jsonl"
-GIB = 1 << 30
+KILL = 'kill() { command /bin/kill "$@"; }; '
+"""Goes before a line that uses the shell's own kill, which knows nothing of daemons that the lab plays."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,17 @@ class Command:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A recorded command and what the lab made of it."""
+    """A recorded command and what the lab made of it.
+
+    :param wanted: the recorded status and output as they were compared
+    """
 
     command: Command
     rc: int
     stdout: str
     stderr: str
     same: bool
+    wanted: tuple[int, str, str]
 
 
 def recorded(transcript: Path = TRANSCRIPT) -> list[Command]:
@@ -56,27 +62,13 @@ def recorded(transcript: Path = TRANSCRIPT) -> list[Command]:
     return commands
 
 
-def machines(store: Store) -> None:
-    """The two observed machines, freshly installed."""
-    plans = []
-    for number in range(2):
-        slots = {
-            "ada0": (4 * GIB, "QEMU HARDDISK", f"S0BOOT{number}"),
-            "ada1": (GIB, "Samsung-SSD-870", f"S0DATA{number}"),
-            "ada2": (GIB, "QEMU HARDDISK", f"S0ZROOT{number}"),
-            "da0": (64 << 20, "QEMU QEMU HARDDISK", "1-0000:00:02.0-1"),
-        }
-        address = {"vtnet0": (f"192.168.1.13{number}", 24)}
-        plans.append(build.Plan(f"f{number}.lan.buetow.org", "freebsd", slots, address, ufs_root=True))
-    build.up(store, plans)
-
-
 def run(store: Store, command: Command) -> tuple[int, str, str]:
     """Status and output of a command in the lab."""
     sender, pipe, receiver = command.host.partition("|")
 
     def line(host: str, script: str) -> list[str]:
-        return [*clock.command_line(store, store.read().host(host).name), "/bin/sh", "-c", script]
+        known = KILL if re.search(r"\bkill ", script) and host != "r0" else ""
+        return [*clock.command_line(store, store.read().host(host).name), "/bin/sh", "-c", known + script]
 
     if not pipe:
         done = subprocess.run(
@@ -89,73 +81,37 @@ def run(store: Store, command: Command) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-Unrecorded = tuple[str, str] | Callable[[Store], object]
-UNRECORDED: Mapping[tuple[str, int], Sequence[Unrecorded]] = {("return2", 3): (("f0", "zfs create zdata/enc/test1"),)}
-"""What was done on the machines between two recorded commands, as later output shows."""
-
-SIZE = r"(?<![\w.])\d+(?:\.\d+)?[KMGT]B?(?![\w])"
-NUMBER = r"(?<![\w.:/-])[1-9]\d{3,14}(?![\w.:-])"
-DATES = (
-    r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [ \d]\d:\d\d(:\d\d)? \d{4}",
-    r"[A-Z][a-z]{2} [ \d]\d (\d\d:\d\d| \d{4})",
-)
-IDENTITIES = {
-    "token": r"1-[0-9a-f]+-[0-9a-f]+-[0-9a-f]{20,}",
-    "hash": r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])",
-    "uuid": r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-    "ufsid": r"(?<=ufsid/)[0-9a-f]{16}",
-    "guid": r"(?<!\d)\d{15,20}(?!\d)",
-}
+Step = tuple[str, str] | Callable[[Store], object]
+"""A line on a host, or something with the lab."""
 
 
-class Normaliser:
-    """Replaces what is another on each machine. What was equal stays equal: ``<guid 3>`` is one guid."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, dict[str, str]] = {kind: {} for kind in IDENTITIES}
-
-    def __call__(self, text: str) -> str:
-        return "".join(self._line(line) for line in text.splitlines(keepends=True))
-
-    def _line(self, line: str) -> str:
-        before = line
-        for kind, pattern in IDENTITIES.items():
-            line = re.sub(pattern, lambda match, kind=kind: self._name(kind, match.group()), line)
-        for pattern in DATES:
-            line = re.sub(pattern, "<date>", line)
-        line = re.sub(SIZE, "<size>", line)
-        line = re.sub(r"^(d[rwx-]{9} +)\d+( .*?)\d+( <date>)", r"\1<links>\2<size>\3", line)
-        line = re.sub(NUMBER, "<number>", line)
-        line = re.sub(r"\b(createtxg|objsetid)\t\d+", r"\1\t<number>", line)
-        line = re.sub(r"^total \d+$", "total <number>", line, flags=re.MULTILINE)
-        # columns are as wide as what is in them, so they are only compared where nothing was replaced
-        return line if line == before else re.sub(r" {2,}", "  ", line)
-
-    def _name(self, kind: str, value: str) -> str:
-        known = self._names[kind]
-        return known.setdefault(value, f"<{kind} {len(known) + 1}>")
-
-
-def replay(
-    store: Store,
-    commands: list[Command],
-    unrecorded: Mapping[tuple[str, int], Sequence[Unrecorded]] = UNRECORDED,
-    normaliser: type[Normaliser] = Normaliser,
-) -> list[Outcome]:
+def replay(store: Store, commands: list[Command], before: Mapping[tuple[str, int], Sequence[Step]]) -> list[Outcome]:
     """Runs the commands in order.
 
-    :param unrecorded: what is done before a command (section, position): a line on a host, or something with the lab
+    :param before: what is done before a command (section, position)
     """
-    theirs, ours = normaliser(), normaliser()
+    theirs, ours = Normaliser(), Normaliser()
     outcomes = []
     for command in commands:
-        for each in unrecorded.get((command.section, command.number), ()):
+        key = (command.section, command.number)
+        for each in before.get(key, ()):
             if callable(each):
                 each(store)
             else:
-                run(store, Command("", 0, *each, 0, "", ""))
+                done = run(store, Command("", 0, *each, 0, "", ""))
+                assert done[0] == 0, f"before {key}: {each}: {done}"
         rc, stdout, stderr = run(store, command)
-        wanted = (command.rc, theirs(command.stdout), theirs(command.stderr))
-        got = (rc, ours(stdout), ours(stderr))
-        outcomes.append(Outcome(command, *got, same=wanted == got))
+        wanted = (command.rc, theirs(command.stdout, key), theirs(command.stderr, key))
+        got = (rc, ours(stdout, key), ours(stderr, key))
+        outcomes.append(Outcome(command, *got, same=wanted == got, wanted=wanted))
     return outcomes
+
+
+def difference(outcome: Outcome) -> str:
+    """Both sides for people, as they were compared."""
+    command = outcome.command
+    rc, stdout, stderr = outcome.wanted
+    return (
+        f"{command.section} {command.number} on {command.host}: {command.cmd}\n"
+        f"recorded: {rc}\n{stdout}{stderr}\nlab: {outcome.rc}\n{outcome.stdout}{outcome.stderr}"
+    )

@@ -115,6 +115,21 @@ def test_an_fstab_line_for_a_missing_stick_stops_the_boot(lab: Cluster) -> None:
     assert "Can't stat /dev/ufs/F3S_KEYS" in lab.log("f0", "console.log")
 
 
+def test_a_stick_of_fstab_brings_its_keys_in_a_second_pass(lab: Cluster) -> None:
+    lab.sh("f0", f"{STICK}; head -c 32 /dev/random > /keys/k; echo '/dev/ufs/F3S_KEYS /keys ufs rw 0 2' >> /etc/fstab")
+    given = "-o encryption=on -o keyformat=raw -o keylocation=file:///keys/k"
+    lab.sh("f0", f"zpool create -m /data zdata ada1; zfs create {given} zdata/enc; zfs create zdata/plain")
+    lab.sh("f0", "sysrc zfskeys_enable=YES")
+    boot.reboot(lab.store, "f0")
+    said = [line for line in lab.log("f0", "console.log").splitlines() if "zdata/enc" in line]
+    assert said == [
+        "Key file /keys/k not found, empty or unreadable. Skipping zdata/enc..",
+        "Loading key for zdata/enc from file:///keys/k..",
+    ]
+    mounts = [line.split()[0] for line in lab.sh("f0", "mount").splitlines() if line.startswith("zdata")]
+    assert mounts == ["zdata", "zdata/plain", "zdata/enc"]
+
+
 def test_with_failok_the_host_boots_without_the_stick(lab: Cluster) -> None:
     lab.sh("f0", f"{STICK}; echo '/dev/ufs/F3S_KEYS /keys ufs ro,failok 0 0' >> /etc/fstab")
     actions.unplug(lab.store, "f0")
@@ -261,7 +276,7 @@ def test_ps_tells_when_a_process_began(lab: Cluster) -> None:
 def test_mountd_cannot_be_bound_to_the_loopback_that_it_adds_itself(lab: Cluster) -> None:
     lab.sh("f0", "echo 'V4: /' > /etc/exports; sysrc mountd_flags='-r -S -h 127.0.0.1'")
     assert lab.attempt("f0", "service mountd onestart; service mountd onestatus").rc == 1
-    assert "mountd: bindresvport_sa: Address already in use" in lab.sh("f0", "cat /var/log/messages")
+    assert "]: bindresvport_sa: Address already in use" in lab.sh("f0", "cat /var/log/messages")
     # without the Mount protocol it binds nothing
     lab.sh("f0", "sysrc mountd_flags='-r -S -R'; service mountd onestart; service mountd onestatus")
     assert "Program not registered" in lab.attempt("f0", "showmount -e").err

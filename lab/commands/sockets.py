@@ -1,0 +1,85 @@
+"""sockstat: who listens on a simulated FreeBSD host, and which clients are connected to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.commands.options import parse
+from lab.core import Cluster, Context, Host, part
+from lab.linux import nfs
+from lab.rc.nfs import speaks_mount
+from lab.rc.scripts import processes
+
+FIXED = {
+    "mountd": (("udp4", "*:736"), ("tcp4", "*:736")),
+    "rpcbind": (("udp4", "*:111"), ("udp4", "*:778"), ("tcp4", "*:111")),
+}
+"""Ports of daemons as seen, where they bind all addresses."""
+
+
+@dataclass(frozen=True)
+class Row:
+    user: str
+    command: str
+    pid: str
+    fd: str
+    protocol: str
+    local: str
+    foreign: str = "*:*"
+
+    @property
+    def line(self) -> str:
+        """As sockstat.c (freebsd-src, usr.bin/sockstat) aligns it."""
+        start = f"{self.user:<8} {self.command:<10} {self.pid:<5} {self.fd:<2} {self.protocol:<6}"
+        return f"{start} {self.local:<21} {self.foreign}\n"
+
+
+def sockstat(ctx: Context) -> int:
+    """sockstat(1) with -4, and with -l only what listens; the youngest process first, then sockets of the kernel."""
+    options, names = parse(ctx, "46l")
+    if names or "6" in options:
+        raise ctx.not_simulated()
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
+    bound = part(host, "sockets", dict[str, tuple[str, int]])
+    ctx.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
+    for name, pids in sorted(processes(host).items(), key=lambda each: -each[1][0]):
+        pid = str(pids[0])
+        if name in bound:
+            address, port = bound[name]
+            if name == "stunnel" and "l" not in options:
+                ctx.out("".join(row.line for row in _connections(ctx, cluster, host, pid)))
+            ctx.out(Row(name, name, pid, "9", "tcp4", f"{address or '*'}:{port}").line)
+        for protocol, local in _fixed(host, name):
+            ctx.out(Row("root", name, pid, "9", protocol, local).line)
+    if "nfsd" in processes(host) and "-u" in host.parts["nfsd flags"]:
+        ctx.out(Row("?", "?", "?", "?", "udp4", _nfsd(host)).line)
+    return 0
+
+
+def _fixed(host: Host, name: str) -> tuple[tuple[str, str], ...]:
+    if name == "nfsd":
+        return (("tcp4", _nfsd(host)),) if "-t" in host.parts["nfsd flags"] else ()
+    if name == "mountd" and not speaks_mount(host):
+        return ()
+    return FIXED.get(name, ())
+
+
+def _nfsd(host: Host) -> str:
+    """Where nfsd listens: at the address of -h (nfsd(8)), else at all."""
+    flags = host.parts["nfsd flags"]
+    return f"{flags[flags.index('-h') + 1] if '-h' in flags else '*'}:2049"
+
+
+def _connections(ctx: Context, cluster: Cluster, server: Host, pid: str) -> list[Row]:
+    """What stunnel has open for clients with a mount: the tunnel, and its own connection to nfsd."""
+    rows = []
+    for client in cluster.hosts.values():
+        if client.platform != "rocky" or not client.up:
+            continue
+        nfs.refresh(ctx.store, cluster, client)
+        link = nfs.connection(cluster, client)
+        if link is not None and link.server is server:
+            rows.append(Row("stunnel", "stunnel", pid, "3", "tcp4", link.accepted, link.client))
+            rows.append(Row("stunnel", "stunnel", pid, "10", "tcp4", link.outgoing, "127.0.0.1:2049"))
+    return rows
