@@ -1,0 +1,61 @@
+"""Signals, process list, sockets and rcorder of the simulated FreeBSD hosts, where the recording does not show them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.cluster import Cluster
+
+pytestmark = pytest.mark.lab
+
+NFS = "echo 'V4: /' > /etc/exports; for s in nfsd nfsuserd; do service $s onestart; done"
+
+
+def test_kill_ends_a_daemon_and_what_it_bound(lab: Cluster) -> None:
+    lab.sh("f0", NFS)
+    assert "2049" in lab.sh("f0", "sockstat -4l")
+    lab.sh("f0", "/bin/kill $(pgrep nfsd | head -n 1)")
+    assert lab.attempt("f0", "pgrep nfsd; service nfsd onestatus").out == "nfsd is not running.\n"
+    assert "2049" not in lab.sh("f0", "sockstat -4l")
+
+
+def test_kill_as_a_program_reaches_real_processes_too(lab: Cluster) -> None:
+    ran = lab.attempt("f0", "tail -f /etc/rc.conf >/dev/null & /bin/kill $!; wait $!; echo $?; /bin/kill 4000000")
+    assert (ran.out, ran.rc, ran.err) == ("143\n", 1, "kill: 4000000: No such process\n")
+
+
+def test_a_signal_with_an_unknown_effect_is_refused(lab: Cluster) -> None:
+    ran = lab.attempt("f0", f"{NFS}; /bin/kill -HUP $(pgrep nfsd | head -n 1)")
+    assert ran.rc == 99
+    assert "lab: not simulated: kill HUP to nfsd" in ran.err
+    assert lab.attempt("f0", "service nfsd onestatus").rc == 0
+
+
+def test_ps_shows_daemons_by_their_titles(lab: Cluster) -> None:
+    lab.sh("f0", NFS)
+    titles = [line.split(None, 4)[4] for line in lab.sh("f0", "ps ax").splitlines()[1:]]
+    assert titles.count("nfsuserd: slave (nfsuserd)") == 4
+    assert {"nfsd: master (nfsd)", "nfsd: server (nfsd)", "/usr/sbin/mountd"} <= set(titles)
+    assert any("ps ax" in title for title in titles)  # the line that asks
+
+
+def test_sockets_follow_the_flags_of_nfsd_and_mountd(lab: Cluster) -> None:
+    lab.sh("f0", f"sysrc nfs_server_flags='-t -h 127.0.0.1' mountd_flags='-r -S -R'; {NFS}")
+    local = [line.split()[4:6] for line in lab.sh("f0", "sockstat -4l | grep -E 'nfsd|mountd|2049'").splitlines()]
+    assert local == [["tcp4", "127.0.0.1:2049"]]
+
+
+def test_rcorder_warns_of_what_nobody_provides(lab: Cluster) -> None:
+    script = "printf '#!/bin/sh\\n# PROVIDE: x\\n# REQUIRE: nosuch\\n# BEFORE: LOGIN\\n' > /etc/rc.d/x"
+    ran = lab.attempt("f0", f"{script}; rcorder /etc/rc.d/*")
+    order = ran.out.splitlines()
+    assert ran.rc == 1
+    assert "rcorder: requirement `nosuch' in file `/etc/rc.d/x' has no providers.\n" in ran.err
+    assert order.index("/etc/rc.d/x") < order.index("/etc/rc.d/LOGIN")
+
+
+def test_mountd_is_known_to_rpcbind_a_little_later(lab: Cluster) -> None:
+    lab.sh("f0", "echo '/ -network 127.0.0.1' > /etc/exports")
+    assert "Program not registered" in lab.attempt("f0", "service mountd onestart; showmount -e").err
+    lab.tick(1)
+    assert "Exports list on localhost" in lab.sh("f0", "showmount -e")
