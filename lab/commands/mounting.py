@@ -143,7 +143,11 @@ def df(ctx: Context) -> int:
     unit = {"h": 1 << 20, "m": 1 << 20}.get(next(iter(options), "k"), 1024)
     suffix = "M" if "h" in options else ""
     title = "Size" if "h" in options else f"{'1M' if unit > 1024 else '1K'}-blocks"
-    ctx.out(f"{'Filesystem':<20} {title:>9} {'Used':>8} {'Avail':>9} Capacity  Mounted on\n")
+    if "h" in options:
+        width = max(len(entry.device) for entry in entries)  # usr.bin/df as seen (section zfs)
+        ctx.out(f"{'Filesystem':<{width}} {title:>7} {'Used':>7} {'Avail':>7} Capacity  Mounted on\n")
+    else:
+        ctx.out(f"{'Filesystem':<20} {title:>9} {'Used':>8} {'Avail':>9} Capacity  Mounted on\n")
     for entry in entries:
         usage = shutil.disk_usage(entry.target)
         size, used = min(usage.total, 1 << 30), 0

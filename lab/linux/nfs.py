@@ -131,10 +131,10 @@ def connection(cluster: Cluster, client: Host) -> Link | None:
     if ends is None or not mounts(client):
         return None
     server = cluster.hosts[ends[0]]
-    address, port = part(server, "sockets", dict[str, tuple[str, int]])["stunnel"]
+    accepted = client.parts["tls"].options["connect"]
     own = next(a for i in model.interfaces(client).values() if i.ether for a, _, _ in i.addresses)
     number = EPHEMERAL + sum(ends[1] + ends[2]) % 4096  # made up; the same as long as the connection stands
-    return Link(server, f"{address}:{port}", f"{own}:{number}", f"127.0.0.1:{number + 4096}")
+    return Link(server, accepted, f"{own}:{number}", f"127.0.0.1:{number + 4096}")
 
 
 def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None:

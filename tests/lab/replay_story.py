@@ -96,7 +96,7 @@ STANDBY = (
     "printf 'V4: /data/nfs -sec=sys\\n/data/nfs -alldirs -maproot=root -network 127.0.0.1 -mask 255.255.255.255\\n' "
     "> /etc/exports; "
     "sysrc nfs_server_enable=YES nfsv4_server_enable=YES nfsuserd_enable=YES mountd_enable=YES rpcbind_enable=YES "
-    f"stunnel_enable=YES zfskeys_enable=YES ifconfig_vtnet0_alias0='{ADDRESS}'; "
+    f"stunnel_enable=YES zfs_enable=YES zfskeys_enable=YES ifconfig_vtnet0_alias0='{ADDRESS}'; "
     "echo 'carp_load=\"YES\"' >> /boot/loader.conf; echo '/dev/ufs/F3S_KEYS /keys ufs rw 0 2' >> /etc/fstab; "
     "for s in rpcbind nfsuserd mountd nfsd; do service $s start; done"
 )

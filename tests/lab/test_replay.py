@@ -28,7 +28,6 @@ LEFT_OUT = {
     ("usb", 13): "usbconfig is not played",
     ("usb", 18): "file(1) is not played",
     ("zfs", 2): "newfs makes no .snap folder for UFS snapshots, which the lab does not have",
-    ("zfs", 11): "df -h has the columns of df without -h",
     ("carp", 7): "nc(1) is not played",
     ("carp", 8): "the machines had a second interface, which nothing else uses",
     ("migrate", 17): "a dry run of -R looks for the children under their old names, a fault of OpenZFS 2.1.9; the "
