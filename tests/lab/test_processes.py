@@ -21,7 +21,8 @@ def test_kill_ends_a_daemon_and_what_it_bound(lab: Cluster) -> None:
 
 def test_kill_as_a_program_reaches_real_processes_too(lab: Cluster) -> None:
     ran = lab.attempt("f0", "tail -f /etc/rc.conf >/dev/null & /bin/kill $!; wait $!; echo $?; /bin/kill 4000000")
-    assert (ran.out, ran.rc, ran.err) == ("143\n", 1, "kill: 4000000: No such process\n")
+    assert (ran.out, ran.rc) == ("143\n", 1)
+    assert ran.err.splitlines()[-1] == "kill: 4000000: No such process"  # the shell may say "Terminated" before
 
 
 def test_a_signal_with_an_unknown_effect_is_refused(lab: Cluster) -> None:
