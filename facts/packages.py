@@ -10,11 +10,11 @@ from f3s.parsing import UnknownOutput
 from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
-# `pkg -N` fails until pkg itself has been installed, and then no package is (pkg(7)): what a host without pkg has was
-# put there by hand, as on one without a network.
+# `pkg -N` fails until pkg itself has been installed, and pkg(7) would then fetch it. A service that is there although pkg
+# does not know it was put there by hand, as on a host without a network.
 _SCRIPT = """\
 there() {{
-    if pkg -N >/dev/null 2>&1; then pkg info -e "$1"; else [ -x "/usr/local/etc/rc.d/$1" ]; fi
+    {{ pkg -N >/dev/null 2>&1 && pkg info -e "$1"; }} || [ -x "/usr/local/etc/rc.d/$1" ]
 }}
 for name in {}; do
     if there "$name"; then
@@ -26,7 +26,7 @@ done"""
 
 
 class Packages(HostFact[dict[str, bool]]):
-    """Whether each package is installed; on a host without pkg, whether its service is there.
+    """Whether each package is installed, by pkg or by hand.
 
     + names: their names, which are those of their rc.d scripts
     """

@@ -41,7 +41,8 @@ LEFT_OUT = {
 }
 """(section, position) of the commands that come out differently, with the reason."""
 
-pytestmark = pytest.mark.lab
+# one worker: what the tests look at is made once, and takes long
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("test_replay")]
 
 
 @pytest.fixture(scope="module")

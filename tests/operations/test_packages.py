@@ -34,9 +34,12 @@ def test_hostile_names_and_unknown_states() -> None:
         Packages().process(["zrepl-0.6.1_1", END])
 
 
-def test_what_was_put_there_by_hand_on_a_host_without_pkg(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bootstrapped", [True, False])
+def test_what_was_put_there_by_hand(tmp_path: Path, bootstrapped: bool) -> None:
     host = StubHost(tmp_path)
-    host.command("pkg", '[ "$*" = -N ] || exit 64; echo "pkg is not installed" >&2; exit 1')
+    host.command(
+        "pkg", f'case "$*" in -N) exit {0 if bootstrapped else 1} ;; "info -e "*) exit 1 ;; *) exit 64 ;; esac'
+    )
     host.write("/usr/local/etc/rc.d/stunnel", "#!/bin/sh\n", 0o755)
     command = host.rewrite(str(Packages().command(names=("zrepl", "stunnel"))))
     env = {"PATH": host.path_variable}
