@@ -10,7 +10,7 @@ from f3s.parsing import UnknownOutput
 from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
-# `pkg -N` fails until pkg itself has been installed, and pkg(7) would then fetch it. A service that is there although pkg
+# `pkg -N` fails until pkg itself has been installed; pkg(7) would then fetch it. A service that is there although pkg
 # does not know it was put there by hand, as on a host without a network.
 _SCRIPT = """\
 there() {{
