@@ -26,7 +26,7 @@ from f3s.bhyve_tree import (
     tree,
     value,
 )
-from f3s.quoting import Shell, command, words
+from f3s.quoting import Shell, command, script, words
 from f3s.zfs import Dataset
 
 _START_TIMEOUT = 60  # seconds until a started virtual machine has its process
@@ -86,7 +86,7 @@ class Migration:
             yield Step("record", title, (set_properties(values, new.name),))
         if running:
             listed = words(running)
-            wait = command("sh -c {} bhyve-wait stopped {} {}", wanted.wait_script, wanted.stop_timeout, listed)
+            wait = script(wanted.wait_script, "bhyve-wait", "stopped", wanted.stop_timeout, listed)
             title = f"shut down {', '.join(running)} (ACPI, at most {wanted.stop_timeout} s)"
             yield Step("stop", title, (command("/usr/local/sbin/vm stop {}", listed), wait))
         mounted = [d.name for d in reversed(self.sources) if d.mounted]
@@ -283,12 +283,12 @@ class Migration:
 
     def _metadata(self) -> Step:
         old, new = self.wanted.old, self.wanted.dataset
-        script = self.wanted.metadata_script
+        text = self.wanted.metadata_script
         mounted = self.renamed and self.root.mounted
         commands = [] if mounted else [command("zfs mount {}", old)]
         commands += [
-            command("sh -c {} bhyve-metadata copy {} {}", script, old, new),
-            command("sh -c {} bhyve-metadata compare {} {}", script, old, new),
+            script(text, "bhyve-metadata", "copy", old, new),
+            script(text, "bhyve-metadata", "compare", old, new),
             command("zfs unmount {}", old),
             set_properties({METADATA: self._guid(self.root.name) or "-"}, new),
         ]
@@ -336,7 +336,7 @@ class Migration:
             raise Refusal(f"{', '.join(missing)} cannot be started: {self.facts.vm.problem}")
         commands = [command("/usr/local/sbin/vm init")] if self.facts.vm.able else []
         if missing:
-            wait = command("sh -c {} bhyve-wait running {} {}", self.wanted.wait_script, _START_TIMEOUT, words(missing))
+            wait = script(self.wanted.wait_script, "bhyve-wait", "running", _START_TIMEOUT, words(missing))
             commands += [command("/usr/local/sbin/vm start {}", words(missing)), wait]
         commands.append(set_properties({MIGRATION: "done"}, self.wanted.old))
         title = f"start {', '.join(names) or 'no virtual machine'} from {self.wanted.dataset}"

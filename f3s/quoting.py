@@ -1,10 +1,18 @@
-"""The one place that builds commands: the words of the program are code, all else is a quoted value."""
+"""The one place that builds commands: the words of the program are code, all else is a quoted value.
+
+What is built for a host is one line without `!x`: csh, the login shell of root up to FreeBSD 13, takes a quoted
+argument of several lines apart and puts its history in for `!x`, in quotes, too (seen with tcsh 6.24: `Unmatched '`,
+`Event not found.`).
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 import string
 from collections.abc import Iterable
+
+_FOLDED = re.compile(r"\n|!\S")
 
 
 class UnsafeValue(ValueError):
@@ -19,14 +27,14 @@ def argument(value: str | int) -> str:
     """Quote one value for a POSIX shell.
 
     Raises UnsafeValue for None, booleans and other types (a mistake in the caller) and for control
-    characters other than newline and tab, which no name, path or setting of ours has.
+    characters other than tab, which no name, path or setting of ours has.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise UnsafeValue(f"a command takes text and whole numbers, not {value!r}")
     text = str(value)
-    if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in text):
+    if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in text):
         raise UnsafeValue(f"control character in a value of a command: {text!r}")
-    return shlex.quote(text)
+    return _word(text)
 
 
 def command(template: str, *values: str | int) -> Shell:
@@ -63,6 +71,28 @@ def command(template: str, *values: str | int) -> Shell:
     if left:
         raise ValueError(f"too many values for the command: {template}")
     return Shell("".join(parts))
+
+
+def one_line(program: Shell) -> Shell:
+    """The same program as one line, run by the same shell."""
+    return Shell(f"eval {_word(program)}") if _FOLDED.search(program) else program
+
+
+def script(text: str, name: str, *arguments: str | int) -> Shell:
+    """Build the command that runs a whole program with arguments, without leaving it on the host.
+
+    text: of the program
+    name: by which it calls itself in messages
+    """
+    return command("sh -c {} {}", Shell(_word(text)), words([name, *arguments]))
+
+
+def _word(text: str) -> str:
+    """One word for a POSIX shell, in one line; newlines at the end of a folded text are lost (printf(1): %b)."""
+    if not _FOLDED.search(text):
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace("!", "\\0041")
+    return f'"$(printf %b {shlex.quote(escaped)})"'
 
 
 def words(values: Iterable[str | int]) -> Shell:

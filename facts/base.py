@@ -14,7 +14,7 @@ from pyinfra.api.facts import FactBase
 from typing_extensions import override
 
 from f3s.parsing import UnknownOutput
-from f3s.quoting import Shell, command
+from f3s.quoting import Shell, command, one_line
 
 T = TypeVar("T")
 END = "=== end"
@@ -22,7 +22,7 @@ END = "=== end"
 
 def marked(body: Shell) -> str:
     """The command with its end marker, which is printed only when the body succeeded. C locale: we parse."""
-    return command("export LC_ALL=C; {{ {}\n}} && echo {}", body, END)
+    return command("export LC_ALL=C; {{ {}; }} && echo {}", one_line(body), END)
 
 
 class HostFact(FactBase[T | None], Generic[T]):

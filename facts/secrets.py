@@ -9,7 +9,7 @@ from pathlib import Path
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from f3s.quoting import command
+from f3s.quoting import script
 
 SCRIPT = Path(__file__).parent.parent / "files" / "stat-secret.sh"
 
@@ -37,7 +37,7 @@ class SecretFile(FactBase[SecretState | None]):
     """
 
     def command(self, path: str) -> str:
-        return command("sh -c {} stat-secret {}", SCRIPT.read_text(), path)
+        return script(SCRIPT.read_text(), "stat-secret", path)
 
     def process(self, output: list[str]) -> SecretState:
         if output == ["absent"]:

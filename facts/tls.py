@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from f3s.quoting import command
+from f3s.quoting import script
 from f3s.verify.tls import TlsAnswer, parse_answer
 from facts.base import HostFact, marked
 
@@ -25,7 +25,7 @@ class Tls(HostFact[TlsAnswer]):
     @override
     def command(self, address: str, port: int, server_name: str, cert_file: str, ca_file: str) -> str:
         arguments = (address, port, server_name, cert_file, ca_file)
-        return marked(command("sh -c {} tls-answer {} {} {} {} {}", SCRIPT.read_text(), *arguments))
+        return marked(script(SCRIPT.read_text(), "tls-answer", *arguments))
 
     @override
     def read(self, lines: list[str]) -> TlsAnswer:

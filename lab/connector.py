@@ -8,6 +8,7 @@ appends a line for every round trip, with the host and the task; `lab.bench` rea
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from io import IOBase
 from pathlib import Path
@@ -42,6 +43,18 @@ def _count_and_maybe_die() -> None:
     _commands_run += 1
     if os.environ.get("LAB_KILL_AT") == str(_commands_run):
         os._exit(137)
+
+
+def csh_says(line: str) -> str:
+    """What csh, the login shell of root up to FreeBSD 13, has against a line for sh; seen with tcsh 6.24.
+
+    It reads a line at a time, and puts its history in for ``!`` before anything but a blank, ``=`` and ``(``, also in
+    quotes (csh(1), History substitution).
+    """
+    if "\n" in line:
+        return "Unmatched '''."
+    event = re.search(r"!([^\s=(]\S*)", line)
+    return f"{event[1]}: Event not found." if event else ""
 
 
 class LabConnector(BaseConnector):
@@ -87,8 +100,13 @@ class LabConnector(BaseConnector):
             unix_command.get_raw_value(),
         ]
         self._round_trip()
-        if not self.store.read().hosts[self.host.name].up:
+        simulated = self.store.read().hosts[self.host.name]
+        if not simulated.up:
             raise OSError(f"{self.host.name} is down (lab): connection lost")
+        if simulated.platform == "freebsd" and (problem := csh_says(unix_command.get_raw_value())):
+            if print_output:
+                echo(f"{self.host.print_prefix}{problem}", err=True)
+            return False, CommandOutput([OutputLine("stderr", problem)])
         log = self.store.root(self.host.name) / ".lab" / "not-simulated.log"
         known = log.stat().st_size if log.exists() else 0
         process = Popen(line, stdin=PIPE, stdout=PIPE, stderr=PIPE)

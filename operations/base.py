@@ -9,7 +9,8 @@ from typing import TypeVar
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host, state
 
-from f3s.quoting import Shell, command
+from f3s import quoting
+from f3s.quoting import Shell
 from facts.base import HostFact
 
 T = TypeVar("T")
@@ -32,6 +33,5 @@ def executing() -> bool:
 
 
 def script(name: str, *arguments: str | int) -> Shell:
-    """A program of files/ with its arguments, run without leaving it on the host."""
-    words = " {}" * len(arguments)
-    return command(f"sh -c {{}} {{}}{words}", (FILES / f"{name}.sh").read_text(), name, *arguments)
+    """The command that runs a program of files/ with its arguments, without leaving it on the host."""
+    return quoting.script((FILES / f"{name}.sh").read_text(), name, *arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pyinfra.api.command import StringCommand
@@ -23,9 +22,7 @@ from facts.bhyve import AllProperties, Vms
 from facts.rcconf import Variables
 from facts.secrets import ABSENT, SecretFile, SecretState
 from facts.zfs import Snapshots
-from operations.base import executing, known
-
-_FILES = Path(__file__).parent.parent / "files"
+from operations.base import FILES, executing, known
 
 
 class Shown(StringCommand):
@@ -46,8 +43,8 @@ def wanted(dataset: str, old: str, snapshot: str, key_file: str, stop_timeout: i
         key_file=key_file,
         stop_timeout=stop_timeout,
         destroy_old=destroy_old,
-        wait_script=(_FILES / "bhyve-wait.sh").read_text(),
-        metadata_script=(_FILES / "bhyve-metadata.sh").read_text(),
+        wait_script=(FILES / "bhyve-wait.sh").read_text(),
+        metadata_script=(FILES / "bhyve-metadata.sh").read_text(),
     )
 
 

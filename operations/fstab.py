@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Sequence
-from pathlib import Path
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
@@ -15,9 +14,8 @@ from pyinfra.facts.files import Directory
 from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
 from f3s.quoting import command
 from facts.fstab import Fstab, LinuxMounts
-from operations.base import Commands, known
+from operations.base import Commands, known, script
 
-SCRIPT = Path(__file__).parent.parent / "files" / "replace-fstab.sh"
 FSTAB = "/etc/fstab"
 
 
@@ -55,7 +53,7 @@ def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "n
         return
     if not before:
         raise OperationError(f"{host.name}: {FSTAB} is missing or empty; a host that boots has one")
-    replace = command("sh -c {} replace-fstab {} {} {}", SCRIPT.read_text(), FSTAB, _sha256(before), _sha256(after))
+    replace = script("replace-fstab", FSTAB, _sha256(before), _sha256(after))
     yield StringCommand(replace, _stdin=after)
 
 

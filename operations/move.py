@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyinfra.api.exceptions import NestedOperationError
 from pyinfra.api.operation import operation
@@ -18,9 +17,8 @@ from f3s.verify.serving import carp_state, wanted_services
 from facts.carp import Carp
 from facts.cluster import ask, tls_answer
 from facts.controller import NotServing
-from operations.base import Commands
+from operations.base import Commands, script
 
-FILES = Path(__file__).parent.parent / "files"
 CARP = "/usr/local/bin/carp"
 SERVES_WITHIN = 75
 """Seconds until the services run: devd tells the controller at once, and cron a minute later at the latest."""
@@ -41,8 +39,7 @@ def caught_up(job: str, dataset: str, seconds: int) -> None:
 
     Raises NestedOperationError where it has not within so many seconds.
     """
-    script = (FILES / "catch-up-replica.sh").read_text()
-    _timed("the replica is up to date", command("sh -c {} catch-up-replica {} {} {}", script, job, dataset, seconds))
+    _timed("the replica is up to date", script("catch-up-replica", job, dataset, seconds))
 
 
 def given(verb: str) -> None:

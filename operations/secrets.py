@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Generator
-from pathlib import Path
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
@@ -19,8 +18,8 @@ from pyinfra.context import host
 
 from f3s.quoting import command
 from facts.secrets import ABSENT, SecretFile, SecretState
+from operations.base import script
 
-SCRIPT = Path(__file__).parent.parent / "files" / "put-secret.sh"
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*")
 MODE = re.compile(r"0?[0-7]00")
 
@@ -68,7 +67,7 @@ def file(
     if state == wanted:
         host.noop(f"{path} has the wanted content, owner and mode")
     elif state == ABSENT or state.sha256 != wanted.sha256:
-        put = command("sh -c {} put-secret {} {} {} {} {}", SCRIPT.read_text(), path, wanted.sha256, user, group, mode)
+        put = script("put-secret", path, wanted.sha256, user, group, mode)
         yield StringCommand(put, _stdin=text)
     else:
         if state.mode != wanted.mode:

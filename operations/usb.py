@@ -6,7 +6,6 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Generator, Sequence
-from pathlib import Path
 
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
@@ -21,9 +20,8 @@ from facts.disks import Probe
 from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
-from operations.base import Commands, executing, known
+from operations.base import Commands, executing, known, script
 
-_WRITE_KEYS = Path(__file__).parent.parent / "files" / "write-keys.sh"
 _made: dict[str, bytes] = {}
 """Keys made in this run, so that hosts that are served at the same time get the same ones."""
 
@@ -128,7 +126,7 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
         for name in todo.makes:
             lines.append(_line(name, _made.setdefault(name, secrets.token_bytes(KEY_BYTES))))
     yield StringCommand(
-        command("sh -c {} write-keys {} {}", _WRITE_KEYS.read_text(), mountpoint, f"/dev/ufs/{label}"),
+        script("write-keys", mountpoint, f"/dev/ufs/{label}"),
         _stdin=lines,
     )
 

@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 
 from facts.base import END
 from facts.stunnel import Stunnel, StunnelState
+from tests.shell import program_of
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,5 @@ def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, 
 
 
 def test_quotes_its_values() -> None:
-    assert "/var/run/it's" in shlex.split(
-        Stunnel().command("/p", "/var/run/it's", ["/c"]).split("stamp=")[1].split("\n")[0]
-    )
+    program = program_of(Stunnel().command("/p", "/var/run/it's", ["/c"]))
+    assert "/var/run/it's" in shlex.split(program.split("stamp=")[1].split("\n")[0])

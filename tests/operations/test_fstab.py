@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from facts.clients import PortLabel, Selinux, SelinuxState
 from facts.fstab import Fstab, LinuxMounts
 from operations import fstab, selinux
 from tests.operations.harness import Result, run
+from tests.shell import words_of
 
 BEFORE = "/dev/vda4 / xfs defaults 0 0\n"
 LINE = "127.0.0.1:/k3svolumes /data/nfs/k3svolumes nfs4 hard,port=2323 0 0\n"
@@ -31,7 +31,7 @@ def entry(text: str | None, **changes: Any) -> Result:
 
 def test_the_new_file_goes_over_standard_input_with_both_digests() -> None:
     [command] = entry(BEFORE).commands
-    words = shlex.split(command.get_raw_value())
+    words = words_of(command.get_raw_value())
     assert words[:2] == ["sh", "-c"]
     assert words[3:] == ["replace-fstab", "/etc/fstab", sha256(BEFORE), sha256(BEFORE + LINE)]
     assert command.connector_arguments == {"_stdin": BEFORE + LINE}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,6 +13,7 @@ from pyinfra.api.hiddenvalue import HiddenValue
 
 from facts.secrets import ABSENT, SecretFile, SecretState
 from operations import secrets
+from tests.shell import words_of
 
 SECRET = "-----BEGIN EC PRIVATE KEY-----\nMHc it's $(secret)\n"
 DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
@@ -55,8 +55,8 @@ def test_content_goes_over_standard_input_only(state: SecretState) -> None:
     commands, noops = run(state)
     assert noops == []
     [command] = commands
-    words = shlex.split(command.get_raw_value())
-    assert words == ["sh", "-c", SCRIPT, "put-secret", PATH, DIGEST, "root", "wheel", "0400"]
+    words = words_of(command.get_raw_value())
+    assert words == ["sh", "-c", SCRIPT.rstrip("\n"), "put-secret", PATH, DIGEST, "root", "wheel", "0400"]
     assert command.connector_arguments == {"_stdin": SECRET}
     assert "secret)" not in f"{command!s}{command!r}{command.get_raw_value()}"
 

@@ -9,6 +9,7 @@ from facts.base import END
 from facts.units import Unit, Units, UnitStates
 from operations import units
 from tests.operations.harness import Result, run
+from tests.shell import program_of
 
 # `systemctl show --timestamp=unix -p ...` of systemd 252: one block a unit, in the order in which they were named
 SHOW = """\
@@ -111,6 +112,6 @@ def test_reload(state: Unit, commands: list[str]) -> None:
 
 
 def test_the_command_names_every_unit_and_file() -> None:
-    text = UnitStates().command(names=("a.service", "b.timer"), files=("/etc/it's",))
+    text = program_of(UnitStates().command(names=("a.service", "b.timer"), files=("/etc/it's",)))
     assert "-- a.service b.timer" in text
-    assert "stat -L -c 'File=%Y %n' -- '/etc/it'\"'\"'s'" in text
+    assert """stat -L -c 'File=%Y %n' -- '/etc/it'"'"'s'""" in text

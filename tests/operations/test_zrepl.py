@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from facts.zrepl import Jobs
 from operations import zrepl
 from tests.facts.recorded import ENC, PLAIN, zfs_get
 from tests.operations.harness import FakeHost, run
+from tests.shell import words_of
 
 FILES = Path(__file__).parents[2] / "files"
 PATH = "/usr/local/etc/zrepl/zrepl.yml"
@@ -82,7 +82,7 @@ def test_another_one_goes_through_configcheck(found: SecretState) -> None:
     (put,), noops = config(found)
     assert noops == []
     script = (FILES / "put-zrepl-config.sh").read_text()
-    assert shlex.split(put.get_raw_value()) == ["sh", "-c", script, "put-zrepl-config", PATH, DIGEST]
+    assert words_of(put.get_raw_value()) == ["sh", "-c", script.rstrip("\n"), "put-zrepl-config", PATH, DIGEST]
     assert put.connector_arguments == {"_stdin": TEXT}
 
 
@@ -111,7 +111,7 @@ def woken(snapshots: Any, connected: bool = True) -> tuple[list[Any], list[str]]
 
 def test_a_job_is_woken_until_its_replica_has_arrived() -> None:
     (wake,), _ = woken((Snapshot("zdata/sink/f0/other@x", "1", 1, 1),))
-    assert shlex.split(wake)[3:] == ["wake-zrepl-job", JOB]
+    assert words_of(wake)[3:] == ["wake-zrepl-job", JOB]
     assert woken(None)[0] == [wake]
     assert woken((Snapshot(f"{REPLICA}@x", "1", 1, 1),)) == ([], [f"{REPLICA} has arrived on f1"])
 
