@@ -9,8 +9,7 @@ import pytest
 
 from tests.lab.cluster import F0, Cluster, Run
 
-# one worker: what the tests look at is made once, and takes long
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("test_bhyve_migrate")]
+pytestmark = pytest.mark.lab
 
 TASK = "tasks/bhyve_migrate.py"
 STATE = "zfs list -Hp -t all -o name,guid,encryptionroot,mountpoint,mounted,canmount,readonly -r zroot"

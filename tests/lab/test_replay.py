@@ -41,8 +41,7 @@ LEFT_OUT = {
 }
 """(section, position) of the commands that come out differently, with the reason."""
 
-# one worker: what the tests look at is made once, and takes long
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("test_replay")]
+pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ import pytest
 from f3s.stunnel import PID_FILE, SERVER_FOLDER
 from tests.lab.cluster import F0, F1, F2, REPOSITORY, Cluster, Run
 
-# one worker: what the tests look at is made once, and takes long
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("test_stunnel")]
+pytestmark = pytest.mark.lab
 TASK = "tasks/stunnel.py"
 PEM = f"{SERVER_FOLDER}/server.pem"
 READS = "stunnel: has read its files"

@@ -9,8 +9,7 @@ import pytest
 
 from tests.lab.cluster import F0, F1, Cluster, Run
 
-# one worker: what the tests look at is made once, and takes long
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("test_zrepl")]
+pytestmark = pytest.mark.lab
 TASK = "tasks/zrepl.py"
 PAIR = ("--limit", F0, "--limit", F1)
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
