@@ -59,8 +59,8 @@ def parse(text: str) -> Counts:
 
 
 def table(runs: Mapping[str, Counts]) -> str:
-    """Round trips by host and task, a column for each run, sums below."""
-    keys = dict.fromkeys(key for counts in runs.values() for key in counts)
+    """Round trips by host and task, sorted, a column for each run, sums below."""
+    keys = sorted({key for counts in runs.values() for key in counts})
     rows = [["HOST", "TASK", *runs]]
     rows += [[host, task, *(str(counts[host, task]) for counts in runs.values())] for host, task in keys]
     for host in dict.fromkeys(host for host, _ in keys):

@@ -17,8 +17,8 @@ def test_the_table_counts_by_host_and_task_and_sums() -> None:
 
     assert [line.split() for line in table.splitlines()[1:]] == [
         ["f0", "tasks/a.py", "2", "1"],
-        ["f1", "tasks/a.py", "1", "0"],
         ["f0", "tasks/b.py", "1", "0"],
+        ["f1", "tasks/a.py", "1", "0"],
         ["f0", "all", "tasks", "3", "1"],
         ["f1", "all", "tasks", "1", "0"],
         ["all", "hosts", "all", "tasks", "4", "1"],
