@@ -32,6 +32,11 @@ def pyinfra(*words: str) -> None:
     run("pyinfra", INVENTORY, *words)
 
 
+def shell(host: str, line: str) -> None:
+    """A line for the shell of a simulated host."""
+    run("python", "-m", "lab", "shell", host, line)
+
+
 def main(store: Store) -> int:
     """The tour.
 
@@ -53,6 +58,11 @@ def main(store: Store) -> int:
     pyinfra("deploy.py", "-y")
     headline("A power cut on the primary, told with virtual seconds")
     drill.power_cut(drill.Drill(store, drill.cast()))
+    headline("What the hosts say of it")
+    shell("f0", "carp")
+    shell("f1", "carp")
+    shell("f1", "grep f3s_storage: /var/log/messages | tail -n 8")
+    shell("f0", "tail -n 5 /var/log/carp-auto-failback.log")
     headline("Is everything right?")
     pyinfra("tasks/verify.py", "-y")
     headline("The cluster now")
