@@ -32,9 +32,9 @@ def pyinfra(*words: str) -> None:
     run("pyinfra", INVENTORY, *words)
 
 
-def shell(host: str, line: str) -> None:
-    """A line for the shell of a simulated host."""
-    run("python", "-m", "lab", "shell", host, line)
+def shell(host: str, *words: str) -> None:
+    """A program on a simulated host."""
+    run("python", "-m", "lab", "shell", host, *words)
 
 
 def main(store: Store) -> int:
@@ -61,8 +61,8 @@ def main(store: Store) -> int:
     headline("What the hosts say of it")
     shell("f0", "carp")
     shell("f1", "carp")
-    shell("f1", "grep f3s_storage: /var/log/messages | tail -n 8")
-    shell("f0", "tail -n 5 /var/log/carp-auto-failback.log")
+    shell("f1", "grep", "f3s_storage:", "/var/log/messages")
+    shell("f0", "tail", "-n", "5", "/var/log/carp-auto-failback.log")
     headline("Is everything right?")
     pyinfra("tasks/verify.py", "-y")
     headline("The cluster now")
