@@ -7,17 +7,25 @@ marker line once all of it succeeded, nothing at all is the default None, and No
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 from typing_extensions import override
 
+from f3s import quoting
 from f3s.parsing import UnknownOutput
 from f3s.quoting import Shell, command, one_line
 
 T = TypeVar("T")
 END = "=== end"
+FILES = Path(__file__).parent.parent / "files"
+
+
+def script(name: str, *arguments: str | int) -> Shell:
+    """The command that runs a program of files/ with its arguments, without leaving it on the host."""
+    return quoting.script((FILES / f"{name}.sh").read_text(), name, *arguments)
 
 
 def marked(body: Shell) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from f3s.quoting import script
-
-SCRIPT = Path(__file__).parent.parent / "files" / "stat-secret.sh"
+from facts.base import script
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class SecretFile(FactBase[SecretState | None]):
     """
 
     def command(self, path: str) -> str:
-        return script(SCRIPT.read_text(), "stat-secret", path)
+        return script("stat-secret", path)
 
     def process(self, output: list[str]) -> SecretState:
         if output == ["absent"]:

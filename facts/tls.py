@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from typing_extensions import override
 
-from f3s.quoting import script
 from f3s.verify.tls import TlsAnswer, parse_answer
-from facts.base import HostFact, marked
-
-SCRIPT = Path(__file__).parent.parent / "files" / "tls-answer.sh"
+from facts.base import HostFact, marked, script
 
 
 class Tls(HostFact[TlsAnswer]):
@@ -25,7 +20,7 @@ class Tls(HostFact[TlsAnswer]):
     @override
     def command(self, address: str, port: int, server_name: str, cert_file: str, ca_file: str) -> str:
         arguments = (address, port, server_name, cert_file, ca_file)
-        return marked(script(SCRIPT.read_text(), "tls-answer", *arguments))
+        return marked(script("tls-answer", *arguments))
 
     @override
     def read(self, lines: list[str]) -> TlsAnswer:

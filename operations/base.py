@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import TypeVar
 
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host, state
 
-from f3s import quoting
 from f3s.quoting import Shell
 from facts.base import HostFact
 
 T = TypeVar("T")
 Commands = Generator[Shell, None, None]
 """What an operation yields."""
-FILES = Path(__file__).parent.parent / "files"
 
 
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
@@ -30,8 +27,3 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
 def executing() -> bool:
     """False while pyinfra collects the plan: then what an earlier operation will make is not there yet."""
     return bool(state.is_executing)
-
-
-def script(name: str, *arguments: str | int) -> Shell:
-    """The command that runs a program of files/ with its arguments, without leaving it on the host."""
-    return quoting.script((FILES / f"{name}.sh").read_text(), name, *arguments)

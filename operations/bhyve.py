@@ -18,11 +18,12 @@ from f3s.bhyve_steps import Step
 from f3s.bhyve_tree import Refusal, Wanted
 from f3s.vmbhyve import VmHost
 from f3s.zfs import Dataset, Snapshot
+from facts.base import FILES
 from facts.bhyve import AllProperties, Vms
 from facts.rcconf import Variables
 from facts.secrets import ABSENT, SecretFile, SecretState
 from facts.zfs import Snapshots
-from operations.base import FILES, executing, known
+from operations.base import executing, known
 
 
 class Shown(StringCommand):

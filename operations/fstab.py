@@ -13,8 +13,9 @@ from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
 from f3s.quoting import command
+from facts.base import script
 from facts.fstab import Fstab, LinuxMounts
-from operations.base import Commands, known, script
+from operations.base import Commands, known
 
 FSTAB = "/etc/fstab"
 

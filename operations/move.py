@@ -14,10 +14,11 @@ from f3s.settings import HostSettings, Site
 from f3s.verify.model import HostView
 from f3s.verify.move import unproven
 from f3s.verify.serving import carp_state, wanted_services
+from facts.base import script
 from facts.carp import Carp
 from facts.cluster import ask, tls_answer
 from facts.controller import NotServing
-from operations.base import Commands, script
+from operations.base import Commands
 
 CARP = "/usr/local/bin/carp"
 SERVES_WITHIN = 75

@@ -14,10 +14,11 @@ from f3s.quoting import command
 from f3s.replication import MOUNT_STEPS, Plan, plan_divergence, plan_mount
 from f3s.settings.model import is_within
 from f3s.zfs import Snapshot
+from facts.base import script
 from facts.mounts import Mounts
 from facts.zfs import Datasets, KeyChecks, Snapshots
 from facts.zrepl import Written
-from operations.base import Commands, executing, known, script
+from operations.base import Commands, executing, known
 
 
 def _newest() -> dict[str, Snapshot]:

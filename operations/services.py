@@ -9,8 +9,9 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
+from facts.base import script
 from facts.services import Services, ServiceState
-from operations.base import Commands, executing, known, script
+from operations.base import Commands, executing, known
 
 
 @operation()

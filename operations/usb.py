@@ -16,11 +16,12 @@ from pyinfra.context import host, inventory, state
 
 from f3s.keys import KEY_BYTES, SUFFIX, Copy, Keys, Plan, Root, encryption_roots, plan
 from f3s.quoting import command
+from facts.base import script
 from facts.disks import Probe
 from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
-from operations.base import Commands, executing, known, script
+from operations.base import Commands, executing, known
 
 _made: dict[str, bytes] = {}
 """Keys made in this run, so that hosts that are served at the same time get the same ones."""

@@ -14,10 +14,11 @@ from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
 from f3s.replication import unfit_sources
+from facts.base import script
 from facts.secrets import ABSENT, SecretFile, SecretState
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
-from operations.base import Commands, executing, known, script
+from operations.base import Commands, executing, known
 
 
 @operation()

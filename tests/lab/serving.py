@@ -19,7 +19,9 @@ class Pair(Cluster):
     """A cluster whose FreeBSD hosts were deployed; f0 is MASTER and has replicated to f1."""
 
     def copy(self, state: Path) -> Pair:
-        return Pair(super().copy(state).state)
+        pair = Pair(super().copy(state).state)
+        pair._forget()
+        return pair
 
     def carp(self, host: str) -> str:
         """MASTER or BACKUP; `down` for a host without power."""
@@ -48,7 +50,7 @@ class Pair(Cluster):
         words = [line.partition(" f3s_storage: ")[2] for line in self._new(host)]
         return [word for word in words if word and not word.startswith("event: ")]
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """What was logged so far is none of the test's business."""
         self._seen = {host: len(self.log(host, "messages").splitlines()) for host in (F0, F1)}
 

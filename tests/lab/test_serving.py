@@ -25,9 +25,7 @@ def deployed(everything: Cluster, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def pair(deployed: Pair, tmp_path: Path) -> Pair:
-    pair = deployed.copy(tmp_path / "state")
-    pair.forget()
-    return pair
+    return deployed.copy(tmp_path / "state")
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +38,7 @@ def standby_serves(deployed: Pair, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def failed_over(standby_serves: Pair, tmp_path: Path) -> Pair:
-    pair = standby_serves.copy(tmp_path / "state")
-    pair.forget()
-    return pair
+    return standby_serves.copy(tmp_path / "state")
 
 
 def test_after_the_deploy_the_primary_serves(pair: Pair) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from pyinfra.api.exceptions import OperationError
 
+from facts.base import script
 from facts.rcconf import PERIODIC_CONF, Variables
 from facts.services import Services, ServiceState
 from operations import rcconf, services
-from operations.base import script
 from tests.operations.harness import run
 
 
