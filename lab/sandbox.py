@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab import catalog, clock, entry, zygote
-from lab.core import INSIDE, Host, LabError, Store
+from lab.core import INSIDE, Cluster, Host, LabError, Store
 from lab.linux import tunnel, view
 from lab.mounts import (
     MS_BIND,
@@ -50,18 +50,13 @@ NO_NAMESPACES = (
 )
 
 
-def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> Host:
-    """Moves this process into the host's root directory.
+def enter(store: Store, cluster: Cluster, machine: Host, zygote_socket: str, *, plain_user: bool) -> None:
+    """Moves this process, which has namespaces of its own, into the host's root directory.
 
     :param zygote_socket: where programs of other hosts are started from within this one
-    :raises LabError: the kernel does not allow it
     """
-    store = Store(state)
-    cluster = store.read()
-    machine = cluster.hosts[host]
-    _namespaces(CLONE_NEWNET if machine.platform == "rocky" else 0)
     mount(None, "/", None, MS_REC | MS_PRIVATE)
-    root = str(store.root(host))
+    root = str(store.root(machine.name))
     bind(root, root)
     # read-only: what a program wrote there would be written on the machine. The state is bound apart, below
     bind("/", f"{root}/.lab/real", recursive=True, read_only=True)
@@ -72,15 +67,15 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> Ho
     for device in ("null", "zero", "full", "random", "urandom", "tty"):
         bind(f"/dev/{device}", f"{root}/dev/{device}")
     bind("/proc", f"{root}/.lab/proc", recursive=True)
-    bind(str(state), f"{root}/.lab/state")
+    bind(str(store.folder), f"{root}/.lab/state")
     mount("lab", f"{root}/.lab/ns", "tmpfs")
-    set_host_name(host)
+    set_host_name(machine.name)
     os.chroot(root)
     # for what is imported later: the standard library and the lab are not below this root
     for place in (sys.path, *(module.__path__ for name, module in sys.modules.items() if _is_lab_package(name))):
         place[:] = [f"{clock.REAL}{folder}" for folder in place]
     os.chdir("/root" if not plain_user else "/home/operator")
-    (INSIDE / "ns" / "machine").write_text(f"{state}\n{zygote_socket}\n{os.environ.get(clock.PROGRAM, '0')}\n")
+    (INSIDE / "ns" / "machine").write_text(f"{store.folder}\n{zygote_socket}\n{os.environ.get(clock.PROGRAM, '0')}\n")
     if machine.platform == "rocky":
         view.loopback_up()
         view.follow(Store(), cluster, machine)
@@ -100,7 +95,6 @@ def enter(state: Path, host: str, zygote_socket: str, *, plain_user: bool) -> Ho
     os.environ["LANG"] = "C.UTF-8"
     if plain_user:
         os.environ["LAB_PLAIN_USER"] = "1"
-    return machine
 
 
 def _is_lab_package(name: str) -> bool:
@@ -108,6 +102,10 @@ def _is_lab_package(name: str) -> bool:
 
 
 def _namespaces(extra: int) -> None:
+    """Gives this process namespaces of its own; its first child is process 1, and no other can be born after that one.
+
+    :raises LabError: the kernel does not allow it
+    """
     uid, gid = os.geteuid(), os.getegid()
     try:
         unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWUSER | extra)
@@ -128,20 +126,24 @@ def run(words: list[str], zygote_socket: str) -> int:
     split = words.index("--")
     state, host, *options = words[:split]
     try:
-        machine = enter(Path(state), host, zygote_socket, plain_user="--plain-user" in options)
+        store = Store(Path(state))
+        cluster = store.read()
+        machine = cluster.hosts[host]
+        _namespaces(CLONE_NEWNET if machine.platform == "rocky" else 0)
+        outer = os.getpid()
+        init = os.fork()
+        if init:
+            return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]) % 256
+        die_with_parent(outer)
+        enter(store, cluster, machine, zygote_socket, plain_user="--plain-user" in options)
     except LabError as error:
         print(error, file=sys.stderr)
         return 125
-    outer = os.getpid()
-    init = os.fork()
-    if init:
-        return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]) % 256
-    os._exit(_as_init(outer, machine, words[split + 1 :]))
+    os._exit(_as_init(machine, words[split + 1 :]))
 
 
-def _as_init(outer: int, machine: Host, command: list[str]) -> int:
+def _as_init(machine: Host, command: list[str]) -> int:
     """Runs the program below a process 1 of the new process namespace, which plays programs, reaps and ends with it."""
-    die_with_parent(outer)
     listener = zygote.listen(INSIDE / "ns" / "play")
     if machine.platform == "rocky":
         tunnel.listen(machine)

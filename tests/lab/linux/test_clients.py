@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -63,6 +64,13 @@ def test_a_mount_follows_the_storage_to_the_other_host_and_back(site: Cluster) -
     site.tick(HEALED)
     assert mounted_from(site) == "f0: fine"
     assert site.sh("r0", f"cat {SHARE}/file; echo after > {SHARE}/file; cat {SHARE}/file") == "before\nafter\n"
+
+
+def test_certificates_are_looked_at_again_in_the_middle_of_a_session(site: Cluster) -> None:
+    site.sh("f0", "carp backup")
+    shutil.rmtree(site.state / "tls")  # as after an hour: what was found out before is older than that
+    ran = site.attempt("r0", f"cat {SHARE}/file")
+    assert (ran.rc, ran.err) == (1, f"cat: {SHARE}/file: Stale file handle\n")
 
 
 def test_after_a_crash_of_the_primary_data_is_read_from_the_standby_in_fifteen_seconds(site: Cluster) -> None:
