@@ -45,12 +45,14 @@ if me.is_freebsd:
         },
     )
 
-    # after f3skeys is in place: a reboot in between finds the stick either way
+    # After f3skeys is in place: a reboot in between finds the stick either way. The mount point is the second field
+    # (fstab(5)); a line that has it elsewhere belongs to another file system.
     files.line(
         name="USB keys: no line for the stick in /etc/fstab",
         path="/etc/fstab",
-        line=rf"^[^#].*[[:space:]]{re.escape(me.usb.mountpoint)}[[:space:]].*$",
+        line=rf"^[[:space:]]*[^#[:space:]][^[:space:]]*[[:space:]]+{re.escape(me.usb.mountpoint)}/?[[:space:]].*$",
         present=False,
+        extended_regex=True,
     )
 
     usb.mounted_read_only(name="USB keys: stick mounted read-only", label=me.usb.label, mountpoint=me.usb.mountpoint)

@@ -212,11 +212,18 @@ def test_what_a_killed_run_left_is_mended(deployed: Cluster, fresh: Fresh) -> No
     assert "ro" in next(line for line in cluster.sh(F0, "mount -p").splitlines() if "/keys" in line)
 
 
-def test_an_old_line_in_fstab_is_taken_out(untouched: Cluster, fresh: Fresh) -> None:
+def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(untouched: Cluster, fresh: Fresh) -> None:
     cluster = fresh(untouched)
-    cluster.sh(F0, "printf '/dev/ufs/F3S_KEYS\\t/keys\\tufs\\trw\\t0\\t2\\n#/keys\\n' >>/etc/fstab")
+    old = ("/dev/ufs/F3S_KEYS\t/keys\tufs\trw\t0\t2", "  /dev/da0 /keys/ ufs ro,noauto 0 0")
+    foreign = (
+        "#/dev/da0 /keys ufs rw 0 0",
+        "/dev/ada0p9 /backup ufs rw,noauto 0 0 # copy of /keys is here",
+        "/dev/ada0p9 /keys/a ufs rw,noauto 0 0",
+    )
+    for line in (*old, *foreign):
+        cluster.sh(F0, f"echo '{line}' >>/etc/fstab")
     cluster.deploy("usb_keys")
-    assert cluster.sh(F0, "grep -v Device /etc/fstab") == "#/keys\n"
+    assert cluster.sh(F0, "grep -v Device /etc/fstab").splitlines() == list(foreign)
 
 
 # -- disks and pools --
