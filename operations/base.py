@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeVar
 
-from pyinfra.api.exceptions import OperationError
-from pyinfra.context import host, state
+from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.context import host, inventory, state
 
 from f3s.quoting import Shell
 from facts.base import HostFact
@@ -21,6 +21,15 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
     value: T | None = host.get_fact(fact, **arguments)
     if value is None:
         raise OperationError(f"{host.name}: {fact.__name__} could not be read; nothing was changed")
+    return value
+
+
+def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | None:
+    """A fact of another host, whatever --limit selects; None where it cannot be read: the host is off, or it fails."""
+    try:
+        value: T | None = inventory.get_host(name).get_fact(fact, **arguments)
+    except ConnectError:
+        return None
     return value
 
 

@@ -9,10 +9,12 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import Shell, command
+from f3s.replication import newest_common
 from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.services import Services, ServiceState
-from operations.base import Commands, executing, known
+from facts.zfs import Snapshots
+from operations.base import Commands, executing, known, known_of
 
 EXPORTS = "/etc/exports"
 _PID_FILE = "/var/run/mountd.pid"
@@ -22,18 +24,25 @@ _MOUNTED = "mount | awk -v fs={} -v on={} '$2 == \"on\" && $3 == on {{ top = $1 
 
 
 @operation()
-def shares(dataset: str, mountpoint: str, directories: Mapping[str, str], marker: str) -> Commands:
+def shares(
+    dataset: str, mountpoint: str, directories: Mapping[str, str], marker: str, replicas: Mapping[str, str]
+) -> Commands:
     """The dataset has its shared directories and the marker file; the bare mount point never gets them.
+
+    Nor does a dataset that was made anew while a replica has the data of the one before: without the marker it is not
+    served (docs/controller.md).
 
     + dataset: what has to be mounted
     + mountpoint: where
     + directories: octal mode of each directory
     + marker: name of the marker file
+    + replicas: host -> dataset there which the dataset is replicated to
 
-    Raises OperationError where the dataset is not mounted when it should be written to, or an entry is
-    something else than it should be.
+    Raises OperationError where the dataset is not mounted when it should be written to, an entry is something else
+    than it should be, or the marker is missing and a replica is not known to be of this dataset.
 
-    **Example:** `nfs.shares("zdata/enc/nfsdata", "/data/nfs", {"k3svolumes": "0755"}, "nfs.DO_NOT_REMOVE")`
+    **Example:** `nfs.shares("zdata/enc/nfsdata", "/data/nfs", {"k3svolumes": "0755"}, "nfs.DO_NOT_REMOVE",
+    {"f1.lan.buetow.org": "zdata/sink/f0/zdata/enc/nfsdata"})`
     """
     names = (*directories, marker)
     found = known(ShareEntries, dataset=dataset, mountpoint=mountpoint, names=names)
@@ -49,11 +58,34 @@ def shares(dataset: str, mountpoint: str, directories: Mapping[str, str], marker
         raise OperationError(f"{host.name}: {mountpoint}/{marker} is not a file")
     # last: without the marker nothing is served, and it promises that the rest is there
     if found[marker] == "absent":
+        _refuse_other_data(dataset, marker, replicas)
         changes.append(command("touch {}", f"{mountpoint}/{marker}"))
     if not changes:
         host.noop(f"{', '.join(names)} are in {dataset}")
     for change in changes:
         yield Shell(mounted + change)
+
+
+def _refuse_other_data(dataset: str, marker: str, replicas: Mapping[str, str]) -> None:
+    """Raise where a replica has, or may have, data that the dataset never had."""
+    own = [snapshot for snapshot in known(Snapshots) if snapshot.dataset == dataset] if replicas else []
+    for target, replica in replicas.items():
+        theirs = known_of(target, Snapshots)
+        if theirs is None:
+            if executing():
+                raise OperationError(
+                    f"{host.name}: {dataset} got no {marker}, without which it is not served: {target} cannot be asked "
+                    f"whether its replica {replica} has other data. Run this again when {target} answers"
+                )
+            continue
+        received = [snapshot for snapshot in theirs if snapshot.dataset == replica]
+        if received and newest_common(own, received) is None:
+            raise OperationError(
+                f"{host.name}: {dataset} has no {marker}, and no snapshot in common with its replica {replica} on "
+                f"{target}, the newest of which is {received[-1].short_name}: that replica may be all that is left of "
+                f"the data. Send it back (docs/runbook.md, Disk dead), or, where nothing in it is wanted any more, run "
+                f"`zfs destroy -r {replica}` on {target}"
+            )
 
 
 def _directory_changes(mountpoint: str, directories: Mapping[str, str], found: Mapping[str, str]) -> Commands:

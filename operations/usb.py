@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.api.exceptions import OperationError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory, state
@@ -21,7 +21,7 @@ from facts.disks import Probe
 from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
-from operations.base import Commands, executing, known
+from operations.base import Commands, executing, known, known_of
 
 _made: dict[str, bytes] = {}
 """Keys made in this run, so that hosts that are served at the same time get the same ones."""
@@ -146,24 +146,19 @@ def _refuse(todo: Plan, certain: bool) -> None:
 
 def _keys_of(name: str, label: str, mountpoint: str) -> Keys | None:
     """The keys on another host's stick, None where they cannot be read: the host is off, or the stick is not in."""
-    try:
-        stick = inventory.get_host(name).get_fact(KeyStick, label=label, mountpoint=mountpoint)
-    except ConnectError:
-        return None
+    stick = known_of(name, KeyStick, label=label, mountpoint=mountpoint)
     return stick.keys if stick is not None else None
 
 
 def _roots_of(name: str) -> tuple[Root, ...] | None:
     """All encryption roots of a host; None where some may be out of sight: the host is off, a pool is not
     imported, or zfskeys is told to open a dataset that is not there."""
-    other: Host = inventory.get_host(name)
-    try:
-        datasets = other.get_fact(Datasets)
-        importable = other.get_fact(ImportablePools)
-        boot = other.get_fact(Variables, names=("zfskeys_datasets",))
-    except ConnectError:
+    datasets = known_of(name, Datasets)
+    if datasets is None:  # each further question to a host that is off would wait, too
         return None
-    if datasets is None or importable is None or boot is None or importable:
+    importable = known_of(name, ImportablePools)
+    boot = known_of(name, Variables, names=("zfskeys_datasets",))
+    if importable is None or boot is None or importable:
         return None
     if any(dataset not in datasets for dataset in (boot["zfskeys_datasets"] or "").split()):
         return None

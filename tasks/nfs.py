@@ -8,10 +8,11 @@ from pyinfra.context import host
 from pyinfra.operations import files
 
 from operations import carp, nfs, rcconf, services, sysctl
-from tasks.common import this_host
+from tasks.common import site, this_host
 
 LOOPBACK = "127.0.0.1"
 
+all_hosts = site()
 settings = this_host()
 
 if settings.is_storage:
@@ -76,6 +77,11 @@ if settings.is_storage:
             mountpoint=mountpoint,
             directories={share.directory: share.mode for share in settings.nfs.shares},
             marker=settings.nfs.marker,
+            replicas={
+                job.target: all_hosts.replica(job)
+                for job in all_hosts.jobs_from(settings)
+                if job.dataset == settings.nfs.dataset
+            },
             name="nfs: shared directories and the marker of the dataset",
         )
 

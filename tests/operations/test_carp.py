@@ -11,10 +11,8 @@ from pyinfra.facts.files import File
 from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, rc_file
 from facts.carp import BootAliases, Carp
 from facts.newer import Newer
-from facts.nfs import ShareEntries
-from facts.services import Services, ServiceState
 from facts.sysctl import Sysctls
-from operations import carp, nfs, sysctl
+from operations import carp, sysctl
 from tests.operations.harness import run
 
 VIP = "192.168.1.138"
@@ -115,51 +113,3 @@ def test_sysctls() -> None:
     assert run(sysctl.values, {Sysctls: {"a.b": "1"}}, {"a.b": "1"}).noops == ["a.b=1"]
     assert run(sysctl.values, {Sysctls: {"a.b": None}}, {"a.b": "1"}).commands == []
     assert run(sysctl.values, {Sysctls: {"a.b": None}}, {"a.b": "1"}, executing=False).commands == ["sysctl a.b=1"]
-
-
-def make(found: object, executing: bool = True, mountpoint: str = "/data/nfs") -> list[str]:
-    arguments = ("zdata/enc/nfsdata", mountpoint, {"k3svolumes": "0755"}, "marker")
-    return run(nfs.shares, {ShareEntries: found}, *arguments, executing=executing).commands
-
-
-def test_shares_and_the_marker_last() -> None:
-    commands = make({"k3svolumes": "absent", "marker": "absent"})
-    assert [command.split(" && ", 2)[2] for command in commands] == [
-        "mkdir -m 0755 /data/nfs/k3svolumes",
-        "touch /data/nfs/marker",
-    ]
-    assert make({"k3svolumes": "755", "marker": "file"}) == []
-    assert make({"k3svolumes": "700", "marker": "file"})[0].endswith("&& chmod 0755 /data/nfs/k3svolumes")
-
-
-@pytest.mark.parametrize("mounted", [True, False])
-def test_a_share_is_made_in_the_dataset_only(tmp_path: Path, mounted: bool) -> None:
-    commands = make({"k3svolumes": "absent", "marker": "absent"}, mountpoint=str(tmp_path))
-    lines = f"zdata on {tmp_path} (zfs)\\n" + (f"zdata/enc/nfsdata on {tmp_path} (zfs, local)\\n" if mounted else "")
-    for command in commands:
-        script = f"mount() {{ printf '{lines}'; }}\n{command}"
-        assert (subprocess.run(["/bin/sh", "-c", script]).returncode == 0) is mounted
-    assert (tmp_path / "k3svolumes").is_dir() is mounted
-    assert (tmp_path / "marker").exists() is mounted
-
-
-def test_a_missing_dataset_is_an_error_but_not_in_the_plan() -> None:
-    assert len(make(False, executing=False)) == 2
-    with pytest.raises(OperationError, match="is not mounted on /data/nfs"):
-        make(False)
-
-
-def test_an_entry_of_another_kind_is_refused() -> None:
-    for found in ({"k3svolumes": "file", "marker": "file"}, {"k3svolumes": "755", "marker": "other"}):
-        with pytest.raises(OperationError, match="is not a"):
-            make(found)
-
-
-def test_only_a_running_mountd_reads_the_exports_again() -> None:
-    up, down = {"mountd": ServiceState.RUNNING}, {"mountd": ServiceState.STOPPED}
-    reload = ["service mountd onereload && touch /var/run/mountd.pid"]
-    assert run(nfs.exports_read, {Services: up, Newer: True}).commands == reload
-    assert run(nfs.exports_read, {Services: up, Newer: False}).noops == [
-        "mountd has read /etc/exports since it changed"
-    ]
-    assert run(nfs.exports_read, {Services: down}).noops == ["mountd is not running"]

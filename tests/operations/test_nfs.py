@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.context import ctx_inventory
+
+from f3s.zfs import Snapshot
+from facts.newer import Newer
+from facts.nfs import ShareEntries
+from facts.services import Services, ServiceState
+from facts.zfs import Snapshots
+from operations import nfs
+from tests.operations.harness import FakeHost, run
+
+DATASET = "zdata/enc/nfsdata"
+F1 = "f1.lan.buetow.org"
+REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
+NEW = {"k3svolumes": "absent", "marker": "absent"}
+
+
+def snapshots(dataset: str, *guids: int) -> tuple[Snapshot, ...]:
+    return tuple(Snapshot(f"{dataset}@zrepl_{guid}", str(guid), guid, guid) for guid in guids)
+
+
+def make(
+    found: object,
+    executing: bool = True,
+    mountpoint: str = "/data/nfs",
+    own: tuple[Snapshot, ...] = (),
+    theirs: tuple[Snapshot, ...] | Callable[[], None] | None = (),
+) -> list[str]:
+    arguments = (DATASET, mountpoint, {"k3svolumes": "0755"}, "marker", {F1: REPLICA})
+    peer = FakeHost({Snapshots: theirs}, name=F1)
+    with ctx_inventory.use(SimpleNamespace(get_host={F1: peer}.__getitem__)):  # type: ignore[arg-type]
+        return run(nfs.shares, {ShareEntries: found, Snapshots: own}, *arguments, executing=executing).commands
+
+
+def test_shares_and_the_marker_last() -> None:
+    commands = make(NEW)
+    assert [command.split(" && ", 2)[2] for command in commands] == [
+        "mkdir -m 0755 /data/nfs/k3svolumes",
+        "touch /data/nfs/marker",
+    ]
+    assert make({"k3svolumes": "755", "marker": "file"}) == []
+    assert make({"k3svolumes": "700", "marker": "file"})[0].endswith("&& chmod 0755 /data/nfs/k3svolumes")
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_a_share_is_made_in_the_dataset_only(tmp_path: Path, mounted: bool) -> None:
+    commands = make(NEW, mountpoint=str(tmp_path))
+    lines = f"zdata on {tmp_path} (zfs)\\n" + (f"zdata/enc/nfsdata on {tmp_path} (zfs, local)\\n" if mounted else "")
+    for command in commands:
+        script = f"mount() {{ printf '{lines}'; }}\n{command}"
+        assert (subprocess.run(["/bin/sh", "-c", script]).returncode == 0) is mounted
+    assert (tmp_path / "k3svolumes").is_dir() is mounted
+    assert (tmp_path / "marker").exists() is mounted
+
+
+def test_a_missing_dataset_is_an_error_but_not_in_the_plan() -> None:
+    assert len(make(False, executing=False)) == 2
+    with pytest.raises(OperationError, match="is not mounted on /data/nfs"):
+        make(False)
+
+
+@pytest.mark.parametrize("executing", [True, False])
+def test_no_marker_for_a_new_dataset_while_the_replica_has_the_data_of_the_one_before(executing: bool) -> None:
+    with pytest.raises(OperationError, match=f"no snapshot in common with its replica {REPLICA} on {F1}, .* zrepl_3"):
+        make(NEW, executing, own=snapshots(DATASET, 7, 8), theirs=snapshots(REPLICA, 2, 3))
+    with pytest.raises(OperationError, match="no snapshot in common"):
+        make(False, executing=False, theirs=snapshots(REPLICA, 2, 3))  # the dataset is yet to be made
+
+
+def test_a_marker_for_a_dataset_whose_replica_is_its_own_or_empty() -> None:
+    assert len(make(NEW, own=snapshots(DATASET, 2, 3), theirs=snapshots(REPLICA, 2))) == 2
+    assert len(make(NEW, own=snapshots(DATASET, 2, 3), theirs=snapshots(f"{REPLICA}_old", 1))) == 2
+    # one that has its marker is served already: nothing is asked, nothing refused
+    assert make({"k3svolumes": "755", "marker": "file"}, theirs=snapshots(REPLICA, 2, 3)) == []
+
+
+def test_no_marker_while_the_replica_is_not_known() -> None:
+    def off() -> None:
+        raise ConnectError("no route to host")
+
+    for theirs in (off, None):
+        with pytest.raises(OperationError, match=f"{F1} cannot be asked whether its replica {REPLICA} has other data"):
+            make(NEW, theirs=theirs)
+        assert len(make(NEW, executing=False, theirs=theirs)) == 2
+
+
+def test_an_entry_of_another_kind_is_refused() -> None:
+    for found in ({"k3svolumes": "file", "marker": "file"}, {"k3svolumes": "755", "marker": "other"}):
+        with pytest.raises(OperationError, match="is not a"):
+            make(found)
+
+
+def test_only_a_running_mountd_reads_the_exports_again() -> None:
+    up, down = {"mountd": ServiceState.RUNNING}, {"mountd": ServiceState.STOPPED}
+    reload = ["service mountd onereload && touch /var/run/mountd.pid"]
+    assert run(nfs.exports_read, {Services: up, Newer: True}).commands == reload
+    assert run(nfs.exports_read, {Services: up, Newer: False}).noops == [
+        "mountd has read /etc/exports since it changed"
+    ]
+    assert run(nfs.exports_read, {Services: down}).noops == ["mountd is not running"]
