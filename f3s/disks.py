@@ -43,13 +43,21 @@ class Reason:
 
 @dataclass(frozen=True)
 class Disk:
-    """What a host knows about one disk; size in bytes, None where there is no such disk."""
+    """What a host knows about one disk.
+
+    + size: in bytes, None where there is no such disk
+    + reasons: why it is not blank
+    + file_system: as fstyp calls it (`ufs`, `zfs` ...), None where it recognises none
+    + pool: name in the pool label that is on it, None where there is none
+    """
 
     device: str
     size: int | None
     model: str | None
     serial: str | None
     reasons: tuple[Reason, ...]
+    file_system: str | None = None
+    pool: str | None = None
 
     @property
     def blank(self) -> bool:
@@ -63,10 +71,11 @@ class Disk:
     def why(self) -> str:
         return "; ".join(reason.text for reason in self.reasons)
 
-    def how_to_clear(self) -> str:
-        """The commands that make the disk blank, for the operator to run by hand after checking."""
-        if self.size is None or self.size < SMALLEST:
-            return "check the device in the settings"
+    def way_on(self) -> str:
+        """What the operator can do. The commands that make the disk blank are told only where no tool recognises
+        anything on it: what is recognised may be the very data that is missed."""
+        if not self.only_unrecognised_content or self.size is None:
+            return "find out what it is and who needs it, and check the device in the settings"
         return (
             f"if nothing on it is needed, and it is not in use, clear both ends by hand on that host: "
             f"dd if=/dev/zero of=/dev/{self.device} bs=1m count={EDGE_MIB} && "
@@ -121,7 +130,8 @@ def parse_disk(lines: Iterable[str], device: str) -> Disk:
     values = _diskinfo(info.lines)
     size = number(values.get("mediasize in bytes", ""), "media size")
     reasons = [*_users(parts, device), *_signatures(parts, device), *_content(parts, size)]
-    return Disk(device, size, values.get("Disk descr."), values.get("Disk ident."), tuple(reasons))
+    model, serial = values.get("Disk descr."), values.get("Disk ident.")
+    return Disk(device, size, model, serial, tuple(reasons), _file_system(parts["fstyp"]), _pool(parts["zdb"]))
 
 
 def _output(lines: list[str], name: str) -> Output:
@@ -194,12 +204,21 @@ def _signatures(parts: Mapping[str, Output], device: str) -> list[Reason]:
     elif "filesystem not recognized" not in fstyp.text:
         reasons.append(Reason(f"fstyp cannot tell what it holds ({fstyp.text})"))
     if zdb.status == 0:
-        name = re.search(r"name: '([^']*)'", zdb.text)
-        pool = name.group(1) if name else "(unnamed)"
+        pool = _pool(zdb) or "(unnamed)"
         reasons.append(Reason(f"it holds a label of the pool {pool} (`zpool import` shows an exported pool)"))
     elif not _no_pool_label(zdb.lines):
         reasons.append(Reason(f"zdb cannot tell whether it holds a pool label ({zdb.text})"))
     return reasons
+
+
+def _file_system(fstyp: Output) -> str | None:
+    words = fstyp.text.split()
+    return words[0] if fstyp.status == 0 and words else None
+
+
+def _pool(zdb: Output) -> str | None:
+    name = re.search(r"\bname: '([^']*)'", zdb.text) if zdb.status == 0 else None
+    return name.group(1) if name else None
 
 
 def _no_pool_label(lines: Iterable[str]) -> bool:

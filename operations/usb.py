@@ -57,12 +57,16 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
             f"{host.name}: there is no stick with the label {label} and no disk {device}: plug the stick in"
         )
     if not disk.blank and not (disk.only_unrecognised_content and device in allow):
-        permission = ""
+        way_on = disk.way_on()
         if disk.only_unrecognised_content:
-            permission = f"usb_format_allow = ['{device}'] allows it to be overwritten, or "
+            way_on = f"usb_format_allow = ['{device}'] allows it to be overwritten, or {way_on}"
+        elif disk.file_system == "ufs":
+            way_on = (
+                f"it may be the key stick without its label. Look at it: mount -r /dev/{device} /mnt && ls /mnt; "
+                f"if it has the keys: umount /mnt && tunefs -L {label} /dev/{device}"
+            )
         raise OperationError(
-            f"{host.name}: {device} was not formatted, it is not blank: {disk.why()}. Nothing was changed; "
-            f"{permission}{disk.how_to_clear()}"
+            f"{host.name}: {device} was not formatted, it is not blank: {disk.why()}. Nothing was changed; {way_on}"
         )
     yield command("newfs -L {} {}", label, f"/dev/{device}")
 

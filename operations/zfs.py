@@ -56,9 +56,10 @@ def pool(
                     f"the pool {pool} was not made"
                 )
         if not probe.blank:
+            ours = f"it is this pool, only not imported: run `zpool import {pool}` there, then this task again"
             raise OperationError(
                 f"{host.name}: the pool {pool} was not made, disk {disk} is not blank: {probe.why()}. "
-                f"Nothing was changed; {probe.how_to_clear()}"
+                f"Nothing was changed; {ours if probe.pool == pool else probe.way_on()}"
             )
         options = option_words("-o", (f"{key}={value}" for key, value in wanted.items()))
         yield command("zpool create {} -m {} {} {}", options, mountpoint, pool, f"/dev/{disk}")

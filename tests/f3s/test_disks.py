@@ -126,9 +126,24 @@ def test_a_missing_section_or_status_is_unknown() -> None:
         parse_disk(probe_output(diskinfo=(0, "da0")), "da0")
 
 
-def test_how_to_clear_names_the_exact_commands() -> None:
-    text = parse_disk(probe_output(head=(0, "x")), "da0").how_to_clear()
+def test_the_way_on_names_the_exact_commands_where_nothing_is_recognised() -> None:
+    text = parse_disk(probe_output(head=(0, "x")), "da0").way_on()
     assert "dd if=/dev/zero of=/dev/da0 bs=1m count=4 && dd if=/dev/zero of=/dev/da0 bs=1m seek=60" in text
+
+
+@pytest.mark.parametrize("changes", [changes for changes, _ in REASONS], ids=[text for _, text in REASONS])
+def test_the_way_on_never_wipes_what_may_be_needed(changes: dict[str, tuple[int, str]]) -> None:
+    """Not with unrecognised content beside it, either."""
+    for found in (changes, {"tail": (0, "x"), "head": (0, "x"), **changes}):
+        text = parse_disk(probe_output(**found), "da0").way_on()
+        assert text == "find out what it is and who needs it, and check the device in the settings"
+
+
+def test_what_is_recognised_has_a_name() -> None:
+    label = "LABEL 0\n    version: 5000\n    name: 'zdata'\n    hostname: 'f0'"
+    disk = parse_disk(probe_output(fstyp=(0, "zfs"), zdb=(0, label)), "da0")
+    assert (disk.file_system, disk.pool) == ("zfs", "zdata")
+    assert (parse_disk(probe_output(), "da0").file_system, parse_disk(probe_output(), "da0").pool) == (None, None)
 
 
 @pytest.mark.parametrize(

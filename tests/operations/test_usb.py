@@ -85,6 +85,14 @@ def test_no_permission_lets_anything_recognised_be_formatted(
     assert "usb_format_allow" not in str(refusal.value)
 
 
+def test_a_stick_with_a_file_system_but_no_label_may_be_the_key_stick() -> None:
+    with pytest.raises(OperationError) as refusal:
+        formatted(NO_STICK, ("da0",), fstyp=(0, "ufs"), head=(0, "x"))
+    text = str(refusal.value)
+    assert "mount -r /dev/da0 /mnt && ls /mnt; if it has the keys: umount /mnt && tunefs -L F3S_KEYS /dev/da0" in text
+    assert "dd " not in text
+
+
 def test_unrecognised_content_needs_permission_for_that_device() -> None:
     for allow in ((), ("da1",)):
         with pytest.raises(OperationError, match=r"usb_format_allow = \['da0'\] allows it"):

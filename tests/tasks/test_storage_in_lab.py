@@ -234,6 +234,7 @@ def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(untouched: Clust
     [
         ("newfs /dev/ada1 >/dev/null", "it holds a file system (ufs)"),
         ("zpool create old /dev/ada1; zpool export old", "it holds a label of the pool old"),
+        ("zpool create zdata /dev/ada1; zpool export zdata", "run `zpool import zdata` there, then this task again"),
         ("zpool create old /dev/ada1", "it belongs to the imported pool old"),
         ("printf x | dd of=/dev/ada1 bs=1 seek=4000000 conv=notrunc 2>/dev/null", "its first 4 MiB are not zeros"),
     ],
