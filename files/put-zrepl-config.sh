@@ -1,13 +1,14 @@
 #!/bin/sh
 # Puts standard input in place as zrepl's configuration, if zrepl accepts it.
 #
-# usage: put-zrepl-config.sh PATH SHA256 < configuration
+# usage: put-zrepl-config.sh PATH SHA256 UNREAD < configuration
 #
 # The new file stands beside the old one while `zrepl configcheck` reads it, and then takes its place in one step.
+# UNREAD is made before that: whoever restarts zrepl takes it away, so a run that is killed in between is made up for.
 # One that zrepl refuses, or that did not arrive whole, changes nothing: zrepl's reason is printed, exit status 1.
 set -eu
 umask 077
-path=$1 sha256=$2
+path=$1 sha256=$2 unread=$3
 new=$path.new
 
 trap 'rm -f "$new"' EXIT
@@ -23,5 +24,6 @@ if ! zrepl --config "$new" configcheck; then
     exit 1
 fi
 chown root:wheel "$new"
+: >"$unread"
 mv -f "$new" "$path"
 trap - EXIT

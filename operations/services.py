@@ -1,6 +1,5 @@
 """rc(8) services. A service that is not there is an error: pyinfra's `freebsd.service` shows a green line for it
-(observed). The one* verbs also work where X_enable is NO. files/run-service.sh tells why a start is not left the pipes
-of ssh."""
+(observed). The one* verbs also work where X_enable is NO."""
 
 from __future__ import annotations
 
@@ -9,23 +8,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
-from facts.base import script
 from facts.services import Services, ServiceState
 from operations.base import Commands, executing, known
-
-
-@operation()
-def running(service: str) -> Commands:
-    """A service runs.
-
-    + service: name of its rc.d script
-
-    **Example:** `services.running("zrepl")`
-    """
-    if _state(service) is ServiceState.RUNNING:
-        host.noop(f"{service} is running")
-        return
-    yield script("run-service", service, "onestart")
 
 
 @operation()
@@ -40,19 +24,6 @@ def stopped(service: str) -> Commands:
         host.noop(f"{service} is not running")
         return
     yield command("service {} onestop", service)
-
-
-@operation(is_idempotent=False)
-def act(service: str, verb: str) -> Commands:
-    """A service carries out a verb, whatever its state; call it only where something has changed.
-
-    + service: name of its rc.d script
-    + verb: e.g. `reload` or `restart`; `one` is put before it
-
-    **Example:** `services.act("zrepl", "restart", _if=config.did_change)`
-    """
-    _state(service)
-    yield script("run-service", service, f"one{verb}")
 
 
 def _state(name: str) -> ServiceState:

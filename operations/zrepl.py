@@ -10,15 +10,20 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
-from pyinfra.facts.files import FileContents
+from pyinfra.facts.files import File, FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
+from f3s.quoting import command
 from f3s.replication import unfit_sources
 from facts.base import script
 from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.services import Services, ServiceState
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
 from operations.base import Commands, executing, known
+
+UNREAD = "/var/run/f3s-zrepl-unread"
+"""There while zrepl may run with another configuration than the one in place; no boot leaves it (rc.d/cleanvar)."""
 
 
 @operation()
@@ -48,10 +53,8 @@ def config(path: str, text: str) -> Generator[StringCommand]:
 
     **Example:** `zrepl.config("/usr/local/etc/zrepl/zrepl.yml", text)`
     """
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    found: SecretState | None = host.get_fact(SecretFile, path=path)
-    if found is None:
-        raise OperationError(f"{host.name}: what {path} is could not be found out; nothing was changed")
+    digest = _digest(text)
+    found = _configured(path)
     if found == SecretState("600", "root", "wheel", digest):
         host.noop(f"{path} has the wanted content, owner and mode")
         return
@@ -60,7 +63,40 @@ def config(path: str, text: str) -> Generator[StringCommand]:
         before = [f"{line}\n" for line in present or []]
         for line in generate_color_diff(before, text.splitlines(keepends=True)):
             logger.info("  %s", line)
-    yield StringCommand(script("put-zrepl-config", path, digest), _stdin=text)
+    yield StringCommand(script("put-zrepl-config", path, digest, UNREAD), _stdin=text)
+
+
+@operation()
+def running(path: str, text: str) -> Commands:
+    """zrepl runs, with the configuration that is in place; a restart interrupts a transfer, which resumes.
+
+    What was not read yet is on record (files/put-zrepl-config.sh), so a run that was killed before the restart is made
+    up for. The file itself is only looked at for the plan: there `config` has not replaced it yet.
+
+    + path, text: as in `config`
+
+    **Example:** `zrepl.running("/usr/local/etc/zrepl/zrepl.yml", text)`
+    """
+    state_now = known(Services, names=("zrepl",))["zrepl"]
+    if state_now is ServiceState.MISSING and executing():
+        raise OperationError(f"{host.name}: there is no service zrepl: is its package installed?")
+    unread = bool(host.get_fact(File, path=UNREAD)) or _configured(path).sha256 != _digest(text)
+    if state_now is ServiceState.RUNNING and not unread:
+        host.noop("zrepl runs with the configuration in place")
+        return
+    verb = "onerestart" if state_now is ServiceState.RUNNING else "onestart"
+    yield command("{} && rm -f {}", script("run-service", "zrepl", verb), UNREAD)
+
+
+def _configured(path: str) -> SecretState:
+    found: SecretState | None = host.get_fact(SecretFile, path=path)
+    if found is None:
+        raise OperationError(f"{host.name}: what {path} is could not be found out; nothing was changed")
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @operation()

@@ -10,7 +10,7 @@ from pyinfra import host
 from pyinfra.operations import files
 
 from f3s import zrepl as config
-from operations import order, packages, rcconf, replicas, services, zfs, zrepl
+from operations import order, packages, rcconf, replicas, zfs, zrepl
 from tasks.common import site, this_host
 
 CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
@@ -44,17 +44,11 @@ if content is not None:
         files.directory(
             name=f"zrepl: {folder} is closed to others", path=folder, user="root", group="wheel", mode="700"
         )
-    configured = zrepl.config(name="zrepl: configuration", path=CONFIG, text=config.render(content))
+    text = config.render(content)
+    zrepl.config(name="zrepl: configuration", path=CONFIG, text=text)
 
     rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": CONFIG})
-    started = services.running(name="zrepl: service", service="zrepl")
-    # a restart interrupts a transfer, which resumes; a fresh start has read the file already
-    services.act(
-        name="zrepl: restart with the new configuration",
-        service="zrepl",
-        verb="restart",
-        _if=lambda: configured.did_change() and not started.did_change(),
-    )
+    zrepl.running(name="zrepl: service runs with this configuration", path=CONFIG, text=text)
 
     # a job that is woken before its sink listens waits for the next interval
     order.barrier(name="zrepl: sources and sinks run")

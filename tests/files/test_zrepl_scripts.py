@@ -14,6 +14,7 @@ from tests.files.stubs import FILES, StubHost
 GOOD = "jobs: []\n"
 BROKEN = "jobs: [{type: shove, name: x}]\n"
 PATH = "/usr/local/etc/zrepl/zrepl.yml"
+UNREAD = "/var/run/unread"
 
 
 @pytest.fixture
@@ -23,6 +24,7 @@ def host(tmp_path: Path) -> StubHost:
     host.command("sha256", 'sha256sum "$2" | cut -d" " -f1')
     (host.bin / "sha256sum").symlink_to(shutil.which("sha256sum") or "")
     host.write(PATH, "jobs: []  # the old one\n", 0o600)
+    host.path(UNREAD).parent.mkdir(parents=True)
     return host
 
 
@@ -38,7 +40,7 @@ def put(host: StubHost, text: str, sha256: str | None = None) -> subprocess.Comp
     program = host.install(FILES / "put-zrepl-config.sh", "/put-zrepl-config.sh")
     digest = sha256 or hashlib.sha256(text.encode()).hexdigest()
     return subprocess.run(
-        ["/bin/sh", str(program), str(host.path(PATH)), digest],
+        ["/bin/sh", str(program), str(host.path(PATH)), digest, str(host.path(UNREAD))],
         input=text,
         text=True,
         capture_output=True,
@@ -59,6 +61,7 @@ def test_a_good_configuration_takes_the_old_ones_place(host: StubHost) -> None:
     assert host.path(PATH).read_text() == GOOD
     assert host.path(PATH).stat().st_mode & 0o777 == 0o600
     assert left_over(host) == ["zrepl.yml"]
+    assert host.path(UNREAD).exists()
     assert host.calls("chown") == [["root:wheel", f"{host.path(PATH)}.new"]]
 
 
@@ -70,6 +73,14 @@ def test_one_that_zrepl_refuses_changes_nothing(host: StubHost) -> None:
     assert "zrepl refuses the new configuration" in result.stderr
     assert host.path(PATH).read_text() == "jobs: []  # the old one\n"
     assert left_over(host) == ["zrepl.yml"]
+    assert not host.path(UNREAD).exists()
+
+
+@pytest.mark.usefixtures("real_zrepl")
+def test_a_new_one_is_only_put_in_place_once_it_is_on_record_as_unread(host: StubHost) -> None:
+    host.path(UNREAD).mkdir()
+    assert put(host, GOOD).returncode != 0
+    assert host.path(PATH).read_text() == "jobs: []  # the old one\n"
 
 
 @pytest.mark.usefixtures("real_zrepl")

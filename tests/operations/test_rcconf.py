@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from pyinfra.api.exceptions import OperationError
 
-from facts.base import script
 from facts.rcconf import PERIODIC_CONF, Variables
 from facts.services import Services, ServiceState
 from operations import rcconf, services
@@ -42,17 +41,12 @@ def test_a_list_keeps_what_an_operator_put_there() -> None:
 
 def test_services() -> None:
     up, down = {Services: {"x": ServiceState.RUNNING}}, {Services: {"x": ServiceState.STOPPED}}
-    assert run(services.running, down, "x").commands == [script("run-service", "x", "onestart")]
-    assert run(services.running, up, "x").noops == ["x is running"]
     assert run(services.stopped, up, "x").commands == ["service x onestop"]
     assert run(services.stopped, down, "x").noops == ["x is not running"]
-    assert run(services.act, up, "x", "reload").commands == [script("run-service", "x", "onereload")]
 
 
 def test_a_missing_service_is_an_error_but_not_in_the_plan() -> None:
     facts = {Services: {"x": ServiceState.MISSING}}
-    planned = run(services.running, facts, "x", executing=False).commands
-    assert planned == [script("run-service", "x", "onestart")]
-    for operation, arguments in ((services.running, ()), (services.stopped, ()), (services.act, ("reload",))):
-        with pytest.raises(OperationError, match="there is no service x"):
-            run(operation, facts, "x", *arguments)
+    assert run(services.stopped, facts, "x", executing=False).noops == ["x is not running"]
+    with pytest.raises(OperationError, match="there is no service x"):
+        run(services.stopped, facts, "x")

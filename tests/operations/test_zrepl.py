@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_host, ctx_state
-from pyinfra.facts.files import FileContents
+from pyinfra.facts.files import File, FileContents
 
 from f3s.replication import JobStatus
 from f3s.zfs import Snapshot, parse_datasets
 from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.services import Services, ServiceState
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
 from operations import zrepl
 from tests.facts.recorded import ENC, PLAIN, zfs_get
-from tests.operations.harness import FakeHost, run
+from tests.operations.harness import FakeHost, Result, run
 from tests.shell import words_of
 
 FILES = Path(__file__).parents[2] / "files"
@@ -82,7 +83,8 @@ def test_another_one_goes_through_configcheck(found: SecretState) -> None:
     (put,), noops = config(found)
     assert noops == []
     script = (FILES / "put-zrepl-config.sh").read_text()
-    assert words_of(put.get_raw_value()) == ["sh", "-c", script.rstrip("\n"), "put-zrepl-config", PATH, DIGEST]
+    words = ["sh", "-c", script.rstrip("\n"), "put-zrepl-config", PATH, DIGEST, zrepl.UNREAD]
+    assert words_of(put.get_raw_value()) == words
     assert put.connector_arguments == {"_stdin": TEXT}
 
 
@@ -96,6 +98,50 @@ def test_diff_shows_the_change(caplog: pytest.LogCaptureFixture) -> None:
 def test_an_unknown_file_stops_it() -> None:
     with pytest.raises(OperationError, match="could not be found out"):
         config(None)
+
+
+# -- running --
+
+
+def running(service: ServiceState | None, unread: bool = False, executing: bool = True, **found: str) -> Result:
+    facts = {
+        Services: None if service is None else {"zrepl": service},
+        File: {"mode": 600} if unread else None,
+        SecretFile: state_of_file(**found),
+    }
+    return run(zrepl.running, facts, PATH, TEXT, executing=executing)
+
+
+@pytest.mark.parametrize(
+    ("service", "unread", "verb"),
+    [
+        (ServiceState.STOPPED, False, "onestart"),
+        (ServiceState.STOPPED, True, "onestart"),
+        (ServiceState.RUNNING, True, "onerestart"),
+    ],
+)
+def test_zrepl_is_started_or_restarted_and_then_has_read_its_file(
+    service: ServiceState, unread: bool, verb: str
+) -> None:
+    [command] = running(service, unread).commands
+    assert words_of(command.partition(" && ")[0])[3:] == ["run-service", "zrepl", verb]
+    assert command.endswith(f" && rm -f {zrepl.UNREAD}")
+
+
+def test_a_zrepl_that_has_read_its_file_is_left_alone() -> None:
+    assert running(ServiceState.RUNNING).noops == ["zrepl runs with the configuration in place"]
+
+
+def test_the_plan_shows_the_restart_that_a_new_file_will_bring() -> None:
+    assert len(running(ServiceState.RUNNING, executing=False, sha256="0" * 64).commands) == 1
+    assert len(running(ServiceState.MISSING, executing=False).commands) == 1
+
+
+def test_zrepl_that_is_missing_or_unknown_stops_the_run() -> None:
+    with pytest.raises(OperationError, match="there is no service zrepl"):
+        running(ServiceState.MISSING)
+    with pytest.raises(OperationError, match="Services could not be read"):
+        running(None)
 
 
 # -- woken --

@@ -14,6 +14,7 @@ TASK = "tasks/zrepl.py"
 PAIR = ("--limit", F0, "--limit", F1)
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
+RUNS = "zrepl: service runs with this configuration"
 
 KEYS = """
 newfs -L F3S_KEYS /dev/da0 >/dev/null; mkdir /keys; mount /dev/ufs/F3S_KEYS /keys
@@ -166,9 +167,22 @@ def test_a_key_that_was_changed_on_the_source_is_reported(pair: Cluster) -> None
 
 def test_a_change_of_the_configuration_restarts_zrepl_where_it_is_one(pair: Cluster) -> None:
     run = task(pair, "-y", "--data", "zrepl_keep_last=20")
-    assert run.changed == [f"{F0}: zrepl: configuration", f"{F0}: zrepl: restart with the new configuration"]
+    assert run.changed == [f"{F0}: zrepl: configuration", f"{F0}: {RUNS}"]
     assert "count: 20" in pair.sh(F0, f"cat {CONFIG}")
     assert replicated(pair, "after the restart")
+
+
+def test_a_run_killed_before_the_restart_is_made_up_for(pair: Cluster) -> None:
+    daemon = pair.sh(F0, "pgrep -x zrepl")
+    # of the commands of a run on f0 alone: the one that would restart zrepl
+    killed = pair.pyinfra(TASK, "--limit", F0, "-y", "--data", "zrepl_keep_last=20", LAB_KILL_AT="11")
+    assert killed.rc == 137, killed.output
+    assert "count: 20" in pair.sh(F0, f"cat {CONFIG}")
+    assert pair.sh(F0, "pgrep -x zrepl") == daemon
+    # now that the file is as it should be, only what is on record tells that the daemon has not read it
+    assert task(pair, "-y", "--data", "zrepl_keep_last=20").changed == [f"{F0}: {RUNS}"]
+    assert pair.sh(F0, "pgrep -x zrepl") != daemon
+    assert task(pair, "-y", "--data", "zrepl_keep_last=20").changed == []
 
 
 def test_a_configuration_that_zrepl_refuses_never_replaces_the_running_one(pair: Cluster) -> None:
