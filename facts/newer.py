@@ -1,4 +1,8 @@
-"""Has a file changed since it was last read? Seen on the host, so that a run that was killed in between is no loss."""
+"""Has a file changed since it was last read? Seen on the host, so that a run that was killed in between is no loss.
+
+The times of files decide. A clock that was ahead at boot and was stepped back leaves marks with a time to come, which
+would hide every change until then: such a mark says nothing. What is read once more makes a new one.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,28 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from f3s.parsing import UnknownOutput
-from f3s.quoting import command, words
+from f3s.quoting import Shell, command, words
 from facts.base import HostFact, marked
 
-_SCRIPT = """\
-( file={}
-answer=read
-if [ -e "$file" ]; then
-    answer=newer
-    for mark in {}; do
-        if [ -e "$mark" ] && ! [ "$file" -nt "$mark" ]; then answer=read; fi
+# find(1) takes relative times (usr.bin/find/getdate.y); two seconds, as a mark may have been made just now. Where it
+# fails, `exit` ends the subshell in which it is used, and the fact is unknown. A missing mark is asked for, as `-nt`
+# with one is false in FreeBSD's sh and true in bash.
+SINCE_READ = Shell("""\
+since_read() {
+    changed=$1
+    shift
+    for mark; do
+        [ -e "$mark" ] || continue
+        ahead=$(find "$mark" -prune -newermt '2 seconds') || exit
+        if [ -z "$ahead" ] && ! [ "$changed" -nt "$mark" ]; then return 1; fi
     done
-fi
-echo "$answer" )"""
+    return 0
+}""")
+"""sh function `since_read FILE MARK...`: FILE, which is there, is newer than every mark that counts."""
+_SCRIPT = """\
+( {}
+file={}
+if [ -e "$file" ] && since_read "$file" {}; then echo newer; else echo read; fi )"""
 
 
 class Newer(HostFact[bool]):
@@ -31,7 +44,7 @@ class Newer(HostFact[bool]):
 
     @override
     def command(self, path: str, marks: Sequence[str]) -> str:
-        return marked(command(_SCRIPT, path, words(marks)))
+        return marked(command(_SCRIPT, SINCE_READ, path, words(marks)))
 
     @override
     def read(self, lines: list[str]) -> bool:

@@ -10,21 +10,20 @@ from typing_extensions import override
 from f3s.parsing import UnknownOutput
 from f3s.quoting import command, words
 from facts.base import HostFact, marked
+from facts.newer import SINCE_READ
 
-# The pid file is as old as the daemon, the stamp as its last reload by us. `-nt` with a missing file is false in
-# FreeBSD's sh and true in bash, so the stamp is asked for.
+# The pid file is as old as the daemon, the stamp as its last reload by us.
 _SCRIPT = """\
+( {}
 pid={} stamp={}
 if service stunnel onestatus >/dev/null 2>&1; then
     echo running
     for file in {}; do
-        if [ "$file" -nt "$pid" ] && {{ [ ! -e "$stamp" ] || [ "$file" -nt "$stamp" ]; }}; then
-            echo "unread $file"
-        fi
+        if [ -e "$file" ] && since_read "$file" "$pid" "$stamp"; then echo "unread $file"; fi
     done
 else
     echo stopped
-fi"""
+fi )"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Stunnel(HostFact[StunnelState]):
 
     @override
     def command(self, pid_file: str, stamp: str, files: Sequence[str]) -> str:
-        return marked(command(_SCRIPT, pid_file, stamp, words(files)))
+        return marked(command(_SCRIPT, SINCE_READ, pid_file, stamp, words(files)))
 
     @override
     def read(self, lines: list[str]) -> StunnelState:

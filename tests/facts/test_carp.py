@@ -128,5 +128,20 @@ def test_newer(tmp_path: Path) -> None:
     assert newer("new") is False
     assert newer("old", "new") is False
     assert newer("absent") is True
+    # made while the clock was ahead: it would hide every change until then
+    os.utime(tmp_path / "new", (4_000_000_000, 4_000_000_000))
+    assert newer("new") is True
+    assert newer("old", "new") is True
+    (tmp_path / "just now").touch()
+    assert newer("new", "just now") is False
     with pytest.raises(FactProcessError):
         Newer().process(["perhaps", END])
+
+
+def test_newer_is_unknown_where_the_time_of_a_mark_is(tmp_path: Path) -> None:
+    (tmp_path / "find").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "find").chmod(0o755)
+    script = Newer().command(path=str(tmp_path), marks=[str(tmp_path / "find")])
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    out = subprocess.run(["/bin/sh", "-c", script], env=path, capture_output=True, text=True, check=False)
+    assert (out.stdout, out.returncode) == ("", 1)

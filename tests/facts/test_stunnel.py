@@ -31,6 +31,10 @@ def test_refuses_what_it_does_not_know(lines: list[str]) -> None:
         Stunnel().process([*lines, END])
 
 
+TO_COME = 4_000_000_000
+"""A time that a clock which is right has not reached."""
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
     """A host on which stunnel started at second 1000 and has one file from before."""
@@ -45,7 +49,16 @@ def host(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 @pytest.mark.parametrize(
     ("changed", "reloaded", "unread"),
-    [(900, None, False), (1100, None, True), (1100, 1200, False), (1300, 1200, True), (900, 800, False)],
+    [
+        (900, None, False),
+        (1100, None, True),
+        (1100, 1200, False),
+        (1300, 1200, True),
+        (900, 800, False),
+        # reloaded while the clock was ahead: that says nothing
+        (1100, TO_COME, True),
+        (900, TO_COME, False),
+    ],
 )
 def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, unread: bool) -> None:
     file, stamp = host / "it's new", host / "stamp"
@@ -65,6 +78,13 @@ def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, 
     assert state() == StunnelState(running=True, unread=(str(file),) if unread else ())
     (host / "down").touch()
     assert state() == StunnelState(running=False)
+
+
+def test_a_daemon_that_started_while_the_clock_was_ahead_may_have_read_nothing(host: Path) -> None:
+    os.utime(host / "pid", (TO_COME, TO_COME))
+    script = Stunnel().command(str(host / "pid"), str(host / "stamp"), [str(host / "old one")])
+    done = subprocess.run(["sh", "-c", script], env={"PATH": f"{host}:{os.environ['PATH']}"}, capture_output=True)
+    assert done.stdout.decode().splitlines()[1] == f"unread {host}/old one"
 
 
 def test_quotes_its_values() -> None:
