@@ -40,12 +40,14 @@ Sources: zfs-send(8), zfs-receive(8), zfsprops(7) of OpenZFS 2.1; vm-bhyve lib/v
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import NoReturn
 
 from f3s.bhyve_copy import set_properties
 from f3s.bhyve_steps import Migration, Step
 from f3s.bhyve_tree import MIGRATION, Facts, Refusal, Wanted, check_roots, local, value
+from f3s.keycheck import KeyCheck
 from f3s.quoting import command
 from f3s.zfs import Dataset
 
@@ -107,6 +109,16 @@ def _afterwards(facts: Facts, wanted: Wanted, old: Dataset) -> Plan:
 
     if not (new.key_loaded and new.mounted):
         keep(f"{new.name} is not mounted with its key loaded")
+    # a loaded key proves nothing about the next boot: what is kept must open from the stick, as it will then
+    folder = posixpath.dirname(wanted.key_file)
+    stick = facts.mounts(folder).at(folder)
+    if stick is None or stick.device != wanted.stick:
+        keep(f"the stick {wanted.stick} is not mounted on {folder}, but {stick.device if stick else 'nothing'}")
+    if (location := value(new, "keylocation")) != f"file://{wanted.key_file}":
+        keep(f"the boot opens {new.name} with {location}, not with file://{wanted.key_file}")
+    if facts.key_check is not KeyCheck.FITS:
+        why = facts.key_check.value if facts.key_check else "it could not be tested"
+        keep(f"{wanted.key_file} does not open {new.name}: {why}")
     migration = Migration(facts, wanted, old)
     if mark == "done":
         migration.prove(new)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from f3s.keycheck import KeyCheck
+from f3s.mounts import MountTable
 from f3s.parsing import UnknownOutput, number
 from f3s.vmbhyve import VmHost
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Property, Snapshot
@@ -35,13 +37,15 @@ class Refusal(Exception):
 class Wanted:
     """The settings of one host's migration.
 
-    stop_timeout: seconds; wait_script, metadata_script: text of files/bhyve-wait.sh and files/bhyve-metadata.sh.
+    stick: the device with the keys as `mount -p` shows it, without /dev/; stop_timeout: seconds;
+    wait_script, metadata_script: text of files/bhyve-wait.sh and files/bhyve-metadata.sh.
     """
 
     dataset: str
     old: str
     snapshot: str
     key_file: str
+    stick: str
     stop_timeout: int
     destroy_old: bool
     wait_script: str
@@ -70,6 +74,13 @@ class Facts(Protocol):
     @property
     def key_present(self) -> bool | None:
         """Whether the key file is there; None while it cannot be known yet, before the keys are distributed."""
+
+    @property
+    def key_check(self) -> KeyCheck | None:
+        """Whether the key file opens the encrypted dataset; None where that cannot be tested."""
+
+    def mounts(self, directory: str) -> MountTable:
+        """All mounts, and the directory as it is seen now."""
 
 
 def parse_all_properties(lines: Iterable[str]) -> dict[str, Dataset]:

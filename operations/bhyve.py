@@ -16,13 +16,16 @@ from typing_extensions import override
 from f3s.bhyve import Plan, plan
 from f3s.bhyve_steps import Step
 from f3s.bhyve_tree import Refusal, Wanted
+from f3s.keycheck import KeyCheck
+from f3s.mounts import MountTable
 from f3s.vmbhyve import VmHost
 from f3s.zfs import Dataset, Snapshot
 from facts.base import FILES
 from facts.bhyve import AllProperties, Vms
+from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import ABSENT, SecretFile, SecretState
-from facts.zfs import Snapshots
+from facts.zfs import KeyChecks, Snapshots
 from operations.base import executing, known
 
 
@@ -35,13 +38,16 @@ class Shown(StringCommand):
         return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
 
 
-def wanted(dataset: str, old: str, snapshot: str, key_file: str, stop_timeout: int, destroy_old: bool) -> Wanted:
+def wanted(
+    dataset: str, old: str, snapshot: str, key_file: str, stick: str, stop_timeout: int, destroy_old: bool
+) -> Wanted:
     """What the migration of the current host is to reach, with the programs that run there."""
     return Wanted(
         dataset=dataset,
         old=old,
         snapshot=snapshot,
         key_file=key_file,
+        stick=stick,
         stop_timeout=stop_timeout,
         destroy_old=destroy_old,
         wait_script=(FILES / "bhyve-wait.sh").read_text(),
@@ -52,8 +58,8 @@ def wanted(dataset: str, old: str, snapshot: str, key_file: str, stop_timeout: i
 class HostFacts:
     """The facts of the current host, each read when a plan first asks for it."""
 
-    def __init__(self, key_file: str) -> None:
-        self._key_file = key_file
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted, self._key_file = wanted, wanted.key_file
 
     @cached_property
     def datasets(self) -> Mapping[str, Dataset]:
@@ -79,6 +85,14 @@ class HostFacts:
         # while the plan is made, usb_keys of the same run may have yet to bring the key
         return True if key != ABSENT else (False if executing() else None)
 
+    @cached_property
+    def key_check(self) -> KeyCheck | None:
+        dataset = self._wanted.dataset
+        return known(KeyChecks, keys=((dataset, f"file://{self._key_file}"),)).get(dataset)
+
+    def mounts(self, directory: str) -> MountTable:
+        return known(Mounts, directories=(directory,))
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -91,7 +105,7 @@ class Survey:
 
 def survey(wanted: Wanted) -> Survey:
     """The plan of the whole migration, for one operation each."""
-    facts = HostFacts(wanted.key_file)
+    facts = HostFacts(wanted)
     dataset = facts.datasets.get(wanted.dataset)
     encrypted = dataset is not None and dataset.is_encryption_root
     try:
@@ -144,6 +158,6 @@ def finished(wanted: Wanted) -> Generator[StringCommand]:
 def _plan(wanted: Wanted) -> Plan:
     """The plan from facts; raises OperationError with the reason where the migration refuses."""
     try:
-        return plan(HostFacts(wanted.key_file), wanted)
+        return plan(HostFacts(wanted), wanted)
     except Refusal as refusal:
         raise OperationError(f"{host.name}: {refusal}") from None

@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from f3s.bhyve_tree import Wanted
+from f3s.keycheck import KeyCheck
+from f3s.mounts import Mount, MountTable
 from f3s.vmbhyve import Vm, VmHost
 from f3s.zfs import Dataset, Property, Snapshot
 
 NEW, OLD, SNAP = "zroot/bhyve", "zroot/bhyve_old", "f3s_migrate"
 KEY = "/keys/f0.lan.buetow.org:bhyve.key"
-WANTED = Wanted(NEW, OLD, SNAP, KEY, 60, False, "WAIT", "METADATA")
+STICK = "ufs/F3S_KEYS"
+WANTED = Wanted(NEW, OLD, SNAP, KEY, STICK, 60, False, "WAIT", "METADATA")
 VM = "/usr/local/sbin/vm"
 DEFAULTS = {"canmount": "on", "readonly": "off", "compression": "off", "refreservation": "0", "quota": "0"}
 INHERITED = ("readonly", "compression", "mountpoint")
@@ -42,6 +45,12 @@ class KnownFacts:
     vm: VmHost
     vm_dir: str | None
     key_present: bool | None = True
+    key_check: KeyCheck | None = KeyCheck.FITS
+    table: MountTable = field(default_factory=lambda: MountTable((), {}))
+
+    def mounts(self, directory: str) -> MountTable:
+        """All mounts, and the directory as it is seen now."""
+        return self.table
 
 
 @dataclass
@@ -53,6 +62,7 @@ class Node:
     local: dict[str, str] = field(default_factory=dict)
     snapshots: list[tuple[str, str, str]] = field(default_factory=list)
     root: str | None = None  # encryption root
+    keylocation: str | None = None  # of an encryption root
     mounted: bool = False
     token: str | None = None
     origin: str = "-"
@@ -85,6 +95,8 @@ class World:
         self.able = True
         self.vm_dir: str | None = f"zfs:{NEW}"
         self.strange_devices: frozenset[str] = frozenset()
+        self.stick: str | None = STICK
+        self.key_check: KeyCheck | None = KeyCheck.FITS
         for name in (f"{NEW}/rocky", f"{NEW}/rocky/disk0", f"{NEW}/fedora"):
             self._snapshot(name, "before")
         self.nodes[f"{NEW}/rocky/disk0"].data = "disk0 changed"
@@ -118,6 +130,7 @@ class World:
                 "type": "volume" if node.volume else "filesystem",
                 "encryption": "aes-256-gcm" if node.root else "off",
                 "encryptionroot": node.root or "-",
+                "keylocation": node.keylocation or ("none" if node.root else "-"),
                 "keystatus": "-" if not node.root else "available" if node.root in self.key_loaded else "unavailable",
                 "mounted": "-" if node.volume else "yes" if node.mounted else "no",
                 "written": str(len(node.data) if node.data != last else 0),
@@ -140,7 +153,13 @@ class World:
             datasets[name] = Dataset(name, props)
             for index, (short, guid, _) in enumerate(node.snapshots):
                 snapshots.append(Snapshot(f"{name}@{short}", guid, index, 0))
-        return KnownFacts(datasets, tuple(snapshots), self._vm_host(), self.vm_dir)
+        return KnownFacts(
+            datasets, tuple(snapshots), self._vm_host(), self.vm_dir, key_check=self.key_check, table=self._mounts()
+        )
+
+    def _mounts(self) -> MountTable:
+        mounts = [Mount(self.stick, "/keys", "ufs", frozenset({"ro"}))] if self.stick else []
+        return MountTable(tuple(mounts), {})
 
     def _vm_host(self) -> VmHost:
         devices = frozenset(name for name, on in self.vms.items() if on) | self.strange_devices
@@ -279,8 +298,10 @@ class World:
             raise Failed("dataset already exists")
         assert values.pop("encryption") == "aes-256-gcm"
         assert values.pop("keyformat") == "raw"
-        assert values.pop("keylocation") == f"file://{KEY}"
-        self.nodes[name] = Node(local=values, root=name, mounted=values.get("canmount", "on") == "on")
+        location = values.pop("keylocation")
+        assert location == f"file://{KEY}"
+        mounted = values.get("canmount", "on") == "on"
+        self.nodes[name] = Node(local=values, root=name, keylocation=location, mounted=mounted)
         self.key_loaded.add(name)
 
     def _metadata(self, verb: str, source: Node, target: Node) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from f3s.bhyve import Plan, plan
 from f3s.bhyve_tree import METADATA, MIGRATION, Refusal, Wanted, bytes_needed, settings_of
+from f3s.keycheck import KeyCheck
 from f3s.vmbhyve import Vm
 from f3s.zfs import Dataset, Property
-from tests.f3s.bhyve_world import NEW, OLD, SNAP, WANTED, Failed, Killed, Node, World, clone
+from tests.f3s.bhyve_world import KEY, NEW, OLD, SNAP, WANTED, Failed, Killed, Node, World, clone
 
 DESTROY = dataclasses.replace(WANTED, destroy_old=True)
 
@@ -216,6 +217,12 @@ DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "clone": (clone_outside, "zroot/test are clones"),
     "not mounted": (lambda w: setattr(w.nodes[NEW], "mounted", False), "not mounted with its key loaded"),
     "gone": (lambda w: w.nodes.pop(NEW), "may be the only copy"),
+    "no stick": (lambda w: setattr(w, "stick", None), "stick ufs/F3S_KEYS is not mounted on /keys, but nothing"),
+    "other stick": (lambda w: setattr(w, "stick", "ufs/X"), "stick ufs/F3S_KEYS is not mounted on /keys, but ufs/X"),
+    "no key": (lambda w: setattr(w, "key_check", KeyCheck.NO_FILE), f"{KEY} does not open {NEW}: there is no such"),
+    "wrong key": (lambda w: setattr(w, "key_check", KeyCheck.WRONG), "is not the one the dataset is encrypted with"),
+    "key unknown": (lambda w: setattr(w, "key_check", None), "could not be tested"),
+    "other place": (lambda w: setattr(w.nodes[NEW], "keylocation", "prompt"), "opens zroot/bhyve with prompt, not"),
 }
 
 

@@ -180,6 +180,22 @@ def test_the_machines_are_there_after_a_reboot(migrated: Cluster, tmp_path: Path
     assert datasets(cluster)["zroot/bhyve"][3] == "yes"
 
 
+def test_the_old_tree_is_kept_while_no_key_on_the_stick_opens_the_new_one(migrated: Cluster, tmp_path: Path) -> None:
+    """The key is still in the kernel and the machines run: only the next boot would tell."""
+    cluster = migrated.copy(tmp_path / "state")
+    key = f"/keys/{F0}:bhyve.key"
+    for spoil, text in (
+        (f"mount -u -o rw /keys; chmod 600 {key}; dd if=/dev/random of={key} bs=32 count=1", "key is not the one"),
+        ("umount /keys", "the stick ufs/F3S_KEYS is not mounted on /keys, but nothing"),
+    ):
+        cluster.sh(F0, spoil)
+        run = migrate(cluster, "--data", f'bhyve_destroy_old=["{F0}"]')
+        assert run.rc != 0
+        assert "zroot/bhyve_old is not destroyed" in run.output
+        assert text in run.output
+        assert "zroot/bhyve_old/fedora" in datasets(cluster)
+
+
 def test_the_old_tree_is_destroyed_on_the_switch_with_all_proofs(migrated: Cluster, tmp_path: Path) -> None:
     cluster = migrated.copy(tmp_path / "state")
     switch = ("--data", f'bhyve_destroy_old=["{F0}"]')

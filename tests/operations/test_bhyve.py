@@ -11,9 +11,10 @@ from pyinfra.context import ctx_host, ctx_state
 
 from f3s.bhyve import plan
 from facts.bhyve import AllProperties, Vms
+from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import ABSENT, SecretFile, SecretState
-from facts.zfs import Snapshots
+from facts.zfs import KeyChecks, Snapshots
 from operations import bhyve
 from tests.f3s.bhyve_world import NEW, OLD, WANTED, KnownFacts, World
 from tests.operations.harness import FakeHost, run
@@ -32,6 +33,8 @@ def facts_of(facts: KnownFacts, key: SecretState | None = KEY) -> dict[type, Any
         Vms: facts.vm,
         Variables: {"vm_dir": facts.vm_dir},
         SecretFile: at,
+        KeyChecks: {NEW: facts.key_check},
+        Mounts: facts.table,
     }
 
 
@@ -153,7 +156,7 @@ def test_output_of_the_steps_is_shown() -> None:
 
 
 def test_the_programs_of_the_host_go_along() -> None:
-    wanted = bhyve.wanted("zroot/bhyve", "zroot/bhyve_old", "s", "/keys/k", 60, False)
+    wanted = bhyve.wanted("zroot/bhyve", "zroot/bhyve_old", "s", "/keys/k", "ufs/F3S_KEYS", 60, False)
     assert dataclasses.replace(wanted, wait_script="", metadata_script="") == dataclasses.replace(
         WANTED, snapshot="s", key_file="/keys/k", wait_script="", metadata_script=""
     )
