@@ -49,7 +49,7 @@ from f3s.bhyve_steps import Migration, Step
 from f3s.bhyve_tree import MIGRATION, Facts, Refusal, Wanted, check_roots, local, value
 from f3s.keycheck import KeyCheck
 from f3s.quoting import command
-from f3s.zfs import Dataset
+from f3s.zfs import Dataset, Property
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def plan(facts: Facts, wanted: Wanted) -> Plan:
     """
     new, old = facts.datasets.get(wanted.dataset), facts.datasets.get(wanted.old)
     mark = local(old, MIGRATION)
+    _check_name(facts, wanted)
     if mark not in (None, "started", "done", "destroying"):
         raise Refusal(f"{wanted.old} has the unknown mark {MIGRATION}={mark}")
     if new is None and old is None:
@@ -92,6 +93,24 @@ def plan(facts: Facts, wanted: Wanted) -> Plan:
         return Plan((), f"vm-bhyve is not installed, {new.name} is left alone")
     migration = Migration(facts, wanted, new)
     return Plan((*migration.before_rename(), *migration.after_rename()), "")
+
+
+def _check_name(facts: Facts, wanted: Wanted) -> None:
+    """Raises Refusal where a migration is under way from another old tree than the wanted one: the name changed."""
+    for dataset in facts.datasets.values():
+        mark = dataset.properties.get(MIGRATION)
+        # a mark that came with a stream (`received`) is that of a backup
+        if mark == Property("started", "local") and dataset.name not in (wanted.dataset, wanted.old):
+            raise Refusal(
+                f"a migration is under way from {dataset.name}, but bhyve_old_dataset is {wanted.old}: set it back"
+                " until it is over"
+            )
+    new = facts.datasets.get(wanted.dataset)
+    if local(new, MIGRATION) == "copying" and wanted.old not in facts.datasets:
+        raise Refusal(
+            f"{wanted.dataset} is not complete, and {wanted.old}, which it is copied from, is not there: look for"
+            f" the old tree, and set bhyve_old_dataset to its name"
+        )
 
 
 def _afterwards(facts: Facts, wanted: Wanted, old: Dataset) -> Plan:

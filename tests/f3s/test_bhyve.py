@@ -377,6 +377,39 @@ def test_a_migration_that_must_not_go_on(case: str) -> None:
         next_plan(world)
 
 
+@pytest.mark.parametrize("prefix", ["zfs snapshot", "zfs create", "zfs send", "=verified", "vm init"])
+def test_another_name_in_the_middle_of_a_migration(prefix: str) -> None:
+    world = world_after(prefix)
+    with pytest.raises(Refusal, match=f"under way from {OLD}, but .*zroot/plain: set it back"):
+        next_plan(world, dataclasses.replace(WANTED, old="zroot/plain"))
+    migrate(world)
+    assert_migrated(world, World())
+
+
+def test_another_name_before_and_after_a_migration() -> None:
+    """Before the rename nothing has the old tree's name, and afterwards it is only kept."""
+    world = world_after("vm stop")
+    migrate(world, dataclasses.replace(WANTED, old="zroot/plain"))
+    assert "zroot/plain" in world.nodes
+    assert next_plan(world).steps == ()
+
+
+def test_a_mark_that_a_backup_brought_is_none() -> None:
+    facts = World().facts()
+    properties = {**facts.datasets["zroot"].properties, MIGRATION: Property("started", "received")}
+    backup = Dataset("zroot/backup", properties)
+    facts = dataclasses.replace(facts, datasets={**facts.datasets, backup.name: backup})
+    assert plan(facts, WANTED).steps[0].key == "record"
+
+
+def test_a_half_copied_tree_whose_source_is_gone() -> None:
+    world = world_after("bhyve-metadata")
+    for name in [name for name in world.nodes if name.startswith(OLD)]:
+        del world.nodes[name]
+    with pytest.raises(Refusal, match=f"{NEW} is not complete, and {OLD}, which it is copied from, is not there"):
+        next_plan(world)
+
+
 def test_hosts_with_nothing_to_migrate() -> None:
     world = World()
     world.vms = {}

@@ -151,6 +151,15 @@ def test_a_virtual_machine_that_does_not_stop(cluster: Cluster) -> None:
     assert "zroot/bhyve_old" not in datasets(cluster)
 
 
+def test_another_name_in_the_middle_of_a_migration_is_refused(cluster: Cluster) -> None:
+    while "zroot/bhyve" not in (before := datasets(cluster)) or "zroot/bhyve_old" not in before:
+        assert migrate(cluster, LAB_KILL_AT="20").rc == 137
+    run = migrate(cluster, "--data", "bhyve_old_dataset=zroot/bhyve_plain")
+    assert run.rc != 0
+    assert "a migration is under way from zroot/bhyve_old" in run.output
+    assert datasets(cluster) == before
+
+
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
