@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -90,6 +91,11 @@ def rc_interface(interface: str) -> str:
 def alias_words(vhid: int, advbase: int, advskew: int, password: str, address: str) -> str:
     """The value of ifconfig_IF_aliasN; the netmask of the shared address is /32."""
     return f"inet vhid {vhid} advbase {advbase} advskew {advskew} pass {password} alias {address}/32"
+
+
+def password_digest(password: str) -> str:
+    """SHA-256, hex, of a CARP password as a line: what facts tell of it."""
+    return hashlib.sha256(f"{password}\n".encode()).hexdigest()
 
 
 RC_HEADER = "# Written by the f3s deploy: the shared address with its password, hence not in rc.conf."

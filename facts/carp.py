@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from typing_extensions import override
 
 from f3s.carp import RC_HEADER, Aliases, CarpView, parse_aliases, parse_ifconfig, rc_interface
@@ -34,6 +36,16 @@ elif read -r first <"$file"; [ "$first" = "$header" ]; then
     echo file ours
 else
     echo file foreign
+fi )"""
+
+
+# The digest as `password_digest` makes it; of nothing where the file has no such words.
+_PASSWORD = """\
+( file={}
+if [ ! -e "$file" ]; then
+    echo absent
+else
+    sed -n "s/^ifconfig_[^=]*_alias[0-9]*='.* pass \\([^ ']*\\) .*'\\$/\\1/p" "$file" | sha256 -q
 fi )"""
 
 
@@ -73,3 +85,22 @@ class BootAliases(HostFact[Aliases]):
     @override
     def read(self, lines: list[str]) -> Aliases:
         return parse_aliases(lines)
+
+
+class BootPassword(HostFact[str]):
+    """SHA-256 (hex) of the CARP password in /etc/rc.conf.d/netif, see `f3s.carp.password_digest`; "" without that file.
+
+    The kernel does not tell the one it runs with.
+    """
+
+    @override
+    def command(self) -> str:
+        return marked(command(_PASSWORD, RC_FILE))
+
+    @override
+    def read(self, lines: list[str]) -> str:
+        if lines == ["absent"]:
+            return ""
+        if len(lines) != 1 or not re.fullmatch("[0-9a-f]{64}", lines[0]):
+            raise UnknownOutput(f"the digest of a password: {lines}")
+        return lines[0]

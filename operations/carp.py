@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pyinfra.api.exceptions import OperationError
+from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.operation import operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 from pyinfra.facts.files import File
 
-from f3s.carp import rc_interface
+from f3s.carp import password_digest, rc_interface
 from f3s.quoting import command
-from facts.carp import RC_FILE, BootAliases, Carp
+from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from operations.base import Commands, known
 
@@ -97,19 +98,58 @@ def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) ->
 
 
 @operation()
-def password(interface: str, vhid: int, alias: int) -> Commands:
+def password_for_both(interface: str, vhid: int, wanted: HiddenValue, peer: str) -> Commands:
+    """A new password comes to both hosts in one run or to none; it changes nothing itself.
+
+    Hosts with different passwords do not hear each other, so both become MASTER: the other one at the latest when it
+    boots with the old one.
+
+    + interface, vhid: as in `address`
+    + wanted: the password
+    + peer: name of the other host
+
+    Raises OperationError where this host has another password, or a vhid with one that is not known, and the peer does
+    not take part in the run.
+
+    **Example:** `carp.password_for_both("re0", 1, HiddenValue("..."), "f1.lan.buetow.org")`
+    """
+    found = known(BootPassword)
+    if found == password_digest(wanted.unmask()):
+        host.noop(f"{RC_FILE} has the password")
+    elif not found and vhid not in known(Carp, interface=interface).virtual_hosts:
+        host.noop("this host has no CARP password yet")
+    else:
+        _needs(peer)
+        host.noop(f"{peer} gets the new password in this run, too")
+    yield from ()
+
+
+def _needs(peer: str) -> None:
+    if state.inventory.get_host(peer) not in state.inventory.get_active_hosts():
+        raise OperationError(
+            f"{host.name}: {RC_FILE} gets a new CARP password, and {peer} does not take part in this run: with the old "
+            f"one there both would serve. Run this for both hosts (without --limit, once {peer} answers)"
+        )
+
+
+@operation()
+def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
     """The running vhid has the password of /etc/rc.conf.d/netif.
 
     The kernel does not tell its password, so the time at which that file was last applied has to do. Both hosts
     become MASTER while only one has a new password, some seconds in one run of the deploy.
 
     + interface, vhid, alias: as in `address`
+    + peer: name of the other host, see `password_for_both`
 
-    **Example:** `carp.password(interface="re0", vhid=1, alias=0)`
+    Raises OperationError where the peer has dropped out of the run by now.
+
+    **Example:** `carp.password(interface="re0", vhid=1, alias=0, peer="f1.lan.buetow.org")`
     """
     if not known(Newer, path=RC_FILE, marks=(_APPLIED, _STARTED)):
         host.noop(f"{RC_FILE} has not changed since it was applied")
         return
+    _needs(peer)
     set_it = 'while [ $# -gt 1 ] && [ "$1" != pass ]; do shift; done && ifconfig {} vhid {} pass "$2" && '
     yield command(_FROM_FILE + set_it + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface, vhid)
 

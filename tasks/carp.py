@@ -116,6 +116,13 @@ if settings.is_storage:
     alias = known(BootAliases, interface=interface, address=address).free
     files.directory(name="carp: /etc/rc.conf.d", path="/etc/rc.conf.d", mode="0755", user="root", group="wheel")
     password = settings.carp.password or credentials().carp_password()
+    carp.password_for_both(
+        interface=interface,
+        vhid=vhid,
+        wanted=HiddenValue(password),
+        peer=peer.name,
+        name="carp: a new password comes to both hosts",
+    )
     words = alias_words(vhid, settings.carp.advbase, settings.carp.advskew, password, address)
     secrets.file(
         path=RC_FILE,
@@ -140,7 +147,7 @@ order.barrier(name="carp: the primary has the shared address")
 if settings.is_storage:
     if not settings.is_primary:
         address_now()
-    carp.password(interface=interface, vhid=vhid, alias=alias, name="carp: its password now")
+    carp.password(interface=interface, vhid=vhid, alias=alias, peer=peer.name, name="carp: its password now")
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
     carp.controller_started(name="carp: f3s_storage is started")

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from f3s.carp import RC_HEADER, Aliases, rc_file
+from f3s.carp import RC_HEADER, Aliases, alias_words, password_digest, rc_file
 from facts.base import END
-from facts.carp import RC_FILE, BootAliases, Carp
+from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.sysctl import Sysctls
@@ -97,6 +99,19 @@ def test_share_entries_of_a_mounted_dataset(host: StubHost) -> None:
     host.path("/data/nfs/link").symlink_to("/")
     host.write("/data/nfs/file", "")
     assert shares(host) == {"k3svolumes": "750", "link": "other", "file": "file", "nfs.DO_NOT_REMOVE": "absent"}
+
+
+def test_the_password_of_the_boot_is_told_by_its_digest(host: StubHost) -> None:
+    host.command("sha256", 'sha256sum | cut -d" " -f1')
+    (host.bin / "sha256sum").symlink_to(shutil.which("sha256sum") or "")
+    assert BootPassword().process(run(host, BootPassword())) == ""
+    host.write(RC_FILE, rc_file("igb0.10", 12, alias_words(1, 1, 100, "s3cret.x", "192.168.1.138")))
+    assert BootPassword().process(run(host, BootPassword())) == password_digest("s3cret.x")
+    host.write(RC_FILE, f"{RC_HEADER}\nifconfig_re0_alias0='inet 192.168.1.77/32'\n")
+    assert BootPassword().process(run(host, BootPassword())) == hashlib.sha256().hexdigest()
+    for lines in ([], ["no digest"], ["absent", "absent"]):
+        with pytest.raises(FactProcessError):
+            BootPassword().process([*lines, END])
 
 
 @pytest.mark.parametrize("mounted", ["", "zdata/other", "zdata/enc/nfsdata on {0} (zfs)\nzdata/other"])

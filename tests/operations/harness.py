@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -39,9 +39,19 @@ class Result:
     logs: list[str] = field(default_factory=list)
 
 
-def run(operation: Any, facts: Mapping[type, Any], *args: Any, executing: bool = True, **kwargs: Any) -> Result:
-    """The commands that an operation yields, without any host. `executing` False is pyinfra's plan phase."""
+def run(
+    operation: Any,
+    facts: Mapping[type, Any],
+    *args: Any,
+    executing: bool = True,
+    active: Sequence[str] = (),
+    **kwargs: Any,
+) -> Result:
+    """The commands that an operation yields, without any host. `executing` False is pyinfra's plan phase; `active` are
+    the hosts that take part in the run, by name."""
     host = FakeHost(facts)
-    with ctx_host.use(host), ctx_state.use(SimpleNamespace(is_executing=executing)):  # type: ignore[arg-type]
+    inventory = SimpleNamespace(get_host=str, get_active_hosts=lambda: list(active))
+    state = SimpleNamespace(is_executing=executing, inventory=inventory)
+    with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
         commands = list(operation._inner(*args, **kwargs))
     return Result(commands, host.noops, host.logs)

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import OperationError
+from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.facts.files import File
 
-from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, rc_file
-from facts.carp import BootAliases, Carp
+from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, password_digest, rc_file
+from facts.carp import BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from facts.sysctl import Sysctls
 from operations import carp, sysctl
 from tests.operations.harness import run
 
 VIP = "192.168.1.138"
+PEER = "f1.lan.buetow.org"
 
 
 def view(*plain: str, loaded: bool = True, **vhids: VirtualHost) -> dict[type, CarpView]:
@@ -65,8 +67,8 @@ def test_unknown_is_refused() -> None:
 
 
 def test_the_password_comes_from_the_file(tmp_path: Path) -> None:
-    assert run(carp.password, {Newer: False}, "re0", 1, 0).commands == []
-    [command] = run(carp.password, {Newer: True}, "re0", 1, 0).commands
+    assert run(carp.password, {Newer: False}, "re0", 1, 0, PEER).commands == []
+    [command] = run(carp.password, {Newer: True}, "re0", 1, 0, PEER, active=[PEER]).commands
     command = command.replace("/var/run/f3s", str(tmp_path / "run"))
     words = "inet vhid 1 advbase 1 advskew 0 pass s3cret.x alias 192.168.1.138/32"
     (tmp_path / "netif").write_text(rc_file("re0", 0, words))
@@ -75,6 +77,39 @@ def test_the_password_comes_from_the_file(tmp_path: Path) -> None:
     assert out == "re0 vhid 1 pass s3cret.x\n"
     assert "s3cret" not in command
     assert (tmp_path / "run" / "netif.applied").exists()
+
+
+def test_a_password_is_not_applied_once_the_peer_has_dropped_out() -> None:
+    with pytest.raises(OperationError, match=f"{PEER} does not take part in this run"):
+        run(carp.password, {Newer: True}, "re0", 1, 0, PEER)
+
+
+OLD = password_digest("the old one")
+
+
+@pytest.mark.parametrize("executing", [True, False])
+@pytest.mark.parametrize(
+    ("found", "vhids", "stops"),
+    [
+        (OLD, {"v1": MASTER}, True),
+        (OLD, {}, True),
+        # made by hand: what the kernel has is not known
+        ("", {"v1": MASTER}, True),
+        ("", {"v7": MASTER}, False),
+        (password_digest("n3w"), {"v1": MASTER}, False),
+    ],
+)
+def test_a_new_password_needs_both_hosts(
+    found: str, vhids: dict[str, VirtualHost], stops: bool, executing: bool
+) -> None:
+    facts = {BootPassword: found, **view(**vhids)}
+    arguments = ("re0", 1, HiddenValue("n3w"), PEER)
+    if stops:
+        with pytest.raises(OperationError, match="with the old one there both would serve"):
+            run(carp.password_for_both, facts, *arguments, executing=executing)
+    else:
+        assert run(carp.password_for_both, facts, *arguments, executing=executing).commands == []
+    assert run(carp.password_for_both, facts, *arguments, active=[PEER]).commands == []
 
 
 def test_devd_starts_again_for_a_rule_that_it_has_not_read() -> None:

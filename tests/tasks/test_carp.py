@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.cluster import Cluster
+from lab.net import model
+from tests.lab.cluster import F0, F1, Cluster
 
 pytestmark = pytest.mark.lab
 
@@ -19,3 +20,34 @@ def test_the_primary_has_the_address_before_the_standby_gets_it(lab: Cluster) ->
     found = [table.find(step) for step in steps]
     assert -1 not in found, table
     assert found == sorted(found), table
+
+
+def states(cluster: Cluster) -> list[str]:
+    return sorted(model.interfaces(cluster.hosts.host(host))["re0"].carps[1].state for host in (F0, F1))
+
+
+def test_a_new_password_comes_to_both_hosts_or_to_none(lab: Cluster) -> None:
+    """With the old one on one of them both would be MASTER, at the latest when that one boots."""
+    lab.make_secrets()
+    task = ("tasks/carp.py", "-y", "--limit")
+    alone = lab.pyinfra(*task, F1, "--data", "carp_password=an0therOne")
+    assert alone.rc == 0, alone.output  # a host without one is no matter
+    assert lab.pyinfra(*task, "storage", "--data", "carp_password=an0therOne").rc == 0
+    lab.tick(10)
+    files = [lab.sh(host, "sha256 -q /etc/rc.conf.d/netif") for host in (F0, F1)]
+    refused = lab.pyinfra(*task, F0, "--data", "carp_password=theNewOne7")
+    assert refused.rc != 0
+    assert f"{F1} does not take part in this run" in refused.output
+    assert refused.changed == []
+    lab.lab("crash", F1)
+    refused = lab.pyinfra(*task, "storage", "--data", "carp_password=theNewOne7")
+    assert f"{F1} does not take part in this run" in refused.output
+    assert [lab.sh(F0, "sha256 -q /etc/rc.conf.d/netif")] == files[:1]
+    lab.lab("boot", F1)
+    assert lab.pyinfra(*task, "storage", "--data", "carp_password=theNewOne7").rc == 0
+    lab.tick(10)
+    assert states(lab) == ["BACKUP", "MASTER"]
+    for host in (F0, F1):
+        lab.lab("reboot", host)
+        lab.tick(10)
+        assert states(lab) == ["BACKUP", "MASTER"]
