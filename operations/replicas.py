@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
@@ -70,6 +70,37 @@ def undiverged(replicas: Mapping[str, str], sink: str, rollback: Sequence[str] =
     if clean:
         missing = "".join(f"; {dataset} has not arrived yet" for dataset in replicas if dataset not in there)
         host.noop(f"nothing was written to {', '.join(there) or 'any replica'}{missing}")
+
+
+@operation()
+def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands:
+    """Encrypted datasets that stay closed say which key opens them: they are received with `keylocation=prompt`.
+
+    Without it nobody could tell whether a key that is lost on all sticks still matters (f3s.keys). A dataset that the
+    key does not open is reported and keeps what it has.
+
+    + replicas: dataset -> `file:///keys/SOURCE:PURPOSE.key`
+    + opened: replicas that `mounted` opens, and names the key of
+
+    **Example:** `replicas.keys_named({"zdata/sink/f0/zroot/bhyve/fedora": "file:///keys/f0:bhyve.key"}, [])`
+    """
+    newest = _newest()  # one that has not wholly arrived has no snapshot
+    unnamed = {}
+    for dataset in known(Datasets).values():
+        if dataset.is_encryption_root and dataset.name in newest and dataset.name not in opened:
+            wanted = next((key for replica, key in replicas.items() if is_within(dataset.name, replica)), None)
+            if wanted not in (None, dataset.get("keylocation")):
+                unnamed[dataset.name] = wanted
+    checks = known(KeyChecks, keys=tuple(unnamed.items())) if unnamed else {}
+    for name, keylocation in unnamed.items():
+        if checks.get(name) is KeyCheck.FITS:
+            yield command("zfs set keylocation={} {}", keylocation, name)
+        else:
+            check = checks.get(name)
+            why = check.value if check else "the dataset has gone"
+            host.log(f"{keylocation} does not open the replica {name}: {why}", logger.warning)
+    if not unnamed:
+        host.noop("every replica that has arrived names its key")
 
 
 @operation()

@@ -72,6 +72,12 @@ if content is not None:
             rollback=settings.zrepl.rollback_replicas,
         )
 
+        replicas.keys_named(
+            name="zrepl: every replica names its key",
+            replicas={all_hosts.replica(job): all_hosts.replica_key_location(job) for job in receives},
+            opened=[all_hosts.replica(job) for job, _ in opened],
+        )
+
     for job, path in host.loop(opened):
         # before it is mounted: afterwards the directory below is out of sight
         zfs.guarded_mountpoint(

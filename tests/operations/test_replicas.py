@@ -182,3 +182,33 @@ def test_nothing_is_read_of_a_replica_that_is_not_there() -> None:
 def test_unknown_stops_it() -> None:
     with pytest.raises(OperationError, match="Written could not be read"):
         undiverged({**facts(), Written: None})
+
+
+# -- keys of what stays closed --
+
+FEDORA = "zdata/sink/f0/zroot/bhyve/fedora"
+BHYVE_KEY = "file:///keys/f0.lan.buetow.org:bhyve.key"
+
+
+def keys_named(key: KeyCheck | None = KeyCheck.FITS, arrived: bool = True, **properties: str) -> Result:
+    lines = [*zfs_get(DATASET, REPLICA), *zfs_get(FEDORA, REPLICA, encryptionroot=FEDORA, **properties)]
+    snapshots = (Snapshot(f"{FEDORA}@zrepl_1", "5", 9, 95),) if arrived else ()
+    known = {
+        Datasets: parse_datasets(lines),
+        Snapshots: (*SNAPSHOTS, *snapshots),
+        KeyChecks: lambda keys: {name: key for name, location in keys if key and location == BHYVE_KEY},
+    }
+    return run(replicas.keys_named, known, {DATASET: LOCATION, FEDORA: BHYVE_KEY}, [DATASET])
+
+
+def test_a_replica_that_stays_closed_names_its_key() -> None:
+    assert keys_named().commands == [f"zfs set keylocation={BHYVE_KEY} {FEDORA}"]
+    assert keys_named(keylocation=BHYVE_KEY).noops == ["every replica that has arrived names its key"]
+    assert keys_named(arrived=False).commands == []
+
+
+@pytest.mark.parametrize("key", [KeyCheck.WRONG, KeyCheck.NO_FILE, None])
+def test_a_key_that_does_not_open_a_replica_is_not_named(key: KeyCheck | None) -> None:
+    result = keys_named(key)
+    assert (result.commands, len(result.logs)) == ([], 1)
+    assert result.logs[0].startswith(f"{BHYVE_KEY} does not open the replica {FEDORA}: ")

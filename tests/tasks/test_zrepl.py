@@ -109,6 +109,10 @@ def test_the_first_run_ends_with_a_read_only_replica(deployed: tuple[Cluster, Ru
     volume = "zdata/sink/f0/zroot/bhyve/fedora/disk0"
     properties = cluster.sh(F1, f"zfs get -H -o value type,encryption,keystatus,readonly {volume}")
     assert properties.split() == ["volume", "aes-256-gcm", "unavailable", "on"]
+    for closed in (volume, volume.rpartition("/")[0]):  # which key it is under can be told all the same
+        assert cluster.sh(F1, f"zfs get -H -o value keylocation {closed}") == (
+            "file:///keys/f0.lan.buetow.org:bhyve.key\n"
+        )
     assert REPLICA in cluster.sh(F1, "sysrc -n zfskeys_datasets")
     for host in (F0, F1):
         assert cluster.sh(host, f"stat -f '%Lp %Su' {CONFIG} /var/run/zrepl").split() == ["600", "root", "700", "root"]
