@@ -13,6 +13,7 @@ from typing import Any
 import click
 import gevent
 from pyinfra import host
+from pyinfra.api.arguments import all_global_arguments
 from pyinfra.api.exceptions import DeployError, InventoryError, PyinfraError
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
@@ -22,7 +23,8 @@ from pyinfra.operations import files
 
 from f3s.pki.credentials import Credentials
 from f3s.pki.plan import PkiError
-from f3s.settings import HostData, HostSettings, SettingsError, Site, build_site
+from f3s.settings import HostData, HostSettings, Problem, SettingsError, Site, build_site, unknown_name
+from f3s.settings.problems import HIDDEN
 
 # An operation that refuses raises in a greenlet of its own. pyinfra prints its message; the traceback that gevent would
 # print above it as well helps nobody who reads "what, where, what to do".
@@ -98,10 +100,17 @@ def load_site(inventory_file: str) -> Site:
 
 
 @functools.lru_cache(maxsize=1)  # one inventory a run; compared by identity
-def _site_of(inventory: Inventory) -> Site:
+def _site_of(inventory: Inventory, found: tuple[Problem, ...] = ()) -> Site:
     data = {each.name: HostData(frozenset(each.groups), each.data.dict()) for each in inventory}
+    arguments = {name for name, _ in all_global_arguments()}
+    found += tuple(
+        unknown_name(each, name, HIDDEN if "pass" in name else repr(value), name, arguments)
+        for each, given in data.items()
+        for name, value in given.data.items()
+        if name.startswith("_") and name not in arguments
+    )
     try:
-        return build_site(data)
+        return build_site(data, found)
     except SettingsError as error:
         raise InventoryError(str(error)) from None
 
@@ -129,8 +138,12 @@ def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
     names = dict.fromkeys(_name(member) for members, _ in groups.values() for member in members)
     folders = list(dict.fromkeys([Path.cwd(), Path(inventory_file).parent.resolve()]))
     options = _command_line()
+    known = ("all", *groups)
+    strays = []
     for folder in [*(str(folder / "group_data") for folder in folders), *options.get("group_data", ())]:
         for group, data in _get_group_data(os.fspath(folder)).items():
+            if group not in known:
+                strays.append(unknown_name(os.fspath(folder), "group", f"'{group}'", group, known))
             groups.setdefault(group, ([], {}))[1].update(data)
     all_data = groups.pop("all", ([], {}))[1]
     overrides = dict(item.split("=", 1) for item in options.get("data", ()))
@@ -139,7 +152,8 @@ def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
             (list(names), all_data),
             override_data={name: parse_cli_arg(value) for name, value in overrides.items()},
             **groups,
-        )
+        ),
+        tuple(strays),
     )
 
 

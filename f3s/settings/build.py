@@ -20,8 +20,8 @@ from f3s.settings.site import HostSettings, Site, host_parts
 
 NOT_SET = "(not set)"
 _SECRET_VARIABLES = frozenset({"carp_password"})
-_FOREIGN_PREFIXES = ("_", "ssh_", "winrm_", "docker_", "lab_")
-"""Data of pyinfra, its connectors and the simulated cluster: never taken for a misspelt variable of ours."""
+_FOREIGN_PREFIXES = ("_", "ssh_", "winrm_", "docker_", "lab_", "verify_")
+"""Data of pyinfra, its connectors, the simulated cluster and tasks/verify.py's command line: not looked at here."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,15 @@ class HostData:
     data: Mapping[str, object]
 
 
-def build_site(inventory: Mapping[str, HostData]) -> Site:
+def build_site(inventory: Mapping[str, HostData], found: Iterable[Problem] = ()) -> Site:
     """Check the data of all hosts and make the settings from it.
 
     + inventory: host name -> data, for every host of the inventory whether or not it takes part in this run
+    + found: what the caller found wrong, to be told in the same go
 
     Raises SettingsError with every problem of every host.
     """
-    problems: list[Problem] = []
+    problems = list(found)
     hosts = []
     for name, given in inventory.items():
         problems.extend(_unknown_variables(name, given.data))
@@ -143,8 +144,14 @@ def _known_variables() -> frozenset[str]:
     return frozenset(f"{prefix}_{field}" for prefix, part in host_parts().items() for field in part.model.model_fields)
 
 
-def _nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)), None)
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
+
+
+def unknown_name(host: str, variable: str, value: str, name: str, known: Iterable[str]) -> Problem:
+    """A problem of a variable: the name is none of those that are known."""
+    nearest = _nearest(name, known)
+    return Problem(host, variable, value, _unknown(nearest), nearest or ", ".join(sorted(known)))
 
 
 def _unknown(nearest: str | None) -> str:
@@ -152,7 +159,7 @@ def _unknown(nearest: str | None) -> str:
 
 
 def _unknown_variables(host: str, data: Mapping[str, object]) -> Iterator[Problem]:
-    """Variables with one of our prefixes that no part has, and others that are nearly the name of one."""
+    """Variables that no part has: misspelt ones, and ones that nothing would ever read."""
     known = _known_variables()
     parts = host_parts()
     for variable, value in data.items():
@@ -164,9 +171,8 @@ def _unknown_variables(host: str, data: Mapping[str, object]) -> Iterator[Proble
             near = _nearest(field, fields)
             nearest = f"{prefix}_{near}" if near else None
             allowed = ", ".join(f"{prefix}_{field}" for field in sorted(fields))
-        elif nearest := _nearest(variable, known, cutoff=0.85):
-            allowed = nearest
         else:
-            continue
+            nearest = _nearest(variable, known)
+            allowed = nearest or f"variables that begin with {', '.join(f'{prefix}_' for prefix in sorted(parts))}"
         secret = nearest in _SECRET_VARIABLES or "pass" in variable
         yield Problem(host, variable, HIDDEN if secret else repr(value), _unknown(nearest), allowed)

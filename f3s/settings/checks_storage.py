@@ -115,7 +115,10 @@ def _mountpoints(site: Site) -> Iterator[Problem]:
         if stick and pool and stick != pool and (is_within(stick, pool) or is_within(pool, stick)):
             wrong = f"and pool_mountpoint {pool} lie in one another"
             yield Problem(host.name, "usb_mountpoint", repr(stick), wrong, "a directory outside the pool")
+        pool_name, enc = get(host, "pool.name"), get(host, "enc.dataset")
         taken: dict[str, str] = {}
+        if pool and pool_name and enc:
+            taken[pool + enc.removeprefix(pool_name)] = "the mount point of enc_dataset"
         for name in ("pool.mountpoint", "usb.mountpoint", "nfs.mountpoint"):
             path = get(host, name)
             if path in taken:

@@ -136,6 +136,17 @@ def test_missing_variable(prefix: str, field: str) -> None:
             "pool_colour = 'red': is unknown; allowed: pool_autotrim, pool_disk, pool_disk_model, pool_disk_serial, "
             "pool_failmode, pool_mountpoint, pool_name, pool_scrub, pool_scrub_threshold_days",
         ),
+        (
+            "disk_serial",
+            "S1",
+            "disk_serial = 'S1': is unknown; did you mean pool_disk_serial?; allowed: pool_disk_serial",
+        ),
+        (
+            "site",
+            1,
+            "site = 1: is unknown; allowed: variables that begin with bhyve_, carp_, client_, enc_, lan_, nfs_, pki_, "
+            "pool_, stunnel_, usb_, vip_, wireguard_, zrepl_",
+        ),
         ("capr_vhid", 1, "capr_vhid = 1: is unknown; did you mean carp_vhid?; allowed: carp_vhid"),
         (
             "carp_pasword",
@@ -150,7 +161,7 @@ def test_spelling_mistake(variable: str, value: object, line: str) -> None:
 
 
 def test_data_of_others_is_none_of_our_business() -> None:
-    foreign = {"ssh_user": "root", "ssh_port": 22, "_doas": True, "lab_root": "/x", "verify_json": "a.json", "site": 1}
+    foreign = {"ssh_user": "root", "ssh_port": 22, "_doas": True, "lab_root": "/x", "verify_json": "a.json"}
 
     assert build(change(good(), EVERY, **foreign)).primary.name == F0
 

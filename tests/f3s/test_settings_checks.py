@@ -188,6 +188,17 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     (
         FREEBSD,
+        {"nfs_mountpoint": "/data/enc"},
+        [
+            *[
+                f"{host}: nfs_mountpoint = '/data/enc': is the mount point of enc_dataset, too; "
+                "allowed: a directory of its own"
+                for host in FREEBSD
+            ],
+        ],
+    ),
+    (
+        FREEBSD,
         {"nfs_dataset": "zdata/nfsdata"},
         [
             *[

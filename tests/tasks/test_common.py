@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +18,7 @@ from pyinfra.context import ctx_host, ctx_inventory
 
 import tasks.common
 from f3s.settings import build_site
-from tasks.common import site, this_host
+from tasks.common import REPOSITORY, site, this_host
 from tests.f3s.settings_data import EVERY, F0, F1, R0, STORAGE, good
 
 
@@ -47,7 +52,7 @@ def test_the_host_of_the_task_and_all_others() -> None:
 
 def test_the_data_is_checked_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(tasks.common, "build_site", lambda data: calls.append(1) or build_site(data))
+    monkeypatch.setattr(tasks.common, "build_site", lambda *given: calls.append(1) or build_site(*given))
 
     hosts = inventory()
     for host in EVERY:
@@ -67,3 +72,23 @@ def test_overrides_are_checked_too() -> None:
         assert str(caught.value).splitlines()[1:] == [
             f"  {host}: carp_vhid = 255: is out of range; allowed: a whole number from 1 to 254" for host in STORAGE
         ]
+
+
+def test_data_that_nothing_would_read_is_refused(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "inventory.py", tmp_path)
+    shutil.copytree(REPOSITORY / "group_data", tmp_path / "group_data")
+    (tmp_path / "group_data" / "storage_primery.py").write_text("pool_disk_serial = 'S1'\n")
+    (tmp_path / "group_data" / "storage.py").open("a").write("_dos = True\n")
+    # in a process of its own: pyinfra's command line patches the interpreter
+    loads = "from tasks.common import load_site; load_site('inventory.py')"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ran = subprocess.run(
+        [sys.executable, "-c", loads], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    problems = ran.stderr[ran.stderr.index("problems in inventory.py") :].splitlines()[1:]
+    meant = "did you mean storage_primary?; allowed: storage_primary"
+    assert problems == [
+        f"  {tmp_path}/group_data: group = 'storage_primery': is unknown; {meant}",
+        *(f"  {host}: _dos = True: is unknown; did you mean _doas?; allowed: _doas" for host in STORAGE),
+    ]
