@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     renew = commands.add_parser("renew", help="make a new certificate now; the one before stays valid")
     renew.add_argument("name", help="ca, server, or a client")
     revoke = commands.add_parser("revoke", help="let no certificate of this name in any more")
-    revoke.add_argument("name", help="server, or a client, also one that is no longer in the inventory")
+    revoke.add_argument("name", help="a client, also one that is no longer in the inventory")
     options = parser.parse_args(arguments)
 
     # Reading an inventory is pyinfra's work, so this one import points up, from the command line only.

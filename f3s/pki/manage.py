@@ -105,8 +105,15 @@ class Pki:
     def revoke(self, name: str) -> str:
         """Revoke every certificate that a name ever got and that has not ended. The deploy has to carry the list out.
 
-        :raises PkiError: the name never got one
+        Only the servers read the list: with it on the clients, each revocation would restart every client's stunnel.
+
+        :raises PkiError: the name never got one, or is the server's
         """
+        if name == SERVER:
+            raise PkiError(
+                "clients have no revocation list: whoever has the server's key can pose as the server until its "
+                f"certificate ends. Make a new CA: move {self.store.folder} away, run init, and deploy to all hosts"
+            )
         with self.store.locked():
             self._refuse_loss()
             issued = self._issued()
@@ -120,7 +127,10 @@ class Pki:
             count = sum(map(applies, issued))
             self._write_issued([replace(e, revoked=self.now) if applies(e) else e for e in issued])
             self._bring_crl()
-            return f"revoked {count} of {name}; in force on the storage hosts after the next deploy"
+            return (
+                f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts. A connection that "
+                "stands then goes on until stunnel is restarted on the MASTER"
+            )
 
     def status(self) -> list[Finding]:
         """What there is and what is wrong with it; all GOOD means that init would do nothing."""

@@ -110,6 +110,8 @@ def test_revoke_takes_every_certificate_of_a_name(folder: Path) -> None:
     assert states(folder) == dict.fromkeys(states(folder), State.GOOD) | {"earth": State.REVOKED}
     assert pki_at(folder).init() == [], "a revoked name gets nothing new without being asked for"
     assert pki_at(folder).revoke("earth").startswith("revoked 0 of earth")
+    with pytest.raises(PkiError, match=r"clients have no revocation list: .* move .* away, run init, and deploy"):
+        pki_at(folder).revoke("server")
     pki_at(folder).renew("earth")
     assert set(states(folder).values()) == {State.GOOD}
     assert revoked_serials(folder) == {first, second}
