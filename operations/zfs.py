@@ -6,7 +6,7 @@ pyinfra's own zfs operations compare `encryption=on` with what ZFS reports and s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
@@ -217,21 +217,28 @@ def mounted(dataset: str) -> Commands:
 
 
 @operation()
-def guarded_mountpoint(path: str, parent: str, parent_mountpoint: str) -> Commands:
+def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_mountpoint: str) -> Commands:
     """The bare directory below a mount point takes no writes: it is empty and `schg`, and ZFS still mounts over
     it (observed). Without this a host that boots without keys writes plain text into the pool's root.
 
-    While something is mounted there the directory below is not visible and nothing is done: run this before the
-    dataset is made. A directory that is not empty holds data that was to be encrypted: that is an error.
+    While the dataset is mounted there the directory below is not visible and nothing is done: run this before the
+    dataset is made. A directory that is not empty holds data that was to be encrypted: that is an error. So is any
+    other file system there: ZFS would mount over it, and hide what is in use.
 
     + path: the mount point
+    + datasets: what may be mounted there
     + parent: dataset that holds the directory
     + parent_mountpoint: where that dataset is mounted
 
-    **Example:** `zfs.guarded_mountpoint("/data/nfs", "zdata", "/data")`
+    **Example:** `zfs.guarded_mountpoint("/data/nfs", ["zdata/enc/nfsdata"], "zdata", "/data")`
     """
     table = known(Mounts, directories=(path,))
     mount = table.at(path)
+    if mount is not None and mount.device not in datasets:
+        raise OperationError(
+            f"{host.name}: {mount.device} is mounted on {path}, where only {' or '.join(datasets)} belongs. Nothing "
+            "was changed; give it another mount point, then run again, and copy what is to be served from there"
+        )
     if mount is not None:
         host.noop(f"{mount.device} is mounted on {path}: the directory below takes no writes now")
         return

@@ -8,7 +8,7 @@ import re
 
 from facts.rcconf import PERIODIC_CONF
 from operations import rcconf, zfs
-from tasks.common import this_host
+from tasks.common import site, this_host
 
 me = this_host()
 
@@ -31,6 +31,7 @@ if me.has_pool:
     zfs.guarded_mountpoint(
         name="ZFS: no plain text below the mount point of the encrypted datasets",
         path=enc_mountpoint,
+        datasets=[me.enc.dataset],
         parent=me.pool.name,
         parent_mountpoint=me.pool.mountpoint,
     )
@@ -45,9 +46,11 @@ if me.has_pool:
 
     # on the standby, too: the replica is mounted there
     if me.is_storage:
+        replicas = [site().replica(job) for job in site().jobs_to(me) if job.replica_mountpoint == me.nfs.mountpoint]
         zfs.guarded_mountpoint(
             name="ZFS: no plain text below the mount point of the NFS data",
             path=me.nfs.mountpoint,
+            datasets=[me.nfs.dataset, *replicas] if me.is_primary else replicas,
             parent=me.pool.name,
             parent_mountpoint=me.pool.mountpoint,
         )

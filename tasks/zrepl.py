@@ -83,6 +83,7 @@ if content is not None:
         zfs.guarded_mountpoint(
             name=f"zrepl: {path} takes no writes while nothing is mounted",
             path=path,
+            datasets=[all_hosts.replica(job)],
             parent=settings.pool.name,
             parent_mountpoint=settings.pool.mountpoint,
         )

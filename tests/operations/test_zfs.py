@@ -298,7 +298,7 @@ def test_what_cannot_be_mounted(changes: dict[str, str], text: str) -> None:
 ROOT = Mount("ada0p2", "/", "ufs", frozenset({"rw"}))
 DATA = Mount("zdata", "/data", "zfs", frozenset({"rw"}))
 NFS = Mount("zdata/enc/nfsdata", "/data/nfs", "zfs", frozenset({"rw"}))
-GUARD = ("/data/nfs", "zdata", "/data")
+GUARD = ("/data/nfs", ["zdata/enc/nfsdata"], "zdata", "/data")
 MAKE = ["mkdir -p /data/nfs && chflags schg /data/nfs"]
 
 
@@ -328,6 +328,16 @@ def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:
     other = Mount("zother", "/data", "zfs", frozenset({"rw"}))
     with pytest.raises(OperationError, match="zdata is not mounted on /data, but zother"):
         run(zfs.guarded_mountpoint, mounts(ROOT, DATA, other), *GUARD)
+
+
+@pytest.mark.parametrize("executing", [True, False])
+def test_a_foreign_file_system_on_the_mount_point_is_not_mounted_over(executing: bool) -> None:
+    plain = Mount("zdata/nfs", "/data/nfs", "zfs", frozenset({"rw"}))
+    for table in ((ROOT, DATA, plain), (ROOT, DATA, NFS, plain), (ROOT, plain)):
+        with pytest.raises(
+            OperationError, match="zdata/nfs is mounted on /data/nfs, where only zdata/enc/nfsdata belongs"
+        ):
+            run(zfs.guarded_mountpoint, mounts(*table), *GUARD, executing=executing)
 
 
 @pytest.mark.parametrize("executing", [True, False])

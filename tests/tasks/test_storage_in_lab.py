@@ -284,6 +284,17 @@ def test_a_plain_dataset_in_the_place_of_an_encrypted_one(deployed: Cluster, fre
     assert f"{F1}: {ENC} is there and NOT encrypted" in run.output
 
 
+def test_a_foreign_file_system_at_the_mount_point_is_not_mounted_over(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.sh(F0, f"zfs destroy {NFSDATA}; zfs create -o mountpoint=/data/nfs zdata/nfs; touch /data/nfs/live")
+    before = cluster.sh(F0, "zfs list -H -o name; mount -p")
+    for options in (["--dry"], ["-y"]):
+        run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
+        assert run.rc != 0
+        assert f"{F0}: zdata/nfs is mounted on /data/nfs, where only {NFSDATA} belongs" in run.output
+    assert cluster.sh(F0, "zfs list -H -o name; mount -p") == before
+
+
 # -- keys and the boot --
 
 
