@@ -230,6 +230,28 @@ def key_file(keylocation: str | None) -> str | None:
     return keylocation.removeprefix("file://")
 
 
+def opened_at_boot(datasets: Mapping[str, Dataset], named: Iterable[str], sink: str) -> list[str]:
+    """The encryption roots whose key the boot has to load: those named, and all others with a `file://` location.
+
+    Replicas below the sink are left out unless they are named: to store them nobody needs their key. A named one
+    with another location is left out, too: zfskeys has no key for it.
+
+    + named: may not be there yet
+    + sink: dataset below which replicas arrive
+    """
+
+    def has_key_file(dataset: Dataset) -> bool:
+        return dataset.is_encryption_root and key_file(dataset.get("keylocation")) is not None
+
+    wanted = [
+        name
+        for name in named
+        if name not in datasets or not datasets[name].is_encryption_root or has_key_file(datasets[name])
+    ]
+    others = (dataset.name for dataset in datasets.values() if has_key_file(dataset))
+    return list(dict.fromkeys([*wanted, *(name for name in others if not f"{name}/".startswith(f"{sink}/"))]))
+
+
 _SUFFIXES = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _SIZES = ("recordsize", "volsize")
 

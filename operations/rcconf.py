@@ -5,13 +5,12 @@ pyinfra's `freebsd.sysrc` leaves a wrong value alone, or changes something on ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import Shell, command
-from f3s.rcconf import with_entries
 from facts.rcconf import RC_CONF, Variables
 from operations.base import Commands, known
 
@@ -30,28 +29,7 @@ def variables(values: Mapping[str, str], file: str = RC_CONF) -> Commands:
     for name, value in values.items():
         if current[name] != value:
             changed = True
-            yield _set(name, value, file)
+            where = Shell("sysrc") if file == RC_CONF else command("sysrc -f {}", file)
+            yield command("{} {}={}", where, name, value)
     if not changed:
         host.noop(f"{', '.join(f'{name}={value}' for name, value in values.items())} in {file}")
-
-
-@operation()
-def list_entries(variable: str, entries: Sequence[str]) -> Commands:
-    """A space-separated list in rc.conf has these entries; others in it stay.
-
-    + variable: the variable
-    + entries: what must be in it, without spaces
-
-    **Example:** `rcconf.list_entries("zfskeys_datasets", ["zdata/enc"])`
-    """
-    current = known(Variables, names=(variable,), file=RC_CONF)[variable]
-    value = with_entries(current, entries)
-    if value == (current or ""):
-        host.noop(f'{variable}="{value}" has all of {", ".join(entries)}')
-        return
-    yield _set(variable, value, RC_CONF)
-
-
-def _set(name: str, value: str, file: str) -> Shell:
-    where = Shell("sysrc") if file == RC_CONF else command("sysrc -f {}", file)
-    return command("{} {}={}", where, name, value)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command, option_words
-from f3s.zfs import Dataset, as_reported, property_changes
+from f3s.rcconf import with_entries
+from f3s.zfs import Dataset, as_reported, opened_at_boot, property_changes
 from facts.disks import Probe
 from facts.mounts import Mounts
+from facts.rcconf import RC_CONF, Variables
 from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
 from operations.base import Commands, executing, known
 
@@ -187,6 +190,35 @@ def key_loaded(dataset: str, keylocation: str) -> Commands:
         yield command("zfs load-key {}", dataset)
     elif current == keylocation:
         host.noop(f"the key of {dataset} is loaded and {keylocation} fits")
+
+
+@operation()
+def keys_loaded_at_boot(datasets: Sequence[str], sink: str) -> Commands:
+    """rc.d/zfskeys loads the keys of these encryption roots and of all others of the host with a `file://` location.
+
+    While `zfskeys_datasets` is empty, zfskeys opens every dataset that has a key location; with an entry in it,
+    only those that it names (list_datasets in FreeBSD's libexec/rc/rc.d/zfskeys). So one entry needs all the others.
+
+    + datasets: encryption roots that the deploy makes or serves
+    + sink: dataset below which replicas arrive; those are opened only where `datasets` names them
+
+    **Example:** `zfs.keys_loaded_at_boot(["zdata/enc"], "zdata/sink")`
+    """
+    found = known(Datasets)
+    roots = opened_at_boot(found, datasets, sink)
+    unfit = [name for name in roots if " " in name]
+    if unfit:
+        host.log(
+            f"zfskeys_datasets is a list with spaces between its entries: {', '.join(unfit)} has to be opened by hand "
+            "after each boot, or renamed",
+            logger.warning,
+        )
+    current = known(Variables, names=("zfskeys_datasets",), file=RC_CONF)["zfskeys_datasets"]
+    value = with_entries(current, [name for name in roots if name not in unfit])
+    if value == (current or ""):
+        host.noop(f'zfskeys_datasets="{value}" has every encryption root with a key file')
+        return
+    yield command("sysrc zfskeys_datasets={}", value)
 
 
 @operation()

@@ -10,7 +10,7 @@ connect again to a client that went down under it.
 
 from pyinfra.context import host
 
-from operations import bhyve, rcconf
+from operations import bhyve, rcconf, zfs
 from tasks.common import this_host
 
 me = this_host()
@@ -33,8 +33,8 @@ if me.is_freebsd:
 
     # at boot the key is loaded before vm starts the virtual machines
     if survey.encrypted:
-        rcconf.list_entries(
-            name="VMs: key that the boot loads", variable="zfskeys_datasets", entries=[me.bhyve.dataset]
+        zfs.keys_loaded_at_boot(
+            name="VMs: key that the boot loads", datasets=[me.bhyve.dataset], sink=me.zrepl.sink_root
         )
         rcconf.variables(
             name="VMs: pools are imported and keys loaded at boot",

@@ -46,7 +46,7 @@ if me.has_pool:
 
     # on the standby, too: the replica is mounted there
     if me.is_storage:
-        replicas = [site().replica(job) for job in site().jobs_to(me) if job.replica_mountpoint == me.nfs.mountpoint]
+        replicas = [site().replica(job) for job in site().jobs_to(me) if job.dataset == me.nfs.dataset]
         zfs.guarded_mountpoint(
             name="ZFS: no plain text below the mount point of the NFS data",
             path=me.nfs.mountpoint,
@@ -69,8 +69,8 @@ if me.has_pool:
         zfs.key_loaded(name="ZFS: key of the NFS data loaded", dataset=me.nfs.dataset, keylocation=nfs_key)
         zfs.mounted(name="ZFS: NFS data mounted", dataset=me.nfs.dataset)
 
-    # The boot: zfskeys loads the keys of these datasets, once f3skeys has mounted the stick.
-    rcconf.list_entries(name="ZFS: keys that the boot loads", variable="zfskeys_datasets", entries=roots)
+    # The boot: zfskeys loads the keys, once f3skeys has mounted the stick.
+    zfs.keys_loaded_at_boot(name="ZFS: keys that the boot loads", datasets=roots, sink=me.zrepl.sink_root)
     # The installer sets zfs_enable only where the root is on ZFS; without it rc.d/zpool imports no pool.
     rcconf.variables(
         name="ZFS: pools are imported and keys loaded at boot",

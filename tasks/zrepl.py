@@ -94,10 +94,10 @@ if content is not None:
             mountpoint=path,
         )
     if opened:
-        rcconf.list_entries(
+        zfs.keys_loaded_at_boot(
             name="zrepl: the keys of the replicas are loaded at boot",
-            variable="zfskeys_datasets",
-            entries=[all_hosts.replica(job) for job, _ in opened],
+            datasets=[all_hosts.replica(job) for job, _ in opened],
+            sink=settings.zrepl.sink_root,
         )
 
     if sends:

@@ -30,15 +30,6 @@ def test_unknown_values_are_not_set() -> None:
         run(rcconf.variables, {Variables: None}, {"a": "YES"})
 
 
-def test_a_list_keeps_what_an_operator_put_there() -> None:
-    facts = {Variables: {"zfskeys_datasets": "zother/x"}}
-    result = run(rcconf.list_entries, facts, "zfskeys_datasets", ["zdata/enc", "zother/x"])
-    assert result.commands == ["sysrc zfskeys_datasets='zother/x zdata/enc'"]
-    facts = {Variables: {"zfskeys_datasets": "zother/x zdata/enc"}}
-    result = run(rcconf.list_entries, facts, "zfskeys_datasets", ["zdata/enc"])
-    assert (result.commands, len(result.noops)) == ([], 1)
-
-
 def test_services() -> None:
     up, down = {Services: {"x": ServiceState.RUNNING}}, {Services: {"x": ServiceState.STOPPED}}
     assert run(services.stopped, up, "x").commands == ["service x onestop"]

@@ -12,6 +12,7 @@ from f3s.quoting import UnsafeValue
 from f3s.zfs import Pool, Snapshot, parse_datasets
 from facts.disks import Probe
 from facts.mounts import Mounts
+from facts.rcconf import Variables
 from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
 from operations import zfs
 from tests.facts.disk_output import probe_output
@@ -291,6 +292,44 @@ def test_what_cannot_be_mounted(changes: dict[str, str], text: str) -> None:
         run(zfs.mounted, facts, "zdata/enc")
     with pytest.raises(OperationError, match="does not exist"):
         run(zfs.mounted, facts, "zdata/none")
+
+
+# -- the boot --
+
+FOREIGN = zfs_get("zroot/secret", ENC, encryptionroot="zroot/secret", keylocation="file:///root/k")
+ASKED = zfs_get("zroot/asked", ENC, encryptionroot="zroot/asked", keylocation="prompt")
+ARRIVED = zfs_get("zdata/sink/f0/x", ENC, encryptionroot="zdata/sink/f0/x")
+
+
+def at_boot(current: str | None, *lines: list[str], named: tuple[str, ...] = ("zdata/enc",)) -> Any:
+    facts = {**datasets(*lines), Variables: {"zfskeys_datasets": current}}
+    return run(zfs.keys_loaded_at_boot, facts, named, "zdata/sink")
+
+
+@pytest.mark.parametrize("current", [None, "", "zdata/enc"])
+def test_the_boot_goes_on_to_open_what_it_opened_before_there_was_a_list(current: str | None) -> None:
+    plain, enc = zfs_get("zdata", PLAIN), zfs_get("zdata/enc", ENC)
+    result = at_boot(current, plain, enc, zfs_get("zdata/enc/child", ENC), FOREIGN, ASKED, ARRIVED)
+    assert result.commands == ["sysrc zfskeys_datasets='zdata/enc zroot/secret'"]
+
+
+def test_what_an_operator_put_there_stays() -> None:
+    assert at_boot("zother/x", zfs_get("zdata/enc", ENC)).commands == ["sysrc zfskeys_datasets='zother/x zdata/enc'"]
+    result = at_boot("zother/x zroot/secret zdata/enc", zfs_get("zdata/enc", ENC), FOREIGN)
+    assert (result.commands, len(result.noops)) == ([], 1)
+
+
+def test_named_roots_are_opened_before_they_are_there_but_not_without_a_key_file() -> None:
+    named = ("zdata/enc", "zdata/sink/f0/x", "zroot/asked", "zroot/plain")
+    result = at_boot(None, ASKED, ARRIVED, zfs_get("zroot/plain", PLAIN), named=named)
+    assert result.commands == ["sysrc zfskeys_datasets='zdata/enc zdata/sink/f0/x zroot/plain'"]
+
+
+def test_a_name_that_the_list_cannot_hold_is_reported() -> None:
+    spaced = zfs_get("zroot/my data", ENC, encryptionroot="zroot/my data")
+    result = at_boot("zdata/enc", zfs_get("zdata/enc", ENC), spaced)
+    assert result.commands == []
+    assert "zroot/my data has to be opened by hand" in result.logs[0]
 
 
 # -- mount point guards --

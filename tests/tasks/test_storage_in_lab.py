@@ -346,6 +346,18 @@ def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(deployed: C
     assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
 
 
+def test_a_reboot_opens_what_an_empty_list_opened_before(untouched: Cluster, fresh: Fresh) -> None:
+    """zfskeys_datasets of f0 gets entries: those of the deploy, and the dataset that its owner had there before."""
+    cluster = fresh(untouched)
+    make = "dd if=/dev/random of=/root/k bs=32 count=1 2>/dev/null; zfs create -o encryption=on -o keyformat=raw"
+    cluster.sh(F0, f"{make} -o keylocation=file:///root/k zroot/secret; sysrc zfskeys_enable=YES")
+    cluster.deploy(*TASKS)
+    cluster.lab("reboot", F0)
+    assert properties(cluster, F0, "zroot/secret", "keystatus", "mounted") == ["available", "yes"]
+    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
+    assert cluster.deploy("zfs_encrypt").changed == []
+
+
 # -- killed runs, secrets --
 
 
