@@ -6,7 +6,7 @@ that the facts show; what leaves it is one command, so a run that is killed is i
 | state, found by                                         | step that leaves it                                    |
 |---------------------------------------------------------|--------------------------------------------------------|
 | D plain, no mark                                        | record: mark on D with S, mount point, running VMs     |
-| D marked `started`, VMs run                             | stop: ACPI shutdown, bounded wait                      |
+| D marked `started`, VMs run or have locks               | stop: ACPI shutdown, bounded wait, stale locks removed |
 | VMs stopped, a dataset of D could be mounted or written | retire: canmount=noauto, readonly=on, old values noted |
 | all retired, some mounted                               | unmount                                                |
 | D marked, retired, not mounted                          | rename: D becomes O, the marks go with it              |

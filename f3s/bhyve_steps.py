@@ -86,7 +86,7 @@ class Migration:
             yield Step("record", title, (set_properties(values, new.name),))
         if running:
             listed = words(running)
-            wait = script(wanted.wait_script, "bhyve-wait", "stopped", wanted.stop_timeout, listed)
+            wait = script(wanted.wait_script, "bhyve-wait", "stopped", wanted.stop_timeout, self.mountpoint, listed)
             title = f"shut down {', '.join(running)} (ACPI, at most {wanted.stop_timeout} s)"
             yield Step("stop", title, (command("/usr/local/sbin/vm stop {}", listed), wait))
         mounted = [d.name for d in reversed(self.sources) if d.mounted]
@@ -336,7 +336,9 @@ class Migration:
             raise Refusal(f"{', '.join(missing)} cannot be started: {self.facts.vm.problem}")
         commands = [command("/usr/local/sbin/vm init")] if self.facts.vm.able else []
         if missing:
-            wait = script(self.wanted.wait_script, "bhyve-wait", "running", _START_TIMEOUT, words(missing))
+            wait = script(
+                self.wanted.wait_script, "bhyve-wait", "running", _START_TIMEOUT, self.mountpoint, words(missing)
+            )
             commands += [command("/usr/local/sbin/vm start {}", words(missing)), wait]
         commands.append(set_properties({MIGRATION: "done"}, self.wanted.old))
         title = f"start {', '.join(names) or 'no virtual machine'} from {self.wanted.dataset}"

@@ -89,6 +89,7 @@ class World:
         self.available = 10**9
         self.vms = {"rocky": True, "fedora": True, "spare": False}
         self.vm_list = ("rocky",)
+        self.locked: set[str] = set()
         self.stubborn: frozenset[str] = frozenset()
         self.key_loaded: set[str] = set()
         self.installed = True
@@ -172,7 +173,8 @@ class World:
         found = []
         for name, on in self.vms.items():
             order = self.vm_list.index(name) + 1 if name in self.vm_list else None
-            found.append(Vm(name, "Running" if on else "Stopped", "123" if on else None, order))
+            off = Vm(name, "Locked", "f0", order) if name in self.locked else Vm(name, "Stopped", None, order)
+            found.append(Vm(name, "Running", "123", order) if on else off)
         return VmHost(True, tuple(found), "", devices)
 
     # -- what happens to a host
@@ -198,8 +200,13 @@ class World:
         if killed:
             raise Killed
 
-    def reboot(self, keys: bool) -> None:
-        """Everything unmounted, then mounted as at boot; the virtual machines of vm_list start where they can."""
+    def reboot(self, keys: bool, power_cut: bool = False) -> None:
+        """Everything unmounted, then mounted as at boot; the virtual machines of vm_list start where they can.
+
+        A power cut leaves the locks of those that ran.
+        """
+        if power_cut:
+            self.locked |= {name for name, on in self.vms.items() if on}
         self.vms = dict.fromkeys(self.vms, False)
         self.key_loaded = {node.root for node in self.nodes.values() if node.root} if keys else set()
         for name, node in self.nodes.items():
@@ -209,6 +216,7 @@ class World:
         if NEW in self.nodes and self.nodes[NEW].mounted:
             for name in self.vm_list:
                 self.vms[name] = f"{NEW}/{name}" in self.nodes and self.nodes[f"{NEW}/{name}"].mounted
+                self.locked -= {name} if self.vms[name] else set()
         self.check()
 
     def check(self) -> None:
@@ -254,10 +262,11 @@ class World:
                     del self.nodes[name]
             case ["sh", "-c", "METADATA", "bhyve-metadata", verb, source, target]:
                 self._metadata(verb, self._node(source), self._node(target))
-            case ["sh", "-c", "WAIT", "bhyve-wait", state, _, *names]:
+            case ["sh", "-c", "WAIT", "bhyve-wait", state, _, "/zroot/bhyve", *names]:
                 wrong = [name for name in names if self.vms[name] != (state == "running")]
                 if wrong:
                     raise Failed(f"not {state} in time: {', '.join(wrong)}")
+                self.locked -= set(names)
             case [program, "stop", *names] if program == VM:
                 self.vms |= {name: name in self.stubborn for name in names}
             case [program, *_] if program == VM and not self.able:
@@ -267,6 +276,7 @@ class World:
             case [program, "start", *names] if program == VM:
                 assert self.nodes[NEW].mounted
                 self.vms |= dict.fromkeys(names, True)
+                self.locked -= set(names)
             case _:
                 raise AssertionError(f"not a command of the migration: {words}")
 

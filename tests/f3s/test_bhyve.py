@@ -336,6 +336,16 @@ def test_a_virtual_machine_that_does_not_stop() -> None:
     assert_migrated(world, World())
 
 
+@pytest.mark.parametrize("keys", [False, True], ids=["without the key", "with the key"])
+def test_a_power_cut_at_every_point(keys: bool) -> None:
+    """The locks of machines that ran are left, and do not stop the migration that had begun."""
+    for text, world in states()[1:-1]:
+        world.reboot(keys, power_cut=True)
+        migrate(world)
+        assert not world.locked, text
+        assert_migrated(world, World())
+
+
 def world_after(prefix: str) -> World:
     """The world just before the first command that begins so."""
     return next(world for text, world in states() if text.startswith(prefix) or prefix in text)

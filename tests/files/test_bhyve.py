@@ -9,6 +9,7 @@ import pytest
 
 from tests.files.stubs import FILES, Result, StubHost
 
+FOLDER = "/zroot/bhyve"
 HEADING = "NAME    DATASTORE  LOADER  CPU  MEMORY  VNC  AUTO     STATE\n"
 
 
@@ -32,7 +33,10 @@ def host(tmp_path: Path) -> StubHost:
 def wait(host: StubHost, lists: list[str], *args: str) -> Result:
     for number, text in enumerate(lists):
         host.state(f"list{number}", HEADING + text)
-    return host.run(host.install(FILES / "bhyve-wait.sh", "/tmp/bhyve-wait"), *args)
+    # the rewriting leaves /dev alone, and this machine's must not be asked
+    program = host.install(FILES / "bhyve-wait.sh", "/tmp/bhyve-wait")
+    program.write_text(program.read_text().replace("/dev/vmm", f"{host.root}/dev/vmm"))
+    return host.run(program, *args)
 
 
 def test_waits_until_all_are_stopped(host: StubHost) -> None:
@@ -41,14 +45,14 @@ def test_waits_until_all_are_stopped(host: StubHost) -> None:
         line("rocky", "Locked (f0)") + line("fedora", "Suspended", "No"),
         line("rocky", "Stopped") + line("fedora", "Suspended", "No"),
     ]
-    result = wait(host, lists, "stopped", "60", "rocky", "fedora")
+    result = wait(host, lists, "stopped", "60", FOLDER, "rocky", "fedora")
     assert (result.rc, result.err) == (0, "")
     assert host.calls("sleep") == [["5"], ["5"]]
 
 
 def test_names_what_does_not_stop_in_time(host: StubHost) -> None:
     lists = [line("rocky", "Running (123)") + line("rocky2", "Stopped") + line("boot", "Bootloader (4)")]
-    result = wait(host, lists, "stopped", "12", "rocky", "rocky2", "boot", "gone")
+    result = wait(host, lists, "stopped", "12", FOLDER, "rocky", "rocky2", "boot", "gone")
     assert result.rc == 1
     assert result.err == (
         "bhyve-wait: not stopped in time: rocky (Running) boot (Bootloader) gone (unknown to vm list)\n"
@@ -59,15 +63,58 @@ def test_names_what_does_not_stop_in_time(host: StubHost) -> None:
 
 def test_waits_until_one_runs(host: StubHost) -> None:
     lists = [line("rocky", "Stopped"), line("rocky", "Bootloader (4)")]
-    assert wait(host, lists, "running", "60", "rocky").rc == 0
-    assert wait(host, [line("rocky", "Stopped")], "running", "0", "rocky").rc == 0  # the queue's last list is left
+    assert wait(host, lists, "running", "60", FOLDER, "rocky").rc == 0
+    assert (
+        wait(host, [line("rocky", "Stopped")], "running", "0", FOLDER, "rocky").rc == 0
+    )  # the queue's last list is left
     host.state("n", "0\n")
-    assert wait(host, [line("rocky", "Stopped"), line("rocky", "Stopped")], "running", "5", "rocky").rc == 1
+    assert wait(host, [line("rocky", "Stopped"), line("rocky", "Stopped")], "running", "5", FOLDER, "rocky").rc == 1
 
 
 def test_a_vm_list_that_fails_is_not_taken_for_stopped(host: StubHost) -> None:
     host.write("/usr/local/sbin/vm", "#!/bin/sh\necho no >&2; exit 1\n", 0o755)
-    assert wait(host, [], "stopped", "60", "rocky").rc == 2
+    assert wait(host, [], "stopped", "60", FOLDER, "rocky").rc == 2
+
+
+def lock(host: StubHost, name: str, holder: str = "f0") -> Path:
+    host.command("hostname", "echo f0", record=False)
+    return host.write(f"{FOLDER}/{name}/run.lock", f"{holder}\n")
+
+
+def test_a_lock_of_this_host_without_a_machine_is_removed_after_a_while(host: StubHost) -> None:
+    """After a power cut; the machine that shuts down meanwhile has its own lock for a moment, which goes by itself."""
+    stale, own = lock(host, "fedora"), lock(host, "rocky")
+    lists = [
+        line("rocky", state) + line("fedora", "Locked (f0)") for state in ("Running (9)", "Locked (f0)", "Stopped")
+    ]
+    result = wait(host, lists, "stopped", "5", str(host.path(FOLDER)), "rocky", "fedora")
+    assert (result.rc, result.err) == (0, "")
+    assert "fedora does not run" in result.out
+    assert not stale.exists()
+    assert own.exists()
+    assert host.calls("sleep") == [["5"]] * 4
+
+
+def test_a_lock_is_kept_while_there_is_a_machine_or_one_comes_back(host: StubHost) -> None:
+    kept = lock(host, "rocky")
+    host.write("/dev/vmm/rocky", "")
+    result = wait(host, [line("rocky", "Locked (f0)")], "stopped", "60", str(host.path(FOLDER)), "rocky")
+    assert (result.rc, result.err) == (1, "bhyve-wait: not stopped in time: rocky (Locked)\n")
+    assert kept.exists()
+    # a guest that reboots
+    host.path("/dev/vmm/rocky").unlink()
+    lists = [line("rocky", state) for state in [*["Locked (f0)"] * 3, "Running (9)", *["Locked (f0)"] * 3, "Stopped"]]
+    assert wait(host, lists, "stopped", "60", str(host.path(FOLDER)), "rocky").rc == 0
+    assert kept.exists()
+
+
+def test_a_lock_of_another_host_is_named_at_once_and_kept(host: StubHost) -> None:
+    kept = lock(host, "rocky", "f9")
+    result = wait(host, [line("rocky", "Locked (f9)")], "stopped", "60", str(host.path(FOLDER)), "rocky")
+    assert result.rc == 1
+    assert "locked by another host: rocky (f9); where it runs nowhere, remove" in result.err
+    assert kept.exists()
+    assert host.calls("sleep") == []
 
 
 ZFS = """\

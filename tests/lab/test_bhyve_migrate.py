@@ -151,6 +151,20 @@ def test_a_virtual_machine_that_does_not_stop(cluster: Cluster) -> None:
     assert "zroot/bhyve_old" not in datasets(cluster)
 
 
+def test_a_power_cut_while_the_machines_shut_down(cluster: Cluster) -> None:
+    """Machines that ran leave their locks behind; the one that does not start at boot keeps its own."""
+    content = cluster.sh(F0, CONTENT)
+    cluster.sh(F0, "echo acpi_ignored=yes >> /zroot/bhyve/fedora/fedora.conf")
+    assert "not stopped in time: fedora (Running)" in migrate(cluster).output
+    cluster.lab("crash", "f0")
+    cluster.lab("boot", "f0")
+    cluster.sh(F0, "sed -i '' -e '/acpi_ignored/d' /zroot/bhyve/fedora/fedora.conf")
+    assert re.search(rf"fedora .*Locked \({F0}\)", cluster.sh(F0, "vm list"))
+    run = migrate(cluster)
+    assert run.rc == 0, run.output
+    assert_encrypted(cluster, content)
+
+
 def test_another_name_in_the_middle_of_a_migration_is_refused(cluster: Cluster) -> None:
     while "zroot/bhyve" not in (before := datasets(cluster)) or "zroot/bhyve_old" not in before:
         assert migrate(cluster, LAB_KILL_AT="20").rc == 137
