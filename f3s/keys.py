@@ -83,6 +83,8 @@ class Plan:
 
 
 Keys = Mapping[str, KeyFile]
+Roots = tuple[Root, ...] | str
+"""The encryption roots of a host, or a sentence why some may be out of sight."""
 
 
 def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
@@ -126,18 +128,39 @@ def encryption_roots(host: str, datasets: Iterable[Dataset]) -> tuple[Root, ...]
     )
 
 
+def roots_in_sight(host: str, datasets: Mapping[str, Dataset], importable: Sequence[str], boot: Sequence[str]) -> Roots:
+    """The encryption roots of a host, where nothing tells of datasets that are not in sight.
+
+    + importable: pools on its disks that are not imported
+    + boot: datasets that its zfskeys is told to open
+    """
+    reasons = []
+    if importable:
+        reasons.append(
+            f"{host} has disks of pools that are not imported, and nothing tells which keys they need: "
+            f"{', '.join(importable)}. Import them (zpool import -N NAME), or take the disks out"
+        )
+    if missing := [name for name in boot if name not in datasets]:
+        reasons.append(
+            f"zfskeys_datasets of {host} names what is not there: {', '.join(missing)}. Import the pool, or, if it is "
+            "gone for good, take it out of the list: "
+            + " ".join(["sysrc", *(f"zfskeys_datasets-={name}" for name in missing)])
+        )
+    return "; ".join(reasons) or encryption_roots(host, datasets.values())
+
+
 def plan(
     host: str,
     wanted: Sequence[str],
     sticks: Mapping[str, Keys | None],
-    roots: Mapping[str, Sequence[Root] | None],
+    roots: Mapping[str, Roots],
 ) -> Plan:
     """Decide what the stick of `host` gets.
 
     + host: whose stick it is
     + wanted: names of all keys, without `.key`
     + sticks: the keys on each key holder's stick; None: its content is unknown
-    + roots: the encryption roots of each host that may hold any; None: unknown
+    + roots: of each host that may hold any
     """
     own = sticks.get(host)
     copies: list[Copy] = []
@@ -187,13 +210,13 @@ def _conflicts(name: str, found: Mapping[str, KeyFile]) -> list[str]:
     return []
 
 
-def _users(name: str, roots: Mapping[str, Sequence[Root] | None]) -> tuple[list[str], list[str]]:
+def _users(name: str, roots: Mapping[str, Roots]) -> tuple[list[str], list[str]]:
     """Datasets that are encrypted with a key of that name, and reasons why there may be more."""
     users: list[str] = []
     unsure: list[str] = []
-    for host, known in roots.items():
-        if known is None:
-            unsure.append(f"the datasets of {host} cannot be read")
+    for known in roots.values():
+        if isinstance(known, str):
+            unsure.append(known)
             continue
         for root in known:
             path = key_file(root.keylocation)

@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory, state
 
-from f3s.keys import KEY_BYTES, SUFFIX, Copy, Keys, Plan, Root, encryption_roots, plan
+from f3s.keys import KEY_BYTES, SUFFIX, Copy, Keys, Plan, Roots, plan, roots_in_sight
 from f3s.quoting import command
 from facts.base import script
 from facts.disks import Probe
@@ -154,19 +154,17 @@ def _keys_of(name: str, label: str, mountpoint: str) -> Keys | None:
     return stick.keys if stick is not None else None
 
 
-def _roots_of(name: str) -> tuple[Root, ...] | None:
-    """All encryption roots of a host; None where some may be out of sight: the host is off, a pool is not
-    imported, or zfskeys is told to open a dataset that is not there."""
+def _roots_of(name: str) -> Roots:
+    """All encryption roots of a host, or why some may be out of sight."""
+    unread = f"the datasets of {name} cannot be read"
     datasets = known_of(name, Datasets)
     if datasets is None:  # each further question to a host that is off would wait, too
-        return None
+        return unread
     importable = known_of(name, ImportablePools)
     boot = known_of(name, Variables, names=("zfskeys_datasets",))
-    if importable is None or boot is None or importable:
-        return None
-    if any(dataset not in datasets for dataset in (boot["zfskeys_datasets"] or "").split()):
-        return None
-    return encryption_roots(name, datasets.values())
+    if importable is None or boot is None:
+        return unread
+    return roots_in_sight(name, datasets, importable, (boot["zfskeys_datasets"] or "").split())
 
 
 def _read(copy: Copy, mountpoint: str) -> bytes:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from f3s.keys import Copy, KeyFile, Keys, Plan, Root, encryption_roots, parse_stick, plan
+from f3s.keys import Copy, KeyFile, Keys, Plan, Root, Roots, encryption_roots, parse_stick, plan, roots_in_sight
 from f3s.parsing import UnknownOutput
 from f3s.zfs import parse_datasets
 from tests.facts.recorded import ENC, GLABEL_STATUS, GLABEL_STATUS_BLANK_STICK, MOUNT_P, PLAIN, REPLICA, zfs_get
 
 K0 = "f0:zdata"
 HOSTS = ("f0", "f1", "f2")
-NO_ROOTS: dict[str, tuple[Root, ...] | None] = dict.fromkeys(HOSTS, ())
+NO_ROOTS: dict[str, Roots] = dict.fromkeys(HOSTS, ())
 
 
 def key(name: str = K0, digit: str = "a", size: int = 32, readable: bool = True) -> KeyFile:
@@ -21,7 +21,7 @@ def sticks(**keys: KeyFile | None) -> dict[str, Keys | None]:
     return {host: {found.name: found} if (found := keys.get(host)) else {} for host in HOSTS}
 
 
-def used(location: str | None, keyformat: str | None = "raw") -> dict[str, tuple[Root, ...] | None]:
+def used(location: str | None, keyformat: str | None = "raw") -> dict[str, Roots]:
     return {**NO_ROOTS, "f1": (Root("f1", "zdata/x", location, keyformat),)}
 
 
@@ -38,7 +38,7 @@ def test_a_key_is_copied_from_a_stick_that_has_it() -> None:
 
 def test_copying_needs_neither_the_other_sticks_nor_any_dataset() -> None:
     found = {**sticks(f1=key()), "f2": None}
-    assert plan("f0", [K0], found, {"f0": None, "f1": None, "f2": None}) == Plan(copies=(Copy(K0, "f1", "a" * 64),))
+    assert plan("f0", [K0], found, dict.fromkeys(HOSTS, "unread")) == Plan(copies=(Copy(K0, "f1", "a" * 64),))
 
 
 def test_a_key_that_never_was_is_made() -> None:
@@ -86,8 +86,19 @@ def test_no_key_is_made_while_a_stick_is_unread() -> None:
 
 
 def test_no_key_is_made_while_datasets_are_unread() -> None:
-    roots = {**NO_ROOTS, "f2": None}
+    roots = {**NO_ROOTS, "f2": "the datasets of f2 cannot be read"}
     assert plan("f0", [K0], sticks(), roots).doubts == ("the datasets of f2 cannot be read",)
+
+
+def test_what_is_out_of_sight_is_named_with_the_way_on() -> None:
+    datasets = parse_datasets(zfs_get("zdata/enc", ENC))
+    assert roots_in_sight("f0", datasets, (), ["zdata/enc"]) == encryption_roots("f0", datasets.values())
+    reason = roots_in_sight("f0", datasets, ("zold", "zbackup"), ["zdata/enc", "zdata/gone"])
+    assert isinstance(reason, str)
+    assert "f0 has disks of pools that are not imported" in reason
+    assert "zold, zbackup. Import them (zpool import -N NAME)" in reason
+    assert "zfskeys_datasets of f0 names what is not there: zdata/gone." in reason
+    assert reason.endswith("take it out of the list: sysrc zfskeys_datasets-=zdata/gone")
 
 
 @pytest.mark.parametrize(

@@ -286,19 +286,19 @@ def test_an_unreachable_host_does_not_stop_copying(reading: list[tuple[str, str]
 
 
 @pytest.mark.parametrize(
-    "hidden",
+    ("hidden", "reason"),
     [
-        {ImportablePools: ("zold",)},
-        {ImportablePools: None},
-        {Variables: {"zfskeys_datasets": "zdata/enc"}},
-        {Variables: None},
-        {Datasets: None},
+        ({ImportablePools: ("zold",)}, "pools that are not imported, and nothing tells which keys they need: zold"),
+        ({ImportablePools: None}, f"the datasets of {F1} cannot be read"),
+        ({Variables: {"zfskeys_datasets": "zdata/enc"}}, "names what is not there: zdata/enc"),
+        ({Variables: None}, f"the datasets of {F1} cannot be read"),
+        ({Datasets: None}, f"the datasets of {F1} cannot be read"),
     ],
 )
-def test_datasets_out_of_sight_stop_the_making_of_keys(hidden: dict[type, Any]) -> None:
+def test_datasets_out_of_sight_stop_the_making_of_keys(hidden: dict[type, Any], reason: str) -> None:
     cluster = Cluster([stick(), stick(), stick()])
     cluster.hosts[F1].facts = {**cluster.hosts[F1].facts, **hidden}
-    with pytest.raises(OperationError, match=f"the datasets of {F1} cannot be read"):
+    with pytest.raises(OperationError, match=f"no stick has {NAME}.key; .*{reason}"):
         cluster.run()
 
 
