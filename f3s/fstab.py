@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,11 +44,14 @@ def unescape(field: str) -> str:
 
 
 def _entry(line: str) -> Entry | None:
-    """The entry of a line; None for a comment, an empty line or one with too few fields (mount skips it, too)."""
+    """The entry of a line; None for a comment, an empty line or one with too few fields (mount skips it, too).
+
+    Three fields are enough, the options may be missing: util-linux, libmount/src/tab_parse.c, mnt_parse_table_line.
+    """
     fields = line.split()
-    if len(fields) < 4 or fields[0].startswith("#"):
+    if len(fields) < 3 or fields[0].startswith("#"):
         return None
-    source, mountpoint, fstype, options = map(unescape, fields[:4])
+    source, mountpoint, fstype, options = map(unescape, [*fields, "defaults"][:4])
     return Entry(source, mountpoint, fstype, tuple(options.split(",")))
 
 
@@ -91,6 +95,12 @@ def mount_unit(mountpoint: str) -> str:
     return f"{escaped.replace('.', chr(92) + 'x2e', 1) if escaped.startswith('.') else escaped}.mount"
 
 
+def _place(mountpoint: str) -> str:
+    """A mount point in its one spelling: mount(8) takes doubled or trailing slashes, `.` and `..` for the same place
+    (util-linux, lib/strutils.c, streq_paths, and the canonical paths of libmount/src/tab.c)."""
+    return posixpath.normpath(re.sub("^/+", "/", mountpoint))
+
+
 def with_entry(text: str, wanted: Entry) -> str:
     """The text of /etc/fstab with one line for the wanted mount; every other line stays as it is, byte for byte.
 
@@ -100,8 +110,9 @@ def with_entry(text: str, wanted: Entry) -> str:
     Raises FstabConflict when another line claims the mount point, or two do.
     """
     server = wanted.source.partition(":")[0]
+    place = _place(wanted.mountpoint)
     lines = text.split("\n")
-    claims = [(n, e) for n, (_, e) in enumerate(_lines(text)) if e is not None and e.mountpoint == wanted.mountpoint]
+    claims = [(n, e) for n, (_, e) in enumerate(_lines(text)) if e is not None and _place(e.mountpoint) == place]
     for number, entry in claims:
         if entry.fstype not in NFS_TYPES or entry.source.partition(":")[0] != server:
             raise FstabConflict(f"line {number + 1} mounts {entry.source} ({entry.fstype}) at {entry.mountpoint}")

@@ -43,6 +43,8 @@ def test_our_line_is_appended_and_the_rest_stays(before: str) -> None:
         "127.0.0.1:/k3svolumes\t/data/nfs/k3svolumes\tnfs\trw,soft\t0\t0",
         LINE.replace("hard", "soft"),
         LINE.replace("rw,hard", "hard,rw"),
+        LINE.replace("k3svolumes nfs4", "k3svolumes/ nfs4"),
+        "127.0.0.1:/k3svolumes /data/nfs/k3svolumes nfs4",
     ],
 )
 def test_our_line_is_changed_in_its_place(old: str) -> None:
@@ -62,10 +64,16 @@ def test_a_line_that_says_the_same_is_not_touched(same: str) -> None:
         "/dev/sdb1 /data/nfs/k3svolumes ext4 defaults 0 2",
         "nas:/k3svolumes /data/nfs/k3svolumes nfs4 defaults 0 0",
         f"{LINE}\n{LINE}",
+        # other spellings of the same place, and a line without options, are mounted all the same
+        "/dev/sdb1 /data/nfs/k3svolumes/ ext4 defaults 0 2",
+        "/dev/sdb1 //data/nfs//k3svolumes ext4 defaults 0 2",
+        "/dev/sdb1 /data/./nfs/k3svolumes ext4 defaults 0 2",
+        "nas:/x /data/nfs/k3svolumes nfs4",
+        f"{LINE}\n{LINE.replace('k3svolumes nfs4', 'k3svolumes/ nfs4')}",
     ],
 )
 def test_a_mount_point_that_others_claim_is_refused(claim: str) -> None:
-    with pytest.raises(FstabConflict, match="/data/nfs/k3svolumes"):
+    with pytest.raises(FstabConflict, match=r"^lines? 1[34] "):
         with_entry(f"{FOREIGN}{claim}\n", WANTED)
 
 
@@ -92,7 +100,7 @@ def test_the_kernels_table() -> None:
     assert top.source == "nas:/x"
 
 
-@pytest.mark.parametrize("line", ["cut off", "a b c d 0", "# a b c d 0"])
+@pytest.mark.parametrize("line", ["cut off", "a b c", "a b c d 0", "# a b c d 0"])
 def test_a_table_that_is_none(line: str) -> None:
     with pytest.raises(UnknownOutput, match="table of mounts"):
         mount_table(f"{TABLE}{line}\n")
