@@ -1,4 +1,4 @@
-"""The options of a client's NFS mount: what the site chooses (a preset) and what the design needs.
+"""The options of a client's NFS mount: what the site chooses (a preset), what the design needs, what is in force.
 
 The presets are data (group_data/clients.py); what each costs:
 
@@ -18,6 +18,8 @@ from collections.abc import Sequence
 TUNNEL_UNIT = "stunnel.service"
 MOUNT_UNIT_SECONDS = 30
 """How long systemd lets a mount at boot take. mount.nfs alone retries for two minutes (nfs(5): "retry")."""
+_WAITING = ("hard", "soft", "softerr")
+_COMPARED = ("vers", "port", "timeo", "retrans")
 
 
 def mount_options(preset: Sequence[str], port: int) -> tuple[str, ...]:
@@ -40,3 +42,34 @@ def mount_options(preset: Sequence[str], port: int) -> tuple[str, ...]:
         f"x-systemd.after={TUNNEL_UNIT}",
         f"x-systemd.mount-timeout={MOUNT_UNIT_SECONDS}s",
     )
+
+
+def not_in_force(wanted: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
+    """Where a mount differs from its line in /etc/fstab, such as `soft instead of hard`.
+
+    wanted: the options of /etc/fstab; shown: those of /proc/self/mounts. A mount keeps what it was made with, also over
+    `mount -o remount` (linux, fs/nfs/super.c, nfs_compare_remount_data).
+
+    Compared are the wanted ones of those that the kernel shows as they were asked for (nfs_show_mount_options there):
+    whether and how long a call waits, port and version. Sizes are negotiated, other words are not shown.
+    """
+    asked, there = _comparable(wanted), {"port": "port=2049", **_comparable(shown)}
+    return tuple(
+        f"{there.get(key, f'no {key}')} instead of {word}"
+        for key, word in asked.items()
+        # vers=4 leaves the minor version to client and server
+        if there.get(key) != word and not (key == "vers" and there.get(key, "").startswith(f"{word}."))
+    )
+
+
+def _comparable(options: Sequence[str]) -> dict[str, str]:
+    """What is decided -> the option that decides it, of those that are compared."""
+    found = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name in _WAITING:
+            found["hard"] = name
+        elif name in (*_COMPARED, "nfsvers"):
+            key = name.removeprefix("nfs")
+            found[key] = f"{key}={value}"
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Sequence
 
+from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
@@ -12,10 +13,12 @@ from pyinfra.context import host
 from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
+from f3s.mount_options import not_in_force
 from f3s.quoting import command
 from facts.base import script
+from facts.clients import MountStates
 from facts.fstab import Fstab, LinuxMounts
-from operations.base import Commands, known
+from operations.base import Commands, executing, known
 
 FSTAB = "/etc/fstab"
 
@@ -75,29 +78,49 @@ def mount_point(path: str) -> Commands:
 
 
 @operation()
-def mounted(mounts: Sequence[tuple[str, str]], monitor: str) -> Commands:
+def mounted(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: str) -> Commands:
     """Have mounts of /etc/fstab mounted now, by the monitor: it is the one that mounts, bounded and never twice.
 
-    A server that does not answer is no error here: all is configured then, and the monitor's timer goes on trying. Its
-    output says what is missing.
+    A server that does not answer is no error here: all is configured then, and the monitor's timer goes on trying.
+    What is not usable in the end, and which options are not in force, is said as a warning.
 
     + mounts: source and mount point of each
+    + options: those of /etc/fstab; a mount that has others is left as it is
     + monitor: absolute path of check-nfs-mount.sh, which is configured already
 
     **Example:**
 
     .. code:: python
 
-        fstab.mounted([("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes")], monitor="/usr/local/bin/check-nfs-mount.sh")
+        fstab.mounted(
+            [("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes")],
+            options=["hard", "port=2323"],
+            monitor="/usr/local/bin/check-nfs-mount.sh",
+        )
     """
     table = known(LinuxMounts)
     missing = [point for source, point in mounts if (top := mounted_at(table, point)) is None or top.source != source]
-    if not missing:
+    if missing:
+        # 1: not healthy, 75: the timer's own run is at it; both are results
+        yield command("{} --once; case $? in 0|1|75) ;; *) exit 1 ;; esac", monitor)
+    else:
         host.noop(f"mounted: {', '.join(point for _, point in mounts)}")
-        return
-    # --once: 1 is "not healthy", 75 "the timer's own run is at it"; --status: 3 is "not checked yet". All are results.
-    yield command(
-        "{} --once; case $? in 0|1|75) ;; *) exit 1 ;; esac; {} --status; case $? in 0|1|3) ;; *) exit 1 ;; esac",
-        monitor,
-        monitor,
-    )
+    if executing():
+        _report(mounts, options, monitor if missing else None)
+
+
+def _report(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: str | None) -> None:
+    """Warns of mounts that the monitor, where it was asked to mount, found unusable, and of options not in force."""
+    for seen in known(MountStates, monitor=monitor) if monitor else ():
+        if seen.state not in ("healthy", "readonly"):
+            why = f"{seen.state}, {seen.detail}" if seen.state else "not checked yet"
+            host.log(f"{seen.mountpoint}: {why}; it is configured, and the monitor goes on trying", logger.warning)
+    table = known(LinuxMounts)
+    for source, point in mounts:
+        top = mounted_at(table, point)
+        if top is not None and top.source == source and (differing := not_in_force(options, top.options)):
+            host.log(
+                f"{point} has {', '.join(differing)}: /etc/fstab is in force after the next mount. Unmount it while no "
+                "program uses it; the monitor mounts it again",
+                logger.warning,
+            )

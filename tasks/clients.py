@@ -31,6 +31,7 @@ if settings.is_client:
     nfs = site().primary.nfs
     port = settings.stunnel.port
     mounts = [(f"127.0.0.1:/{mount.share}", mount.mountpoint) for mount in client.mounts]
+    options = mount_options(client.mount_options, port)
     tunnel = client_variables(settings)
 
     # nfs-utils brings mount.nfs4; the SELinux tools are needed only where SELinux enforces
@@ -92,7 +93,7 @@ if settings.is_client:
             name=f"clients: {mountpoint} in /etc/fstab",
             source=source,
             mountpoint=mountpoint,
-            options=mount_options(client.mount_options, port),
+            options=options,
         )
 
     # -- the monitor --
@@ -154,7 +155,7 @@ if settings.is_client:
         name="clients: systemd reads the units and /etc/fstab",
         names=[*MONITOR_UNITS, *(mount_unit(mountpoint) for _, mountpoint in mounts)],
     )
-    fstab.mounted(name="clients: mounted, if the server answers", mounts=mounts, monitor=MONITOR)
+    fstab.mounted(name="clients: mounted, if the server answers", mounts=mounts, options=options, monitor=MONITOR)
     units.running(
         name="clients: the monitor's timer runs",
         unit=MONITOR_UNITS[1],

@@ -168,6 +168,10 @@ def _carp_password(value: Any) -> str | None:
 _MOUNT_OPTION = re.compile(r"[a-z][a-z0-9_.-]*(=[A-Za-z0-9_.:/-]+)?")
 _FIXED_OPTIONS = frozenset({"port", "sec", "_netdev", "nofail"})
 """The deploy sets these itself, see f3s/mount_options.py."""
+_MISLEADING_OPTIONS = {
+    "ro": "makes every server look like the read-only standby",
+    "x-systemd.automount": "puts autofs there, which the monitor leaves alone as a foreign mount",
+}
 
 
 def _mount_presets(value: Any) -> dict[str, str]:
@@ -183,6 +187,9 @@ def _mount_presets(value: Any) -> dict[str, str]:
                 raise ValueError(f"has a word in {name!r} that is no mount option, {word!r}")
         if fixed := sorted(keys & _FIXED_OPTIONS):
             raise ValueError(f"sets {fixed[0]} in {name!r}, which the deploy does itself")
+        for word, why in _MISLEADING_OPTIONS.items():
+            if word in keys:
+                raise ValueError(f"sets {word} in {name!r}, which {why}")
         if {"hard", "soft"} <= keys:
             raise ValueError(f"sets both hard and soft in {name!r}")
     return dict(value)
@@ -255,5 +262,8 @@ Encryption = Annotated[
 ]
 MountPresets = Annotated[
     dict[str, str],
-    Rule("a dictionary NAME: 'option,option=value,...', without port, sec, _netdev and nofail", _mount_presets),
+    Rule(
+        "a dictionary NAME: 'option,option=value,...', without port, sec, _netdev, nofail, ro and x-systemd.automount",
+        _mount_presets,
+    ),
 ]

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from f3s.fstab import NFS_TYPES, mounted_at
+from f3s.mount_options import mount_options, not_in_force
 from f3s.settings import HostSettings, Mount
-from f3s.verify.model import ClusterView, Row, right, unknown, wrong
+from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
 from f3s.verify.serving import masters
 from f3s.verify.storage import ASK_AGAIN, RUN
 
 MONITOR_TOO_OLD = 120
 """Seconds after which check-nfs-mount.sh does not rely on its last check any more."""
-CHECK_NOW = "sudo systemctl start nfs-mount-monitor.timer; sudo check-nfs-mount.sh --once"
+# with its whole path: /usr/local/bin is not in sudo's secure_path on Enterprise Linux
+MONITOR = "sudo /usr/local/bin/check-nfs-mount.sh --once"
+CHECK_NOW = f"sudo systemctl start nfs-mount-monitor.timer; {MONITOR}"
 
 
 def client_rows(cluster: ClusterView) -> Iterator[Row]:
-    """A row for each mount of each client that was reached."""
+    """A row for each mount of each client that was reached, and one for their options where there is a mount."""
     for host in cluster.site.clients:
         if host.name in cluster.hosts:
             for wanted in host.client.mounts:
                 yield mount(cluster, host, wanted)
+            yield from options(cluster, host)
 
 
 def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
@@ -35,7 +39,7 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
     there = mounted_at(view.linux_mounts, wanted.mountpoint)
     if there is None or there.fstype not in NFS_TYPES:
         what = f"{there.source} is mounted there" if there else "nothing is mounted there"
-        return wrong(check, host.name, what, f"sudo check-nfs-mount.sh --once; then {RUN.format('clients')}")
+        return wrong(check, host.name, what, f"{MONITOR}; then {RUN.format('clients')}")
     if view.mount_states is None:
         return unknown(check, host.name, "mounted, but the monitor does not answer", RUN.format("clients"))
     seen = next((each for each in view.mount_states if each.mountpoint == wanted.mountpoint), None)
@@ -58,6 +62,28 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
         return right(check, host.name, f"mounted, read-only while {serving[0].short_name} serves")
     return wrong(
         check, host.name, "read-only although the primary serves", f"doas zfs get readonly {host_dataset(cluster)}"
+    )
+
+
+def options(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
+    """The options of the preset are in force. A changed preset is in /etc/fstab long before: a mount keeps its own.
+
+    One row and one unmount for all: mounts of one server share the first one's timeouts (nfs_compare_super in Linux).
+    """
+    wanted = mount_options(host.client.mount_options, host.stunnel.port)
+    table = cluster.of(host).linux_mounts or ()
+    found = [mounted_at(table, each.mountpoint) for each in host.client.mounts]
+    there = [entry for entry in found if entry is not None and entry.fstype in NFS_TYPES]
+    if not there:
+        return
+    problems = [f"{entry.mountpoint}: {each}" for entry in there for each in not_in_force(wanted, entry.options)]
+    points = " ".join(entry.mountpoint for entry in there)
+    yield judged(
+        "NFS options",
+        host.name,
+        problems,
+        f"those of the preset {host.client.mount_preset} are in force",
+        f"{RUN.format('clients')}; then, while no program uses it: sudo umount {points}; {MONITOR}",
     )
 
 

@@ -253,7 +253,9 @@ _USERLAND = ("_netdev", "nofail", "noauto", "auto", "defaults", "rw", "ro", "har
 def kernel_options(wanted: list[str]) -> tuple[str, ...]:
     """What the kernel's table shows for these options (as seen with kernel 6.1), ``ro`` or ``rw`` first."""
     values = dict(word.partition("=")[::2] for word in wanted)
-    shown = ["ro" if "ro" in values else "rw", "noatime" if "noatime" in values else "relatime", "vers=4.2"]
+    version = values.get("vers", values.get("nfsvers", ""))
+    shown = ["ro" if "ro" in values else "rw", "noatime" if "noatime" in values else "relatime"]
+    shown.append(f"vers={version if '.' in version else '4.2'}")
     shown += ["rsize=131072", "wsize=131072", "namlen=255", "soft" if "soft" in values else "hard", "proto=tcp"]
     shown.append(f"port={values.get('port', '0')}")
     shown += [f"timeo={values.get('timeo', '600')}", f"retrans={values.get('retrans', '2')}", "sec=sys"]

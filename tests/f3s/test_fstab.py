@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from f3s.fstab import Entry, FstabConflict, entries, mount_table, mount_unit, mounted_at, unescape, with_entry
-from f3s.mount_options import mount_options
+from f3s.mount_options import mount_options, not_in_force
 from f3s.parsing import UnknownOutput
 
 OPTIONS = ("rw", "hard", "port=2323", "_netdev", "nofail")
@@ -125,3 +125,34 @@ def test_mount_options() -> None:
     assert options[:2] == ("rw", "hard")
     assert {"port=2323", "_netdev", "nofail", "sec=sys", "x-systemd.after=stunnel.service"} < set(options)
     assert not [option for option in options if option.startswith("x-systemd.requires")]
+
+
+SHOWN = mount_table(TABLE)[1].options
+
+
+@pytest.mark.parametrize(
+    ("preset", "differs"),
+    [
+        ("rw,hard", []),
+        ("rw,hard,rsize=1048576,vers=4", []),
+        ("nfsvers=4.2,timeo=600,retrans=2", []),
+        (
+            "rw,soft,timeo=50,retrans=3",
+            ["hard instead of soft", "timeo=600 instead of timeo=50", "retrans=2 instead of "],
+        ),
+        ("softerr,vers=4.1", ["hard instead of softerr", "vers=4.2 instead of vers=4.1"]),
+        ("nfsvers=3", ["vers=4.2 instead of vers=3"]),
+    ],
+)
+def test_options_in_force(preset: str, differs: list[str]) -> None:
+    found = not_in_force(mount_options(preset.split(","), 2323), SHOWN)
+    assert len(found) == len(differs)
+    assert all(text.startswith(start) for text, start in zip(found, differs, strict=True))
+
+
+def test_a_port_that_is_not_in_force() -> None:
+    assert not_in_force(["port=2324"], SHOWN) == ("port=2323 instead of port=2324",)
+    # the kernel does not show the default
+    without = [option for option in SHOWN if not option.startswith("port=")]
+    assert not_in_force(["port=2323"], without) == ("port=2049 instead of port=2323",)
+    assert not_in_force(["port=2049"], without) == ()

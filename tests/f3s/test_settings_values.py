@@ -25,7 +25,7 @@ DAYS = "a whole number of days from 1 to 36500"
 PASSWORD = "8 to 19 letters, digits and ._+, or None for one that f3s.pki makes"
 FILE_NAME = "one file name of letters, digits and ._-, no leading dash or dot"
 KEY = "PURPOSE for the host's own key, or HOST:PURPOSE"
-PRESETS = "a dictionary NAME: 'option,option=value,...', without port, sec, _netdev and nofail"
+PRESETS = "a dictionary NAME: 'option,option=value,...', without port, sec, _netdev, nofail, ro and x-systemd.automount"
 CIPHERS = "aes-128-ccm or aes-192-ccm or aes-256-ccm or aes-128-gcm or aes-192-gcm or aes-256-gcm"
 JOB_NAME = "letters, digits, _ and -, beginning with a letter"
 
@@ -138,6 +138,20 @@ CASES: list[Case] = [
         "client_mount_presets",
         {"lan": "rw,port=1"},
         "sets port in 'lan', which the deploy does itself",
+        PRESETS,
+    ),
+    (
+        CLIENTS,
+        "client_mount_presets",
+        {"lan": "hard,ro"},
+        "sets ro in 'lan', which makes every server look like the read-only standby",
+        PRESETS,
+    ),
+    (
+        CLIENTS,
+        "client_mount_presets",
+        {"lan": "hard,x-systemd.automount"},
+        "sets x-systemd.automount in 'lan', which puts autofs there, which the monitor leaves alone as a foreign mount",
         PRESETS,
     ),
     (

@@ -8,7 +8,8 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry
-from facts.clients import PortLabel, Selinux, SelinuxState
+from f3s.verify.mount_state import MountState
+from facts.clients import MountStates, PortLabel, Selinux, SelinuxState
 from facts.fstab import Fstab, LinuxMounts
 from operations import fstab, selinux
 from tests.operations.harness import Result, run
@@ -66,19 +67,59 @@ def test_the_directory_below_a_mount_is_not_looked_at(table: Any, directory: Any
     assert run(fstab.mount_point, {LinuxMounts: table, Directory: directory}, MOUNT[1]).commands == commands
 
 
-def mounted(*table: Entry) -> Result:
-    return run(fstab.mounted, {LinuxMounts: table}, [MOUNT], monitor=MONITOR)
+IN_FORCE = Entry(*MOUNT, "nfs4", ("rw", "hard", "port=2323"))
+HEALTHY = MountState(MOUNT[1], "healthy", 0)
+
+
+def mounted(
+    *table: Entry, after: tuple[Entry, ...] = (IN_FORCE,), state: MountState = HEALTHY, executing: bool = True
+) -> Result:
+    """With `table` before the monitor has run, and `after` and `state` from then on."""
+    tables = iter([table, after])
+
+    def states(monitor: str) -> tuple[MountState, ...]:
+        assert monitor == MONITOR
+        return (state,)
+
+    facts = {LinuxMounts: lambda: next(tables), MountStates: states}
+    return run(fstab.mounted, facts, [MOUNT], options=["hard", "port=2323"], monitor=MONITOR, executing=executing)
 
 
 def test_mounted_already() -> None:
-    assert mounted(Entry(*MOUNT, "nfs4", ("rw",))) == Result([], ["mounted: /data/nfs/k3svolumes"])
+    assert mounted(IN_FORCE) == Result([], ["mounted: /data/nfs/k3svolumes"])
 
 
-@pytest.mark.parametrize("table", [(), (Entry(*MOUNT, "nfs4", ("rw",)), Entry("nas:/x", MOUNT[1], "nfs4", ("rw",)))])
+@pytest.mark.parametrize("table", [(), (IN_FORCE, Entry("nas:/x", MOUNT[1], "nfs4", ("rw",)))])
 def test_mounting_is_left_to_the_monitor(table: tuple[Entry, ...]) -> None:
-    [command] = mounted(*table).commands
-    assert command.startswith(f"{MONITOR} --once; case $? in 0|1|75) ")
-    assert f"{MONITOR} --status" in command
+    ran = mounted(*table)
+    assert ran.commands == [f"{MONITOR} --once; case $? in 0|1|75) ;; *) exit 1 ;; esac"]
+    assert ran.logs == []
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (
+            MountState(MOUNT[1], "not-mounted", 0, 1, "nothing is mounted; no answer"),
+            "not-mounted, nothing is mounted;",
+        ),
+        (MountState(MOUNT[1], None), "not checked yet; it is configured"),
+    ],
+)
+def test_a_mount_that_did_not_come_is_told(state: MountState, says: str) -> None:
+    [told] = mounted(after=(), state=state).logs
+    assert told.startswith(f"{MOUNT[1]}: {says}")
+    assert told.endswith("it is configured, and the monitor goes on trying")
+    assert mounted(after=(), state=state, executing=False).logs == [], "nothing has been tried in the plan"
+
+
+def test_options_that_are_not_in_force_are_told_and_left_alone() -> None:
+    old = Entry(*MOUNT, "nfs4", ("rw", "soft", "port=2323"))
+    ran = mounted(old, after=(old,))
+    assert ran.commands == []
+    assert ran.logs[0].startswith(
+        "/data/nfs/k3svolumes has soft instead of hard: /etc/fstab is in force after the next"
+    )
 
 
 def port(state: Selinux | None, **arguments: Any) -> Result:

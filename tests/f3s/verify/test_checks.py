@@ -279,6 +279,17 @@ def test_read_only_and_nobody_knows_who_serves() -> None:
     assert one(cluster, f"mount {POINT}", R0).state is State.UNKNOWN
 
 
+def test_options_that_are_not_in_force() -> None:
+    old = Entry("127.0.0.1:/k3svolumes", POINT, "nfs4", ("rw", "soft", "timeo=50", "port=2323"))
+    cluster = changed(CLUSTER_RIGHT, R0, linux_mounts=(old,))
+    assert not_right(cluster) == {("NFS options", R0): State.WRONG}
+    row = one(cluster, "NFS options", R0)
+    assert row.reason == f"{POINT}: soft instead of hard"
+    assert f"sudo umount {POINT}; sudo /usr/local/bin/check-nfs-mount.sh --once" in row.next_step
+    nothing = changed(CLUSTER_RIGHT, R0, linux_mounts=())
+    assert "NFS options" not in {row.check for row in rows(nothing) if row.host == R0}
+
+
 def test_certificates() -> None:
     missing = replace(CLUSTER_RIGHT, findings=None, pki_problem="secrets is missing")
     row = one(missing, "certificates", CONTROLLER)

@@ -110,7 +110,7 @@ def client_view(host: HostSettings) -> HostView:
         now=SECONDS,
         tls=TlsAnswer(Outcome.ACCEPTED, Outcome.REFUSED, "", SERVER, NOW + timedelta(days=500)),
         mount_states=(MountState(point, "healthy", 7),),
-        linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw",)),),
+        linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw", "vers=4.2", "hard", "port=2323")),),
     )
 
 

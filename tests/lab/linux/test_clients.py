@@ -42,6 +42,27 @@ def test_a_second_run_changes_nothing(site: Cluster) -> None:
     assert mounted_from(site) == "f0: fine"
 
 
+def test_what_the_task_cannot_put_in_force_is_told(site: Cluster) -> None:
+    laptop = site.pyinfra(
+        "tasks/clients.py", "-y", "--limit", "r0.lan.buetow.org", "--data", "client_mount_preset=laptop"
+    )
+    assert laptop.rc == 0
+    assert f"{SHARE} has hard instead of soft, timeo=600 instead of timeo=50" in laptop.output
+    site.sh("r0", f"umount {SHARE}")
+    actions.cut_off(site.store, "r0", away=True)
+    away = site.pyinfra(
+        "tasks/clients.py", "-y", "--limit", "r0.lan.buetow.org", "--data", "client_mount_preset=laptop"
+    )
+    assert away.rc == 0
+    assert f"{SHARE}: not-mounted, nothing is mounted; " in away.output
+    assert "it is configured, and the monitor goes on trying" in away.output
+    actions.cut_off(site.store, "r0", away=False)
+    site.tick(70)
+    assert f" {SHARE} nfs4 rw,relatime,vers=4.2,rsize=131072,wsize=131072,namlen=255,soft," in site.sh(
+        "r0", "cat /proc/self/mounts"
+    )
+
+
 def test_a_mount_follows_the_storage_to_the_other_host_and_back(site: Cluster) -> None:
     site.sh("r0", f"echo before > {SHARE}/file")
     site.tick(130)  # replicated: each minute, and once more
@@ -105,10 +126,12 @@ def test_a_revoked_client_is_let_in_no_more(site: Cluster) -> None:
     subprocess.run(revoke, cwd=REPOSITORY, env=site._env, check=True, capture_output=True)
     site.deploy("stunnel")
     assert mounted_from(site) == "f0: fine"  # the connection that it has goes on
-    site.sh("r0", "systemctl restart stunnel")
+    site.sh("f0", "service stunnel onerestart")  # README.md, Day two
+    site.tick(60)
+    assert site.sh("f0", "carp").startswith("MASTER ")
     assert site.attempt("r0", f"timeout 5 cat {SHARE}/file").rc == 124
     assert site.attempt("r0", "nfs-null-call.sh 127.0.0.1 2323").rc == 1
-    assert site.sh("r1", "systemctl restart stunnel; nfs-null-call.sh 127.0.0.1 2323; echo in") == "in\n"
+    assert site.sh("r1", "nfs-null-call.sh 127.0.0.1 2323; echo in") == "in\n"
     assert mounted_from(site, "r1") == "f0: fine"
 
 
