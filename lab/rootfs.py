@@ -55,6 +55,19 @@ if [ -n "${LAB_PLAIN_USER:-}" ]; then
 fi
 exec "$@"
 """
+# sudoers of Enterprise Linux 9: secure_path has no /usr/local, whatever the caller's PATH is
+SUDO = (
+    DOAS.replace("doas", "sudo").replace('"nu:"', '"nHu:"').replace("n)", "n | H)").removesuffix('exec "$@"\n')
+    + """\
+PATH=/sbin:/bin:/usr/sbin:/usr/bin
+export PATH
+if ! command -v "$1" >/dev/null; then
+    echo "sudo: $1: command not found" >&2
+    exit 1
+fi
+exec "$@"
+"""
+)
 
 
 def real(name: str) -> str:
@@ -152,9 +165,4 @@ def _rocky_programs(root: Path) -> None:
         write(root, f"usr/bin/{name}", text.replace("@name@", name).replace("@real@", f"/.lab/gnu/{name}"), 0o755)
     for name in tools.ROCKY_NOT_SIMULATED:
         write(root, f"usr/bin/{name}", f'#!/bin/sh\nexec /.lab/bin/refuse {name} "$@"\n', 0o755)
-    write(
-        root,
-        "usr/bin/sudo",
-        DOAS.replace("doas", "sudo").replace('"nu:"', '"nHu:"').replace("n)", "n | H)"),
-        0o755,
-    )
+    write(root, "usr/bin/sudo", SUDO, 0o755)

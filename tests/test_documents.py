@@ -84,6 +84,13 @@ def test_documents_name_files_that_are_there() -> None:
     assert missing == []
 
 
+def test_sudo_is_given_the_whole_path_of_our_programs() -> None:
+    """Enterprise Linux 9 has no /usr/local/bin in sudo's secure_path. Next steps of verify are no less a document."""
+    ours = "|".join(re.escape(file.name) for file in (REPOSITORY / "files").iterdir())
+    documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "f3s").rglob("*.py")]
+    assert [path.name for path in documents if re.search(rf"sudo ({ours})\b", path.read_text())] == []
+
+
 def test_the_map_of_the_specification_names_what_is_there() -> None:
     table = (REPOSITORY / "docs/design.md").read_text().partition("## Where each part")[2]
     named = re.findall(r"`([\w./-]+)`", table.partition("| section |")[2])

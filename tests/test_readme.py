@@ -29,6 +29,12 @@ def test_every_chapter_with_commands_is_followed() -> None:
 
 
 @pytest.mark.parametrize("headings", CHAPTERS.values(), ids=CHAPTERS.keys())
+def test_python_and_pyinfra_are_those_of_the_project(headings: tuple[str, ...]) -> None:
+    first = next(block for block in chapter(*headings) if block.where == ("controller",))
+    assert first.lines[0] == ". .venv/bin/activate"
+
+
+@pytest.mark.parametrize("headings", CHAPTERS.values(), ids=CHAPTERS.keys())
 def test_the_commands_do_what_the_text_says(headings: tuple[str, ...], tmp_path: Path, installed: Cluster) -> None:
     lab = Cluster(tmp_path / "state")
     if headings != CHAPTERS["play"]:

@@ -52,6 +52,14 @@ def test_packages_bring_their_programs(lab: Cluster) -> None:
     assert "No match for argument: nosuch" in lab.attempt("r0", "dnf install -y nosuch").err
 
 
+def test_sudo_looks_in_its_secure_path_only(lab: Cluster) -> None:
+    lab.sh("r0", "printf '#!/bin/sh\\necho it\\n' > /usr/local/bin/ours; chmod 755 /usr/local/bin/ours")
+    assert lab.sh("r0", "ours") == "it\n"
+    ran = lab.attempt("r0", "sudo -n ours")
+    assert (ran.rc, ran.err) == (1, "sudo: ours: command not found\n")
+    assert lab.sh("r0", "sudo /usr/local/bin/ours; sudo sh -c 'echo $PATH'") == "it\n/sbin:/bin:/usr/sbin:/usr/bin\n"
+
+
 def test_selinux_enforces_and_labels_a_port_once(lab: Cluster) -> None:
     assert lab.sh("r0", "getenforce") == "Enforcing\n"
     lab.sh("r0", "dnf install -y policycoreutils-python-utils")
