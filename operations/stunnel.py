@@ -4,12 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
+from pyinfra.facts.files import FileContents
 
 from f3s.quoting import command
+from facts.sockets import Listeners
 from facts.stunnel import Stunnel
 from operations.base import Commands, known
+
+
+@operation()
+def port_is_ours(address: str, port: int, pid_file: str) -> Commands:
+    """What listens on the tunnel's address is the daemon that its rc script knows, or nothing; it changes nothing.
+
+    A stunnel without a pid file keeps the port while `service stunnel stop` says "not running" (observed). To the
+    controller it does not run: it could not start one, and both hosts would give the address away. It is not stopped
+    here, as it may serve clients.
+
+    + address, port: of the tunnel
+    + pid_file: its pid file
+
+    Raises OperationError where another process listens there.
+
+    **Example:** `stunnel.port_is_ours("192.168.1.138", 2323, "/var/run/stunnel/stunnel.pid")`
+    """
+    found = [each for each in known(Listeners) if each.takes(address, port)]
+    ours: list[str] = host.get_fact(FileContents, path=pid_file) or []
+    strangers = [each for each in found if [str(each.pid)] != [line.strip() for line in ours]]
+    if strangers:
+        stranger = strangers[0]
+        end_it = f"`kill {stranger.pid}`" if stranger.pid else "end it"
+        raise OperationError(
+            f"{host.name}: {stranger.owner} listens on {stranger.address}:{port} and is not in {pid_file}, so "
+            "f3s_storage could neither stop it nor start stunnel. Nothing of CARP and stunnel was changed. Run "
+            f"{end_it} there, then this again at once: clients that it serves wait until then"
+        )
+    host.noop(f"{address}:{port} is held by the stunnel of {pid_file}" if found else f"{address}:{port} is free")
+    yield from ()
 
 
 @operation()

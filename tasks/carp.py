@@ -12,7 +12,7 @@ from pyinfra.operations.util import any_changed
 from f3s import stunnel as tunnel
 from f3s.carp import alias_words, rc_file
 from facts.carp import RC_FILE, BootAliases
-from operations import carp, order, rcconf, secrets, sysctl
+from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
 from tasks.common import REPOSITORY, credentials, name_virtual_ip, site, this_host
 
@@ -28,6 +28,15 @@ PROGRAMS = {
 }
 
 settings = this_host()
+
+if settings.is_storage:
+    # -- a host set up by hand may have a stunnel that the controller could neither stop nor start (seen)
+    stunnel.port_is_ours(
+        name="carp: the port of the tunnel is free or stunnel's own",
+        address=settings.vip.address,
+        port=settings.stunnel.port,
+        pid_file=tunnel.PID_FILE,
+    )
 
 if settings.is_freebsd:
     # for people and their tools; nothing of this deploy looks the address up by name

@@ -22,6 +22,13 @@ if settings.is_storage:
     made = credentials()
     values = tunnel.server_variables(settings)
 
+    # before anything is changed: to the rc script a stunnel without a pid file does not run (seen)
+    stunnel.port_is_ours(
+        name="stunnel: its port is free or its own",
+        address=settings.vip.address,
+        port=settings.stunnel.port,
+        pid_file=tunnel.PID_FILE,
+    )
     packages.installed(name="stunnel: package", names=["stunnel"])
     # the controller uses the one* verbs; without stunnel_pidfile the rc script finds no daemon to stop (seen)
     rcconf.variables(

@@ -54,7 +54,7 @@ def _hang_up(ctx: Context) -> int:
             if not os.path.exists(pid_file):
                 ctx.err(f"pkill: Cannot open pidfile `{pid_file}': No such file or directory\n")
                 return 3
-            if name not in processes(ctx.host(ctx.store.read())):
+            if int(Path(pid_file).read_text()) not in processes(ctx.host(ctx.store.read())).get(name, []):
                 return 1
             send(ctx, name, "HUP")
             return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.commands.options import parse
 from lab.core import Cluster, Context, Host, part
@@ -35,14 +35,19 @@ class Row:
 
 
 def sockstat(ctx: Context) -> int:
-    """sockstat(1) with -4, and with -l only what listens; the youngest process first, then sockets of the kernel."""
-    options, names = parse(ctx, "46l")
-    if names or "6" in options:
+    """sockstat(1) with -4, and with -l only what listens; the youngest process first, then sockets of the kernel.
+
+    With -6 also the second socket of those that bind all addresses: rpcbind, mountd and nfsd bind each family by itself
+    (usr.sbin/nfsd/nfsd.c).
+    """
+    options, names = parse(ctx, "46lqP:")
+    if names or "4" not in options or options.get("P", "tcp,udp") != "tcp,udp" or ("6" in options) > ("l" in options):
         raise ctx.not_simulated()
     cluster = ctx.store.read()
     host = ctx.host(cluster)
     bound = part(host, "sockets", dict[str, tuple[str, int]])
-    ctx.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
+    if "q" not in options:
+        ctx.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
     for name, pids in sorted(processes(host).items(), key=lambda each: -each[1][0]):
         pid = str(pids[0])
         if name in bound:
@@ -51,10 +56,16 @@ def sockstat(ctx: Context) -> int:
                 ctx.out("".join(row.line for row in _connections(ctx, cluster, host, pid)))
             ctx.out(Row(name, name, pid, "9", "tcp4", f"{address or '*'}:{port}").line)
         for protocol, local in _fixed(host, name):
-            ctx.out(Row("root", name, pid, "9", protocol, local).line)
+            _both(ctx, options, Row("root", name, pid, "9", protocol, local))
     if "nfsd" in processes(host) and "-u" in host.parts["nfsd flags"]:
-        ctx.out(Row("?", "?", "?", "?", "udp4", _nfsd(host)).line)
+        _both(ctx, options, Row("?", "?", "?", "?", "udp4", _nfsd(host)))
     return 0
+
+
+def _both(ctx: Context, options: dict[str, str], row: Row) -> None:
+    ctx.out(row.line)
+    if "6" in options and row.local.startswith("*:"):
+        ctx.out(replace(row, protocol=row.protocol.replace("4", "6")).line)
 
 
 def _fixed(host: Host, name: str) -> tuple[tuple[str, str], ...]:

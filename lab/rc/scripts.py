@@ -27,6 +27,11 @@ def new_pids(host: Host, count: int) -> list[int]:
     return list(range(last[0] - count + 1, last[0] + 1))
 
 
+def pid_files(host: Host) -> dict[str, str]:
+    """Where daemons write their process ids that were told so by their configuration, by program name."""
+    return part(host, "pid files", dict[str, str])
+
+
 def last_pid(host: Host) -> int:
     """The process id that was given to a program last."""
     return part(host, "last pid", lambda: [FIRST_PID])[0]
@@ -92,7 +97,7 @@ def main(ctx: Context) -> int:
 
 
 def _status(ctx: Context, service: table.Service, pids: list[int]) -> int:
-    if pids and pid_file_says(service):
+    if pids and pid_file_says(service, pids):
         ctx.out(f"{service.name} is running as pid {' '.join(map(str, pids))}.\n")
         return 0
     ctx.out(f"{service.name} is not running.\n")
@@ -107,11 +112,12 @@ def _reload(ctx: Context, service: table.Service, pids: list[int]) -> int:
     return 0
 
 
-def pid_file_says(service: table.Service) -> bool:
+def pid_file_says(service: table.Service, pids: list[int]) -> bool:
     """Whether rc.subr would find the running daemon: stunnel is looked up by its pid file, the others by name."""
     if service.name != "stunnel":
         return True
-    return os.path.exists(_stunnel_pid_file())
+    file = Path(_stunnel_pid_file())
+    return file.exists() and int(file.read_text()) in pids
 
 
 def _stunnel_pid_file() -> str:
@@ -127,7 +133,7 @@ def call(target: str, ctx: Context) -> bool:
 def start(ctx: Context, service: table.Service) -> int:
     """Starts a service and what it needs."""
     pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
-    if pids and pid_file_says(service):
+    if pids and pid_file_says(service, pids):
         ctx.err(f"{service.name} already running?  (pid={' '.join(map(str, pids))}).\n")
         return 1
     for needed in service.needs:
@@ -145,15 +151,16 @@ def start(ctx: Context, service: table.Service) -> int:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         pids = processes(host)[service.name] = new_pids(host, service.processes)
-    if service.pid_file:
-        Path(service.pid_file).write_text(str(pids[0]))
+        pid_file = service.pid_file or pid_files(host).get(service.name)
+    if pid_file:
+        Path(pid_file).write_text(f"{pids[0]}\n")
     return 0
 
 
 def stop(ctx: Context, service: table.Service) -> int:
     """Stops a daemon; one that is not running is an error, as with rc.subr."""
     pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
-    if not pids or not pid_file_says(service):
+    if not pids or not pid_file_says(service, pids):
         hint = f" (check {_stunnel_pid_file()})." if service.name == "stunnel" else ""
         ctx.err(f"{service.name} not running?{hint}\n")
         return 1

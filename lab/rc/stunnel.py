@@ -14,7 +14,7 @@ from lab import owners, syslog
 from lab.core import Cluster, Context, Host, part
 from lab.linux import tls
 from lab.net import model
-from lab.rc.scripts import new_pids
+from lab.rc.scripts import new_pids, pid_files
 
 CONFIG = Path("/usr/local/etc/stunnel/stunnel.conf")
 HELLO = (
@@ -86,8 +86,8 @@ def _cannot_bind(host: Host, options: dict[str, str]) -> str:
 
 
 def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str], who: str) -> bool:
-    """Writes the pid file, if one is configured and stunnel's user may."""
-    pid = options.get("pid", "")
+    """Whether stunnel can write its pid file, if one is configured: its user has to."""
+    pid = pid_files(host)["stunnel"] = options.get("pid", "")
     if not pid:
         return True
     folder = os.path.dirname(pid)
@@ -95,7 +95,6 @@ def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str
     if options.get("setuid", user) != user:
         syslog.write(ctx.store, cluster, host, who, f"LOG3[main]: Cannot create pid file {pid}")
         return False
-    Path(pid).write_text("0\n")
     return True
 
 

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 from pyinfra.api.exceptions import OperationError
+from pyinfra.facts.files import FileContents
 
+from f3s.sockets import ANY, Listener
+from facts.sockets import Listeners
 from facts.stunnel import Stunnel, StunnelState
 from operations import stunnel
 from tests.operations.harness import Result, run
@@ -37,3 +40,39 @@ def test_nothing_to_do(state: StunnelState, says: str) -> None:
 def test_an_unknown_state_stops_it() -> None:
     with pytest.raises(OperationError, match="could not be read"):
         reloaded(None)
+
+
+VIP = "192.168.1.138"
+PID_FILE = "/var/run/stunnel/stunnel.pid"
+OLD = Listener("stunnel", 1679, "tcp4", VIP, 2323)
+
+
+def port(listeners: tuple[Listener, ...] | None, pid: list[str] | None, executing: bool = True) -> list[str]:
+    facts = {Listeners: listeners, FileContents: pid}
+    result = run(stunnel.port_is_ours, facts, VIP, 2323, PID_FILE, executing=executing)
+    assert result.commands == []
+    return result.noops
+
+
+@pytest.mark.parametrize("executing", [True, False])
+@pytest.mark.parametrize("pid", [None, ["0"], ["600"], []])
+def test_a_stunnel_that_its_rc_script_does_not_know_stops_the_run(pid: list[str] | None, executing: bool) -> None:
+    with pytest.raises(OperationError, match=r"stunnel \(process 1679\) listens on .*:2323.* Run `kill 1679` there"):
+        port((OLD,), pid, executing)
+
+
+def test_somebody_else_on_all_addresses_stops_it_too() -> None:
+    with pytest.raises(OperationError, match=r"nc \(process 844\) listens on \*:2323"):
+        port((Listener("nc", 844, "tcp4", ANY, 2323),), ["1679"])
+
+
+def test_the_daemon_of_the_pid_file_and_what_listens_elsewhere_are_no_matter() -> None:
+    assert port((OLD, Listener("nfsd", 1, "tcp4", "127.0.0.1", 2049)), ["1679"]) == [
+        f"{VIP}:2323 is held by the stunnel of {PID_FILE}"
+    ]
+    assert port((Listener("stunnel", 7, "tcp4", "127.0.0.1", 2323),), None) == [f"{VIP}:2323 is free"]
+
+
+def test_unknown_listeners_stop_it() -> None:
+    with pytest.raises(OperationError, match="Listeners could not be read"):
+        port(None, None)

@@ -120,3 +120,28 @@ def test_a_run_killed_after_a_renewal_is_made_up_for(cluster: Cluster, step: int
     assert f"{F0}: {READS}" in again.changed, "the daemon reads what the killed run has put there"
     assert cluster.sh(F0, f"cat {PEM}").encode() == (cluster.state / "secrets" / "server.pem").read_bytes()
     assert cluster.sh(F0, f"ls {SERVER_FOLDER}").split() == ["ca-cert.pem", "crl.pem", "server.pem", "stunnel.conf"]
+
+
+BY_HAND = f"""
+service stunnel onestop
+cp {SERVER_FOLDER}/server.pem /root/old.pem
+printf '[nfs]\\naccept = 192.168.1.138:2323\\nconnect = 127.0.0.1:2049\\ncert = /root/old.pem\\n' \\
+    >{SERVER_FOLDER}/stunnel.conf
+sysrc -x stunnel_pidfile
+service stunnel onestart
+pgrep -x stunnel
+"""
+
+
+def test_a_daemon_without_a_pid_file_is_named_before_anything_is_changed(cluster: Cluster) -> None:
+    """As a well-known how-to leaves it: the controller could neither stop it nor start its own."""
+    stray = cluster.sh(F0, BY_HAND).split()[-1]
+    for task in ("tasks/carp.py", TASK):
+        refused = cluster.pyinfra(task, "-y", "--limit", "storage")
+        assert refused.rc != 0
+        assert f"stunnel (process {stray}) listens on 192.168.1.138:2323" in refused.output
+        assert f"Run `kill {stray}` there" in refused.output
+        assert refused.changed == []
+    assert cluster.sh(F0, "pgrep -x stunnel").split() == [stray]
+    cluster.sh(F0, f"/bin/kill {stray}")
+    assert cluster.pyinfra(TASK, "-y", "--limit", "storage").rc == 0

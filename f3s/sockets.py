@@ -1,0 +1,61 @@
+"""Listening sockets, as sockstat(1) shows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput
+
+ANY = "*"
+"""All addresses of the host."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that waits for connections or datagrams.
+
+    + command, pid: of the process; "?" and None for sockets of the kernel, such as nfsd's for UDP (observed)
+    + protocol: e.g. tcp4, udp6
+    + address: an address, or `ANY`
+    """
+
+    command: str
+    pid: int | None
+    protocol: str
+    address: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        return self.address == "::1" or self.address.startswith("127.")
+
+    @property
+    def owner(self) -> str:
+        """The process, for people."""
+        return "the kernel" if self.pid is None else f"{self.command} (process {self.pid})"
+
+    def takes(self, address: str, port: int) -> bool:
+        """Whether TCP connections to that IPv4 address come here."""
+        return self.port == port and self.address in (ANY, address) and re.match("tcp4", self.protocol) is not None
+
+
+# USER COMMAND PID FD PROTO LOCAL FOREIGN; a command may have blanks in its name
+_LINE = re.compile(r"\S+\s+(.+?)\s+(\d+|\?)\s+(?:\d+|\?)\s+((?:tcp|udp)4?6?)\s+(\S+):(\d+|\*)\s+\S+\s*")
+
+
+def parse_sockstat(lines: Iterable[str]) -> tuple[Listener, ...]:
+    """Read `sockstat -46lq -P tcp,udp`; sockets that are not bound to a port yet are left out.
+
+    Raises UnknownOutput on a line in another form than observed on 13.2 (usr.bin/sockstat/sockstat.c).
+    """
+    found = []
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise UnknownOutput(f"a line of sockstat: {line!r}")
+        command, pid, protocol, address, port = match.groups()
+        if port != "*":
+            found.append(Listener(command, None if pid == "?" else int(pid), protocol, address, int(port)))
+    return tuple(found)

@@ -1,0 +1,21 @@
+"""Who listens on a FreeBSD host."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from f3s.quoting import Shell
+from f3s.sockets import Listener, parse_sockstat
+from facts.base import HostFact, marked
+
+
+class Listeners(HostFact[tuple[Listener, ...]]):
+    """The sockets of TCP and UDP that wait for somebody, with their processes; root sees all of them."""
+
+    @override
+    def command(self) -> str:
+        return marked(Shell("sockstat -46lq -P tcp,udp"))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[Listener, ...]:
+        return parse_sockstat(lines)

@@ -1,0 +1,65 @@
+"""Lines of sockstat from the recording and as usr.bin/sockstat/sockstat.c prints them."""
+
+from __future__ import annotations
+
+import pytest
+
+from f3s.parsing import UnknownOutput
+from f3s.sockets import ANY, Listener, parse_sockstat
+
+SEEN = """\
+stunnel  stunnel    3729  9  tcp4   192.168.1.138:2323    *:*
+root     nfsd       3718  5  tcp4   *:2049                *:*
+?        ?          ?     ?  udp4   *:2049                *:*
+root     rpcbind    1553  10 udp4   *:778                 *:*"""
+STUNNEL = Listener("stunnel", 3729, "tcp4", "192.168.1.138", 2323)
+
+
+def test_what_was_seen() -> None:
+    assert parse_sockstat(SEEN.splitlines()) == (
+        STUNNEL,
+        Listener("nfsd", 3718, "tcp4", ANY, 2049),
+        Listener("?", None, "udp4", ANY, 2049),
+        Listener("rpcbind", 1553, "udp4", ANY, 778),
+    )
+
+
+def test_other_families_long_names_and_sockets_without_a_port() -> None:
+    lines = [
+        "root     a daemon   12345 12  tcp46  *:80                  *:*  ",
+        "ntpd     ntpd       900   20 udp6   fe80::1%lo0:123       *:*",
+        "root     nfsd       3718  5  tcp6   ::1:2049              *:*",
+        "root     syslogd    800   6  udp4   *:*                   *:*",
+    ]
+    assert parse_sockstat(lines) == (
+        Listener("a daemon", 12345, "tcp46", ANY, 80),
+        Listener("ntpd", 900, "udp6", "fe80::1%lo0", 123),
+        Listener("nfsd", 3718, "tcp6", "::1", 2049),
+    )
+
+
+@pytest.mark.parametrize("line", ["", "USER COMMAND PID FD PROTO LOCAL ADDRESS", "root nfsd x 5 tcp4 *:1 *:*"])
+def test_anything_else_is_unknown(line: str) -> None:
+    with pytest.raises(UnknownOutput):
+        parse_sockstat([line])
+
+
+@pytest.mark.parametrize(
+    ("listener", "takes"),
+    [
+        (STUNNEL, True),
+        (Listener("x", 1, "tcp46", ANY, 2323), True),
+        (Listener("x", 1, "tcp6", ANY, 2323), False),
+        (Listener("x", 1, "udp4", ANY, 2323), False),
+        (Listener("x", 1, "tcp4", "127.0.0.1", 2323), False),
+        (Listener("x", 1, "tcp4", ANY, 2324), False),
+    ],
+)
+def test_whose_connections_it_takes(listener: Listener, takes: bool) -> None:
+    assert listener.takes("192.168.1.138", 2323) is takes
+
+
+def test_loopback_and_owner() -> None:
+    assert [Listener("x", 1, "tcp4", a, 1).loopback for a in ("127.0.0.1", "::1", ANY, "10.0.0.1")] == [1, 1, 0, 0]
+    assert STUNNEL.owner == "stunnel (process 3729)"
+    assert Listener("?", None, "udp4", ANY, 1).owner == "the kernel"
