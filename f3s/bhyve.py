@@ -12,7 +12,8 @@ that the facts show; what leaves it is one command, so a run that is killed is i
 | D marked, retired, not mounted                          | rename: D becomes O, the marks go with it              |
 | O marked `started`, its mount point still D's           | move away: mount point of O                            |
 | O without S                                             | snapshot, recursive                                    |
-| O with S, no D                                          | parent: encrypted D, marked `copying` as it is made    |
+| O with S, no D                                          | parent: bare mount point `schg`, then encrypted D,     |
+|                                                         | marked `copying` as it is made                         |
 | D `copying`, key not loaded or not mounted (a reboot)   | key: loaded, D mounted                                 |
 | a child of O without counterpart, or that one has fewer | copy: full stream of the oldest snapshot, then one     |
 | snapshots, a resume token or other settings             | increment a snapshot, then the settings                |
@@ -22,11 +23,13 @@ that the facts show; what leaves it is one command, so a run that is killed is i
 | D `verified`, a child not mounted as it was             | activate: canmount as before, mount                    |
 | D `verified`, all mounted, O `started`                  | start: vm init, VMs that ran; then O marked `done`     |
 | O `done` or `destroying`                                | none; with the explicit switch: destroy                |
+| O `done` or destroyed, D not open                       | those of f3s.bhyve_open                                |
 
 Why this is safe:
 - A mark is a ZFS user property local to the dataset, set in the same command as the change that it tells of.
 - The old tree is unmounted with canmount=noauto everywhere before it gives up its name, so that a reboot at any point
-  mounts no two datasets at one place. Nothing is mounted at D's mount point until D is encrypted.
+  mounts no two datasets at one place. Nothing is mounted at D's mount point until D is encrypted, and the bare
+  directory there takes no writes from before D is made: a boot without the key puts no plain text into it.
 - Copies are streams of one dataset and one snapshot each, without properties (no -p, no -R): they resume one by one,
   cannot carry encryption=off (observed: -R does), and bring no mount point along. Settings local to the source go with
   the first stream as -o, and are set from facts after the copy, since a resumed stream has none.
@@ -45,6 +48,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from f3s.bhyve_copy import set_properties
+from f3s.bhyve_open import keep_open
 from f3s.bhyve_steps import Migration, Step
 from f3s.bhyve_tree import MIGRATION, Facts, Refusal, Wanted, check_roots, local, value
 from f3s.keycheck import KeyCheck
@@ -88,7 +92,7 @@ def plan(facts: Facts, wanted: Wanted) -> Plan:
         check_roots(facts.datasets, new.name, new.encryption_root)
         if wanted.destroy_old and old:
             raise Refusal(f"{old.name} is of unknown origin (it has no mark of this migration): it is not destroyed")
-        return Plan((), f"{new.name} and all below it are encrypted")
+        return Plan(tuple(keep_open(facts, wanted, new)), f"{new.name} and all below it are encrypted")
     if not facts.vm.installed and local(new, MIGRATION) is None:
         return Plan((), f"vm-bhyve is not installed, {new.name} is left alone")
     migration = Migration(facts, wanted, new)
@@ -121,11 +125,17 @@ def _afterwards(facts: Facts, wanted: Wanted, old: Dataset) -> Plan:
     check_roots(facts.datasets, new.name, new.name)
     if not wanted.destroy_old:
         state = "destroyed in part" if mark == "destroying" else "kept"
-        return Plan((), f"{new.name} is migrated; {old.name} is {state}, bhyve_destroy_old destroys it")
+        found = f"{new.name} is migrated; {old.name} is {state}, bhyve_destroy_old destroys it"
+        return Plan(tuple(keep_open(facts, wanted, new)), found)
 
     def keep(why: str) -> NoReturn:
         raise Refusal(f"{old.name} is not destroyed: {why}")
 
+    try:
+        if steps := tuple(keep_open(facts, wanted, new)):
+            return Plan(steps, "")
+    except Refusal as refusal:
+        keep(str(refusal))
     if not (new.key_loaded and new.mounted):
         keep(f"{new.name} is not mounted with its key loaded")
     # a loaded key proves nothing about the next boot: what is kept must open from the stick, as it will then
@@ -136,8 +146,7 @@ def _afterwards(facts: Facts, wanted: Wanted, old: Dataset) -> Plan:
     if (location := value(new, "keylocation")) != f"file://{wanted.key_file}":
         keep(f"the boot opens {new.name} with {location}, not with file://{wanted.key_file}")
     if facts.key_check is not KeyCheck.FITS:
-        why = facts.key_check.value if facts.key_check else "it could not be tested"
-        keep(f"{wanted.key_file} does not open {new.name}: {why}")
+        keep(f"{wanted.key_file} is not proven to open {new.name}")
     migration = Migration(facts, wanted, old)
     if mark == "done":
         migration.prove(new)

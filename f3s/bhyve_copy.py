@@ -1,10 +1,10 @@
-"""The commands that bring a dataset's copy below the encrypted parent up to its source."""
+"""The commands that guard the place of the encrypted parent, and bring a copy below it up to its source."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from f3s.bhyve_tree import Refusal, settings_of, settings_to_change, value
+from f3s.bhyve_tree import Facts, Refusal, settings_of, settings_to_change, value
 from f3s.quoting import Shell, command, option_words, words
 from f3s.zfs import Dataset, Snapshot
 
@@ -65,6 +65,29 @@ def count_received(source: Sequence[Snapshot], target: Sequence[Snapshot], datas
     if not have and not value(dataset, "receive_resume_token"):
         raise Refusal(f"{dataset.name} is neither a copy nor a partly received one: somebody else made it")
     return len(have)
+
+
+def guard(facts: Facts, place: str) -> tuple[Shell, ...]:
+    """The bare directory below a mount point takes no writes: empty and `schg`; ZFS mounts over it (observed).
+
+    Without this a host that boots without keys writes plain text there. Raises Refusal where that has happened, and
+    where something else is mounted.
+    """
+    table = facts.mounts(place)
+    if mount := table.at(place):
+        raise Refusal(f"{mount.device} is mounted at {place}: unmount it")
+    directory = table.directories[place]
+    if directory.kind not in (None, "Directory") or directory.entries:
+        what = f"holds {', '.join(directory.entries)}" if directory.entries else f"is a {directory.kind}"
+        raise Refusal(
+            f"nothing is mounted at {place}, but it {what}: this is NOT ENCRYPTED. Look at it, move it away, run again"
+        )
+    return () if directory.guarded else (guarded(place),)
+
+
+def guarded(place: str) -> Shell:
+    """The command behind `guard`; the parents stay writable, other datasets get their mount points there."""
+    return command("mkdir -p {} && chflags schg {}", place, place)
 
 
 def set_properties(values: Mapping[str, str], dataset: str) -> Shell:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from f3s.bhyve_copy import copy_commands, count_received, options, set_properties
+from f3s.bhyve_copy import copy_commands, count_received, guard, guarded, options, set_properties
 from f3s.bhyve_tree import (
     CANMOUNT,
     METADATA,
@@ -27,6 +27,7 @@ from f3s.bhyve_tree import (
     value,
 )
 from f3s.quoting import Shell, command, script, words
+from f3s.vmbhyve import VmHost
 from f3s.zfs import Dataset
 
 _START_TIMEOUT = 60  # seconds until a started virtual machine has its process
@@ -249,14 +250,16 @@ class Migration:
         if self.own_mountpoint:
             settings["mountpoint"] = self.mountpoint
         values = {
-            "encryption": "aes-256-gcm",
+            "encryption": self.wanted.encryption,
             "keyformat": "raw",
             "keylocation": f"file://{self.wanted.key_file}",
             MIGRATION: "copying",
             **settings,
         }
+        guards = guard(self.facts, self.mountpoint) if self.renamed else (guarded(self.mountpoint),)
         create = command("zfs create {} {}", options(values), self.wanted.dataset)
-        return Step("parent", f"create the encrypted {self.wanted.dataset}", (create,))
+        title = f"create the encrypted {self.wanted.dataset}, with no plain text below its mount point"
+        return Step("parent", title, (*guards, create))
 
     def _key(self, new: Dataset) -> Iterator[Step]:
         commands = [] if new.key_loaded else [command("zfs load-key {}", new.name)]
@@ -334,12 +337,16 @@ class Migration:
         # on a machine without virtualization vm does nothing at all, and nothing ran
         if missing and not self.facts.vm.able and self._verified():
             raise Refusal(f"{', '.join(missing)} cannot be started: {self.facts.vm.problem}")
-        commands = [command("/usr/local/sbin/vm init")] if self.facts.vm.able else []
-        if missing:
-            wait = script(
-                self.wanted.wait_script, "bhyve-wait", "running", _START_TIMEOUT, self.mountpoint, words(missing)
-            )
-            commands += [command("/usr/local/sbin/vm start {}", words(missing)), wait]
-        commands.append(set_properties({MIGRATION: "done"}, self.wanted.old))
+        commands = start_commands(self.facts.vm, self.wanted, self.mountpoint, missing)
         title = f"start {', '.join(names) or 'no virtual machine'} from {self.wanted.dataset}"
-        return Step("start", title, tuple(commands))
+        return Step("start", title, (*commands, set_properties({MIGRATION: "done"}, self.wanted.old)))
+
+
+def start_commands(vm: VmHost, wanted: Wanted, folder: str, names: Sequence[str]) -> tuple[Shell, ...]:
+    """vm-bhyve made ready, then these virtual machines started and waited for; nothing where vm cannot work at all."""
+    if not (vm.installed and vm.able):
+        return ()
+    if not names:
+        return (command("/usr/local/sbin/vm init"),)
+    wait = script(wanted.wait_script, "bhyve-wait", "running", _START_TIMEOUT, folder, words(names))
+    return command("/usr/local/sbin/vm init"), command("/usr/local/sbin/vm start {}", words(names)), wait

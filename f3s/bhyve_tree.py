@@ -13,7 +13,8 @@ from f3s.vmbhyve import VmHost
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Property, Snapshot
 
 # User properties (zfsprops(7)): set locally, inherited by children, so only a local value is a mark.
-MIGRATION = "f3s:migration"  # on O: started, done, destroying; on D: started before the rename, then copying, verified
+MIGRATION = "f3s:migration"  # on O: started, done, destroying
+# on D: started before the rename, then copying, verified; opening after a boot without the key (f3s.bhyve_open)
 SNAPSHOT = "f3s:migration_snapshot"  # name of the snapshot, chosen at the start
 VMS = "f3s:migration_vms"  # virtual machines that ran, comma-separated, `-` for none
 MOUNTPOINT = "f3s:migration_mountpoint"  # `local:PATH` or `inherited:PATH`
@@ -37,14 +38,15 @@ class Refusal(Exception):
 class Wanted:
     """The settings of one host's migration.
 
-    stick: the device with the keys as `mount -p` shows it, without /dev/; stop_timeout: seconds;
-    wait_script, metadata_script: text of files/bhyve-wait.sh and files/bhyve-metadata.sh.
+    encryption: the cipher of the new dataset; stick: the device with the keys as `mount -p` shows it, without /dev/;
+    stop_timeout: seconds; wait_script, metadata_script: text of files/bhyve-wait.sh and files/bhyve-metadata.sh.
     """
 
     dataset: str
     old: str
     snapshot: str
     key_file: str
+    encryption: str
     stick: str
     stop_timeout: int
     destroy_old: bool
@@ -77,7 +79,7 @@ class Facts(Protocol):
 
     @property
     def key_check(self) -> KeyCheck | None:
-        """Whether the key file opens the encrypted dataset; None where that cannot be tested."""
+        """Whether the key file opens the encrypted dataset; None while it cannot be known yet, as key_present."""
 
     def mounts(self, directory: str) -> MountTable:
         """All mounts, and the directory as it is seen now."""

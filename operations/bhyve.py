@@ -19,7 +19,7 @@ from f3s.bhyve_tree import Refusal, Wanted
 from f3s.keycheck import KeyCheck
 from f3s.mounts import MountTable
 from f3s.vmbhyve import VmHost
-from f3s.zfs import Dataset, Snapshot
+from f3s.zfs import Dataset, Snapshot, key_file
 from facts.base import FILES
 from facts.bhyve import AllProperties, Vms
 from facts.mounts import Mounts
@@ -39,7 +39,14 @@ class Shown(StringCommand):
 
 
 def wanted(
-    dataset: str, old: str, snapshot: str, key_file: str, stick: str, stop_timeout: int, destroy_old: bool
+    dataset: str,
+    old: str,
+    snapshot: str,
+    key_file: str,
+    encryption: str,
+    stick: str,
+    stop_timeout: int,
+    destroy_old: bool,
 ) -> Wanted:
     """What the migration of the current host is to reach, with the programs that run there."""
     return Wanted(
@@ -47,6 +54,7 @@ def wanted(
         old=old,
         snapshot=snapshot,
         key_file=key_file,
+        encryption=encryption,
         stick=stick,
         stop_timeout=stop_timeout,
         destroy_old=destroy_old,
@@ -88,7 +96,8 @@ class HostFacts:
     @cached_property
     def key_check(self) -> KeyCheck | None:
         dataset = self._wanted.dataset
-        return known(KeyChecks, keys=((dataset, f"file://{self._key_file}"),)).get(dataset)
+        check = known(KeyChecks, keys=((dataset, f"file://{self._key_file}"),)).get(dataset)
+        return None if check is KeyCheck.NO_FILE and not executing() else check
 
     def mounts(self, directory: str) -> MountTable:
         return known(Mounts, directories=(directory,))
@@ -97,7 +106,7 @@ class HostFacts:
 @dataclass(frozen=True)
 class Survey:
     """steps: those that are left, none where the migration refuses (`finished` reports it); encrypted: the dataset
-    is an encryption root, or will be one after them."""
+    is an encryption root with a key file, or will be one after them."""
 
     steps: tuple[Step, ...]
     encrypted: bool
@@ -107,7 +116,8 @@ def survey(wanted: Wanted) -> Survey:
     """The plan of the whole migration, for one operation each."""
     facts = HostFacts(wanted)
     dataset = facts.datasets.get(wanted.dataset)
-    encrypted = dataset is not None and dataset.is_encryption_root
+    # a root of somebody else may have no key file: nothing at boot could open it
+    encrypted = dataset is not None and dataset.is_encryption_root and key_file(dataset.get("keylocation")) is not None
     try:
         steps = plan(facts, wanted).steps
     except Refusal:

@@ -21,6 +21,7 @@ if me.is_freebsd:
         old=me.bhyve.old_dataset,
         snapshot=me.bhyve.snapshot,
         key_file=me.key_file(me.bhyve.key),
+        encryption=me.enc.encryption,
         stick=f"ufs/{me.usb.label}",
         stop_timeout=me.bhyve.stop_timeout,
         destroy_old=me.name in me.bhyve.destroy_old,

@@ -7,6 +7,7 @@ Rules are those of zfs(8) of OpenZFS 2.1 and of observations.md.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,14 +15,15 @@ from dataclasses import dataclass, field
 
 from f3s.bhyve_tree import Wanted
 from f3s.keycheck import KeyCheck
-from f3s.mounts import Mount, MountTable
+from f3s.mounts import Directory, Mount, MountTable
 from f3s.vmbhyve import Vm, VmHost
 from f3s.zfs import Dataset, Property, Snapshot
 
 NEW, OLD, SNAP = "zroot/bhyve", "zroot/bhyve_old", "f3s_migrate"
+PLACE = "/zroot/bhyve"
 KEY = "/keys/f0.lan.buetow.org:bhyve.key"
 STICK = "ufs/F3S_KEYS"
-WANTED = Wanted(NEW, OLD, SNAP, KEY, STICK, 60, False, "WAIT", "METADATA")
+WANTED = Wanted(NEW, OLD, SNAP, KEY, "aes-256-gcm", STICK, 60, False, "WAIT", "METADATA")
 VM = "/usr/local/sbin/vm"
 DEFAULTS = {"canmount": "on", "readonly": "off", "compression": "off", "refreservation": "0", "quota": "0"}
 INHERITED = ("readonly", "compression", "mountpoint")
@@ -97,6 +99,7 @@ class World:
         self.vm_dir: str | None = f"zfs:{NEW}"
         self.strange_devices: frozenset[str] = frozenset()
         self.stick: str | None = STICK
+        self.place = Directory(PLACE, "Directory", frozenset(), ())  # what is there while nothing is mounted
         self.key_check: KeyCheck | None = KeyCheck.FITS
         for name in (f"{NEW}/rocky", f"{NEW}/rocky/disk0", f"{NEW}/fedora"):
             self._snapshot(name, "before")
@@ -160,7 +163,10 @@ class World:
 
     def _mounts(self) -> MountTable:
         mounts = [Mount(self.stick, "/keys", "ufs", frozenset({"ro"}))] if self.stick else []
-        return MountTable(tuple(mounts), {})
+        for name, node in self.nodes.items():
+            if node.mounted:
+                mounts.append(Mount(name, self.value(name, "mountpoint")[0], "zfs", frozenset()))
+        return MountTable(tuple(mounts), {PLACE: self.place})
 
     def _vm_host(self) -> VmHost:
         devices = frozenset(name for name, on in self.vms.items() if on) | self.strange_devices
@@ -226,11 +232,22 @@ class World:
         if OLD in self.nodes and NEW in self.nodes:
             for name, node in self.nodes.items():
                 assert node.root == NEW or not f"{name}/".startswith(f"{NEW}/"), f"{name} is plain below {NEW}"
+        if NEW in self.nodes and self.nodes[NEW].root:
+            assert self.place.guarded, f"{PLACE} takes plain text while {NEW} is not mounted"
         for name, on in self.vms.items():
             assert not on or self.nodes[f"{NEW}/{name}"].mounted, f"{name} runs without its dataset"
 
     def _run(self, words: list[str]) -> None:
         match words:
+            case ["mkdir", "-p", place, "&&", *rest] if place == PLACE:
+                self.place = Directory(PLACE, "Directory", frozenset(), ())
+                self._run(rest)
+            case ["chflags", "schg", place] if place == PLACE:
+                assert self.place.kind == "Directory"
+                assert not any(mount.directory == PLACE for mount in self._mounts().mounts), "guards what is mounted"
+                self.place = dataclasses.replace(self.place, flags=frozenset({"schg"}))
+            case ["zfs", "set", value, name] if value.startswith("keylocation="):
+                self._node(name).keylocation = value.partition("=")[2]
             case ["zfs", "set", *values, name]:
                 self._node(name).local |= dict(value.split("=", 1) for value in values)
                 if "refreservation=auto" in values:

@@ -11,6 +11,7 @@ import pytest
 from f3s.bhyve import Plan, plan
 from f3s.bhyve_tree import METADATA, MIGRATION, Refusal, Wanted, bytes_needed, settings_of
 from f3s.keycheck import KeyCheck
+from f3s.mounts import Directory
 from f3s.vmbhyve import Vm
 from f3s.zfs import Dataset, Property
 from tests.f3s.bhyve_world import KEY, NEW, OLD, SNAP, WANTED, Failed, Killed, Node, World, clone
@@ -206,6 +207,18 @@ def clone_outside(world: World) -> None:
     world.nodes["zroot/test"] = Node(origin=f"{OLD}/rocky@{SNAP}")
 
 
+def not_mounted(world: World) -> None:
+    """As of a root that somebody else made: nothing here opens it."""
+    world.vms = dict.fromkeys(world.vms, False)
+    world.nodes[NEW].mounted = False
+    del world.nodes[NEW].local[MIGRATION]
+
+
+def other_place(world: World) -> None:
+    world.nodes[NEW].keylocation = "prompt"
+    del world.nodes[NEW].local[MIGRATION]
+
+
 DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "vm down": (lambda w: w.vms.update(rocky=False), "not running from zroot/bhyve: rocky"),
     "guid": (lose_guid, "has not the GUID of its source"),
@@ -215,14 +228,17 @@ DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "snapshot lost": (lambda w: w.nodes[f"{OLD}/rocky"].snapshots.clear(), "has lost its snapshot"),
     "metadata": (lambda w: w.nodes[NEW].local.pop(METADATA), "are not proven"),
     "clone": (clone_outside, "zroot/test are clones"),
-    "not mounted": (lambda w: setattr(w.nodes[NEW], "mounted", False), "not mounted with its key loaded"),
+    "not mounted": (not_mounted, "not mounted with its key loaded"),
     "gone": (lambda w: w.nodes.pop(NEW), "may be the only copy"),
     "no stick": (lambda w: setattr(w, "stick", None), "stick ufs/F3S_KEYS is not mounted on /keys, but nothing"),
     "other stick": (lambda w: setattr(w, "stick", "ufs/X"), "stick ufs/F3S_KEYS is not mounted on /keys, but ufs/X"),
-    "no key": (lambda w: setattr(w, "key_check", KeyCheck.NO_FILE), f"{KEY} does not open {NEW}: there is no such"),
+    "no key": (
+        lambda w: setattr(w, "key_check", KeyCheck.NO_FILE),
+        f"{OLD} is not destroyed: {KEY} does not open {NEW}: there is no such",
+    ),
     "wrong key": (lambda w: setattr(w, "key_check", KeyCheck.WRONG), "is not the one the dataset is encrypted with"),
-    "key unknown": (lambda w: setattr(w, "key_check", None), "could not be tested"),
-    "other place": (lambda w: setattr(w.nodes[NEW], "keylocation", "prompt"), "opens zroot/bhyve with prompt, not"),
+    "key unknown": (lambda w: setattr(w, "key_check", None), "is not proven to open"),
+    "other place": (other_place, "opens zroot/bhyve with prompt, not"),
 }
 
 
@@ -230,8 +246,6 @@ DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
 def test_nothing_is_destroyed_without_all_proofs(case: str) -> None:
     world = done_world()
     spoil, text = DESTROY_REFUSALS[case]
-    if case == "not mounted":
-        world.vms = dict.fromkeys(world.vms, False)
     if case == "gone":
         world.vms = dict.fromkeys(world.vms, False)
         for name in [name for name in world.nodes if name.startswith(f"{NEW}/")]:
@@ -374,6 +388,11 @@ UNDER_WAY_REFUSALS: dict[str, tuple[str, Callable[[World], object], str]] = {
     "vm gone": ("vm init", lambda w: setattr(w, "installed", False), "not installed any more"),
     "vm gone early": ("zfs unmount", lambda w: setattr(w, "installed", False), "not installed any more"),
     "mark": ("zfs create", lambda w: w.nodes[OLD].local.update({MIGRATION: "x"}), "unknown mark"),
+    "plain files": (
+        "mkdir",
+        lambda w: setattr(w, "place", Directory("/zroot/bhyve", "Directory", frozenset(), ("fedora",))),
+        "nothing is mounted at /zroot/bhyve, but it holds fedora: this is NOT ENCRYPTED",
+    ),
     "mark lost": ("zfs create", lambda w: w.nodes[OLD].local.pop(MIGRATION), "unknown origin"),
 }
 
@@ -486,6 +505,7 @@ def test_commands_of_a_host_without_running_machines() -> None:
         f"zfs rename {NEW} {OLD}",
         f"zfs set mountpoint=/zroot/bhyve_old {OLD}",
         f"zfs snapshot -r {OLD}@{SNAP}",
+        "mkdir -p /zroot/bhyve && chflags schg /zroot/bhyve",
         "zfs create -o encryption=aes-256-gcm -o keyformat=raw "
         "-o keylocation=file:///keys/f0.lan.buetow.org:bhyve.key -o f3s:migration=copying -o compression=lz4 "
         f"{NEW}",

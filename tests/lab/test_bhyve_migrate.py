@@ -203,6 +203,28 @@ def test_the_machines_are_there_after_a_reboot(migrated: Cluster, tmp_path: Path
     assert datasets(cluster)["zroot/bhyve"][3] == "yes"
 
 
+def test_a_boot_without_the_stick_is_made_up_for(migrated: Cluster, tmp_path: Path) -> None:
+    """Meanwhile nothing can be written where the virtual machines belong: it would be plain text."""
+    cluster = migrated.copy(tmp_path / "state")
+    cluster.sh(F0, "umount /keys")
+    cluster.lab("unplug", "f0")
+    cluster.lab("reboot", "f0")
+    assert datasets(cluster)["zroot/bhyve"][3] == "no"
+    assert "Operation not permitted" in cluster.attempt(F0, "touch /zroot/bhyve/plain").err
+    run = migrate(cluster)
+    assert run.rc != 0
+    assert "does not open zroot/bhyve: there is no such key file; the virtual machines cannot be opened" in run.output
+    cluster.lab("plug", "f0")
+    cluster.sh(F0, "mount /keys")
+    run = migrate(cluster)
+    assert run.rc == 0, run.output
+    found = datasets(cluster)
+    assert {found[name][3] for name in ("zroot/bhyve", "zroot/bhyve/rocky", "zroot/bhyve/fedora")} == {"yes"}
+    assert re.search(r"rocky .*Yes \[1\]  Running", cluster.sh(F0, "vm list"))
+    assert not re.search(r"fedora .*Running", cluster.sh(F0, "vm list"))
+    assert migrate(cluster).changed == []
+
+
 def test_the_old_tree_is_kept_while_no_key_on_the_stick_opens_the_new_one(migrated: Cluster, tmp_path: Path) -> None:
     """The key is still in the kernel and the machines run: only the next boot would tell."""
     cluster = migrated.copy(tmp_path / "state")

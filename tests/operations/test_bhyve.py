@@ -10,6 +10,8 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_host, ctx_state
 
 from f3s.bhyve import plan
+from f3s.bhyve_tree import MIGRATION
+from f3s.keycheck import KeyCheck
 from facts.bhyve import AllProperties, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
@@ -156,7 +158,7 @@ def test_output_of_the_steps_is_shown() -> None:
 
 
 def test_the_programs_of_the_host_go_along() -> None:
-    wanted = bhyve.wanted("zroot/bhyve", "zroot/bhyve_old", "s", "/keys/k", "ufs/F3S_KEYS", 60, False)
+    wanted = bhyve.wanted("zroot/bhyve", "zroot/bhyve_old", "s", "/keys/k", "aes-256-gcm", "ufs/F3S_KEYS", 60, False)
     assert dataclasses.replace(wanted, wait_script="", metadata_script="") == dataclasses.replace(
         WANTED, snapshot="s", key_file="/keys/k", wait_script="", metadata_script=""
     )
@@ -164,8 +166,8 @@ def test_the_programs_of_the_host_go_along() -> None:
     assert wanted.metadata_script.startswith("#!/bin/sh\n# Copies")
 
 
-def test_a_host_that_is_done_is_asked_for_its_datasets_only() -> None:
-    facts = {AllProperties: dict(done_world().facts().datasets)}
+def test_a_host_that_is_done_is_asked_for_its_datasets_and_key_only() -> None:
+    facts = {AllProperties: dict(done_world().facts().datasets), KeyChecks: {NEW: KeyCheck.FITS}}
     assert survey(facts) == bhyve.Survey((), True)
     assert len(run(bhyve.finished, facts, WANTED).noops) == 1
 
@@ -174,3 +176,21 @@ def test_the_key_is_not_wanted_at_boot_where_nothing_is_or_will_be_encrypted() -
     world = World()
     world.installed = False
     assert survey(facts_of(world.facts())) == bhyve.Survey((), False)
+
+
+def test_the_key_is_not_wanted_at_boot_where_a_root_of_somebody_else_has_no_key_file() -> None:
+    world = done_world()
+    del world.nodes[NEW].local[MIGRATION]
+    assert survey(facts_of(world.facts())) == bhyve.Survey((), True)
+    world.nodes[NEW].keylocation = "prompt"
+    assert survey(facts_of(world.facts())) == bhyve.Survey((), False)
+
+
+def test_a_key_file_that_usb_keys_brings_in_the_same_run_is_wanted_when_it_is_used() -> None:
+    world = done_world()
+    world.reboot(keys=False)
+    facts = facts_of(world.facts()) | {KeyChecks: {NEW: KeyCheck.NO_FILE}}
+    first, *_ = survey(facts).steps
+    assert first.key == "open"
+    with pytest.raises(OperationError, match="does not open zroot/bhyve: there is no such key file"):
+        run(bhyve.step, facts, first, WANTED)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from f3s.bhyve import plan as plan_steps
+from f3s.keycheck import KeyCheck
 from f3s.zfs import parse_datasets
 from facts.bhyve import AllProperties, Vms
 from facts.rcconf import Variables
 from facts.secrets import ABSENT, SecretFile
-from facts.zfs import Datasets, Snapshots
+from facts.zfs import Datasets, KeyChecks, Snapshots
 from tests.f3s.bhyve_world import NEW, OLD, WANTED, World
 from tests.facts.recorded import ENC, zfs_get
 from tests.tasks.plan import plan
@@ -24,6 +25,7 @@ def facts(world: World) -> dict[type, Any]:
         AllProperties: found.datasets,
         Snapshots: found.snapshots,
         Vms: found.vm,
+        KeyChecks: {NEW: KeyCheck.FITS},
         Datasets: parse_datasets(zfs_get("zdata/enc", ENC)),
         Variables: lambda names, **_: {name: values[name] for name in names},
         # usb_keys brings it in the same run
