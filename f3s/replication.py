@@ -126,7 +126,7 @@ class Plan:
     """What to do with a replica.
 
     steps: rollback, keylocation, load-key, readonly, canmount, mountpoint, mount, in the order to run them.
-    report: what is wrong with it and for the operator to mend; it stays as it is, and so do its data.
+    report: what is wrong with it and for the operator to decide or to mend; its data stay as they are.
     refusal: why nothing can be done about it and the run has to end.
     """
 
@@ -160,6 +160,9 @@ def plan_divergence(replica: str, written: int, newest: Snapshot, job: str, roll
 def plan_mount(replica: Dataset, key: KeyCheck, keylocation: str, mountpoint: str, occupant: str | None) -> Plan:
     """Decide how a replica becomes a read-only mount, see MOUNT_STEPS.
 
+    One that can be written, and is mounted or has been written to, was promoted by an operator, and clients may be
+    writing to it: it is reported and not made read-only (docs/controller.md).
+
     key: whether the key at keylocation opens it, tested without loading it.
     occupant: what is mounted on mountpoint now.
     """
@@ -187,7 +190,14 @@ def plan_mount(replica: Dataset, key: KeyCheck, keylocation: str, mountpoint: st
         "mountpoint": replica.get("mountpoint") == mountpoint,
         "mount": occupant == replica.name,
     }
-    return Plan(tuple(step for step in MOUNT_STEPS if not done[step]))
+    steps = tuple(step for step in MOUNT_STEPS if not done[step])
+    if not done["readonly"] and (done["mount"] or replica.written):
+        return Plan(
+            tuple(step for step in steps if step != "readonly"),
+            report=f"{replica.name} is not read-only: somebody promoted it, and that is left alone. If nobody did, or "
+            f"the way back is done (docs/runbook.md): `zfs set readonly=on {replica.name}`",
+        )
+    return Plan(steps)
 
 
 def unfit_sources(datasets: Mapping[str, Dataset], wanted: Mapping[str, str]) -> list[str]:

@@ -105,7 +105,7 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
 
 @operation()
 def mounted(dataset: str, keylocation: str, mountpoint: str) -> Commands:
-    """A replica is open with its source's key and mounted read-only; also after a reboot.
+    """A replica is open with its source's key and mounted read-only, also after a reboot; a promoted one is reported.
 
     + dataset: the replica
     + keylocation: `file:///keys/SOURCE:PURPOSE.key`
@@ -140,7 +140,6 @@ def mounted(dataset: str, keylocation: str, mountpoint: str) -> Commands:
         raise OperationError(f"{host.name}: {plan.refusal}")
     if plan.report:
         host.log(plan.report, logger.warning)
-        return
     yield from (commands[step] for step in plan.steps)
-    if not plan.steps:
+    if plan == Plan():
         host.noop(f"{dataset} is mounted read-only on {mountpoint}, and {keylocation} opens it")

@@ -80,6 +80,7 @@ REPLICA = {
     "keylocation": ("prompt", "local"),
     "mountpoint": ("/data/sink/f0/zdata/enc/nfsdata", "inherited from zdata"),
     "mounted": ("no", "-"),
+    "written": ("0", "-"),
 }
 REST = {
     "canmount": ("on", "default"),

@@ -37,7 +37,7 @@ READY = {
 
 
 def facts(
-    key: KeyCheck = KeyCheck.FITS, on: str | None = None, written: dict[str, int] | None = None, **properties: str
+    key: KeyCheck = KeyCheck.FITS, on: str | None = None, tree: dict[str, int] | None = None, **properties: str
 ) -> dict[type, Any]:
     mounts = [Mount(on, "/data/nfs", "zfs", frozenset({"ro"}))] if on else []
     return {
@@ -45,7 +45,7 @@ def facts(
         Snapshots: SNAPSHOTS,
         KeyChecks: {DATASET: key},
         Mounts: MountTable(tuple(mounts), {}),
-        Written: written if written is not None else {DATASET: 0},
+        Written: tree if tree is not None else {DATASET: 0},
     }
 
 
@@ -72,8 +72,26 @@ def test_every_step_is_taken_only_where_it_is_missing() -> None:
     assert mounted(facts(**READY, canmount="noauto")).commands == [ALL_STEPS[3], ALL_STEPS[5]]
     locked = {**READY, "keystatus": "unavailable", "mounted": "no"}
     assert mounted(facts(**locked)).commands == [ALL_STEPS[1], ALL_STEPS[5]]
-    result = mounted(facts(on=DATASET, **{**READY, "readonly": "off"}))
-    assert result.commands == [ALL_STEPS[2]]
+    unmounted = {**READY, "readonly": "off", "mounted": "no"}
+    assert mounted(facts(**unmounted)).commands == [ALL_STEPS[2], ALL_STEPS[5]]
+
+
+PROMOTED = f"{DATASET} is not read-only: somebody promoted it, and that is left alone."
+
+
+@pytest.mark.parametrize("written", ["0", "88064"])
+def test_a_promoted_replica_stays_writable_and_is_reported(written: str) -> None:
+    result = mounted(facts(on=DATASET, **{**READY, "readonly": "off", "written": written}))
+    assert (result.commands, result.noops) == ([], [])
+    assert result.logs[0].startswith(PROMOTED)
+    assert f"`zfs set readonly=on {DATASET}`" in result.logs[0]
+
+
+def test_a_promoted_replica_whose_key_came_late_is_mounted_writable() -> None:
+    late = {**READY, "readonly": "off", "written": "88064", "keystatus": "unavailable", "mounted": "no"}
+    result = mounted(facts(**late))
+    assert result.commands == [ALL_STEPS[1], ALL_STEPS[5]]
+    assert result.logs[0].startswith(PROMOTED)
 
 
 def test_a_mounted_replica_is_left_alone() -> None:
@@ -153,7 +171,7 @@ def test_a_clean_replica_is_left_alone() -> None:
 
 
 def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None:
-    result = undiverged(facts(written={DATASET: 88064}))
+    result = undiverged(facts(tree={DATASET: 88064}))
     assert (result.commands, result.noops) == ([], [])
     assert "88064 bytes were written to it since zrepl_20260101_000000_000" in result.logs[0]
     assert f"`zfs rollback {DATASET}@zrepl_20260101_000000_000`" in result.logs[0]
@@ -161,14 +179,14 @@ def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None
 
 
 def test_it_is_rolled_back_only_where_that_is_wanted() -> None:
-    result = undiverged(facts(written={DATASET: 88064}), rollback=True)
+    result = undiverged(facts(tree={DATASET: 88064}), rollback=True)
     assert result.commands == [f"zfs rollback {DATASET}@zrepl_20260101_000000_000"]
     assert undiverged(facts(), rollback=True).commands == []
 
 
 def test_what_is_below_the_replica_is_looked_at_and_what_has_no_snapshot_is_not() -> None:
     child = f"{DATASET}/disk0"
-    known = facts(written={DATASET: 0, child: 4096, f"{DATASET}/placeholder": 98304})
+    known = facts(tree={DATASET: 0, child: 4096, f"{DATASET}/placeholder": 98304})
     known[Written] |= {"zdata/sink/f0/zdata/enc/other": 1}
     known[Snapshots] = (*SNAPSHOTS, Snapshot(f"{child}@zrepl_20260101_000000_000", "9", 12, 100))
     (report,) = undiverged(known).logs
