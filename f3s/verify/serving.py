@@ -43,9 +43,9 @@ def masters(cluster: ClusterView) -> tuple[HostSettings, ...]:
     return tuple(h for h in cluster.site.storage_hosts if carp_state(cluster.of(h), h) is CarpState.MASTER)
 
 
-def held(cluster: ClusterView) -> str | None:
-    """Since when a planned failover lasts, in the words of the primary's hold; None: none, or not known."""
-    controller = cluster.of(cluster.site.primary).controller
+def held(cluster: ClusterView, host: HostSettings | None = None) -> str | None:
+    """Since when `carp backup` holds a host (by default the primary: a planned failover); None: not held, not known."""
+    controller = cluster.of(host or cluster.site.primary).controller
     return controller.hold if controller else None
 
 
@@ -86,6 +86,15 @@ def one_master(cluster: ClusterView) -> Row:
     if not found:
         primary = cluster.site.primary.name
         return wrong("one MASTER", CLUSTER, f"nobody is MASTER ({said})", f"doas carp master on {primary}")
+    if (stale := held(cluster, found[0])) is not None:
+        return wrong(
+            "one MASTER",
+            CLUSTER,
+            f"{said}: {found[0].short_name} is MASTER although carp backup holds it ({stale}): the other host has not "
+            "kept the address. Until that hold ends, it gives the address away at its next boot, and automatic "
+            "failback is off",
+            f"doas carp master on {found[0].name}",
+        )
     if found[0].is_primary:
         return right("one MASTER", CLUSTER, said)
     hold = held(cluster)

@@ -267,6 +267,18 @@ def test_a_planned_failover_is_right_and_told() -> None:
     assert one(cluster, f"mount {POINT}", R0).reason == "mounted, read-only while f1 serves"
 
 
+def test_a_master_that_is_held_is_wrong() -> None:
+    since = "since 2026-03-01 11:00:00"
+    left = changed(CLUSTER_RIGHT, F0, controller=replace(of(F0).controller, hold=since))
+    planned = failed_over(since)
+    both = changed(planned, F1, controller=replace(of(F1).controller, hold=since))
+    for cluster, host in ((left, F0), (both, F1)):
+        assert not_right(cluster) == {("one MASTER", CLUSTER): State.WRONG}
+        row = one(cluster, "one MASTER", CLUSTER)
+        assert f"is MASTER although carp backup holds it ({since})" in row.reason
+        assert row.next_step == f"doas carp master on {host}"
+
+
 def test_an_unplanned_one_is_wrong() -> None:
     cluster = failed_over(None)
     assert not_right(cluster) == {("one MASTER", CLUSTER): State.WRONG}
