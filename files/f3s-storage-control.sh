@@ -96,9 +96,12 @@ stop_services() {
 }
 
 # Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
-# write, and the next incremental is refused (seen).
+# write, and the next incremental is refused (seen). One that was written to is past that: an operator promoted it, and
+# clients go on writing.
 mount_dataset() {
-	if [ "$F3S_ROLE" = standby ] && [ "$(property readonly)" != on ]; then
+	if [ "$F3S_ROLE" = standby ] && [ "$(property readonly)" != on ] && [ "$(property written)" != 0 ]; then
+		tell "$F3S_DATASET was written to and stays read-write, as promoted"
+	elif [ "$F3S_ROLE" = standby ] && [ "$(property readonly)" != on ]; then
 		if ! mount_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1); then
 			REASON="$REASON; readonly=on failed: $mount_said"
 			return 1
@@ -208,7 +211,7 @@ as_master() {
 
 # Remembers the newest snapshot: a later one at the standby proves that a replication succeeded since.
 record_floor() {
-	[ ! -e "$F3S_FLOOR" ] || return 0
+	[ ! -s "$F3S_FLOOR" ] || return 0
 	floor=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o createtxg "$F3S_DATASET" 2>/dev/null) || return 0
 	printf '%s\n' "$floor" | sort -n | tail -n 1 >"$F3S_FLOOR.new"
 	mv "$F3S_FLOOR.new" "$F3S_FLOOR"
@@ -236,11 +239,19 @@ as_backup() {
 	decide "$CARP_STATE, not serving; $could"
 }
 
+# Whoever waited for the lock behind a run that read the state after him has nothing left to do.
 reconcile() {
-	# Before `start` (boot) and after `stop` (shutdown, maintenance) nothing is done.
-	[ -e "$F3S_STARTED" ] || return 0
-	# Whoever waited for the lock behind a run that read the state after him has nothing left to do.
 	[ -e "$F3S_PENDING" ] || return 0
+	reconcile_unmarked
+}
+
+# Before `start` (boot) and after `stop` (shutdown, maintenance) nothing is done.
+reconcile_unmarked() {
+	[ -e "$F3S_STARTED" ] || return 0
+	look
+}
+
+look() {
 	rm -f "$F3S_PENDING"
 	carp_read
 	if [ "$CARP_STATE" = MASTER ]; then
@@ -257,16 +268,16 @@ start() {
 	[ -d "$F3S_TUNNEL_FOLDER" ] ||
 		install -d -o "$F3S_TUNNEL_USER" -g "$F3S_TUNNEL_USER" -m 755 "$F3S_TUNNEL_FOLDER" ||
 		tell "$F3S_TUNNEL_FOLDER could not be made: stunnel will not start"
-	: >"$F3S_STARTED"
+	# A full file system must not keep this host from serving now.
+	touch "$F3S_STARTED" || tell "$F3S_STARTED cannot be made: after this nothing is done until the next start"
 	# rc.conf's advskew won the election before a planned failover from before the boot was known.
 	carp_read
 	if [ -e "$F3S_HOLD" ] && [ "$CARP_STATE" = MASTER ] && peer_answers; then
 		tell "held by carp backup: giving the address to the peer"
 		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 	fi
-	: >"$F3S_PENDING"
 	# Started it is, whatever it found: a MASTER that had to give the address away is no failed start.
-	reconcile || return 0
+	look || return 0
 }
 
 # At shutdown the address goes first, while NFS still runs; clients then find the peer and not a dead server.
@@ -274,10 +285,10 @@ stop() {
 	rm -f "$F3S_STARTED"
 	carp_read
 	if [ "$CARP_STATE" = MASTER ]; then
-		if carp_set "$F3S_DEMOTED" backup && carp_settles BACKUP; then
-			decide "stopped; the peer took the address"
+		if carp_set "$F3S_DEMOTED" backup && carp_settles BACKUP "$F3S_SETTLE"; then
+			decide "stopped; another host advertises the address, its own log says whether it serves"
 		else
-			decide "stopped; the peer did not take the address: $REASON"
+			decide "stopped; no other host took the address: $REASON"
 		fi
 	else
 		decide "stopped"
@@ -320,6 +331,10 @@ status() {
 under_lock() {
 	lockf -k -s -t "$LOCK_WAIT" "$F3S_LOCK" "$0" locked "$1"
 	lock_status=$?
+	if [ "$lock_status" -eq 73 ]; then	# EX_CANTCREAT: no room for the file; two runs at once do less harm than none
+		"$0" locked "$1"
+		lock_status=$?
+	fi
 	[ "$lock_status" -ne 75 ] || tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
 	exit "$lock_status"
 }
@@ -328,8 +343,13 @@ case $#:${1-} in
 1:status) status ;;
 1:reconcile)
 	need_root
-	: >"$F3S_PENDING"
-	under_lock reconcile
+	# Not `:` and a redirection: where that fails, as on a full file system, it ends the shell (sh(1), special built-ins).
+	# Without room for the mark every run looks.
+	if touch "$F3S_PENDING"; then
+		under_lock reconcile
+	else
+		under_lock reconcile_unmarked
+	fi
 	;;
 1:start | 1:stop)
 	need_root
@@ -337,7 +357,7 @@ case $#:${1-} in
 	;;
 2:locked)
 	case $2 in
-	start | stop | reconcile) "$2" ;;
+	start | stop | reconcile | reconcile_unmarked) "$2" ;;
 	*) usage ;;
 	esac
 	;;

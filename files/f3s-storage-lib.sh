@@ -48,6 +48,9 @@ for name in ROLE INTERFACE VHID VIP ADVBASE ADVSKEW PEER POOL DATASET MOUNTPOINT
 done
 # Seconds after which a change of the CARP state has held: a BACKUP takes over after 3 * advbase + advskew/256.
 F3S_SETTLE=$((3 * F3S_ADVBASE + 3))
+# Seconds after which a peer that cannot serve would have given the address back: it tries each service twice, about
+# 9 s, steps back, and this host takes over.
+F3S_BOUNCE=$((12 + F3S_SETTLE))
 if [ "$(id -u)" -eq 0 ]; then
 	mkdir -p "$F3S_RUN" "${F3S_HOLD%/*}"
 fi
@@ -63,9 +66,10 @@ tell() {
 	logger -t f3s_storage -p daemon.notice -- "$1"
 }
 
-# Runs a command for at most $1 seconds, with its output and status. 124: it did not end, or could not be run for want
-# of room in /tmp: neither says anything about what was asked. timeout(1) alone is
-# not enough: it waits for its child, and a process that waits for a suspended pool does not die by a signal.
+# Runs a command for at most $1 seconds, with its output and status. 124: it did not end, which says nothing about what
+# was asked. timeout(1) alone is
+# not enough: it waits for its child, and a process that waits for a suspended pool does not die by a signal. Without
+# room in /tmp it has to be: a full file system must not keep this host from serving or from stopping to serve.
 # --foreground: without it FreeBSD's timeout(1) is the reaper of all descendants, waits for the daemons that a
 # `service X onestart` leaves behind, and kills them at the limit (usr.bin/timeout/timeout.c).
 # The status comes through a pipe with a name: descriptor 9 is open for reading and writing, so neither end ever
@@ -73,8 +77,13 @@ tell() {
 bounded() {
 	bounded_limit=$1
 	shift
-	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) || return 124
-	mkfifo "$bounded_dir/status" || { rm -rf "$bounded_dir"; return 124; }
+	if ! bounded_room 2>/dev/null; then
+		[ -z "$bounded_dir" ] || rm -rf "$bounded_dir"
+		timeout --foreground -k 1 "$bounded_limit" "$@" </dev/null
+		bounded_status=$?
+		[ "$bounded_status" != 137 ] || bounded_status=124
+		return "$bounded_status"
+	fi
 	exec 9<>"$bounded_dir/status"
 	# A program of its own and not a subshell, which would keep the caller's output open as long as it hangs.
 	# shellcheck disable=SC2016	# expanded by that program
@@ -96,6 +105,12 @@ bounded() {
 	# 137: timeout(1) had to kill it.
 	[ "$bounded_status" != 137 ] || bounded_status=124
 	return "$bounded_status"
+}
+
+# The folder of bounded(). Room is tried out: an answer that was cut short would read as "not mounted".
+bounded_room() {
+	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) && mkfifo "$bounded_dir/status" &&
+		printf '%4096s' '' >"$bounded_dir/out"
 }
 
 # When a process started: with its number, its identity.
@@ -147,15 +162,15 @@ carp_set() {
 	fi
 }
 
-# True when the state is and stays $1 until the peer would have taken the address back.
+# carp_settles STATE SECONDS: true when the state is and stays that for so long.
 carp_settles() {
-	settle_left=$F3S_SETTLE
+	settle_left=$2
 	while [ "$settle_left" -gt 0 ]; do
 		sleep 1
 		settle_left=$((settle_left - 1))
 		carp_read || return 1
 		if [ "$CARP_STATE" != "$1" ]; then
-			REASON="state is $CARP_STATE, not $1, $((F3S_SETTLE - settle_left)) s after the change"
+			REASON="state is $CARP_STATE, not $1, $(($2 - settle_left)) s after the change"
 			return 1
 		fi
 	done
@@ -197,7 +212,7 @@ dataset_ready() {
 	*) REASON="pool $F3S_POOL is $pool_health"; return 1 ;;
 	esac
 	dataset_properties=$(bounded "$F3S_LIMIT" zfs get -Hp -o property,value \
-		keystatus,mountpoint,readonly "$F3S_DATASET" 2>/dev/null)
+		keystatus,mountpoint,readonly,written "$F3S_DATASET" 2>/dev/null)
 	case $? in
 	0) ;;
 	124) REASON="zfs get $F3S_DATASET did not end in $F3S_LIMIT s"; return 3 ;;

@@ -38,7 +38,7 @@ while [ $# -gt 0 ]; do
 		case $2 in
 		backup)
 			echo BACKUP >"$STATE/carp"
-			[ ! -e "$STATE/peer_fails" ] || echo "4 MASTER" >"$STATE/flip" ;;
+			[ ! -e "$STATE/peer_fails" ] || echo "$(cat "$STATE/peer_fails") MASTER" >"$STATE/flip" ;;
 		master)	[ -e "$STATE/peer_wins" ] || echo MASTER >"$STATE/carp" ;;
 		*) echo "ifconfig: unknown state" >&2; exit 1 ;;
 		esac ;;
@@ -50,7 +50,7 @@ done
 
 ZFS = r"""
 case "$*" in
-"get -Hp -o property,value keystatus,mountpoint,readonly "*)
+"get -Hp -o property,value keystatus,mountpoint,readonly,written "*)
 	[ -e "$STATE/dataset" ] || { echo "cannot open '$6': dataset does not exist" >&2; exit 1; }
 	cat "$STATE/dataset" ;;
 "list -Hp -d 1 -t snapshot -o createtxg "*) cat "$STATE/snapshots" ;;
@@ -161,10 +161,10 @@ class StorageHost(StubHost):
     def carp_now(self) -> tuple[str, int]:
         return self.state("carp").strip(), int(self.state("skew"))
 
-    def properties(self, keystatus: str = "available", readonly: str | None = None) -> None:
+    def properties(self, keystatus: str = "available", readonly: str | None = None, written: int = 0) -> None:
         readonly = readonly or ("off" if self.role == "primary" else "on")
-        text = f"keystatus\t{keystatus}\nmountpoint\t{self.mountpoint}\nreadonly\t{readonly}\n"
-        self.state("dataset", text)
+        values = {"keystatus": keystatus, "mountpoint": self.mountpoint, "readonly": readonly, "written": written}
+        self.state("dataset", "".join(f"{name}\t{value}\n" for name, value in values.items()))
 
     def mounted(self, dataset: str | None, exported: bool = False) -> None:
         lines = "zroot/ROOT/default on / (zfs, local, nfsv4acls)\nzdata on /data (zfs, NFS exported, local)\n"

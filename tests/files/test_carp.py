@@ -70,7 +70,10 @@ def test_backup_gives_the_address_away_and_holds(host: StorageHost) -> None:
     host.serving()
     result = carp(host, "backup")
     assert result.rc == 0
-    assert result.out.startswith("BACKUP, held for 6 s, so another host is MASTER")
+    assert result.out == (
+        "BACKUP, held for 24 s, so another host keeps the address (service f3s_storage status there says whether it "
+        "serves); 'carp master' takes it back\n"
+    )
     assert host.carp_now() == ("BACKUP", 254)
     assert host.path(HOLD).read_text().startswith("since 2")
     assert woken(host) == WAKE
@@ -78,7 +81,7 @@ def test_backup_gives_the_address_away_and_holds(host: StorageHost) -> None:
 
 def test_backup_without_a_peer_takes_the_hold_back(host: StorageHost) -> None:
     host.serving()
-    host.flag("peer_fails")
+    host.flag("peer_fails", "4")
     result = carp(host, "backup")
     assert result.rc == 1
     assert result.err == (
@@ -87,6 +90,31 @@ def test_backup_without_a_peer_takes_the_hold_back(host: StorageHost) -> None:
     assert host.carp_now() == ("MASTER", 0)
     assert not host.path(HOLD).exists()
     assert woken(host) == WAKE
+
+
+def test_backup_to_a_peer_that_gives_the_address_back_takes_the_hold_back(host: StorageHost) -> None:
+    """It advertises until its controller knows that a service does not start, and that is later than 6 s."""
+    host.serving()
+    host.flag("peer_fails", "16")
+    result = carp(host, "backup")
+    assert result.rc == 1
+    assert result.err == (
+        "carp: the peer 192.168.1.131 did not keep the address, see its log (state is MASTER), the hold is taken back\n"
+    )
+    assert host.carp_now() == ("MASTER", 0)
+    assert not host.path(HOLD).exists()
+    assert woken(host) == [*WAKE, *WAKE]
+
+
+def test_backup_without_a_hold_changes_nothing(host: StorageHost) -> None:
+    host.serving()
+    host.path("/var/db/f3s").rmdir()
+    host.path("/var/db/f3s").symlink_to("/nowhere")
+    host.command("mkdir")
+    result = carp(host, "backup")
+    assert result.rc == 1
+    assert result.err.endswith(f"carp: {host.path(HOLD)} cannot be written, nothing changed\n")
+    assert host.changes() == []
 
 
 def test_backup_again_keeps_the_first_hold(host: StorageHost) -> None:

@@ -369,12 +369,71 @@ def test_a_clock_that_was_set_back_does_not_prolong_the_silence(host: StorageHos
     assert host.carp_now() == ("BACKUP", 254)
 
 
-def test_a_serving_master_does_not_give_way_for_a_full_tmp(host: StorageHost) -> None:
-    host.serving()
+# A full root file system
+
+
+def full_tmp(host: StorageHost) -> None:
     host.command("mktemp", 'echo "mktemp: mkdtemp failed on $2: No space left on device" >&2; exit 1')
+
+
+def nearly_full_tmp(host: StorageHost) -> None:
+    """A folder can be made, and nothing written in it."""
+    host.command("mktemp", 'dir=$(/usr/bin/mktemp "$@") && ln -s /dev/full "$dir/out" && echo "$dir"')
+
+
+def full_run(host: StorageHost) -> None:
+    """No file can be made in /var/run: not by root either."""
+    for name in ("pending", "last.new"):
+        path = host.path(f"/var/run/f3s/{name}")
+        path.unlink(missing_ok=True)
+        path.symlink_to("/nowhere/file")
+
+
+@pytest.mark.parametrize("full", [full_tmp, nearly_full_tmp, full_run])
+def test_a_full_file_system_keeps_nobody_from_serving(host: StorageHost, full) -> None:
+    host.carp("MASTER")
+    full(host)
+    assert host.reconcile().rc == 0
+    assert host.changes() == STARTS
+    host.carp("BACKUP")
+    host.forget()
+    full(host)
+    assert host.reconcile().rc == 0
+    assert host.changes() == STOPS
+
+
+def test_a_slow_command_is_known_as_one_without_room_in_tmp(host: StorageHost) -> None:
+    host.serving()
+    full_tmp(host)
+    assert host.reconcile().rc == 0
+    assert host.changes() == []
+    hang(host, "zpool")
     assert host.reconcile().rc == 1
     assert host.running() == SERVICES
-    assert host.changes() == []
+    assert host.log()[-1] == "MASTER, services left as they are for now: zpool list zdata did not end in 1 s"
+
+
+def test_a_start_without_room_for_its_mark_serves_and_says_so(host: StorageHost) -> None:
+    mark = host.path("/var/run/f3s/started")
+    mark.unlink()
+    mark.symlink_to("/nowhere/file")
+    host.carp("MASTER")
+    assert host.run(host.control, "start").rc == 0
+    assert host.running() == SERVICES
+    assert f"{mark} cannot be made: after this nothing is done until the next start" in host.log()
+
+
+def test_no_room_for_the_lock(host: StorageHost) -> None:
+    host.command("lockf", 'echo "lockf: cannot open $5: No space left on device" >&2; exit 73')
+    host.carp("MASTER")
+    assert host.reconcile().rc == 0
+    assert host.running() == SERVICES
+
+
+def test_an_empty_record_of_the_newest_snapshot_is_made_again(host: StorageHost) -> None:
+    host.write("/var/run/f3s/backup.createtxg", "")
+    host.reconcile()
+    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "250\n"
 
 
 def test_nothing_is_started_while_the_pool_is_silent(host: StorageHost) -> None:
@@ -437,6 +496,16 @@ def test_a_mounted_replica_is_left_as_it_is(standby: StorageHost) -> None:
     assert standby.changes() == STARTS
 
 
+def test_a_promoted_replica_whose_key_came_late_stays_read_write(standby: StorageHost) -> None:
+    """At boot nothing was mounted; what was written since the promotion tells it from a fresh replica."""
+    standby.carp("MASTER")
+    standby.mounted(None)
+    standby.properties(readonly="off", written=8192)
+    assert standby.reconcile().rc == 0
+    assert standby.changes() == [["zfs", "mount", DATASET["standby"]], *STARTS]
+    assert f"{DATASET['standby']} was written to and stays read-write, as promoted" in standby.log()
+
+
 # Start, stop, locks and events
 
 
@@ -485,7 +554,7 @@ def test_stop_gives_the_address_away_before_the_services_stop(host: StorageHost)
     host.serving()
     assert host.run(host.control, "stop").rc == 0
     assert host.changes() == [GIVE_AWAY, *STOPS]
-    assert "stopped; the peer took the address" in host.log()
+    assert "stopped; another host advertises the address, its own log says whether it serves" in host.log()
     host.carp("MASTER")
     host.forget()
     host.reconcile()
@@ -494,11 +563,11 @@ def test_stop_gives_the_address_away_before_the_services_stop(host: StorageHost)
 
 def test_stop_says_when_nobody_took_the_address(host: StorageHost) -> None:
     host.serving()
-    host.flag("peer_fails")
+    host.flag("peer_fails", "4")
     assert host.run(host.control, "stop").rc == 0
     assert host.running() == ()
     said = "state is MASTER, not BACKUP, 4 s after the change"
-    assert f"stopped; the peer did not take the address: {said}" in host.log()
+    assert f"stopped; no other host took the address: {said}" in host.log()
 
 
 def test_stop_of_a_backup_leaves_carp_alone(host: StorageHost) -> None:
