@@ -34,6 +34,10 @@ POOL_PROPERTIES = ("name", "health", "guid", "size", "free", "autotrim", "failmo
 SNAPSHOT_PROPERTIES = ("name", "guid", "createtxg", "creation")
 
 
+GUARDED = "f3s:guarded"
+"""User property: the directories of this file system that were made schg, as the mount points of others."""
+
+
 @dataclass(frozen=True)
 class Property:
     """A property's value as `zfs get -p` prints it, and where it comes from (local, default, inherited ...)."""
@@ -145,6 +149,17 @@ def parse_datasets(lines: Iterable[str]) -> dict[str, Dataset]:
         number(properties["written"].value, f"written of {name}")
         datasets[name] = Dataset(name, properties)
     return datasets
+
+
+def parse_guarded(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Read `zfs get -H -s local -o name,value GUARDED`: paths by dataset. Raises UnknownOutput on another line."""
+    guarded = {}
+    for line in lines:
+        name, tab, paths = line.partition("\t")
+        if not tab:
+            raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
+        guarded[name] = tuple(paths.split())
+    return guarded
 
 
 def parse_snapshots(lines: Iterable[str]) -> tuple[Snapshot, ...]:

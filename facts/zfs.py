@@ -10,12 +10,14 @@ from f3s.keycheck import KeyCheck, parse_key_checks
 from f3s.quoting import Shell, command
 from f3s.zfs import (
     DATASET_PROPERTIES,
+    GUARDED,
     POOL_PROPERTIES,
     SNAPSHOT_PROPERTIES,
     Dataset,
     Pool,
     Snapshot,
     parse_datasets,
+    parse_guarded,
     parse_importable,
     parse_pools,
     parse_snapshots,
@@ -41,6 +43,18 @@ class Datasets(HostFact[dict[str, Dataset]]):
     @override
     def read(self, lines: list[str]) -> dict[str, Dataset]:
         return parse_datasets(lines)
+
+
+class Guarded(HostFact[dict[str, tuple[str, ...]]]):
+    """Mount point directories that operations.zfs.guarded_mountpoint made schg, by the dataset that they are in."""
+
+    @override
+    def command(self) -> str:
+        return marked(command("zfs get -H -s local -o name,value -t filesystem {}", GUARDED))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, tuple[str, ...]]:
+        return parse_guarded(lines)
 
 
 class Snapshots(HostFact[tuple[Snapshot, ...]]):

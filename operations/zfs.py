@@ -16,11 +16,12 @@ from pyinfra.context import host
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command, option_words
 from f3s.rcconf import with_entries
-from f3s.zfs import Dataset, as_reported, opened_at_boot, property_changes
+from f3s.zfs import GUARDED, Dataset, as_reported, opened_at_boot, property_changes
+from facts.base import script
 from facts.disks import Probe
 from facts.mounts import Mounts
 from facts.rcconf import RC_CONF, Variables
-from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
+from facts.zfs import Datasets, Guarded, KeyChecks, Pools, Snapshots
 from operations.base import Commands, executing, known
 
 Value = str | int | bool
@@ -253,9 +254,10 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
     """The bare directory below a mount point takes no writes: it is empty and `schg`, and ZFS still mounts over
     it (observed). Without this a host that boots without keys writes plain text into the pool's root.
 
-    While the dataset is mounted there the directory below is not visible and nothing is done: run this before the
-    dataset is made. A directory that is not empty holds data that was to be encrypted: that is an error. So is any
-    other file system there: ZFS would mount over it, and hide what is in use.
+    While the dataset is mounted there the directory below is not visible. That it was guarded is kept in a property
+    of the parent; where it was not, as with datasets that were made by hand, files/guard-below.sh makes up for it. A
+    directory that is not empty holds data that was to be encrypted: that is an error. So is any other file system
+    there: ZFS would mount over it, and hide what is in use.
 
     + path: the mount point
     + datasets: what may be mounted there
@@ -271,22 +273,30 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
             f"{host.name}: {mount.device} is mounted on {path}, where only {' or '.join(datasets)} belongs. Nothing "
             "was changed; give it another mount point, then run again, and copy what is to be served from there"
         )
-    if mount is not None:
-        host.noop(f"{mount.device} is mounted on {path}: the directory below takes no writes now")
-        return
+    recorded = known(Guarded).get(parent, ())
+    record = command("zfs set {}={} {}", GUARDED, " ".join(dict.fromkeys([*recorded, path])), parent)
     holder = table.at(parent_mountpoint)
-    if holder is None or holder.device != parent:
+    in_parent = holder is not None and holder.device == parent
+    if mount is not None and (path in recorded or not in_parent):
+        below = f"the directory below is {'schg' if in_parent else f'not in {parent}'}"
+        host.noop(f"{mount.device} is mounted on {path}, {below}")
+        return
+    if mount is not None:
+        below = path.removeprefix(f"{parent_mountpoint}/")
+        yield command("{} && {}", script("guard-below", parent_mountpoint, below), record)
+        return
+    if not in_parent:
         if executing():
             raise OperationError(
                 f"{host.name}: {path} was not made: {parent} is not mounted on {parent_mountpoint}, "
                 f"but {holder.device if holder else 'nothing'}"
             )
-        yield command("mkdir -p {} && chflags schg {}", path, path)
+        yield command("mkdir -p {} && chflags schg {} && {}", path, path, record)
         return
     directory = table.directories[path]
     if directory.kind is None:
         # the parents stay writable: other datasets get their mount points there
-        yield command("mkdir -p {} && chflags schg {}", path, path)
+        yield command("mkdir -p {} && chflags schg {} && {}", path, path, record)
         return
     if directory.kind != "Directory":
         raise OperationError(f"{host.name}: {path} is a {directory.kind}, not a directory")
@@ -295,10 +305,12 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
             f"{host.name}: nothing is mounted on {path}, but it holds {', '.join(directory.entries)}: this was "
             f"written UNENCRYPTED into {parent}. Look at it, move it away, then run again"
         )
-    if directory.guarded:
+    if not directory.guarded:
+        yield command("chflags schg {} && {}", path, record)
+    elif path not in recorded:
+        yield record
+    else:
         host.noop(f"{path} is empty and schg")
-        return
-    yield command("chflags schg {}", path)
 
 
 def _create(name: str, options: Iterable[str]) -> Shell:

@@ -12,10 +12,11 @@ from lab.mounts import mounted_at
 
 
 def mount(ctx: Context) -> int:
-    """mount(8): the list (also -p), ``[-r|-w] [-u] [-o OPTIONS] [-t ufs] DEVICE DIR``, ``DIR`` of fstab."""
+    """mount(8): the list (also -p), ``[-r|-w] [-u] [-o OPTIONS] [-t ufs] DEVICE DIR``, ``DIR`` of fstab, and
+    ``-t nullfs MOUNTPOINT DIR``."""
     options, names = parse(ctx, "apruwo:t:")
     words = [word for word in options.get("o", "").split(",") if word]
-    if set(words) - {"ro", "rw", "noatime", "failok"} or options.get("t", "ufs") != "ufs":
+    if set(words) - {"ro", "rw", "noatime", "failok"} or options.get("t", "ufs") not in ("ufs", "nullfs"):
         raise ctx.not_simulated()
     if not names and "a" not in options:
         for entry in ctx.host(ctx.store.read()).mounts:
@@ -26,7 +27,9 @@ def mount(ctx: Context) -> int:
         host = ctx.host(cluster)
         if "a" in options:
             raise ctx.not_simulated()
-        if "u" in options:
+        if options.get("t") == "nullfs":
+            _mount_null(ctx, host, names, read_only)
+        elif "u" in options:
             _update(ctx, cluster, host, names[-1], read_only)
         elif len(names) == 1:
             entries = fstab("/etc/fstab")
@@ -61,6 +64,16 @@ def mount_ufs(ctx: Context, cluster: Cluster, host: Host, device: str, target: s
         raise CommandError(f"mount: {device}: Device busy")
     shown = device if device.startswith("/dev/") else f"/dev/{device}"
     host.mounts.append(Mount(shown, os.path.normpath(target), "ufs", system.tree, read_only))
+
+
+def _mount_null(ctx: Context, host: Host, names: list[str], read_only: bool) -> None:
+    """A second view of one file system, bare of what is mounted in it (freebsd-fs, December 2021)."""
+    found = mounted_at(host, os.path.normpath(names[0])) if len(names) == 2 else None
+    if found is None or found.tree == "root":
+        raise ctx.not_simulated("nullfs of anything but a mount point")
+    if not os.path.isdir(names[1]):
+        raise CommandError(f"mount_nullfs: {names[1]}: No such file or directory")
+    host.mounts.append(Mount(found.target, os.path.normpath(names[1]), "nullfs", found.tree, read_only))
 
 
 def _update(ctx: Context, cluster: Cluster, host: Host, name: str, read_only: bool) -> None:

@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 
 from f3s.keycheck import KeyCheck
 from facts.base import END
-from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
+from facts.zfs import Datasets, Guarded, KeyChecks, Pools, Snapshots
 from tests.facts.recorded import ENC, STATUS_ZDATA, zfs_get
 
 
@@ -33,6 +33,13 @@ def test_output_without_its_end_is_refused() -> None:
 def test_unknown_output_is_refused() -> None:
     with pytest.raises(FactProcessError, match="unexpected line from zfs get"):
         Datasets().process(["Assertion failed", END])
+
+
+def test_guarded_directories_by_dataset() -> None:
+    assert Guarded().process(["zdata\t/data/enc /data/nfs", END]) == {"zdata": ("/data/enc", "/data/nfs")}
+    assert Guarded().process([END]) == {}
+    with pytest.raises(FactProcessError, match="unexpected line from zfs get"):
+        Guarded().process(["no datasets", END])
 
 
 def test_datasets_and_pools_by_name() -> None:

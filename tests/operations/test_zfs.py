@@ -10,10 +10,11 @@ from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory, Mount, MountTable
 from f3s.quoting import UnsafeValue
 from f3s.zfs import Pool, Snapshot, parse_datasets
+from facts.base import script
 from facts.disks import Probe
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
+from facts.zfs import Datasets, Guarded, KeyChecks, Pools, Snapshots
 from operations import zfs
 from tests.facts.disk_output import probe_output
 from tests.facts.recorded import ENC, PLAIN, REPLICA, zfs_get
@@ -338,27 +339,45 @@ ROOT = Mount("ada0p2", "/", "ufs", frozenset({"rw"}))
 DATA = Mount("zdata", "/data", "zfs", frozenset({"rw"}))
 NFS = Mount("zdata/enc/nfsdata", "/data/nfs", "zfs", frozenset({"rw"}))
 GUARD = ("/data/nfs", ["zdata/enc/nfsdata"], "zdata", "/data")
-MAKE = ["mkdir -p /data/nfs && chflags schg /data/nfs"]
+RECORD = "zfs set f3s:guarded=/data/nfs zdata"
+MAKE = [f"mkdir -p /data/nfs && chflags schg /data/nfs && {RECORD}"]
 
 
 def mounts(
-    *table: Mount, kind: str | None = "Directory", flags: str = "uarch", entries: tuple[str, ...] = ()
+    *table: Mount,
+    kind: str | None = "Directory",
+    flags: str = "uarch",
+    entries: tuple[str, ...] = (),
+    guarded: tuple[str, ...] = (),
 ) -> dict[type, Any]:
     directory = Directory("/data/nfs", kind, frozenset(flags.split(",")), entries)
-    return {Mounts: MountTable(table, {"/data/nfs": directory})}
+    return {Mounts: MountTable(table, {"/data/nfs": directory}), Guarded: {"zdata": guarded}}
 
 
 def test_a_mount_point_is_made_with_its_guard() -> None:
     assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, kind=None), *GUARD).commands == MAKE
     assert run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD, executing=False).commands == MAKE
-    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA), *GUARD).commands == ["chflags schg /data/nfs"]
+    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA), *GUARD).commands == [f"chflags schg /data/nfs && {RECORD}"]
 
 
 def test_a_guarded_mount_point_is_left_alone() -> None:
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg,uarch"), *GUARD)
+    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg,uarch", guarded=("/data/nfs",)), *GUARD)
     assert (result.commands, result.noops) == ([], ["/data/nfs is empty and schg"])
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS), *GUARD)
+    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS, guarded=("/data/nfs",)), *GUARD)
+    noop = "zdata/enc/nfsdata is mounted on /data/nfs, the directory below is schg"
+    assert (result.commands, result.noops) == ([], [noop])
+
+
+def test_the_directory_below_a_dataset_that_was_mounted_before_is_guarded() -> None:
+    (line,) = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS, guarded=("/data/enc",)), *GUARD).commands
+    assert line == f"{script('guard-below', '/data', 'nfs')} && zfs set f3s:guarded='/data/enc /data/nfs' zdata"
+    result = run(zfs.guarded_mountpoint, mounts(ROOT, NFS), *GUARD)
     assert (result.commands, len(result.noops)) == ([], 1)
+
+
+def test_a_guard_that_is_not_in_the_property_gets_there() -> None:
+    """A run may be killed between the two, or the directory was guarded by hand."""
+    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg"), *GUARD).commands == [RECORD]
 
 
 def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:

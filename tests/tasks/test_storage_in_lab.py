@@ -130,6 +130,32 @@ def test_bare_mount_points_take_no_writes(deployed: Cluster, fresh: Fresh) -> No
     assert "Operation not permitted" in cluster.sh(F1, "touch /data/nfs/x 2>&1 || true")
 
 
+def made_by_hand(cluster: Cluster) -> None:
+    """f0 as a how-to leaves it: the datasets are mounted, the directories below them are as `zfs create` made them."""
+    cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; chflags noschg /data/nfs /data/enc")
+    cluster.sh(F0, f"zfs inherit f3s:guarded zdata; zfs mount {ENC}; zfs mount {NFSDATA}")
+
+
+def test_directories_below_datasets_that_were_mounted_before_take_no_writes(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    made_by_hand(cluster)
+    assert len(cluster.deploy("zfs_encrypt").changed) == 2
+    assert "nullfs" not in cluster.sh(F0, "mount -p; ls /var/run")
+    assert cluster.deploy("zfs_encrypt").changed == []
+    script = f"zfs unmount {NFSDATA}; zfs unmount {ENC}; touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no"
+    assert cluster.sh(F0, script).splitlines()[-1] == "no"
+
+
+def test_plain_text_below_a_mounted_dataset_is_found(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    made_by_hand(cluster)
+    cluster.sh(F0, f"zfs unmount {NFSDATA}; touch /data/nfs/secret; zfs mount {NFSDATA}")
+    run = cluster.pyinfra("tasks/zfs_encrypt.py", "-y", "--limit", F0)
+    assert run.rc != 0
+    assert "below what is mounted on /data/nfs are files that were written UNENCRYPTED: secret -" in run.output
+    assert "nullfs" not in cluster.sh(F0, "mount -p")
+
+
 # -- sticks --
 
 
