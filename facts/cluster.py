@@ -21,6 +21,7 @@ from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
 from facts.nfs import ShareEntries
 from facts.services import Services, ServiceState
+from facts.sockets import Listeners
 from facts.tls import Tls
 from facts.usb import KeyStick
 from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
@@ -67,6 +68,7 @@ def _freebsd(me: HostSettings, site: Site) -> HostView:
         mounts=ask(Mounts),
         written=ask(Written, tree=sink) if receives and datasets and sink in datasets else None,
         running=None if states is None else running,
+        listeners=ask(Listeners) if me.is_storage else None,
         jobs=ask(Jobs) if sends and running.get("zrepl") else None,
         carp=ask(Carp, interface=me.carp.interface) if me.is_storage else None,
         controller=ask(StorageController) if me.is_storage else None,

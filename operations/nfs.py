@@ -7,17 +7,23 @@ from collections.abc import Mapping
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
+from pyinfra.facts.files import File
 
 from f3s.quoting import Shell, command
 from f3s.replication import newest_common
+from facts.base import script
 from facts.newer import Newer
 from facts.nfs import ShareEntries
+from facts.rcconf import Variables
 from facts.services import Services, ServiceState
 from facts.zfs import Snapshots
 from operations.base import Commands, executing, known, known_of
 
 EXPORTS = "/etc/exports"
 _PID_FILE = "/var/run/mountd.pid"
+_FLAGS = "nfsuserd_flags"
+FLAGS_UNREAD = "/var/run/f3s-nfsuserd-flags"
+"""There while nfsuserd may run with other flags than rc.conf has; no boot leaves it (rc.d/cleanvar)."""
 
 # Between the fact and the change the dataset may have gone: the change looks itself.
 _MOUNTED = "mount | awk -v fs={} -v on={} '$2 == \"on\" && $3 == on {{ top = $1 }} END {{ exit top != fs }}' && "
@@ -114,3 +120,42 @@ def exports_read() -> Commands:
         host.noop(f"mountd has read {EXPORTS} since it changed")
     else:
         yield command("service mountd onereload && touch {}", _PID_FILE)
+
+
+@operation()
+def nfsuserd_flags(flags: str) -> Commands:
+    """rc.conf has these flags for nfsuserd, and that it has not read them yet is on record before they change.
+
+    A running nfsuserd does not tell its flags: setproctitle(3) has taken their place (usr.sbin/nfsuserd/nfsuserd.c).
+
+    + flags: its arguments
+
+    **Example:** `nfs.nfsuserd_flags("-domain lan.buetow.org")`
+    """
+    if _flags_are(flags):
+        host.noop(f"{_FLAGS}={flags} in rc.conf")
+        return
+    yield command("touch {} && sysrc {}={}", FLAGS_UNREAD, _FLAGS, flags)
+
+
+@operation()
+def nfsuserd_restarted(flags: str) -> Commands:
+    """A running nfsuserd was started with the flags of rc.conf. Clients wait for it, they lose nothing.
+
+    + flags: as in `nfsuserd_flags`, for the plan: there rc.conf does not have them yet
+
+    **Example:** `nfs.nfsuserd_restarted("-domain lan.buetow.org")`
+    """
+    unread = bool(host.get_fact(File, path=FLAGS_UNREAD)) or not _flags_are(flags)
+    if not unread:
+        host.noop("nfsuserd's flags have not changed since it was started")
+        return
+    if known(Services, names=("nfsuserd",))["nfsuserd"] is ServiceState.RUNNING:
+        stop, start = script("stop-service", "nfsuserd"), script("run-service", "nfsuserd", "onestart")
+        yield command("{} && {} && rm -f {}", stop, start, FLAGS_UNREAD)
+    else:
+        yield command("rm -f {}", FLAGS_UNREAD)
+
+
+def _flags_are(flags: str) -> bool:
+    return known(Variables, names=(_FLAGS,))[_FLAGS] == flags

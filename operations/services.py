@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from f3s.quoting import command
+from facts.base import script
 from facts.services import Services, ServiceState
 from operations.base import Commands, executing, known
 
@@ -23,7 +23,7 @@ def stopped(service: str) -> Commands:
     if _state(service) is not ServiceState.RUNNING:
         host.noop(f"{service} is not running")
         return
-    yield command("service {} onestop", service)
+    yield script("stop-service", service)
 
 
 def _state(name: str) -> ServiceState:

@@ -14,7 +14,7 @@ from f3s.carp import alias_words, rc_file
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
-from tasks.common import REPOSITORY, credentials, name_virtual_ip, site, this_host
+from tasks.common import REPOSITORY, credentials, name_virtual_ip, nfs_variables, site, this_host
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 PROGRAMS = {
@@ -60,6 +60,8 @@ if settings.is_storage:
             group="wheel",
         )
         programs.append(put)
+    # -- what it starts keeps its flags: with new values it may start nfsuserd at once
+    nfs_variables()
     values = files.template(
         name="carp: values of f3s_storage",
         src=str(REPOSITORY / "templates" / "storage.conf.j2"),

@@ -7,10 +7,8 @@ from io import StringIO
 from pyinfra.context import host
 from pyinfra.operations import files
 
-from operations import carp, nfs, rcconf, services, sysctl
-from tasks.common import site, this_host
-
-LOOPBACK = "127.0.0.1"
+from operations import carp, nfs, services, sysctl
+from tasks.common import LOOPBACK, nfs_variables, site, this_host
 
 all_hosts = site()
 settings = this_host()
@@ -19,28 +17,10 @@ if settings.is_storage:
     mountpoint = settings.nfs.mountpoint
     numeric = settings.nfs.owners == "numeric"
 
-    # -- rc variables: nothing of this starts at boot. The one* verbs set only X_enable of the script that they run, so
-    # what the scripts ask for beyond that has to stand here (libexec/rc/rc.d/nfsd and mountd).
-    rcconf.variables(
-        values={
-            "rpcbind_enable": "NO",
-            "mountd_enable": "NO",
-            "nfs_server_enable": "NO",
-            "nfsuserd_enable": "NO",
-            "nfsv4_server_enable": "YES",
-            # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
-            "nfs_reserved_port_only": "NO",
-            # TCP and loopback: clients come through stunnel or not at all
-            "nfs_server_flags": f"-t -h {LOOPBACK}",
-            # mountd only exports: NFSv4 has no use for the Mount protocol. Not -h: mountd adds 127.0.0.1 to what -h
-            # names, cannot bind the same address twice and ends (usr.sbin/mountd/mountd.c, create_service).
-            "mountd_flags": "-r -S -R",
-            # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
-            "rpcbind_flags": f"-h {LOOPBACK}",
-            "nfsuserd_flags": "" if numeric else f"-domain {settings.nfs.idmap_domain}",
-        },
-        name="nfs: rc variables",
-    )
+    # -- rc variables: nothing of this starts at boot
+    nfs_variables()
+    # rc.d/nfsd sets it when it starts, and nfsd may run since before the deploy
+    sysctl.values(wanted={"vfs.nfsd.nfs_privport": "0"}, name="nfs: clients need no reserved port now")
 
     # -- owners: numbers as they are, or names through nfsuserd; a mix would show files as nobody's (seen)
     for variable in host.loop(("vfs.nfsd.enable_stringtouid", "vfs.nfs.enable_uidtostring")):

@@ -15,6 +15,7 @@ from f3s.mounts import MountTable
 from f3s.pki.certificates import Finding
 from f3s.replication import JobStatus
 from f3s.settings import HostSettings, Site
+from f3s.sockets import Listener
 from f3s.verify.controller import Controller
 from f3s.verify.mount_state import MountState
 from f3s.verify.tls import TlsAnswer
@@ -70,6 +71,7 @@ class HostView:
     + key_checks: whether the key file of each encryption root opens it, by dataset
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
     + running: rc(8) services, name -> whether it runs; a missing one is not in it
+    + listeners: of TCP and UDP, on a storage host
     + jobs: zrepl's push jobs
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
@@ -84,6 +86,7 @@ class HostView:
     mounts: MountTable | None = None
     written: Mapping[str, int] | None = None
     running: Mapping[str, bool] | None = None
+    listeners: tuple[Listener, ...] | None = None
     jobs: Mapping[str, JobStatus] | None = None
     carp: CarpView | None = None
     controller: Controller | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from f3s.verify.clients import client_rows
+from f3s.verify.listening import listening_rows
 from f3s.verify.model import ClusterView, Row, State, unknown, wrong
 from f3s.verify.replication import replication_rows
 from f3s.verify.serving import serving_rows
@@ -25,6 +26,7 @@ def rows(cluster: ClusterView) -> tuple[Row, ...]:
         *storage_rows(cluster),
         *replication_rows(cluster),
         *serving_rows(cluster),
+        *listening_rows(cluster),
         *client_rows(cluster),
     )
 

@@ -32,9 +32,8 @@ def _sysctl(server: Host, name: str) -> bool:
 
 def _same_domain(ctx: Context, server: Host) -> bool:
     """Whether nfsuserd and the client's idmapd mean the same domain; by default each takes its host's own."""
-    conf = (ctx.store.root(server.name) / "etc/rc.conf").read_text()
-    flags = re.search(r'^nfsuserd_flags="[^"]*-domain (\S+?)"', conf, re.MULTILINE)
-    theirs = flags[1] if flags else server.name.partition(".")[2]
+    flags = server.parts["nfsuserd flags"]
+    theirs = flags[flags.index("-domain") + 1] if "-domain" in flags else server.name.partition(".")[2]
     idmapd = Path("/etc/idmapd.conf")
     own = re.search(r"^Domain\s*=\s*(\S+)", idmapd.read_text() if idmapd.exists() else "", re.MULTILINE)
     return theirs == (own[1] if own else ctx.host_name.partition(".")[2])

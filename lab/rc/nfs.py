@@ -124,6 +124,14 @@ def serve(ctx: Context) -> bool:
     return True
 
 
+def map_owners(ctx: Context) -> bool:
+    """nfsuserd starts: it keeps the flags that rc.conf has now, whatever is written there later."""
+    flags = rc_conf(["nfsuserd_flags"])["nfsuserd_flags"].split()
+    with ctx.cluster() as cluster:
+        ctx.host(cluster).parts["nfsuserd flags"] = flags
+    return True
+
+
 def speaks_mount(host: Host) -> bool:
     """Whether mountd offers the Mount protocol: not with -R (mountd(8))."""
     return bool(processes(host).get("mountd")) and "-R" not in host.parts["mountd flags"]

@@ -46,7 +46,7 @@ class Service:
 
 BASE = [
     Service("devd", "netif", rcvar="devd_enable", start="lab.rc.devd:start", pid_file="/var/run/devd.pid"),
-    Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5),
+    Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5, start="lab.rc.nfs:map_owners"),
     Service("syslogd", "NETWORKING", rcvar="syslogd_enable", pid_file="/var/run/syslog.pid"),
     Service("rpcbind", "NETWORKING", rcvar="rpcbind_enable"),
     Service(

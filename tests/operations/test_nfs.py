@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import pytest
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.context import ctx_inventory
+from pyinfra.facts.files import File
 
 from f3s.zfs import Snapshot
 from facts.newer import Newer
 from facts.nfs import ShareEntries
+from facts.rcconf import Variables
 from facts.services import Services, ServiceState
 from facts.zfs import Snapshots
 from operations import nfs
@@ -106,3 +108,37 @@ def test_only_a_running_mountd_reads_the_exports_again() -> None:
         "mountd has read /etc/exports since it changed"
     ]
     assert run(nfs.exports_read, {Services: down}).noops == ["mountd is not running"]
+
+
+UP, DOWN = {"nfsuserd": ServiceState.RUNNING}, {"nfsuserd": ServiceState.STOPPED}
+FLAGS = "-domain lan.buetow.org"
+RESTART = ["stop-service nfsuserd", "run-service nfsuserd onestart", f"rm -f {nfs.FLAGS_UNREAD}"]
+
+
+def test_new_flags_of_nfsuserd_are_on_record_before_they_are_set() -> None:
+    assert run(nfs.nfsuserd_flags, {Variables: {"nfsuserd_flags": ""}}, FLAGS).commands == [
+        f"touch {nfs.FLAGS_UNREAD} && sysrc nfsuserd_flags='-domain lan.buetow.org'"
+    ]
+    assert run(nfs.nfsuserd_flags, {Variables: {"nfsuserd_flags": FLAGS}}, FLAGS).commands == []
+    with pytest.raises(OperationError, match="Variables could not be read"):
+        run(nfs.nfsuserd_flags, {Variables: None}, FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("now", "unread", "services", "steps"),
+    [
+        (FLAGS, False, UP, []),
+        (FLAGS, True, UP, RESTART),
+        ("", False, UP, RESTART),  # in the plan, where the flags are still to be set
+        (FLAGS, True, DOWN, RESTART[-1:]),
+    ],
+)
+def test_only_a_running_nfsuserd_with_other_flags_is_restarted(
+    now: str, unread: bool, services: dict[str, ServiceState], steps: list[str]
+) -> None:
+    facts = {Variables: {"nfsuserd_flags": now}, File: {"mode": 600} if unread else None, Services: services}
+    commands = run(nfs.nfsuserd_restarted, facts, FLAGS).commands
+    assert len(commands) == bool(steps)
+    places = [commands[0].rindex(step) for step in steps]
+    assert places == sorted(places)
+    assert ("onestart" in "".join(commands)) is (len(steps) == 3)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pyinfra.api.exceptions import OperationError
 
+from facts.base import script
 from facts.rcconf import PERIODIC_CONF, Variables
 from facts.services import Services, ServiceState
 from operations import rcconf, services
@@ -32,7 +33,7 @@ def test_unknown_values_are_not_set() -> None:
 
 def test_services() -> None:
     up, down = {Services: {"x": ServiceState.RUNNING}}, {Services: {"x": ServiceState.STOPPED}}
-    assert run(services.stopped, up, "x").commands == ["service x onestop"]
+    assert run(services.stopped, up, "x").commands == [script("stop-service", "x")]
     assert run(services.stopped, down, "x").noops == ["x is not running"]
 
 

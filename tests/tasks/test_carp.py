@@ -13,10 +13,15 @@ pytestmark = pytest.mark.lab
 def test_the_primary_has_the_address_before_the_standby_gets_it(lab: Cluster) -> None:
     """Within one operation both get it at the same time, and without preemption a second would decide who serves."""
     lab.make_secrets()
-    run = lab.pyinfra("tasks/carp.py", "--dry", "--limit", "storage")
+    run = lab.pyinfra("tasks/carp.py", "--dry", "--limit", "storage", "--data", "nfs_owners=names")
     assert run.rc == 0, run.output
     _, _, table = run.output.partition("--> Detected changes:")
     steps = ["now, on the primary", "carp: the primary has the shared address", "now, on the standby"]
+    found = [table.find(step) for step in steps]
+    assert -1 not in found, table
+    assert found == sorted(found), table
+    # the controller starts nfsuserd as soon as storage.conf names it, and a running one keeps its flags
+    steps = ["nfs: flags of nfsuserd", "carp: values of f3s_storage"]
     found = [table.find(step) for step in steps]
     assert -1 not in found, table
     assert found == sorted(found), table

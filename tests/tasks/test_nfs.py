@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lab.rc.scripts import processes
 from tests.lab.cluster import F1, Cluster
 
 pytestmark = pytest.mark.lab
@@ -15,3 +16,26 @@ def test_the_services_start_with_these_flags(lab: Cluster) -> None:
     lab.sh(F1, "mkdir -p /data/nfs; service nfsd onestart")
     for service in ("rpcbind", "mountd", "nfsd"):
         assert " is running as pid " in lab.sh(F1, f"service {service} onestatus")
+
+
+def test_a_running_nfsuserd_gets_a_new_domain(lab: Cluster) -> None:
+    task = ("tasks/nfs.py", "--limit", F1, "-y", "--data", "nfs_owners=names", "--data")
+    restarted = f"{F1}: nfs: nfsuserd runs with its flags"
+
+    def flags() -> list[str]:
+        found: list[str] = lab.hosts.host(F1).parts["nfsuserd flags"]
+        return found
+
+    assert lab.pyinfra(*task, "nfs_idmap_domain=one.example").rc == 0
+    lab.sh(F1, "service nfsuserd onestart")
+    before = processes(lab.hosts.host(F1))["nfsuserd"]
+    assert lab.pyinfra(*task, "nfs_idmap_domain=one.example").changed == []
+    assert processes(lab.hosts.host(F1))["nfsuserd"] == before
+    run = lab.pyinfra(*task, "nfs_idmap_domain=two.example")
+    assert run.changed == [f"{F1}: nfs: flags of nfsuserd", restarted], run.output
+    assert flags() == ["-domain", "two.example"]
+    # a run that was killed between the two left this behind
+    lab.sh(F1, "touch /var/run/f3s-nfsuserd-flags && sysrc nfsuserd_flags='-domain three.example'")
+    assert lab.pyinfra(*task, "nfs_idmap_domain=three.example").changed == [restarted]
+    assert flags() == ["-domain", "three.example"]
+    assert lab.pyinfra(*task, "nfs_idmap_domain=three.example").changed == []

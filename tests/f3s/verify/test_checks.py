@@ -252,9 +252,11 @@ def failed_over(hold: str | None) -> ClusterView:
         F0,
         carp=carp(CarpState.BACKUP),
         running={**dict.fromkeys(of(F0).running, False), "zrepl": True},
+        listeners=(),
         controller=replace(of(F0).controller, hold=hold),
     )
-    cluster = changed(cluster, F1, carp=carp(CarpState.MASTER), running=dict.fromkeys(of(F1).running, True))
+    serving = {"running": dict.fromkeys(of(F1).running, True), "listeners": of(F0).listeners}
+    cluster = changed(cluster, F1, carp=carp(CarpState.MASTER), **serving)
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
     return cluster

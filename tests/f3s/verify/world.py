@@ -16,6 +16,7 @@ from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
 from f3s.replication import JobStatus
 from f3s.settings import HostSettings, Site
+from f3s.sockets import Listener
 from f3s.verify.controller import Controller
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.mount_state import MountState
@@ -95,8 +96,18 @@ def freebsd_view(host: HostSettings) -> HostView:
     return replace(
         view,
         carp=carp(CarpState.MASTER if host.is_primary else CarpState.BACKUP),
+        listeners=listeners(host) if host.is_primary else (),
         controller=Controller(SECONDS, True, None, None, "MASTER, serving" if host.is_primary else "BACKUP"),
         entries={host.nfs.marker: "file", host.nfs.failback_block: "absent"},
+    )
+
+
+def listeners(host: HostSettings) -> tuple[Listener, ...]:
+    """What the MASTER has."""
+    return (
+        Listener("stunnel", 3729, "tcp4", host.vip.address, host.stunnel.port),
+        Listener("nfsd", 3718, "tcp4", "127.0.0.1", host.nfs.port),
+        Listener("sshd", 900, "tcp4", "*", 22),
     )
 
 

@@ -1,0 +1,48 @@
+"""The row of verify about who listens where."""
+
+from __future__ import annotations
+
+import pytest
+
+from f3s.sockets import ANY, Listener
+from f3s.verify.model import State
+from tests.f3s.verify.world import F0, F1, SITE, changed, listeners, one, right_cluster
+
+RIGHT = right_cluster()
+VIP = SITE.primary.vip.address
+
+
+def test_all_right() -> None:
+    assert one(RIGHT, "listening", F0).reason == "NFS on loopback alone"
+    assert one(RIGHT, "listening", F1).reason == "nobody takes NFS"
+    assert {one(RIGHT, "listening", name).state for name in (F0, F1)} == {State.RIGHT}
+
+
+@pytest.mark.parametrize(
+    ("listener", "says"),
+    [
+        (Listener("nfsd", 2073, "tcp4", ANY, 2049), "nfsd (process 2073) takes NFS without TLS on port 2049 of tcp4 *"),
+        (Listener("nfsd", 2073, "tcp6", ANY, 2049), "nfsd (process 2073) takes NFS without TLS on port 2049 of tcp6 *"),
+        (Listener("?", None, "udp4", ANY, 2049), "the kernel takes NFS without TLS on port 2049 of udp4 *"),
+        (Listener("nfsd", 1, "tcp4", VIP, 2049), f"nfsd (process 1) takes NFS without TLS on port 2049 of tcp4 {VIP}"),
+    ],
+)
+def test_nfs_beside_the_tunnel_is_wrong(listener: Listener, says: str) -> None:
+    row = one(changed(RIGHT, F0, listeners=(*listeners(SITE.primary), listener)), "listening", F0)
+    assert (row.state, row.reason) == (State.WRONG, says)
+    assert "service nfsd onerestart" in row.next_step
+
+
+def test_a_stunnel_that_its_rc_script_does_not_know_is_wrong() -> None:
+    stray = Listener("stunnel", 1679, "tcp4", VIP, 2323)
+    row = one(changed(RIGHT, F1, listeners=(stray,)), "listening", F1)
+    assert (row.state, row.reason) == (
+        State.WRONG,
+        f"stunnel (process 1679) listens on {VIP}:2323, unknown to its rc script",
+    )
+    assert row.next_step.startswith("doas kill 1679; then ")
+
+
+def test_unknown_stays_unknown() -> None:
+    assert one(changed(RIGHT, F0, listeners=None), "listening", F0).state is State.UNKNOWN
+    assert one(changed(RIGHT, F0, running=None), "listening", F0).state is State.UNKNOWN
