@@ -28,6 +28,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "sys/module/nfs/parameters/nfs4_disable_idmapping", "Y\n")
     (root / "proc/self").mkdir(parents=True, exist_ok=True)
     rootfs.link(root, "proc/self/mounts", str(view.TABLE))
+    rootfs.link(root, "proc/self/mountinfo", str(view.INFO))
     rootfs.link(root, "proc/mounts", "self/mounts")
     rootfs.link(root, "etc/mtab", "/proc/self/mounts")
     host.parts["lan"] = {i.name: list(i.addresses) for i in model.interfaces(host).values()}

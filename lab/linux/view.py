@@ -18,6 +18,8 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 NS = INSIDE / "ns"
 TABLE = NS / "mounts"
 """What /proc/self/mounts leads to."""
+INFO = NS / "mountinfo"
+"""What /proc/self/mountinfo leads to."""
 ANY, SICK = NS / "nfs", NS / "sick"
 """There while something is mounted by NFS, and while an access to such a mount would not simply work: the wrapped
 programs (lab/wrappers/rocky) look at them."""
@@ -25,10 +27,24 @@ programs (lab/wrappers/rocky) look at them."""
 
 def table_line(entry: Mount) -> str:
     """A line of /proc/self/mounts (proc(5)); the options of all but NFS are what such a system shows."""
-    words = [entry.device, entry.target]
-    escaped = ["".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in word) for word in words]
+    return " ".join([_escaped(entry.device), _escaped(entry.target), entry.fstype, _options(entry), "0 0"]) + "\n"
+
+
+def info_line(number: int, entry: Mount) -> str:
+    """A line of /proc/self/mountinfo (proc(5)), with what a fresh system gives as IDs: the lowest that is free."""
+    root = 22  # its ID on such a system
+    parent = 1 if number == 0 else root
+    first = [str(root + number), str(parent), f"0:{root + number}", "/", _escaped(entry.target), _options(entry)]
+    return " ".join([*first, "shared:1", "-", entry.fstype, _escaped(entry.device), _options(entry)]) + "\n"
+
+
+def _escaped(word: str) -> str:
+    return "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in word)
+
+
+def _options(entry: Mount) -> str:
     mode = () if set(entry.options) & {"rw", "ro"} else ("ro" if entry.read_only else "rw",)
-    return " ".join([*escaped, entry.fstype, ",".join([*mode, *entry.options]), "0 0"]) + "\n"
+    return ",".join([*mode, *entry.options])
 
 
 def base_mounts() -> list[Mount]:
@@ -49,6 +65,7 @@ def follow(store: Store, cluster: Cluster, host: Host) -> None:
     nfs.refresh(store, cluster, host)
     _binds(host)
     TABLE.write_text("".join(table_line(entry) for entry in host.mounts))
+    INFO.write_text("".join(info_line(number, entry) for number, entry in enumerate(host.mounts)))
     found = nfs.mounts(host)
     for flag, up in ((ANY, bool(found)), (SICK, any(entry.condition != nfs.FINE for entry in found))):
         if up:
