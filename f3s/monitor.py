@@ -16,9 +16,9 @@ def longest_check(*, mounts: int, stat_timeout: int, unmount_timeout: int, mount
     """Seconds that a run may take when every single step hangs; systemd must not end it before it has reported.
 
     For each mount: two examinations (stat, listing, write), patience, four attempts to unmount, two looks at the mount
-    point, the mount, the escalation. For all together: two calls of the server and a restart of the tunnel.
+    point, the mount, the escalation and its mark. For all together: two calls of the server, a restart of the tunnel.
     """
-    limits = [stat_timeout] * 6 + [WRITE] * 2 + [PATIENCE, mount_timeout, ESCALATE] + [unmount_timeout] * 4
+    limits = [stat_timeout] * 6 + [WRITE] * 3 + [PATIENCE, mount_timeout, ESCALATE] + [unmount_timeout] * 4
     return mounts * sum(limit + GRACE for limit in limits) + sum(limit + GRACE for limit in (CALL, SERVICE, CALL))
 
 

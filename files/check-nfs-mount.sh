@@ -6,6 +6,7 @@
 # - One instance at a time, by a lock on an open file: it ends with its owner, however that dies.
 # - A healthy mount is never unmounted, nor is a foreign one, nor one for which no server is there to replace it: a
 #   hard mount waits without losing a write, and a bare mount point would take files onto the local disk.
+# - What cannot be looked at is not repaired: a full /run says nothing about a mount.
 # - The journal gets a line for each change of state and each repair, not for each run.
 #
 # Settings: /etc/f3s/nfs-mount.conf (sourced; F3S_NFS_MOUNT_CONF names another). Mount options are in /etc/fstab only.
@@ -17,14 +18,16 @@ PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
 
 CONF=${F3S_NFS_MOUNT_CONF:-/etc/f3s/nfs-mount.conf}
 RUN_DIR=${RUNTIME_DIRECTORY:-/run/f3s-nfs-mount}
-MOUNT_TABLE=${F3S_MOUNT_TABLE:-/proc/self/mounts}
+# Kept over a reboot, as is what the escalation command has done to the world
+ESCALATED_DIR=${F3S_ESCALATED_DIR:-/var/lib/f3s/escalated}
+MOUNT_TABLE=${F3S_MOUNT_TABLE:-/proc/self/mountinfo}
 
 MOUNT_SOURCES=() MOUNT_POINTS=()
 TUNNEL_HOST=127.0.0.1 TUNNEL_PORT=2323 TUNNEL_SERVICE=stunnel.service
 TEXTFILE='' ESCALATE_AFTER=0 ESCALATE_COMMAND=''
 # Seconds. A loaded server may be slow: before a mount that hangs is taken away it gets PATIENCE_SECONDS more.
 STAT_SECONDS=2 WRITE_SECONDS=5 PATIENCE_SECONDS=4 CALL_SECONDS=4 UMOUNT_SECONDS=5 SERVICE_SECONDS=15 MOUNT_SECONDS=15
-ESCALATE_SECONDS=60 RESTART_INTERVAL_SECONDS=60
+ESCALATE_SECONDS=60 RETRY_SECONDS=60
 
 usage() {
     cat <<'USAGE'
@@ -66,30 +69,34 @@ load_settings() {
         [[ -n ${MOUNT_SOURCES[i]} ]] || die "$CONF: no source for '${MOUNT_POINTS[i]}'"
     done
     for name in TUNNEL_PORT ESCALATE_AFTER STAT_SECONDS WRITE_SECONDS PATIENCE_SECONDS CALL_SECONDS UMOUNT_SECONDS \
-        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RESTART_INTERVAL_SECONDS; do
+        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS; do
         [[ ${!name} =~ ^[0-9]{1,6}$ ]] || die "$CONF: $name='${!name}' is not a number"
     done
 }
 
 # ---- records: KEY=VALUE lines, read with a check of each value and never sourced; what is damaged starts anew ----
 
-record_file() { # POINT
+file_name() { # POINT: its name as the name of a file
     local name=${1#/}
     name=${name//%/%25}
-    echo "$RUN_DIR/${name//\//%2F}.state"
+    echo "${name//\//%2F}"
 }
 
-load_record() { # FILE: sets STATE SINCE CHECKED FAILURES HEALS ESCALATED STUCK DETAIL
+record_file() { # POINT
+    echo "$RUN_DIR/$(file_name "$1").state"
+}
+
+load_record() { # FILE: sets STATE SINCE CHECKED FAILURES HEALS ESCALATED CALLED STUCK DETAIL
     local key value
-    STATE=unknown SINCE=0 CHECKED=0 FAILURES=0 HEALS=0 ESCALATED=no STUCK='' DETAIL=''
+    STATE=unknown SINCE=0 CHECKED=0 FAILURES=0 HEALS=0 ESCALATED=no CALLED=0 STUCK='' DETAIL=''
     [[ -f $1 && -r $1 ]] || return 0
     while IFS='=' read -r key value; do
         case $key:$value in
         state:healthy | state:readonly | state:not-mounted | state:stale | state:hung) STATE=$value ;;
-        state:unreadable | state:unwritable | state:foreign) STATE=$value ;;
-        escalated:yes | escalated:failed) ESCALATED=$value ;;
+        state:unreadable | state:unwritable | state:unclear | state:foreign) STATE=$value ;;
+        escalated:yes | escalated:failed | escalated:owed) ESCALATED=$value ;;
         detail:*) DETAIL=${value//[^[:print:]]/?} ;;
-        stuck:*) [[ $value =~ ^[0-9]{1,9}:[0-9]{1,18}$ ]] && STUCK=$value ;;
+        stuck:*) [[ $value =~ ^[0-9]{1,9}:[0-9]{1,18}:[0-9]{1,10}$ ]] && STUCK=$value ;;
         *:*)
             [[ $value =~ ^[0-9]{1,12}$ ]] || continue
             # 10# because a damaged value with a leading zero would be read as octal
@@ -98,6 +105,7 @@ load_record() { # FILE: sets STATE SINCE CHECKED FAILURES HEALS ESCALATED STUCK 
             checked) CHECKED=$((10#$value)) ;;
             failures) FAILURES=$((10#$value)) ;;
             heals) HEALS=$((10#$value)) ;;
+            called) CALLED=$((10#$value)) ;;
             esac
             ;;
         esac
@@ -122,11 +130,12 @@ process_start() { # PID: its start time in clock ticks since the boot (proc(5), 
 
 # bounded SECONDS COMMAND...: 124 when it did not end in time, else its own status; its output is in $OUT.
 # timeout(1) waits for its child, and a child in uninterruptible sleep survives SIGKILL: after a grace the wait itself is
-# given up and the child is remembered in STUCK. No child gets the lock (fd 9), or a stuck one would hold it for ever;
-# output goes to a file, as the end of a pipe would never come.
+# given up, and GIVEN_UP names the child. No child gets the lock (fd 9), or a stuck one would hold it for ever; output
+# goes to a file, as the end of a pipe would never come.
 bounded() {
     local limit=$1 pid deadline status child start
     shift
+    GIVEN_UP=''
     OUT=$WORK/$((++CALLS))
     timeout -k 1 "$limit" "$@" >"$OUT" 2>&1 </dev/null 9>&- &
     pid=$!
@@ -138,7 +147,7 @@ bounded() {
             [[ -n $child ]] || child=$pid
             disown "$pid"
             kill -KILL "$pid" 2>/dev/null
-            start=$(process_start "$child") && STUCK=$child:$start
+            start=$(process_start "$child") && GIVEN_UP=$child:$start
             return 124
         fi
         read -r -t 0.02 -u "$IDLE"
@@ -156,22 +165,43 @@ first_line() { # of $OUT
     echo "${line//[^[:print:]]/?}"
 }
 
+# As bounded, for what looks into the mount: a process that hangs there is remembered, so that no run adds one more.
+probe() {
+    local status
+    bounded "$@"
+    status=$?
+    [[ -z $GIVEN_UP ]] || STUCK=$GIVEN_UP:$MOUNT_ID
+    return "$status"
+}
+
+# Only in the mount that is there now: what hangs in an earlier one, taken away since, says nothing about this one. The
+# kernel gives the ID of a mount to no other as long as a process is in it (cleanup_mnt in fs/namespace.c).
 still_stuck() {
-    [[ -n $STUCK && $(process_start "${STUCK%%:*}") == "${STUCK#*:}" ]]
+    local pid=${STUCK%%:*} start=${STUCK#*:}
+    [[ -n $STUCK && ${start#*:} == "$MOUNT_ID" && $(process_start "$pid") == "${start%:*}" ]]
 }
 
 # ---- what is there ----
 
-# The kernel's own table, because asking the file system can hang. The last line of a mount point is the mount on top.
-mounted_at() { # POINT: sets MOUNTED, the source, empty when nothing is mounted
-    local source point rest table
-    MOUNTED=''
-    table=$(<"$MOUNT_TABLE")
-    while read -r source point rest; do
+# The kernel's own table (proc(5)), because asking the file system can hang. The last line of a mount point is the mount
+# on top. Each: ID, parent, device, root, mount point, options, optional fields, "-", type, source, options.
+mounted_at() { # POINT: sets MOUNTED, the source, empty when nothing is mounted, and MOUNT_ID
+    local line id point rest table=()
+    MOUNTED='' MOUNT_ID=''
+    # Not through <<<: bash may need room in /tmp for that, and a table that was not read would say "nothing is mounted".
+    mapfile -t table <"$MOUNT_TABLE"
+    ((${#table[@]} > 0)) || die "cannot read $MOUNT_TABLE"
+    for line in "${table[@]}"; do
+        id=${line%% *} rest=${line#* * * * }
         # spaces and backslashes are written as \040 and \134 there
+        point=${rest%% *}
         printf -v point '%b' "${point//\\/\\0}"
-        [[ $point == "$1" ]] && printf -v MOUNTED '%b' "${source//\\/\\0}"
-    done <<<"$table"
+        [[ $point == "$1" ]] || continue
+        rest=${rest#* - * }
+        rest=${rest%% *}
+        printf -v MOUNTED '%b' "${rest//\\/\\0}"
+        MOUNT_ID=$id
+    done
 }
 
 # The working directory pins the mount: if it goes away meanwhile, the file still does not land on the local disk. excl: a
@@ -186,6 +216,8 @@ classify() { # STATUS OTHERWISE: sets STATE and DETAIL from a failed step
     case $1:$DETAIL in
     124:*) STATE=hung DETAIL='no answer in time' ;;
     *'Stale file handle'*) STATE=stale ;;
+    # It could not be run (timeout(1)), or not even say why it failed: no memory, no room for its output in /run
+    125:* | 126:* | 127:* | *:) STATE=unclear DETAIL="a check failed with status $1: ${DETAIL:-it said nothing}" ;;
     *) STATE=$2 ;;
     esac
 }
@@ -208,18 +240,18 @@ examine() { # SOURCE POINT: sets STATE and DETAIL
     fi
     STUCK=''
     # cached=never: the client answers from its attribute cache for up to a minute after the server has died
-    bounded "$STAT_SECONDS" stat --cached=never -c %i -- "$2"
+    probe "$STAT_SECONDS" stat --cached=never -c %i -- "$2"
     status=$?
     if ((status == 0)); then
         # Seen: a file system that mountd did not export can be looked up in, but not listed
-        bounded "$STAT_SECONDS" find "$2" -mindepth 1 -maxdepth 1 -print -quit
+        probe "$STAT_SECONDS" find "$2" -mindepth 1 -maxdepth 1 -print -quit
         status=$?
     fi
     if ((status != 0)); then
         classify "$status" unreadable
         return
     fi
-    bounded "$WRITE_SECONDS" "$BASH" -c "$WRITE_PROBE" probe "$2" ".f3s-probe-${HOSTNAME//[^A-Za-z0-9._-]/_}"
+    probe "$WRITE_SECONDS" "$BASH" -c "$WRITE_PROBE" probe "$2" ".f3s-probe-${HOSTNAME//[^A-Za-z0-9._-]/_}"
     status=$?
     if ((status == 0)); then
         STATE=healthy
@@ -236,7 +268,7 @@ examine() { # SOURCE POINT: sets STATE and DETAIL
 
 # ---- repairs, in rising order of disruption ----
 
-# Asked once a run; a dead tunnel is restarted, at most once in RESTART_INTERVAL_SECONDS (the server may just be away).
+# Asked once a run; a dead tunnel is restarted, at most once in RETRY_SECONDS (the server may just be away).
 tunnel_works() {
     local age status last=0
     [[ -z $TUNNEL ]] || return "$TUNNEL"
@@ -252,7 +284,7 @@ tunnel_works() {
     [[ $last =~ ^[0-9]{1,12}$ ]] || last=0
     age=$((NOW - 10#$last))
     # a negative age is a clock that was set back
-    ((age < 0 || age >= RESTART_INTERVAL_SECONDS)) || return 1
+    ((age < 0 || age >= RETRY_SECONDS)) || return 1
     echo "$NOW" | save_file "$RUN_DIR/tunnel-restarted"
     if ! bounded "$SERVICE_SECONDS" systemctl restart "$TUNNEL_SERVICE"; then
         TUNNEL_DETAIL+="; restart of $TUNNEL_SERVICE failed: $(first_line)"
@@ -281,10 +313,13 @@ take_away() { # SOURCE POINT: unmount ours, whatever is stacked
 put_back() { # POINT
     local parent=${1%/*} real
     [[ -n $parent ]] || parent=/
-    bounded "$STAT_SECONDS" readlink -f -- "$parent"
+    if ! bounded "$STAT_SECONDS" readlink -v -f -- "$parent"; then
+        DETAIL="$DETAIL; the way to the mount point could not be looked at: $(first_line)"
+        return 1
+    fi
     real=$(first_line)
     if [[ $real != "$parent" ]]; then
-        DETAIL="the mount point leads through a symbolic link, to ${real:-nowhere}: name the real path in the settings"
+        DETAIL="the mount point leads through a symbolic link, to $real: name the real path in the settings"
         return 1
     fi
     bounded "$STAT_SECONDS" find "$1" -mindepth 1 -maxdepth 1 -print -quit
@@ -297,7 +332,8 @@ put_back() { # POINT
 }
 
 repair() { # SOURCE POINT: what it did is in DONE, why it could not is in DETAIL
-    case $STATE in healthy | readonly | foreign) return ;; esac
+    local status
+    case $STATE in healthy | readonly | foreign | unclear) return ;; esac
     # "Stale" is an answer of the server itself
     if [[ $STATE != stale ]] && ! tunnel_works; then
         DETAIL="$DETAIL; $TUNNEL_DETAIL"
@@ -308,9 +344,15 @@ repair() { # SOURCE POINT: what it did is in DONE, why it could not is in DETAIL
     unreadable) ((FAILURES % 6 == 0)) || return ;; # soft mounts and late exports recover by themselves; try once a minute
     hung)
         # A dead connection or a busy server? Only what still hangs while the server answers is worth its open files.
-        if ! still_stuck && bounded "$PATIENCE_SECONDS" stat --cached=never -c %i -- "$2"; then
-            DONE+=(waited)
-            return
+        if ! still_stuck; then
+            probe "$PATIENCE_SECONDS" stat --cached=never -c %i -- "$2"
+            status=$?
+            if ((status == 0)); then
+                DONE+=(waited)
+                return
+            fi
+            classify "$status" unreadable
+            [[ $STATE != unclear ]] || return
         fi
         ;;
     esac
@@ -320,24 +362,35 @@ repair() { # SOURCE POINT: what it did is in DONE, why it could not is in DETAIL
 
 # ---- reporting ----
 
-escalate() { # POINT EVENT: run the site's command once when it fails for too long, and once when it is over
-    local outcome=yes
-    [[ $2 == recovered ]] && outcome=no
-    if bounded "$ESCALATE_SECONDS" "$ESCALATE_COMMAND" "$2" "$1" "$STATE" "$FAILURES"; then
-        say 4 "$1: $2, ran $ESCALATE_COMMAND"
-        ESCALATED=$outcome
-    elif [[ $2 == failed && $ESCALATED == failed ]]; then
-        : # said already, tried again with the next run
-    else
-        say 3 "$1: $ESCALATE_COMMAND $2 did not succeed: $(first_line)"
-        # recovery is told once: a command that fails for ever must not be run for ever on a healthy mount
-        [[ $2 == failed ]] && ESCALATED=failed || ESCALATED=no
+# What has to be on the disk before the command is called: FILE COMMAND
+# shellcheck disable=SC2016 # expanded by the shell that runs it
+MAKE_MARK='mkdir -p -- "${1%/*}" && echo "$2" >"$1" && sync -- "$1"'
+
+# Run the site's command when a mount fails for too long, and when that is over. The mark says that "recovered" is owed:
+# it is there before "failed" is told, and until "recovered" has been, over a reboot and over a site without a command,
+# so it names the one that was told. What did not succeed is said once, and tried again once in RETRY_SECONDS.
+escalate() { # POINT EVENT MARK
+    local command=$ESCALATE_COMMAND succeeded=yes failed=failed age=$((NOW - CALLED))
+    if [[ $2 == recovered ]]; then
+        succeeded=no failed=owed
+        [[ -n $command ]] || read -r command <"$3"
     fi
+    [[ $ESCALATED != "$failed" ]] || ((age < 0 || age >= RETRY_SECONDS)) || return
+    if { [[ $2 == recovered ]] || bounded "$WRITE_SECONDS" "$BASH" -c "$MAKE_MARK" mark "$3" "$command"; } &&
+        bounded "$ESCALATE_SECONDS" "$command" "$2" "$1" "$STATE" "$FAILURES" &&
+        { [[ $2 == failed ]] || bounded "$WRITE_SECONDS" rm -f -- "$3"; }; then
+        say 4 "$1: $2, ran $command"
+        ESCALATED=$succeeded
+    else
+        [[ $ESCALATED == "$failed" ]] || say 3 "$1: $command $2 did not succeed: $(first_line)"
+        ESCALATED=$failed
+    fi
+    CALLED=$(date +%s)
 }
 
 check_mount() { # SOURCE POINT: sets STATE and the rest of the record
-    local file before since failures heals found reason did='' detail
-    file=$(record_file "$2")
+    local file mark before since failures heals found reason did='' detail
+    file=$(record_file "$2") mark=$ESCALATED_DIR/$(file_name "$2")
     load_record "$file"
     before=$STATE since=$SINCE heals=$HEALS failures=$FAILURES
     DONE=() NOTE=''
@@ -367,10 +420,9 @@ check_mount() { # SOURCE POINT: sets STATE and the rest of the record
         report "$2" "$STATE again" "$found" "$reason" "$did"
     fi
     if ((ESCALATE_AFTER > 0 && FAILURES >= ESCALATE_AFTER)) && [[ $ESCALATED != yes ]]; then
-        escalate "$2" failed
-    elif ((FAILURES == 0)) && [[ $ESCALATED != no ]]; then
-        # without a command any more there is nobody to tell
-        if ((ESCALATE_AFTER > 0)); then escalate "$2" recovered; else ESCALATED=no; fi
+        escalate "$2" failed "$mark"
+    elif ((FAILURES == 0)); then
+        if [[ -e $mark ]]; then escalate "$2" recovered "$mark"; else ESCALATED=no; fi
     fi
     save_file "$file" <<RECORD
 state=$STATE
@@ -379,6 +431,7 @@ checked=$CHECKED
 failures=$FAILURES
 heals=$HEALS
 escalated=$ESCALATED
+called=$CALLED
 stuck=$STUCK
 detail=$DETAIL
 RECORD
@@ -438,6 +491,9 @@ once() {
     WORK=$(mktemp -d "$RUN_DIR/run.XXXXXX") || die "cannot write in $RUN_DIR"
     trap 'rm -rf -- "$WORK"' EXIT
     trap 'exit 143' TERM INT
+    # A tmpfs without a free block still makes files, but they stay empty: no step could say what it found.
+    { echo room >"$WORK/room" && [[ $(<"$WORK/room") == room ]]; } 2>/dev/null ||
+        die "cannot write in $RUN_DIR (is it full?), so no mount was looked at"
     # A descriptor on which nothing ever comes: "read -t" on it is a sleep without a process
     exec {IDLE}<> <(:)
     CALLS=0 TUNNEL='' TUNNEL_DETAIL=''
@@ -455,7 +511,7 @@ once() {
 }
 
 status() {
-    local point result=0 now
+    local point mark told result=0 now
     now=$(date +%s)
     for point in "${MOUNT_POINTS[@]}"; do
         load_record "$(record_file "$point")"
@@ -467,6 +523,11 @@ status() {
         printf '%s: %s since %(%F %T)T, checked %d s ago, failed checks in a row: %d, repairs: %d\n' \
             "$point" "$STATE" "$SINCE" "$((now - CHECKED))" "$FAILURES" "$HEALS"
         [[ -z $DETAIL ]] || echo "    $DETAIL"
+        mark=$ESCALATED_DIR/$(file_name "$point")
+        if [[ -r $mark ]]; then
+            read -r told <"$mark"
+            echo "    escalated: ${told//[^[:print:]]/?} is told when this is over"
+        fi
         if ((now - CHECKED > 120)); then
             echo "    the last check is too old to rely on (is nfs-mount-monitor.timer running?)"
             result=3

@@ -1,8 +1,8 @@
 #!/bin/bash
 # cordon-node.sh failed|recovered MOUNTPOINT STATE FAILURES
 #
-# An example for client_escalate_command, called by check-nfs-mount.sh: a Kubernetes node whose NFS mount has been unusable
-# for too long takes no new pods, until all of its mounts are usable again. What runs on it is left alone: pods that wait
+# For client_escalate_command, which has tasks/clients.py install it; called by check-nfs-mount.sh. A Kubernetes node whose
+# NFS mount has been unusable for too long takes no new pods, until all of its mounts are usable again. What runs on it is left alone: pods that wait
 # in a hard mount go on when the server is back, while evicting them could lose what they have written.
 #
 # A node that somebody cordoned by hand before stays cordoned. Needs kubectl in PATH and, in $KUBECONFIG or the file
@@ -30,8 +30,8 @@ if [[ $1 == failed ]]; then
             exit 0
         fi
     fi
-    # The mark comes first: if this is cut off, the node is still uncordoned in the end
-    : >"$mark" || exit 1
+    # The mark comes first, and on the disk: if this is cut off, the node is still uncordoned in the end
+    : >"$mark" && sync -- "$mark" || exit 1
     kube cordon "$NODE"
 else
     [[ -e $mark ]] || exit 0

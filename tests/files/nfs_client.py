@@ -35,11 +35,16 @@ full) echo "dd: error writing './.f3s-probe': No space left on device" >&2; exit
 hang) exec sleep 30 ;;
 esac
 """
-# What the kernel does: the mount appears on top; after a remount the new server answers.
+# What the kernel does: the mount appears on top, with an ID of its own; after a remount the new server answers.
 MOUNT = r"""
 answer=$(cat "$STATE/mount")
 case "$answer" in
-ok) cat "$STATE/line" >>"$STATE/mounts"; echo ok >"$STATE/stat" ;;
+ok)
+    id=$(($(cat "$STATE/id") + 1))
+    echo "$id" >"$STATE/id"
+    sed "s/^[0-9]*/$id/" "$STATE/line" >>"$STATE/mounts"
+    echo ok >"$STATE/stat"
+    ;;
 hang) exec sleep 30 ;;
 silent) ;;
 *) echo "$answer" >&2; exit 32 ;;
@@ -71,12 +76,13 @@ class Client:
         self.point = base / "data" / "k3svolumes"
         self.point.mkdir(parents=True)
         self.run_dir = base / "run"
+        self.escalated = base / "lib" / "escalated"
         self.conf = base / "nfs-mount.conf"
         self.textfile = base / "textfile" / "f3s.prom"
         self.textfile.parent.mkdir()
         self.settings: dict[str, str | int] = {"STAT_SECONDS": 1, "PATIENCE_SECONDS": 1, "WRITE_SECONDS": 1}
         self.mounts = [(SOURCE, str(self.point))]
-        for tool in ("bash", "timeout", "flock", "readlink", "tr", "disown"):
+        for tool in ("bash", "timeout", "flock", "readlink", "tr", "sync", "disown"):
             if found := shutil.which(tool):
                 self.host.command(tool, f'exec {found} "$@"', record=False)
         for name, body in {
@@ -91,6 +97,7 @@ class Client:
         self.set(stat="ok", dd="ok", mount="ok", umount="-f -l", call="0", restart="ok", fstype="nfs")
         self.host.state("call-after-restart", "0\n")
         self.host.state("line", self.line() + "\n")
+        self.host.state("id", "100")
         self.table(self.line())
 
     def set(self, **answers: str) -> None:
@@ -100,11 +107,13 @@ class Client:
 
     def line(self, source: str = SOURCE, point: str | None = None) -> str:
         escaped = (point or str(self.point)).replace(" ", "\\040")
-        return f"{source} {escaped} nfs4 rw,relatime,vers=4.2,hard,port=2323 0 0"
+        return f"100 27 0:51 / {escaped} rw,relatime shared:205 - nfs4 {source} rw,vers=4.2,hard,port=2323"
 
     def table(self, *lines: str) -> None:
         """The kernel's mount table."""
-        self.host.state("mounts", "".join(f"{line}\n" for line in ("/dev/vda4 / xfs rw 0 0", *lines)))
+        self.host.state(
+            "mounts", "".join(f"{line}\n" for line in ("27 1 253:4 / / rw shared:1 - xfs /dev/vda4 rw", *lines))
+        )
 
     def environment(self, *, journal: bool) -> dict[str, str]:
         environment = {
@@ -112,17 +121,22 @@ class Client:
             "HOSTNAME": "r0.lan",
             "F3S_NFS_MOUNT_CONF": str(self.conf),
             "F3S_MOUNT_TABLE": str(self.host._state / "mounts"),
+            "F3S_ESCALATED_DIR": str(self.escalated),
             "RUNTIME_DIRECTORY": str(self.run_dir),
         }
         return environment | ({"JOURNAL_STREAM": "8:1"} if journal else {})
 
-    def start(self, *args: str, journal: bool = False) -> subprocess.Popen[str]:
+    def configure(self) -> None:
+        """Write the settings of the monitor."""
         sources = " ".join(f"'{source}'" for source, _ in self.mounts)
         points = " ".join(f"'{point}'" for _, point in self.mounts)
         settings = "".join(f"{name}='{value}'\n" for name, value in self.settings.items())
         self.conf.write_text(
             f"MOUNT_SOURCES=({sources})\nMOUNT_POINTS=({points})\nTEXTFILE='{self.textfile}'\n{settings}"
         )
+
+    def start(self, *args: str, journal: bool = False) -> subprocess.Popen[str]:
+        self.configure()
         return subprocess.Popen(
             ["/bin/bash", str(SCRIPT), *args],
             env=self.environment(journal=journal),
@@ -164,6 +178,11 @@ class Client:
             for line in lines
             if label in line
         }
+
+    def time(self, seconds: int) -> None:
+        """What the clock says from now on, in seconds since some moment."""
+        self.host.command("date", 'cat "$STATE/now"', record=False)
+        self.host.state("now", f"{2_000_000_000 + seconds}\n")
 
     def probes(self) -> list[str]:
         return [name for name in os.listdir(self.point) if name.startswith(".f3s-probe")]

@@ -143,12 +143,11 @@ def test_server_away_for_a_while(client: Client) -> None:
     client.run()
     client.set(stat="hang", call="1")
     client.host.state("call-after-restart", "1\n")
-    client.host.command("date", "cat $STATE/now")
     actions = []
     said = ""
     for minute in range(3):
         for second in (0, 10, 20):
-            client.host.state("now", f"{2_000_000_000 + minute * 60 + second}\n")
+            client.time(minute * 60 + second)
             result = client.run()
             assert result.rc == 1
             said += result.out
@@ -245,34 +244,6 @@ def test_several_mounts_with_spaces_in_a_path(client: Client, tmp_path: Path) ->
     assert client.metrics()["healthy"] == 1
 
 
-def test_escalation_is_called_once_and_told_of_the_recovery(client: Client, tmp_path: Path) -> None:
-    client.host.command("hook", 'exit "$(cat "$STATE/hook")"')
-    client.host.state("hook", "0")
-    client.settings |= {"ESCALATE_AFTER": 2, "ESCALATE_COMMAND": str(client.host.bin / "hook")}
-    client.set(dd="full")
-    client.run()
-    assert client.host.calls("hook") == []
-    for _ in range(3):
-        client.run()
-    assert client.host.calls("hook") == [["failed", str(client.point), "unwritable", "2"]]
-    client.set(dd="ok")
-    client.run()
-    client.run()
-    assert client.host.calls("hook")[1:] == [["recovered", str(client.point), "healthy", "0"]]
-
-
-def test_an_escalation_that_fails_is_tried_again_but_said_once(client: Client) -> None:
-    client.host.command("hook", 'echo "no cluster"; exit "$(cat "$STATE/hook")"')
-    client.host.state("hook", "1")
-    client.settings |= {"ESCALATE_AFTER": 1, "ESCALATE_COMMAND": str(client.host.bin / "hook")}
-    client.set(dd="full")
-    outputs = [client.run().out for _ in range(3)]
-    assert [output.count("no cluster") for output in outputs] == [1, 0, 0]
-    assert len(client.host.calls("hook")) == 3
-    client.host.state("hook", "0")
-    assert "failed, ran" in client.run().out
-
-
 def test_a_text_file_that_cannot_be_written_is_said_once_and_changes_nothing_else(client: Client) -> None:
     client.textfile.parent.rmdir()
     first = client.run()
@@ -340,15 +311,6 @@ def test_usage_and_settings(client: Client) -> None:
     assert client.host.calls() == []
 
 
-def test_a_missing_escalation_command_stops_no_repair(client: Client) -> None:
-    client.settings |= {"ESCALATE_AFTER": 1, "ESCALATE_COMMAND": "/nowhere/hook"}
-    client.set(dd="full")
-    assert "/nowhere/hook failed did not succeed" in client.run().out
-    client.set(stat="stale")
-    client.run()
-    assert client.actions() == ["umount -f", "mount"]
-
-
 def test_a_call_that_cannot_be_run_says_nothing_about_the_tunnel(client: Client) -> None:
     client.table()
     client.host.command("nfs-null-call.sh", "echo 'od: command not found' >&2; exit 127")
@@ -356,6 +318,35 @@ def test_a_call_that_cannot_be_run_says_nothing_about_the_tunnel(client: Client)
     assert result.rc == 1
     assert "od: command not found" in result.out
     assert client.actions() == []
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [("stat", "exit 1"), ("find", "exit 1"), ("stat", "echo 'Resource temporarily unavailable' >&2; exit 125")],
+)
+def test_a_check_that_could_not_be_made_says_nothing_about_the_mount(client: Client, command: str, answer: str) -> None:
+    """No room for its output in /run, no memory, no further process: nothing is repaired for that."""
+    client.host.command(command, answer)
+    for _ in range(7):
+        assert client.run().rc == 1
+    assert client.actions() == []
+    assert client.record()["state"] == "unclear"
+    assert client.metrics()["healthy"] == 0
+    assert f"{client.point}: unclear since" in client.run("--status").out
+
+
+def test_patience_that_ends_unclear_unmounts_nothing(client: Client) -> None:
+    client.host.command("stat", '[ ! -e "$STATE/again" ] || exit 1; : >"$STATE/again"; exec sleep 30')
+    assert client.run().rc == 1
+    assert client.actions() == []
+    assert client.record()["state"] == "unclear"
+
+
+def test_a_table_of_mounts_that_cannot_be_read_is_not_one_without_mounts(client: Client) -> None:
+    client.host.state("mounts", "")
+    refused = client.run()
+    assert (refused.rc, client.actions()) == (2, [])
+    assert "cannot read" in refused.err
 
 
 def test_shellcheck() -> None:

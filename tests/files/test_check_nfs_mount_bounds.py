@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.files.nfs_client import Client
+from tests.files.nfs_client import SCRIPT, Client
 
 
 @pytest.fixture
@@ -104,6 +106,99 @@ def test_a_process_that_cannot_be_killed_is_given_up_and_not_added_to(client: Cl
     client.set(stat="ok", call="0")
     assert client.run().rc == 0
     assert client.record()["stuck"] == ""
+
+
+@contextlib.contextmanager
+def unkillable(client: Client, pattern: str) -> Iterator[None]:
+    """The next command of that pattern cannot be killed by timeout(1), and lives until the end of the test."""
+    client.host.command(
+        "timeout",
+        f'case "$4" in {pattern}) [ -e "$STATE/stuck" ] || {{ shift 3; "$@" & echo $! >"$STATE/stuck"; wait; }}; esac\n'
+        'exec /usr/bin/timeout "$@"',
+        record=False,
+    )
+    try:
+        yield
+        os.kill(int(client.host.state("stuck")), 0)
+    finally:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            os.kill(int(client.host.state("stuck")), signal.SIGKILL)
+
+
+def test_a_probe_that_cannot_be_killed_costs_the_server_that_answers_one_mount(client: Client) -> None:
+    client.set(stat="hang")
+    with unkillable(client, "stat"):
+        assert client.run().rc == 0
+        assert client.actions() == ["umount -f", "mount"]
+        for _ in range(3):
+            assert client.run().rc == 0
+            assert client.actions() == []
+        assert client.record()["stuck"] == ""
+
+
+def test_a_mount_that_somebody_renewed_is_looked_at_and_left_alone(client: Client) -> None:
+    client.set(stat="hang", call="1")
+    client.host.state("call-after-restart", "1")
+    with unkillable(client, "stat"):
+        assert client.run().rc == 1
+        assert client.record()["stuck"].startswith(f"{client.host.state('stuck').strip()}:")
+        client.host.forget()
+        client.table(client.line().replace("100 ", "101 ", 1))
+        client.set(stat="ok", call="0")
+        assert client.run().rc == 0
+        assert client.actions() == []
+
+
+def test_an_escalation_that_cannot_be_killed_says_nothing_about_the_mount(client: Client) -> None:
+    client.host.command("hook", "exec sleep 30")
+    client.settings |= {"ESCALATE_AFTER": 1, "ESCALATE_COMMAND": str(client.host.bin / "hook"), "ESCALATE_SECONDS": 1}
+    client.set(dd="full")
+    with unkillable(client, "*/hook"):
+        assert client.run().rc == 1
+        client.set(dd="ok")
+        for _ in range(2):
+            assert client.run().rc == 0
+            assert client.actions() == []
+            assert client.record()["state"] == "healthy"
+
+
+def with_small_run(client: Client, program: str) -> str:
+    """What a shell program prints, in a mount namespace where the folder in /run has 64 KiB; $MONITOR is the script."""
+    client.configure()
+    client.run_dir.mkdir()
+    client.host.command("monitor", f'/bin/bash "{SCRIPT}" --once 2>&1; echo "status $?"', record=False)
+    alone = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
+    small = f'{shutil.which("mount")} -t tmpfs -o size=64k tmpfs "$RUNTIME_DIRECTORY"; cd "$RUNTIME_DIRECTORY"'
+    done = subprocess.run(
+        [str(shutil.which("unshare")), *alone, "/bin/sh", "-ec", f"{small}; {program}"],
+        env=client.environment(journal=False),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_with_a_full_run_no_mount_is_judged(client: Client) -> None:
+    """A tmpfs without a free block still makes folders and empty files."""
+    said = with_small_run(client, "monitor; cat /dev/zero >fill 2>&1 || :; monitor; monitor; rm fill; monitor")
+    full = f"check-nfs-mount.sh: cannot write in {client.run_dir} (is it full?), so no mount was looked at"
+    assert [line for line in said.splitlines() if "No space" not in line] == [
+        *(f"{client.point}: unknown -> healthy", "status 0"),
+        *(full, "status 2") * 2,
+        "status 0",
+    ]
+    assert client.actions() == []
+
+
+def test_a_run_that_fills_up_in_the_middle_unmounts_nothing(client: Client) -> None:
+    client.host.command("date", 'cat /dev/zero >"$RUNTIME_DIRECTORY/fill" 2>/dev/null; echo 2000000000', record=False)
+    said = with_small_run(client, "monitor")
+    assert "unknown -> unclear; a check failed with status 1: it said nothing" in said
+    assert said.endswith("status 1\n")
+    assert client.actions() == []
 
 
 def test_two_at_once(client: Client) -> None:

@@ -25,6 +25,7 @@ class Node:
     def __init__(self, base: Path) -> None:
         self.host = StubHost(base)
         self.host.command("kubectl", KUBECTL)
+        self.host.command("sync", 'exec /usr/bin/sync "$@"')
         self.host.state("api", "up")
         self.host.state("node", "")
         self.program = self.host.install(FILES / "cordon-node.sh", "/usr/local/bin/cordon-node.sh")
@@ -48,8 +49,8 @@ def test_cordoned_while_a_mount_is_unusable(node: Node) -> None:
     assert node.hook("failed").rc == 0, "again after a run that was cut off"
     assert node.hook("recovered").rc == 0
     assert not node.cordoned
-    calls = [call[1] for call in node.host.calls("kubectl")]
-    assert calls == ["get", "cordon", "cordon", "uncordon"]
+    calls = [call[2] if call[0] == "kubectl" else call[0] for call in node.host.calls()]
+    assert calls == ["get", "sync", "cordon", "sync", "cordon", "uncordon"], "the mark is on the disk first"
 
 
 def test_two_mounts_must_both_recover(node: Node) -> None:

@@ -70,7 +70,7 @@ def test_the_start_timeout_covers_every_bound_of_the_script() -> None:
     named = {"WRITE": WRITE, "PATIENCE": PATIENCE, "CALL": CALL, "SERVICE": SERVICE, "ESCALATE": ESCALATE}
     assert {name: bounds[name] for name in named} == named
     one = longest_check(mounts=1, stat_timeout=2, unmount_timeout=10, mount_timeout=15)
-    assert one == 6 * 5 + 2 * 8 + 7 + 18 + 63 + 4 * 13 + 7 + 18 + 7
+    assert one == 6 * 5 + 3 * 8 + 7 + 18 + 63 + 4 * 13 + 7 + 18 + 7
     assert longest_check(mounts=2, stat_timeout=2, unmount_timeout=10, mount_timeout=15) == 2 * one - 32
 
 
