@@ -19,4 +19,6 @@ client_unmount_timeout = 10  # seconds for each attempt to unmount
 client_mount_timeout = 15  # seconds for a mount
 client_metrics_file = "/var/lib/node_exporter/textfile_collector/nfs_mount.prom"  # Prometheus text file, or None
 client_escalate_after = 0  # failed checks in a row before client_escalate_command runs, 0: never
-client_escalate_command = None  # absolute path of a program, such as one that cordons the Kubernetes node
+# An absolute path, or None. "/usr/local/bin/cordon-node.sh" is installed by the deploy: it cordons the Kubernetes node,
+# and needs kubectl and /etc/f3s/kubeconfig (docs/runbook.md, Node cordoned). Any other program is yours to install.
+client_escalate_command = None

@@ -22,6 +22,7 @@ from tasks.common import credentials, name_virtual_ip, rendered, site, this_host
 
 BIN = "/usr/local/bin"
 MONITOR = f"{BIN}/check-nfs-mount.sh"
+CORDON_HOOK = f"{BIN}/cordon-node.sh"
 MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
 
 settings = this_host()
@@ -103,7 +104,9 @@ if settings.is_client:
         unmount_timeout=client.unmount_timeout,
         mount_timeout=client.mount_timeout,
     )
-    for script in host.loop(("check-nfs-mount.sh", "nfs-null-call.sh")):
+    # the hook that this project brings, for a site that names it; another program is the site's own
+    hooks = ["cordon-node.sh"] if client.escalate_command == CORDON_HOOK else []
+    for script in host.loop(["check-nfs-mount.sh", "nfs-null-call.sh", *hooks]):
         files.put(
             name=f"clients: {script}",
             src=f"files/{script}",

@@ -111,5 +111,14 @@ def test_a_laptop_with_two_mounts() -> None:
     assert not [each for each in planned if "metrics" in each.title]
 
 
+@pytest.mark.parametrize(
+    ("program", "installed"), [("/usr/local/bin/cordon-node.sh", True), ("/opt/hook", False), (None, False)]
+)
+def test_the_hook_for_kubernetes_is_installed_where_it_is_asked_for(program: str | None, installed: bool) -> None:
+    planned = client_plan(client_escalate_after=6 if program else 0, client_escalate_command=program)
+    hooks = [each for each in planned if "put /usr/local/bin/cordon-node.sh" in "\n".join(each.commands)]
+    assert [each.title for each in hooks] == (["clients: cordon-node.sh"] if installed else [])
+
+
 def test_other_hosts_have_no_plan() -> None:
     assert plan("clients", "f0.lan.buetow.org", {}) == []

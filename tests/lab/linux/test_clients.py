@@ -144,6 +144,43 @@ def test_a_rebooted_client_mounts_by_itself(site: Cluster) -> None:
     assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
 
 
+KUBECTL = """#!/bin/sh
+echo "$2" >>/var/lib/kubectl-calls
+case $2 in
+get) cat /var/lib/node ;;
+cordon) printf true >/var/lib/node ;;
+uncordon) [ -e /var/lib/api ] && : >/var/lib/node ;;
+esac
+"""
+
+
+def test_a_node_that_was_cordoned_is_free_again_after_a_reboot(site: Cluster) -> None:
+    """The server is away for too long, and the client is restarted; the API is not there at once after that."""
+    root = site.store.root(site.hosts.host("r0").name)
+    for name, text in (("kubectl", KUBECTL), ("cordon-node.sh", (REPOSITORY / "files/cordon-node.sh").read_text())):
+        (root / "usr/local/bin" / name).write_text(text)
+        (root / "usr/local/bin" / name).chmod(0o755)
+    (root / "var/lib/node").touch()
+    settings = "ESCALATE_AFTER=3\nESCALATE_COMMAND=/usr/local/bin/cordon-node.sh"
+    site.sh("r0", f"echo '{settings}' >>/etc/f3s/nfs-mount.conf")
+    actions.cut_off(site.store, "r0", away=True)
+    site.tick(120)
+    assert (root / "var/lib/node").read_text() == "true"
+    assert "escalated: /usr/local/bin/cordon-node.sh" in site.attempt("r0", "check-nfs-mount.sh --status").out
+
+    boot.crash(site.store, "r0")
+    actions.cut_off(site.store, "r0", away=False)
+    boot.boot(site.store, "r0")
+    site.tick(30)
+    assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
+    assert (root / "var/lib/node").read_text() == "true"
+    (root / "var/lib/api").touch()
+    site.tick(75)
+    assert (root / "var/lib/node").read_text() == ""
+    assert (root / "var/lib/kubectl-calls").read_text().split() == ["get", "cordon", "uncordon", "uncordon"]
+    assert "escalated" not in site.attempt("r0", "check-nfs-mount.sh --status").out
+
+
 def test_only_the_nfsv4_path_can_be_mounted(site: Cluster) -> None:
     site.sh("r0", f"systemctl stop nfs-mount-monitor.timer; umount -f {SHARE}")
     mount = "mount -t nfs4 -o port=2323 127.0.0.1:{} " + SHARE
