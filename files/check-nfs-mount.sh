@@ -217,7 +217,7 @@ classify() { # STATUS OTHERWISE: sets STATE and DETAIL from a failed step
     124:*) STATE=hung DETAIL='no answer in time' ;;
     *'Stale file handle'*) STATE=stale ;;
     # It could not be run (timeout(1)), or not even say why it failed: no memory, no room for its output in /run
-    125:* | 126:* | 127:* | *:) STATE=unclear DETAIL="a check failed with status $1: ${DETAIL:-it said nothing}" ;;
+    125:* | 126:* | 127:* | "$1:") STATE=unclear DETAIL="a check failed with status $1: ${DETAIL:-it said nothing}" ;;
     *) STATE=$2 ;;
     esac
 }
