@@ -8,6 +8,8 @@
 # A node that somebody cordoned by hand before stays cordoned. Needs kubectl in PATH and, in $KUBECONFIG or the file
 # below, an account that may get and patch this node; a k3s agent has none of its own.
 set -u -o pipefail
+# kubectl may be in /usr/local/bin, which sudo's secure_path on Enterprise Linux does not have
+PATH=$PATH:/usr/local/bin
 
 STATE_DIR=/var/lib/f3s/cordoned # kept over a reboot, like the node's own state in the cluster
 NODE=${NODE_NAME:-$HOSTNAME}
