@@ -2,8 +2,9 @@
 # cordon-node.sh failed|recovered MOUNTPOINT STATE FAILURES
 #
 # For client_escalate_command, which has tasks/clients.py install it; called by check-nfs-mount.sh. A Kubernetes node whose
-# NFS mount has been unusable for too long takes no new pods, until all of its mounts are usable again. What runs on it is left alone: pods that wait
-# in a hard mount go on when the server is back, while evicting them could lose what they have written.
+# NFS mount has been unusable for too long takes no new pods, until all of its mounts are usable again. What runs on it is
+# left alone: pods that wait in a hard mount go on when the server is back, while evicting them could lose what they have
+# written.
 #
 # A node that somebody cordoned by hand before stays cordoned. Needs kubectl in PATH and, in $KUBECONFIG or the file
 # below, an account that may get and patch this node; a k3s agent has none of its own.
