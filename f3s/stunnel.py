@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from f3s.pki.credentials import CA_CERTIFICATE, CRL, identity_file
+from f3s.pki.plan import SERVER
 from f3s.settings import HostSettings
 
 SERVER_FOLDER = "/usr/local/etc/stunnel"
@@ -46,3 +48,14 @@ def client_variables(host: HostSettings) -> dict[str, str]:
         "ca_file": f"{CLIENT_FOLDER}/ca-cert.pem",
         "server_name": host.vip.names[0],
     }
+
+
+def secret_files(host: HostSettings) -> dict[str, str]:
+    """Where the host has what of the secrets folder: path -> name there. Empty for a host without a tunnel."""
+    if host.is_storage:
+        values = server_variables(host)
+        return {values["cert_file"]: identity_file(SERVER), values["ca_file"]: CA_CERTIFICATE, values["crl_file"]: CRL}
+    if host.is_client:
+        values = client_variables(host)
+        return {values["cert_file"]: identity_file(host.name), values["ca_file"]: CA_CERTIFICATE}
+    return {}

@@ -115,8 +115,24 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class PoolStatus:
+    """One pool in `zpool status -LP`.
+
+    + vdevs: the providers below it, e.g. `ada1` or `gpt/zdata`
+    + status: what is remarkable about it; None where ZFS has nothing to say
+    + scans: the last or present scrub and resilver; there may be one of each
+    + errors: what is known of damaged data; None where ZFS does not say
+    """
+
+    vdevs: tuple[str, ...] = ()
+    status: str | None = None
+    scans: tuple[str, ...] = ()
+    errors: str | None = None
+
+
+@dataclass(frozen=True)
 class Pool:
-    """An imported pool; size and free in bytes; vdevs: the providers below it, e.g. `ada1` or `gpt/zdata`."""
+    """An imported pool; size and free in bytes."""
 
     name: str
     health: str
@@ -124,7 +140,11 @@ class Pool:
     size: int
     free: int
     properties: Mapping[str, str]
-    vdevs: tuple[str, ...]
+    status: PoolStatus
+
+    @property
+    def vdevs(self) -> tuple[str, ...]:
+        return self.status.vdevs
 
 
 def parse_datasets(lines: Iterable[str]) -> dict[str, Dataset]:
@@ -185,7 +205,7 @@ def parse_pools(lines: Iterable[str]) -> dict[str, Pool]:
     parts = sections(lines)
     if set(parts) != {"list", "status"}:
         raise UnknownOutput(f"sections list and status expected, not {', '.join(sorted(parts)) or 'none'}")
-    vdevs = parse_vdevs(parts["status"])
+    states = parse_pool_status(parts["status"])
     pools: dict[str, Pool] = {}
     for line in parts["list"]:
         fields = line.split("\t")
@@ -193,35 +213,54 @@ def parse_pools(lines: Iterable[str]) -> dict[str, Pool]:
             raise UnknownOutput(f"unexpected line from zpool list: {line!r}")
         values = dict(zip(POOL_PROPERTIES, fields, strict=True))
         name = values["name"]
-        if name not in vdevs:
+        if name not in states:
             raise UnknownOutput(f"zpool status does not show the pool {name}")
         # a pool that is suspended or gone reports no sizes
         size, free = (number(values[key], key) if values[key] != "-" else 0 for key in ("size", "free"))
         settings = {key: values[key] for key in ("autotrim", "failmode")}
-        pools[name] = Pool(name, values["health"], values["guid"], size, free, settings, vdevs[name])
-    if set(vdevs) != set(pools):
+        pools[name] = Pool(name, values["health"], values["guid"], size, free, settings, states[name])
+    if set(states) != set(pools):
         raise UnknownOutput("zpool list and zpool status show different pools")
     return pools
 
 
 def parse_vdevs(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The providers (without /dev/) of each pool in `zpool status -LP`.
+    """The providers (without /dev/) of each pool in `zpool status -LP`."""
+    return {name: found.vdevs for name, found in parse_pool_status(lines).items()}
 
-    Other vdevs (mirror-0, logs) have no path; a device that is gone is shown by its guid with `was /dev/...`.
+
+_HEADING = re.compile(r" {0,4}([a-z][a-z ]*):(?: (.*))?")
+
+
+def parse_pool_status(lines: Iterable[str]) -> dict[str, PoolStatus]:
+    """Read `zpool status -LP` (status_callback in OpenZFS's zpool_main.c): headings, whose text may take more lines.
+
+    Vdevs that are no providers (mirror-0, logs) have no path; a device that is gone is shown by its guid with
+    `was /dev/...`. Raises UnknownOutput on text before the first pool.
     """
-    found: dict[str, list[str]] = {}
-    pool: str | None = None
+    pools: dict[str, list[tuple[str, str]]] = {}
+    parts: list[tuple[str, str]] | None = None
     for line in lines:
-        if match := re.fullmatch(r"\s*pool: (\S+)", line):
-            pool = match.group(1)
-            found[pool] = []
-        elif line == "no pools available":
-            continue
-        elif pool is None and line.strip():
+        match = _HEADING.fullmatch(line)
+        text = " ".join((match[2] or "" if match else line).split())
+        if match and match[1] == "pool":
+            parts = pools[text] = [("pool", "")]
+        elif parts is None and text and line != "no pools available":
             raise UnknownOutput(f"unexpected line from zpool status: {line!r}")
-        elif pool is not None and line.startswith("\t"):
-            found[pool] += re.findall(r"(?:^|\s)/dev/(\S+)", line)
-    return {name: tuple(devices) for name, devices in found.items()}
+        elif parts is not None and match:
+            parts.append((match[1], text))
+        elif parts is not None and text:
+            heading, before = parts.pop()
+            parts.append((heading, f"{before} {text}".strip()))
+    return {name: _pool_status(parts) for name, parts in pools.items()}
+
+
+def _pool_status(parts: list[tuple[str, str]]) -> PoolStatus:
+    # below any heading: a provider that is overlooked might be taken for a blank disk
+    vdevs = [device for _, text in parts for device in re.findall(r"(?:^|\s)/dev/(\S+)", text)]
+    texts = dict(parts)
+    scans = tuple(text for heading, text in parts if heading == "scan")
+    return PoolStatus(tuple(vdevs), texts.get("status"), scans, texts.get("errors"))
 
 
 def parse_importable(lines: Iterable[str]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from pyinfra.context import host
 
+from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
-from f3s.stunnel import client_variables
+from f3s.stunnel import PID_FILE, RELOAD_STAMP, SERVER_CONFIG, client_variables, secret_files
 from f3s.verify.model import HostView
 from f3s.verify.serving import wanted_services
 from f3s.verify.storage import wanted_keys_of
@@ -20,8 +21,10 @@ from facts.controller import StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
 from facts.nfs import ShareEntries
+from facts.secrets import SecretFiles
 from facts.services import Services, ServiceState
 from facts.sockets import Listeners
+from facts.stunnel import Stunnel
 from facts.tls import Tls
 from facts.usb import KeyStick
 from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
@@ -73,7 +76,22 @@ def _freebsd(me: HostSettings, site: Site) -> HostView:
         carp=ask(Carp, interface=me.carp.interface) if me.is_storage else None,
         controller=ask(StorageController) if me.is_storage else None,
         entries=_entries(me, site) if me.is_storage else None,
+        secrets=_secrets(me),
+        unread=_unread(me) if me.is_storage else None,
     )
+
+
+def _secrets(me: HostSettings) -> dict[str, SecretState] | None:
+    paths = list(secret_files(me))
+    if not paths:
+        return {}
+    states = ask(SecretFiles, paths=paths)
+    return None if states is None else dict(zip(paths, states, strict=True))
+
+
+def _unread(me: HostSettings) -> tuple[str, ...] | None:
+    state = ask(Stunnel, pid_file=PID_FILE, stamp=RELOAD_STAMP, files=[SERVER_CONFIG, *secret_files(me)])
+    return None if state is None else state.unread
 
 
 def _entries(me: HostSettings, site: Site) -> dict[str, str] | bool | None:
@@ -102,4 +120,5 @@ def _client(me: HostSettings) -> HostView:
         tls=tls_answer(me),
         mount_states=ask(MountStates, monitor=MONITOR),
         linux_mounts=ask(LinuxMounts),
+        secrets=_secrets(me),
     )

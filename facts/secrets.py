@@ -1,30 +1,16 @@
-"""What a secret file on a host is, told by its digest: a fact's value is printed and logged, so never the content."""
+"""What secret files on a host are, see f3s.secretfile."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
+from typing_extensions import override
 
-from facts.base import script
-
-
-@dataclass(frozen=True)
-class SecretState:
-    """A plain file: permission bits in octal without a leading zero, owner, group, SHA-256 in hex."""
-
-    mode: str
-    user: str
-    group: str
-    sha256: str
-
-
-ABSENT = SecretState(mode="", user="", group="", sha256="")
-"""There is no such file."""
-
-FILE_LINE = re.compile(r"file (?P<mode>[0-7]{1,4}) (?P<user>\S+) (?P<group>\S+) (?P<sha256>[0-9a-f]{64})")
+from f3s.parsing import UnknownOutput
+from f3s.secretfile import SecretState, parse_state
+from facts.base import HostFact, marked, script
 
 
 class SecretFile(FactBase[SecretState | None]):
@@ -37,11 +23,24 @@ class SecretFile(FactBase[SecretState | None]):
         return script("stat-secret", path)
 
     def process(self, output: list[str]) -> SecretState:
-        if output == ["absent"]:
-            return ABSENT
-        if output == ["other"]:
-            raise FactProcessError("the path of a secret is not a plain file: look at it and move it away")
-        match = FILE_LINE.fullmatch(output[0]) if len(output) == 1 else None
-        if match is None:
+        if len(output) != 1:
             raise FactProcessError(f"stat-secret.sh answered {output!r}")
-        return SecretState(**match.groupdict())
+        try:
+            return parse_state(output[0])
+        except UnknownOutput as error:
+            raise FactProcessError(str(error)) from error
+
+
+class SecretFiles(HostFact[tuple[SecretState, ...]]):
+    """The states of several files, in their order; as for SecretFile, none is known where one is not.
+
+    + paths: absolute paths
+    """
+
+    @override
+    def command(self, paths: Sequence[str]) -> str:
+        return marked(script("stat-secret", *paths))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[SecretState, ...]:
+        return tuple(map(parse_state, lines))

@@ -18,13 +18,14 @@ from f3s.bhyve_steps import Step
 from f3s.bhyve_tree import Refusal, Wanted
 from f3s.keycheck import KeyCheck
 from f3s.mounts import MountTable
+from f3s.secretfile import ABSENT, SecretState
 from f3s.vmbhyve import VmHost
 from f3s.zfs import Dataset, Snapshot, key_file
 from facts.base import FILES
 from facts.bhyve import AllProperties, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.secrets import SecretFile
 from facts.zfs import KeyChecks, Snapshots
 from operations.base import executing, known
 

@@ -17,8 +17,9 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
+from f3s.secretfile import ABSENT, SecretState
 from facts.base import script
-from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.secrets import SecretFile
 
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*")
 MODE = re.compile(r"0?[0-7]00")

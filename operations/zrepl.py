@@ -15,8 +15,9 @@ from pyinfra.operations.util.files import generate_color_diff
 
 from f3s.quoting import command
 from f3s.replication import unfit_sources
+from f3s.secretfile import ABSENT, SecretState
 from facts.base import script
-from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.secrets import SecretFile
 from facts.services import Services, ServiceState
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Sequence
 
@@ -17,10 +18,12 @@ from f3s.pki.manage import Pki, utc_now
 from f3s.pki.plan import PkiError, plan_for
 from f3s.pki.store import Store
 from f3s.settings import Site
+from f3s.stunnel import secret_files
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.picture import picture, worst
 from f3s.verify.report import summary
-from facts.cluster import look
+from f3s.verify.tls import Outcome
+from facts.cluster import look, tls_answer
 from tasks.common import REPOSITORY, secrets_folder, site, this_host
 
 _views: weakref.WeakKeyDictionary[Run, dict[str, HostView]] = weakref.WeakKeyDictionary()
@@ -44,7 +47,10 @@ def looked_at_all() -> ClusterView | None:
 
 
 def looked_at_pair() -> ClusterView:
-    """Look at both storage hosts, from the primary's turn; one that does not take part in the run is in `absent`."""
+    """Look at both storage hosts, from the primary's turn; one that does not take part in the run is in `absent`.
+
+    Clients are asked how the virtual IP answers, one after the other until one is let in.
+    """
     run = ctx_state.get()
     views, absent = {}, {}
     for each in site().storage_hosts:
@@ -54,6 +60,14 @@ def looked_at_pair() -> ClusterView:
             continue
         with ctx_host.use(member):
             views[each.name] = look(each, site())
+    for client in site().clients:
+        member = run.inventory.get_host(client.name)
+        if member in run.inventory.get_active_hosts():
+            with ctx_host.use(member):
+                answer = tls_answer(client)
+            views[client.name] = HostView(tls=answer)
+            if answer is not None and answer.known is Outcome.ACCEPTED:
+                break
     return cluster_view(site(), views, absent)
 
 
@@ -74,10 +88,18 @@ def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, s
     folder = secrets_folder(settings)
     try:
         findings = tuple(Pki(Store(folder), plan_for(settings), now).status())
+        secrets = _digests(Store(folder), settings)
         server = parse_identity(Credentials(folder).server().encode(), "the server's file").certificate
     except (PkiError, OSError) as error:
         return ClusterView(settings, views, now, absent, pki_problem=str(error))
-    return ClusterView(settings, views, now, absent, findings, server_sha256=server.fingerprint(hashes.SHA256()).hex())
+    fingerprint = server.fingerprint(hashes.SHA256()).hex()
+    return ClusterView(settings, views, now, absent, findings, server_sha256=fingerprint, secrets=secrets)
+
+
+def _digests(store: Store, settings: Site) -> dict[str, str]:
+    names = {name for each in settings.hosts for name in secret_files(each).values()}
+    contents = {name: store.read(name) for name in names}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items() if content is not None}
 
 
 def as_html(cluster: ClusterView, rows: Sequence[Row]) -> str:

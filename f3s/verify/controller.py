@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from f3s.carp import CarpState
 from f3s.parsing import UnknownOutput, number, sections
 
 RUN = "/var/run/f3s"
@@ -13,8 +14,12 @@ FILES = {
     "hold": "/var/db/f3s/carp.hold",
     "failed": f"{RUN}/service.failed",
     "decision": f"{RUN}/last",
+    "floor": f"{RUN}/backup.createtxg",
 }
 """As files/f3s-storage-lib.sh names them."""
+
+
+_IDLE = tuple(f"{state.value}, not serving" for state in CarpState)
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Controller:
     + hold: what `carp backup` wrote there while a planned failover lasts, else None
     + failed: the service that did not start here as MASTER, else None
     + decision: its last decision and since when it holds, None before the first
+    + floor: createtxg of the newest snapshot when this host was first seen as BACKUP, None where it is not
     """
 
     now: int
@@ -33,6 +39,16 @@ class Controller:
     hold: str | None
     failed: str | None
     decision: str | None
+    floor: int | None = None
+
+    def decided(self, state: CarpState) -> bool:
+        """The last decision is about this state: the controller has looked since the address moved."""
+        return (self.decision or "").partition(" ")[0].rstrip(",") == state.value
+
+    @property
+    def ready(self) -> bool:
+        """It serves, or could: the dataset is there, and so advskew is the configured one unless held or failed."""
+        return (self.decision or "").startswith(("MASTER, serving ", *(f"{state}; could serve" for state in _IDLE)))
 
 
 def parse_controller(lines: Iterable[str]) -> Controller:
@@ -55,4 +71,5 @@ def parse_controller(lines: Iterable[str]) -> Controller:
         texts["hold"],
         texts["failed"],
         texts["decision"],
+        number(texts["floor"], "createtxg of the newest snapshot") if texts["floor"] else None,
     )

@@ -14,6 +14,7 @@ from f3s.keys import Stick
 from f3s.mounts import MountTable
 from f3s.pki.certificates import Finding
 from f3s.replication import JobStatus
+from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
 from f3s.verify.controller import Controller
@@ -75,6 +76,8 @@ class HostView:
     + jobs: zrepl's push jobs
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
+    + secrets: the files of f3s.stunnel.secret_files, by path
+    + unread: those of them that changed after the running stunnel read them
     """
 
     now: int | None = None
@@ -94,6 +97,8 @@ class HostView:
     tls: TlsAnswer | None = None
     mount_states: tuple[MountState, ...] | None = None
     linux_mounts: tuple[Entry, ...] | None = None
+    secrets: Mapping[str, SecretState] | None = None
+    unread: tuple[str, ...] | None = None
 
 
 NOTHING = HostView()
@@ -108,6 +113,7 @@ class ClusterView:
     + absent: host name -> why it is not in `hosts`
     + findings: the certificates in the secrets folder; None with `pki_problem` where they cannot be read
     + server_sha256: fingerprint of the server certificate in the secrets folder, hex
+    + secrets: SHA-256 of the files there that hosts have, by name, hex; a missing one is not in it
     + now: the controller's clock, aware
     """
 
@@ -118,6 +124,7 @@ class ClusterView:
     findings: tuple[Finding, ...] | None = None
     pki_problem: str = ""
     server_sha256: str | None = None
+    secrets: Mapping[str, str] | None = None
 
     def of(self, host: HostSettings) -> HostView:
         """The answers of a host, all of them None where it was not reached."""

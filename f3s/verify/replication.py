@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from f3s.replication import allowed_age, newest_common
-from f3s.settings import Job
+from f3s.settings import HostSettings, Job
 from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.zfs import Snapshot
@@ -36,8 +36,8 @@ def lag(cluster: ClusterView, job: Job) -> tuple[int, Snapshot] | None:
         return None
     replica = cluster.site.replica(job)
     common = newest_common(
-        [snapshot for snapshot in source.snapshots if snapshot.dataset == job.dataset],
-        [snapshot for snapshot in target.snapshots if snapshot.dataset == replica],
+        _of(source.snapshots, job.dataset),
+        _of(target.snapshots, replica),
     )
     return None if common is None else (source.now - common.creation, common)
 
@@ -69,7 +69,12 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
 
 
 def undiverged(cluster: ClusterView, job: Job) -> Row:
-    """Nothing was written to the replica, which would stop its replication (observed)."""
+    """Nothing was written to the replica and nothing came after what it received: both stop its replication.
+
+    A bare write was observed to; of a snapshot zfs-receive(8) says so: the newest one of the destination has to be the
+    one that the stream starts from.
+    """
+    source = cluster.site.host(job.source)
     target = cluster.site.host(job.target)
     replica = cluster.site.replica(job)
     check = f"replica of {job.name} untouched"
@@ -80,7 +85,7 @@ def undiverged(cluster: ClusterView, job: Job) -> Row:
     if written is None or view.snapshots is None:
         return unknown(check, target.name, f"nothing is known of {replica}", ASK_AGAIN)
     if written == 0:
-        return right(check, target.name, f"{replica} is as it was received")
+        return _received_only(cluster, source, target, job)
     newest = max((s for s in view.snapshots if s.dataset == replica), key=lambda s: s.createtxg, default=None)
     since = newest.short_name if newest else "it was made"
     roll_back = f"--data 'zrepl_rollback_replicas=[\"{job.name}\"]'"
@@ -90,3 +95,34 @@ def undiverged(cluster: ClusterView, job: Job) -> Row:
         f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted",
         f"to drop them: {RUN.format('zrepl')} {roll_back} -y",
     )
+
+
+def _received_only(cluster: ClusterView, source: HostSettings, target: HostSettings, job: Job) -> Row:
+    check, replica = f"replica of {job.name} untouched", cluster.site.replica(job)
+    sent, now = cluster.of(source).snapshots, cluster.of(source).now
+    if sent is None or now is None:
+        reason = f"nothing was written to {replica}; nothing is known of the snapshots on {source.name}"
+        return unknown(check, target.name, reason, "bring the host back, then run verify again")
+    guids = {snapshot.guid for snapshot in sent if snapshot.dataset == job.dataset}
+    prefix = source.zrepl.snapshot_prefix
+    own: list[Snapshot] = []
+    last: Snapshot | None = None
+    for snapshot in sorted(_of(cluster.of(target).snapshots or (), replica), key=lambda s: s.createtxg, reverse=True):
+        if snapshot.guid in guids:
+            last = snapshot
+            break
+        # the hosts are asked at the same time: what zrepl made and sent after the source had answered is no finding
+        if not (snapshot.short_name.startswith(prefix) and snapshot.creation >= now):
+            own.append(snapshot)
+    if not own:
+        return right(check, target.name, f"{replica} is as it was received")
+    names = ", ".join(snapshot.short_name for snapshot in own[:3]) + (", ..." if len(own) > 3 else "")
+    reason = f"{replica} has diverged: {source.name} has no snapshot {names}; no replication is accepted"
+    step = "docs/runbook.md, replica diverged"
+    if last is not None:
+        step += f"; to drop them and all since: doas zfs rollback -r {last.name}"
+    return wrong(check, target.name, reason, step)
+
+
+def _of(snapshots: Iterable[Snapshot], dataset: str) -> list[Snapshot]:
+    return [snapshot for snapshot in snapshots if snapshot.dataset == dataset]

@@ -7,10 +7,16 @@ from datetime import datetime, timedelta
 
 from f3s.carp import CarpState
 from f3s.pki.certificates import State as PkiState
+from f3s.pki.credentials import CA_CERTIFICATE, CRL
+from f3s.secretfile import ABSENT
 from f3s.settings import HostSettings
+from f3s.stunnel import secret_files
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, HostView, Row, judged, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.verify.tls import Outcome, TlsAnswer
+
+PUBLIC = (CA_CERTIFICATE, CRL)
+"""What everybody may read of the secrets folder's files on hosts."""
 
 
 def serving_rows(cluster: ClusterView) -> Iterator[Row]:
@@ -19,6 +25,7 @@ def serving_rows(cluster: ClusterView) -> Iterator[Row]:
     yield from (address(cluster, host) for host in pair)
     yield one_master(cluster)
     yield from (services(cluster, host) for host in pair)
+    yield from (tunnel_files(cluster, host) for host in (*pair, *cluster.site.clients) if host.name in cluster.hosts)
     if not cluster.site.clients:
         yield unknown("TLS", CLUSTER, "there is no client to ask from", "add one to group clients")
     yield from (tls(cluster, host) for host in cluster.site.clients if host.name in cluster.hosts)
@@ -65,7 +72,16 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
         problems.append("net.inet.carp.preempt is not 0, so the address may move by itself")
     if view.demotion:
         problems.append(f"net.inet.carp.demotion is {view.demotion}: an interface or pfsync is not well")
-    fine = f"{ours.state.value}, advskew {ours.advskew}"
+    controller = cluster.of(host).controller
+    if ours.advskew != host.carp.advskew:
+        if controller is None:
+            reason = f"advskew is {ours.advskew} instead of {host.carp.advskew}, and it is not known why"
+            return unknown("CARP", host.name, reason, ASK_AGAIN)
+        # a hold and a failed service raise it, and so does what the row services tells
+        if controller.hold is None and controller.failed is None and controller.ready:
+            problems.append(f"advskew is {ours.advskew} instead of {host.carp.advskew}")
+    held_here = f", held {controller.hold}" if controller and controller.hold else ""
+    fine = f"{ours.state.value}, advskew {ours.advskew}{held_here}"
     return judged("CARP", host.name, problems, fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
 
 
@@ -115,35 +131,81 @@ def wanted_services(host: HostSettings) -> tuple[str, ...]:
     return ("rpcbind", "mountd", *names, "nfsd", "stunnel")
 
 
-def services(cluster: ClusterView, host: HostSettings) -> Row:
-    """The controller is started; the services run on the MASTER, and on nobody else."""
+def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = False) -> Row:
+    """The controller is started; the services run on the MASTER, and on nobody else; a BACKUP could serve.
+
+    + tried_anew: leave out what did not start before and what does not run on the MASTER: the move that is planned
+      starts it, and shows whether it does
+    """
     view = cluster.of(host)
     state = carp_state(view, host)
     if state is None:
         return unknown("services", host.name, "not known what should run: no CARP state", "see the row CARP")
     if view.running is None or view.controller is None:
         return unknown("services", host.name, "the services could not be listed", ASK_AGAIN)
+    controller, decision = view.controller, view.controller.decision
     problems = []
-    if not view.controller.started:
+    if not controller.started:
         problems.append("f3s_storage is not started")
-    if view.controller.failed is not None:
-        problems.append(f"{view.controller.failed} (still on record)")
+    if controller.failed is not None and not tried_anew:
+        problems.append(f"{controller.failed} (still on record)")
     names = wanted_services(host)
     if missing := [name for name in names if name not in view.running]:
         problems.append(f"not installed: {', '.join(missing)}")
     master = state is CarpState.MASTER
-    astray = [name for name in names if view.running.get(name, master) is not master]
-    if astray:
-        problems.append(f"{state.value}, but {'not running' if master else 'running'}: {', '.join(astray)}")
-    if problems and view.controller.decision:
-        problems.append(f"last decision: {view.controller.decision}")
+    if not (master and tried_anew):
+        astray = [name for name in names if view.running.get(name, master) is not master]
+        if astray:
+            problems.append(f"{state.value}, but {'not running' if master else 'running'}: {', '.join(astray)}")
+        if controller.decided(state) and not controller.ready and controller.failed is None:
+            problems.append("MASTER that cannot serve" if master else "it could not take over")
+    if problems and decision:
+        problems.append(f"last decision: {decision}")
+    if not problems and not controller.decided(state) and not (master and tried_anew):
+        reason = f"f3s_storage has not looked since it is {state.value}; last decision: {decision or 'none'}"
+        return unknown("services", host.name, reason, "doas service f3s_storage reconcile; then run verify again")
     mend = "doas service f3s_storage reconcile; doas service f3s_storage status"
-    if not view.controller.started:
+    if not controller.started:
         mend = f"doas service f3s_storage start, or {RUN.format('carp')}"
-    elif view.controller.failed is not None:
+    elif controller.failed is not None:
         mend = f"find out why (/var/log/messages), then: doas carp master on {host.name}"
     fine = f"{state.value}: {', '.join(names)} {'run' if master else 'are stopped'}"
     return judged("services", host.name, problems, fine, mend)
+
+
+def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:
+    """The host's certificates and revocation list are those of the secrets folder, and the running stunnel has them.
+
+    So a standby can serve, and what was renewed or revoked has reached the hosts.
+    """
+    view = cluster.of(host)
+    mend = RUN.format("clients" if host.is_client else "stunnel")
+    if view.secrets is None:
+        return unknown("tunnel files", host.name, "they could not be looked at", ASK_AGAIN)
+    problems, unknowns = [], []
+    wanted = secret_files(host)
+    for path, name in wanted.items():
+        there = view.secrets.get(path, ABSENT)
+        if there == ABSENT:
+            problems.append(f"{path} is missing")
+            continue
+        if name not in PUBLIC and not there.private:
+            problems.append(f"{path} is open to others: {there.user} {there.mode}")
+        digest = (cluster.secrets or {}).get(name)
+        if digest is None:
+            unknowns.append(name)
+        elif there.sha256 != digest:
+            problems.append(f"{path} is not {name} of the secrets folder")
+    if view.unread:
+        problems.append(f"the running stunnel has not read {', '.join(view.unread)}")
+    if problems:
+        return wrong("tunnel files", host.name, "; ".join(problems), mend)
+    if unknowns:
+        reason = f"there is no {', '.join(unknowns)} in the secrets folder to compare with"
+        return unknown("tunnel files", host.name, reason, "python -m f3s.pki status")
+    if host.is_storage and view.unread is None:
+        return unknown("tunnel files", host.name, "not known whether the running stunnel has read them", ASK_AGAIN)
+    return right("tunnel files", host.name, f"{', '.join(wanted.values())} as in the secrets folder")
 
 
 def days_until(end: datetime, now: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from f3s.keycheck import KeyCheck
@@ -9,7 +10,7 @@ from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import is_within
 from f3s.verify.model import ClusterView, HostView, Row, judged, right, unknown, wrong
-from f3s.zfs import Dataset, key_file
+from f3s.zfs import Dataset, Pool, key_file
 
 RUN = "pyinfra inventory.py tasks/{}.py"
 ASK_AGAIN = "see the error above the table; run verify again"
@@ -62,19 +63,48 @@ def _key_problems(key: KeyFile) -> list[str]:
     return [] if key.protected else [f"{key.name}{SUFFIX} is {key.owner} {key.mode} instead of root:wheel 400"]
 
 
+NO_ERRORS = "No known data errors"
+HARMLESS = (
+    "The pool is formatted using a legacy on-disk format.",
+    "Some supported features are not enabled on the pool.",
+    "Some supported and requested features are not enabled on the pool.",
+    "This pool has a compatibility list specified, but it could not be read/parsed at this time.",
+    "One or more features are enabled on the pool despite not being requested by the 'compatibility' property.",
+    "One or more devices are configured to use a non-native block size.",
+)
+"""How remarks begin that say nothing of the data (status_callback in OpenZFS's zpool_main.c): those for which
+`zpool status -x` calls a pool healthy, and the block size, which costs speed and cannot be changed later."""
+_UNREPAIRED = re.compile(r" with ([0-9]*[1-9][0-9]*) errors ")
+
+
 def pools(cluster: ClusterView, host: HostSettings) -> Row:
-    """Every pool is ONLINE, and the data pool is there."""
+    """Every pool is ONLINE and without damaged data, and the data pool is there."""
     found = cluster.of(host).pools
     if found is None:
         return unknown("pools", host.name, "the pools could not be listed", ASK_AGAIN)
-    problems = [f"{pool.name} is {pool.health}" for pool in found.values() if pool.health != "ONLINE"]
+    problems = [problem for pool in found.values() for problem in _pool_problems(pool)]
     if host.has_pool and host.pool.name not in found:
         problems.append(f"there is no pool {host.pool.name}")
         return judged(
             "pools", host.name, problems, "", f"doas zpool import; if it never was: {RUN.format('zfs_encrypt')}"
         )
+    silent = [name for name, pool in found.items() if pool.status.errors is None]
+    if silent and not problems:
+        reason = f"zpool status does not say whether data of {', '.join(silent)} is damaged"
+        return unknown("pools", host.name, reason, "doas zpool status -v")
     fine = ", ".join(f"{name} ONLINE" for name in found) or "this host has no pool"
-    return judged("pools", host.name, problems, fine, "doas zpool status -v")
+    return judged("pools", host.name, problems, fine, "doas zpool status -v; docs/runbook.md, disk dead")
+
+
+def _pool_problems(pool: Pool) -> list[str]:
+    problems = [f"{pool.name} is {pool.health}"] if pool.health != "ONLINE" else []
+    said = pool.status
+    if said.status is not None and not said.status.startswith(HARMLESS):
+        problems.append(f"{pool.name}: {said.status}")
+    problems += [f"{pool.name}: {scan}" for scan in said.scans if _UNREPAIRED.search(scan)]
+    if said.errors not in (None, NO_ERRORS):
+        problems.append(f"{pool.name}: {said.errors}")
+    return problems
 
 
 def wanted_keys(cluster: ClusterView, host: HostSettings) -> dict[str, str]:

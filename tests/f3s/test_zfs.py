@@ -6,6 +6,7 @@ import pytest
 from f3s.keycheck import KeyCheck, parse_key_checks
 from f3s.parsing import UnknownOutput
 from f3s.zfs import (
+    PoolStatus,
     as_reported,
     key_file,
     parse_datasets,
@@ -99,6 +100,46 @@ config:
 
 errors: No known data errors"""
     assert parse_vdevs(text.splitlines()) == {"zdata": ("gpt/left", "ada2p1"), "zroot": ("ada0p4",)}
+
+
+# the texts are those of status_callback in OpenZFS's zpool_main.c, without -v
+DAMAGED = """\
+  pool: zdata
+ state: ONLINE
+status: One or more devices has experienced an error resulting in data
+	corruption.  Applications may be affected.
+action: Restore the file in question if possible.  Otherwise restore the
+	entire pool from backup.
+   see: https://openzfs.github.io/openzfs-docs/msg/ZFS-8000-8A
+  scan: scrub repaired 0B in 00:10:13 with 2 errors on Sun Nov 22 08:56:58 2026
+  scan: resilver (mirror-0) in progress since Sun Nov 22 09:00:00 2026
+	1.2G scanned at 400M/s, 1.1G issued 390M/s, 4G total
+	1.1G resilvered, 30.00% done, 00:00:10 to go
+config:
+
+	NAME         STATE     READ WRITE CKSUM
+	zdata        ONLINE       0     0     0
+	  /dev/ada1  ONLINE       0     0     4
+
+errors: 2 data errors, use '-v' for a list
+"""
+
+
+def test_a_pool_with_damaged_data() -> None:
+    found = parse_pools(pools(DAMAGED, LIST_ZDATA))["zdata"]
+    assert (found.health, found.vdevs) == ("ONLINE", ("ada1",))
+    corrupt = "One or more devices has experienced an error resulting in data corruption. Applications may be affected."
+    assert found.status.status == corrupt
+    scrub, resilver = found.status.scans
+    assert scrub == "scrub repaired 0B in 00:10:13 with 2 errors on Sun Nov 22 08:56:58 2026"
+    assert resilver.startswith("resilver (mirror-0) in progress since Sun Nov 22 09:00:00 2026 1.2G scanned")
+    assert found.status.errors == "2 data errors, use '-v' for a list"
+
+
+def test_a_pool_that_is_well_says_so() -> None:
+    assert parse_pools(pools(STATUS_ZDATA, LIST_ZDATA))["zdata"].status == PoolStatus(
+        ("ada1",), None, (), "No known data errors"
+    )
 
 
 @pytest.mark.parametrize(

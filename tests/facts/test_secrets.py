@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from facts.secrets import ABSENT, SecretFile, SecretState
+from f3s.secretfile import ABSENT, SecretState
+from facts.base import END
+from facts.secrets import SecretFile, SecretFiles
 
 DIGEST = "ab" * 32
 
@@ -36,3 +38,15 @@ def test_refuses_what_it_does_not_know(output: list[str]) -> None:
 
 def test_quotes_the_path() -> None:
     assert SecretFile().command("/etc/it's here").endswith(" stat-secret '/etc/it'\"'\"'s here'")
+
+
+def test_several_files_in_their_order() -> None:
+    lines = ["absent", f"file 400 stunnel stunnel {DIGEST}"]
+    assert SecretFiles().process([*lines, END]) == (ABSENT, SecretState("400", "stunnel", "stunnel", DIGEST))
+    assert SecretFiles().command(["/a", "/it's"]).count(" stat-secret /a '/it'\"'\"'s'") == 1
+
+
+@pytest.mark.parametrize("lines", [["absent"], ["absent", "other", END], ["absent", "file 600", END]])
+def test_one_unknown_file_leaves_all_unknown(lines: list[str]) -> None:
+    with pytest.raises(FactProcessError):
+        SecretFiles().process(lines)

@@ -40,14 +40,15 @@ def test_the_controllers_files(tmp_path: Path) -> None:
     (tmp_path / "started").touch()
     (tmp_path / "hold").write_text("since yesterday\n")
     (tmp_path / "decision").write_text("BACKUP, could serve\nsince now\n")
+    (tmp_path / "floor").write_text("4711\n")
     found = StorageController().process(sh(command))
     assert found is not None
-    assert replace_now(found) == Controller(0, True, "since yesterday", None, "BACKUP, could serve since now")
+    assert replace_now(found) == Controller(0, True, "since yesterday", None, "BACKUP, could serve since now", 4711)
 
 
 def replace_now(found: Controller) -> Controller:
     assert abs(found.now - time.time()) < 60
-    return Controller(0, found.started, found.hold, found.failed, found.decision)
+    return Controller(0, found.started, found.hold, found.failed, found.decision, found.floor)
 
 
 @pytest.mark.parametrize(("status", "known"), [(0, True), (1, True), (3, True), (2, False), (127, False)])

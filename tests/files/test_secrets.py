@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from facts.secrets import ABSENT, SecretFile, SecretState
+from f3s.secretfile import ABSENT, SecretState
+from facts.secrets import SecretFile
 from tests.files.stubs import FILES, StubHost
 
 SECRET = b"-----BEGIN PRIVATE KEY-----\nMC4CAQ\n"
@@ -118,3 +119,17 @@ def test_nothing_is_left_behind_when_it_is_terminated(host: StubHost, tmp_path: 
     host.command("cat", 'kill -HUP "$PPID"; exit 1')
     assert put(host, path).returncode != 0
     assert list(tmp_path.glob("key.pem*")) == []
+
+
+def test_several_files_are_told_in_their_order(host: StubHost, tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    put(host, path)
+    done = subprocess.run(
+        ["/bin/sh", FILES / "stat-secret.sh", tmp_path / "none", path, tmp_path],
+        env={"PATH": host.path_variable},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["absent", f"file 400 {USER} {GROUP} {DIGEST}", "other"]

@@ -12,10 +12,11 @@ from pyinfra.context import ctx_host, ctx_state
 from f3s.bhyve import plan
 from f3s.bhyve_tree import MIGRATION
 from f3s.keycheck import KeyCheck
+from f3s.secretfile import ABSENT, SecretState
 from facts.bhyve import AllProperties, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.secrets import SecretFile
 from facts.zfs import KeyChecks, Snapshots
 from operations import bhyve
 from tests.f3s.bhyve_world import NEW, OLD, WANTED, KnownFacts, World

@@ -11,7 +11,8 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
 
-from facts.secrets import ABSENT, SecretFile, SecretState
+from f3s.secretfile import ABSENT, SecretState
+from facts.secrets import SecretFile
 from operations import secrets
 from tests.shell import words_of
 

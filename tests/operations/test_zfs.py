@@ -9,7 +9,7 @@ from f3s.disks import Disk, parse_disk
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory, Mount, MountTable
 from f3s.quoting import UnsafeValue
-from f3s.zfs import Pool, Snapshot, parse_datasets
+from f3s.zfs import Pool, PoolStatus, Snapshot, parse_datasets
 from facts.base import script
 from facts.disks import Probe
 from facts.mounts import Mounts
@@ -31,7 +31,7 @@ def datasets(*lines: list[str]) -> dict[type, Any]:
 
 def a_pool(health: str = "ONLINE", autotrim: str = "on") -> dict[str, Pool]:
     values = {"autotrim": autotrim, "failmode": "wait"}
-    return {"zdata": Pool("zdata", health, "1", 1006632960, 1006517760, values, ("ada1",))}
+    return {"zdata": Pool("zdata", health, "1", 1006632960, 1006517760, values, PoolStatus(("ada1",)))}
 
 
 # -- pool --

@@ -14,8 +14,9 @@ from pyinfra.context import ctx_host, ctx_state
 from pyinfra.facts.files import File, FileContents
 
 from f3s.replication import JobStatus
+from f3s.secretfile import ABSENT, SecretState
 from f3s.zfs import Snapshot, parse_datasets
-from facts.secrets import ABSENT, SecretFile, SecretState
+from facts.secrets import SecretFile
 from facts.services import Services, ServiceState
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs

@@ -6,10 +6,11 @@ from typing import Any
 
 from f3s.bhyve import plan as plan_steps
 from f3s.keycheck import KeyCheck
+from f3s.secretfile import ABSENT
 from f3s.zfs import parse_datasets
 from facts.bhyve import AllProperties, Vms
 from facts.rcconf import Variables
-from facts.secrets import ABSENT, SecretFile
+from facts.secrets import SecretFile
 from facts.zfs import Datasets, KeyChecks, Snapshots
 from tests.f3s.bhyve_world import NEW, OLD, WANTED, World
 from tests.facts.recorded import ENC, zfs_get

@@ -9,9 +9,10 @@ from unittest.mock import patch
 import pytest
 from pyinfra.facts import files, rpm, server
 
+from f3s.secretfile import ABSENT
 from facts.clients import PortLabel, Selinux, SelinuxState
 from facts.fstab import Fstab, LinuxMounts
-from facts.secrets import ABSENT, SecretFile
+from facts.secrets import SecretFile
 from facts.units import Unit, Units, UnitStates
 from tests.tasks.plan import Planned, plan
 

@@ -15,26 +15,30 @@ from f3s.mounts import Mount, MountTable
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
 from f3s.replication import JobStatus
+from f3s.secretfile import ABSENT
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.tls import Outcome, TlsAnswer
-from f3s.zfs import Dataset, Pool, Property
+from f3s.zfs import Dataset, Property, Snapshot
 from tests.f3s.verify.world import (
     F0,
     F1,
     F2,
+    IDLE,
     NFS,
     NOW,
     R0,
     REPLICA,
     SECONDS,
     SERVER,
+    SERVES,
     carp,
     changed,
     dataset,
     not_right,
     one,
+    pool,
     right_cluster,
     stick,
     with_dataset,
@@ -92,6 +96,34 @@ FAILED = replace(of(F0).controller, failed="service nfsd did not start")
 LATER = SECONDS + 3600
 ENDING = NOW + timedelta(days=20)
 
+SERVER_PEM, CRL_PEM = (f"/usr/local/etc/stunnel/{name}.pem" for name in ("server", "crl"))
+CLIENT_PEM = "/etc/stunnel/client.pem"
+NOT_READY = "BACKUP, not serving; could not serve: the key of zdata is not loaded since 2026-03-01 10:00:00"
+FAILING = "One or more devices has experienced an unrecoverable error. An attempt was made to correct the error."
+RESILVERING = "One or more devices is currently being resilvered. The pool will continue to function"
+SCRUB = "scrub repaired 0B in 00:10:13 with {} errors on Sun Nov 22 08:56:58 2026"
+FEATURES = "Some supported and requested features are not enabled on the pool. The pool can still be used"
+
+
+def with_pool(name: str, **status: Any) -> Any:
+    return {**of(F0).pools, name: pool(name, **status)}
+
+
+def decided(host: str, decision: str | None) -> Any:
+    return replace(of(host).controller, decision=decision)
+
+
+def file_of(host: str, path: str, **values: str) -> Any:
+    return {**of(host).secrets, path: replace(of(host).secrets[path], **values)}
+
+
+def received(name: str, age: int) -> Snapshot:
+    """A snapshot of the replica that the source did not name."""
+    return Snapshot(f"{REPLICA}@{name}", f"guid of {name}", SECONDS + 1, SECONDS - age)
+
+
+AND_MANUAL = (*of(F1).snapshots, received("manual", -3600))
+
 WRONG = [
     case(F0, "stick", "no stick with the label F3S_KEYS", stick=replace(NO_KEYS, disk=None)),
     case(F0, "stick", "not mounted instead of on /keys", stick=NO_KEYS),
@@ -108,8 +140,12 @@ WRONG = [
     case(F0, "stick", f"is not the one of {F1}", stick=keys_of(FIRST, sha256="f" * 64)),
     case(F0, "stick", f"is not the one of {F0}", at=F2, stick=keys_of(FIRST, sha256="f" * 64)),
     case(F0, "stick", "left over", stick=replace(stick(), unfinished=(".x.key.new",))),
-    case(F0, "pools", "zroot is DEGRADED", pools={"zroot": Pool("zroot", "DEGRADED", "1", 1, 1, {}, ())}),
+    case(F0, "pools", "zroot is DEGRADED", pools={"zroot": pool("zroot", "DEGRADED")}),
     case(F0, "pools", "there is no pool zdata", pools={}),
+    case(F0, "pools", "zroot: 2 data errors", pools=with_pool("zroot", errors="2 data errors, use '-v' for a list")),
+    case(F0, "pools", "zdata: One or more devices has", pools=with_pool("zdata", status=FAILING)),
+    case(F0, "pools", "being resilvered", pools=with_pool("zdata", status=RESILVERING)),
+    case(F0, "pools", "zdata: scrub repaired 0B", pools=with_pool("zdata", scans=(SCRUB.format(10),))),
     case(F0, "keys", f"does not open {NFS}", key_checks={**of(F0).key_checks, NFS: KeyCheck.WRONG}),
     case(F0, "keys", f"there is no dataset {NFS}", datasets={k: v for k, v in of(F0).datasets.items() if k != NFS}),
     case(F0, "mounts", f"{NFS} is not mounted on /data/nfs", mounts=MountTable((), {})),
@@ -128,10 +164,19 @@ WRONG = [
     case(F0, f"replica of {NFS_JOB}", "there is no dataset", at=F1, datasets={}),
     case(F1, f"replica of {NFS_JOB} untouched", "has diverged: 8192 bytes", written={REPLICA: 8192}),
     case(F1, f"replica of {NFS_JOB} untouched", "there is no dataset", datasets={}),
+    case(F1, f"replica of {NFS_JOB} untouched", "f0.lan.buetow.org has no snapshot manual", snapshots=AND_MANUAL),
     case(F0, "CARP", "re0 has no 192.168.1.138 in vhid 1", carp=CarpView({}, (), 0, 0)),
     case(F0, "CARP", "is INIT", carp=carp(CarpState.INIT)),
     case(F0, "CARP", "preempt is not 0", carp=carp(CarpState.MASTER, preempt=1)),
     case(F0, "CARP", "demotion is 240", carp=carp(CarpState.MASTER, demotion=240)),
+    case(F1, "CARP", "advskew is 0 instead of 100", carp=carp(CarpState.BACKUP)),
+    case(F1, "services", f"it could not take over; last decision: {NOT_READY}", controller=decided(F1, NOT_READY)),
+    case(F0, "services", "MASTER that cannot serve", controller=decided(F0, "MASTER, services left as they are: busy")),
+    case(F1, "tunnel files", f"{SERVER_PEM} is missing", secrets={**of(F1).secrets, SERVER_PEM: ABSENT}),
+    case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
+    case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
+    case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", unread=(CRL_PEM,)),
+    case(R0, "tunnel files", "client.pem is not client-r0", secrets=file_of(R0, CLIENT_PEM, sha256="0" * 64)),
     case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=carp(CarpState.BACKUP)),
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=CarpView({}, (), 0, 0)),
@@ -174,6 +219,7 @@ def test_wrong(host: str, values: dict[str, Any], check: str, at: str, says: str
 UNKNOWN = [
     case(F0, "stick", "could not be looked at", stick=None),
     case(F0, "pools", "could not be listed", pools=None),
+    case(F0, "pools", "does not say whether data of zdata", pools=with_pool("zdata", errors=None)),
     case(F0, "keys", "could not be read", datasets=None),
     case(F0, "keys", "not tested", key_checks=None),
     case(F0, "mounts", "could not be listed", mounts=None),
@@ -187,6 +233,14 @@ UNKNOWN = [
     case(F1, f"replica of {NFS_JOB} untouched", "nothing is known", written=None),
     case(F0, "CARP", "could not be read", carp=None),
     case(F1, "one MASTER", "f0 MASTER, f1 not known", at=CLUSTER, carp=None),
+    case(F0, f"replica of {NFS_JOB} untouched", f"of the snapshots on {F0}", at=F1, snapshots=None),
+    case(F0, f"replica of {NFS_JOB} untouched", f"of the snapshots on {F0}", at=F1, now=None),
+    case(F1, "CARP", "not known why", carp=carp(CarpState.BACKUP), controller=None),
+    case(F1, "services", "has not looked since it is BACKUP", controller=decided(F1, SERVES)),
+    case(F0, "services", "last decision: none", controller=decided(F0, None)),
+    case(F1, "tunnel files", "could not be looked at", secrets=None),
+    case(F1, "tunnel files", "not known whether the running stunnel", unread=None),
+    case(R0, "tunnel files", "could not be looked at", secrets=None),
     case(F0, "services", "not known what should run", carp=None),
     case(F0, "services", "could not be listed", running=None),
     case(F0, "services", "could not be listed", controller=None),
@@ -247,16 +301,23 @@ def test_a_replica_that_is_late_says_what_zrepl_says() -> None:
 
 
 def failed_over(hold: str | None) -> ClusterView:
+    """f1 serves, with f0's last write; hold: since when that is planned."""
     cluster = changed(
         CLUSTER_RIGHT,
         F0,
         carp=carp(CarpState.BACKUP),
         running={**dict.fromkeys(of(F0).running, False), "zrepl": True},
         listeners=(),
-        controller=replace(of(F0).controller, hold=hold),
+        controller=replace(of(F0).controller, hold=hold, decision=IDLE, floor=SECONDS - 100),
     )
-    serving = {"running": dict.fromkeys(of(F1).running, True), "listeners": of(F0).listeners}
-    cluster = changed(cluster, F1, carp=carp(CarpState.MASTER), **serving)
+    cluster = changed(
+        cluster,
+        F1,
+        carp=carp(CarpState.MASTER, cluster.site.standby),
+        running=dict.fromkeys(of(F1).running, True),
+        listeners=of(F0).listeners,
+        controller=replace(of(F1).controller, decision=SERVES),
+    )
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
     return cluster
@@ -273,7 +334,7 @@ def test_a_master_that_is_held_is_wrong() -> None:
     since = "since 2026-03-01 11:00:00"
     left = changed(CLUSTER_RIGHT, F0, controller=replace(of(F0).controller, hold=since))
     planned = failed_over(since)
-    both = changed(planned, F1, controller=replace(of(F1).controller, hold=since))
+    both = changed(planned, F1, controller=replace(of(F1).controller, hold=since, decision=SERVES))
     for cluster, host in ((left, F0), (both, F1)):
         assert not_right(cluster) == {("one MASTER", CLUSTER): State.WRONG}
         row = one(cluster, "one MASTER", CLUSTER)
@@ -327,7 +388,9 @@ def test_a_host_that_is_down_is_one_row_and_what_needs_it_is_unknown() -> None:
         ("reachable", F0): State.WRONG,
         ("one MASTER", CLUSTER): State.UNKNOWN,
         (f"replica of {NFS_JOB}", F1): State.UNKNOWN,
+        (f"replica of {NFS_JOB} untouched", F1): State.UNKNOWN,
         ("replica of f0_to_f1_fedora", F1): State.UNKNOWN,
+        ("replica of f0_to_f1_fedora untouched", F1): State.UNKNOWN,
     }
     assert [row.check for row in rows(cluster) if row.host == F0] == ["reachable"]
 
@@ -343,3 +406,46 @@ def test_the_age_is_that_of_the_newest_snapshot_of_both_sides() -> None:
     newer = replace(of(F0).snapshots[0], guid="not sent yet", creation=SECONDS, createtxg=SECONDS)
     cluster = changed(CLUSTER_RIGHT, F0, snapshots=(*of(F0).snapshots, newer))
     assert one(cluster, f"replica of {NFS_JOB}", F1).reason.startswith("20 s behind")
+
+
+RIGHT = [
+    case(
+        F0, "pools", "zroot ONLINE, zdata ONLINE", pools=with_pool("zdata", status=FEATURES, scans=(SCRUB.format(0),))
+    ),
+    # sent after the source had said what it has
+    case(
+        F1,
+        f"replica of {NFS_JOB} untouched",
+        "as it was received",
+        snapshots=(*of(F1).snapshots, received("zrepl_1", 0)),
+    ),
+    case(
+        F1,
+        "CARP",
+        "held since noon",
+        carp=carp(CarpState.BACKUP),
+        controller=replace(of(F1).controller, hold="since noon"),
+    ),
+    case(F1, "tunnel files", "server.pem, ca-cert.pem, crl.pem as in the secrets folder"),
+    case(R0, "tunnel files", "client-r0.lan.buetow.org.pem, ca-cert.pem as in the secrets folder"),
+]
+
+
+@pytest.mark.parametrize(("host", "values", "check", "at", "says"), RIGHT)
+def test_right(host: str, values: dict[str, Any], check: str, at: str, says: str) -> None:
+    row = one(changed(CLUSTER_RIGHT, host, **values), check, at)
+    assert (row.state, says in row.reason) == (State.RIGHT, True), row
+
+
+def test_a_late_snapshot_that_the_source_had_when_it_was_asked_is_no_excuse() -> None:
+    cluster = changed(CLUSTER_RIGHT, F1, snapshots=(*of(F1).snapshots, received("zrepl_1", 1)))
+    row = one(cluster, f"replica of {NFS_JOB} untouched", F1)
+    assert row.state is State.WRONG
+    assert row.next_step.endswith(f"doas zfs rollback -r {REPLICA}@zrepl_20")
+
+
+def test_without_the_secrets_folder_nobody_knows_whether_the_files_are_right() -> None:
+    for files in (None, {}):
+        cluster = replace(CLUSTER_RIGHT, secrets=files)
+        assert one(cluster, "tunnel files", F1).state is State.UNKNOWN
+        assert one(cluster, "tunnel files", R0).state is State.UNKNOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from f3s.carp import CarpState
 from f3s.parsing import UnknownOutput
 from f3s.verify.controller import Controller, parse_controller
 from f3s.verify.mount_state import MountState, parse_status
@@ -21,18 +22,43 @@ since 2026-03-01 11:00:00
 absent
 === decision
 there
-BACKUP, could serve
-since 2026-03-01 11:00:05""".splitlines()
+BACKUP, not serving; could serve
+since 2026-03-01 11:00:05
+=== floor
+there
+4711""".splitlines()
 
 
 def test_the_records_of_the_controller() -> None:
     found = parse_controller(CONTROLLER)
-    assert found == Controller(
-        1772366400, True, "since 2026-03-01 11:00:00", None, "BACKUP, could serve since 2026-03-01 11:00:05"
-    )
+    decision = "BACKUP, not serving; could serve since 2026-03-01 11:00:05"
+    assert found == Controller(1772366400, True, "since 2026-03-01 11:00:00", None, decision, 4711)
 
 
-@pytest.mark.parametrize("lines", [[], CONTROLLER[:-4], [*CONTROLLER[:3], "what", *CONTROLLER[4:]], CONTROLLER[2:]])
+@pytest.mark.parametrize(
+    ("decision", "state", "ready"),
+    [
+        ("BACKUP, not serving; could serve; held by carp backup since now", CarpState.BACKUP, True),
+        ("INIT, not serving; could serve since now", CarpState.INIT, True),
+        ("BACKUP, not serving; could not serve: the key is not loaded since now", CarpState.BACKUP, False),
+        ("BACKUP, not serving; would not serve: service nfsd did not start since now", CarpState.BACKUP, False),
+        ("MASTER, serving zdata/enc/nfsdata since now", CarpState.MASTER, True),
+        ("MASTER, services left as they are for now: zpool list did not end since now", CarpState.MASTER, False),
+        ("MASTER but not serving: marker is missing; staying since now", CarpState.MASTER, False),
+        ("giving the address to the peer: marker is missing since now", None, False),
+        ("stopped since now", None, False),
+        (None, None, False),
+    ],
+)
+def test_the_decisions_of_storage_control(decision: str | None, state: CarpState | None, ready: bool) -> None:
+    controller = Controller(0, True, None, None, decision)
+    assert [each for each in CarpState if controller.decided(each)] == ([state] if state else [])
+    assert controller.ready is ready
+
+
+@pytest.mark.parametrize(
+    "lines", [[], CONTROLLER[:-3], [*CONTROLLER[:-1], "x"], [*CONTROLLER[:3], "what", *CONTROLLER[4:]], CONTROLLER[2:]]
+)
 def test_other_records(lines: list[str]) -> None:
     with pytest.raises(UnknownOutput):
         parse_controller(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,10 @@ from f3s.mounts import Mount, MountTable
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
 from f3s.replication import JobStatus
+from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
+from f3s.stunnel import secret_files
 from f3s.verify.controller import Controller
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.mount_state import MountState
@@ -24,7 +27,7 @@ from f3s.verify.report import rows
 from f3s.verify.serving import wanted_services
 from f3s.verify.storage import wanted_keys_of, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
-from f3s.zfs import DATASET_PROPERTIES, Dataset, Pool, Property, Snapshot
+from f3s.zfs import DATASET_PROPERTIES, Dataset, Pool, PoolStatus, Property, Snapshot
 from tests.f3s.settings_data import F0, F1, F2, R0, build, good
 
 SITE: Site = build(good())
@@ -34,6 +37,8 @@ FEDORA = "zroot/bhyve/fedora"
 NFS = "zdata/enc/nfsdata"
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 SERVER = "ab" * 32
+SERVES = "MASTER, serving zdata since 2026-03-01 10:00:00"
+IDLE = "BACKUP, not serving; could serve since 2026-03-01 10:00:00"
 __all__ = ["F0", "F1", "F2", "NFS", "NOW", "R0", "REPLICA", "SITE", "changed", "dataset", "one", "right_cluster"]
 
 
@@ -48,6 +53,21 @@ def dataset(name: str, root: str | None, keylocation: str = "none", **properties
 def stick() -> Stick:
     keys = {name: KeyFile(name, 32, "400", "root:wheel", f"{index:064x}") for index, name in enumerate(SITE.key_names)}
     return Stick("da0", Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset({"ro"})), None, keys, ())
+
+
+def pool(name: str, health: str = "ONLINE", **status: Any) -> Pool:
+    """A pool; status: fields of PoolStatus that differ from those of one that is well."""
+    return Pool(name, health, "1", 1, 1, {}, replace(PoolStatus(errors="No known data errors"), **status))
+
+
+def secrets(host: HostSettings) -> dict[str, SecretState]:
+    """The files of the tunnel as the deploy puts them."""
+    return {path: SecretState("400", "stunnel", "stunnel", digest(name)) for path, name in secret_files(host).items()}
+
+
+def digest(name: str) -> str:
+    """The SHA-256 of a file of the secrets folder."""
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _datasets(host: HostSettings) -> dict[str, Dataset]:
@@ -82,7 +102,7 @@ def freebsd_view(host: HostSettings) -> HostView:
     view = HostView(
         now=SECONDS,
         stick=stick(),
-        pools={name: Pool(name, "ONLINE", "1", 1, 1, {}, ()) for name in ["zroot", "zdata"]},
+        pools={name: pool(name) for name in ["zroot", "zdata"]},
         datasets=datasets,
         snapshots=_snapshots(host),
         key_checks=dict.fromkeys(wanted_keys_of(SITE, host, datasets), KeyCheck.FITS),
@@ -95,9 +115,11 @@ def freebsd_view(host: HostSettings) -> HostView:
         return view
     return replace(
         view,
-        carp=carp(CarpState.MASTER if host.is_primary else CarpState.BACKUP),
+        carp=carp(CarpState.MASTER, host) if host.is_primary else carp(CarpState.BACKUP, host),
+        controller=Controller(SECONDS, True, None, None, SERVES if host.is_primary else IDLE),
         listeners=listeners(host) if host.is_primary else (),
-        controller=Controller(SECONDS, True, None, None, "MASTER, serving" if host.is_primary else "BACKUP"),
+        secrets=secrets(host),
+        unread=(),
         entries={host.nfs.marker: "file", host.nfs.failback_block: "absent"},
     )
 
@@ -111,8 +133,9 @@ def listeners(host: HostSettings) -> tuple[Listener, ...]:
     )
 
 
-def carp(state: CarpState, preempt: int = 0, demotion: int = 0) -> CarpView:
-    return CarpView({1: VirtualHost(state, 1, 0, (SITE.primary.vip.address,))}, (), demotion, preempt)
+def carp(state: CarpState, host: HostSettings = SITE.primary, preempt: int = 0, demotion: int = 0) -> CarpView:
+    """CARP on a host with the configured advskew."""
+    return CarpView({1: VirtualHost(state, 1, host.carp.advskew, (host.vip.address,))}, (), demotion, preempt)
 
 
 def client_view(host: HostSettings) -> HostView:
@@ -122,6 +145,7 @@ def client_view(host: HostSettings) -> HostView:
         tls=TlsAnswer(Outcome.ACCEPTED, Outcome.REFUSED, "", SERVER, NOW + timedelta(days=500)),
         mount_states=(MountState(point, "healthy", 7),),
         linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw", "vers=4.2", "hard", "port=2323")),),
+        secrets=secrets(host),
     )
 
 
@@ -130,7 +154,8 @@ def right_cluster() -> ClusterView:
     views |= {host.name: client_view(host) for host in SITE.clients}
     findings = [Finding("ca", PkiState.GOOD, "", NOW + timedelta(days=3000))]
     findings += [Finding(name, PkiState.GOOD, "", NOW + timedelta(days=500)) for name in ["server", *views]]
-    return ClusterView(SITE, views, NOW, {}, tuple(findings), server_sha256=SERVER)
+    files = {name: digest(name) for host in SITE.hosts for name in secret_files(host).values()}
+    return ClusterView(SITE, views, NOW, {}, tuple(findings), server_sha256=SERVER, secrets=files)
 
 
 def changed(cluster: ClusterView, name: str, **values: Any) -> ClusterView:

@@ -1,0 +1,23 @@
+"""The page of verify: what hosts say is text, never markup."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from f3s.verify.model import Row, State
+from f3s.verify.report import rows
+from tasks.cluster import as_html
+from tests.f3s.verify.world import F0, F1, changed, pool, right_cluster
+
+HOSTILE = "<script>alert('x')</script>\"&<b>"
+
+
+def test_a_hostile_text_of_a_host_is_escaped_wherever_it_is_shown() -> None:
+    cluster = changed(right_cluster(), F0, pools={"zdata": pool("zdata", errors=HOSTILE), HOSTILE: pool(HOSTILE)})
+    cluster = changed(cluster, F1, controller=replace(cluster.hosts[F1].controller, failed=HOSTILE))  # type: ignore[type-var]
+    found = [*rows(cluster), Row(HOSTILE, HOSTILE, State.WRONG, HOSTILE, HOSTILE)]
+    page = as_html(cluster, found)
+    assert "<script" not in page
+    assert "<b>" not in page
+    # the reason of f0 and f1, the picture of f0, and each column of the last row
+    assert page.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&#34;&amp;&lt;b&gt;") >= 7
