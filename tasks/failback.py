@@ -4,12 +4,13 @@
 
 Refused, with every reason, unless the primary is ready and the replica fresh and undiverged: what was written on the
 standby would be lost. Where the primary does not serve in the end, the address goes to the standby again, held there.
+At least one client has to take part: it sees who serves.
 """
 
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import python
 
-from f3s.verify.move import plan_failback
+from f3s.verify.move import Left, plan_failback
 from operations import move
 from tasks.cluster import looked_at_pair, needs_primary
 from tasks.common import site, this_host
@@ -22,8 +23,8 @@ if this_host().is_primary:
 
     if plan.refusals:
         raise DeployError("no failback now:\n" + "\n".join(f"- {reason}" for reason in plan.refusals))
-    if plan.done:
-        move.nothing(name="failback: nothing to do", why=plan.done)
+    if plan.left is Left.NOTHING:
+        move.nothing(name="failback: nothing to do", why=plan.why)
     else:
         python.call(name=f"failback: {primary.short_name} takes the address", function=move.given, verb="master")
         python.call(

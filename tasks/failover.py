@@ -2,15 +2,16 @@
 
     pyinfra inventory.py tasks/failover.py
 
-Refused, with every reason, unless the standby is ready and its replica fresh and undiverged. The steps run on the
-primary; where the standby does not serve in the end, the address goes back at once. While it lasts, automatic failback
-is off (docs/controller.md: the hold). Where the standby serves already, unplanned, only the hold is set.
+Refused, with every reason, unless the standby is ready, its replica fresh and undiverged, and nothing else in progress.
+The steps run on the primary; where the standby does not serve in the end, the address goes back at once. At least one
+client has to take part: it sees who serves. While it lasts, automatic failback is off (docs/controller.md: the hold).
+Where the standby serves already, unplanned, only the hold is set. After a run that was killed, what it left is done.
 """
 
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import python
 
-from f3s.verify.move import catch_up_seconds, plan_failover, served_job
+from f3s.verify.move import Left, catch_up_seconds, plan_failover, served_job
 from operations import move
 from tasks.cluster import looked_at_pair, needs_primary
 from tasks.common import site, this_host
@@ -25,15 +26,15 @@ if this_host().is_primary:
 
     if plan.refusals:
         raise DeployError("no failover now:\n" + "\n".join(f"- {reason}" for reason in plan.refusals))
-    if plan.done:
-        move.nothing(name="failover: nothing to do", why=plan.done)
-    elif not plan.moves:
+    if plan.left is Left.NOTHING:
+        move.nothing(name="failover: nothing to do", why=plan.why)
+    if plan.left is Left.HOLD:
         python.call(
             name=f"failover: {standby.short_name} serves already, and is held there",
             function=move.given,
             verb="backup",
         )
-    else:
+    if plan.left is Left.ALL:
         # while clients still write: what is left for the end is what they write from now on
         python.call(
             name=f"failover: {standby.short_name} has a snapshot from now (at most {seconds} s)",
@@ -47,6 +48,7 @@ if this_host().is_primary:
             function=move.given,
             verb="backup",
         )
+    if plan.left in (Left.ALL, Left.PROOF):
         python.call(
             name=f"failover: {standby.short_name} serves, or the address comes back",
             function=move.proven_or_undone,

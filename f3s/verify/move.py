@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from f3s.carp import CarpState
 from f3s.replication import allowed_age
 from f3s.settings import HostSettings, Job, Site
 from f3s.verify import replication, serving, storage
-from f3s.verify.model import ClusterView, Row, State
+from f3s.verify.controller import FILES
+from f3s.verify.model import CLUSTER, ClusterView, Row, State, right, unknown, wrong
 from f3s.verify.tls import Outcome, TlsAnswer
+
+
+class Left(enum.Enum):
+    """What is left to do of a move."""
+
+    ALL = "all of it"
+    PROOF = "the address is there: prove that it is served, and in a failover the last write"
+    HOLD = "the address is there, unplanned: only the hold is missing"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
 class Move:
     """What is to be done.
 
-    + done: why there is nothing to do, else empty
+    + left: which steps
+    + why: of NOTHING
     + refusals: why it must not be done now
-    + moves: the address is moved; False where it is there already and only the hold is missing
     """
 
-    done: str = ""
+    left: Left
+    why: str = ""
     refusals: tuple[str, ...] = ()
-    moves: bool = False
 
 
 def served_job(site: Site) -> Job:
@@ -40,15 +51,23 @@ def catch_up_seconds(job: Job) -> int:
 def plan_failover(cluster: ClusterView) -> Move:
     """From the primary to the standby, on purpose. With no answer from either host nothing is moved."""
     primary, standby = cluster.site.storage_hosts
-    states = _states(cluster)
-    if states == (CarpState.BACKUP, CarpState.MASTER):
-        hold = serving.held(cluster)
-        if hold is not None:
-            return Move(done=f"{standby.short_name} serves already: planned failover {hold}")
-        # an unplanned one becomes planned: the hold keeps automatic failback off
-        return Move(refusals=_refusals(cluster, (serving.address(cluster, primary), serving.address(cluster, standby))))
     job = served_job(cluster.site)
+    witness = _witness(cluster)
+    if _states(cluster) == (CarpState.BACKUP, CarpState.MASTER):
+        hold = serving.held(cluster)
+        missing = serves_not(cluster, standby)
+        both = (serving.address(cluster, primary), serving.address(cluster, standby))
+        if hold is None:
+            # an unplanned one becomes planned: the hold keeps automatic failback off. There is no way to undo it:
+            # whoever made the standby the server may have made it writable, and the primary has older data then
+            return Move(Left.HOLD, refusals=(*_refusals(cluster, (*both, witness)), *missing))
+        if not missing and last_write_arrived(cluster, job):
+            return Move(Left.NOTHING, f"{standby.short_name} serves already: planned failover {hold}")
+        # a run ended before its proof. That may be undone, so the primary must have all that the standby has
+        rows = (witness, *both, storage.mounts(cluster, standby), *_replication(cluster, job))
+        return Move(Left.PROOF, refusals=_refusals(cluster, rows))
     return Move(
+        Left.ALL,
         refusals=_refusals(
             cluster,
             (
@@ -57,10 +76,12 @@ def plan_failover(cluster: ClusterView) -> Move:
                 storage.keys(cluster, standby),
                 storage.mounts(cluster, standby),
                 serving.services(cluster, standby),
+                serving.tunnel_files(cluster, standby),
+                witness,
+                *_nothing_else(cluster),
                 *_replication(cluster, job),
             ),
         ),
-        moves=True,
     )
 
 
@@ -68,8 +89,9 @@ def plan_failback(cluster: ClusterView) -> Move:
     """From the standby back to the primary, which must have everything that its replica has."""
     primary, standby = cluster.site.storage_hosts
     states = _states(cluster)
-    if states == (CarpState.MASTER, CarpState.BACKUP) and serving.held(cluster) is None:
-        return Move(done=f"{primary.short_name} serves already")
+    there = states == (CarpState.MASTER, CarpState.BACKUP) and serving.held(cluster) is None
+    if there and not serves_not(cluster, primary):
+        return Move(Left.NOTHING, f"{primary.short_name} serves already")
     # both MASTER or both BACKUP: somebody has to look first
     together = (
         ()
@@ -77,17 +99,42 @@ def plan_failback(cluster: ClusterView) -> Move:
         else (serving.one_master(cluster),)
     )
     return Move(
+        Left.ALL,
         refusals=_refusals(
             cluster,
             (
                 *together,
                 *(check(cluster, primary) for check in (storage.pools, storage.keys, storage.mounts, serving.address)),
-                _services_without_record(cluster, primary),
+                # whether what did not start before does now, the move itself shows
+                serving.services(cluster, primary, tried_anew=True),
+                serving.tunnel_files(cluster, primary),
                 storage.mounts(cluster, standby),
+                _witness(cluster),
                 *_replication(cluster, served_job(cluster.site)),
             ),
         ),
-        moves=True,
+    )
+
+
+def serves_not(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
+    """Why it is not proven now that `host` serves; empty when it is."""
+    states = dict(zip((each.name for each in cluster.site.storage_hosts), _states(cluster), strict=True))
+    running = cluster.of(host).running
+    missing = None if running is None else [name for name in serving.wanted_services(host) if not running.get(name)]
+    answers = {client.name: cluster.of(client).tls for client in cluster.site.clients if client.name in cluster.hosts}
+    return tuple(unproven(host, states, missing, answers))
+
+
+def last_write_arrived(cluster: ClusterView, job: Job) -> bool:
+    """The standby has a snapshot that was made after the primary had stopped to serve; False where it is not known.
+
+    The controller notes the newest snapshot as soon as it sees the primary as BACKUP; createtxg only grows.
+    """
+    source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
+    floor = source.controller.floor if source.controller else None
+    arrived = {s.guid for s in target.snapshots or () if s.dataset == cluster.site.replica(job)}
+    return floor is not None and any(
+        s.dataset == job.dataset and s.createtxg > floor and s.guid in arrived for s in source.snapshots or ()
     )
 
 
@@ -95,13 +142,28 @@ def _states(cluster: ClusterView) -> tuple[CarpState | None, ...]:
     return tuple(serving.carp_state(cluster.of(host), host) for host in cluster.site.storage_hosts)
 
 
-def _services_without_record(cluster: ClusterView, host: HostSettings) -> Row:
-    """The services of a host, whatever did not start there before: whether it does now, the move itself shows."""
-    view = cluster.of(host)
-    if view.controller is not None:
-        view = replace(view, controller=replace(view.controller, failed=None))
-        cluster = replace(cluster, hosts={**cluster.hosts, host.name: view})
-    return serving.services(cluster, host)
+def _witness(cluster: ClusterView) -> Row:
+    """A client takes part in the run that can ask the virtual IP. That nothing answers there now is no obstacle."""
+    answers = [cluster.of(client).tls for client in cluster.site.clients]
+    if any(answer and answer.known in (Outcome.ACCEPTED, Outcome.UNREACHABLE) for answer in answers):
+        return right("witness", CLUSTER, "a client can see who serves")
+    reason = "no client in this run can ask the virtual IP, so nobody could see whether the move succeeded"
+    return unknown("witness", CLUSTER, reason, "run it without --limit; see the rows TLS of verify")
+
+
+def _nothing_else(cluster: ClusterView) -> Iterator[Row]:
+    """Nobody else is about to move the address. A resilver is told by the row pools; a replication is waited for."""
+    primary, standby = cluster.site.storage_hosts
+    view = cluster.of(primary)
+    state = serving.carp_state(view, primary)
+    if view.controller is None or state is None or not view.controller.decided(state):
+        last = view.controller.decision if view.controller else None
+        reason = f"f3s_storage is about to decide; last decision: {last or 'not known'}"
+        yield unknown("in progress", primary.name, reason, "run it again in a minute")
+    theirs = cluster.of(standby).controller
+    if theirs is not None and theirs.hold is not None:
+        reason = f"held there by carp backup {theirs.hold}"
+        yield wrong("in progress", standby.name, reason, f"find out by whom; then: doas rm {FILES['hold']}")
 
 
 def _replication(cluster: ClusterView, job: Job) -> tuple[Row, ...]:
@@ -129,7 +191,7 @@ def unproven(
     + states: the CARP state of both storage hosts, by name
     + missing: services that do not run on the target; None: not known
     + answers: what clients that take part in the run got from the virtual IP; one that was let in is enough, since
-      another may have a certificate of its own that is no good
+      another may have a certificate of its own that is no good; without any nothing is proven
     """
     problems = []
     for name, state in states.items():
@@ -140,7 +202,9 @@ def unproven(
         problems.append(f"the services of {target.name} are not known")
     elif names := list(missing):
         problems.append(f"not running on {target.name}: {', '.join(names)}")
-    if answers and not any(answer and answer.known is Outcome.ACCEPTED for answer in answers.values()):
+    if not answers:
+        problems.append(f"no client of this run could ask {target.vip.address}:{target.stunnel.port}")
+    elif not any(answer and answer.known is Outcome.ACCEPTED for answer in answers.values()):
         problems.append(f"no client is let in at {target.vip.address}:{target.stunnel.port}")
     if any(answer and answer.stranger is Outcome.ACCEPTED for answer in answers.values()):
         problems.append(f"{target.vip.address}:{target.stunnel.port} lets in anybody without a certificate")

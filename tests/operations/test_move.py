@@ -11,6 +11,7 @@ from pyinfra.api.exceptions import DeployError
 from f3s.verify.model import ClusterView
 from operations import move
 from tests.f3s.verify.test_checks import failed_over
+from tests.f3s.verify.test_move import killed
 from tests.f3s.verify.world import F0, F1, REPLICA, changed, right_cluster
 from tests.operations.harness import run
 from tests.tasks.plan import plan
@@ -39,6 +40,13 @@ def test_the_steps_of_a_failover() -> None:
 def test_nothing_is_done_twice() -> None:
     assert titles("failover", failed_over("since now")) == ["failover: nothing to do"]
     assert titles("failback", SERVING) == ["failback: nothing to do"]
+
+
+def test_a_rerun_after_a_kill_proves_what_was_moved() -> None:
+    assert titles("failover", killed()) == [
+        "failover: f1 serves, or the address comes back",
+        "failover: f1 has the last write (at most 180 s)",
+    ]
 
 
 def test_an_unplanned_failover_gets_a_hold() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lab import actions
-from tests.lab.cluster import F0, F1, Cluster, Run
+from tests.lab.cluster import F0, F1, REPOSITORY, Cluster, Run
 
 pytestmark = pytest.mark.lab
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
+R2 = "r2.lan.buetow.org"
 TITLE = "failover: f1 "
 
 
@@ -120,6 +123,53 @@ def test_there_and_back(cluster: Cluster) -> None:
     assert task(cluster, "failback").changed == []
     cluster.tick(70)
     assert not_right(task(cluster, "verify")) == {}
+
+
+def test_what_was_renewed_or_revoked_has_to_reach_the_hosts(cluster: Cluster) -> None:
+    pki = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py"]
+    for words in (["renew", R2], ["revoke", "earth"]):
+        subprocess.run([*pki, *words], cwd=REPOSITORY, env=cluster.environment, check=True, stdout=subprocess.DEVNULL)
+    cluster.sh(F1, "rm /usr/local/etc/stunnel/server.pem")
+    found = not_right(task(cluster, "verify", rc=1))
+    crl = "/usr/local/etc/stunnel/crl.pem is not crl.pem of the secrets folder"
+    assert crl in found["tunnel files", F0, "WRONG"]
+    assert found["tunnel files", F1, "WRONG"].startswith("/usr/local/etc/stunnel/server.pem is missing")
+    assert f"client.pem is not client-{R2}.pem" in found["tunnel files", R2, "WRONG"]
+    assert "server.pem is missing" in task(cluster, "failover", rc=1).output
+
+
+def test_a_standby_that_could_not_take_over(cluster: Cluster) -> None:
+    cluster.sh(F1, f"zfs unmount {REPLICA}; zfs unload-key {REPLICA}")
+    cluster.tick(70)
+    found = not_right(task(cluster, "verify", rc=1))
+    said = found["services", F1, "WRONG"]
+    assert said.startswith("it could not take over; last decision: BACKUP, not serving; could not serve: the key of")
+
+
+def test_a_snapshot_that_the_source_lacks(cluster: Cluster) -> None:
+    cluster.sh(F1, f"zfs snapshot {REPLICA}@manual")
+    found = not_right(task(cluster, "verify", rc=1))
+    row = found["replica of f0_to_f1_nfsdata untouched", F1, "WRONG"]
+    assert "f0.lan.buetow.org has no snapshot manual" in row
+    cluster.sh(F1, row.rpartition("; to drop them and all since: doas ")[2])
+    cluster.tick(70)
+    assert not_right(task(cluster, "verify")) == {}
+
+
+def test_without_a_client_nothing_is_moved(cluster: Cluster) -> None:
+    refused = task(cluster, "failover", "-y", "--limit", "storage", rc=1)
+    assert "no client in this run can ask the virtual IP" in refused.output
+    assert "MASTER" in cluster.sh(F0, "carp")
+
+
+def test_a_move_that_was_killed_before_its_proof_is_proven_by_the_next_run(cluster: Cluster) -> None:
+    cluster.sh(F0, "carp backup")
+    cluster.sh(F1, "service nfsd onestop")
+    run = task(cluster, "failover")
+    assert "f1.lan.buetow.org serves on 192.168.1.138" in run.output
+    assert f"{TITLE}has a snapshot" not in run.output
+    assert f"{TITLE}has the last write" in run.output
+    assert task(cluster, "failover").changed == []
 
 
 STUNNEL = "/usr/local/etc/stunnel/stunnel.conf"

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from f3s.carp import CarpState
+from f3s.carp import CarpState, VirtualHost
 from f3s.verify.model import ClusterView
-from f3s.verify.move import Move, catch_up_seconds, plan_failback, plan_failover, served_job, unproven
+from f3s.verify.move import Left, Move, catch_up_seconds, plan_failback, plan_failover, served_job, unproven
 from f3s.verify.tls import Outcome, TlsAnswer
-from tests.f3s.verify.test_checks import failed_over
-from tests.f3s.verify.world import F0, F1, REPLICA, SECONDS, SITE, carp, changed, right_cluster
+from tests.f3s.verify.test_checks import NOT_READY, RESILVERING, failed_over
+from tests.f3s.verify.world import F0, F1, IDLE, R0, REPLICA, SECONDS, SITE, carp, changed, pool, right_cluster
 
 SERVING = right_cluster()
 HOLD = "since 2026-03-01 11:00:00"
+VIP = "192.168.1.138"
+NOT_STARTED = "BACKUP, not serving; would not serve: service stunnel did not start since 2026-03-01 10:00:00"
 
 
 def of(cluster: ClusterView, name: str) -> Any:
@@ -28,15 +30,68 @@ def test_the_job_and_the_time_it_gets() -> None:
 
 
 def test_failover_of_a_cluster_that_is_right() -> None:
-    assert plan_failover(SERVING) == Move(moves=True)
+    assert plan_failover(SERVING) == Move(Left.ALL)
 
 
 def test_failover_twice() -> None:
-    assert plan_failover(failed_over(HOLD)) == Move(done=f"f1 serves already: planned failover {HOLD}")
+    assert plan_failover(failed_over(HOLD)) == Move(Left.NOTHING, f"f1 serves already: planned failover {HOLD}")
+
+
+NO_ANSWER = TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE)
+
+
+def killed(**values: Any) -> ClusterView:
+    """After `carp backup`, before the proof: by default nothing runs on f1, and f0 has noted no snapshot."""
+    cluster = changed(failed_over(HOLD), F1, **{"running": of(SERVING, F1).running, **values})
+    for client in SITE.clients:
+        cluster = changed(cluster, client.name, tls=NO_ANSWER)
+    return changed(cluster, F0, controller=replace(of(cluster, F0).controller, floor=None))
+
+
+def test_a_failover_that_was_killed_after_the_move_goes_on_with_the_proof() -> None:
+    assert plan_failover(killed()) == Move(Left.PROOF)
+
+
+@pytest.mark.parametrize(
+    ("host", "values"),
+    [
+        (F1, {"running": {**of(SERVING, F0).running, "nfsd": False}}),
+        (R0, {"tls": TlsAnswer(Outcome.ACCEPTED, Outcome.ACCEPTED)}),
+        # the last write: nothing was noted, and nothing newer than what was noted has arrived
+        (F0, {"controller": replace(of(failed_over(HOLD), F0).controller, floor=None)}),
+        (F0, {"controller": replace(of(failed_over(HOLD), F0).controller, floor=SECONDS - 20)}),
+    ],
+)
+def test_what_is_not_proven_is_not_done(host: str, values: dict[str, Any]) -> None:
+    assert plan_failover(changed(failed_over(HOLD), host, **values)) == Move(Left.PROOF)
+
+
+def test_a_promoted_standby_is_never_taken_back() -> None:
+    found = plan_failover(killed(written={REPLICA: 1}))
+    assert any("has diverged" in reason for reason in found.refusals)
 
 
 def test_an_unplanned_failover_is_held_only() -> None:
-    assert plan_failover(failed_over(None)) == Move(moves=False)
+    assert plan_failover(failed_over(None)) == Move(Left.HOLD)
+
+
+def test_an_unplanned_failover_is_not_held_where_nobody_serves() -> None:
+    found = plan_failover(changed(failed_over(None), F1, running=of(SERVING, F1).running))
+    assert found.left is Left.HOLD
+    assert found.refusals == ("not running on f1.lan.buetow.org: rpcbind, mountd, nfsd, stunnel",)
+
+
+@pytest.mark.parametrize("tls", [None, TlsAnswer(Outcome.REFUSED, Outcome.REFUSED)])
+@pytest.mark.parametrize(
+    ("plan", "cluster"),
+    [(plan_failover, SERVING), (plan_failover, failed_over(None)), (plan_failback, failed_over(HOLD))],
+)
+def test_without_a_client_nothing_is_moved(plan: Any, cluster: ClusterView, tls: TlsAnswer | None) -> None:
+    for client in SITE.clients:
+        cluster = changed(cluster, client.name, tls=tls)
+    assert any("no client in this run can ask" in reason for reason in plan(cluster).refusals)
+    storage = replace(cluster, hosts={name: view for name, view in cluster.hosts.items() if name in (F0, F1)})
+    assert any("no client in this run can ask" in reason for reason in plan(storage).refusals)
 
 
 @pytest.mark.parametrize(
@@ -56,18 +111,29 @@ def test_an_unplanned_failover_is_held_only() -> None:
         (F1, {"running": None}, "services on f1"),
         (F1, {"controller": replace(of(SERVING, F1).controller, failed="nfsd did not start")}, "nfsd did not start"),
         (F0, {"running": {**of(SERVING, F0).running, "zrepl": False}}, "zrepl is not running"),
+        (F1, {"secrets": {}}, "server.pem is missing"),
+        # in progress: a controller, somebody's hold, a resilver
+        (F0, {"controller": None}, "f3s_storage is about to decide; last decision: not known"),
+        (F0, {"controller": replace(of(SERVING, F0).controller, decision=IDLE)}, "is about to decide"),
+        (F1, {"controller": replace(of(SERVING, F1).controller, decision=None)}, "has not looked since"),
+        (F1, {"controller": replace(of(SERVING, F1).controller, hold="since noon")}, "held there by carp backup since"),
+        (
+            F0,
+            {"pools": {"zdata": pool("zdata", status=RESILVERING)}},
+            "resilv",
+        ),
     ],
 )
 def test_failover_is_refused_on_what_is_wrong_or_not_known(host: str, values: dict[str, Any], says: str) -> None:
     plan = plan_failover(changed(SERVING, host, **values))
     assert any(says in reason for reason in plan.refusals), plan
     assert all(" -> " in reason for reason in plan.refusals)
-    assert not plan.done
+    assert plan.left is Left.ALL
 
 
 def test_what_is_wrong_with_the_primarys_own_services_is_no_reason_to_stay() -> None:
     cluster = changed(SERVING, F0, running={**of(SERVING, F0).running, "stunnel": False})
-    assert plan_failover(cluster) == Move(moves=True)
+    assert plan_failover(changed(cluster, R0, tls=NO_ANSWER)) == Move(Left.ALL)
 
 
 @pytest.mark.parametrize("missing", [F0, F1])
@@ -79,20 +145,29 @@ def test_a_host_that_is_not_there(missing: str, plan: Any) -> None:
 
 
 def test_failback() -> None:
-    assert plan_failback(SERVING) == Move(done="f0 serves already")
+    assert plan_failback(SERVING) == Move(Left.NOTHING, "f0 serves already")
     for hold in (HOLD, None):
-        assert plan_failback(failed_over(hold)) == Move(moves=True)
+        assert plan_failback(failed_over(hold)) == Move(Left.ALL)
 
 
 def test_failback_ends_a_hold_that_outlived_its_peer() -> None:
     cluster = changed(SERVING, F0, controller=replace(of(SERVING, F0).controller, hold=HOLD))
-    assert plan_failback(cluster) == Move(moves=True)
+    assert plan_failback(cluster) == Move(Left.ALL)
 
 
 def test_failback_tries_again_what_did_not_start_before() -> None:
     cluster = failed_over(HOLD)
-    failed = replace(of(cluster, F0).controller, failed="service stunnel did not start")
-    assert plan_failback(changed(cluster, F0, controller=failed)) == Move(moves=True)
+    failed = replace(of(cluster, F0).controller, failed="service stunnel did not start", decision=NOT_STARTED)
+    demoted = replace(of(cluster, F0).carp, virtual_hosts={1: VirtualHost(CarpState.BACKUP, 1, 254, (VIP,))})
+    assert plan_failback(changed(cluster, F0, controller=failed, carp=demoted)) == Move(Left.ALL)
+
+
+def test_a_failback_that_was_killed_after_the_move_goes_on() -> None:
+    cluster = changed(SERVING, F0, running={**of(SERVING, F0).running, "nfsd": False})
+    assert plan_failback(cluster) == Move(Left.ALL)
+    assert plan_failback(changed(cluster, F0, controller=replace(of(SERVING, F0).controller, decision=IDLE))) == Move(
+        Left.ALL
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,6 +179,8 @@ def test_failback_tries_again_what_did_not_start_before() -> None:
         (F0, {"entries": False}, "mounts on f0"),
         (F0, {"datasets": None}, "keys on f0"),
         (F0, {"controller": None}, "services on f0"),
+        (F0, {"controller": replace(of(SERVING, F0).controller, hold=HOLD, decision=NOT_READY)}, "could not take over"),
+        (F0, {"secrets": {}}, "server.pem is missing"),
         (F0, {"carp": carp(CarpState.MASTER)}, "both are MASTER"),
         (F1, {"carp": None}, "one MASTER on cluster"),
     ],
@@ -119,8 +196,6 @@ FINE = TlsAnswer(Outcome.ACCEPTED, Outcome.REFUSED)
 
 def test_a_move_is_proven() -> None:
     assert unproven(SITE.standby, STATES, (), {"r0": FINE, "r1": None}) == []
-    # no client takes part in the run: then nobody can be asked
-    assert unproven(SITE.standby, STATES, (), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -130,6 +205,7 @@ def test_a_move_is_proven() -> None:
         ({**STATES, F1: None}, (), {"r0": FINE}, f"{F1} is not known instead of MASTER"),
         (STATES, None, {"r0": FINE}, "are not known"),
         (STATES, ("nfsd",), {"r0": FINE}, "not running on f1.lan.buetow.org: nfsd"),
+        (STATES, (), {}, "no client of this run could ask 192.168.1.138:2323"),
         (STATES, (), {"r0": None}, "no client is let in"),
         (STATES, (), {"r0": TlsAnswer(Outcome.REFUSED, Outcome.REFUSED)}, "no client is let in"),
         (STATES, (), {"r0": TlsAnswer(Outcome.ACCEPTED, Outcome.ACCEPTED)}, "lets in anybody"),
