@@ -24,7 +24,7 @@ def content(cluster: Cluster) -> dict[str, str]:
             continue
         seen = file.stat()
         if seen.st_size > SMALL:
-            found[path] = f"{seen.st_mtime_ns} {seen.st_size} {seen.st_blocks}"
+            found[path] = f"{seen.st_mtime_ns} {seen.st_size}"
         else:
             found[path] = hashlib.sha256(file.read_bytes()).hexdigest()
     return found
