@@ -193,12 +193,13 @@ def test_a_configuration_that_zrepl_refuses_never_replaces_the_running_one(pair:
     script = (Path(__file__).parents[2] / "files" / "put-zrepl-config.sh").read_text()
     before = pair.sh(F0, f"sha256 -q {CONFIG}")
     pair.sh(F0, f"cat >/tmp/put.sh <<'END'\n{script}END\nprintf 'jobs: [{{type: shove, name: x}}]\\n' >/tmp/new.yml")
-    run = pair.attempt(F0, f"sh /tmp/put.sh {CONFIG} $(sha256 -q /tmp/new.yml) </tmp/new.yml")
+    run = pair.attempt(F0, f"sh /tmp/put.sh {CONFIG} $(sha256 -q /tmp/new.yml) /var/db/unread </tmp/new.yml")
     assert run.rc == 1
     assert 'invalid type name "shove"' in run.err
     assert f"zrepl refuses the new configuration, {CONFIG} was left as it is" in run.err
     assert pair.sh(F0, f"sha256 -q {CONFIG}") == before
     assert pair.sh(F0, "ls /usr/local/etc/zrepl").split() == ["zrepl.yml"]
+    assert pair.attempt(F0, "ls /var/db/unread").rc != 0  # nothing to restart zrepl for
 
 
 def test_a_first_replication_that_is_late_is_reported_and_the_next_run_goes_on(fresh: Cluster) -> None:
