@@ -9,7 +9,7 @@ import pytest
 from lab import actions, clock
 from lab.core import LabError
 from lab.rc import boot
-from tests.lab.cluster import F1, Cluster
+from tests.lab.cluster import F0, F1, Cluster
 
 MIB = 1 << 20
 STICK = "newfs -L F3S_KEYS /dev/da0 >/dev/null; mkdir -p /keys; mount /dev/ufs/F3S_KEYS /keys"
@@ -230,12 +230,14 @@ def test_who_waits_for_a_lock_gets_it_although_its_holder_sleeps(lab: Cluster) -
 
 
 def test_a_power_cut_ends_what_runs(lab: Cluster) -> None:
-    lab.sh("f0", """printf '* * * * * sleep 30; touch /root/after\\n* * * * * touch /root/before\\n' | crontab -""")
+    job = "[ ! -e began ] || exit; touch began; until [ -e go ]; do sleep 1; done; touch after"
+    lab.sh("f0", f"echo '* * * * * cd /root; {job}' | crontab -")
     clock.run(lab.store, F1, ["/bin/sleep", "65"])
     boot.crash(lab.store, "f0")
-    lab.tick(60)
+    (lab.store.root(F0) / "root/go").touch()  # what the job waits for, if it still runs
     boot.boot(lab.store, "f0")
-    assert lab.attempt("f0", "ls /root").out == "before\n"
+    lab.tick(60)
+    assert lab.sh("f0", "ls /root").split() == ["began", "go"]
 
 
 def test_daemons_have_pid_files(lab: Cluster) -> None:
