@@ -38,6 +38,20 @@ class Selinux:
         return min(ranges, key=lambda label: label.high - label.low).type if ranges else None
 
 
+class HostName(HostFact[str]):
+    """The name that the host has now (uname(1)), which need not be the one in the inventory."""
+
+    @override
+    def command(self) -> str:
+        return marked(Shell("uname -n"))
+
+    @override
+    def read(self, lines: list[str]) -> str:
+        if len(lines) != 1 or not lines[0]:
+            raise UnknownOutput(f"a host has one name, not {lines}")
+        return lines[0]
+
+
 class SelinuxState(HostFact[Selinux]):
     """The mode of SELinux and the labels of TCP ports."""
 

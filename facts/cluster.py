@@ -34,9 +34,16 @@ T = TypeVar("T")
 MONITOR = "/usr/local/bin/check-nfs-mount.sh"
 
 
-def ask(fact: type[HostFact[T]], **arguments: object) -> T | None:
-    """A fact of the current host; None where it fails. pyinfra shows the error, the host stays in the run."""
-    answer: T | None = host.get_fact(fact, **arguments, _ignore_errors=True)
+ANSWER_WITHIN = 60
+"""Seconds: on a suspended pool or a dying stick a question never ends, and the others would never be seen."""
+
+
+def ask(fact: type[HostFact[T]], *, within: int = ANSWER_WITHIN, **arguments: object) -> T | None:
+    """A fact of the current host; None where it fails or takes longer than `within` seconds.
+
+    pyinfra shows the error, the host stays in the run.
+    """
+    answer: T | None = host.get_fact(fact, **arguments, _ignore_errors=True, _timeout=within)
     return answer
 
 

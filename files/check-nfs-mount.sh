@@ -5,7 +5,8 @@
 # - Every step is bounded, also against processes that cannot be killed (uninterruptible sleep on a dead server).
 # - One instance at a time, by a lock on an open file: it ends with its owner, however that dies.
 # - A healthy mount is never unmounted, nor is a foreign one, nor one for which no server is there to replace it: a
-#   hard mount waits without losing a write, and a bare mount point would take files onto the local disk.
+#   hard mount waits without losing a write, and a bare mount point would take files onto the local disk. When the
+#   server is back, the kernel gets the time that it may take to connect again by itself.
 # - What cannot be looked at is not repaired: a full /run says nothing about a mount.
 # - The journal gets a line for each change of state and each repair, not for each run.
 #
@@ -28,6 +29,10 @@ TEXTFILE='' ESCALATE_AFTER=0 ESCALATE_COMMAND=''
 # Seconds. A loaded server may be slow: before a mount that hangs is taken away it gets PATIENCE_SECONDS more.
 STAT_SECONDS=2 WRITE_SECONDS=5 PATIENCE_SECONDS=4 CALL_SECONDS=4 UMOUNT_SECONDS=5 SERVICE_SECONDS=15 MOUNT_SECONDS=15
 ESCALATE_SECONDS=60 RETRY_SECONDS=60
+# The kernel waits longer after each attempt to connect that failed, 3 s at first, twice as long each time, half of the
+# server's lease at most (net/sunrpc/xprt.c, xprt_reconnect_backoff; fs/nfs/nfs4renewd.c): no longer than the outage was,
+# and no longer than this.
+RECONNECT_SECONDS=75
 
 usage() {
     cat <<'USAGE'
@@ -44,15 +49,16 @@ exit status: 0 every mount is healthy (a read-only server counts as healthy)
 USAGE
 }
 
-die() {
-    echo "${0##*/}: $1" >&2
-    exit 2
-}
-
-# Under systemd the prefix sets the priority of a line of output (sd-daemon(3)).
+# Under systemd the prefix sets the priority of a line of output (sd-daemon(3)); without one it is info, which the unit
+# keeps out of the journal.
 say() { # PRIORITY MESSAGE
     local message=${2//[^[:print:]]/?}
     if [[ -n ${JOURNAL_STREAM:-} ]]; then echo "<$1>$message"; else echo "$message"; fi
+}
+
+die() {
+    say 3 "${0##*/}: $1" >&2
+    exit 2
 }
 
 load_settings() {
@@ -69,7 +75,7 @@ load_settings() {
         [[ -n ${MOUNT_SOURCES[i]} ]] || die "$CONF: no source for '${MOUNT_POINTS[i]}'"
     done
     for name in TUNNEL_PORT ESCALATE_AFTER STAT_SECONDS WRITE_SECONDS PATIENCE_SECONDS CALL_SECONDS UMOUNT_SECONDS \
-        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS; do
+        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS RECONNECT_SECONDS; do
         [[ ${!name} =~ ^[0-9]{1,6}$ ]] || die "$CONF: $name='${!name}' is not a number"
     done
 }
@@ -86,9 +92,9 @@ record_file() { # POINT
     echo "$RUN_DIR/$(file_name "$1").state"
 }
 
-load_record() { # FILE: sets STATE SINCE CHECKED FAILURES HEALS ESCALATED CALLED STUCK DETAIL
+load_record() { # FILE: sets STATE SINCE CHECKED FAILURES HEALS ESCALATED CALLED ANSWERED STUCK DETAIL
     local key value
-    STATE=unknown SINCE=0 CHECKED=0 FAILURES=0 HEALS=0 ESCALATED=no CALLED=0 STUCK='' DETAIL=''
+    STATE=unknown SINCE=0 CHECKED=0 FAILURES=0 HEALS=0 ESCALATED=no CALLED=0 ANSWERED=0 STUCK='' DETAIL=''
     [[ -f $1 && -r $1 ]] || return 0
     while IFS='=' read -r key value; do
         case $key:$value in
@@ -106,6 +112,7 @@ load_record() { # FILE: sets STATE SINCE CHECKED FAILURES HEALS ESCALATED CALLED
             failures) FAILURES=$((10#$value)) ;;
             heals) HEALS=$((10#$value)) ;;
             called) CALLED=$((10#$value)) ;;
+            answered) ANSWERED=$((10#$value)) ;;
             esac
             ;;
         esac
@@ -331,11 +338,22 @@ put_back() { # POINT
     DONE+=(mount)
 }
 
-repair() { # SOURCE POINT: what it did is in DONE, why it could not is in DETAIL
+# The server answers, the mount does not: may the kernel still be on its way? ANSWERED is since when this is so.
+reconnecting() { # HUNG_SINCE
+    local wait age
+    ((ANSWERED >= $1 && ANSWERED <= NOW)) || ANSWERED=$NOW
+    wait=$((ANSWERED - $1)) age=$((NOW - ANSWERED))
+    ((wait < RECONNECT_SECONDS)) || wait=$RECONNECT_SECONDS
+    ((age < wait)) || return
+    DETAIL="$DETAIL; the server answers again, and the mount has $((wait - age)) s more to do so, too"
+}
+
+repair() { # SOURCE POINT HUNG_SINCE: what it did is in DONE, why it could not is in DETAIL
     local status
     case $STATE in healthy | readonly | foreign | unclear) return ;; esac
     # "Stale" is an answer of the server itself
     if [[ $STATE != stale ]] && ! tunnel_works; then
+        ANSWERED=0
         DETAIL="$DETAIL; $TUNNEL_DETAIL"
         return
     fi
@@ -354,6 +372,7 @@ repair() { # SOURCE POINT: what it did is in DONE, why it could not is in DETAIL
             classify "$status" unreadable
             [[ $STATE != unclear ]] || return
         fi
+        [[ $STATE != hung ]] || ! reconnecting "$3" || return
         ;;
     esac
     [[ $STATE == not-mounted ]] || take_away "$1" "$2" || return
@@ -396,7 +415,12 @@ check_mount() { # SOURCE POINT: sets STATE and the rest of the record
     DONE=() NOTE=''
     examine "$1" "$2"
     found=$STATE reason=$DETAIL
-    repair "$1" "$2"
+    [[ $found == hung ]] || ANSWERED=0
+    if [[ $before == hung ]] && ((since <= NOW)); then
+        repair "$1" "$2" "$since"
+    else
+        repair "$1" "$2" "$NOW"
+    fi
     if ((${#DONE[@]} > 0)); then
         detail=$DETAIL
         examine "$1" "$2"
@@ -432,6 +456,7 @@ failures=$FAILURES
 heals=$HEALS
 escalated=$ESCALATED
 called=$CALLED
+answered=$ANSWERED
 stuck=$STUCK
 detail=$DETAIL
 RECORD

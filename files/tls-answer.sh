@@ -17,6 +17,10 @@ if [ $# -ne 5 ]; then
     exit 64
 fi
 address=$1 port=$2 name=$3 cert=$4 ca=$5
+if ! command -v openssl >/dev/null; then
+    echo "tls-answer: openssl is missing" >&2
+    exit 1
+fi
 for file in "$cert" "$ca"; do
     if [ ! -r "$file" ]; then
         echo "tls-answer: $file is missing or cannot be read" >&2
@@ -31,7 +35,7 @@ ask() {
     echo "rc $status"
     printf '%s\n' "$said" | sed -n \
         -e '/^-----BEGIN CERTIFICATE-----$/,/^-----END CERTIFICATE-----$/p' \
-        -e '/^verify error:/p' -e '/errno=/p' -e '/^connect:/p' -e '/ alert /p'
+        -e '/^verify error:/p' -e '/errno=/p' -e '/^connect:/p' -e '/ alert /p' -e '/unexpected eof/p'
 }
 
 echo "=== known"

@@ -16,7 +16,7 @@ from f3s.verify.move import unproven
 from f3s.verify.serving import carp_state, wanted_services
 from facts.base import script
 from facts.carp import Carp
-from facts.cluster import ask, tls_answer
+from facts.cluster import ANSWER_WITHIN, ask, tls_answer
 from facts.controller import NotServing
 from operations.base import Commands
 
@@ -70,7 +70,9 @@ def proven_or_undone(target: HostSettings, site: Site, undo: str) -> None:
 def look(target: HostSettings, site: Site) -> list[str]:
     """Why it is not proven that `target` serves, see f3s.verify.move.unproven."""
     with ctx_host.use(inventory.get_host(target.name)):
-        missing = ask(NotServing, names=wanted_services(target), seconds=SERVES_WITHIN)
+        missing = ask(
+            NotServing, names=wanted_services(target), seconds=SERVES_WITHIN, within=SERVES_WITHIN + ANSWER_WITHIN
+        )
     states = {}
     for each in site.storage_hosts:
         with ctx_host.use(inventory.get_host(each.name)):

@@ -17,7 +17,7 @@ from f3s.monitor import longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, client_variables
 from facts.clients import SelinuxState
-from operations import fstab, secrets, selinux, units
+from operations import fstab, names, secrets, selinux, units
 from tasks.common import credentials, name_virtual_ip, rendered, site, this_host
 
 BIN = "/usr/local/bin"
@@ -35,8 +35,13 @@ if settings.is_client:
     options = mount_options(client.mount_options, port)
     tunnel = client_variables(settings)
 
-    # nfs-utils brings mount.nfs4; the SELinux tools are needed only where SELinux enforces
-    packages = ["stunnel", "nfs-utils"]
+    names.own(
+        name="clients: a host name of its own",
+        others=[each.name for each in site().clients if each.name != settings.name],
+    )
+
+    # nfs-utils brings mount.nfs4, openssl asks for verify; the SELinux tools are needed only where SELinux enforces
+    packages = ["stunnel", "nfs-utils", "openssl"]
     selinux_state = host.get_fact(SelinuxState)
     if selinux_state is not None and selinux_state.mode == "Enforcing":
         packages.append("policycoreutils-python-utils")

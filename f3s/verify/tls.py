@@ -78,7 +78,8 @@ def _outcome(lines: Sequence[str]) -> Outcome:
         return Outcome.NOT_VERIFIED
     if "alert" in text:
         return Outcome.REFUSED
-    if status == TIMED_OUT or "errno=" in text or "connect:" in text:
+    # the last: the server went away in the middle of the handshake
+    if status == TIMED_OUT or "errno=" in text or "connect:" in text or "unexpected eof" in text:
         return Outcome.UNREACHABLE
     raise UnknownOutput(f"openssl s_client ended with {status} and {text!r}")
 

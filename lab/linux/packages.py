@@ -7,7 +7,13 @@ import getopt
 from lab import catalog, rootfs
 from lab.core import CommandError, Context
 
-BASE = {"bash": "5.1.8-9.el9", "coreutils": "8.32-36.el9", "policycoreutils": "3.6-2.1.el9", "systemd": "252-46.el9"}
+BASE = {
+    "bash": "5.1.8-9.el9",
+    "coreutils": "8.32-36.el9",
+    "policycoreutils": "3.6-2.1.el9",
+    "systemd": "252-46.el9",
+    "openssl": "3.2.2-6.el9",
+}
 AVAILABLE = {
     "nfs-utils": "2.5.4-27.el9",
     "policycoreutils-python-utils": "3.6-2.1.el9",

@@ -6,7 +6,7 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError
 
 from facts.base import END
-from facts.clients import PortLabel, Selinux, SelinuxState
+from facts.clients import HostName, PortLabel, Selinux, SelinuxState
 from facts.fstab import Fstab, LinuxMounts
 
 # `semanage port -l -n` prints lines of this form on Enterprise Linux 9
@@ -42,6 +42,13 @@ def test_mounts() -> None:
     assert (mount.source, mount.mountpoint) == ("127.0.0.1:/k3svolumes", "/data/my nfs")
     with pytest.raises(FactProcessError, match="end marker"):
         LinuxMounts().process(["proc /proc proc rw 0 0"])
+
+
+def test_host_name() -> None:
+    assert process(HostName, ["r0.lan"]) == "r0.lan"
+    for lines in ([], [""], ["a", "b"]):
+        with pytest.raises(FactProcessError, match="one name"):
+            process(HostName, lines)
 
 
 def test_selinux() -> None:

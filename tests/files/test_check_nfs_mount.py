@@ -161,6 +161,45 @@ def test_server_away_for_a_while(client: Client) -> None:
     assert client.actions() == []
 
 
+def test_a_mount_gets_the_time_that_the_kernel_may_take_to_connect_again(client: Client) -> None:
+    """A hard mount that was away for as long as the server comes back by itself, with all its writes."""
+    client.run()
+    client.set(stat="hang", call="1")
+    client.host.state("call-after-restart", "1\n")
+    for second in (0, 20, 40):
+        client.time(second)
+        client.run()
+    client.actions()
+    client.set(call="0")
+    for second in (50, 60, 90):
+        client.time(second)
+        assert client.run().rc == 1
+    assert "the mount has 10 s more to do so" in client.run("--status").out
+    assert client.actions() == []
+    client.time(100)
+    assert client.run().rc == 0, "50 s away, and 50 s with a server are over"
+    assert client.actions() == ["umount -f", "mount"]
+
+
+def test_the_time_to_connect_again_has_an_end_and_starts_anew_with_each_outage(client: Client) -> None:
+    client.settings["RECONNECT_SECONDS"] = 15
+    client.run()
+    client.set(stat="hang", call="1")
+    client.host.state("call-after-restart", "1\n")
+    for second, call, actions in (
+        (0, "1", ["systemctl"]),
+        (100, "0", []),
+        (110, "1", ["systemctl"]),
+        (120, "0", []),
+        (130, "0", []),
+        (136, "0", ["umount -f", "mount"]),
+    ):
+        client.time(second)
+        client.set(call=call)
+        client.run()
+        assert client.actions() == actions, second
+
+
 def test_a_dead_tunnel_is_restarted_and_the_mount_recovers_without_an_unmount(client: Client) -> None:
     client.set(stat="slow", call="2")
     result = client.run()

@@ -193,6 +193,13 @@ def test_with_a_full_run_no_mount_is_judged(client: Client) -> None:
     assert client.actions() == []
 
 
+def test_why_no_mount_was_looked_at_is_in_the_journal(client: Client) -> None:
+    """The unit keeps lines without a priority out (LogLevelMax=notice): they are info."""
+    client.settings["STAT_SECONDS"] = "soon"
+    told = client.run(journal=True)
+    assert (told.rc, told.err) == (2, f"<3>check-nfs-mount.sh: {client.conf}: STAT_SECONDS='soon' is not a number\n")
+
+
 def test_a_run_that_fills_up_in_the_middle_unmounts_nothing(client: Client) -> None:
     client.host.command("date", 'cat /dev/zero >"$RUNTIME_DIRECTORY/fill" 2>/dev/null; echo 2000000000', record=False)
     said = with_small_run(client, "monitor")

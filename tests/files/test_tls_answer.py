@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +88,21 @@ def test_a_server_that_lets_in_everybody(tunnel: Tunnel) -> None:
 def test_nobody_has_the_address(tunnel: Tunnel) -> None:
     answer = ask(tunnel, free_address(), tunnel.ca.issue(R0).pem())
     assert (answer.known, answer.stranger) == (Outcome.UNREACHABLE, Outcome.UNREACHABLE)
+
+
+def test_a_server_that_goes_away_in_the_middle_of_the_handshake(tunnel: Tunnel) -> None:
+    def hang_up(listener: socket.socket) -> None:
+        for _ in range(2):
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=hang_up, args=(listener,))
+        thread.start()
+        answer = ask(tunnel, listener.getsockname(), tunnel.ca.issue(R0).pem())
+        thread.join()
+    assert (answer.known, answer.stranger) == (Outcome.UNREACHABLE, Outcome.UNREACHABLE)
+    assert "unexpected eof" in answer.detail
 
 
 def test_without_its_files_it_says_nothing_about_the_server(tmp_path: Path) -> None:

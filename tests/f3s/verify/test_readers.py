@@ -91,6 +91,9 @@ REFUSED = ["rc 1", "80EB:error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert
 def test_nothing_answers() -> None:
     found = parse_answer(["=== known", "rc 1", "connect:errno=111", "=== stranger", "rc 124"])
     assert found == TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE, "connect:errno=111")
+    # the server went away in the middle of the handshake
+    eof = "80EB:error:0A000126:SSL routines:ssl3_read_n:unexpected eof while reading:ssl/record/rec_layer_s3.c:304:"
+    assert parse_answer(["=== known", "rc 1", eof, "=== stranger", "rc 1", eof]).known is Outcome.UNREACHABLE
 
 
 @pytest.mark.parametrize(
