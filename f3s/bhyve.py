@@ -50,7 +50,7 @@ from typing import NoReturn
 from f3s.bhyve_copy import set_properties
 from f3s.bhyve_open import keep_open
 from f3s.bhyve_steps import Migration, Step
-from f3s.bhyve_tree import MIGRATION, Facts, Refusal, Wanted, check_roots, local, value
+from f3s.bhyve_tree import MIGRATION, Facts, Refusal, Wanted, check_encrypted, check_roots, local, value
 from f3s.keycheck import KeyCheck
 from f3s.quoting import command
 from f3s.zfs import Dataset, Property
@@ -89,10 +89,10 @@ def plan(facts: Facts, wanted: Wanted) -> Plan:
         return _afterwards(facts, wanted, old)
     assert new is not None
     if new.encrypted:
-        check_roots(facts.datasets, new.name, new.encryption_root)
+        remark = check_encrypted(facts.datasets, new)
         if wanted.destroy_old and old:
             raise Refusal(f"{old.name} is of unknown origin (it has no mark of this migration): it is not destroyed")
-        return Plan(tuple(keep_open(facts, wanted, new)), f"{new.name} and all below it are encrypted")
+        return Plan(tuple(keep_open(facts, wanted, new)), f"{new.name} and all below it are encrypted{remark}")
     if not facts.vm.installed and local(new, MIGRATION) is None:
         return Plan((), f"vm-bhyve is not installed, {new.name} is left alone")
     migration = Migration(facts, wanted, new)
@@ -122,16 +122,17 @@ def _afterwards(facts: Facts, wanted: Wanted, old: Dataset) -> Plan:
     new, mark = facts.datasets.get(wanted.dataset), local(old, MIGRATION)
     if new is None:
         raise Refusal(f"{old.name} is marked {mark}, but {wanted.dataset} is gone: {old.name} may be the only copy")
-    check_roots(facts.datasets, new.name, new.name)
     if not wanted.destroy_old:
+        remark = check_encrypted(facts.datasets, new)
         state = "destroyed in part" if mark == "destroying" else "kept"
-        found = f"{new.name} is migrated; {old.name} is {state}, bhyve_destroy_old destroys it"
+        found = f"{new.name} is migrated; {old.name} is {state}, bhyve_destroy_old destroys it{remark}"
         return Plan(tuple(keep_open(facts, wanted, new)), found)
 
     def keep(why: str) -> NoReturn:
         raise Refusal(f"{old.name} is not destroyed: {why}")
 
     try:
+        check_roots(facts.datasets, new.name, new.name)
         if steps := tuple(keep_open(facts, wanted, new)):
             return Plan(steps, "")
     except Refusal as refusal:

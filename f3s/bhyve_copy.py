@@ -59,9 +59,16 @@ def count_received(source: Sequence[Snapshot], target: Sequence[Snapshot], datas
 
     Raises Refusal where it has another one, and where it is neither a copy nor a partly received one.
     """
-    have = [snapshot.guid for snapshot in target]
-    if have != [snapshot.guid for snapshot in source][: len(have)]:
-        raise Refusal(f"{dataset.name} has snapshots whose GUIDs differ from its source's: it is not its copy")
+    have, wanted = [snapshot.guid for snapshot in target], [snapshot.guid for snapshot in source]
+    if have != wanted[: len(have)]:
+        strange = [snapshot.name for snapshot in target if snapshot.guid not in wanted]
+        what = f"its source lacks {', '.join(strange)}" if strange else "its source has more snapshots in between"
+        raise Refusal(
+            f"{dataset.name} cannot be brought up to its source: {what}. It is not its copy, or something makes or"
+            " prunes snapshots here: switch that off until the migration is over. Then destroy a snapshot that was"
+            f" made on the copy; where the source has lost or got one, `zfs destroy -r {dataset.name}`: the source"
+            " has all data, and is copied anew"
+        )
     if not have and not value(dataset, "receive_resume_token"):
         raise Refusal(f"{dataset.name} is neither a copy nor a partly received one: somebody else made it")
     return len(have)

@@ -53,7 +53,9 @@ def keep_open(facts: Facts, wanted: Wanted, new: Dataset) -> Iterator[Step]:
         yield Step("open", f"load the key of {new.name} and mount it", tuple(_open(facts, new)))
     if not closed and mark == "verified":
         return
-    below = [dataset.name for dataset in tree(facts.datasets, new.name)[1:] if _to_mount(dataset)]
+    # one under another key is its owner's to open
+    inside = [each for each in tree(facts.datasets, new.name)[1:] if each.encryption_root == new.name]
+    below = [dataset.name for dataset in inside if _to_mount(dataset)]
     if below:
         mounts = tuple(command("zfs mount {}", name) for name in below)
         yield Step("mount", f"mount all below {new.name}", mounts)

@@ -122,6 +122,7 @@ class Migration:
         if not self.mountpoint.startswith("/"):
             raise Refusal(f"{new.name} has the mount point {self.mountpoint}; vm-bhyve needs a directory")
         self._check_key()
+        self._check_feature()
         for wrong, why in (
             ([d.name for d in self.sources if d.encrypted], "encrypted already, move it away by hand"),
             ([d.name for d in self.sources if value(d, "receive_resume_token")], "partly received, of unknown origin"),
@@ -147,6 +148,15 @@ class Migration:
     def _check_key(self) -> None:
         if self.facts.key_present is False:
             raise Refusal(f"there is no key file {self.wanted.key_file}: is the stick mounted?")
+
+    def _check_feature(self) -> None:
+        if self.facts.encryption_feature not in ("enabled", "active"):
+            pool = self.root.name.partition("/")[0]
+            raise Refusal(
+                f"the pool {pool} has feature@encryption {self.facts.encryption_feature}: nothing in it can be"
+                f" encrypted. `zpool set feature@encryption=enabled {pool}`, on a pool to boot from after its boot code"
+                " was updated"
+            )
 
     def _check_space(self) -> None:
         datasets = self.facts.datasets
@@ -177,6 +187,8 @@ class Migration:
         wanted, new = self.wanted, self.new
         if self.renamed:
             self._check_targets()
+            if new is None:
+                self._check_feature()
             if (new is None or not new.key_loaded) and not self._verified():
                 self._check_key()
         yield from self._old_tree()

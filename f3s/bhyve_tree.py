@@ -74,6 +74,10 @@ class Facts(Protocol):
         """The variable of rc.conf, None where it is not set."""
 
     @property
+    def encryption_feature(self) -> str:
+        """feature@encryption of the pool: enabled, active, disabled; `-` where the pool has no features."""
+
+    @property
     def key_present(self) -> bool | None:
         """Whether the key file is there; None while it cannot be known yet, before the keys are distributed."""
 
@@ -162,8 +166,11 @@ def settings_of(source: Dataset) -> dict[str, str]:
 
 
 def is_thick(volume: Dataset) -> bool:
-    """All of the volume's space is reserved."""
-    return _number(volume, "refreservation") >= _number(volume, "volsize")
+    """All of the volume's space is reserved.
+
+    A partly received volume has no volsize (zfs_ioctl.c, zfs_ioc_objset_stats_impl), and is not.
+    """
+    return 0 < _number(volume, "volsize") <= _number(volume, "refreservation")
 
 
 def settings_to_change(settings: Mapping[str, str], target: Dataset) -> dict[str, str]:
@@ -195,6 +202,19 @@ def bytes_needed(pairs: Iterable[tuple[Dataset, Dataset | None]], snapshot_taken
 def _number(dataset: Dataset, name: str) -> int:
     found = value(dataset, name)
     return int(found) if found and found.isdigit() else 0
+
+
+def check_encrypted(datasets: Mapping[str, Dataset], root: Dataset) -> str:
+    """Raises Refusal where a dataset below an encryption root is plain; returns a remark on those with another root."""
+    below = tree(datasets, root.name)[1:]
+    if plain := [d.name for d in below if not d.encrypted]:
+        raise Refusal(
+            f"NOT ENCRYPTED, although below {root.name}: {', '.join(plain)}. With its virtual machine stopped, copy"
+            " each: `zfs snapshot X@plain`, `zfs send X@plain | zfs recv -x encryption X_new`; once X_new is right,"
+            " destroy X and rename X_new to it. A send with -R or -p would bring encryption=off along"
+        )
+    own = [d.name for d in below if d.encryption_root != root.encryption_root]
+    return f"; under another key, which the boot does not load: {', '.join(own)} (zfs change-key -i)" if own else ""
 
 
 def check_roots(datasets: Mapping[str, Dataset], name: str, root: str | None) -> None:

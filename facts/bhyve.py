@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing_extensions import override
 
 from f3s.bhyve_tree import parse_all_properties
-from f3s.quoting import Shell
+from f3s.parsing import UnknownOutput
+from f3s.quoting import Shell, command
 from f3s.vmbhyve import VmHost, parse_vm_host
 from f3s.zfs import Dataset
 from facts.base import HostFact, marked
@@ -36,6 +37,23 @@ class AllProperties(HostFact[dict[str, Dataset]]):
     @override
     def read(self, lines: list[str]) -> dict[str, Dataset]:
         return parse_all_properties(lines)
+
+
+class EncryptionFeature(HostFact[str]):
+    """feature@encryption of a pool; `-` where the pool is older than features (zpool-features(7)).
+
+    + pool: its name
+    """
+
+    @override
+    def command(self, pool: str) -> str:
+        return marked(command("zpool get -H -o value feature@encryption {}", pool))
+
+    @override
+    def read(self, lines: list[str]) -> str:
+        if len(lines) != 1 or lines[0] not in ("enabled", "active", "disabled", "-"):
+            raise UnknownOutput(f"feature@encryption is {lines}")
+        return lines[0]
 
 
 class Vms(HostFact[VmHost]):

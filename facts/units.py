@@ -27,7 +27,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Units:
-    """Units by name, for each file that is there when it was last changed, and the clock (`now`); seconds of the epoch."""
+    """`units` by name; `changed`: when each file that is there last was; `now`: the clock. In seconds of the epoch."""
 
     units: Mapping[str, Unit]
     changed: Mapping[str, int]

@@ -28,9 +28,17 @@ while :; do
         state=$(printf '%s\n' "$list" | awk -v name="$name" '$1 == name { print $NF ~ /^\(/ ? $(NF - 1) : $NF }')
         lock=$folder/$name/run.lock
         case $wanted:$state in
-        stopped:Stopped | stopped:Suspended | running:Running | running:Bootloader)
+        running:Running | running:Bootloader)
             ready="$ready $name"
             continue
+            ;;
+        stopped:Stopped | stopped:Suspended)
+            if [ ! -e "/dev/vmm/$name" ]; then
+                ready="$ready $name"
+                continue
+            fi
+            # both bhyve and vm were killed, or vm is about to remove it
+            state="$state, but the kernel has it: where it has no process, bhyvectl --destroy --vm=$name"
             ;;
         stopped:Locked)
             if [ ! -e "/dev/vmm/$name" ] && holder=$(cat "$lock" 2>/dev/null); then

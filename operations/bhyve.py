@@ -22,7 +22,7 @@ from f3s.secretfile import ABSENT, SecretState
 from f3s.vmbhyve import VmHost
 from f3s.zfs import Dataset, Snapshot, key_file
 from facts.base import FILES
-from facts.bhyve import AllProperties, Vms
+from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import SecretFile
@@ -85,6 +85,10 @@ class HostFacts:
     @cached_property
     def vm_dir(self) -> str | None:
         return known(Variables, names=("vm_dir",))["vm_dir"]
+
+    @cached_property
+    def encryption_feature(self) -> str:
+        return known(EncryptionFeature, pool=self._wanted.dataset.partition("/")[0])
 
     @cached_property
     def key_present(self) -> bool | None:

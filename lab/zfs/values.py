@@ -67,6 +67,8 @@ def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset,
         return None
     if name == "mountpoint":
         return mountpoint(node, item)
+    if name in ("volsize", "volblocksize") and item.partial and item.partial.new:
+        return None  # zfs_ioctl.c, zfs_ioc_objset_stats_impl: those of a volume are not read while it is inconsistent
     if name in ("encryption", "keyformat", "keylocation", "encryptionroot", "keystatus"):
         return _encryption(node, item, name)
     found = _own(sizes, item, name)

@@ -46,6 +46,7 @@ class KnownFacts:
     snapshots: tuple[Snapshot, ...]
     vm: VmHost
     vm_dir: str | None
+    encryption_feature: str = "enabled"
     key_present: bool | None = True
     key_check: KeyCheck | None = KeyCheck.FITS
     table: MountTable = field(default_factory=lambda: MountTable((), {}))
@@ -98,6 +99,7 @@ class World:
         self.able = True
         self.vm_dir: str | None = f"zfs:{NEW}"
         self.strange_devices: frozenset[str] = frozenset()
+        self.feature = "enabled"
         self.stick: str | None = STICK
         self.place = Directory(PLACE, "Directory", frozenset(), ())  # what is there while nothing is mounted
         self.key_check: KeyCheck | None = KeyCheck.FITS
@@ -150,6 +152,8 @@ class World:
             props = {prop: Property(text, "-") for prop, text in plain.items()}
             names = {"readonly", "compression", "refreservation", *users, *node.local}
             names |= {"volsize"} if node.volume else {"canmount", "mountpoint", "quota"}
+            if node.token and not node.snapshots:  # a partly received volume has none (zfs_ioctl.c)
+                names -= {"volsize"}
             for prop in names:
                 text, source = self.value(name, prop)
                 if text != "-" or source != "-":
@@ -158,7 +162,13 @@ class World:
             for index, (short, guid, _) in enumerate(node.snapshots):
                 snapshots.append(Snapshot(f"{name}@{short}", guid, index, 0))
         return KnownFacts(
-            datasets, tuple(snapshots), self._vm_host(), self.vm_dir, key_check=self.key_check, table=self._mounts()
+            datasets,
+            tuple(snapshots),
+            self._vm_host(),
+            self.vm_dir,
+            encryption_feature=self.feature,
+            key_check=self.key_check,
+            table=self._mounts(),
         )
 
     def _mounts(self) -> MountTable:
@@ -231,7 +241,7 @@ class World:
         assert len(places) == len(set(places)), f"two datasets at one place: {sorted(places)}"
         if OLD in self.nodes and NEW in self.nodes:
             for name, node in self.nodes.items():
-                assert node.root == NEW or not f"{name}/".startswith(f"{NEW}/"), f"{name} is plain below {NEW}"
+                assert node.root in (NEW, name) or not f"{name}/".startswith(f"{NEW}/"), f"{name} is plain below {NEW}"
         if NEW in self.nodes and self.nodes[NEW].root:
             assert self.place.guarded, f"{PLACE} takes plain text while {NEW} is not mounted"
         for name, on in self.vms.items():

@@ -110,6 +110,20 @@ def test_killed_before_and_in_every_single_command() -> None:
             assert_migrated(world, World())
 
 
+def test_the_plan_of_the_run_after_a_kill_is_what_is_done() -> None:
+    """An operation refuses where the next step is another than the plan foresaw (operations.bhyve.step)."""
+    for text, world in states()[:-1]:
+        with pytest.raises(Killed):
+            world.execute(text, killed=True)
+        for planned in next_plan(world).steps:
+            steps = next_plan(world).steps
+            if planned.key in [step.key for step in steps]:
+                assert steps[0].key == planned.key, f"killed in {text}"
+                for command in steps[0].commands:
+                    world.execute(command)
+        assert_migrated(world, World())
+
+
 def test_killed_twice() -> None:
     """The second run is killed, too, at every one of its first commands."""
     for text, world in states()[::5]:
@@ -255,6 +269,28 @@ def test_nothing_is_destroyed_without_all_proofs(case: str) -> None:
         next_plan(world, DESTROY)
 
 
+def test_a_machine_that_was_restored_from_its_replica_has_a_root_of_its_own() -> None:
+    """As `zfs send -w` from the standby leaves it: encrypted, and nobody else's reason to stop."""
+    world = done_world()
+    world.nodes[f"{NEW}/back"] = Node(root=f"{NEW}/back", keylocation=f"file://{KEY}")
+    plan = next_plan(world)
+    assert plan.steps == ()
+    assert "under another key, which the boot does not load: zroot/bhyve/back (zfs change-key -i)" in plan.found
+    with pytest.raises(Refusal, match="is not destroyed: not under the encryption root"):
+        next_plan(world, DESTROY)
+    world.reboot(keys=False)
+    world.vms = dict.fromkeys(world.vms, False)
+    migrate(world)
+    assert not world.nodes[f"{NEW}/back"].mounted
+
+
+def test_plain_data_below_the_encrypted_parent_are_told() -> None:
+    world = done_world()
+    world.nodes[f"{NEW}/x"] = Node()
+    with pytest.raises(Refusal, match="NOT ENCRYPTED, although below zroot/bhyve: zroot/bhyve/x"):
+        next_plan(world)
+
+
 def test_new_virtual_machines_do_not_matter_afterwards() -> None:
     world = done_world()
     world.nodes[f"{NEW}/new"] = Node(root=NEW, mounted=True)
@@ -278,6 +314,11 @@ START_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "stranger": (lambda w: setattr(w, "strange_devices", frozenset({"x"})), "not known to vm-bhyve: x"),
     "mount point": (lambda w: w.nodes[NEW].local.update(mountpoint="legacy"), "mount point legacy"),
     "mark": (lambda w: w.nodes[NEW].local.update({MIGRATION: "verified"}), "marked f3s:migration=verified"),
+    "feature": (
+        lambda w: setattr(w, "feature", "disabled"),
+        "zroot has feature@encryption disabled: nothing in it can",
+    ),
+    "no features": (lambda w: setattr(w, "feature", "-"), "zpool set feature@encryption=enabled zroot"),
 }
 
 
@@ -376,7 +417,13 @@ UNDER_WAY_REFUSALS: dict[str, tuple[str, Callable[[World], object], str]] = {
     "own root": ("bhyve-metadata", lambda w: setattr(w.nodes[f"{NEW}/rocky"], "root", "x"), "not under the encryption"),
     "stranger": ("bhyve-metadata", lambda w: w.nodes.update({f"{NEW}/x": Node(root=NEW)}), "without a counterpart"),
     "empty child": ("zfs send", lambda w: w.nodes.update({f"{NEW}/rocky": Node(root=NEW)}), "somebody else made it"),
-    "other guids": ("bhyve-metadata", other_copy, "GUIDs differ"),
+    "other guids": ("bhyve-metadata", other_copy, "its source lacks zroot/bhyve/rocky@before. It is not its copy, or"),
+    "snapshot on the copy": (
+        "zfs send -v -i @before zroot/bhyve_old/rocky/disk0@later",
+        lambda w: w._snapshot(f"{NEW}/rocky/disk0", "zfs-auto-snap"),
+        "its source lacks zroot/bhyve/rocky/disk0@zfs-auto-snap.*switch that off until the migration is over",
+    ),
+    "feature gone": ("zfs create", lambda w: setattr(w, "feature", "disabled"), "nothing in it can be encrypted"),
     "some snapshots": ("zfs create", lambda w: w.nodes[f"{OLD}/rocky"].snapshots.pop(), "without the snapshot"),
     "old data": ("=verified", lambda w: setattr(w.nodes[f"{OLD}/rocky"], "data", "new"), "written to after"),
     "space": ("zfs send", lambda w: setattr(w, "available", 1000), "too little space"),
@@ -448,7 +495,9 @@ def test_hosts_with_nothing_to_migrate() -> None:
     world.nodes[NEW] = Node(root=NEW)
     assert next_plan(world) == Plan((), f"{NEW} and all below it are encrypted")
     world.nodes[f"{NEW}/rocky"] = Node()
-    with pytest.raises(Refusal, match=r"zroot/bhyve/rocky \(not encrypted\)"):
+    with pytest.raises(
+        Refusal, match=r"NOT ENCRYPTED, although below zroot/bhyve: zroot/bhyve/rocky\. .*recv -x encryp"
+    ):
         next_plan(world)
     world = World()
     world.installed = False

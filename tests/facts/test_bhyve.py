@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from f3s.bhyve_tree import MIGRATION, history, local, tree
 from f3s.zfs import Snapshot
 from facts.base import END
-from facts.bhyve import AllProperties, Vms
+from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from tests.files.stubs import StubHost
 
 # shape and sources as recorded on FreeBSD 13.2, `zfs get -H -o name,property,value,source`
@@ -48,6 +48,15 @@ def test_only_a_local_property_is_a_mark() -> None:
     assert local(found["zroot/bhyve_old"], MIGRATION) == "started"
     assert local(found["zroot/bhyve_old/rocky"], MIGRATION) is None
     assert local(None, MIGRATION) is None
+
+
+def test_whether_a_pool_can_hold_encrypted_datasets() -> None:
+    assert "{ zpool get -H -o value feature@encryption zroot; }" in EncryptionFeature().command(pool="zroot")
+    for state in ("enabled", "active", "disabled", "-"):
+        assert EncryptionFeature().process([state, END]) == state
+    for lines in ([], ["on"], ["enabled", "active"]):
+        with pytest.raises(FactProcessError, match="feature@encryption is"):
+            EncryptionFeature().process([*lines, END])
 
 
 def test_what_does_not_apply_is_left_out_by_zfs_get_all() -> None:

@@ -108,6 +108,18 @@ def test_a_lock_is_kept_while_there_is_a_machine_or_one_comes_back(host: StubHos
     assert kept.exists()
 
 
+def test_a_machine_that_only_the_kernel_still_has_is_not_stopped(host: StubHost) -> None:
+    """Both bhyve and vm were killed: vm says Stopped, and its disks are in use."""
+    host.write("/dev/vmm/rocky", "")
+    result = wait(host, [line("rocky", "Stopped")], "stopped", "5", FOLDER, "rocky")
+    assert result.rc == 1
+    assert (
+        "rocky (Stopped, but the kernel has it: where it has no process, bhyvectl --destroy --vm=rocky)" in result.err
+    )
+    host.path("/dev/vmm/rocky").unlink()
+    assert wait(host, [line("rocky", "Stopped")], "stopped", "5", FOLDER, "rocky").rc == 0
+
+
 def test_a_lock_of_another_host_is_named_at_once_and_kept(host: StubHost) -> None:
     kept = lock(host, "rocky", "f9")
     result = wait(host, [line("rocky", "Locked (f9)")], "stopped", "60", str(host.path(FOLDER)), "rocky")

@@ -13,7 +13,7 @@ from f3s.bhyve import plan
 from f3s.bhyve_tree import MIGRATION
 from f3s.keycheck import KeyCheck
 from f3s.secretfile import ABSENT, SecretState
-from facts.bhyve import AllProperties, Vms
+from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import SecretFile
@@ -32,6 +32,7 @@ def facts_of(facts: KnownFacts, key: SecretState | None = KEY) -> dict[type, Any
 
     return {
         AllProperties: dict(facts.datasets),
+        EncryptionFeature: facts.encryption_feature,
         Snapshots: facts.snapshots,
         Vms: facts.vm,
         Variables: {"vm_dir": facts.vm_dir},
