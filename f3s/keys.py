@@ -52,6 +52,10 @@ class Stick:
     keys: Mapping[str, KeyFile] | None
     unfinished: tuple[str, ...]
 
+    def pulled(self, label: str) -> bool:
+        """Gone while it was mounted: the mount stays until it is taken away by force (geom_vfs.c, g_vfs_orphan)."""
+        return self.disk is None and self.mount is not None and self.mount.device == f"ufs/{label}"
+
 
 @dataclass(frozen=True)
 class Copy:
@@ -90,7 +94,7 @@ Roots = tuple[Root, ...] | str
 def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     """Read the sections of facts.usb.KeyStick. Raises UnknownOutput on other output."""
     parts = sections(lines)
-    if set(parts) != {"device", "glabel", "mounts", "files", "sha256"}:
+    if set(parts) != {"folder", "device", "glabel", "mounts", "files", "sha256"}:
         raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
     disks = [row.split()[2] for row in parts["glabel"] if row.split()[:1] == [f"ufs/{label}"]]
     mounts = parse_mounts(parts["mounts"])
@@ -102,6 +106,11 @@ def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     unfinished = []
     if ours is None or here != ours:
         return Stick(disk, here, ours, None, ())
+    if disk is None:
+        # pulled out while it was mounted: what can still be read comes from the cache
+        return Stick(None, here, None, None, ())
+    if parts["folder"] != [mountpoint]:
+        raise UnknownOutput(f"{ours.device} is mounted on {mountpoint}, which cannot be entered")
     # a file that cannot be read has no line here
     digests = {name.removeprefix("./"): sha for sha, _, name in (row.partition(" ") for row in parts["sha256"])}
     for line in parts["files"]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput, sections
+
+# autofs has devices such as `map -hosts`; a directory begins with the first slash after a blank
+_LINE = re.compile(r"(\S.*?)\s+(/.*?)\s+(\S+)\s+(\S+)\s+\d+\s+\d+")
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,16 @@ class MountTable:
 
 
 def parse_mounts(lines: Iterable[str]) -> tuple[Mount, ...]:
-    """Read `mount -p`: tab and space separated fields as in fstab(5). Raises UnknownOutput on other lines."""
+    """Read `mount -p`: fields as in fstab(5), but blanks in names are not escaped (mount.c, putfsent).
+
+    Raises UnknownOutput on other lines.
+    """
     mounts = []
     for line in lines:
-        fields = line.split()
-        if len(fields) != 6:
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
             raise UnknownOutput(f"unexpected line from mount -p: {line!r}")
-        device, directory, fstype, options = fields[:4]
+        device, directory, fstype, options = match.groups()
         mounts.append(Mount(device.removeprefix("/dev/"), directory, fstype, frozenset(options.strip(",").split(","))))
     return tuple(mounts)
 

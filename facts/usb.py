@@ -8,20 +8,25 @@ from f3s.keys import SUFFIX, UNFINISHED, Stick, parse_stick
 from f3s.quoting import command
 from facts.base import HostFact, marked
 
+# A folder that cannot be read is not an empty one, and a file that stat(1) cannot look at is not a missing one.
 _SCRIPT = f"""\
 cd {{}} 2>/dev/null || cd /var/empty
-echo "=== device"; if [ -e {{}} ]; then echo present; fi
-echo "=== glabel"; glabel status &&
+ls -A . >/dev/null &&
+echo "=== folder" && pwd &&
+echo "=== device" && if [ -e {{}} ]; then echo present; fi &&
+echo "=== glabel" && glabel status &&
 echo "=== mounts" && mount -p &&
-echo "=== files"
-set --
+echo "=== files" &&
+set -- &&
 for file in *{SUFFIX} .*{SUFFIX}{UNFINISHED}; do
-    if [ -e "$file" ] || [ -L "$file" ]; then set -- "$@" "./$file"; fi
-done
-if [ $# -gt 0 ]; then stat -f '%HT|%Lp|%Su:%Sg|%z|%N' "$@"; fi
-echo "=== sha256"
+    case $file in '*{SUFFIX}' | '.*{SUFFIX}{UNFINISHED}') continue ;; esac
+    set -- "$@" "./$file"
+done &&
+if [ $# -gt 0 ]; then stat -f '%HT|%Lp|%Su:%Sg|%z|%N' "$@"; fi &&
+echo "=== sha256" && {{{{
 if [ $# -gt 0 ]; then sha256 -r "$@" 2>/dev/null; fi
-true"""
+true
+}}}}"""
 
 
 class KeyStick(HostFact[Stick]):

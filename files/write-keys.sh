@@ -26,15 +26,23 @@ finish()
 {
 	status=$?
 	trap '' HUP INT TERM PIPE
-	rm -f "$keys"/.*.key.new || status=1
-	sync
-	mount -u -o ro "$keys" || status=1
+	if [ -n "$writable" ]; then
+		rm -f "$keys"/.*.key.new || status=1
+		umount "$keys" || status=1
+	fi
+	mount -r "$device" "$keys" || status=1
 	exit "$status"
 }
+
+# Mounted anew instead of `mount -u`: a stick that was pulled and put back is still in the table with a mount that has no
+# device any more (geom_vfs.c, g_vfs_orphan), and an update of that asks a provider that is not there (ffs_mount,
+# g_access): the kernel may panic.
+umount "$keys" || die "$keys is in use, or cannot be unmounted"
+writable=
 trap finish EXIT
 trap 'exit 1' HUP INT TERM PIPE
-
-mount -u -o rw "$keys"
+mount -o rw "$device" "$keys"
+writable=yes
 rm -f "$keys"/.*.key.new
 while read -r verb name sum data; do
 	case $name in

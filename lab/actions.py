@@ -33,18 +33,11 @@ def unplug(store: Store, name: str, slot: str = "") -> None:
         if slot not in host.slots:
             raise LabError(f"{host.name} has nothing in {slot}")
         disk = cluster.disks[host.slots[slot]]
-        # FreeBSD 13 unmounts a UFS file system by force when its medium is gone
-        host.mounts = [
-            m for m in host.mounts if m.fstype != "ufs" or _disk_of(store, cluster, host, m.device) != disk.id
-        ]
+        for entry in host.mounts:
+            entry.dead |= entry.fstype == "ufs" and disks.resolve(store, cluster, host, entry.device) is disk
         host.parts.setdefault("unplugged", {})[slot] = host.slots.pop(slot)
         zfs.disk_gone(cluster, host, disk.id)
         disks.link_devices(store, cluster, host)
-
-
-def _disk_of(store: Store, cluster: Cluster, host: Host, device: str) -> str:
-    disk = disks.resolve(store, cluster, host, device)
-    return disk.id if disk else ""
 
 
 def plug(store: Store, name: str, slot: str = "") -> None:

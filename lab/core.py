@@ -61,6 +61,7 @@ class Mount:
 
     :param tree: folder below the state folder that holds the file system's files; ``root`` is the host's own root
         directory, which needs no mount of ours
+    :param dead: its medium was pulled: it stays in the table (geom_vfs.c, g_vfs_orphan), and nothing can be read
     """
 
     device: str
@@ -69,6 +70,7 @@ class Mount:
     tree: str
     read_only: bool = False
     options: tuple[str, ...] = ()
+    dead: bool = field(default=False, kw_only=True)
 
 
 @dataclass

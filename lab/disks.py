@@ -107,7 +107,7 @@ def resolve(store: Store, cluster: Cluster, host: Host, device: str) -> Disk | N
 def user(store: Store, cluster: Cluster, host: Host, disk: Disk) -> str | None:
     """Who has the disk open for writing: a mount point or a pool; None if nobody has."""
     for entry in host.mounts:
-        if entry.fstype == "ufs" and resolve(store, cluster, host, entry.device) is disk:
+        if entry.fstype == "ufs" and not entry.dead and resolve(store, cluster, host, entry.device) is disk:
             return entry.target
     from lab import zfs
 

@@ -84,7 +84,7 @@ def wanted(host: Host) -> list[list[str]]:
     """
     binds: list[list[str]] = []
     root = Mount("", "/", "", "root")
-    for entry in [root, *(entry for entry in host.mounts if entry.tree != "root")]:
+    for entry in [root, *(entry for entry in host.mounts if entry.tree != "root" and not entry.dead)]:
         tree, target = entry.tree, entry.target
         if tree != "root":
             binds.append([target, str(INSIDE / "state" / tree), "ro" if entry.read_only else "rw"])
@@ -117,7 +117,7 @@ def locate(host: Host, path: str) -> tuple[str, str]:
     """Where a host's absolute path is kept: (tree, path in the tree); the newest mount that covers it counts."""
     path = os.path.normpath(path)
     for entry in reversed(host.mounts):
-        if entry.fstype == "devfs":
+        if entry.fstype == "devfs" or entry.dead:
             continue
         if path == entry.target or path.startswith(entry.target.rstrip("/") + "/"):
             return entry.tree, os.path.relpath(path, entry.target)

@@ -42,11 +42,7 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
     if stick.disk is not None:
         host.noop(f"the stick {label} is on {stick.disk}")
         return
-    if stick.mount is not None and stick.mount.device == f"ufs/{label}":
-        raise OperationError(
-            f"{host.name}: the stick {label} is gone, but still mounted: umount -f {mountpoint}, then plug it in"
-        )
-    if stick.mount is not None:
+    if stick.mount is not None and not stick.pulled(label):
         raise OperationError(
             f"{host.name}: {stick.mount.device} is mounted on {mountpoint} and has no label {label}. If it is the "
             f"key stick, label it by hand: umount {mountpoint} && tunefs -L {label} /dev/{stick.mount.device}"
@@ -54,7 +50,8 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
     disk = known(Probe, device=device)
     if disk.size is None:
         raise OperationError(
-            f"{host.name}: there is no stick with the label {label} and no disk {device}: plug the stick in"
+            f"{host.name}: there is no stick with the label {label} and no disk {device}: plug the stick in, or set "
+            "usb_device for this host (`geom disk list` there shows its disks)"
         )
     if not disk.blank and not (disk.only_unrecognised_content and device in allow):
         way_on = disk.way_on()
@@ -68,6 +65,8 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
         raise OperationError(
             f"{host.name}: {device} was not formatted, it is not blank: {disk.why()}. Nothing was changed; {way_on}"
         )
+    if stick.pulled(label):
+        yield command("umount -f {}", mountpoint)
     yield command("newfs -L {} {}", label, f"/dev/{device}")
 
 
@@ -86,14 +85,15 @@ def mounted_read_only(label: str, mountpoint: str) -> Commands:
             f"{host.name}: the stick {label} is mounted on {stick.elsewhere.directory}, it belongs on "
             f"{mountpoint}: umount {stick.elsewhere.directory}"
         )
-    if stick.mount is None:
+    if stick.mount is None or stick.pulled(label):
         yield command("service f3skeys onestart")
     elif stick.keys is None:
         raise OperationError(f"{host.name}: {mountpoint} is taken by {stick.mount.device}")
     elif stick.mount.read_only:
         host.noop(f"the stick {label} is mounted read-only on {mountpoint}")
     else:
-        yield command("mount -u -o ro {}", mountpoint)
+        # not `mount -u`, see files/write-keys.sh
+        yield command("umount {} && service f3skeys onestart", mountpoint)
 
 
 @operation()

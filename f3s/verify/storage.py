@@ -30,12 +30,12 @@ def stick(cluster: ClusterView, host: HostSettings) -> Row:
     if seen is None:
         return unknown("stick", host.name, "the stick could not be looked at", ASK_AGAIN)
     if seen.disk is None:
-        plug = f"plug the stick with the label {host.usb.label} in, then: doas service f3skeys onestart"
+        plug = f"plug the stick with the label {host.usb.label} in, then: doas service f3skeys onerestart"
         return wrong("stick", host.name, f"no stick with the label {host.usb.label}", plug)
     if seen.keys is None:
         where = f"mounted on {seen.elsewhere.directory}" if seen.elsewhere else "not mounted"
         return wrong(
-            "stick", host.name, f"{where} instead of on {host.usb.mountpoint}", "doas service f3skeys onestart"
+            "stick", host.name, f"{where} instead of on {host.usb.mountpoint}", "doas service f3skeys onerestart"
         )
     problems = []
     if seen.mount is not None and not seen.mount.read_only:

@@ -82,6 +82,8 @@ def _update(ctx: Context, cluster: Cluster, host: Host, name: str, read_only: bo
         raise CommandError(f"mount: not currently mounted {name}")
     if found[-1].fstype != "ufs":
         raise ctx.not_simulated(f"-u of {found[-1].fstype}")
+    if found[-1].dead:
+        raise ctx.not_simulated("an update of a mount whose medium is gone: the kernel may panic (ffs_mount, g_access)")
     index = host.mounts.index(found[-1])
     entry = found[-1]
     host.mounts[index] = Mount(entry.device, entry.target, entry.fstype, entry.tree, read_only, entry.options)

@@ -155,9 +155,12 @@ def output(
     mounts: str = MOUNT_P,
     glabel: str = GLABEL_STATUS,
     device: bool = True,
+    folder: str = "/keys",
 ) -> list[str]:
     present = ["present"] if device else []
     return [
+        "=== folder",
+        folder,
         "=== device",
         *present,
         "=== glabel",
@@ -227,7 +230,17 @@ def test_no_stick() -> None:
     assert parse_stick(blank, "F3S_KEYS", "/keys").disk == "unknown"
 
 
-@pytest.mark.parametrize("lines", [[], ["=== device"], output("x"), output("Regular File|400|a|x|./a.key")])
+def test_a_stick_that_was_pulled_while_it_was_mounted() -> None:
+    """What its mount still shows is no longer on any stick that anybody could name."""
+    stick = parse_stick(output(FILE, glabel=GLABEL_STATUS_BLANK_STICK, device=False), "F3S_KEYS", "/keys")
+    assert (stick.disk, stick.keys, stick.pulled("F3S_KEYS")) == (None, None, True)
+    assert not parse_stick(output(FILE), "F3S_KEYS", "/keys").pulled("F3S_KEYS")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[], ["=== device"], output("x"), output("Regular File|400|a|x|./a.key"), output(FILE, folder="/var/empty")],
+)
 def test_unknown_output(lines: list[str]) -> None:
     with pytest.raises(UnknownOutput):
         parse_stick(lines, "F3S_KEYS", "/keys")

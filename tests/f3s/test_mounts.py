@@ -18,6 +18,19 @@ def test_the_recorded_mount_table() -> None:
     assert not mounts[3].read_only
 
 
+def test_blanks_are_not_escaped() -> None:
+    lines = [
+        "map -hosts\t\t/net\t\t\tautofs\trw\t\t0 0",
+        "zroot/My VM\t/zroot/My VM\tzfs\trw\t0 0",
+        "/dev/ufs/F3S_KEYS\t/keys\t\t\tufs\tro\t\t0 0",
+    ]
+    assert [(mount.device, mount.directory, mount.fstype) for mount in parse_mounts(lines)] == [
+        ("map -hosts", "/net", "autofs"),
+        ("zroot/My VM", "/zroot/My VM", "zfs"),
+        ("ufs/F3S_KEYS", "/keys", "ufs"),
+    ]
+
+
 def test_the_last_mount_covers_the_others() -> None:
     table = parse_mount_table(["=== mounts", "a /x ufs rw 0 0", "b /x zfs ro,nfsv4acls, 0 0"])
     mount = table.at("/x")

@@ -17,7 +17,7 @@ def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
     (keys / "f0:zdata.key").write_bytes(secret)
     (keys / ".f0:zdata.key.new").write_bytes(secret)
     (keys / "notes.txt").write_text("not a key")
-    mounts = f"/dev/ufs/F3S_KEYS\t{keys}\tufs\tro\t0 0\n".replace(" ", "\\040")
+    mounts = f"/dev/ufs/F3S_KEYS\t{keys}\tufs\tro\t0 0\n"
     stubs = {
         "glabel": f"cat <<'E'\n{GLABEL_STATUS}\nE",
         "mount": f"cat <<'E'\n{mounts}E",
@@ -40,6 +40,26 @@ def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
     assert "Regular File|400|root:wheel|32|./.f0:zdata.key.new" in out.stdout.splitlines()
     assert f"{digest} ./f0:zdata.key" in out.stdout.splitlines()
     assert "notes.txt" not in out.stdout
+
+
+def test_a_folder_or_a_file_that_cannot_be_read_is_not_a_missing_key(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "f0:zdata.key").touch()
+    for name in ("glabel", "mount", "stat", "ls"):
+        (tmp_path / name).write_text("#!/bin/sh\n[ ! -e $0.fails ]\n")
+        (tmp_path / name).chmod(0o755)
+    built = KeyStick().command(label="F3S_KEYS", mountpoint=str(keys))
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def status() -> int:
+        return subprocess.run(["/bin/sh", "-c", built], capture_output=True, env=environment, check=False).returncode
+
+    assert status() == 0
+    for name in ("stat", "ls"):
+        (tmp_path / f"{name}.fails").touch()
+        assert status() == 1, f"{name}: Input/output error"
+        (tmp_path / f"{name}.fails").unlink()
 
 
 def test_a_host_without_a_mount_point_has_no_stick(tmp_path: Path) -> None:

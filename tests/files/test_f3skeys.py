@@ -40,7 +40,7 @@ class Boot:
             '-r) [ ! -e "$STATE/no-mount" ] || exit 1\n'
             '    printf "%s\\t%s\\tufs\\tro\\t0 0\\n" "$2" "$3" >>"$STATE/mounts" ;;\nesac',
         )
-        self.host.command("umount", 'sed -i "\\#$1#d" "$STATE/mounts"')
+        self.host.command("umount", 'for last; do :; done; sed -i "\\#$last#d" "$STATE/mounts"')
         self.host.command("fsck_ufs", '[ ! -e "$STATE/damaged" ]')
         self.host.command("sleep", '[ ! -e "$STATE/late" ] || : >"$(cat "$STATE/late")"')
         self.program = self.host.install(FILES / "f3skeys", "/etc/rc.d/f3skeys")
@@ -133,3 +133,18 @@ def test_another_label_and_mount_point(tmp_path: Path) -> None:
     boot.host.write("/etc/rc.conf", f"f3skeys_label=OTHER\nf3skeys_mountpoint={place}\n")
     assert boot.service("onestart").rc == 0
     assert boot.host.calls("mount")[-1] == ["-r", str(other), str(place)]
+
+
+def test_a_stick_that_was_pulled_is_told_and_its_mount_goes(boot: Boot) -> None:
+    boot.service("start")
+    boot.device.unlink()
+    status = boot.service("status")
+    assert (status.rc, status.out) == (1, f"{boot.device} is gone, what is mounted on {boot.keys} cannot be read.\n")
+    result = boot.service("start")
+    assert result.rc == 1
+    assert "WARNING: no stick with the label F3S_KEYS" in result.err
+    assert boot.host.calls("umount") == [["-f", str(boot.keys)]]
+    assert str(boot.keys) not in boot.host.state("mounts")
+    boot.host.write(LABEL, "")
+    assert boot.service("start").rc == 0
+    assert boot.service("status").rc == 0

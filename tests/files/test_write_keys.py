@@ -26,11 +26,12 @@ def host(tmp_path: Path) -> StubHost:
         "mount",
         'case "$*" in\n'
         '-p) cat "$STATE/mounts" ;;\n'
-        '"-u -o rw "*) [ ! -e "$STATE/refuse" ] || { echo "R/W mount denied" >&2; exit 1; } ;;\n'
-        '"-u -o ro "*) ls -A "$4" >"$STATE/at-the-end" ;;\n'
+        '"-o rw /dev/ufs/F3S_KEYS "*) [ ! -e "$STATE/refuse" ] || { echo "R/W mount denied" >&2; exit 1; } ;;\n'
+        '"-r /dev/ufs/F3S_KEYS "*) ls -A "$3" >"$STATE/at-the-end" ;;\n'
         "*) exit 64 ;;\n"
         "esac",
     )
+    stubs.command("umount", '[ ! -e "$STATE/busy" ] || { echo "umount: $1: Device busy" >&2; exit 1; }')
     stubs.command("sha256", f'[ "$1" = -q ] || exit 64; {shutil.which("sha256sum")} "$2" | cut -d" " -f1')
     stubs.command("chown", f'[ -e "$2" ]; {shutil.which("stat")} -c %a "$2" >>"$STATE/modes"')
     stubs.command("sync")
@@ -53,7 +54,10 @@ def write(host: StubHost, *lines: str) -> subprocess.CompletedProcess[str]:
 
 
 def mounts(host: StubHost) -> list[str]:
-    return [call[2] for call in host.calls("mount") if call[0] == "-u"]
+    """Each umount, and how the stick was mounted: never by an update of a mount that may be dead."""
+    names = {("-o", "rw"): "rw", ("-r", DEVICE): "ro"}
+    calls = [call for call in host.calls() if call[0] in ("mount", "umount") and call[1] != "-p"]
+    return [call[0] if call[0] == "umount" else names[call[1], call[2]] for call in calls]
 
 
 def test_a_key_is_written_and_the_stick_is_read_only_again(host: StubHost) -> None:
@@ -63,7 +67,7 @@ def test_a_key_is_written_and_the_stick_is_read_only_again(host: StubHost) -> No
     assert target.read_bytes() == KEY
     assert target.stat().st_mode & 0o777 == 0o400
     assert host.state("modes") == "600\n"  # nobody else could read it before chmod either
-    assert mounts(host) == ["rw", "ro"]
+    assert mounts(host) == ["umount", "rw", "umount", "ro"]
     assert host.state("at-the-end") == f"{NAME}\n"
     assert ["root:wheel", str(host.path(f"/keys/.{NAME}.new"))] in host.calls("chown")
 
@@ -81,7 +85,7 @@ def test_a_key_that_is_there_stays(host: StubHost) -> None:
     assert done.returncode == 1
     assert f"{NAME} is there already and stays as it is" in done.stderr
     assert host.path(f"/keys/{NAME}").read_text() == "old"
-    assert mounts(host) == ["rw", "ro"]
+    assert mounts(host) == ["umount", "rw", "umount", "ro"]
     assert host.state("at-the-end") == f"{NAME}\n"
 
 
@@ -90,7 +94,7 @@ def test_a_key_that_did_not_arrive_whole_is_not_kept(host: StubHost) -> None:
     assert done.returncode == 1
     assert "did not arrive whole" in done.stderr
     assert host.state("at-the-end") == ""
-    assert mounts(host) == ["rw", "ro"]
+    assert mounts(host) == ["umount", "rw", "umount", "ro"]
 
 
 def test_a_line_that_was_cut_off_is_not_carried_out(host: StubHost) -> None:
@@ -148,3 +152,11 @@ def test_a_stick_that_stays_read_only(host: StubHost) -> None:
     assert done.returncode == 1
     assert "R/W mount denied" in done.stderr
     assert list(host.path("/keys").iterdir()) == []
+
+
+def test_a_stick_that_somebody_uses_is_left_as_it_is(host: StubHost) -> None:
+    host.state("busy", "")
+    done = write(host, WRITE)
+    assert done.returncode == 1
+    assert "is in use, or cannot be unmounted" in done.stderr
+    assert mounts(host) == ["umount"]

@@ -107,8 +107,10 @@ def test_a_stick_without_the_label_in_use_is_not_touched() -> None:
 
 
 def test_a_stick_that_was_pulled_while_mounted() -> None:
-    with pytest.raises(OperationError, match="is gone, but still mounted: umount -f /keys"):
-        formatted(Stick(None, RO, None, {}, ()))
+    pulled = Stick(None, RO, None, None, ())
+    assert formatted(pulled).commands == ["umount -f /keys", "newfs -L F3S_KEYS /dev/da0"]
+    with pytest.raises(OperationError, match="da0 was not formatted, it is not blank"):
+        formatted(pulled, head=(0, "x"))
 
 
 def test_unknown_sticks_and_disks_are_not_formatted() -> None:
@@ -130,7 +132,8 @@ def test_mounting() -> None:
     for found, commands in (
         (Stick("da0", None, None, None, ()), ["service f3skeys onestart"]),
         (NO_STICK, ["service f3skeys onestart"]),
-        (stick(mount=RW), ["mount -u -o ro /keys"]),
+        (stick(mount=RW), ["umount /keys && service f3skeys onestart"]),
+        (Stick(None, RW, None, None, ()), ["service f3skeys onestart"]),
         (stick(), []),
     ):
         assert run(usb.mounted_read_only, {KeyStick: found}, *STICK).commands == commands

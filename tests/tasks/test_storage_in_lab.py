@@ -186,6 +186,20 @@ def test_a_new_stick_gets_the_keys_even_if_another_is_missing(deployed: Cluster,
     assert cluster.sh(F0, "sha256 -q /keys/*.key") == cluster.sh(F2, "sha256 -q /keys/*.key")
 
 
+def test_a_stick_that_is_replaced_while_its_mount_is_still_there(deployed: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(deployed)
+    cluster.lab("unplug", F0)
+    assert "/keys" in cluster.sh(F0, "mount -p")
+    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
+    assert f"{F0}: there is no stick with the label F3S_KEYS and no disk da0" in run.output
+    cluster.lab("plug", F0)
+    cluster.lab("swap", F0, "da0")
+    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
+    assert run.rc == 0, run.output
+    assert cluster.sh(F0, "sha256 -q /keys/*.key") == cluster.sh(F2, "sha256 -q /keys/*.key")
+    assert cluster.deploy("usb_keys").changed == []
+
+
 def test_a_key_lost_on_one_stick_comes_back(deployed: Cluster, fresh: Fresh) -> None:
     cluster = fresh(deployed)
     rewrite(cluster, F1, f"rm {KEY}")
