@@ -49,6 +49,7 @@ class Disk:
     + reasons: why it is not blank
     + file_system: as fstyp calls it (`ufs`, `zfs` ...), None where it recognises none
     + pool: name in the pool label that is on it, None where there is none
+    + pool_destroyed: `zpool destroy` left that label, with which `zpool import` does not find the pool (zpool_main.c)
     """
 
     device: str
@@ -58,6 +59,7 @@ class Disk:
     reasons: tuple[Reason, ...]
     file_system: str | None = None
     pool: str | None = None
+    pool_destroyed: bool = False
 
     @property
     def blank(self) -> bool:
@@ -131,7 +133,10 @@ def parse_disk(lines: Iterable[str], device: str) -> Disk:
     size = number(values.get("mediasize in bytes", ""), "media size")
     reasons = [*_users(parts, device), *_signatures(parts, device), *_content(parts, size)]
     model, serial = values.get("Disk descr."), values.get("Disk ident.")
-    return Disk(device, size, model, serial, tuple(reasons), _file_system(parts["fstyp"]), _pool(parts["zdb"]))
+    zdb = parts["zdb"]
+    return Disk(
+        device, size, model, serial, tuple(reasons), _file_system(parts["fstyp"]), _pool(zdb), _pool_destroyed(zdb)
+    )
 
 
 def _output(lines: list[str], name: str) -> Output:
@@ -204,8 +209,11 @@ def _signatures(parts: Mapping[str, Output], device: str) -> list[Reason]:
     elif "filesystem not recognized" not in fstyp.text:
         reasons.append(Reason(f"fstyp cannot tell what it holds ({fstyp.text})"))
     if zdb.status == 0:
-        pool = _pool(zdb) or "(unnamed)"
-        reasons.append(Reason(f"it holds a label of the pool {pool} (`zpool import` shows an exported pool)"))
+        kind, option = ("destroyed pool", " -D") if _pool_destroyed(zdb) else ("pool", "")
+        pool = f"{kind} {_pool(zdb) or '(unnamed)'}"
+        reasons.append(
+            Reason(f"it holds a label of the {pool} (`zpool import{option}` shows one that can be imported)")
+        )
     elif not _no_pool_label(zdb.lines):
         reasons.append(Reason(f"zdb cannot tell whether it holds a pool label ({zdb.text})"))
     return reasons
@@ -219,6 +227,11 @@ def _file_system(fstyp: Output) -> str | None:
 def _pool(zdb: Output) -> str | None:
     name = re.search(r"\bname: '([^']*)'", zdb.text) if zdb.status == 0 else None
     return name.group(1) if name else None
+
+
+def _pool_destroyed(zdb: Output) -> bool:
+    """POOL_STATE_DESTROYED (sys/fs/zfs.h)."""
+    return zdb.status == 0 and any(line.strip() == "state: 2" for line in zdb.lines)
 
 
 def _no_pool_label(lines: Iterable[str]) -> bool:

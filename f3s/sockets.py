@@ -41,12 +41,13 @@ class Listener:
         return self.port == port and self.address in (ANY, address) and re.match("tcp4", self.protocol) is not None
 
 
-# USER COMMAND PID FD PROTO LOCAL FOREIGN; a command may have blanks in its name
-_LINE = re.compile(r"\S+\s+(.+?)\s+(\d+|\?)\s+(?:\d+|\?)\s+((?:tcp|udp)4?6?)\s+(\S+):(\d+|\*)\s+\S+\s*")
+# USER COMMAND PID FD PROTO LOCAL FOREIGN; a command may have blanks in its name, and run into the PID where the user's
+# name is long. Sockets without a process have `?` (observed), since FreeBSD 15 `??`
+_LINE = re.compile(r"\S+\s+(.+?)\s*(\d+|\?+)\s+(?:\d+|\?+)\s+((?:tcp|udp)4?6?)\s+(\S+):(\d+|\*)\s+\S+\s*")
 
 
 def parse_sockstat(lines: Iterable[str]) -> tuple[Listener, ...]:
-    """Read `sockstat -46lq -P tcp,udp`; sockets that are not bound to a port yet are left out.
+    """Read `sockstat -46lqw -P tcp,udp`; sockets that are not bound to a port yet are left out.
 
     Raises UnknownOutput on a line in another form than observed on 13.2 (usr.bin/sockstat/sockstat.c).
     """
@@ -57,5 +58,8 @@ def parse_sockstat(lines: Iterable[str]) -> tuple[Listener, ...]:
             raise UnknownOutput(f"a line of sockstat: {line!r}")
         command, pid, protocol, address, port = match.groups()
         if port != "*":
-            found.append(Listener(command, None if pid == "?" else int(pid), protocol, address, int(port)))
+            kernel = pid.startswith("?")
+            found.append(
+                Listener("?" if kernel else command, None if kernel else int(pid), protocol, address, int(port))
+            )
     return tuple(found)

@@ -14,7 +14,8 @@ class Listeners(HostFact[tuple[Listener, ...]]):
 
     @override
     def command(self) -> str:
-        return marked(Shell("sockstat -46lq -P tcp,udp"))
+        # -w: without it FreeBSD 15 cuts addresses short (usr.bin/sockstat/main.c)
+        return marked(Shell("sockstat -46lqw -P tcp,udp"))
 
     @override
     def read(self, lines: list[str]) -> tuple[Listener, ...]:

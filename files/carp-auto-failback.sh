@@ -38,6 +38,12 @@ undiverged() {
 		return 1
 	fi
 	read -r floor <"$F3S_FLOOR"
+	case $floor in
+	'' | *[!0-9]*)
+		REASON="$F3S_FLOOR is damaged: service f3s_storage restart makes it anew"
+		return 1
+		;;
+	esac
 	bookmarks=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t bookmark -o createtxg,creation,name "$F3S_DATASET" 2>/dev/null) || {
 		REASON="the bookmarks of $F3S_DATASET cannot be read"
 		return 1

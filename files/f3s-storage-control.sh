@@ -213,7 +213,8 @@ as_master() {
 record_floor() {
 	[ ! -s "$F3S_FLOOR" ] || return 0
 	floor=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o createtxg "$F3S_DATASET" 2>/dev/null) || return 0
-	printf '%s\n' "$floor" | sort -n | tail -n 1 >"$F3S_FLOOR.new"
+	floor=$(printf '%s\n' "$floor" | sort -n | tail -n 1)
+	printf '%s\n' "${floor:-0}" >"$F3S_FLOOR.new"	# no snapshot yet: any later one proves it
 	mv "$F3S_FLOOR.new" "$F3S_FLOOR"
 }
 

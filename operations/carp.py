@@ -6,10 +6,11 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
-from pyinfra.facts.files import File
+from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import password_digest, rc_interface
 from f3s.quoting import command
+from f3s.stunnel import SERVER_CONFIG
 from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from operations.base import Commands, known
@@ -18,14 +19,15 @@ _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
 _STARTED = "/var/run/f3s/started"  # made at boot, long after rc.d/netif
 _APPLIED = "/var/run/f3s/netif.applied"
 _MARK_APPLIED = f"mkdir -p /var/run/f3s && touch {_APPLIED}"
-# What other tasks write: without these files the services of f3s_storage could not start, and the host would give
-# the address away.
-SERVES_WITH = (
-    "/usr/local/etc/rc.d/f3s_storage",
-    "/usr/local/etc/f3s/storage.conf",
-    "/etc/exports",
-    "/usr/local/etc/stunnel/stunnel.conf",
-)
+# What other tasks write, and a line that only they write: without these files the services of f3s_storage could not
+# start, or not as its rc scripts expect them, and the host would give the address away. A host that was set up by hand
+# may have a stunnel.conf without a pid file.
+SERVES_WITH = {
+    "/usr/local/etc/rc.d/f3s_storage": "^name=f3s_storage$",
+    "/usr/local/etc/f3s/storage.conf": "^F3S_SERVICES=",
+    "/etc/exports": "^V4: ",
+    SERVER_CONFIG: "^; .*Written by the deploy",
+}
 
 
 @operation()
@@ -179,9 +181,9 @@ def controller_started() -> Commands:
     if host.get_fact(File, path=_STARTED):
         host.noop("f3s_storage is started")
         return
-    missing = [path for path in SERVES_WITH if not host.get_fact(File, path=path)]
+    missing = [path for path, line in SERVES_WITH.items() if not host.get_fact(FindInFile, path=path, pattern=line)]
     if missing:
-        host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet")
+        host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet, or not from this deploy")
         return
     yield command("service f3s_storage start")
 

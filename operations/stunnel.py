@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
-from pyinfra.facts.files import FileContents
+from pyinfra.facts.files import File, FileContents
 
 from f3s.quoting import command
 from facts.sockets import Listeners
@@ -36,6 +36,9 @@ def port_is_ours(address: str, port: int, pid_file: str) -> Commands:
     if strangers:
         stranger = strangers[0]
         end_it = f"`kill {stranger.pid}`" if stranger.pid else "end it"
+        if host.get_fact(File, path="/var/run/f3s/started"):
+            # or the controller would start it again, from the same configuration
+            end_it = f"`service f3s_storage stop` and {end_it}"
         raise OperationError(
             f"{host.name}: {stranger.owner} listens on {stranger.address}:{port} and is not in {pid_file}, so "
             "f3s_storage could neither stop it nor start stunnel. Nothing of CARP and stunnel was changed. Run "

@@ -61,6 +61,11 @@ def pool(
                 )
         if not probe.blank:
             ours = f"it is this pool, only not imported: run `zpool import {pool}` there, then this task again"
+            if probe.pool_destroyed:
+                ours = (
+                    f"it is this pool, destroyed: `zpool import -D {pool}` there brings it back. If nothing on it is "
+                    f"needed, `zpool labelclear -f /dev/{disk}` there, then this task again"
+                )
             raise OperationError(
                 f"{host.name}: the pool {pool} was not made, disk {disk} is not blank: {probe.why()}. "
                 f"Nothing was changed; {ours if probe.pool == pool else probe.way_on()}"

@@ -38,7 +38,7 @@ class Vip(Part):
 class Usb(Part):
     device: v.Device
     label: v.UfsLabel
-    mountpoint: v.Mountpoint
+    mountpoint: v.BootMountpoint
     purposes: Annotated[tuple[v.Purpose, ...], many("key purposes", at_least=1)]
     format_allow: Annotated[tuple[v.Device, ...], many("devices")] = ()
 
@@ -118,7 +118,7 @@ class Share(BaseModel):
 
 
 class Nfs(Part):
-    port: v.Port
+    port: v.NfsPort
     dataset: v.Dataset
     mountpoint: v.Mountpoint
     shares: Annotated[tuple[Share, ...], many("shares", at_least=1)]

@@ -55,6 +55,20 @@ def _mountpoint(value: Any) -> str:
     return path
 
 
+def _nfs_port(value: Any) -> int:
+    if value != 2049 or isinstance(value, bool):
+        raise ValueError("is not the port of NFS")
+    return 2049
+
+
+def _boot_mountpoint(value: Any) -> str:
+    """For f3skeys, which runs before any other file system than / is mounted."""
+    path = _mountpoint(value)
+    if path.count("/") > 1:
+        raise ValueError("lies in a directory that may be on a file system which the boot mounts later")
+    return path
+
+
 _RESERVED_POOLS = ("mirror", "raidz", "draid", "spare")
 _COMPONENT = re.compile(r"[A-Za-z0-9_.:-]+")
 
@@ -204,10 +218,12 @@ Flag = Annotated[bool, Rule("True or False", _flag)]
 Address = Annotated[str, Rule("an IPv4 address such as 192.168.1.130", _address)]
 Network = Annotated[str, Rule("an IPv4 network such as 192.168.1.0/24, host bits zero", _network)]
 Port = Annotated[int, whole(1, 65535)]
+NfsPort = Annotated[int, Rule("2049: nfsd has no option for another (nfsd(8))", _nfs_port)]
 Seconds = Annotated[int, whole(1, 86400, "seconds")]
 Days = Annotated[int, whole(1, 36500, "days")]
 OptionalPath = Annotated[str | None, nothing_or(_PATH_RULE)]
 Mountpoint = Annotated[str, _MOUNTPOINT_RULE]
+BootMountpoint = Annotated[str, Rule("a directory directly below /, such as /keys", _boot_mountpoint)]
 OptionalMountpoint = Annotated[str | None, nothing_or(_MOUNTPOINT_RULE)]
 Device = Annotated[str, _DEVICE_RULE]
 OptionalDevice = Annotated[str | None, nothing_or(_DEVICE_RULE)]

@@ -26,21 +26,22 @@ class Row:
     protocol: str
     local: str
     foreign: str = "*:*"
+    width: int = 21
 
     @property
     def line(self) -> str:
         """As sockstat.c (freebsd-src, usr.bin/sockstat) aligns it."""
         start = f"{self.user:<8} {self.command:<10} {self.pid:<5} {self.fd:<2} {self.protocol:<6}"
-        return f"{start} {self.local:<21} {self.foreign}\n"
+        return f"{start} {self.local:<{self.width}} {self.foreign}\n"
 
 
 def sockstat(ctx: Context) -> int:
     """sockstat(1) with -4, and with -l only what listens; the youngest process first, then sockets of the kernel.
 
-    With -6 also the second socket of those that bind all addresses: rpcbind, mountd and nfsd bind each family by itself
-    (usr.sbin/nfsd/nfsd.c).
+    With -w addresses have more room. With -6 also the second socket of those that bind all addresses: rpcbind, mountd
+    and nfsd bind each family by itself (usr.sbin/nfsd/nfsd.c).
     """
-    options, names = parse(ctx, "46lqP:")
+    options, names = parse(ctx, "46lqwP:")
     if names or "4" not in options or options.get("P", "tcp,udp") != "tcp,udp" or ("6" in options) > ("l" in options):
         raise ctx.not_simulated()
     cluster = ctx.store.read()
@@ -63,6 +64,7 @@ def sockstat(ctx: Context) -> int:
 
 
 def _both(ctx: Context, options: dict[str, str], row: Row) -> None:
+    row = replace(row, width=45) if "w" in options else row
     ctx.out(row.line)
     if "6" in options and row.local.startswith("*:"):
         ctx.out(replace(row, protocol=row.protocol.replace("4", "6")).line)

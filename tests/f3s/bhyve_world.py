@@ -154,7 +154,7 @@ class World:
             names |= {"volsize"} if node.volume else {"canmount", "mountpoint", "quota"}
             if node.token and not node.snapshots:  # a partly received volume has none (zfs_ioctl.c)
                 names -= {"volsize"}
-            for prop in names:
+            for prop in sorted(names):
                 text, source = self.value(name, prop)
                 if text != "-" or source != "-":
                     props[prop] = Property(text, source)

@@ -46,6 +46,7 @@ REASONS = [
         {"zdb": (0, "LABEL 0\n    version: 5000\n    name: 'old'")},
         "it holds a label of the pool old",
     ),
+    ({"zdb": (0, "LABEL 0\n    name: 'old'\n    state: 2")}, "it holds a label of the destroyed pool old"),
     ({"zdb": (127, "zdb: not found")}, "zdb cannot tell"),
     ({"zdb": (2, "")}, "zdb cannot tell"),
     (

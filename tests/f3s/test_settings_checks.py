@@ -260,8 +260,25 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         FREEBSD,
         {"usb_mountpoint": "/data/keys"},
         [
-            f"{host}: usb_mountpoint = '/data/keys': and pool_mountpoint /data lie in one another; "
+            f"{host}: usb_mountpoint = '/data/keys': lies in a directory that may be on a file system which the boot "
+            "mounts later; allowed: a directory directly below /, such as /keys"
+            for host in FREEBSD
+        ],
+    ),
+    (
+        FREEBSD,
+        {"pool_mountpoint": "/keys/data", "nfs_mountpoint": "/keys/data/nfs"},
+        [
+            f"{host}: usb_mountpoint = '/keys': and pool_mountpoint /keys/data lie in one another; "
             "allowed: a directory outside the pool"
+            for host in FREEBSD
+        ],
+    ),
+    (
+        FREEBSD,
+        {"nfs_port": 2050},
+        [
+            f"{host}: nfs_port = 2050: is not the port of NFS; allowed: 2049: nfsd has no option for another (nfsd(8))"
             for host in FREEBSD
         ],
     ),

@@ -14,6 +14,7 @@ HOST_NAME = "a host name in lower case, such as f0.lan.example.org"
 DEVICE = "a whole device by its name below /dev, such as da0"
 LABEL = "1 to 31 letters, digits, _ and -, no leading -"
 MOUNTPOINT = "an absolute, normalised path outside the operating system's directories"
+BOOT_MOUNTPOINT = "a directory directly below /, such as /keys"
 PATH = "an absolute, normalised path of letters, digits and ._:@+-"
 POOL = "a letter, then letters, digits and _.:-; not log, mirror..., raidz..., draid... or spare..."
 DATASET = "POOL/NAME[/NAME...] of letters, digits and _.:-, 255 characters at most"
@@ -71,18 +72,18 @@ CASES: list[Case] = [
     (FREEBSD, "usb_label", "F3S KEYS", FORM, LABEL),
     (FREEBSD, "usb_label", "-KEYS", FORM, LABEL),
     (FREEBSD, "usb_label", "K" * 32, "has 32 characters, 31 at most fit", LABEL),
-    (FREEBSD, "usb_mountpoint", "keys", "is not an absolute path", MOUNTPOINT),
-    (FREEBSD, "usb_mountpoint", "/keys/", "is not normalised", MOUNTPOINT),
-    (FREEBSD, "usb_mountpoint", "//keys", "is not normalised", MOUNTPOINT),
-    (FREEBSD, "usb_mountpoint", "/a/../keys", "is not normalised", MOUNTPOINT),
+    (FREEBSD, "usb_mountpoint", "keys", "is not an absolute path", BOOT_MOUNTPOINT),
+    (FREEBSD, "usb_mountpoint", "/keys/", "is not normalised", BOOT_MOUNTPOINT),
+    (FREEBSD, "usb_mountpoint", "//keys", "is not normalised", BOOT_MOUNTPOINT),
+    (FREEBSD, "usb_mountpoint", "/a/../keys", "is not normalised", BOOT_MOUNTPOINT),
     (
         FREEBSD,
         "usb_mountpoint",
         "/my keys",
         "has characters that fstab, rc.conf or a shell would take apart",
-        MOUNTPOINT,
+        BOOT_MOUNTPOINT,
     ),
-    (FREEBSD, "usb_mountpoint", "/etc", "is a directory of the operating system", MOUNTPOINT),
+    (FREEBSD, "usb_mountpoint", "/etc", "is a directory of the operating system", BOOT_MOUNTPOINT),
     ((F0,), "usb_format_allow", {"da0": True}, "is not a list", "a list of devices"),
     ((F0,), "pool_disk", "/dev/ada1", FORM, f"{DEVICE}, or None"),
     ((F0,), "pool_disk_serial", "", "is empty", "the text that diskinfo shows, or None"),

@@ -38,6 +38,20 @@ def test_other_families_long_names_and_sockets_without_a_port() -> None:
     )
 
 
+def test_sockets_of_the_kernel_on_freebsd_15_and_columns_that_touch() -> None:
+    """As usr.bin/sockstat prints them: libxo's `??`, and a long user name that pushes the command into the PID."""
+    lines = [
+        "??       ??         ??    ??  udp4   *:51820               *:*",
+        "prometheus prometheus1234  7  tcp46  *:9090                *:*",
+        "ntpd     ntpd         901 27  udp6   fe80::5a47:caff:fe78:1f0e%re0:123             *:*",
+    ]
+    assert parse_sockstat(lines) == (
+        Listener("?", None, "udp4", ANY, 51820),
+        Listener("prometheus", 1234, "tcp46", ANY, 9090),
+        Listener("ntpd", 901, "udp6", "fe80::5a47:caff:fe78:1f0e%re0", 123),
+    )
+
+
 @pytest.mark.parametrize("line", ["", "USER COMMAND PID FD PROTO LOCAL ADDRESS", "root nfsd x 5 tcp4 *:1 *:*"])
 def test_anything_else_is_unknown(line: str) -> None:
     with pytest.raises(UnknownOutput):

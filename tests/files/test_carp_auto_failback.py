@@ -129,6 +129,12 @@ def no_floor(host: StorageHost) -> str:
     return "the controller has not recorded yet where the snapshots stood when this host became BACKUP"
 
 
+def damaged_floor(host: StorageHost) -> str:
+    """As a list of no snapshots left it: an empty line, which is no number to compare with."""
+    host.write("/var/run/f3s/backup.createtxg", "\n")
+    return f"{host.path('/var/run/f3s/backup.createtxg')} is damaged: service f3s_storage restart makes it anew"
+
+
 def no_bookmarks(host: StorageHost) -> str:
     (host._state / "bookmarks").unlink()
     return "the bookmarks of zdata/enc/nfsdata cannot be read"
@@ -183,6 +189,7 @@ def from_the_future(host: StorageHost) -> str:
         blocked,
         silent,
         no_floor,
+        damaged_floor,
         no_bookmarks,
         never_replicated,
         other_job,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from pyinfra.api.exceptions import OperationError
-from pyinfra.facts.files import FileContents
+from pyinfra.facts.files import File, FileContents
 
 from f3s.sockets import ANY, Listener
 from facts.sockets import Listeners
@@ -47,8 +47,13 @@ PID_FILE = "/var/run/stunnel/stunnel.pid"
 OLD = Listener("stunnel", 1679, "tcp4", VIP, 2323)
 
 
-def port(listeners: tuple[Listener, ...] | None, pid: list[str] | None, executing: bool = True) -> list[str]:
-    facts = {Listeners: listeners, FileContents: pid}
+def port(
+    listeners: tuple[Listener, ...] | None,
+    pid: list[str] | None,
+    executing: bool = True,
+    started: dict[str, int] | None = None,
+) -> list[str]:
+    facts = {Listeners: listeners, FileContents: pid, File: started}
     result = run(stunnel.port_is_ours, facts, VIP, 2323, PID_FILE, executing=executing)
     assert result.commands == []
     return result.noops
@@ -59,6 +64,11 @@ def port(listeners: tuple[Listener, ...] | None, pid: list[str] | None, executin
 def test_a_stunnel_that_its_rc_script_does_not_know_stops_the_run(pid: list[str] | None, executing: bool) -> None:
     with pytest.raises(OperationError, match=r"stunnel \(process 1679\) listens on .*:2323.* Run `kill 1679` there"):
         port((OLD,), pid, executing)
+
+
+def test_a_controller_that_would_start_it_again_is_stopped_first() -> None:
+    with pytest.raises(OperationError, match="Run `service f3s_storage stop` and `kill 1679` there"):
+        port((OLD,), None, started={"mode": 644})
 
 
 def test_somebody_else_on_all_addresses_stops_it_too() -> None:

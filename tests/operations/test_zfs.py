@@ -90,6 +90,15 @@ def test_an_exported_pool_is_imported_not_wiped(name: str, way_on: str) -> None:
         run(zfs.pool, {Pools: {}, Probe: disk}, "zdata", "da0", "/data", SETTINGS)
 
 
+def test_a_destroyed_pool_is_brought_back_or_its_label_is_cleared_by_hand() -> None:
+    label = "LABEL 0\n    version: 5000\n    name: 'zdata'\n    state: 2\n    txg: 74"
+    disk = parse_disk(probe_output(zdb=(0, label), head=(0, "x"), tail=(0, "x")), "da0")
+    with pytest.raises(
+        OperationError, match=r"label of the destroyed pool zdata .*import -D zdata.*labelclear -f /dev/da0"
+    ):
+        run(zfs.pool, {Pools: {}, Probe: disk}, "zdata", "da0", "/data", SETTINGS)
+
+
 def test_a_pool_with_the_wanted_settings_is_left_alone() -> None:
     facts = {Pools: a_pool(), **datasets(zfs_get("zdata", PLAIN))}
     result = run(zfs.pool, facts, "zdata", "ada1", "/data", SETTINGS)

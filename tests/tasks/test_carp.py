@@ -27,6 +27,18 @@ def test_the_primary_has_the_address_before_the_standby_gets_it(lab: Cluster) ->
     assert found == sorted(found), table
 
 
+def test_a_configuration_that_was_made_by_hand_starts_nothing(lab: Cluster) -> None:
+    """A stunnel without a pid file could not be stopped again: the controller waits for the files of this deploy."""
+    lab.make_secrets()
+    lab.sh(F0, "echo 'V4: /data/nfs -sec=sys' >/etc/exports; pkg install -y stunnel")
+    lab.sh(F0, "printf '[nfs-tls]\naccept = 192.168.1.138:2323\n' >/usr/local/etc/stunnel/stunnel.conf")
+    run = lab.pyinfra("tasks/carp.py", "-y", "--limit", F0, "-v")
+    assert run.rc == 0, run.output
+    assert "started later: /usr/local/etc/stunnel/stunnel.conf is not there yet, or not from this deploy" in run.output
+    assert lab.attempt(F0, "pgrep -x stunnel").rc == 1
+    assert lab.attempt(F0, "ls /var/run/f3s/started").rc != 0
+
+
 def states(cluster: Cluster) -> list[str]:
     return sorted(model.interfaces(cluster.hosts.host(host))["re0"].carps[1].state for host in (F0, F1))
 
