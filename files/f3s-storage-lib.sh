@@ -27,7 +27,7 @@ F3S_DOUBT=$F3S_RUN/doubt		# since when a check of a serving MASTER does not answ
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 
 F3S_LIMIT=10		# seconds that a check of the pool may take
-F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90
+F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90 by default
 F3S_RETRY=300		# seconds between two offers of a MASTER that cannot serve
 F3S_STRIKE=30		# seconds that a check may stay without an answer before a serving MASTER gives way
 F3S_DEMOTED=254		# advskew that loses against every configured one

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from lab import build, clock
 from lab.core import Store
+from lab.pyinfra_output import changes as changed_by
 
 REPO = Path(__file__).resolve().parent.parent
 LATENCIES_MS = (1, 20, 100)
@@ -103,8 +103,7 @@ def measure(folder: Path, arguments: list[str], latency_ms: int, changes: bool) 
     seconds = time.monotonic() - began
     if done.returncode != 0:
         raise BenchError(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
-    changed = re.search(r"^\s*\[\S+\]\s+Success", done.stdout + done.stderr, re.MULTILINE) is not None
-    if changed != changes:
+    if bool(changed_by(done.stdout + done.stderr)) != changes:
         raise BenchError(f"a run that has to {'change something' if changes else 'find nothing to do'} did not")
     return Measured(seconds, parse(count.read_text()))
 

@@ -6,8 +6,8 @@ import importlib
 import shutil
 from dataclasses import dataclass, field
 
-from lab import rootfs
-from lab.core import Cluster, Disk, Host, Store
+from lab import clock, rootfs
+from lab.core import Cluster, Disk, Host, LabError, Store
 from lab.net import model as net
 
 START = 1767225600.0
@@ -38,7 +38,10 @@ ROCKY_PARTS = ("lab.linux.boot",)
 
 
 def up(store: Store, plans: list[Plan]) -> Cluster:
-    """Makes the hosts, over whatever was in the state folder before."""
+    """Makes the hosts, over whatever was in the state folder before.
+
+    :raises LabError: no program can be run on them on this machine
+    """
     shutil.rmtree(store.folder, ignore_errors=True)
     for folder in ("disks", "trees", "hosts"):
         (store.folder / folder).mkdir(parents=True)
@@ -58,6 +61,10 @@ def up(store: Store, plans: list[Plan]) -> Cluster:
         for module in FREEBSD_PARTS if plan.platform == "freebsd" else ROCKY_PARTS:
             importlib.import_module(module).install(store, cluster, host)
     store.save(cluster)
+    if plans:
+        tried = clock.run(store, plans[0].name, ["/bin/sh", "-c", ":"], capture_output=True)
+        if tried.returncode != 0:
+            raise LabError(tried.stderr.decode().removeprefix("lab: ").strip())
     return cluster
 
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from lab import actions, build, clock, drill, plans
-from lab.core import Store
+from lab.core import LabError, Store
+from lab.pyinfra_output import changes
 
 REPO = Path(__file__).resolve().parent.parent
 INVENTORY = "lab/inventory.py"
@@ -19,17 +20,36 @@ def headline(text: str) -> None:
     print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
 
 
-def run(*words: str) -> None:
-    """Runs a program of the virtual environment as a person would, and ends the demo if it fails."""
+def run(*words: str) -> str:
+    """Runs a program of the virtual environment as a person would, shows what it prints, and returns it.
+
+    :raises LabError: it failed
+    """
     print(f"$ {' '.join(words)}", flush=True)
     program = Path(sys.executable).with_name(words[0])
     env = {**os.environ, "PYINFRA_PROGRESS": "off"}
-    subprocess.run([str(program), *words[1:]], cwd=REPO, env=env, check=True, stdin=subprocess.DEVNULL)
+    lines = []
+    with subprocess.Popen(
+        [str(program), *words[1:]],
+        cwd=REPO,
+        env=env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode != 0:
+        raise LabError(f"the demo ends here: {' '.join(words)} ended with status {process.returncode}")
+    return "".join(lines)
 
 
-def pyinfra(*words: str) -> None:
+def pyinfra(*words: str) -> str:
     """pyinfra against the lab."""
-    run("pyinfra", INVENTORY, *words)
+    return run("pyinfra", INVENTORY, *words)
 
 
 def shell(host: str, *words: str) -> None:
@@ -40,7 +60,9 @@ def shell(host: str, *words: str) -> None:
 def main(store: Store) -> int:
     """The tour.
 
-    :returns: 0; a step that fails raises
+    :returns: 0
+    :raises LabError: a step failed, or the second run changed something
+    :raises drill.DrillError: a step of the story was not as told
     """
     started = time.monotonic()
     headline("Six freshly installed hosts")
@@ -55,7 +77,8 @@ def main(store: Store) -> int:
     # the address finds its MASTER, the controller starts the services, the monitors mount
     clock.advance(store, 60)
     headline("A virtual minute later, once more: nothing is left to do")
-    pyinfra("deploy.py", "-y")
+    if changed := changes(pyinfra("deploy.py", "-y")):
+        raise LabError(f"the second run changed something: {', '.join(changed)}")
     headline("A power cut on the primary, told with virtual seconds")
     drill.power_cut(drill.Drill(store, drill.cast()))
     headline("What the hosts say of it")

@@ -30,6 +30,8 @@ SERVING_SECONDS = 15
 """From the new MASTER to the last service: devd, the controller, four services."""
 HEALED_SECONDS = 15
 """The monitor's timer, every 10 s, and what a run of it may take."""
+READS_AGAIN_SECONDS = 15
+"""From a power cut until a client reads from the standby."""
 FAILBACK_SECONDS = 300
 """A replication after the boot, which is due every minute, then the next minute of cron."""
 
@@ -251,7 +253,10 @@ def power_cut(drill: Drill) -> None:
     """A power cut on the primary"""
     drill.opening()
     drill.power_cut()
+    cut = drill.store.read().now
     drill.standby_serves(TAKEOVER_SECONDS)
+    took = drill.store.read().now - cut
+    drill.prove(took <= READS_AGAIN_SECONDS, f"all of that within {took:.0f} s of the power cut")
     clock.advance(drill.store, 60)
     drill.power_on()
     drill.failback_by_cron()

@@ -50,6 +50,12 @@ NO_NAMESPACES = (
 )
 
 
+NO_NAMESPACES_FOR_ROOT = (
+    "lab: even root may not make namespaces here, which the simulated hosts run in (unshare(2)). In a container: give "
+    "it the capability SYS_ADMIN and let unshare and mount through (docker run --privileged)"
+)
+
+
 def enter(store: Store, cluster: Cluster, machine: Host, zygote_socket: str, *, plain_user: bool) -> None:
     """Moves this process, which has namespaces of its own, into the host's root directory.
 
@@ -112,7 +118,10 @@ def _namespaces(extra: int) -> None:
     except OSError:
         if uid != 0:
             raise LabError(NO_NAMESPACES) from None
-        unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | extra)  # root, where user namespaces are switched off
+        try:
+            unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | extra)  # root, where user namespaces are switched off
+        except OSError:
+            raise LabError(NO_NAMESPACES_FOR_ROOT) from None
         return
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")

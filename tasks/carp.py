@@ -27,6 +27,9 @@ PROGRAMS = {
     "newsyslog-f3s.conf": ("/usr/local/etc/newsyslog.conf.d/f3s.conf", "0644"),
 }
 
+# seconds; the second includes the first
+SHUTDOWN, INIT_SHUTDOWN = "300", "330"
+
 settings = this_host()
 
 if settings.is_storage:
@@ -41,6 +44,17 @@ if settings.is_storage:
 if settings.is_freebsd:
     # for people and their tools; nothing of this deploy looks the address up by name
     name_virtual_ip()
+
+    # -- time to shut down: a guest that mounts the share takes 90 s and more when both servers are gone. rc.shutdown is
+    #    killed after 90 s, and init waits 120 s: the host would stay on, in single-user mode (rc.conf(5), init(8))
+    rcconf.variables(values={"rcshutdown_timeout": SHUTDOWN}, name="carp: time for rc.shutdown")
+    files.line(
+        name="carp: time for init's shutdown, after a reboot",
+        path="/etc/sysctl.conf",
+        line=r"^kern\.init_shutdown_timeout[ =:].*",
+        replace=f"kern.init_shutdown_timeout={INIT_SHUTDOWN}",
+    )
+    sysctl.values(wanted={"kern.init_shutdown_timeout": INIT_SHUTDOWN}, name="carp: time for init's shutdown, now")
 
 if settings.is_storage:
     interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address

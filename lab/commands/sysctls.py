@@ -11,6 +11,7 @@ MODULES = ("kernel", "zfs", "carp", "vmm", "nmdm", "if_bridge", "if_tuntap", "if
 """What kldload finds in /boot/kernel; ``kernel`` and ``zfs`` are loaded from the start."""
 
 WRITABLE = {
+    "kern.init_shutdown_timeout": "120",
     "vfs.nfsd.enable_stringtouid": "0",
     "vfs.nfs.enable_uidtostring": "0",
     "vfs.nfsd.nfs_privport": "0",

@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import clock
 from lab.core import Cluster as ClusterState
 from lab.core import Store
+from lab.pyinfra_output import changes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 F0, F1, F2 = (f"f{number}.lan.buetow.org" for number in range(3))
@@ -27,14 +28,7 @@ class Run:
     @property
     def changed(self) -> list[str]:
         """The operations that changed something, as `HOST: OPERATION`."""
-        found = []
-        operation = ""
-        for line in self.output.splitlines():
-            if match := re.match(r"--> Starting (?:serial )?operation: (.*)", line):
-                operation = match.group(1).rstrip()
-            elif match := re.match(r"\s*\[(\S+)\]\s+Success", line):
-                found.append(f"{match.group(1)}: {operation}")
-        return found
+        return changes(self.output)
 
 
 @dataclass(frozen=True)
