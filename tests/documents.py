@@ -5,6 +5,7 @@ A block of commands has a marker above it, a block of output too::
     <!-- run: controller -->      on the controller; inventory.py becomes lab/inventory.py
     <!-- run: f0 f1 -->           on each of these hosts, line by line as root
     <!-- run: f0 fails -->        the same, and the last line has to fail
+    <!-- run: f1 names COMMON --> the same; what it prints is what the word COMMON stands for in the commands below
     <!-- run: make -->            targets of the Makefile; looked up with make -n, because CI runs them one by one
     <!-- lab: crash f0 -->        no block: python -m lab crash f0, unseen by the reader; brings the trouble about
     <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
@@ -27,7 +28,7 @@ from lab import clock
 from tests.lab.cluster import REPOSITORY, Cluster
 
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
-_MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+)|(?P<shows>shows)) -->$")
+_MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+?)(?: names (?P<names>[A-Z]+))?|(?P<shows>shows)) -->$")
 _LAB = re.compile(r"^<!-- lab: (.+) -->$")
 _HOSTS = {"f0", "f1", "f2", "r0", "r1", "r2"}
 _INVENTORY = "--inventory lab/inventory.py"
@@ -43,6 +44,7 @@ class Block:
 
     :param where: ``controller``, ``make``, ``lab``, names of hosts, or nothing for output
     :param fails: the last line has to end with another status than 0
+    :param names: a word of later commands that stands for what this block prints
     :param heading: the nearest heading of the second level above it; ``top`` before the first
     """
 
@@ -51,6 +53,7 @@ class Block:
     where: tuple[str, ...]
     fails: bool
     lines: tuple[str, ...]
+    names: str | None = None
 
     @property
     def is_output(self) -> bool:
@@ -112,7 +115,7 @@ def _block(
     where = tuple(words[:-1] if fails else words)
     if where not in (("controller",), ("make",)) and not (where and set(where) <= _HOSTS):
         raise DocumentError(f"line {start}: nobody knows where to run '{marker['run']}'")
-    return Block(start, heading, where, fails, lines)
+    return Block(start, heading, where, fails, lines, marker["names"])
 
 
 class Runner:
@@ -122,6 +125,7 @@ class Runner:
         self.lab = lab
         self.document = document
         self.printed = ""
+        self.named: dict[str, str] = {}
 
     def follow(self, todo: Iterable[Block]) -> None:
         """Runs or compares the blocks in order; fails the test at the first that is not as the document says."""
@@ -135,14 +139,22 @@ class Runner:
             self.printed = ""
             for host in block.where:
                 self._run(block, host)
+            if block.names:
+                self.named[block.names] = self.printed.strip()
+                assert self.printed.count("\n") == 1, f"{self.document}:{block.line}: not one line: {self.printed!r}"
 
     def _run(self, block: Block, where: str) -> None:
         lines = [line for line in block.lines if line.strip()]
         for line in lines:
-            rc, output = self._line(where, line)
+            rc, output = self._line(where, self._spelt_out(line))
             self.printed += output
             failed_as_told = block.fails and line is lines[-1]
             assert (rc != 0) == failed_as_told, f"{self.document}:{block.line}: on {where}: {line}: {rc}\n{output}"
+
+    def _spelt_out(self, line: str) -> str:
+        for name, value in self.named.items():
+            line = re.sub(rf"\b{name}\b", value, line)
+        return line
 
     def _line(self, where: str, line: str) -> tuple[int, str]:
         if where == "make":
