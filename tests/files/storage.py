@@ -30,6 +30,7 @@ if [ $# -eq 1 ]; then
 	exit 0
 fi
 [ "$2 $3" = "vhid 1" ] || exit 0
+[ ! -e "$STATE/ifconfig_fails" ] || { echo "ifconfig: SIOCSVH: Device busy" >&2; exit 1; }
 shift 3
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -55,7 +56,9 @@ case "$*" in
 	cat "$STATE/dataset" ;;
 "list -Hp -d 1 -t snapshot -o createtxg "*) cat "$STATE/snapshots" ;;
 "list -Hp -d 1 -t bookmark -o createtxg,creation,name "*) cat "$STATE/bookmarks" ;;
-"set readonly=on "*) sed 's/^readonly.*/readonly	on/' "$STATE/dataset" >"$STATE/d"; mv "$STATE/d" "$STATE/dataset" ;;
+"set readonly=on "*)
+	[ ! -e "$STATE/readonly_fails" ] || { echo "cannot set property: pool I/O is currently suspended" >&2; exit 1; }
+	sed 's/^readonly.*/readonly	on/' "$STATE/dataset" >"$STATE/d"; mv "$STATE/d" "$STATE/dataset" ;;
 "mount "*)
 	[ ! -e "$STATE/mount_fails" ] || { echo "cannot mount '$2': Input/output error" >&2; exit 1; }
 	echo "$2 on $ROOT/data/nfs (zfs, local, nfsv4acls)" >>"$STATE/mount"

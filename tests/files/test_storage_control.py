@@ -155,6 +155,20 @@ def test_a_change_that_the_kernel_ignored_is_reported(host: StorageHost) -> None
     assert "advskew is 254, not 0, after ifconfig" in host.log()
 
 
+def test_a_change_that_the_kernel_refused_is_reported(host: StorageHost) -> None:
+    host.carp("BACKUP", 254)
+    host.flag("ifconfig_fails")
+    host.reconcile()
+    assert "ifconfig re0 vhid 1 advskew 0 failed: ifconfig: SIOCSVH: Device busy" in host.log()
+
+
+def test_no_snapshot_at_all_is_remembered_as_a_number(host: StorageHost) -> None:
+    """carp-auto-failback.sh compares with it: an empty line would pass as proof."""
+    host.state("snapshots", "")
+    host.reconcile()
+    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "0\n"
+
+
 def test_the_newest_snapshot_is_remembered_once(host: StorageHost) -> None:
     host.reconcile()
     host.state("snapshots", "900\n")
@@ -488,6 +502,17 @@ def test_a_replica_is_made_read_only_before_its_first_mount(standby: StorageHost
     assert standby.changes() == [["zfs", "set", "readonly=on", replica], ["zfs", "mount", replica]]
 
 
+def test_a_replica_that_cannot_be_made_read_only_is_not_mounted(standby: StorageHost) -> None:
+    standby.mounted(None)
+    standby.properties(readonly="off")
+    standby.flag("readonly_fails")
+    standby.reconcile()
+    assert [change for change in standby.changes() if change[:2] == ["zfs", "mount"]] == []
+    [decision] = [line for line in standby.log() if line.startswith("BACKUP")]
+    assert "could not serve" in decision
+    assert "readonly=on failed: cannot set property: pool I/O is currently suspended" in decision
+
+
 def test_a_mounted_replica_is_left_as_it_is(standby: StorageHost) -> None:
     """readonly=off on a mounted replica is an operator's promotion."""
     standby.carp("MASTER")
@@ -523,6 +548,22 @@ def test_a_start_that_gives_the_address_away_is_no_failed_start(host: StorageHos
     host.properties(keystatus="unavailable")
     assert host.run(host.control, "start").rc == 0
     assert host.carp_now() == ("BACKUP", 254)
+
+
+def test_a_master_that_was_held_before_the_boot_gives_the_address_back(host: StorageHost) -> None:
+    """rc.conf's advskew has won the election before the hold was known."""
+    host.carp("MASTER")
+    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
+    assert host.run(host.control, "start").rc == 0
+    assert host.carp_now() == ("BACKUP", 254)
+    assert "held by carp backup: giving the address to the peer" in host.log()
+
+
+def test_the_folder_of_the_tunnel_that_cannot_be_made_is_reported(host: StorageHost) -> None:
+    host.path("/var/run/stunnel").rmdir()
+    host.command("install", 'echo "install: /var/run/stunnel: No space left on device" >&2; exit 1')
+    host.run(host.control, "start")
+    assert f"{host.path('/var/run/stunnel')} could not be made: stunnel will not start" in host.log()
 
 
 def test_start_forgets_what_an_earlier_boot_left(host: StorageHost) -> None:

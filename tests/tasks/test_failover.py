@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_there_and_back(cluster: Cluster) -> None:
 
     over = task(cluster, "failover")
     assert "f1.lan.buetow.org serves on 192.168.1.138" in over.output
-    assert "carp backup: " in over.output
+    assert re.search(r"carp backup: \d+ s$", over.output, re.MULTILINE)  # how long it took
     assert cluster.sh(F1, "cat /data/nfs/k3svolumes/note") == "before\n"
     cluster.tick(70)
     assert "MASTER" in cluster.sh(F1, "carp")  # cron on f0 has not taken it back
@@ -173,6 +174,24 @@ def test_a_move_that_was_killed_before_its_proof_is_proven_by_the_next_run(clust
 
 
 STUNNEL = "/usr/local/etc/stunnel/stunnel.conf"
+
+
+def test_a_failback_is_refused_or_undone_where_the_primary_could_not_serve(cluster: Cluster) -> None:
+    task(cluster, "failover")
+    cluster.sh(F1, f"zfs set readonly=off {REPLICA}; echo x >/data/nfs/k3svolumes/on-the-standby; zpool sync zdata")
+    refused = task(cluster, "failback", rc=1)
+    assert "has diverged" in refused.output
+    assert "MASTER" in cluster.sh(F1, "carp")
+    newest = cluster.sh(F1, f"zfs list -H -o name -t snapshot -s createtxg {REPLICA} | tail -n 1").strip()
+    cluster.sh(F1, f"zfs rollback {newest}; zfs set readonly=on {REPLICA}; service f3s_storage reconcile")
+    cluster.tick(130)
+    # it starts on the primary, and no client finds it
+    cluster.sh(F0, f"sed s/:2323/:2324/ {STUNNEL} >/root/moved; cat /root/moved >{STUNNEL}")
+    undone = task(cluster, "failback", rc=1)
+    assert "so it is undone" in undone.output
+    assert "carp backup: " in undone.output
+    assert cluster.sh(F1, "carp").startswith("MASTER")
+    assert cluster.attempt(F0, "test -e /var/db/f3s/carp.hold").rc == 0  # the planned failover still lasts
 
 
 @pytest.mark.parametrize(
