@@ -27,11 +27,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Units:
-    """`units` by name; `changed`: when each file that is there last was; `now`: the clock. In seconds of the epoch."""
+    """Units by name, and for each file that is there when it was last changed, in seconds of the epoch."""
 
     units: Mapping[str, Unit]
     changed: Mapping[str, int]
-    now: int
 
 
 class UnitStates(HostFact[Units]):
@@ -45,21 +44,18 @@ class UnitStates(HostFact[Units]):
     def command(self, names: Sequence[str], files: Sequence[str] = ()) -> str:
         show = command("systemctl show --timestamp=unix -p {} -- {}", ",".join(_PROPERTIES), words(names))
         ages = [command("if [ -e {} ]; then stat -L -c 'File=%Y %n' -- {}; fi", file, file) for file in files]
-        return marked(Shell(" &&\n".join([show, "echo", *ages, "date +Now=%s"])))
+        return marked(Shell(" &&\n".join([show, "echo", *ages])))
 
     @override
     def read(self, lines: list[str]) -> Units:
         units: dict[str, Unit] = {}
         changed: dict[str, int] = {}
         block: dict[str, str] = {}
-        now: int | None = None
         for line in [*lines, ""]:
             key, mark, value = line.partition("=")
             if key == "File" and mark:
                 when, _, path = value.partition(" ")
                 changed[path] = number(when, "the time of a file's last change")
-            elif key == "Now" and mark:
-                now = number(value, "the time")
             elif mark and key in _PROPERTIES and key not in block:
                 block[key] = value
             elif line:
@@ -69,9 +65,7 @@ class UnitStates(HostFact[Units]):
                     raise UnknownOutput(f"systemctl show left out {sorted(missing)}")
                 units[block["Id"]] = _unit(block)
                 block = {}
-        if now is None:
-            raise UnknownOutput("the host did not tell its time")
-        return Units(units, changed, now)
+        return Units(units, changed)
 
 
 def _unit(block: Mapping[str, str]) -> Unit:

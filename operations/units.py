@@ -47,14 +47,12 @@ def running(unit: str, files: Sequence[str] = ()) -> Commands:
     state = states.units[unit]
     if not state.exists and executing():
         raise OperationError(f"{host.name}: systemd knows no {unit}")
-    # a start that is later than now was timed by a clock that has been set back since: it says nothing about the files
-    unsure = state.since is not None and state.since > states.now
     newer = [file for file in files if state.since is not None and states.changed.get(file, 0) > state.since]
     if not state.enabled:
         yield command("systemctl enable {}", unit)
     if not state.active:
         yield command("systemctl start {}", unit)
-    elif newer or (files and unsure):
+    elif newer:
         yield command("systemctl restart {}", unit)
     elif state.enabled:
         host.noop(f"{unit} is enabled and runs with its present files")
