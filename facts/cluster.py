@@ -20,7 +20,7 @@ from facts.clock import Clock
 from facts.controller import StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
-from facts.nfs import ShareEntries
+from facts.nfs import NfsExported, ShareEntries
 from facts.secrets import SecretFiles
 from facts.services import Services, ServiceState
 from facts.sockets import Listeners
@@ -83,6 +83,7 @@ def _freebsd(me: HostSettings, site: Site) -> HostView:
         carp=ask(Carp, interface=me.carp.interface) if me.is_storage else None,
         controller=ask(StorageController) if me.is_storage else None,
         entries=_entries(me, site) if me.is_storage else None,
+        exported=ask(NfsExported) if me.is_storage else None,
         secrets=_secrets(me),
         unread=_unread(me) if me.is_storage else None,
     )

@@ -1,14 +1,17 @@
-"""What lies in the served dataset, if it is mounted."""
+"""What is exported, and what lies in the served dataset, if it is mounted."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from typing_extensions import override
 
 from f3s.parsing import UnknownOutput, sections
-from f3s.quoting import command, words
+from f3s.quoting import Shell, command, words
 from facts.base import HostFact, marked
+
+_MOUNT = re.compile(r".+? on (/.*) \(([^()]*)\)")
 
 # The mount is looked at before and after: what is seen in between belongs to the dataset.
 _SCRIPT = """\
@@ -28,6 +31,26 @@ for name in {}; do
     fi
 done
 is_mounted )"""
+
+
+class NfsExported(HostFact[tuple[str, ...]]):
+    """The mount points that the kernel exports: `mount` alone says so (observed), `mount -p` and exports(5) do not."""
+
+    @override
+    def command(self) -> str:
+        return marked(Shell("mount"))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[str, ...]:
+        found = []
+        for line in lines:
+            match = _MOUNT.fullmatch(line)
+            if match is None:
+                raise UnknownOutput(f"a line of mount: {line!r}")
+            point, words = match.groups()
+            if "NFS exported" in words.split(", "):
+                found.append(point)
+        return tuple(found)
 
 
 class ShareEntries(HostFact[dict[str, str] | bool]):

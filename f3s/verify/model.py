@@ -75,6 +75,7 @@ class HostView:
     + listeners: of TCP and UDP, on a storage host
     + jobs: zrepl's push jobs
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
+    + exported: mount points that the kernel exports
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
     + secrets: the files of f3s.stunnel.secret_files, by path
     + unread: those of them that changed after the running stunnel read them
@@ -94,6 +95,7 @@ class HostView:
     carp: CarpView | None = None
     controller: Controller | None = None
     entries: Mapping[str, str] | bool | None = None
+    exported: tuple[str, ...] | None = None
     tls: TlsAnswer | None = None
     mount_states: tuple[MountState, ...] | None = None
     linux_mounts: tuple[Entry, ...] | None = None

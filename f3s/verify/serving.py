@@ -134,6 +134,9 @@ def wanted_services(host: HostSettings) -> tuple[str, ...]:
 def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = False) -> Row:
     """The controller is started; the services run on the MASTER, and on nobody else; a BACKUP could serve.
 
+    A MASTER's mountd exports the dataset: one that was mounted after mountd started is not (observed), and clients get
+    errors although everything runs.
+
     + tried_anew: leave out what did not start before and what does not run on the MASTER: the move that is planned
       starts it, and shows whether it does
     """
@@ -143,6 +146,8 @@ def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = Fal
         return unknown("services", host.name, "not known what should run: no CARP state", "see the row CARP")
     if view.running is None or view.controller is None:
         return unknown("services", host.name, "the services could not be listed", ASK_AGAIN)
+    if view.exported is None:
+        return unknown("services", host.name, "not known what is exported", ASK_AGAIN)
     controller, decision = view.controller, view.controller.decision
     problems = []
     if not controller.started:
@@ -157,6 +162,8 @@ def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = Fal
         astray = [name for name in names if view.running.get(name, master) is not master]
         if astray:
             problems.append(f"{state.value}, but {'not running' if master else 'running'}: {', '.join(astray)}")
+        elif master and host.nfs.mountpoint not in view.exported:
+            problems.append(f"MASTER, but mountd does not export {host.nfs.mountpoint}")
         if controller.decided(state) and not controller.ready and controller.failed is None:
             problems.append("MASTER that cannot serve" if master else "it could not take over")
     if problems and decision:

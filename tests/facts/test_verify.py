@@ -15,11 +15,25 @@ from facts.base import END
 from facts.clients import MountStates
 from facts.clock import Clock
 from facts.controller import StorageController
+from facts.nfs import NfsExported
 from facts.tls import Tls
 
 
 def sh(command: str) -> list[str]:
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def test_what_is_exported() -> None:
+    """Lines of mount(8) as recorded on 13.2, and one of autofs."""
+    lines = [
+        "/dev/ada0p2 on / (ufs, local, soft-updates, journaled soft-updates)",
+        "zdata on /data (zfs, local, nfsv4acls)",
+        "zdata/enc/nfsdata on /data/nfs (zfs, NFS exported, local, nfsv4acls)",
+        "map -hosts on /net (autofs)",
+    ]
+    assert NfsExported().process([*lines, END]) == ("/data/nfs",)
+    with pytest.raises(FactProcessError):
+        NfsExported().process(["mount: error", END])
 
 
 def test_the_clock() -> None:

@@ -181,6 +181,7 @@ WRONG = [
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=carp(CarpState.BACKUP)),
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=CarpView({}, (), 0, 0)),
     case(F0, "services", "MASTER, but not running: nfsd", running={**of(F0).running, "nfsd": False}),
+    case(F0, "services", "MASTER, but mountd does not export /data/nfs", exported=("/data",)),
     case(F1, "services", "BACKUP, but running: stunnel", running={**of(F1).running, "stunnel": True}),
     case(F1, "services", "not installed: stunnel", running={"rpcbind": False, "mountd": False, "nfsd": False}),
     case(F0, "services", "f3s_storage is not started", controller=replace(of(F0).controller, started=False)),
@@ -243,6 +244,7 @@ UNKNOWN = [
     case(R0, "tunnel files", "could not be looked at", secrets=None),
     case(F0, "services", "not known what should run", carp=None),
     case(F0, "services", "could not be listed", running=None),
+    case(F0, "services", "not known what is exported", exported=None),
     case(F0, "services", "could not be listed", controller=None),
     case(R0, "TLS", "could not be asked", tls=None),
     case(R0, "TLS", "not known whether it refuses", tls=replace(of(R0).tls, stranger=Outcome.UNREACHABLE)),
@@ -315,6 +317,7 @@ def failed_over(hold: str | None) -> ClusterView:
         F1,
         carp=carp(CarpState.MASTER, cluster.site.standby),
         running=dict.fromkeys(of(F1).running, True),
+        exported=of(F0).exported,
         listeners=of(F0).listeners,
         controller=replace(of(F1).controller, decision=SERVES),
     )

@@ -121,6 +121,7 @@ def freebsd_view(host: HostSettings) -> HostView:
         secrets=secrets(host),
         unread=(),
         entries={host.nfs.marker: "file", host.nfs.failback_block: "absent"},
+        exported=(host.nfs.mountpoint,) if host.is_primary else (),
     )
 
 
