@@ -314,6 +314,19 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     (
         (R0,),
+        {
+            "client_mounts": [
+                {"share": "k3svolumes", "mountpoint": "/data/x"},
+                {"share": "backup", "mountpoint": "/data/x"},
+            ]
+        },
+        [
+            f"{R0}: client_mounts[1].mountpoint = '/data/x': is used twice; allowed: one mount a directory",
+            f"{R0}: client_mounts[1].share = 'backup': is not a directory of nfs_shares; allowed: k3svolumes",
+        ],
+    ),
+    (
+        (R0,),
         {"client_mounts": [{"share": "backup", "mountpoint": "/data/backup"}]},
         [f"{R0}: client_mounts[0].share = 'backup': is not a directory of nfs_shares; allowed: k3svolumes"],
     ),
