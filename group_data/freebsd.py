@@ -8,7 +8,7 @@ wireguard_network = "192.168.2.0/24"  # every wireguard_address is in it
 # -- usb: the sticks with the encryption keys (tasks/usb_keys.py) --
 usb_device = "da0"  # the stick; one with the label below is found under any name
 usb_label = "F3S_KEYS"  # UFS label, 31 characters at most
-usb_mountpoint = "/keys"  # mounted read-only
+usb_mountpoint = "/keys"  # mounted read-only; directly below /, as the boot needs it before other file systems
 usb_purposes = ["bhyve", "zdata"]  # every FreeBSD host has a key HOST:PURPOSE.key for each, on every stick
 usb_format_allow = []  # devices that may be formatted although they are not blank: EVERYTHING ON THEM IS LOST
 
@@ -36,7 +36,7 @@ bhyve_stop_timeout = 180  # seconds that virtual machines get to shut down
 bhyve_destroy_old = []  # hosts whose bhyve_old_dataset is destroyed after the proofs: THERE IS NO WAY BACK
 
 # -- nfs: what is served (tasks/nfs.py) --
-nfs_port = 2049  # TCP, loopback only
+nfs_port = 2049  # TCP, loopback only; nfsd has no option for another one
 nfs_dataset = f"{enc_dataset}/nfsdata"  # the dataset that is served and replicated
 nfs_mountpoint = f"{pool_mountpoint}/nfs"  # where it is mounted; the NFSv4 root
 nfs_shares = [{"directory": "k3svolumes", "mode": "0755"}]  # directories below it that clients mount
