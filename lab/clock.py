@@ -285,7 +285,9 @@ def zygote_socket() -> Path:
     here = Path(__file__).resolve().parent
     newest = max(file.stat().st_mtime_ns for file in here.rglob("*.py"))
     version = hashlib.sha256(f"{here} {newest} {sys.prefix}".encode()).hexdigest()[:12]
-    place = Path("/tmp") / f"lab-{os.getuid()}-{version}"  # a short path: Unix sockets take 107 characters
+    place = Path(os.environ.get("TMPDIR", "/tmp")) / f"lab-{os.getuid()}-{version}"
+    if len(str(place)) > 107:  # more does not fit into the address of a Unix socket
+        place = Path("/tmp") / place.name
     if not _listening(place):
         place.unlink(missing_ok=True)
         program = [sys.executable, "-I", "-S", str(here / "sandbox.py"), str(place)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ def test_an_ordinary_user_has_hosts_of_both_kinds(tmp_path: Path) -> None:
         assert shell.stdout.split() == ["0", f"{host}.lan.buetow.org"], shell.stderr
 
 
-LIMITED = "exec unshare --user --map-root-user --mount /bin/sh -c 'mount -t tmpfs tmpfs /tmp; {}' sh \"$@\""
-"""In a user namespace whose limits it may set, with a /tmp of its own, where no zygote of another test listens."""
+LIMITED = "exec unshare --user --map-root-user /bin/sh -c '{}' sh \"$@\""
+"""In a user namespace whose limits it may set."""
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,7 @@ LIMITED = "exec unshare --user --map-root-user --mount /bin/sh -c 'mount -t tmpf
     ],
     ids=["user", "root"],
 )
-def test_where_no_namespaces_can_be_made_one_sentence_says_so(limit: str, sentence: str) -> None:
-    made = lab(Path("/tmp/state"), LIMITED.format(limit), "up")
+def test_where_no_namespaces_can_be_made_one_sentence_says_so(tmp_path: Path, limit: str, sentence: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # where no zygote listens that another test has started
+        made = lab(tmp_path / "state", f"export TMPDIR={folder}; {LIMITED.format(limit)}", "up")
     assert (made.returncode, made.stdout, made.stderr) == (1, "", f"{sentence}\n")

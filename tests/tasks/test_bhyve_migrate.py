@@ -8,7 +8,7 @@ from f3s.bhyve import plan as plan_steps
 from f3s.keycheck import KeyCheck
 from f3s.secretfile import ABSENT
 from f3s.zfs import parse_datasets
-from facts.bhyve import AllProperties, Vms
+from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from facts.rcconf import Variables
 from facts.secrets import SecretFile
 from facts.zfs import Datasets, KeyChecks, Snapshots
@@ -24,6 +24,7 @@ def facts(world: World) -> dict[type, Any]:
     values = {"vm_dir": f"zfs:{NEW}", "zfskeys_datasets": "zdata/enc", "zfskeys_enable": "YES", "zfs_enable": "YES"}
     return {
         AllProperties: found.datasets,
+        EncryptionFeature: found.encryption_feature,
         Snapshots: found.snapshots,
         Vms: found.vm,
         KeyChecks: {NEW: KeyCheck.FITS},
@@ -51,7 +52,7 @@ def test_the_plan_names_every_step_and_dataset() -> None:
     commands = [command for operation in planned for command in operation.commands]
     assert "sysrc zfskeys_datasets='zdata/enc zroot/bhyve'" in commands
     assert f"zfs rename {NEW} {OLD}" in commands
-    assert not [command for command in commands if "destroy" in command]
+    assert not [command for command in commands if "zfs destroy" in command]
 
 
 def test_a_migrated_host_has_nothing_to_do() -> None:

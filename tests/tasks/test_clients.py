@@ -10,7 +10,7 @@ import pytest
 from pyinfra.facts import files, rpm, server
 
 from f3s.secretfile import ABSENT
-from facts.clients import PortLabel, Selinux, SelinuxState
+from facts.clients import HostName, PortLabel, Selinux, SelinuxState
 from facts.fstab import Fstab, LinuxMounts
 from facts.secrets import SecretFile
 from facts.units import Unit, Units, UnitStates
@@ -40,6 +40,7 @@ def facts(selinux: str = "Enforcing") -> dict[type, Any]:
         server.TmpDir: "/tmp",
         rpm.RpmPackages: {},
         rpm.RpmPackageProvides: None,
+        HostName: "r0.lan.buetow.org",
         SelinuxState: Selinux(selinux, (PortLabel("unreserved_port_t", 1024, 32767),)),
         SecretFile: ABSENT,
         Fstab: "/dev/vda4 / xfs defaults 0 0\n",
@@ -57,6 +58,7 @@ def test_the_whole_plan_of_a_new_host() -> None:
     planned = client_plan()
     titles = [each.title.removeprefix("clients: ") for each in planned]
     assert titles == [
+        "a host name of its own",
         "packages",
         "hosts: names of the virtual IP",
         "key and certificate",
@@ -76,10 +78,10 @@ def test_the_whole_plan_of_a_new_host() -> None:
         "mounted, if the server answers",
         "the monitor's timer runs",
     ]
-    assert [each.title for each in planned if not each.commands] == []
+    assert [each.title for each in planned if not each.commands] == ["clients: a host name of its own"]
     text = "\n".join(command for each in planned for command in each.commands)
     for part in (
-        "dnf install -y stunnel nfs-utils policycoreutils-python-utils",
+        "dnf install -y stunnel nfs-utils openssl policycoreutils-python-utils",
         "192.168.1.138 f3s-storage-ha f3s-storage-ha.lan f3s-storage-ha.lan.buetow.org",
         "semanage port -a -t stunnel_port_t -p tcp 2323",
         "systemctl enable stunnel.service\nsystemctl start stunnel.service",
