@@ -20,36 +20,26 @@ def headline(text: str) -> None:
     print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
 
 
-def run(*words: str) -> str:
-    """Runs a program of the virtual environment as a person would, shows what it prints, and returns it.
+def run(*words: str, read: bool = False) -> str:
+    """Runs a program of the virtual environment as a person would.
 
+    :param read: return what it prints, besides showing it; the program then has no terminal
     :raises LabError: it failed
     """
     print(f"$ {' '.join(words)}", flush=True)
-    program = Path(sys.executable).with_name(words[0])
+    command = [str(Path(sys.executable).with_name(words[0])), *words[1:]]
     env = {**os.environ, "PYINFRA_PROGRESS": "off"}
-    lines = []
+    out, err = (subprocess.PIPE, subprocess.STDOUT) if read else (None, None)
+    printed = ""
     with subprocess.Popen(
-        [str(program), *words[1:]],
-        cwd=REPO,
-        env=env,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        command, cwd=REPO, env=env, text=True, stdin=subprocess.DEVNULL, stdout=out, stderr=err
     ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in process.stdout or ():
             print(line, end="", flush=True)
-            lines.append(line)
+            printed += line
     if process.returncode != 0:
         raise LabError(f"the demo ends here: {' '.join(words)} ended with status {process.returncode}")
-    return "".join(lines)
-
-
-def pyinfra(*words: str) -> str:
-    """pyinfra against the lab."""
-    return run("pyinfra", INVENTORY, *words)
+    return printed
 
 
 def shell(host: str, *words: str) -> None:
@@ -61,8 +51,7 @@ def main(store: Store) -> int:
     """The tour.
 
     :returns: 0
-    :raises LabError: a step failed, or the second run changed something
-    :raises drill.DrillError: a step of the story was not as told
+    :raises LabError: a step failed or was not as told, or the second run changed something
     """
     started = time.monotonic()
     headline("Six freshly installed hosts")
@@ -71,23 +60,26 @@ def main(store: Store) -> int:
     headline("Certificates and the CARP password, made on the controller")
     run("python", "-m", "f3s.pki", "--inventory", INVENTORY, "init")
     headline("What the deploy would do")
-    pyinfra("deploy.py", "--dry")
+    run("pyinfra", INVENTORY, "deploy.py", "--dry")
     headline("The deploy")
-    pyinfra("deploy.py", "-y")
+    run("pyinfra", INVENTORY, "deploy.py", "-y")
     # the address finds its MASTER, the controller starts the services, the monitors mount
     clock.advance(store, 60)
     headline("A virtual minute later, once more: nothing is left to do")
-    if changed := changes(pyinfra("deploy.py", "-y")):
+    if changed := changes(run("pyinfra", INVENTORY, "deploy.py", "-y", read=True)):
         raise LabError(f"the second run changed something: {', '.join(changed)}")
     headline("A power cut on the primary, told with virtual seconds")
-    drill.power_cut(drill.Drill(store, drill.cast()))
+    try:
+        drill.power_cut(drill.Drill(store, drill.cast()))
+    except drill.DrillError as error:
+        raise LabError(str(error)) from None
     headline("What the hosts say of it")
     shell("f0", "carp")
     shell("f1", "carp")
     shell("f1", "grep", "f3s_storage:", "/var/log/messages")
     shell("f0", "tail", "-n", "5", "/var/log/carp-auto-failback.log")
     headline("Is everything right?")
-    pyinfra("tasks/verify.py", "-y")
+    run("pyinfra", INVENTORY, "tasks/verify.py", "-y")
     headline("The cluster now")
     cluster = store.read()
     print(clock.text(cluster.now), "(virtual)")
