@@ -122,6 +122,8 @@ def _afterwards(facts: Facts, wanted: Wanted, old: Dataset) -> Plan:
     new, mark = facts.datasets.get(wanted.dataset), local(old, MIGRATION)
     if new is None:
         raise Refusal(f"{old.name} is marked {mark}, but {wanted.dataset} is gone: {old.name} may be the only copy")
+    if new.encryption_root != new.name:
+        raise Refusal(f"{new.name} is not an encryption root of its own any more, but under {new.encryption_root}")
     if not wanted.destroy_old:
         remark = check_encrypted(facts.datasets, new)
         state = "destroyed in part" if mark == "destroying" else "kept"

@@ -210,8 +210,9 @@ def check_encrypted(datasets: Mapping[str, Dataset], root: Dataset) -> str:
     if plain := [d.name for d in below if not d.encrypted]:
         raise Refusal(
             f"NOT ENCRYPTED, although below {root.name}: {', '.join(plain)}. With its virtual machine stopped, copy"
-            " each: `zfs snapshot X@plain`, `zfs send X@plain | zfs recv -x encryption X_new`; once X_new is right,"
-            " destroy X and rename X_new to it. A send with -R or -p would bring encryption=off along"
+            " the topmost X to X_new, then what is below it, to below X_new: `zfs snapshot -r X@plain`, for each `zfs"
+            " send X@plain | zfs recv -x encryption X_new`; where `zfs get -r encryption X_new` says off nowhere, `zfs"
+            " destroy -r X` and rename X_new to it. A send with -R or -p would bring encryption=off along"
         )
     own = [d.name for d in below if d.encryption_root != root.encryption_root]
     return f"; under another key, which the boot does not load: {', '.join(own)} (zfs change-key -i)" if own else ""

@@ -53,7 +53,7 @@ class Stick:
     unfinished: tuple[str, ...]
 
     def pulled(self, label: str) -> bool:
-        """Gone while it was mounted: the mount stays until it is taken away by force (geom_vfs.c, g_vfs_orphan)."""
+        """Gone while it was mounted: the mount stays until a read of it fails, or it is taken away (geom_vfs.c)."""
         return self.disk is None and self.mount is not None and self.mount.device == f"ufs/{label}"
 
 

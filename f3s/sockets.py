@@ -43,7 +43,9 @@ class Listener:
 
 # USER COMMAND PID FD PROTO LOCAL FOREIGN; a command may have blanks in its name, and run into the PID where the user's
 # name is long. Sockets without a process have `?` (observed), since FreeBSD 15 `??`
-_LINE = re.compile(r"\S+\s+(.+?)\s*(\d+|\?+)\s+(?:\d+|\?+)\s+((?:tcp|udp)4?6?)\s+(\S+):(\d+|\*)\s+\S+\s*")
+_LINE = re.compile(
+    r"\S+\s+(.+?)(?:\s+|(?<=[^\d.]))(\d+|\?+)\s+(?:\d+|\?+)\s+((?:tcp|udp)4?6?)\s+(\S+):(\d+|\*)\s+\S+\s*"
+)
 
 
 def parse_sockstat(lines: Iterable[str]) -> tuple[Listener, ...]:

@@ -8,21 +8,27 @@ from f3s.keys import SUFFIX, UNFINISHED, Stick, parse_stick
 from f3s.quoting import command
 from facts.base import HostFact, marked
 
-# A folder that cannot be read is not an empty one, and a file that stat(1) cannot look at is not a missing one.
+# A folder that cannot be read is not an empty one, and a file that stat(1) cannot look at is not a missing one. A mount
+# whose stick is gone is not looked into: each read may fail.
 _SCRIPT = f"""\
+device={{}}
 cd {{}} 2>/dev/null || cd /var/empty
-ls -A . >/dev/null &&
-echo "=== folder" && pwd &&
-echo "=== device" && if [ -e {{}} ]; then echo present; fi &&
+set --
+echo "=== device" && if [ -e "$device" ]; then echo present; fi &&
 echo "=== glabel" && glabel status &&
 echo "=== mounts" && mount -p &&
-echo "=== files" &&
-set -- &&
-for file in *{SUFFIX} .*{SUFFIX}{UNFINISHED}; do
-    case $file in '*{SUFFIX}' | '.*{SUFFIX}{UNFINISHED}') continue ;; esac
-    set -- "$@" "./$file"
-done &&
-if [ $# -gt 0 ]; then stat -f '%HT|%Lp|%Su:%Sg|%z|%N' "$@"; fi &&
+if [ -e "$device" ]; then
+    ls -A . >/dev/null &&
+    echo "=== folder" && pwd &&
+    echo "=== files" &&
+    for file in *{SUFFIX} .*{SUFFIX}{UNFINISHED}; do
+        case $file in '*{SUFFIX}' | '.*{SUFFIX}{UNFINISHED}') continue ;; esac
+        set -- "$@" "./$file"
+    done &&
+    if [ $# -gt 0 ]; then stat -f '%HT|%Lp|%Su:%Sg|%z|%N' "$@"; fi
+else
+    echo "=== folder" && echo "=== files"
+fi &&
 echo "=== sha256" && {{{{
 if [ $# -gt 0 ]; then sha256 -r "$@" 2>/dev/null; fi
 true
@@ -40,7 +46,7 @@ class KeyStick(HostFact[Stick]):
     def command(self, label: str, mountpoint: str) -> str:
         self.label = label
         self.mountpoint = mountpoint
-        return marked(command(_SCRIPT, mountpoint, f"/dev/ufs/{label}"))
+        return marked(command(_SCRIPT, f"/dev/ufs/{label}", mountpoint))
 
     @override
     def read(self, lines: list[str]) -> Stick:

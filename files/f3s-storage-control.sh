@@ -209,12 +209,13 @@ as_master() {
 	decide "MASTER, serving $F3S_DATASET"
 }
 
-# Remembers the newest snapshot: a later one at the standby proves that a replication succeeded since.
+# Remembers the newest snapshot, or bookmark of one that is gone: a later one at the standby proves that a replication
+# succeeded since.
 record_floor() {
 	[ ! -s "$F3S_FLOOR" ] || return 0
-	floor=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o createtxg "$F3S_DATASET" 2>/dev/null) || return 0
+	floor=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot,bookmark -o createtxg "$F3S_DATASET" 2>/dev/null) || return 0
 	floor=$(printf '%s\n' "$floor" | sort -n | tail -n 1)
-	printf '%s\n' "${floor:-0}" >"$F3S_FLOOR.new"	# no snapshot yet: any later one proves it
+	printf '%s\n' "${floor:-0}" >"$F3S_FLOOR.new"	# none yet: any later one proves it
 	mv "$F3S_FLOOR.new" "$F3S_FLOOR"
 }
 

@@ -28,9 +28,13 @@ finish()
 	trap '' HUP INT TERM PIPE
 	if [ -n "$writable" ]; then
 		rm -f "$keys"/.*.key.new || status=1
-		umount "$keys" || status=1
 	fi
-	mount -r "$device" "$keys" || status=1
+	if [ -n "$writable" ] && ! umount "$keys"; then
+		# somebody uses it since; this mount was made a moment ago, so it has its device
+		mount -u -o ro "$keys" || status=1
+	else
+		mount -r "$device" "$keys" || status=1
+	fi
 	exit "$status"
 }
 

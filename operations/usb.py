@@ -66,7 +66,8 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
             f"{host.name}: {device} was not formatted, it is not blank: {disk.why()}. Nothing was changed; {way_on}"
         )
     if stick.pulled(label):
-        yield command("umount -f {}", mountpoint)
+        # the kernel may have done it by itself since: it does after a read that failed (ffs_subr.c, ffs_fsfail_unmount)
+        yield command("umount -f {} || ! mount -p | grep -F {}", mountpoint, f"/dev/ufs/{label}")
     yield command("newfs -L {} {}", label, f"/dev/{device}")
 
 

@@ -52,7 +52,16 @@ def test_sockets_of_the_kernel_on_freebsd_15_and_columns_that_touch() -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["", "USER COMMAND PID FD PROTO LOCAL ADDRESS", "root nfsd x 5 tcp4 *:1 *:*"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "USER COMMAND PID FD PROTO LOCAL ADDRESS",
+        "root nfsd x 5 tcp4 *:1 *:*",
+        # where the name ends and the PID begins cannot be told
+        "usernamelong python3.912345 7 tcp4 *:1 *:*",
+    ],
+)
 def test_anything_else_is_unknown(line: str) -> None:
     with pytest.raises(UnknownOutput):
         parse_sockstat([line])

@@ -10,6 +10,13 @@ from facts.zfs import ImportablePools
 from tests.facts.recorded import GLABEL_STATUS
 
 
+def with_device(built: str, there: Path) -> str:
+    """The command, with something else that is there in place of the stick's device."""
+    device = "device=/dev/ufs/F3S_KEYS"
+    assert built.count(device) == 1
+    return built.replace(device, f"device={there}")
+
+
 def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
     keys = tmp_path / "it's keys"
     keys.mkdir()
@@ -27,7 +34,7 @@ def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
     for name, body in stubs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    built = KeyStick().command(label="F3S_KEYS", mountpoint=str(keys))
+    built = with_device(KeyStick().command(label="F3S_KEYS", mountpoint=str(keys)), tmp_path)
     out = subprocess.run(
         ["/bin/sh", "-c", built],
         capture_output=True,
@@ -49,7 +56,7 @@ def test_a_folder_or_a_file_that_cannot_be_read_is_not_a_missing_key(tmp_path: P
     for name in ("glabel", "mount", "stat", "ls"):
         (tmp_path / name).write_text("#!/bin/sh\n[ ! -e $0.fails ]\n")
         (tmp_path / name).chmod(0o755)
-    built = KeyStick().command(label="F3S_KEYS", mountpoint=str(keys))
+    built = with_device(KeyStick().command(label="F3S_KEYS", mountpoint=str(keys)), tmp_path)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
     def status() -> int:
@@ -60,6 +67,20 @@ def test_a_folder_or_a_file_that_cannot_be_read_is_not_a_missing_key(tmp_path: P
         (tmp_path / f"{name}.fails").touch()
         assert status() == 1, f"{name}: Input/output error"
         (tmp_path / f"{name}.fails").unlink()
+
+
+def test_what_is_mounted_from_a_stick_that_is_gone_is_not_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "f0:zdata.key").touch()
+    for name, body in (("glabel", ":"), ("mount", f"echo /dev/ufs/F3S_KEYS {tmp_path} ufs ro 0 0"), ("ls", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    fact = KeyStick()
+    built = with_device(fact.command(label="F3S_KEYS", mountpoint=str(tmp_path)), tmp_path / "gone")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    out = subprocess.run(["/bin/sh", "-c", built], capture_output=True, text=True, env=environment, check=True)
+    stick = fact.process(out.stdout.splitlines())
+    assert stick is not None
+    assert stick.pulled("F3S_KEYS")
 
 
 def test_a_host_without_a_mount_point_has_no_stick(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ case "$*" in
 "get -Hp -o property,value keystatus,mountpoint,readonly,written "*)
 	[ -e "$STATE/dataset" ] || { echo "cannot open '$6': dataset does not exist" >&2; exit 1; }
 	cat "$STATE/dataset" ;;
-"list -Hp -d 1 -t snapshot -o createtxg "*) cat "$STATE/snapshots" ;;
+"list -Hp -d 1 -t snapshot,bookmark -o createtxg "*) cat "$STATE/snapshots" ;;
 "list -Hp -d 1 -t bookmark -o createtxg,creation,name "*) cat "$STATE/bookmarks" ;;
 "set readonly=on "*)
 	[ ! -e "$STATE/readonly_fails" ] || { echo "cannot set property: pool I/O is currently suspended" >&2; exit 1; }

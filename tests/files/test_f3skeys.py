@@ -148,3 +148,11 @@ def test_a_stick_that_was_pulled_is_told_and_its_mount_goes(boot: Boot) -> None:
     boot.host.write(LABEL, "")
     assert boot.service("start").rc == 0
     assert boot.service("status").rc == 0
+
+
+def test_a_stick_that_is_in_use_is_taken_away_by_force(boot: Boot) -> None:
+    """A restart ignores a stop that failed, and its start would take a dead mount for the stick's."""
+    boot.service("start")
+    boot.host.command("umount", '[ "$1" = -f ] || exit 1; sed -i "\\#$2#d" "$STATE/mounts"')
+    assert boot.service("stop").rc == 0
+    assert boot.service("status").rc == 1

@@ -27,6 +27,7 @@ def host(tmp_path: Path) -> StubHost:
         'case "$*" in\n'
         '-p) cat "$STATE/mounts" ;;\n'
         '"-o rw /dev/ufs/F3S_KEYS "*) [ ! -e "$STATE/refuse" ] || { echo "R/W mount denied" >&2; exit 1; } ;;\n'
+        '"-u -o ro "*) : >"$STATE/put-back" ;;\n'
         '"-r /dev/ufs/F3S_KEYS "*) ls -A "$3" >"$STATE/at-the-end" ;;\n'
         "*) exit 64 ;;\n"
         "esac",
@@ -54,8 +55,8 @@ def write(host: StubHost, *lines: str) -> subprocess.CompletedProcess[str]:
 
 
 def mounts(host: StubHost) -> list[str]:
-    """Each umount, and how the stick was mounted: never by an update of a mount that may be dead."""
-    names = {("-o", "rw"): "rw", ("-r", DEVICE): "ro"}
+    """Each umount, and how the stick was mounted."""
+    names = {("-o", "rw"): "rw", ("-r", DEVICE): "ro", ("-u", "-o"): "update"}
     calls = [call for call in host.calls() if call[0] in ("mount", "umount") and call[1] != "-p"]
     return [call[0] if call[0] == "umount" else names[call[1], call[2]] for call in calls]
 
@@ -160,3 +161,13 @@ def test_a_stick_that_somebody_uses_is_left_as_it_is(host: StubHost) -> None:
     assert done.returncode == 1
     assert "is in use, or cannot be unmounted" in done.stderr
     assert mounts(host) == ["umount"]
+
+
+def test_a_stick_that_somebody_uses_at_the_end_is_read_only_all_the_same(host: StubHost) -> None:
+    host.command(
+        "umount", '[ ! -e "$STATE/once" ] || { echo "umount: $1: Device busy" >&2; exit 1; }; : >"$STATE/once"'
+    )
+    done = write(host, WRITE)
+    assert done.returncode == 0
+    assert host.path(f"/keys/{NAME}").read_bytes() == KEY
+    assert mounts(host) == ["umount", "rw", "umount", "update"]
