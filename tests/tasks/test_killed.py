@@ -39,6 +39,7 @@ def test_the_run_after_the_kills_is_the_last_that_changes_anything(
         lab.tick(10)
         assert [lab.sh(host, "carp 2>/dev/null").split()[0] for host in hosts] == ["MASTER", "BACKUP"]
         for host in hosts:
+            assert lab.sh(host, "sysrc -n rcshutdown_timeout; sysctl -n kern.init_shutdown_timeout") == "300\n330\n"
             assert lab.sh(host, "stat -f '%Lp %Su' /etc/rc.conf.d/netif; ls /etc/rc.conf.d").split() == [
                 *("600", "root"),
                 "netif",
