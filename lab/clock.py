@@ -107,10 +107,10 @@ def quiesce(store: Store) -> None:
             waiting = _Patience(store)
         else:
             waiting.wait()
-    if (problem := store.folder / "errors").exists():
-        text = problem.read_text()
-        problem.unlink()
-        raise LabError(f"an event could not be handled:\n{text}")
+    if store.errors.exists():
+        text = store.errors.read_text()
+        store.errors.unlink()
+        raise LabError(f"the lab itself failed:\n{text}")
 
 
 @dataclass
@@ -197,8 +197,7 @@ def handle(store: Store, number: int) -> None:
         module, function = HANDLERS[program.event.kind].split(":")
         getattr(importlib.import_module(module), function)(store, program.event)
     except Exception:
-        with open(store.folder / "errors", "a") as log:
-            log.write(f"{program.event}\n{traceback.format_exc()}")
+        store.report(f"{program.event}\n{traceback.format_exc()}")
     finally:
         with store.edit() as cluster:
             _forget(cluster, number)

@@ -211,6 +211,16 @@ class Store:
             yield cluster
             self.save(cluster)
 
+    @property
+    def errors(self) -> Path:
+        """What went wrong in the lab itself, until somebody was told."""
+        return self.folder / "errors"
+
+    def report(self, text: str) -> None:
+        """Keeps an error of the lab itself for whoever looks next (`lab.clock.quiesce`)."""
+        with open(self.errors, "a") as log:
+            log.write(f"{text}\n")
+
     def new_tree(self, cluster: Cluster) -> str:
         """An empty folder for a file system's files; the name is relative to the state folder."""
         tree = f"trees/{cluster.next_id()}"

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 
 from lab import catalog
 from lab.core import (
@@ -25,6 +26,13 @@ def refuse(what: str) -> int:
     with open(INSIDE / "not-simulated.log", "a") as log:
         log.write(what.replace("\n", " ") + "\n")
     return NOT_SIMULATED_RC
+
+
+def defect(argv: list[str]) -> int:
+    """Reports an error of the lab's own, not only to the caller: a script takes it for a failure of the program."""
+    text = traceback.format_exc()
+    Store().report(f"{(INSIDE / 'host').read_text().strip()}: {' '.join(argv)}\n{text}")
+    return refuse(f"{' '.join(argv)}: {text.splitlines()[-1]}")
 
 
 def main(argv: list[str]) -> int:
@@ -48,5 +56,9 @@ def main(argv: list[str]) -> int:
     except LabError as error:
         context.err(f"lab: {error}\n")
         rc = NOT_SIMULATED_RC
+    except BrokenPipeError:
+        raise
+    except Exception:
+        return defect(argv)
     context.stdout.flush()
     return rc

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from pathlib import Path
@@ -79,7 +80,7 @@ def listen(host: Host) -> None:
     words = LISTENER.read_text().split() if LISTENER.exists() else []
     if words and (wanted is None or words[1] != str(wanted[1])):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(words[0]), signal.SIGKILL)
+            _end(int(words[0]))
         LISTENER.unlink()
         words = []
     if wanted is None or words:
@@ -93,6 +94,19 @@ def listen(host: Host) -> None:
         _serve(listener, wanted[1])
     listener.close()
     LISTENER.write_text(f"{pid} {wanted[1]}\n")
+
+
+def _end(pid: int) -> None:
+    """Kills a process and waits for its end: until then its port is taken (pidfd_open(2)).
+
+    :raises ProcessLookupError: it has ended
+    """
+    process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        select.select([process], [], [])
+    finally:
+        os.close(process)
 
 
 def _serve(listener: socket.socket, port: int) -> None:

@@ -48,6 +48,17 @@ def test_a_refusal_fails_the_operation_even_when_the_text_is_thrown_away(lab: Cl
     assert "lab: not simulated: jail -c" in ran.output
 
 
+def test_a_program_that_crashes_is_not_taken_for_one_that_fails(lab: Cluster) -> None:
+    with lab.store.edit() as state:
+        state.host("f0").parts["processes"] = "not a table of processes"
+    with pytest.raises(LabError, match=r"the lab itself failed:\nf0\.lan\.buetow\.org: \S*sockstat -4l\nTraceback"):
+        lab.sh("f0", "sockstat -4l 2>/dev/null || true")
+    ran = lab.pyinfra("-y", "--limit", "f0.lan.buetow.org", "exec", "--", "sockstat -4l 2>/dev/null; echo fine")
+    assert ran.rc != 0
+    assert "lab: not simulated: " in ran.output
+    assert "sockstat -4l: AttributeError: " in ran.output
+
+
 def test_the_login_shell_of_root_is_csh(lab: Cluster) -> None:
     for line, problem in (("echo a\necho b", "Unmatched '''."), ("echo a!b", "b': Event not found.")):
         run = lab.pyinfra("exec", "--limit", "f0.lan.buetow.org", "--", line)

@@ -155,6 +155,16 @@ def test_timeout_counts_virtual_seconds(lab: Cluster) -> None:
     assert lab.hosts.now == pytest.approx(start + 5)
 
 
+def test_a_restart_of_stunnel_waits_for_its_port(site: Cluster) -> None:
+    again = "systemctl restart stunnel && systemctl is-active stunnel"
+    lines = site.sh("r0", f"for i in 1 2 3 4 5 6 7 8; do {again}; done").splitlines()
+    assert lines == ["active"] * 8
+    assert (
+        site.sh("r0", "systemctl stop stunnel; nfs-null-call.sh 127.0.0.1 2323 || echo closed").splitlines()[-1]
+        == "closed"
+    )
+
+
 def test_stunnel_needs_a_key_beside_its_certificate(lab: Cluster) -> None:
     lab.sh("r0", "dnf install -y stunnel")
     assert lab.attempt("r0", "systemctl start stunnel").rc == 1
