@@ -94,8 +94,11 @@ def _run(args: argparse.Namespace, store: Store) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    store = Store()
     try:
-        return _run(args, Store())
+        rc = _run(args, store)
+        store.tell()
+        return rc
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

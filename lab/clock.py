@@ -75,7 +75,7 @@ def advance(store: Store, seconds: float) -> None:
     of them works, and goes on to the next thing that is due when all of them sleep. Who holds a lock while it sleeps
     is so not in the way of who waits for it.
 
-    :raises LabError: there is no lab, or an event could not be handled
+    :raises LabError: there is no lab, or it failed itself
     """
     with store.edit() as cluster:
         wake = schedule(cluster, seconds, "wake", "")
@@ -107,10 +107,7 @@ def quiesce(store: Store) -> None:
             waiting = _Patience(store)
         else:
             waiting.wait()
-    if store.errors.exists():
-        text = store.errors.read_text()
-        store.errors.unlink()
-        raise LabError(f"the lab itself failed:\n{text}")
+    store.tell()
 
 
 @dataclass

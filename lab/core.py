@@ -211,15 +211,21 @@ class Store:
             yield cluster
             self.save(cluster)
 
-    @property
-    def errors(self) -> Path:
-        """What went wrong in the lab itself, until somebody was told."""
-        return self.folder / "errors"
-
     def report(self, text: str) -> None:
-        """Keeps an error of the lab itself for whoever looks next (`lab.clock.quiesce`)."""
-        with open(self.errors, "a") as log:
+        """Keeps an error of the lab itself for whoever looks next (`tell`)."""
+        with open(self.folder / "errors", "a") as log:
             log.write(f"{text}\n")
+
+    def tell(self) -> None:
+        """Tells the errors of the lab itself, once.
+
+        :raises LabError: there are some
+        """
+        errors = self.folder / "errors"
+        if errors.exists():
+            text = errors.read_text()
+            errors.unlink()
+            raise LabError(f"the lab itself failed:\n{text}")
 
     def new_tree(self, cluster: Cluster) -> str:
         """An empty folder for a file system's files; the name is relative to the state folder."""

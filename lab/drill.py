@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import actions, build, clock
-from lab.core import Store
+from lab.core import LabError, Store
 from lab.rc import boot
 
 REPO = Path(__file__).resolve().parent.parent
@@ -360,11 +360,14 @@ def tell(name: str, base: Path, folder: Path, who: Cast) -> None:
     """One story on a copy of the deployed cluster.
 
     :raises DrillError: a step was not as told
+    :raises LabError: the lab itself failed
     """
     subprocess.run(["cp", "-a", "--sparse=always", str(base), str(folder)], check=True)
     story = STORIES[name]
     print(f"\n== {story.__doc__} ({name})", flush=True)
-    story(Drill(Store(folder), who))
+    store = Store(folder)
+    story(Drill(store, who))
+    store.tell()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -383,7 +386,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in names:
             at = place / name
             tell(name, place / "deployed", at, who)
-    except DrillError as error:
+    except (DrillError, LabError) as error:
         print(f"\n{error}\nThe cluster as it was then: LAB_STATE={at} python -m lab status", file=sys.stderr)
         return 1
     shutil.rmtree(place)

@@ -6,7 +6,7 @@ A block of commands has a marker above it, a block of output too::
     <!-- run: f0 f1 -->           on each of these hosts, line by line as root
     <!-- run: f0 fails -->        the same, and the last line has to fail
     <!-- run: f1 names COMMON --> the same; what it prints is what the word COMMON stands for in the commands below
-    <!-- run: make -->            targets of the Makefile; looked up with make -n, as each takes minutes
+    <!-- run: make -->            targets of the Makefile; looked up with make -n, because CI runs them one by one
     <!-- lab: crash f0 -->        no block: python -m lab crash f0, unseen by the reader; brings the trouble about
     <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
 
