@@ -50,10 +50,10 @@ from typing import NoReturn
 from f3s.bhyve_copy import set_properties
 from f3s.bhyve_open import keep_open
 from f3s.bhyve_steps import Migration, Step
-from f3s.bhyve_tree import MIGRATION, Facts, Refusal, Wanted, check_encrypted, check_roots, local, value
+from f3s.bhyve_tree import Facts, Refusal, Wanted, check_encrypted, check_roots, local, value
 from f3s.keycheck import KeyCheck
 from f3s.quoting import command
-from f3s.zfs import Dataset, Property
+from f3s.zfs import MIGRATION, Dataset, Property
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 
 from f3s.bhyve_copy import guard, set_properties
 from f3s.bhyve_steps import Step, start_commands
-from f3s.bhyve_tree import MIGRATION, Facts, Refusal, Wanted, local, tree, value
+from f3s.bhyve_tree import Facts, Refusal, Wanted, local, tree, value
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command
-from f3s.zfs import Dataset
+from f3s.zfs import MIGRATION, Dataset
 
 
 def keep_open(facts: Facts, wanted: Wanted, new: Dataset) -> Iterator[Step]:

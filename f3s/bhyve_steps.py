@@ -9,7 +9,6 @@ from f3s.bhyve_copy import copy_commands, count_received, guard, guarded, option
 from f3s.bhyve_tree import (
     CANMOUNT,
     METADATA,
-    MIGRATION,
     MOUNTPOINT,
     READONLY,
     SNAPSHOT,
@@ -28,7 +27,7 @@ from f3s.bhyve_tree import (
 )
 from f3s.quoting import Shell, command, script, words
 from f3s.vmbhyve import VmHost
-from f3s.zfs import Dataset
+from f3s.zfs import MIGRATION, Dataset
 
 _START_TIMEOUT = 60  # seconds until a started virtual machine has its process
 

@@ -13,7 +13,7 @@ from f3s.vmbhyve import VmHost
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Property, Snapshot
 
 # User properties (zfsprops(7)): set locally, inherited by children, so only a local value is a mark.
-MIGRATION = "f3s:migration"  # on O: started, done, destroying
+# MIGRATION, on O: started, done, destroying
 # on D: started before the rename, then copying, verified; opening after a boot without the key (f3s.bhyve_open)
 SNAPSHOT = "f3s:migration_snapshot"  # name of the snapshot, chosen at the start
 VMS = "f3s:migration_vms"  # virtual machines that ran, comma-separated, `-` for none

@@ -140,14 +140,21 @@ MOUNT_STEPS = ("keylocation", "load-key", "readonly", "canmount", "mountpoint", 
 giving it one mounts it at once (zfsprops(7)) - writable, if it were not read-only by then."""
 
 
-def plan_divergence(replica: str, written: int, newest: Snapshot, job: str, rollback: bool) -> Plan:
+def plan_divergence(replica: str, written: int, newest: Snapshot, job: str, *, rollback: bool, writable: bool) -> Plan:
     """Decide about a replica that may have been written to, which stops its replication (observed).
 
     written: bytes that differ from its newest snapshot, read after `zpool sync`.
     rollback: the operator named the job, and so gave up what was written.
+    writable: not read-only, so promoted: clients may be writing to it, and what they wrote is nowhere else.
     """
     if written == 0:
         return Plan()
+    if writable:
+        return Plan(
+            report=f"{replica} has diverged: {written} bytes were written to it since {newest.short_name}. It is not "
+            "read-only, so somebody promoted it, and what clients wrote since is nowhere else: docs/runbook.md, Host "
+            f"dead, brings it back. Only if nobody needs it: `zfs set readonly=on {replica}`, then run this again"
+        )
     if rollback:
         return Plan(("rollback",))
     return Plan(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput, number, sections
 
+MIGRATION = "f3s:migration"
+"""User property: how far the move of the virtual machines to encrypted datasets is (f3s.bhyve_tree)."""
 DATASET_PROPERTIES = (
     "type",
     "encryption",
@@ -29,6 +31,7 @@ DATASET_PROPERTIES = (
     "atime",
     "recordsize",
     "snapdir",
+    MIGRATION,
 )
 POOL_PROPERTIES = ("name", "health", "guid", "size", "free", "autotrim", "failmode")
 SNAPSHOT_PROPERTIES = ("name", "guid", "createtxg", "creation")

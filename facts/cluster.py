@@ -6,9 +6,10 @@ from typing import TypeVar
 
 from pyinfra.context import host
 
+from f3s.mount_options import TUNNEL_UNIT
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
-from f3s.stunnel import PID_FILE, RELOAD_STAMP, SERVER_CONFIG, client_variables, secret_files
+from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, client_variables, secret_files
 from f3s.verify.model import HostView
 from f3s.verify.serving import wanted_services
 from f3s.verify.storage import wanted_keys_of
@@ -26,6 +27,7 @@ from facts.services import Services, ServiceState
 from facts.sockets import Listeners
 from facts.stunnel import Stunnel
 from facts.tls import Tls
+from facts.units import UnitStates
 from facts.usb import KeyStick
 from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
 from facts.zrepl import Jobs, Written
@@ -123,10 +125,14 @@ def tls_answer(me: HostSettings) -> TlsAnswer | None:
 
 
 def _client(me: HostSettings) -> HostView:
+    states = ask(UnitStates, names=[TUNNEL_UNIT], files=[CLIENT_CONFIG, *secret_files(me)])
+    tunnel = states.units[TUNNEL_UNIT] if states else None
     return HostView(
         now=ask(Clock),
         tls=tls_answer(me),
         mount_states=ask(MountStates, monitor=MONITOR),
         linux_mounts=ask(LinuxMounts),
         secrets=_secrets(me),
+        running=None if tunnel is None else {TUNNEL_UNIT: tunnel.active},
+        unread=None if tunnel is None or states is None else states.newer(tunnel),
     )

@@ -32,6 +32,10 @@ class Units:
     units: Mapping[str, Unit]
     changed: Mapping[str, int]
 
+    def newer(self, unit: Unit) -> tuple[str, ...]:
+        """The files that changed after the unit was started, so that it may not have read them."""
+        return tuple(file for file, when in self.changed.items() if unit.since is not None and when > unit.since)
+
 
 class UnitStates(HostFact[Units]):
     """The state of units, and the age of the files that they read at their start.

@@ -61,7 +61,9 @@ def undiverged(replicas: Mapping[str, str], sink: str, rollback: Sequence[str] =
         job = next((job for dataset, job in there.items() if is_within(name, dataset)), None)
         if job is None or name not in newest:
             continue
-        plan = plan_divergence(name, written, newest[name], job, job in rollback)
+        found = known(Datasets).get(name) if written else None
+        writable = found is not None and found.get("readonly") == "off"
+        plan = plan_divergence(name, written, newest[name], job, rollback=job in rollback, writable=writable)
         clean = clean and plan == Plan()
         if plan.report:
             host.log(plan.report, logger.warning)

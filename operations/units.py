@@ -47,12 +47,11 @@ def running(unit: str, files: Sequence[str] = ()) -> Commands:
     state = states.units[unit]
     if not state.exists and executing():
         raise OperationError(f"{host.name}: systemd knows no {unit}")
-    newer = [file for file in files if state.since is not None and states.changed.get(file, 0) > state.since]
     if not state.enabled:
         yield command("systemctl enable {}", unit)
     if not state.active:
         yield command("systemctl start {}", unit)
-    elif newer:
+    elif states.newer(state):
         yield command("systemctl restart {}", unit)
     elif state.enabled:
         host.noop(f"{unit} is enabled and runs with its present files")

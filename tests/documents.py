@@ -8,6 +8,8 @@ A block of commands has a marker above it, a block of output too::
     <!-- run: f1 names COMMON --> the same; what it prints is what the word COMMON stands for in the commands below
     <!-- run: make -->            targets of the Makefile; looked up with make -n, because CI runs them one by one
     <!-- lab: crash f0 -->        no block: python -m lab crash f0, unseen by the reader; brings the trouble about
+    <!-- verify -->               no block: tasks/verify.py shows the rows in backticks of the **verify says** paragraph
+                                  above, in any order; one of them where it says "or"
     <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
 
 Other fenced blocks than marked ones, ``mermaid`` and unmarked ``text`` do not pass: a command that no test runs would
@@ -16,10 +18,12 @@ be wrong some day.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,9 @@ from tests.lab.cluster import REPOSITORY, Cluster
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
 _MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+?)(?: names (?P<names>[A-Z]+))?|(?P<shows>shows)) -->$")
 _LAB = re.compile(r"^<!-- lab: (.+) -->$")
+_VERIFY = "<!-- verify -->"
+_SAYS = "**verify says**"
+_ROW = re.compile(r"`([^`]+ (?:WRONG|UNKNOWN)\b[^`]*)`")
 _HOSTS = {"f0", "f1", "f2", "r0", "r1", "r2"}
 _INVENTORY = "--inventory lab/inventory.py"
 
@@ -42,9 +49,10 @@ class DocumentError(Exception):
 class Block:
     """One fenced block, or an action on the lab.
 
-    :param where: ``controller``, ``make``, ``lab``, names of hosts, or nothing for output
+    :param where: ``controller``, ``make``, ``lab``, ``verify``, names of hosts, or nothing for output
     :param fails: the last line has to end with another status than 0
     :param names: a word of later commands that stands for what this block prints
+    :param any_of: of the lines, one is enough
     :param heading: the nearest heading of the second level above it; ``top`` before the first
     """
 
@@ -54,6 +62,7 @@ class Block:
     fails: bool
     lines: tuple[str, ...]
     names: str | None = None
+    any_of: bool = False
 
     @property
     def is_output(self) -> bool:
@@ -68,6 +77,7 @@ def blocks(text: str) -> list[Block]:
     found: list[Block] = []
     heading, marker, language = "top", None, None
     body: list[str] = []
+    says: list[str] = []
     start = 0
     for number, line in enumerate(text.splitlines(), 1):
         fence = _FENCE.match(line)
@@ -82,6 +92,8 @@ def blocks(text: str) -> list[Block]:
             language, body, start = fence[1], [], number
         elif (action := _LAB.match(line)) and marker is None:
             found.append(Block(number, heading, ("lab",), False, (action[1],)))
+        elif line == _VERIFY and marker is None:
+            found.append(_rows(number, heading, " ".join(says)))
         elif line.startswith("<!--"):
             if marker is not None:
                 raise DocumentError(f"line {number}: a marker after a marker")
@@ -91,10 +103,19 @@ def blocks(text: str) -> list[Block]:
         elif marker is not None:
             raise DocumentError(f"line {number}: a marker without a block below it")
         elif line.startswith("## "):
-            heading = line.removeprefix("## ").strip()
+            heading, says = line.removeprefix("## ").strip(), []
+        elif line.startswith(_SAYS) or (says and says[-1]):
+            says.append(line)
     if language is not None or marker is not None:
         raise DocumentError("a block or a marker at the end is not complete")
     return found
+
+
+def _rows(line: int, heading: str, paragraph: str) -> Block:
+    rows = tuple(re.sub(" +", " ", row) for row in _ROW.findall(paragraph))  # columns or not
+    if not rows:
+        raise DocumentError(f"line {line}: no row of verify is told above: {_SAYS} `CHECK  HOST  WRONG  REASON`")
+    return Block(line, heading, ("verify",), False, rows, any_of=", or " in paragraph)
 
 
 def _block(
@@ -136,12 +157,25 @@ class Runner:
             if block.where == ("lab",):
                 self.lab.lab(*shlex.split(block.lines[0]))
                 continue
+            if block.where == ("verify",):
+                self._verify(block)
+                continue
             self.printed = ""
             for host in block.where:
                 self._run(block, host)
             if block.names:
                 self.named[block.names] = self.printed.strip()
                 assert self.printed.count("\n") == 1, f"{self.document}:{block.line}: not one line: {self.printed!r}"
+
+    def _verify(self, block: Block) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "verify.json"
+            ran = self.lab.pyinfra("tasks/verify.py", "-y", "--data", f"verify_json={file}")
+            rows = json.loads(file.read_text())["rows"]
+        shown = [" ".join([row["check"], row["host"], row["state"].upper(), row["reason"]]) for row in rows]
+        missing = [row for row in block.lines if not any(_pattern(row).match(line) for line in shown)]
+        enough = len(missing) < len(block.lines) if block.any_of else not missing
+        assert enough, f"{self.document}:{block.line}: verify does not say {missing}:\n{ran.output}"
 
     def _run(self, block: Block, where: str) -> None:
         lines = [line for line in block.lines if line.strip()]
@@ -212,11 +246,16 @@ def on_the_lab(line: str) -> str:
     raise DocumentError(f"not a command of this project: {line}")
 
 
+def _pattern(line: str) -> re.Pattern[str]:
+    """A line in which ``...`` is any text."""
+    return re.compile(".*".join(re.escape(piece.strip(" ")) for piece in re.split(r" ?\.\.\. ?", line.strip())))
+
+
 def compare(wanted: Iterable[str], printed: str, where: str) -> None:
     """Each wanted line is in the output, in order; ``...`` in it is any text. Spaces at both ends do not count."""
     rest = printed.splitlines()
     for line in wanted:
-        pattern = re.compile(".*".join(re.escape(piece.strip(" ")) for piece in re.split(r" ?\.\.\. ?", line.strip())))
+        pattern = _pattern(line)
         while rest and not pattern.fullmatch(rest[0].strip()):
             rest.pop(0)
         assert rest, f"{where}: not shown: {line}\nthe output was:\n{printed}"

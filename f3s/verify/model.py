@@ -71,7 +71,7 @@ class HostView:
     + now: its clock, seconds since 1970
     + key_checks: whether the key file of each encryption root opens it, by dataset
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
-    + running: rc(8) services, name -> whether it runs; a missing one is not in it
+    + running: rc(8) services, of a client its tunnel's unit: name -> whether it runs; a missing one is not in it
     + listeners: of TCP and UDP, on a storage host
     + jobs: zrepl's push jobs
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 
 from f3s.replication import allowed_age, newest_common
 from f3s.settings import HostSettings, Job
+from f3s.settings.model import is_within
 from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.zfs import Snapshot
+
+PROMOTED = "docs/runbook.md, host dead: what clients wrote since is nowhere else, and the way back brings it over"
 
 
 def replication_rows(cluster: ClusterView) -> Iterator[Row]:
@@ -52,7 +55,9 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
         return unknown(check, target.name, f"nothing is known of {where}", "bring the host back, then run verify again")
     datasets = cluster.of(source).datasets
     if datasets is not None and job.dataset not in datasets:
-        return wrong(check, target.name, f"there is no dataset {job.dataset} on {source.name}", "correct zrepl_jobs")
+        moving = is_within(job.dataset, source.bhyve.dataset) and source.bhyve.old_dataset in datasets
+        step = RUN.format("bhyve_migrate") if moving else "correct zrepl_jobs"
+        return wrong(check, target.name, f"there is no dataset {job.dataset} on {source.name}", step)
     status = (cluster.of(source).jobs or {}).get(job.name)
     cause = f"; zrepl says: {status.error}" if status is not None and status.error else ""
     found = lag(cluster, job)
@@ -88,13 +93,22 @@ def undiverged(cluster: ClusterView, job: Job) -> Row:
         return _received_only(cluster, source, target, job)
     newest = max((s for s in view.snapshots if s.dataset == replica), key=lambda s: s.createtxg, default=None)
     since = newest.short_name if newest else "it was made"
+    reason = f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted"
+    if promoted(cluster, job):
+        return wrong(check, target.name, f"{reason}. It is not read-only, so somebody promoted it", PROMOTED)
     roll_back = f"--data 'zrepl_rollback_replicas=[\"{job.name}\"]'"
     return wrong(
         check,
         target.name,
-        f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted",
-        f"to drop them: {RUN.format('zrepl')} {roll_back} -y",
+        reason,
+        f"docs/runbook.md, replica diverged; to drop them: {RUN.format('zrepl')} {roll_back}",
     )
+
+
+def promoted(cluster: ClusterView, job: Job) -> bool:
+    """The replica can be written: somebody made it the data that clients write to, and nobody else has those."""
+    replica = (cluster.of(cluster.site.host(job.target)).datasets or {}).get(cluster.site.replica(job))
+    return replica is not None and replica.get("readonly") == "off"
 
 
 def _received_only(cluster: ClusterView, source: HostSettings, target: HostSettings, job: Job) -> Row:

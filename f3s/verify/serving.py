@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from f3s.carp import CarpState
+from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.certificates import State as PkiState
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
 from f3s.secretfile import ABSENT
 from f3s.settings import HostSettings
 from f3s.stunnel import secret_files
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, HostView, Row, judged, right, unknown, wrong
+from f3s.verify.replication import PROMOTED, promoted
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.verify.tls import Outcome, TlsAnswer
 
@@ -98,7 +100,8 @@ def one_master(cluster: ClusterView) -> Row:
             "check the network between them (the switch has to pass multicast to 224.0.0.18) and the CARP password",
         )
     if any(cluster.of(host).carp is None for host in pair):
-        return unknown("one MASTER", CLUSTER, said, "bring the missing host back, then run verify again")
+        back = "bring the missing host back, then run verify again"
+        return unknown("one MASTER", CLUSTER, said, PROMOTED if _promoted(cluster) else back)
     if not found:
         primary = cluster.site.primary.name
         return wrong("one MASTER", CLUSTER, f"nobody is MASTER ({said})", f"doas carp master on {primary}")
@@ -111,18 +114,35 @@ def one_master(cluster: ClusterView) -> Row:
             "failback is off",
             f"doas carp master on {found[0].name}",
         )
+    off = _failback_off(cluster)
     if found[0].is_primary:
-        return right("one MASTER", CLUSTER, said)
+        warning = f"; automatic failback is off: after a failover clients could only read until {off}" if off else ""
+        return right("one MASTER", CLUSTER, said + warning)
     hold = held(cluster)
     if hold is not None:
         return right("one MASTER", CLUSTER, f"{said}; planned failover {hold}: clients read only until failback")
-    return wrong(
-        "one MASTER",
-        CLUSTER,
-        f"{said}: the standby serves, clients cannot write",
-        f"it comes back by itself, see /var/log/carp-auto-failback.log on {cluster.site.primary.name}; "
-        f"or {RUN.format('failback')}",
-    )
+    reason = f"{said}: the standby serves, clients cannot write"
+    if _promoted(cluster):
+        return wrong("one MASTER", CLUSTER, f"{said}: the standby was promoted and serves", PROMOTED)
+    log = f"/var/log/carp-auto-failback.log on {cluster.site.primary.name} says why it stays"
+    if off:
+        return wrong("one MASTER", CLUSTER, f"{reason}, and automatic failback is off", f"{off}; {log}")
+    if (failed := cluster.of(cluster.site.primary).controller) is not None and failed.failed is not None:
+        return wrong("one MASTER", CLUSTER, reason, f"see the row services of {cluster.site.primary.name}; {log}")
+    back = f"it comes back by itself once a replication has succeeded, {log}; or {RUN.format('failback')}"
+    return wrong("one MASTER", CLUSTER, reason, back)
+
+
+def _promoted(cluster: ClusterView) -> bool:
+    return any(promoted(cluster, job) for job in cluster.site.jobs if job.replica_mountpoint is not None)
+
+
+def _failback_off(cluster: ClusterView) -> str | None:
+    """The command that switches automatic failback on again; None: it is on, or nobody could look."""
+    primary = cluster.site.primary
+    entries = cluster.of(primary).entries
+    there = isinstance(entries, Mapping) and entries.get(primary.nfs.failback_block, "absent") != "absent"
+    return f"doas carp auto-failback enable on {primary.name}" if there else None
 
 
 def wanted_services(host: HostSettings) -> tuple[str, ...]:
@@ -203,6 +223,8 @@ def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:
             unknowns.append(name)
         elif there.sha256 != digest:
             problems.append(f"{path} is not {name} of the secrets folder")
+    if host.is_client and view.running is not None and not view.running.get(TUNNEL_UNIT):
+        problems.append(f"{TUNNEL_UNIT} is not running")
     if view.unread:
         problems.append(f"the running stunnel has not read {', '.join(view.unread)}")
     if problems:
@@ -210,7 +232,7 @@ def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:
     if unknowns:
         reason = f"there is no {', '.join(unknowns)} in the secrets folder to compare with"
         return unknown("tunnel files", host.name, reason, "python -m f3s.pki status")
-    if host.is_storage and view.unread is None:
+    if view.unread is None:
         return unknown("tunnel files", host.name, "not known whether the running stunnel has read them", ASK_AGAIN)
     return right("tunnel files", host.name, f"{', '.join(wanted.values())} as in the secrets folder")
 
@@ -280,5 +302,7 @@ def certificates(cluster: ClusterView) -> Iterator[Row]:
             if finding.state is PkiState.LEFT_OVER:
                 step = f"python -m f3s.pki revoke {finding.name}"
             elif finding.state is PkiState.REVOKED:
-                step = f"python -m f3s.pki renew {finding.name}, or take it out of the inventory"
+                extra = finding.name in cluster.site.primary.pki.extra_clients
+                where = "pki_extra_clients" if extra else "the inventory"
+                step = f"python -m f3s.pki renew {finding.name}, or take it out of {where}"
             yield wrong(check, CONTROLLER, f"{finding.state.value}: {finding.detail}{left}", step)

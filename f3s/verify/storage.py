@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from f3s.bhyve_tree import local
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import is_within
 from f3s.verify.model import ClusterView, HostView, Row, judged, right, unknown, wrong
-from f3s.zfs import Dataset, Pool, key_file
+from f3s.zfs import MIGRATION, Dataset, Pool, key_file
 
 RUN = "pyinfra inventory.py tasks/{}.py"
 ASK_AGAIN = "see the error above the table; run verify again"
@@ -177,7 +178,7 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
     view = cluster.of(host)
     if view.mounts is None:
         return unknown("mounts", host.name, "the mounts could not be listed", ASK_AGAIN)
-    problems = []
+    problems, next_step = [], "doas service f3s_storage reconcile; then docs/runbook.md, key not loaded"
     wanted = wanted_mounts(cluster, host)
     for point, (dataset, read_only) in wanted.items():
         mount = view.mounts.at(point)
@@ -186,8 +187,12 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
         elif mount.device != dataset:
             problems.append(f"{mount.device} is mounted on {point} instead of {dataset}")
         elif read_only and not mount.read_only:
-            problems.append(f"the replica {dataset} is mounted writable")
-    next_step = "doas service f3s_storage reconcile; then docs/runbook.md, key not loaded"
+            problems.append(f"the replica {dataset} is mounted writable, so somebody promoted it")
+            next_step = "docs/runbook.md, host dead: it stays as it is until the way back is done"
+    machines = _closed_machines(host, view.datasets or {})
+    if machines:
+        next_step = next_step if problems else RUN.format("bhyve_migrate")
+        problems.append(f"not mounted, with the virtual machines in them: {', '.join(machines)}")
     if not host.is_storage or problems:
         fine = ", ".join(f"{dataset} on {point}" for point, (dataset, _) in wanted.items())
         return judged("mounts", host.name, problems, fine or "none needed", next_step)
@@ -202,6 +207,18 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
     return right("mounts", host.name, fine)
 
 
+def _closed_machines(host: HostSettings, datasets: Mapping[str, Dataset]) -> list[str]:
+    """The file systems of virtual machines that the host's key opens, and that are not where they belong."""
+    return [
+        name
+        for name, dataset in datasets.items()
+        if dataset.encryption_root == host.bhyve.dataset
+        and dataset.get("canmount") == "on"
+        and (dataset.get("mountpoint") or "").startswith("/")
+        and not dataset.mounted
+    ]
+
+
 def encryption(cluster: ClusterView, host: HostSettings) -> Row:
     """Nothing below the encrypted trees is plain, each root is its own, and replicas arrived encrypted."""
     view = cluster.of(host)
@@ -213,6 +230,9 @@ def encryption(cluster: ClusterView, host: HostSettings) -> Row:
         if dataset is not None and dataset.encrypted and not dataset.is_encryption_root:
             problems.append(f"{name} is not an encryption root, but below {dataset.encryption_root}")
     old = host.bhyve.old_dataset
+    if _migrating(host, view.datasets):
+        problems.append(f"the move of {old} to the encrypted {host.bhyve.dataset} has not ended")
+        return wrong("encryption", host.name, "; ".join(problems), RUN.format("bhyve_migrate"))
     if old in view.datasets and not view.datasets[old].encrypted:
         # kept on purpose until the operator says so: told, not counted
         fine = f"all encrypted; the plain {old} is still there until bhyve_destroy_old names {host.name}"
@@ -220,6 +240,13 @@ def encryption(cluster: ClusterView, host: HostSettings) -> Row:
         count = sum(dataset.encrypted for dataset in view.datasets.values())
         fine = f"{count} datasets encrypted, none of theirs plain"
     return judged("encryption", host.name, problems, fine, _encrypt_step(host, view))
+
+
+def _migrating(host: HostSettings, datasets: Mapping[str, Dataset]) -> bool:
+    """The virtual machines are between the plain and the encrypted tree (the table in f3s.bhyve)."""
+    new, old = datasets.get(host.bhyve.dataset), datasets.get(host.bhyve.old_dataset)
+    begun = local(old, MIGRATION) == "started" or local(new, MIGRATION) in ("started", "copying")
+    return begun or (old is not None and new is None)
 
 
 def _plain(cluster: ClusterView, host: HostSettings, datasets: Mapping[str, Dataset]) -> list[str]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from f3s.bhyve import Plan, plan
-from f3s.bhyve_tree import METADATA, MIGRATION, Refusal, Wanted, bytes_needed, settings_of
+from f3s.bhyve_tree import METADATA, Refusal, Wanted, bytes_needed, settings_of
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory
 from f3s.vmbhyve import Vm
-from f3s.zfs import Dataset, Property
+from f3s.zfs import MIGRATION, Dataset, Property
 from tests.f3s.bhyve_world import KEY, NEW, OLD, SNAP, WANTED, Failed, Killed, Node, World, clone
 
 DESTROY = dataclasses.replace(WANTED, destroy_old=True)

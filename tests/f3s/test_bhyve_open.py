@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from f3s.bhyve import Plan, plan
-from f3s.bhyve_tree import MIGRATION, Refusal, Wanted
+from f3s.bhyve_tree import Refusal, Wanted
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory
+from f3s.zfs import MIGRATION
 from tests.f3s.bhyve_world import KEY, NEW, OLD, PLACE, WANTED, Killed, World, clone
 
 DESTROY = dataclasses.replace(WANTED, destroy_old=True)

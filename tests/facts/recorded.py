@@ -95,6 +95,7 @@ REST = {
     "atime": ("on", "default"),
     "recordsize": ("131072", "default"),
     "snapdir": ("hidden", "default"),
+    "f3s:migration": ("-", "-"),
 }
 
 

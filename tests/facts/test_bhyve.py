@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from f3s.bhyve_tree import MIGRATION, history, local, tree
-from f3s.zfs import Snapshot
+from f3s.bhyve_tree import history, local, tree
+from f3s.zfs import MIGRATION, Snapshot
 from facts.base import END
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from tests.files.stubs import StubHost

@@ -10,9 +10,9 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_host, ctx_state
 
 from f3s.bhyve import plan
-from f3s.bhyve_tree import MIGRATION
 from f3s.keycheck import KeyCheck
 from f3s.secretfile import ABSENT, SecretState
+from f3s.zfs import MIGRATION
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables

@@ -171,7 +171,7 @@ def test_a_clean_replica_is_left_alone() -> None:
 
 
 def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None:
-    result = undiverged(facts(tree={DATASET: 88064}))
+    result = undiverged(facts(tree={DATASET: 88064}, readonly="on"))
     assert (result.commands, result.noops) == ([], [])
     assert "88064 bytes were written to it since zrepl_20260101_000000_000" in result.logs[0]
     assert f"`zfs rollback {DATASET}@zrepl_20260101_000000_000`" in result.logs[0]
@@ -179,9 +179,20 @@ def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None
 
 
 def test_it_is_rolled_back_only_where_that_is_wanted() -> None:
-    result = undiverged(facts(tree={DATASET: 88064}), rollback=True)
+    result = undiverged(facts(tree={DATASET: 88064}, readonly="on"), rollback=True)
     assert result.commands == [f"zfs rollback {DATASET}@zrepl_20260101_000000_000"]
     assert undiverged(facts(), rollback=True).commands == []
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_what_clients_wrote_to_a_promoted_replica_is_never_dropped(rollback: bool) -> None:
+    result = undiverged(facts(tree={DATASET: 88064}, readonly="off"), rollback=rollback)
+    assert (result.commands, result.noops) == ([], [])
+    assert f"{DATASET} has diverged: 88064 bytes" in result.logs[0]
+    assert "It is not read-only, so somebody promoted it" in result.logs[0]
+    assert "docs/runbook.md, Host dead" in result.logs[0]
+    assert f"Only if nobody needs it: `zfs set readonly=on {DATASET}`" in result.logs[0]
+    assert "zrepl_rollback_replicas" not in result.logs[0]
 
 
 def test_what_is_below_the_replica_is_looked_at_and_what_has_no_snapshot_is_not() -> None:

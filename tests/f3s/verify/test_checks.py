@@ -20,11 +20,12 @@ from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.tls import Outcome, TlsAnswer
-from f3s.zfs import Dataset, Property, Snapshot
+from f3s.zfs import MIGRATION, Dataset, Property, Snapshot
 from tests.f3s.verify.world import (
     F0,
     F1,
     F2,
+    FEDORA,
     IDLE,
     NFS,
     NOW,
@@ -191,6 +192,8 @@ WRONG = [
         "service nfsd did not start",
         controller=FAILED,
     ),
+    case(R0, "tunnel files", f"stunnel has not read {CLIENT_PEM}", unread=(CLIENT_PEM,)),
+    case(R0, "tunnel files", "stunnel.service is not running", running={"stunnel.service": False}),
     case(R0, "TLS", "nothing answers", tls=TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE)),
     case(
         R0,
@@ -242,6 +245,7 @@ UNKNOWN = [
     case(F1, "tunnel files", "could not be looked at", secrets=None),
     case(F1, "tunnel files", "not known whether the running stunnel", unread=None),
     case(R0, "tunnel files", "could not be looked at", secrets=None),
+    case(R0, "tunnel files", "not known whether the running stunnel", unread=None),
     case(F0, "services", "not known what should run", carp=None),
     case(F0, "services", "could not be listed", running=None),
     case(F0, "services", "not known what is exported", exported=None),
@@ -351,6 +355,83 @@ def test_an_unplanned_one_is_wrong() -> None:
     assert "tasks/failback.py" in one(cluster, "one MASTER", CLUSTER).next_step
 
 
+BLOCKED = {"nfs.DO_NOT_REMOVE": "file", "nfs.NO_AUTO_FAILBACK": "file"}
+
+
+def test_failback_that_is_off_is_told_before_it_is_missed() -> None:
+    on = f"doas carp auto-failback enable on {F0}"
+    before = changed(CLUSTER_RIGHT, F0, entries=BLOCKED)
+    assert not_right(before) == {}
+    assert f"automatic failback is off: after a failover clients could only read until {on}" in (
+        one(before, "one MASTER", CLUSTER).reason
+    )
+    row = one(changed(failed_over(None), F0, entries=BLOCKED), "one MASTER", CLUSTER)
+    assert row.reason.endswith("clients cannot write, and automatic failback is off")
+    assert row.next_step.startswith(f"{on}; ")
+
+
+def test_what_stays_is_not_told_to_come_back_by_itself() -> None:
+    failed = changed(failed_over(None), F0, controller=replace(of(F0).controller, failed="nfsd"))
+    row = one(failed, "one MASTER", CLUSTER)
+    assert (row.state, "by itself" in row.next_step) == (State.WRONG, False)
+    assert row.next_step.startswith(f"see the row services of {F0}")
+
+
+def test_a_promoted_standby_keeps_what_clients_wrote() -> None:
+    promoted = with_dataset(failed_over(None), F1, REPLICA, lambda d: with_properties(d, readonly="off"))
+    promoted = changed(
+        promoted, F1, written={REPLICA: 8192}, mounts=MountTable((Mount(REPLICA, "/data/nfs", "zfs", frozenset()),), {})
+    )
+    dead = replace(promoted, hosts={name: view for name, view in promoted.hosts.items() if name != F0})
+    for cluster, state in ((promoted, State.WRONG), (dead, State.UNKNOWN)):
+        row = one(cluster, f"replica of {NFS_JOB} untouched", F1)
+        assert "It is not read-only, so somebody promoted it" in row.reason
+        master = one(cluster, "one MASTER", CLUSTER)
+        assert master.state is state
+        for each in (row, master, one(cluster, "mounts", F1)):
+            assert each.next_step.startswith("docs/runbook.md, host dead")
+        assert not [each for each in rows(cluster) if "rollback" in each.next_step]
+
+
+def with_properties(found: Dataset, **properties: str) -> Dataset:
+    """The dataset with other local properties."""
+    return replace(found, properties={**found.properties, **{k: Property(v, "local") for k, v in properties.items()}})
+
+
+def test_a_move_of_machines_that_has_not_ended_is_wrong() -> None:
+    old = dataset("zroot/bhyve_old", None)
+    parent = dataset("zroot/bhyve", "zroot/bhyve", f"file:///keys/{F0}:bhyve.key")
+
+    def seen(*trees: Dataset) -> ClusterView:
+        others = {name: found for name, found in of(F0).datasets.items() if not name.startswith("zroot/bhyve")}
+        return changed(CLUSTER_RIGHT, F0, datasets={**others, **{each.name: each for each in trees}})
+
+    started, done = (with_properties(old, **{MIGRATION: mark}) for mark in ("started", "done"))
+    copying = with_properties(parent, **{MIGRATION: "copying"})
+    for trees in ((started,), (started, copying), (started, parent), (old,), (copying,)):
+        row = one(seen(*trees), "encryption", F0)
+        assert row.state is State.WRONG, trees
+        assert "the move of zroot/bhyve_old to the encrypted zroot/bhyve has not ended" in row.reason
+        assert row.next_step == "pyinfra inventory.py tasks/bhyve_migrate.py"
+    assert one(seen(done, parent), "encryption", F0).state is State.RIGHT
+    gone = one(seen(started, copying), "replica of f0_to_f1_fedora", F1)
+    assert (gone.reason, gone.next_step) == (
+        f"there is no dataset {FEDORA} on {F0}",
+        "pyinfra inventory.py tasks/bhyve_migrate.py",
+    )
+
+
+def test_machines_that_are_not_mounted_are_told() -> None:
+    at = {"canmount": "on", "mountpoint": "/zroot/bhyve/fedora"}
+    closed = with_dataset(CLUSTER_RIGHT, F0, FEDORA, lambda d: with_properties(d, mounted="no", **at))
+    row = one(closed, "mounts", F0)
+    assert (row.state, row.reason) == (State.WRONG, f"not mounted, with the virtual machines in them: {FEDORA}")
+    assert row.next_step == "pyinfra inventory.py tasks/bhyve_migrate.py"
+    for properties in ({**at, "mounted": "yes"}, {**at, "mounted": "no", "canmount": "noauto"}, {"mountpoint": "none"}):
+        fine = with_dataset(CLUSTER_RIGHT, F0, FEDORA, lambda d, p=properties: with_properties(d, **p))
+        assert not_right(fine) == {}
+
+
 def test_read_only_and_nobody_knows_who_serves() -> None:
     cluster = changed(CLUSTER_RIGHT, R0, mount_states=(MountState(POINT, "readonly", 3),))
     cluster = changed(cluster, F0, carp=None)
@@ -374,7 +455,7 @@ def test_certificates() -> None:
     assert (row.state, row.reason) == (State.UNKNOWN, "secrets is missing")
     for state, step in (
         (PkiState.NEAR_END, "f3s.pki init"),
-        (PkiState.REVOKED, "f3s.pki renew r0"),
+        (PkiState.REVOKED, "f3s.pki renew r0, or take it out of the inventory"),
         (PkiState.LEFT_OVER, "f3s.pki revoke r0"),
     ):
         row = one(
