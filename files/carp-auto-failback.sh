@@ -87,6 +87,10 @@ main() {
 	[ -e "$F3S_STARTED" ] || stay "f3s_storage is not started"
 	[ ! -e "$F3S_HOLD" ] || stay "held by carp backup ($(cat "$F3S_HOLD")): carp master ends that"
 	[ ! -e "$F3S_FAILED" ] || stay "$(cat "$F3S_FAILED") here: mend it, then run carp master"
+	# each way costs the clients stale handles, and a pool that is only slow under load would go round for ever
+	[ "$(age "$F3S_FLAPS")" -ge "$F3S_CALM" ] ||
+		stay "this host gave the address away twice within $F3S_CALM s: no automatic failback until the last time \
+is $F3S_CALM s ago; carp master ends that"
 	dataset_ready || stay "$REASON"
 	on_dataset "$F3S_FAILBACK_BLOCK"
 	case $? in

@@ -148,16 +148,6 @@ adjust_skew() {
 	fi
 }
 
-# Seconds since the time in a file, or a very long time: also for a time that is still to come, as the clock was
-# stepped back then and nobody should wait until it is there again.
-age() {
-	age_then=0
-	[ ! -e "$1" ] || read -r age_then <"$1"
-	age_now=$(date +%s)
-	[ "${age_then:-0}" -le "$age_now" ] || age_then=0
-	echo $((age_now - age_then))
-}
-
 # A MASTER that cannot serve offers the address to a peer that answers. If the peer cannot serve either, it
 # comes back: hence not more often than every F3S_RETRY seconds.
 give_way() {
@@ -171,6 +161,10 @@ give_way() {
 		decide "MASTER but not serving: $why; staying, since the peer $F3S_PEER does not answer"
 	else
 		date +%s >"$F3S_GAVE_WAY"
+		if [ "$(age "$F3S_LOST")" -lt "$F3S_CALM" ]; then
+			date +%s >"$F3S_FLAPS"
+		fi
+		date +%s >"$F3S_LOST"
 		decide "giving the address to the peer: $why"
 		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 	fi
@@ -184,7 +178,11 @@ as_master() {
 	3)
 		# A busy pool must not cost the clients their read-write server: give way only when the
 		# silence lasts. Nothing is started meanwhile.
-		[ -e "$F3S_DOUBT" ] || date +%s >"$F3S_DOUBT"
+		[ -s "$F3S_DOUBT" ] || date +%s >"$F3S_DOUBT"
+		if [ ! -s "$F3S_DOUBT" ]; then
+			decide "MASTER, services left as they are: $REASON; since when cannot be noted in $F3S_RUN"
+			return 1
+		fi
 		if [ "$(age "$F3S_DOUBT")" -lt "$F3S_STRIKE" ]; then
 			decide "MASTER, services left as they are for now: $REASON"
 			return 1
@@ -247,10 +245,26 @@ reconcile() {
 	reconcile_unmarked
 }
 
-# Before `start` (boot) and after `stop` (shutdown, maintenance) nothing is done.
+# Before `start` (boot) and after `stop` (shutdown, maintenance) no service is touched.
 reconcile_unmarked() {
-	[ -e "$F3S_STARTED" ] || return 0
-	look
+	if [ -e "$F3S_STARTED" ]; then
+		look
+	elif [ -e "$F3S_STOPPED" ]; then
+		stay_out
+	fi
+}
+
+# Stopped, this host takes part in the election all the same: it is MASTER when the peer was away for a moment, and with
+# preempt=0 the peer, when it is back, would stay BACKUP for ever while nobody serves.
+stay_out() {
+	rm -f "$F3S_PENDING"
+	carp_read
+	[ "$CARP_STATE" = MASTER ] || return 0
+	[ "$(age "$F3S_GAVE_WAY")" -ge "$F3S_RETRY" ] || return 0
+	peer_answers || return 0
+	date +%s >"$F3S_GAVE_WAY"
+	decide "stopped, and MASTER: giving the address to the peer"
+	carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 }
 
 look() {
@@ -264,7 +278,7 @@ look() {
 }
 
 start() {
-	rm -f "$F3S_LAST" "$F3S_FLOOR" "$F3S_FAILED" "$F3S_GAVE_WAY" "$F3S_DOUBT"
+	rm -f "$F3S_STOPPED" "$F3S_LAST" "$F3S_FLOOR" "$F3S_FAILED" "$F3S_GAVE_WAY" "$F3S_LOST" "$F3S_FLAPS" "$F3S_DOUBT"
 	# stunnel writes its pid file there after it gave up root's rights, and nobody else makes the folder anew
 	# where /var/run is in memory.
 	[ -d "$F3S_TUNNEL_FOLDER" ] ||
@@ -282,12 +296,26 @@ start() {
 	look || return 0
 }
 
-# At shutdown the address goes first, while NFS still runs; clients then find the peer and not a dead server.
-stop() {
+# At shutdown the address goes first, while NFS still runs; clients then find the peer and not a dead server. Not under
+# the lock: its holder may wait for a service that hangs, and the shutdown of such a host must not wait for that. The
+# advskew of one that is BACKUP goes up, too: after a split, the host that serves has to win.
+leave() {
 	rm -f "$F3S_STARTED"
-	carp_read
-	if [ "$CARP_STATE" = MASTER ]; then
-		if carp_set "$F3S_DEMOTED" backup && carp_settles BACKUP "$F3S_SETTLE"; then
+	touch "$F3S_STOPPED" || tell "$F3S_STOPPED cannot be made: as MASTER this host will keep the address"
+	carp_read || :	# the state is `none` then
+	LEFT_AS=$CARP_STATE
+	case $LEFT_AS in
+	none) ;;
+	MASTER) carp_set "$F3S_DEMOTED" backup || tell "$REASON" ;;
+	*) [ "$CARP_SKEW" = "$F3S_DEMOTED" ] || carp_set "$F3S_DEMOTED" || tell "$REASON" ;;
+	esac
+}
+
+stop() {
+	left_as=${LEFT_AS-}
+	leave	# once more: who had the lock may have taken this host for a started one
+	if [ "$left_as" = MASTER ] || [ "$LEFT_AS" = MASTER ]; then
+		if [ "$CARP_STATE" = BACKUP ] && carp_settles BACKUP "$F3S_SETTLE"; then
 			decide "stopped; another host advertises the address, its own log says whether it serves"
 		else
 			decide "stopped; no other host took the address: $REASON"
@@ -353,9 +381,15 @@ case $#:${1-} in
 		under_lock reconcile_unmarked
 	fi
 	;;
-1:start | 1:stop)
+1:start)
 	need_root
-	under_lock "$1"
+	under_lock start
+	;;
+1:stop)
+	need_root
+	leave
+	export LEFT_AS
+	under_lock stop
 	;;
 2:locked)
 	case $2 in

@@ -19,16 +19,20 @@ F3S_HOLD=/var/db/f3s/carp.hold
 F3S_LOCK=$F3S_RUN/lock			# held by lockf(1); its mere existence means nothing
 F3S_PENDING=$F3S_RUN/pending		# a reconcile was asked for and has not read the state yet
 F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it the controller keeps its hands off
+F3S_STOPPED=$F3S_RUN/stopped		# `stop` ran and `start` did not since
 F3S_LAST=$F3S_RUN/last			# the last decision, and since when it holds
 F3S_FLOOR=$F3S_RUN/backup.createtxg	# newest snapshot's createtxg when this host was first seen as BACKUP
 F3S_FAILED=$F3S_RUN/service.failed	# a service did not start here as MASTER, until it does or `carp master` is run
 F3S_GAVE_WAY=$F3S_RUN/gave.way		# when a MASTER that cannot serve last offered the address to the peer
+F3S_LOST=$F3S_RUN/lost			# the same, until the next start: nobody takes that away when this host is well again
+F3S_FLAPS=$F3S_RUN/flaps		# when that happened again within F3S_CALM
 F3S_DOUBT=$F3S_RUN/doubt		# since when a check of a serving MASTER does not answer
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 
 F3S_LIMIT=10		# seconds that a check of the pool may take
 F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90 by default
 F3S_RETRY=300		# seconds between two offers of a MASTER that cannot serve
+F3S_CALM=1800		# seconds without automatic failback after this host gave the address away twice within that time
 F3S_STRIKE=30		# seconds that a check may stay without an answer before a serving MASTER gives way
 F3S_DEMOTED=254		# advskew that loses against every configured one
 
@@ -178,6 +182,16 @@ carp_settles() {
 
 peer_answers() {
 	bounded 3 ping -c 1 -t 2 "$F3S_PEER" >/dev/null 2>&1
+}
+
+# Seconds since the time in a file, or a very long time: also for a time that is still to come, as the clock was
+# stepped back then and nobody should wait until it is there again.
+age() {
+	age_then=0
+	[ ! -e "$1" ] || read -r age_then <"$1"
+	age_now=$(date +%s)
+	[ "${age_then:-0}" -le "$age_now" ] || age_then=0
+	echo $((age_now - age_then))
 }
 
 # What is mounted on the mount point (the topmost, if several are), and whether mountd exported it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.operation import operation
@@ -120,18 +121,18 @@ def password_for_both(interface: str, vhid: int, wanted: HiddenValue, peer: str)
         host.noop(f"{RC_FILE} has the password")
     elif not found and vhid not in known(Carp, interface=interface).virtual_hosts:
         host.noop("this host has no CARP password yet")
-    else:
-        _needs(peer)
+    elif _takes_part(peer):
         host.noop(f"{peer} gets the new password in this run, too")
-    yield from ()
-
-
-def _needs(peer: str) -> None:
-    if state.inventory.get_host(peer) not in state.inventory.get_active_hosts():
+    else:
         raise OperationError(
             f"{host.name}: {RC_FILE} gets a new CARP password, and {peer} does not take part in this run: with the old "
             f"one there both would serve. Run this for both hosts (without --limit, once {peer} answers)"
         )
+    yield from ()
+
+
+def _takes_part(peer: str) -> bool:
+    return state.inventory.get_host(peer) in state.inventory.get_active_hosts()
 
 
 @operation()
@@ -144,14 +145,21 @@ def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
     + interface, vhid, alias: as in `address`
     + peer: name of the other host, see `password_for_both`
 
-    Raises OperationError where the peer has dropped out of the run by now.
+    Without the peer in the run the vhid keeps what it has, which is what the peer has: `password_for_both` lets no new
+    password into the file then, but another number of the alias or advskew changes the file, too.
 
     **Example:** `carp.password(interface="re0", vhid=1, alias=0, peer="f1.lan.buetow.org")`
     """
     if not known(Newer, path=RC_FILE, marks=(_APPLIED, _STARTED)):
         host.noop(f"{RC_FILE} has not changed since it was applied")
         return
-    _needs(peer)
+    if not _takes_part(peer):
+        host.log(
+            f"{RC_FILE} has changed and {peer} does not take part in this run: the running vhid keeps the password "
+            "that it has. Run this for both hosts once it answers",
+            logger.warning,
+        )
+        return
     set_it = 'while [ $# -gt 1 ] && [ "$1" != pass ]; do shift; done && ifconfig {} vhid {} pass "$2" && '
     yield command(_FROM_FILE + set_it + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface, vhid)
 

@@ -11,6 +11,10 @@ from f3s.settings.problems import SITE, Problem
 from f3s.settings.site import Site
 
 
+CARP_MAXSKEW = 240
+"""What the kernel advertises at most, whatever advskew and demotion add up to (sys/netinet/ip_carp.c)."""
+
+
 def _carp(site: Site) -> Iterator[Problem]:
     primary = next((host for host in site.hosts if host.is_primary), None)
     standby = next((host for host in site.hosts if host.is_standby), None)
@@ -20,9 +24,11 @@ def _carp(site: Site) -> Iterator[Problem]:
     if low is not None and high is not None and low >= high:
         wrong = f"is not below the {high} of the standby {standby.name}"
         yield Problem(primary.name, "carp_advskew", repr(low), wrong, "the lower number on the primary")
-    if high == 254:
-        wrong = "leaves no room below the 254 with which `carp backup` gives the address away"
-        yield Problem(standby.name, "carp_advskew", repr(high), wrong, "253 at most on the standby")
+    if high is not None and high >= CARP_MAXSKEW:
+        wrong = (
+            f"leaves no room below the 254 of a host that cannot serve: the kernel advertises {CARP_MAXSKEW} for both"
+        )
+        yield Problem(standby.name, "carp_advskew", repr(high), wrong, f"{CARP_MAXSKEW - 1} at most on the standby")
 
 
 def _disks(site: Site) -> Iterator[Problem]:

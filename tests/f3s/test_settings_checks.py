@@ -108,10 +108,10 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     (
         (F1,),
-        {"carp_advskew": 254},
+        {"carp_advskew": 240},
         [
-            f"{F1}: carp_advskew = 254: leaves no room below the 254 with which `carp backup` gives the address away; "
-            "allowed: 253 at most on the standby"
+            f"{F1}: carp_advskew = 240: leaves no room below the 254 of a host that cannot serve: the kernel "
+            "advertises 240 for both; allowed: 239 at most on the standby"
         ],
     ),
     # ports

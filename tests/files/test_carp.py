@@ -126,12 +126,26 @@ def test_backup_again_keeps_the_first_hold(host: StorageHost) -> None:
 def test_backup_that_the_kernel_ignored(host: StorageHost) -> None:
     host.flag("skew_sticks")
     result = carp(host, "backup")
-    assert (result.rc, result.err) == (1, "carp: advskew is 0, not 254, after ifconfig\n")
+    said = "carp: advskew is 0, not 254, after ifconfig (state is BACKUP), the hold is taken back\n"
+    assert (result.rc, result.err) == (1, said)
+    assert not host.path(HOLD).exists()
+    host.flag("ifconfig_fails")
+    assert carp(host, "backup").rc == 1
+    assert not host.path(HOLD).exists()
+
+
+def test_master_is_refused_while_nobody_would_serve(host: StorageHost) -> None:
+    host.path("/var/run/f3s/started").unlink()
+    result = carp(host, "master")
+    assert result.rc == 1
+    assert "f3s_storage is not started here and nobody would serve, nothing changed" in result.err
+    assert host.changes() == []
 
 
 def test_master_takes_the_address_and_ends_the_hold(host: StorageHost) -> None:
     host.write(HOLD, "since yesterday\n")
     host.write("/var/run/f3s/service.failed", "service nfsd did not start\n")
+    host.write("/var/run/f3s/flaps", "1800000000\n")
     host.carp("BACKUP", 254)
     result = carp(host, "master")
     assert result.rc == 0
@@ -139,6 +153,7 @@ def test_master_takes_the_address_and_ends_the_hold(host: StorageHost) -> None:
     assert host.carp_now() == ("MASTER", 0)
     assert not host.path(HOLD).exists()
     assert not host.path("/var/run/f3s/service.failed").exists()
+    assert not host.path("/var/run/f3s/flaps").exists()
     assert woken(host) == WAKE
 
 

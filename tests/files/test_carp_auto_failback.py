@@ -173,6 +173,14 @@ def from_the_future(host: StorageHost) -> str:
     return "the last replicated snapshot is from the future: check the clock"
 
 
+def gave_away_twice(host: StorageHost) -> str:
+    host.write("/var/run/f3s/flaps", f"{NOW - 1700}\n")
+    return (
+        "this host gave the address away twice within 1800 s: no automatic failback until the last time is 1800 s ago; "
+        "carp master ends that"
+    )
+
+
 @pytest.mark.parametrize(
     "reason",
     [
@@ -197,12 +205,19 @@ def from_the_future(host: StorageHost) -> str:
         before_the_boot,
         long_ago,
         from_the_future,
+        gave_away_twice,
     ],
 )
 def test_each_single_reason_is_enough_to_stay(host: StorageHost, reason: Callable[[StorageHost], str]) -> None:
     said = reason(host)
     assert run(host) == f"stay: {said}"
     assert host.changes() == []
+
+
+def test_calm_does_not_last_for_ever(host: StorageHost) -> None:
+    host.write("/var/run/f3s/flaps", f"{NOW - 1801}\n")
+    assert run(host).startswith("failback: MASTER again")
+    assert not host.path("/var/run/f3s/flaps").exists()
 
 
 def test_a_silent_block_file_means_stay(host: StorageHost) -> None:

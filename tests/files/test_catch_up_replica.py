@@ -70,8 +70,13 @@ def test_a_dataset_without_snapshots(host: StubHost) -> None:
     assert catch_up(host).rc == 0
 
 
-def test_zfs_fails(host: StubHost) -> None:
-    host.command("zfs", 'echo "cannot open" >&2; exit 1')
+@pytest.mark.parametrize("what", ["snapshot", "bookmark"])
+def test_zfs_fails(host: StubHost, what: str) -> None:
+    """Without the snapshots every old bookmark would look like a confirmation."""
+    said = f"5\\t{CURSOR}job\\n" if what == "snapshot" else "5\\n"
+    host.command(
+        "zfs", f"""case "$*" in *" {what} "*) echo "out of memory" >&2; exit 1 ;; *) printf '{said}' ;; esac"""
+    )
     ran = catch_up(host)
-    assert ran.rc != 0
-    assert "cannot open" in ran.err
+    assert ran.rc == 1
+    assert ran.err == "out of memory\n"

@@ -383,6 +383,29 @@ def test_a_clock_that_was_set_back_does_not_prolong_the_silence(host: StorageHos
     assert host.carp_now() == ("BACKUP", 254)
 
 
+def test_giving_way_twice_is_noted_for_the_failback_and_once_is_not(host: StorageHost) -> None:
+    flaps = host.path("/var/run/f3s/flaps")
+    for expected in (False, True):
+        host.serving()
+        host.carp("MASTER", 0)
+        suspended(host)
+        host.reconcile()
+        assert host.carp_now() == ("BACKUP", 254)
+        host.state("health", "ONLINE\n")
+        host.reconcile()
+        assert host.carp_now() == ("BACKUP", 0)
+        assert flaps.exists() == expected
+    flaps.unlink()
+    host.write("/var/run/f3s/lost", f"{int(time.time()) - 1801}\n")
+    host.carp("MASTER", 0)
+    suspended(host)
+    host.reconcile()
+    assert not flaps.exists(), "half an hour later it is a trouble of its own"
+    host.write("/var/run/f3s/flaps", f"{int(time.time())}\n")
+    host.run(host.control, "start")
+    assert not flaps.exists()
+
+
 # A full root file system
 
 
@@ -425,6 +448,16 @@ def test_a_slow_command_is_known_as_one_without_room_in_tmp(host: StorageHost) -
     assert host.reconcile().rc == 1
     assert host.running() == SERVICES
     assert host.log()[-1] == "MASTER, services left as they are for now: zpool list zdata did not end in 1 s"
+
+
+def test_a_slow_check_costs_nothing_where_its_time_cannot_be_noted(host: StorageHost) -> None:
+    host.serving()
+    host.path("/var/run/f3s/doubt").symlink_to("/nowhere/file")
+    hang(host, "zpool")
+    assert host.reconcile().rc == 1
+    assert host.running() == SERVICES
+    assert host.carp_now() == ("MASTER", 0)
+    assert "since when cannot be noted in " in host.log()[-1]
 
 
 def test_a_start_without_room_for_its_mark_serves_and_says_so(host: StorageHost) -> None:
@@ -596,25 +629,78 @@ def test_stop_gives_the_address_away_before_the_services_stop(host: StorageHost)
     assert host.run(host.control, "stop").rc == 0
     assert host.changes() == [GIVE_AWAY, *STOPS]
     assert "stopped; another host advertises the address, its own log says whether it serves" in host.log()
-    host.carp("MASTER")
+    assert host.carp_now() == ("BACKUP", 254)
     host.forget()
     host.reconcile()
     assert host.changes() == [], "a stopped controller keeps its hands off"
 
 
+def test_a_stopped_host_that_became_master_gives_the_address_to_a_peer_that_is_back(host: StorageHost) -> None:
+    host.run(host.control, "stop")
+    host.carp("MASTER")
+    host.flag("peer_dead")
+    host.forget()
+    host.reconcile()
+    assert host.changes() == [], "nobody is there to take it"
+    host.command("ping")
+    host.reconcile()
+    assert host.changes() == [GIVE_AWAY]
+    assert "stopped, and MASTER: giving the address to the peer" in host.log()
+    # a peer that cannot serve gives it back: it is not thrown to and fro
+    host.carp("MASTER")
+    host.forget()
+    host.reconcile()
+    assert host.changes() == []
+    host.write("/var/run/f3s/gave.way", f"{int(time.time()) - 301}\n")
+    host.reconcile()
+    assert host.changes() == [GIVE_AWAY]
+    # at boot it is not stopped, but not started yet
+    host.path("/var/run/f3s/stopped").unlink()
+    host.carp("MASTER")
+    host.write("/var/run/f3s/gave.way", "1\n")
+    host.forget()
+    host.reconcile()
+    assert host.changes() == []
+
+
+def test_a_stopped_host_takes_part_again_when_it_is_started(host: StorageHost) -> None:
+    host.run(host.control, "stop")
+    assert host.carp_now() == ("BACKUP", 254)
+    assert host.run(host.control, "start").rc == 0
+    assert host.carp_now() == ("BACKUP", 0)
+    assert not host.path("/var/run/f3s/stopped").exists()
+
+
+def test_stop_gives_the_address_away_although_another_run_hangs(host: StorageHost) -> None:
+    host.serving()
+    host.command("lockf", "exit 75")
+    assert host.run(host.control, "stop").rc == 75
+    assert host.carp_now() == ("BACKUP", 254)
+    assert not host.path("/var/run/f3s/started").exists()
+    assert "stop: the lock was not free for 60 s, another run is still at work" in host.log()
+
+
 def test_stop_says_when_nobody_took_the_address(host: StorageHost) -> None:
     host.serving()
-    host.flag("peer_fails", "4")
+    host.flag("peer_fails", "5")
     assert host.run(host.control, "stop").rc == 0
     assert host.running() == ()
     said = "state is MASTER, not BACKUP, 4 s after the change"
     assert f"stopped; no other host took the address: {said}" in host.log()
 
 
-def test_stop_of_a_backup_leaves_carp_alone(host: StorageHost) -> None:
+def test_stop_of_a_backup_makes_it_lose_the_next_election(host: StorageHost) -> None:
     host.serving()
     host.carp("BACKUP")
     host.run(host.control, "stop")
+    assert host.changes() == [["ifconfig", "re0", "vhid", "1", "advskew", "254"], *STOPS]
+    assert "stopped" in host.log()
+
+
+def test_stop_without_carp(host: StorageHost) -> None:
+    host.serving()
+    host.carp("none")
+    assert host.run(host.control, "stop").rc == 0
     assert host.changes() == STOPS
 
 

@@ -346,3 +346,33 @@ def test_a_second_run_changes_nothing_whoever_is_master(pair: Pair) -> None:
     run = pair.pyinfra("deploy.py", "-y", "--limit", "freebsd")
     assert (run.rc, run.changed) == (0, []), run.output
     assert pair.states == ("BACKUP", "MASTER")
+
+
+def test_a_stopped_controller_keeps_the_address_from_nobody(failed_over: Pair) -> None:
+    pair = failed_over
+    pair.sh(F0, "service f3s_storage stop")
+    assert pair.serves(F1)
+
+    actions.cut_off(pair.store, F0, away=True)
+    pair.tick(10)
+    assert pair.states == ("MASTER", "MASTER")
+    actions.cut_off(pair.store, F0, away=False)
+    pair.until(10, F1)
+    assert pair.states == ("BACKUP", "MASTER"), "after a split, the host that serves wins"
+
+    boot.crash(pair.store, F1)
+    pair.tick(10)
+    assert pair.states == ("MASTER", "down")
+    assert pair.running(F0) == set(), "a stopped controller starts nothing"
+    boot.boot(pair.store, F1)
+    pair.until(130, F1)
+    assert "stopped, and MASTER: giving the address to the peer" in pair.told(F0)
+
+
+def test_the_address_does_not_go_to_a_host_that_was_stopped(failed_over: Pair) -> None:
+    pair = failed_over
+    pair.sh(F0, "service f3s_storage stop")
+    refused = pair.attempt(F0, "carp master")
+    assert refused.rc == 1
+    assert "f3s_storage is not started here and nobody would serve, nothing changed" in refused.err
+    assert pair.serves(F1)
