@@ -21,6 +21,7 @@ from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.tls import Outcome, TlsAnswer
 from f3s.zfs import MIGRATION, Dataset, Property, Snapshot
+from tests.f3s.settings_data import FREEBSD, build, good, with_backup
 from tests.f3s.verify.world import (
     F0,
     F1,
@@ -328,6 +329,15 @@ def failed_over(hold: str | None) -> ClusterView:
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
     return cluster
+
+
+def test_a_writable_backup_on_a_third_host_is_no_promoted_standby() -> None:
+    inventory = with_backup(good(), first=True)
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][0]["replica_mountpoint"] = "/data/backup"
+    copied = {REPLICA: dataset(REPLICA, REPLICA, readonly="off")}
+    cluster = changed(replace(failed_over(None), site=build(inventory)), F2, datasets=copied)
+    assert "promoted" not in one(cluster, "one MASTER", CLUSTER).reason
 
 
 def test_a_planned_failover_is_right_and_told() -> None:
