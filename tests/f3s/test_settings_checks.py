@@ -6,10 +6,27 @@ from typing import Any
 
 import pytest
 
-from tests.f3s.settings_data import CLIENTS, EVERY, F0, F1, F2, FREEBSD, R0, R1, STORAGE, change, good, refusals
+from tests.f3s.settings_data import (
+    CLIENTS,
+    EVERY,
+    F0,
+    F1,
+    F2,
+    FREEBSD,
+    R0,
+    R1,
+    STORAGE,
+    change,
+    good,
+    refusals,
+    with_backup,
+)
 
 BSD = " or ".join(FREEBSD)
 OWN = "an address of the host's own"
+SERVED = "site: zrepl_jobs[f0_to_f1_nfsdata]"
+ELSEWHERE = f"is not nfs_mountpoint, where the standby {F1} has to serve this replica"
+NO_JOB = f"has no job for nfs_dataset from the primary {F0} to the standby {F1}, which would have nothing to serve"
 
 CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     # addresses
@@ -195,6 +212,7 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
                 "allowed: a directory of its own"
                 for host in FREEBSD
             ],
+            f"{SERVED}.replica_mountpoint = '/data/nfs': {ELSEWHERE}; allowed: /data/enc",
         ],
     ),
     (
@@ -205,7 +223,9 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
                 f"{host}: nfs_dataset = 'zdata/nfsdata': would not be encrypted; allowed: below zdata/enc"
                 for host in FREEBSD
             ],
-            f"site: zrepl_jobs[f0_to_f1_nfsdata].replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F1}, too; "
+            f"site: zrepl_jobs = ['f0_to_f1_nfsdata', 'f0_to_f1_fedora']: {NO_JOB}; "
+            f"allowed: with a job of source {F0}, target {F1}, dataset zdata/nfsdata, replica_mountpoint /data/nfs",
+            f"{SERVED}.replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F1}, too; "
             "allowed: a directory of its own, or None",
         ],
     ),
@@ -269,9 +289,12 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         FREEBSD,
         {"pool_mountpoint": "/keys/data", "nfs_mountpoint": "/keys/data/nfs"},
         [
-            f"{host}: usb_mountpoint = '/keys': and pool_mountpoint /keys/data lie in one another; "
-            "allowed: a directory outside the pool"
-            for host in FREEBSD
+            *[
+                f"{host}: usb_mountpoint = '/keys': and pool_mountpoint /keys/data lie in one another; "
+                "allowed: a directory outside the pool"
+                for host in FREEBSD
+            ],
+            f"{SERVED}.replica_mountpoint = '/data/nfs': {ELSEWHERE}; allowed: /keys/data/nfs",
         ],
     ),
     (
@@ -441,6 +464,41 @@ def test_third_job_is_refused(job: dict[str, Any], lines: list[str]) -> None:
         inventory[host][1]["zrepl_jobs"].append(new)
 
     assert refusals(inventory) == lines
+
+
+@pytest.mark.parametrize("other", [{"target": F2}, {"dataset": "zdata/enc/other"}, {"source": F1, "target": F0}])
+def test_without_a_job_that_brings_the_standby_what_it_serves(other: dict[str, Any]) -> None:
+    inventory = change(good(), (F2,), pool_disk="ada1")
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][0].update(other, replica_mountpoint=None)
+
+    assert refusals(inventory) == [
+        f"site: zrepl_jobs = ['f0_to_f1_nfsdata', 'f0_to_f1_fedora']: {NO_JOB}; "
+        f"allowed: with a job of source {F0}, target {F1}, dataset zdata/enc/nfsdata, replica_mountpoint /data/nfs"
+    ]
+
+
+@pytest.mark.parametrize("elsewhere", ["/data/replica", None])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_replica_that_the_standby_could_never_serve(first: bool, elsewhere: str | None) -> None:
+    inventory = with_backup(good(), first=first)
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][first]["replica_mountpoint"] = elsewhere
+
+    assert refusals(inventory) == [f"{SERVED}.replica_mountpoint = {elsewhere!r}: {ELSEWHERE}; allowed: /data/nfs"]
+
+
+def test_only_the_replica_that_is_served_belongs_on_nfs_mountpoint() -> None:
+    """On the primary that is the dataset itself, whatever somebody sends there."""
+    inventory = good()
+    back = {"name": "back", "source": F1, "target": F0, "dataset": "zdata/enc/nfsdata", "interval": "1h"}
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"].append({**back, "replica_mountpoint": "/data/nfs"})
+
+    assert refusals(inventory) == [
+        f"site: zrepl_jobs[back].replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F0}, too; "
+        "allowed: a directory of its own, or None"
+    ]
 
 
 GROUP_CASES: list[tuple[str, set[str], list[str]]] = [
