@@ -65,6 +65,10 @@ def with_backup(inventory: Inventory, *, first: bool) -> Inventory:
     return inventory
 
 
+TANK = {"pool_name": "tank", "enc_dataset": "tank/enc", "zrepl_sink_root": "tank/sink"}
+"""A pool of another name on one host."""
+
+
 def refusals(inventory: Inventory) -> list[str]:
     """The lines with which the inventory is refused."""
     with pytest.raises(SettingsError) as caught:

@@ -21,6 +21,7 @@ from tests.f3s.settings_data import (
     FREEBSD,
     R0,
     STORAGE,
+    TANK,
     build,
     change,
     good,
@@ -85,6 +86,18 @@ def test_the_job_that_is_served_is_the_one_to_the_standby(first: bool) -> None:
     assert "f0_to_f2_nfsdata" in [job.name for job in site.jobs]
     assert site.served_job.name == "f0_to_f1_nfsdata"
     assert site.replica(site.served_job) == "zdata/sink/f0/zdata/enc/nfsdata"
+
+
+def test_the_standby_may_have_a_pool_of_another_name() -> None:
+    site = build(change(good(), (F1,), **TANK))
+
+    assert site.standby.nfs.dataset == "zdata/enc/nfsdata"
+    assert [site.replica(job) for job in site.jobs] == [
+        "tank/sink/f0/zdata/enc/nfsdata",
+        "tank/sink/f0/zroot/bhyve/fedora",
+    ]
+    assert site.replica_key_location(site.served_job) == f"file:///keys/{F0}:zdata.key"
+    assert site.standby.key_of("tank/enc") == f"{F1}:zdata"
 
 
 def test_key_of_a_dataset_outside_the_encrypted_trees() -> None:
