@@ -39,15 +39,20 @@ def _disks(site: Site) -> Iterator[Problem]:
 
 
 def _datasets(site: Site) -> Iterator[Problem]:
+    targets = [job.target for job in jobs_of(site)]
     for host in site.freebsd_hosts:
         pool, enc = get(host, "pool.name"), get(host, "enc.dataset")
         nfs, sink = get(host, "nfs.dataset"), get(host, "zrepl.sink_root")
         bhyve, old = get(host, "bhyve.dataset"), get(host, "bhyve.old_dataset")
         if pool and enc and not is_within(enc, pool):
             yield Problem(host.name, "enc_dataset", repr(enc), "is not in the data pool", f"below {pool}")
+        elif pool and enc and get(host, "pool.disk"):
+            yield from _directly_below(host, "enc_dataset", enc, "pool_name", pool)
         # it is named alike on all hosts, but only the primary has it: the others may have pools of other names
         if host.is_primary and enc and nfs and (nfs == enc or not is_within(nfs, enc)):
             yield Problem(host.name, "nfs_dataset", repr(nfs), "would not be encrypted", f"below {enc}")
+        elif host.is_primary and enc and nfs:
+            yield from _directly_below(host, "nfs_dataset", nfs, "enc_dataset", enc)
         if bhyve and old and (is_within(old, bhyve) or is_within(bhyve, old)):
             wrong = f"and bhyve_dataset {bhyve} lie in one another"
             yield Problem(host.name, "bhyve_old_dataset", repr(old), wrong, f"a dataset beside {bhyve}")
@@ -57,10 +62,21 @@ def _datasets(site: Site) -> Iterator[Problem]:
         if enc and bhyve and (is_within(enc, bhyve) or is_within(bhyve, enc)):
             wrong = f"and enc_dataset {enc} lie in one another"
             yield Problem(host.name, "bhyve_dataset", repr(bhyve), wrong, f"a dataset outside {enc}")
-        for name, tree in (("enc_dataset", enc), ("bhyve_dataset", bhyve)):
-            if sink and tree and (is_within(sink, tree) or is_within(tree, sink)):
-                wrong = f"and {name} {tree} lie in one another"
-                yield Problem(host.name, "zrepl_sink_root", repr(sink), wrong, f"a dataset outside {tree}")
+        trees = [(name, tree) for name, tree in (("enc_dataset", enc), ("bhyve_dataset", bhyve)) if sink and tree]
+        around = [(name, tree) for name, tree in trees if is_within(sink, tree) or is_within(tree, sink)]
+        for name, tree in around:
+            wrong = f"and {name} {tree} lie in one another"
+            yield Problem(host.name, "zrepl_sink_root", repr(sink), wrong, f"a dataset outside {tree}")
+        if sink and not around and host.name in targets:
+            yield from _directly_below(host, "zrepl_sink_root", sink, "its pool", sink.split("/")[0])
+
+
+def _directly_below(host: HostSettings, name: str, dataset: str, what: str, parent: str) -> Iterator[Problem]:
+    """`zfs create` makes no parents (zfs-create(8)), and nobody said which properties those should have."""
+    between = dataset.rpartition("/")[0]
+    if between != parent:
+        wrong = f"is not directly below {what}, and nothing makes {between}"
+        yield Problem(host.name, name, repr(dataset), wrong, f"{parent}/{dataset.rpartition('/')[2]}")
 
 
 def _zrepl_jobs(site: Site) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from tests.f3s.settings_data import (
     R0,
     R1,
     STORAGE,
+    build,
     change,
     good,
     refusals,
@@ -227,6 +228,27 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        (F0, F1),
+        {"enc_dataset": "zdata/a/enc"},
+        [
+            f"{F0}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
+            "allowed: zdata/enc",
+            f"{F0}: nfs_dataset = 'zdata/enc/nfsdata': would not be encrypted; allowed: below zdata/a/enc",
+            f"{F1}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
+            "allowed: zdata/enc",
+            "site: zrepl_jobs[f0_to_f1_nfsdata].dataset = 'zdata/enc/nfsdata': would not be encrypted, "
+            "and only encrypted datasets are sent; allowed: below zdata/a/enc or zroot/bhyve",
+        ],
+    ),
+    (
+        (F1,),
+        {"zrepl_sink_root": "zdata/backup/sink"},
+        [
+            f"{F1}: zrepl_sink_root = 'zdata/backup/sink': is not directly below its pool, and nothing makes "
+            "zdata/backup; allowed: zdata/sink",
+        ],
+    ),
+    (
         (F0,),
         {"bhyve_old_dataset": "zroot/bhyve/old"},
         [
@@ -386,6 +408,24 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("hosts", "variables", "lines"), CASES)
 def test_combination_is_refused(hosts: tuple[str, ...], variables: dict[str, Any], lines: list[str]) -> None:
     assert refusals(change(good(), hosts, **variables)) == lines
+
+
+def test_nfs_dataset_two_levels_below_the_encrypted_tree() -> None:
+    inventory = change(good(), FREEBSD, nfs_dataset="zdata/enc/k3s/nfsdata")
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][0]["dataset"] = "zdata/enc/k3s/nfsdata"
+
+    assert refusals(inventory) == [
+        f"{F0}: nfs_dataset = 'zdata/enc/k3s/nfsdata': is not directly below enc_dataset, and nothing makes "
+        "zdata/enc/k3s; allowed: zdata/enc/nfsdata"
+    ]
+
+
+def test_datasets_that_are_never_made_may_be_anywhere() -> None:
+    """f2 has no data pool, and nobody replicates to f0 and f2. A sink may be in any pool of its host."""
+    inventory = change(good(), (F2,), enc_dataset="zdata/a/enc", zrepl_sink_root="zdata/backup/sink")
+    change(inventory, (F0,), zrepl_sink_root="zdata/backup/sink")
+    build(change(inventory, (F1,), zrepl_sink_root="zroot/replicas"))
 
 
 @pytest.mark.parametrize(
