@@ -27,6 +27,12 @@ if me.has_pool:
         serial=me.pool.disk_serial,
         model=me.pool.disk_model,
     )
+    # before anything is made below it
+    zfs.pool_mounted(
+        name="ZFS: root dataset of the pool mounted, which holds the mount points",
+        pool=me.pool.name,
+        mountpoint=me.pool.mountpoint,
+    )
 
     zfs.guarded_mountpoint(
         name="ZFS: no plain text below the mount point of the encrypted datasets",
