@@ -51,6 +51,10 @@ class MountTable:
         """What is mounted there: the last mount covers the ones before it."""
         return next((mount for mount in reversed(self.mounts) if mount.directory == directory), None)
 
+    def below(self, directory: str) -> list[Mount]:
+        """What is mounted in directories below it."""
+        return [mount for mount in self.mounts if mount.directory.startswith(f"{directory}/")]
+
     def of(self, device: str) -> Mount | None:
         return next((mount for mount in self.mounts if mount.device == device), None)
 

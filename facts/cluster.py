@@ -106,8 +106,7 @@ def _unread(me: HostSettings) -> tuple[str, ...] | None:
 
 def _entries(me: HostSettings, site: Site) -> dict[str, str] | bool | None:
     nfs = me.nfs
-    served = {job.dataset: site.replica(job) for job in site.jobs_to(me)}
-    dataset = nfs.dataset if me.is_primary else served.get(nfs.dataset, nfs.dataset)
+    dataset = nfs.dataset if me.is_primary else site.replica(site.served_job)
     return ask(ShareEntries, dataset=dataset, mountpoint=nfs.mountpoint, names=[nfs.marker, nfs.failback_block])
 
 

@@ -23,7 +23,7 @@ pool_scrub = True  # scrub from periodic(8)
 pool_scrub_threshold_days = 30  # days between two scrubs
 
 # -- enc: the encrypted tree of the pool --
-enc_dataset = f"{pool_name}/enc"  # encryption root, all data is below it
+enc_dataset = f"{pool_name}/enc"  # encryption root directly below the pool, all data is below it
 enc_encryption = "aes-256-gcm"  # cipher of all encrypted datasets, as ZFS reports it
 enc_key = "zdata"  # purpose of the host's own key, or HOST:PURPOSE for one of another host
 
@@ -37,7 +37,7 @@ bhyve_destroy_old = []  # hosts whose bhyve_old_dataset is destroyed after the p
 
 # -- nfs: what is served (tasks/nfs.py) --
 nfs_port = 2049  # TCP, loopback only; nfsd has no option for another one
-nfs_dataset = f"{enc_dataset}/nfsdata"  # the dataset that is served and replicated
+nfs_dataset = f"{enc_dataset}/nfsdata"  # what is served and replicated, directly below enc_dataset
 nfs_mountpoint = f"{pool_mountpoint}/nfs"  # where it is mounted; the NFSv4 root
 nfs_shares = [{"directory": "k3svolumes", "mode": "0755"}]  # directories below it that clients mount
 nfs_marker = "nfs.DO_NOT_REMOVE"  # file in nfs_mountpoint that proves that the right dataset is mounted
@@ -66,7 +66,7 @@ zrepl_jobs = [
         "replica_mountpoint": None,
     },
 ]
-zrepl_sink_root = f"{pool_name}/sink"  # replicas arrive below it, in SOURCE/DATASET
+zrepl_sink_root = f"{pool_name}/sink"  # directly below a pool; replicas arrive below it, in SOURCE/DATASET
 zrepl_port = 8888  # TCP, on wireguard_address
 zrepl_metrics_port = 9811  # TCP, loopback: Prometheus metrics
 zrepl_snapshot_prefix = "zrepl_"  # only snapshots with it are ever pruned

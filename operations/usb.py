@@ -31,6 +31,8 @@ _made: dict[str, bytes] = {}
 def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = ()) -> Commands:
     """There is a stick with this label; where there is none, the device is formatted if it is blank beyond doubt.
 
+    A run that is killed lets it finish, see files/format-stick.sh: half of a file system is not blank.
+
     + device: name of the stick's disk, without /dev/; a stick with the label is found under any name
     + label: UFS label
     + mountpoint: where the stick belongs
@@ -68,7 +70,7 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
     if stick.pulled(label):
         # the kernel may have done it by itself since: it does after a read that failed (ffs_subr.c, ffs_fsfail_unmount)
         yield command("umount -f {} || ! mount -p | grep -F {}", mountpoint, f"/dev/ufs/{label}")
-    yield command("newfs -L {} {}", label, f"/dev/{device}")
+    yield script("format-stick", label, f"/dev/{device}")
 
 
 @operation()

@@ -91,6 +91,62 @@ def pool(
 
 
 @operation()
+def pool_mounted(pool: str, mountpoint: str) -> Commands:
+    """The root dataset of a pool is mounted: the mount points of all others are directories in it.
+
+    It is not after `zpool import -N`, nor where a run was killed between the making of the pool and its mount
+    (zpool_do_create in OpenZFS's zpool_main.c). It is mounted only where that hides nothing: what is mounted below is
+    left as it is, and told; another file system there and files in the bare directory are errors.
+
+    + pool: name of the pool
+    + mountpoint: mount point of its root dataset, as `pool` has compared it
+
+    **Example:** `zfs.pool_mounted("zdata", "/data")`
+    """
+    root = known(Datasets).get(pool)
+    if root is None:
+        if executing():
+            raise OperationError(f"{host.name}: there is no pool {pool} whose root dataset could be mounted")
+        host.noop(f"{pool} is about to be made and mounted")
+        return
+    if root.mounted:
+        host.noop(f"{pool} is mounted on {mountpoint}")
+        return
+    table = known(Mounts, directories=(mountpoint,))
+    enable = f"`zfs set canmount=on {pool}` there" if root.get("canmount") != "on" else None
+    if below := table.below(mountpoint):
+        host.log(
+            f"{pool} is not mounted on {mountpoint}, and is not now: it would hide what is mounted below "
+            f"({', '.join(mount.directory for mount in below)}). The next boot mounts it first"
+            f"{f', after {enable}' if enable else ''}; to have it now, unmount those, then run this task again",
+            logger.warning,
+        )
+        return
+    not_mounted = f"{host.name}: {pool} was not mounted on {mountpoint}"
+    if (mount := table.at(mountpoint)) is not None:
+        raise OperationError(
+            f"{not_mounted}, where {mount.device} is mounted. Nothing was changed; find out who uses that, "
+            f"umount {mountpoint} there, then run this task again"
+        )
+    if enable:
+        raise OperationError(f"{not_mounted}: its canmount is {root.get('canmount')}. {enable}, then this task again")
+    if root.encrypted and not root.key_loaded:
+        raise OperationError(
+            f"{not_mounted}: it is encrypted itself, and its key is not loaded. `zfs load-key {root.encryption_root}` "
+            "there, then this task again"
+        )
+    directory = table.directories[mountpoint]
+    if directory.kind not in (None, "Directory"):
+        raise OperationError(f"{not_mounted}, which is a {directory.kind} and not a directory: move it away")
+    if directory.entries:
+        raise OperationError(
+            f"{not_mounted}, which holds {', '.join(directory.entries)}: nobody would see that any more. Nothing was "
+            "changed; look at it, move it away, then run this task again"
+        )
+    yield command("zfs mount {}", pool)
+
+
+@operation()
 def dataset(dataset: str, properties: Mapping[str, Value]) -> Commands:
     """A file system with these properties; one that is there keeps everything else.
 
@@ -294,7 +350,7 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
         if executing():
             raise OperationError(
                 f"{host.name}: {path} was not made: {parent} is not mounted on {parent_mountpoint}, "
-                f"but {holder.device if holder else 'nothing'}"
+                f"but {holder.device if holder else 'nothing'}. tasks/zfs_encrypt.py mounts it, or says what hinders it"
             )
         yield command("mkdir -p {} && chflags schg {} && {}", path, path, record)
         return

@@ -59,8 +59,7 @@ if settings.is_freebsd:
 if settings.is_storage:
     interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address
     peer = next(each for each in site().storage_hosts if each.name != settings.name)
-    # the job whose replica the standby serves
-    job = next(each for each in site().jobs_from(site().primary) if each.dataset == site().primary.nfs.dataset)
+    job = site().served_job
 
     # -- the programs first: devd must find its hook when the address comes up
     programs = []

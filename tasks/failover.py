@@ -11,7 +11,7 @@ Where the standby serves already, unplanned, only the hold is set. After a run t
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import python
 
-from f3s.verify.move import Left, catch_up_seconds, plan_failover, served_job
+from f3s.verify.move import Left, catch_up_seconds, plan_failover
 from operations import move
 from tasks.cluster import looked_at_pair, needs_primary
 from tasks.common import site, this_host
@@ -19,7 +19,7 @@ from tasks.common import site, this_host
 needs_primary()
 
 if this_host().is_primary:
-    job = served_job(site())
+    job = site().served_job
     seconds = catch_up_seconds(job)
     standby = site().standby
     plan = plan_failover(looked_at_pair())

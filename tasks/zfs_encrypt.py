@@ -27,6 +27,12 @@ if me.has_pool:
         serial=me.pool.disk_serial,
         model=me.pool.disk_model,
     )
+    # before anything is made below it
+    zfs.pool_mounted(
+        name="ZFS: root dataset of the pool mounted, which holds the mount points",
+        pool=me.pool.name,
+        mountpoint=me.pool.mountpoint,
+    )
 
     zfs.guarded_mountpoint(
         name="ZFS: no plain text below the mount point of the encrypted datasets",
@@ -46,11 +52,10 @@ if me.has_pool:
 
     # on the standby, too: the replica is mounted there
     if me.is_storage:
-        replicas = [site().replica(job) for job in site().jobs_to(me) if job.dataset == me.nfs.dataset]
         zfs.guarded_mountpoint(
             name="ZFS: no plain text below the mount point of the NFS data",
             path=me.nfs.mountpoint,
-            datasets=[me.nfs.dataset, *replicas] if me.is_primary else replicas,
+            datasets=[me.nfs.dataset if me.is_primary else site().replica(site().served_job)],
             parent=me.pool.name,
             parent_mountpoint=me.pool.mountpoint,
         )

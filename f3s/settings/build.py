@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from f3s.settings.checks import check_site
+from f3s.settings.lookup import REFUSED
 from f3s.settings.model import Part
 from f3s.settings.problems import HIDDEN, Problem, SettingsError
 from f3s.settings.rules import Refused, Rule
@@ -59,12 +60,13 @@ def build_site(inventory: Mapping[str, HostData], found: Iterable[Problem] = ())
 def _part(model: type[Part], host: str, prefix: str, data: Mapping[str, object], problems: list[Problem]) -> object:
     """The part, made from the variables that begin with ``prefix``.
 
-    Where a variable is refused, something that has the other fields only: the checks that look at several values
-    still see those, and the site that it is in is never handed out.
+    Where a variable is refused, something that has the other fields only, and the refused ones by name: the checks
+    that look at several values still see those, and the site that it is in is never handed out.
     """
     values: dict[str, object] = {}
+    refused: set[str] = set()
     for field, info in model.model_fields.items():
-        variable = f"{prefix}_{field}"
+        variable, before = f"{prefix}_{field}", len(problems)
         if variable in data:
             accepted = _field(model, field, data[variable], host, variable, problems)
             if accepted is not _REFUSED:
@@ -73,8 +75,9 @@ def _part(model: type[Part], host: str, prefix: str, data: Mapping[str, object],
             problems.append(Problem(host, variable, NOT_SET, "is missing", _allowed(info)))
         else:
             values[field] = info.default
-    complete = values.keys() == model.model_fields.keys()
-    return model.model_validate(values) if complete else types.SimpleNamespace(**values)
+        if len(problems) > before:
+            refused.add(field)
+    return types.SimpleNamespace(**values, **{REFUSED: refused}) if refused else model.model_validate(values)
 
 
 _REFUSED = object()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from f3s.settings.lookup import get, is_none, jobs_of, variable
-from f3s.settings.model import is_within
+from f3s.settings.lookup import accepted, get, is_none, jobs_of, variable
+from f3s.settings.model import Job, is_within
 from f3s.settings.problems import SITE, Problem
-from f3s.settings.site import Site
+from f3s.settings.site import HostSettings, Site
 
 
 CARP_MAXSKEW = 240
@@ -16,10 +16,10 @@ CARP_MAXSKEW = 240
 
 
 def _carp(site: Site) -> Iterator[Problem]:
-    primary = next((host for host in site.hosts if host.is_primary), None)
-    standby = next((host for host in site.hosts if host.is_standby), None)
-    if primary is None or standby is None or primary is standby:
+    pair = _pair(site)
+    if pair is None:
         return
+    primary, standby = pair
     low, high = get(primary, "carp.advskew"), get(standby, "carp.advskew")
     if low is not None and high is not None and low >= high:
         wrong = f"is not below the {high} of the standby {standby.name}"
@@ -45,14 +45,20 @@ def _disks(site: Site) -> Iterator[Problem]:
 
 
 def _datasets(site: Site) -> Iterator[Problem]:
+    targets = [job.target for job in jobs_of(site)]
     for host in site.freebsd_hosts:
         pool, enc = get(host, "pool.name"), get(host, "enc.dataset")
         nfs, sink = get(host, "nfs.dataset"), get(host, "zrepl.sink_root")
         bhyve, old = get(host, "bhyve.dataset"), get(host, "bhyve.old_dataset")
         if pool and enc and not is_within(enc, pool):
             yield Problem(host.name, "enc_dataset", repr(enc), "is not in the data pool", f"below {pool}")
-        if enc and nfs and (nfs == enc or not is_within(nfs, enc)):
+        elif pool and enc and get(host, "pool.disk"):
+            yield from _directly_below(host, "enc_dataset", enc, "pool_name", pool)
+        # it is named alike on all hosts, but only the primary has it: the others may have pools of other names
+        if host.is_primary and enc and nfs and (nfs == enc or not is_within(nfs, enc)):
             yield Problem(host.name, "nfs_dataset", repr(nfs), "would not be encrypted", f"below {enc}")
+        elif host.is_primary and enc and nfs:
+            yield from _directly_below(host, "nfs_dataset", nfs, "enc_dataset", enc)
         if bhyve and old and (is_within(old, bhyve) or is_within(bhyve, old)):
             wrong = f"and bhyve_dataset {bhyve} lie in one another"
             yield Problem(host.name, "bhyve_old_dataset", repr(old), wrong, f"a dataset beside {bhyve}")
@@ -62,10 +68,21 @@ def _datasets(site: Site) -> Iterator[Problem]:
         if enc and bhyve and (is_within(enc, bhyve) or is_within(bhyve, enc)):
             wrong = f"and enc_dataset {enc} lie in one another"
             yield Problem(host.name, "bhyve_dataset", repr(bhyve), wrong, f"a dataset outside {enc}")
-        for name, tree in (("enc_dataset", enc), ("bhyve_dataset", bhyve)):
-            if sink and tree and (is_within(sink, tree) or is_within(tree, sink)):
-                wrong = f"and {name} {tree} lie in one another"
-                yield Problem(host.name, "zrepl_sink_root", repr(sink), wrong, f"a dataset outside {tree}")
+        trees = [(name, tree) for name, tree in (("enc_dataset", enc), ("bhyve_dataset", bhyve)) if sink and tree]
+        around = [(name, tree) for name, tree in trees if is_within(sink, tree) or is_within(tree, sink)]
+        for name, tree in around:
+            wrong = f"and {name} {tree} lie in one another"
+            yield Problem(host.name, "zrepl_sink_root", repr(sink), wrong, f"a dataset outside {tree}")
+        if sink and not around and host.name in targets:
+            yield from _directly_below(host, "zrepl_sink_root", sink, "its pool", sink.split("/")[0])
+
+
+def _directly_below(host: HostSettings, name: str, dataset: str, what: str, parent: str) -> Iterator[Problem]:
+    """`zfs create` makes no parents (zfs-create(8)), and nobody said which properties those should have."""
+    between = dataset.rpartition("/")[0]
+    if between != parent:
+        wrong = f"is not directly below {what}, and nothing makes {between}"
+        yield Problem(host.name, name, repr(dataset), wrong, f"{parent}/{dataset.rpartition('/')[2]}")
 
 
 def _zrepl_jobs(site: Site) -> Iterator[Problem]:
@@ -98,12 +115,51 @@ def _zrepl_jobs(site: Site) -> Iterator[Problem]:
             if sink and pool and is_within(sink, pool) and is_none(target, "pool.disk"):
                 wrong = f"has no pool {pool} for the sink {sink}: its pool_disk is not set"
                 yield Problem(SITE, f"{where}.target", repr(job.target), wrong, "a host with a pool_disk")
+    yield from _served_job(site, jobs)
     names = [job.name for job in jobs]
     for host in site.freebsd_hosts[:1]:
         for name in get(host, "zrepl.rollback_replicas") or ():
             if name not in names:
                 wrong = "is not the name of a job"
                 yield Problem(SITE, "zrepl_rollback_replicas", repr(name), wrong, " or ".join(names) or "none")
+
+
+def _served_job(site: Site, jobs: tuple[Job, ...]) -> Iterator[Problem]:
+    """The standby serves what one job brings it. That there are no two of them is checked for all jobs above."""
+    pair = _pair(site)
+    if pair is None or not all(accepted(host, "zrepl.jobs") for host in site.hosts):
+        return
+    primary, standby = pair
+    dataset, mountpoint = get(primary, "nfs.dataset"), get(primary, "nfs.mountpoint")
+    if dataset is None:
+        return
+    found = [job for job in jobs if _is_served(job, primary, standby)]
+    if not found:
+        wrong = (
+            f"has no job for nfs_dataset from the primary {primary.name} to the standby {standby.name}, which would "
+            "have nothing to serve"
+        )
+        allowed = f"with a job of source {primary.name}, target {standby.name}, dataset {dataset}"
+        if mountpoint is not None:
+            allowed += f", replica_mountpoint {mountpoint}"
+        yield Problem(SITE, "zrepl_jobs", repr([job.name for job in jobs]), wrong, allowed)
+    for job in found:
+        if mountpoint is not None and job.replica_mountpoint != mountpoint:
+            where = f"zrepl_jobs[{job.name}].replica_mountpoint"
+            wrong = f"is not nfs_mountpoint, where the standby {standby.name} has to serve this replica"
+            yield Problem(SITE, where, repr(job.replica_mountpoint), wrong, mountpoint)
+
+
+def _pair(site: Site) -> tuple[HostSettings, HostSettings] | None:
+    """The primary and the standby; None where the groups do not say which they are."""
+    primary = next((host for host in site.hosts if host.is_primary), None)
+    standby = next((host for host in site.hosts if host.is_standby), None)
+    return None if primary is None or standby is None or primary is standby else (primary, standby)
+
+
+def _is_served(job: Job, primary: HostSettings, standby: HostSettings) -> bool:
+    """As Site.served_job looks for it."""
+    return (job.source, job.target, job.dataset) == (primary.name, standby.name, get(primary, "nfs.dataset"))
 
 
 def _bhyve_switch(site: Site) -> Iterator[Problem]:
@@ -115,7 +171,7 @@ def _bhyve_switch(site: Site) -> Iterator[Problem]:
 
 
 def _mountpoints(site: Site) -> Iterator[Problem]:
-    jobs = jobs_of(site)
+    jobs, pair = jobs_of(site), _pair(site)
     for host in site.freebsd_hosts:
         stick, pool = get(host, "usb.mountpoint"), get(host, "pool.mountpoint")
         if stick and pool and stick != pool and (is_within(stick, pool) or is_within(pool, stick)):
@@ -136,7 +192,7 @@ def _mountpoints(site: Site) -> Iterator[Problem]:
             path = job.replica_mountpoint
             if job.target != host.name or path is None:
                 continue
-            serves = host.is_storage and get(host, "nfs.dataset") in (job.dataset, None)
+            serves = pair is None or _is_served(job, *pair) or not accepted(pair[0], "nfs.dataset")
             if path in taken and not (taken[path] == "nfs_mountpoint" and serves):
                 wrong = f"is {taken[path]} of {host.name}, too"
                 where = f"zrepl_jobs[{job.name}].replica_mountpoint"

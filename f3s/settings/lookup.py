@@ -7,6 +7,9 @@ from typing import Any
 from f3s.settings.model import Job
 from f3s.settings.site import HostSettings, Site
 
+REFUSED = "refused_fields"
+"""Where a part that is not complete keeps the names of its refused fields, those with a refused item among them."""
+
 
 def get(host: HostSettings, name: str) -> Any:
     """The value of ``prefix.field``; None when it is None, was refused, or is not for this host."""
@@ -18,6 +21,12 @@ def is_none(host: HostSettings, name: str) -> bool:
     """Whether the value of ``prefix.field`` is there and is None."""
     prefix, field = name.split(".")
     return getattr(host.parts.get(prefix), field, "refused") is None
+
+
+def accepted(host: HostSettings, name: str) -> bool:
+    """Whether no rule refused the value of ``prefix.field``, nor an item of it, which would be left out."""
+    prefix, field = name.split(".")
+    return field not in getattr(host.parts.get(prefix), REFUSED, ())
 
 
 def variable(name: str) -> str:

@@ -181,6 +181,19 @@ class Site:
         """All replication jobs."""
         return self.primary.zrepl.jobs
 
+    @property
+    def served_job(self) -> Job:
+        """The job whose replica the standby serves: of ``nfs_dataset``, from the primary to the standby and no other.
+
+        What is sent to a third host says nothing of the standby. The settings have exactly one such job
+        (f3s.settings.checks_storage).
+        """
+        return next(
+            job
+            for job in self.jobs_from(self.primary)
+            if job.target == self.standby.name and job.dataset == self.primary.nfs.dataset
+        )
+
     def jobs_from(self, host: HostSettings) -> tuple[Job, ...]:
         return tuple(job for job in self.jobs if job.source == host.name)
 

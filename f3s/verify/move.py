@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from f3s.carp import CarpState
 from f3s.replication import allowed_age
-from f3s.settings import HostSettings, Job, Site
+from f3s.settings import HostSettings, Job
 from f3s.verify import replication, serving, storage
 from f3s.verify.controller import FILES
 from f3s.verify.model import CLUSTER, ClusterView, Row, State, right, unknown, wrong
@@ -38,11 +38,6 @@ class Move:
     refusals: tuple[str, ...] = ()
 
 
-def served_job(site: Site) -> Job:
-    """The job whose replica the standby serves."""
-    return next(job for job in site.jobs_from(site.primary) if job.dataset == site.primary.nfs.dataset)
-
-
 def catch_up_seconds(job: Job) -> int:
     """How long to wait until the receiver has a new snapshot: the bound that verify has, too."""
     return allowed_age(job.interval_seconds)
@@ -51,7 +46,7 @@ def catch_up_seconds(job: Job) -> int:
 def plan_failover(cluster: ClusterView) -> Move:
     """From the primary to the standby, on purpose. With no answer from either host nothing is moved."""
     primary, standby = cluster.site.storage_hosts
-    job = served_job(cluster.site)
+    job = cluster.site.served_job
     witness = _witness(cluster)
     if _states(cluster) == (CarpState.BACKUP, CarpState.MASTER):
         hold = serving.held(cluster)
@@ -110,7 +105,7 @@ def plan_failback(cluster: ClusterView) -> Move:
                 serving.tunnel_files(cluster, primary),
                 storage.mounts(cluster, standby),
                 _witness(cluster),
-                *_replication(cluster, served_job(cluster.site)),
+                *_replication(cluster, cluster.site.served_job),
             ),
         ),
     )
@@ -167,7 +162,9 @@ def _nothing_else(cluster: ClusterView) -> Iterator[Row]:
 
 
 def _replication(cluster: ClusterView, job: Job) -> tuple[Row, ...]:
-    zrepl = tuple(row for row in replication.replication_rows(cluster) if row.check == "zrepl")
+    # what else is replicated, and to whom, is no matter of the move
+    ends = (job.source, job.target)
+    zrepl = tuple(row for row in replication.replication_rows(cluster) if row.check == "zrepl" and row.host in ends)
     return (*zrepl, replication.fresh(cluster, job), replication.undiverged(cluster, job))
 
 

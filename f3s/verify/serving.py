@@ -134,7 +134,7 @@ def one_master(cluster: ClusterView) -> Row:
 
 
 def _promoted(cluster: ClusterView) -> bool:
-    return any(promoted(cluster, job) for job in cluster.site.jobs if job.replica_mountpoint is not None)
+    return promoted(cluster, cluster.site.served_job)
 
 
 def _failback_off(cluster: ClusterView) -> str | None:

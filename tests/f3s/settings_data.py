@@ -55,6 +55,20 @@ def change(inventory: Inventory, hosts: tuple[str, ...], **variables: Any) -> In
     return inventory
 
 
+def with_backup(inventory: Inventory, *, first: bool) -> Inventory:
+    """What is served is sent to f2, too, by a job before or after all others."""
+    change(inventory, (F2,), pool_disk="ada1")
+    backup = {"name": "f0_to_f2_nfsdata", "source": F0, "target": F2, "dataset": "zdata/enc/nfsdata", "interval": "1h"}
+    for host in FREEBSD:
+        jobs = inventory[host][1]["zrepl_jobs"]
+        jobs.insert(0 if first else len(jobs), dict(backup))
+    return inventory
+
+
+TANK = {"pool_name": "tank", "enc_dataset": "tank/enc", "zrepl_sink_root": "tank/sink"}
+"""A pool of another name on one host."""
+
+
 def refusals(inventory: Inventory) -> list[str]:
     """The lines with which the inventory is refused."""
     with pytest.raises(SettingsError) as caught:

@@ -6,10 +6,28 @@ from typing import Any
 
 import pytest
 
-from tests.f3s.settings_data import CLIENTS, EVERY, F0, F1, F2, FREEBSD, R0, R1, STORAGE, change, good, refusals
+from tests.f3s.settings_data import (
+    CLIENTS,
+    EVERY,
+    F0,
+    F1,
+    F2,
+    FREEBSD,
+    R0,
+    R1,
+    STORAGE,
+    build,
+    change,
+    good,
+    refusals,
+    with_backup,
+)
 
 BSD = " or ".join(FREEBSD)
 OWN = "an address of the host's own"
+SERVED = "site: zrepl_jobs[f0_to_f1_nfsdata]"
+ELSEWHERE = f"is not nfs_mountpoint, where the standby {F1} has to serve this replica"
+NO_JOB = f"has no job for nfs_dataset from the primary {F0} to the standby {F1}, which would have nothing to serve"
 
 CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     # addresses
@@ -195,18 +213,39 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
                 "allowed: a directory of its own"
                 for host in FREEBSD
             ],
+            f"{SERVED}.replica_mountpoint = '/data/nfs': {ELSEWHERE}; allowed: /data/enc",
         ],
     ),
     (
         FREEBSD,
         {"nfs_dataset": "zdata/nfsdata"},
         [
-            *[
-                f"{host}: nfs_dataset = 'zdata/nfsdata': would not be encrypted; allowed: below zdata/enc"
-                for host in FREEBSD
-            ],
-            f"site: zrepl_jobs[f0_to_f1_nfsdata].replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F1}, too; "
+            f"{F0}: nfs_dataset = 'zdata/nfsdata': would not be encrypted; allowed: below zdata/enc",
+            f"site: zrepl_jobs = ['f0_to_f1_nfsdata', 'f0_to_f1_fedora']: {NO_JOB}; "
+            f"allowed: with a job of source {F0}, target {F1}, dataset zdata/nfsdata, replica_mountpoint /data/nfs",
+            f"{SERVED}.replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F1}, too; "
             "allowed: a directory of its own, or None",
+        ],
+    ),
+    (
+        (F0, F1),
+        {"enc_dataset": "zdata/a/enc"},
+        [
+            f"{F0}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
+            "allowed: zdata/enc",
+            f"{F0}: nfs_dataset = 'zdata/enc/nfsdata': would not be encrypted; allowed: below zdata/a/enc",
+            f"{F1}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
+            "allowed: zdata/enc",
+            "site: zrepl_jobs[f0_to_f1_nfsdata].dataset = 'zdata/enc/nfsdata': would not be encrypted, "
+            "and only encrypted datasets are sent; allowed: below zdata/a/enc or zroot/bhyve",
+        ],
+    ),
+    (
+        (F1,),
+        {"zrepl_sink_root": "zdata/backup/sink"},
+        [
+            f"{F1}: zrepl_sink_root = 'zdata/backup/sink': is not directly below its pool, and nothing makes "
+            "zdata/backup; allowed: zdata/sink",
         ],
     ),
     (
@@ -269,9 +308,12 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         FREEBSD,
         {"pool_mountpoint": "/keys/data", "nfs_mountpoint": "/keys/data/nfs"},
         [
-            f"{host}: usb_mountpoint = '/keys': and pool_mountpoint /keys/data lie in one another; "
-            "allowed: a directory outside the pool"
-            for host in FREEBSD
+            *[
+                f"{host}: usb_mountpoint = '/keys': and pool_mountpoint /keys/data lie in one another; "
+                "allowed: a directory outside the pool"
+                for host in FREEBSD
+            ],
+            f"{SERVED}.replica_mountpoint = '/data/nfs': {ELSEWHERE}; allowed: /keys/data/nfs",
         ],
     ),
     (
@@ -368,6 +410,24 @@ def test_combination_is_refused(hosts: tuple[str, ...], variables: dict[str, Any
     assert refusals(change(good(), hosts, **variables)) == lines
 
 
+def test_nfs_dataset_two_levels_below_the_encrypted_tree() -> None:
+    inventory = change(good(), FREEBSD, nfs_dataset="zdata/enc/k3s/nfsdata")
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][0]["dataset"] = "zdata/enc/k3s/nfsdata"
+
+    assert refusals(inventory) == [
+        f"{F0}: nfs_dataset = 'zdata/enc/k3s/nfsdata': is not directly below enc_dataset, and nothing makes "
+        "zdata/enc/k3s; allowed: zdata/enc/nfsdata"
+    ]
+
+
+def test_datasets_that_are_never_made_may_be_anywhere() -> None:
+    """f2 has no data pool, and nobody replicates to f0 and f2. A sink may be in any pool of its host."""
+    inventory = change(good(), (F2,), enc_dataset="zdata/a/enc", zrepl_sink_root="zdata/backup/sink")
+    change(inventory, (F0,), zrepl_sink_root="zdata/backup/sink")
+    build(change(inventory, (F1,), zrepl_sink_root="zroot/replicas"))
+
+
 @pytest.mark.parametrize(
     ("job", "lines"),
     [
@@ -441,6 +501,41 @@ def test_third_job_is_refused(job: dict[str, Any], lines: list[str]) -> None:
         inventory[host][1]["zrepl_jobs"].append(new)
 
     assert refusals(inventory) == lines
+
+
+@pytest.mark.parametrize("other", [{"target": F2}, {"dataset": "zdata/enc/other"}, {"source": F1, "target": F0}])
+def test_without_a_job_that_brings_the_standby_what_it_serves(other: dict[str, Any]) -> None:
+    inventory = change(good(), (F2,), pool_disk="ada1")
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][0].update(other, replica_mountpoint=None)
+
+    assert refusals(inventory) == [
+        f"site: zrepl_jobs = ['f0_to_f1_nfsdata', 'f0_to_f1_fedora']: {NO_JOB}; "
+        f"allowed: with a job of source {F0}, target {F1}, dataset zdata/enc/nfsdata, replica_mountpoint /data/nfs"
+    ]
+
+
+@pytest.mark.parametrize("elsewhere", ["/data/replica", None])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_replica_that_the_standby_could_never_serve(first: bool, elsewhere: str | None) -> None:
+    inventory = with_backup(good(), first=first)
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][first]["replica_mountpoint"] = elsewhere
+
+    assert refusals(inventory) == [f"{SERVED}.replica_mountpoint = {elsewhere!r}: {ELSEWHERE}; allowed: /data/nfs"]
+
+
+def test_only_the_replica_that_is_served_belongs_on_nfs_mountpoint() -> None:
+    """On the primary that is the dataset itself, whatever somebody sends there."""
+    inventory = good()
+    back = {"name": "back", "source": F1, "target": F0, "dataset": "zdata/enc/nfsdata", "interval": "1h"}
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"].append({**back, "replica_mountpoint": "/data/nfs"})
+
+    assert refusals(inventory) == [
+        f"site: zrepl_jobs[back].replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F0}, too; "
+        "allowed: a directory of its own, or None"
+    ]
 
 
 GROUP_CASES: list[tuple[str, set[str], list[str]]] = [

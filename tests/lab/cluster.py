@@ -111,10 +111,10 @@ class Cluster:
         assert ran.rc == 0, f"{host}: {script}\n{ran.out}{ran.err}"
         return ran.out
 
-    def pyinfra(self, *arguments: str, **env: str) -> Run:
+    def pyinfra(self, *arguments: str, inventory: str = "lab/inventory.py", **env: str) -> Run:
         """`pyinfra lab/inventory.py ...`, answering no question."""
         done = subprocess.run(
-            [Path(sys.executable).parent / "pyinfra", "lab/inventory.py", *arguments],
+            [Path(sys.executable).parent / "pyinfra", inventory, *arguments],
             cwd=REPOSITORY,
             env={**self._env, **env},
             stdout=subprocess.PIPE,

@@ -13,7 +13,9 @@ from pyinfra.context import ctx_inventory
 from f3s.disks import parse_disk
 from f3s.keys import KeyFile, Stick
 from f3s.mounts import Mount
+from f3s.quoting import UnsafeValue
 from f3s.zfs import parse_datasets
+from facts.base import FILES, script
 from facts.disks import Probe
 from facts.rcconf import Variables
 from facts.usb import KeyStick
@@ -22,6 +24,7 @@ from operations import usb
 from tests.facts.disk_output import probe_output
 from tests.facts.recorded import ENC, REPLICA, zfs_get
 from tests.operations.harness import FakeHost, run
+from tests.shell import words_of
 
 RO = Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset({"ro"}))
 RW = Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset({"rw"}))
@@ -30,6 +33,9 @@ STICK = ("F3S_KEYS", "/keys")
 F0, F1, F2 = HOSTS = [f"f{number}.lan.buetow.org" for number in range(3)]
 NAME = f"{F0}:zdata"
 KEY = bytes(range(32))
+FORMAT = script("format-stick", "F3S_KEYS", "/dev/da0")
+# folding loses the newline at the end (f3s/quoting.py)
+PROGRAM = (FILES / "format-stick.sh").read_text().rstrip("\n")
 
 
 def stick(*keys: KeyFile, mount: Mount | None = RO, unfinished: tuple[str, ...] = ()) -> Stick:
@@ -49,7 +55,12 @@ def formatted(found: Stick, allow: tuple[str, ...] = (), executing: bool = True,
 
 
 def test_a_blank_stick_is_formatted() -> None:
-    assert formatted(NO_STICK).commands == ["newfs -L F3S_KEYS /dev/da0"]
+    assert formatted(NO_STICK).commands == [FORMAT]
+
+
+def test_a_stick_is_formatted_by_the_program_that_finishes() -> None:
+    assert words_of(FORMAT) == ["sh", "-c", PROGRAM, "format-stick", "F3S_KEYS", "/dev/da0"]
+    assert 'newfs -L "$1" "$2"' in PROGRAM
 
 
 def test_a_stick_with_the_label_is_left_alone() -> None:
@@ -97,7 +108,7 @@ def test_unrecognised_content_needs_permission_for_that_device() -> None:
     for allow in ((), ("da1",)):
         with pytest.raises(OperationError, match=r"usb_format_allow = \['da0'\] allows it"):
             formatted(NO_STICK, allow, head=(0, "x"))
-    assert formatted(NO_STICK, ("da0",), head=(0, "x")).commands == ["newfs -L F3S_KEYS /dev/da0"]
+    assert formatted(NO_STICK, ("da0",), head=(0, "x")).commands == [FORMAT]
 
 
 def test_a_stick_without_the_label_in_use_is_not_touched() -> None:
@@ -109,7 +120,7 @@ def test_a_stick_without_the_label_in_use_is_not_touched() -> None:
 def test_a_stick_that_was_pulled_while_mounted() -> None:
     pulled = Stick(None, RO, None, None, ())
     gone = "umount -f /keys || ! mount -p | grep -F /dev/ufs/F3S_KEYS"
-    assert formatted(pulled).commands == [gone, "newfs -L F3S_KEYS /dev/da0"]
+    assert formatted(pulled).commands == [gone, FORMAT]
     with pytest.raises(OperationError, match="da0 was not formatted, it is not blank"):
         formatted(pulled, head=(0, "x"))
 
@@ -123,7 +134,10 @@ def test_unknown_sticks_and_disks_are_not_formatted() -> None:
 def test_a_hostile_label_is_quoted() -> None:
     facts = {KeyStick: NO_STICK, Probe: parse_disk(probe_output(), "da0")}
     result = run(usb.formatted, facts, "da0", "a; reboot", "/keys")
-    assert result.commands == ["newfs -L 'a; reboot' /dev/da0"]
+    (line,) = result.commands
+    assert words_of(line) == ["sh", "-c", PROGRAM, "format-stick", "a; reboot", "/dev/da0"]
+    with pytest.raises(UnsafeValue, match="must not look like an option"):
+        run(usb.formatted, facts, "da0", "-n", "/keys")
 
 
 # -- mount --

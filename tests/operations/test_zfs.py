@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -389,8 +390,73 @@ def test_a_guard_that_is_not_in_the_property_gets_there() -> None:
     assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg"), *GUARD).commands == [RECORD]
 
 
+BARE = Directory("/data", "Directory", frozenset({"uarch"}), ())
+
+
+def unmounted(*table: Mount, directory: Directory = BARE, **changes: str) -> dict[type, Any]:
+    root = datasets(zfs_get("zdata", PLAIN, mounted="no", **{"canmount": "on", **changes}))
+    return {**root, Mounts: MountTable((ROOT, *table), {"/data": directory})}
+
+
+@pytest.mark.parametrize("directory", [BARE, replace(BARE, kind=None)])
+@pytest.mark.parametrize("executing", [True, False])
+def test_the_root_dataset_of_a_pool_is_mounted(directory: Directory, executing: bool) -> None:
+    """After `zpool import -N`, or where a run was killed between `zpool create` and its mount."""
+    result = run(zfs.pool_mounted, unmounted(directory=directory), "zdata", "/data", executing=executing)
+    assert (result.commands, result.logs) == (["zfs mount zdata"], [])
+
+
+def test_a_root_dataset_that_is_mounted_is_left_alone() -> None:
+    result = run(zfs.pool_mounted, datasets(zfs_get("zdata", PLAIN, canmount="noauto")), "zdata", "/data")
+    assert (result.commands, result.noops) == ([], ["zdata is mounted on /data"])
+
+
+def test_a_root_dataset_of_a_pool_that_is_not_there_yet() -> None:
+    result = run(zfs.pool_mounted, datasets(), "zdata", "/data", executing=False)
+    assert (result.commands, result.noops) == ([], ["zdata is about to be made and mounted"])
+    with pytest.raises(OperationError, match="there is no pool zdata"):
+        run(zfs.pool_mounted, datasets(), "zdata", "/data")
+
+
+@pytest.mark.parametrize(
+    ("canmount", "way_on"),
+    [
+        ("on", "The next boot mounts it first; to have"),
+        ("off", "The next boot mounts it first, after `zfs set canmount=on zdata` there; to have"),
+    ],
+)
+def test_a_root_dataset_is_not_mounted_over_what_is_in_use(canmount: str, way_on: str) -> None:
+    result = run(zfs.pool_mounted, unmounted(NFS, canmount=canmount), "zdata", "/data")
+    assert (result.commands, result.noops) == ([], [])
+    (told,) = result.logs
+    assert told.startswith("zdata is not mounted on /data, and is not now: it would hide what is mounted below (/data")
+    assert way_on in told
+
+
+@pytest.mark.parametrize("executing", [True, False])
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        (unmounted(canmount="off"), "its canmount is off. `zfs set canmount=on zdata` there, then this task again"),
+        (unmounted(canmount="noauto"), "its canmount is noauto. `zfs set canmount=on zdata` there"),
+        (unmounted(Mount("zother", "/data", "zfs", frozenset())), "on /data, where zother is mounted"),
+        (unmounted(directory=replace(BARE, kind="Symbolic Link")), "which is a Symbolic Link and not a directory"),
+        (unmounted(directory=replace(BARE, entries=("a", "b"))), "which holds a, b: nobody would see that any more"),
+        (
+            unmounted(encryption="aes-256-gcm", encryptionroot="zdata", keystatus="unavailable"),
+            "its key is not loaded. `zfs load-key zdata` there",
+        ),
+    ],
+)
+def test_a_root_dataset_that_cannot_be_mounted(facts: dict[type, Any], text: str, executing: bool) -> None:
+    with pytest.raises(OperationError) as refusal:
+        run(zfs.pool_mounted, facts, "zdata", "/data", executing=executing)
+    assert str(refusal.value).startswith("f0.lan.buetow.org: zdata was not mounted on /data")
+    assert text in str(refusal.value)
+
+
 def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:
-    with pytest.raises(OperationError, match="zdata is not mounted on /data, but nothing"):
+    with pytest.raises(OperationError, match=r"not mounted on /data, but nothing\. tasks/zfs_encrypt\.py mounts it"):
         run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD)
     other = Mount("zother", "/data", "zfs", frozenset({"rw"}))
     with pytest.raises(OperationError, match="zdata is not mounted on /data, but zother"):

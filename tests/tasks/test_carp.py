@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lab.net import model
-from tests.lab.cluster import F0, F1, Cluster
+from tests.lab.cluster import F0, F1, F2, Cluster
 
 pytestmark = pytest.mark.lab
 
@@ -25,6 +27,22 @@ def test_the_primary_has_the_address_before_the_standby_gets_it(lab: Cluster) ->
     found = [table.find(step) for step in steps]
     assert -1 not in found, table
     assert found == sorted(found), table
+
+
+def test_the_controllers_look_at_the_replication_to_the_standby(lab: Cluster) -> None:
+    """A backup that f2 has confirmed would let the primary take back what the standby does not have."""
+    lab.make_secrets()
+    ends = {"source": F0, "dataset": "zdata/enc/nfsdata", "interval": "1m"}
+    jobs = [
+        {**ends, "name": "backup", "target": F2},
+        {**ends, "name": "served", "target": F1, "replica_mountpoint": "/data/nfs"},
+    ]
+    data = ("--data", "pool_disk=ada1", "--data", f"zrepl_jobs={json.dumps(jobs)}")
+    run = lab.pyinfra("tasks/carp.py", "-y", "--limit", "storage", *data)
+    assert run.rc == 0, run.output
+    values = "grep -E 'F3S_(DATASET|REPLICATION_JOB)=' /usr/local/etc/f3s/storage.conf"
+    for host, dataset in ((F0, "zdata/enc/nfsdata"), (F1, "zdata/sink/f0/zdata/enc/nfsdata")):
+        assert lab.sh(host, values).splitlines() == [f"F3S_DATASET='{dataset}'", "F3S_REPLICATION_JOB='served'"]
 
 
 def test_a_configuration_that_was_made_by_hand_starts_nothing(lab: Cluster) -> None:

@@ -316,6 +316,30 @@ def test_a_pool_with_another_mount_point_is_not_moved(untouched: Cluster, fresh:
     assert "pool zdata is there with mount point /tank, the settings want /data" in run.output
 
 
+def test_a_pool_that_was_imported_without_mounting_it(deployed: Cluster, fresh: Fresh) -> None:
+    """`zpool import -N`, as f3s/keys.py advises."""
+    cluster = fresh(deployed)
+    cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zpool export zdata; zpool import -N zdata")
+    assert properties(cluster, F0, "zdata", "mounted") == ["no"]
+    cluster.deploy("zfs_encrypt")
+    assert [properties(cluster, F0, name, "mounted") for name in ("zdata", ENC, NFSDATA)] == [["yes"]] * 3
+    assert cluster.deploy("zfs_encrypt").changed == []
+
+
+def test_a_run_that_was_killed_before_the_new_pool_was_mounted(untouched: Cluster, fresh: Fresh) -> None:
+    cluster = fresh(untouched)
+    cluster.deploy("usb_keys")
+    cluster.sh(F0, "zpool create -m /data zdata /dev/ada1; zfs unmount zdata; zfs set canmount=off zdata")
+    for options in (["--dry"], ["-y"]):
+        run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
+        assert run.rc != 0
+        assert "zdata was not mounted on /data: its canmount is off. `zfs set canmount=on zdata` there" in run.output
+    cluster.sh(F0, "zfs set canmount=on zdata")
+    cluster.deploy("zfs_encrypt")
+    assert [properties(cluster, F0, name, "mounted") for name in ("zdata", ENC, NFSDATA)] == [["yes"]] * 3
+    assert cluster.deploy("zfs_encrypt").changed == []
+
+
 def test_a_plain_dataset_in_the_place_of_an_encrypted_one(deployed: Cluster, fresh: Fresh) -> None:
     cluster = fresh(deployed)
     cluster.sh(F1, f"zfs destroy {ENC}; chflags noschg /data/enc; zfs create {ENC}")

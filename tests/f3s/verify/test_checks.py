@@ -19,8 +19,10 @@ from f3s.secretfile import ABSENT
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
+from f3s.verify.storage import wanted_keys, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
 from f3s.zfs import MIGRATION, Dataset, Property, Snapshot
+from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
 from tests.f3s.verify.world import (
     F0,
     F1,
@@ -328,6 +330,28 @@ def failed_over(hold: str | None) -> ClusterView:
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
     return cluster
+
+
+def test_a_writable_backup_on_a_third_host_is_no_promoted_standby() -> None:
+    inventory = with_backup(good(), first=True)
+    for host in FREEBSD:
+        inventory[host][1]["zrepl_jobs"][0]["replica_mountpoint"] = "/data/backup"
+    copied = {REPLICA: dataset(REPLICA, REPLICA, readonly="off")}
+    cluster = changed(replace(failed_over(None), site=build(inventory)), F2, datasets=copied)
+    assert "promoted" not in one(cluster, "one MASTER", CLUSTER).reason
+
+
+def test_a_standby_with_a_pool_of_another_name() -> None:
+    site = build(change(good(), (F1,), **TANK))
+    cluster, replica = ClusterView(site, {}, NOW), "tank/sink/f0/zdata/enc/nfsdata"
+    assert wanted_mounts(cluster, site.standby) == {"/data/enc": ("tank/enc", False), "/data/nfs": (replica, True)}
+    assert wanted_keys(cluster, site.standby) == {
+        "tank/enc": f"file:///keys/{F1}:zdata.key",
+        replica: f"file:///keys/{F0}:zdata.key",
+    }
+    pools = replace(CLUSTER_RIGHT, site=site)
+    assert one(pools, "pools", F1).reason == "there is no pool tank"
+    assert one(pools, "pools", F0).state is State.RIGHT
 
 
 def test_a_planned_failover_is_right_and_told() -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from f3s.carp import CarpState, VirtualHost
 from f3s.verify.model import ClusterView
-from f3s.verify.move import Left, Move, catch_up_seconds, plan_failback, plan_failover, served_job, unproven
+from f3s.verify.move import Left, Move, catch_up_seconds, plan_failback, plan_failover, unproven
 from f3s.verify.tls import Outcome, TlsAnswer
+from tests.f3s.settings_data import build, good, with_backup
 from tests.f3s.verify.test_checks import NOT_READY, RESILVERING, failed_over
-from tests.f3s.verify.world import F0, F1, IDLE, R0, REPLICA, SECONDS, SITE, carp, changed, pool, right_cluster
+from tests.f3s.verify.world import F0, F1, F2, IDLE, R0, REPLICA, SECONDS, SITE, carp, changed, pool, right_cluster
 
 SERVING = right_cluster()
 HOLD = "since 2026-03-01 11:00:00"
@@ -25,12 +26,26 @@ def of(cluster: ClusterView, name: str) -> Any:
 
 
 def test_the_job_and_the_time_it_gets() -> None:
-    job = served_job(SITE)
+    job = SITE.served_job
     assert (job.name, catch_up_seconds(job)) == ("f0_to_f1_nfsdata", 180)
 
 
 def test_failover_of_a_cluster_that_is_right() -> None:
     assert plan_failover(SERVING) == Move(Left.ALL)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_backup_on_a_third_host_proves_nothing_and_is_in_nobodys_way(first: bool) -> None:
+    """Of f2 nothing is known here, and its zrepl does not run."""
+    site = build(with_backup(good(), first=first))
+    cluster = changed(replace(SERVING, site=site), F2, running={"zrepl": False})
+    assert plan_failover(cluster) == Move(Left.ALL)
+    held = changed(replace(failed_over(HOLD), site=site), F2, running={"zrepl": False})
+    assert plan_failback(held) == Move(Left.ALL)
+    diverged = {"written": {REPLICA: 1}}
+    for found in (plan_failover(changed(cluster, F1, **diverged)), plan_failback(changed(held, F1, **diverged))):
+        assert len(found.refusals) == 1
+        assert f"replica of f0_to_f1_nfsdata untouched on {F1}: {REPLICA} has diverged" in found.refusals[0]
 
 
 def test_failover_twice() -> None:
