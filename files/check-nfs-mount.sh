@@ -8,7 +8,8 @@
 #   hard mount waits without losing a write, and a bare mount point would take files onto the local disk. When the
 #   server is back, the kernel gets the time that it may take to connect again by itself.
 # - What cannot be looked at is not repaired: a full /run says nothing about a mount.
-# - The journal gets a line for each change of state and each repair, not for each run.
+# - The journal gets a line for each change of state and each repair, not for each run; of a run by hand, too, as the next
+#   one by the timer finds no change any more.
 #
 # Settings: /etc/f3s/nfs-mount.conf (sourced; F3S_NFS_MOUNT_CONF names another). Mount options are in /etc/fstab only.
 set -u -o pipefail
@@ -28,7 +29,7 @@ TUNNEL_HOST=127.0.0.1 TUNNEL_PORT=2323 TUNNEL_SERVICE=stunnel.service
 TEXTFILE='' ESCALATE_AFTER=0 ESCALATE_COMMAND=''
 # Seconds. A loaded server may be slow: before a mount that hangs is taken away it gets PATIENCE_SECONDS more.
 STAT_SECONDS=2 WRITE_SECONDS=5 PATIENCE_SECONDS=4 CALL_SECONDS=4 UMOUNT_SECONDS=5 SERVICE_SECONDS=15 MOUNT_SECONDS=15
-ESCALATE_SECONDS=60 RETRY_SECONDS=60
+ESCALATE_SECONDS=60 RETRY_SECONDS=60 LOG_SECONDS=2
 # The kernel waits longer after each attempt to connect that failed, 3 s at first, twice as long each time, half of the
 # server's lease at most (net/sunrpc/xprt.c, xprt_reconnect_backoff; fs/nfs/nfs4renewd.c): no longer than the outage was,
 # and no longer than this.
@@ -75,7 +76,7 @@ load_settings() {
         [[ -n ${MOUNT_SOURCES[i]} ]] || die "$CONF: no source for '${MOUNT_POINTS[i]}'"
     done
     for name in TUNNEL_PORT ESCALATE_AFTER STAT_SECONDS WRITE_SECONDS PATIENCE_SECONDS CALL_SECONDS UMOUNT_SECONDS \
-        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS RECONNECT_SECONDS; do
+        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS LOG_SECONDS RECONNECT_SECONDS; do
         [[ ${!name} =~ ^[0-9]{1,6}$ ]] || die "$CONF: $name='${!name}' is not a number"
     done
 }
@@ -164,6 +165,15 @@ bounded() {
     # 137: only the SIGKILL of -k ended it
     ((status == 137)) && status=124
     return "$status"
+}
+
+# For what is said once only: where the output does not go to the journal, logger(1) brings it there. Without logger, or
+# with a journald that takes nothing and so makes it wait, the terminal alone has it.
+tell() { # PRIORITY MESSAGE
+    local levels=(emerg alert crit err warning notice)
+    say "$1" "$2"
+    [[ -z ${JOURNAL_STREAM:-} ]] || return 0
+    bounded "$LOG_SECONDS" logger -t check-nfs-mount -p "daemon.${levels[$1]}" -- "${2//[^[:print:]]/?}"
 }
 
 first_line() { # of $OUT
@@ -398,10 +408,10 @@ escalate() { # POINT EVENT MARK
     if { [[ $2 == recovered ]] || bounded "$WRITE_SECONDS" "$BASH" -c "$MAKE_MARK" mark "$3" "$command"; } &&
         bounded "$ESCALATE_SECONDS" "$command" "$2" "$1" "$STATE" "$FAILURES" &&
         { [[ $2 == failed ]] || bounded "$WRITE_SECONDS" rm -f -- "$3"; }; then
-        say 4 "$1: $2, ran $command"
+        tell 4 "$1: $2, ran $command"
         ESCALATED=$succeeded
     else
-        [[ $ESCALATED == "$failed" ]] || say 3 "$1: $command $2 did not succeed: $(first_line)"
+        [[ $ESCALATED == "$failed" ]] || tell 3 "$1: $command $2 did not succeed: $(first_line)"
         ESCALATED=$failed
     fi
     CALLED=$(date +%s)
@@ -469,7 +479,7 @@ report() { # POINT HEADLINE FOUND REASON DID
     [[ -z $DETAIL ]] || message+="; $DETAIL"
     [[ -z $5 ]] || message+="; did: $5"
     [[ -z $NOTE ]] || message+="; $NOTE"
-    say "$level" "$message"
+    tell "$level" "$message"
 }
 
 metric() { # NAME TYPE HELP, then one value a mount
@@ -497,7 +507,7 @@ write_metrics() {
     } 2>/dev/null | { umask 022; save_file "$TEXTFILE" 2>/dev/null; }; then
         rm -f -- "$RUN_DIR/no-metrics"
     elif [[ ! -e $RUN_DIR/no-metrics ]]; then
-        say 4 "cannot write $TEXTFILE"
+        tell 4 "cannot write $TEXTFILE"
         : >"$RUN_DIR/no-metrics"
     fi
 }

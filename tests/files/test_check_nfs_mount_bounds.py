@@ -78,6 +78,16 @@ def test_a_hanging_escalation_is_ended(client: Client) -> None:
     assert seconds < 5
 
 
+@pytest.mark.parametrize("killable", [True, False])
+def test_a_journal_that_takes_nothing_stops_no_repair(client: Client, killable: bool) -> None:
+    client.settings["LOG_SECONDS"] = 1
+    client.set(stat="stale", logger="hang")
+    with contextlib.nullcontext() if killable else unkillable(client, "logger"):
+        rc, seconds = timed(client)
+    assert (rc, client.record()["state"], client.actions()) == (0, "healthy", ["umount -f", "mount"])
+    assert 1 <= seconds < 7
+
+
 def test_a_process_that_cannot_be_killed_is_given_up_and_not_added_to(client: Client) -> None:
     """Uninterruptible sleep: timeout(1) sends its signals and waits. The next run does not hang one more process."""
     client.set(stat="hang", call="1")

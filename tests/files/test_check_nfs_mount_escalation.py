@@ -54,6 +54,7 @@ def test_told_once_and_of_the_recovery(client: Client) -> None:
     said = fail(client, 3)
     assert client.host.calls("hook") == [["failed", str(client.point), "unwritable", "2"]]
     assert said.count("failed, ran") == 1
+    assert f"daemon.warning {client.point}: failed, ran {client.host.bin}/hook" in client.journal()
     status = client.run("--status").out
     assert f"    escalated: {client.host.bin}/hook is told when this is over" in status
     recover(client, 2)
@@ -80,6 +81,8 @@ def test_a_recovery_that_cannot_be_told_is_told_later(client: Client) -> None:
     fail(client)
     client.set(hook="1")
     assert recover(client, 3).count("hook recovered did not succeed: no cluster") == 1
+    hook = client.host.bin / "hook"
+    assert client.journal()[-1] == f"daemon.err {client.point}: {hook} recovered did not succeed: no cluster"
     assert events(client) == ["failed", "recovered"]
     client.time(60)
     client.set(hook="0")
