@@ -396,13 +396,15 @@ repair() { # SOURCE POINT HUNG_SINCE: what it did is in DONE, why it could not i
 MAKE_MARK='mkdir -p -- "${1%/*}" && echo "$2" >"$1" && sync -- "$1"'
 
 # Run the site's command when a mount fails for too long, and when that is over. The mark says that "recovered" is owed:
-# it is there before "failed" is told, and until "recovered" has been, over a reboot and over a site without a command,
-# so it names the one that was told. What did not succeed is said once, and tried again once in RETRY_SECONDS.
+# it is there before "failed" is told, and until "recovered" has been, over a reboot and over new settings, so it names
+# the one that was told. What did not succeed is said once, and tried again once in RETRY_SECONDS.
 escalate() { # POINT EVENT MARK
     local command=$ESCALATE_COMMAND succeeded=yes failed=failed age=$((NOW - CALLED))
     if [[ $2 == recovered ]]; then
         succeeded=no failed=owed
-        [[ -n $command ]] || read -r command <"$3"
+        # a mark that a power cut left empty, or without its end, names nobody
+        read -r command <"$3" || command=''
+        [[ -n $command ]] || command=$ESCALATE_COMMAND
     fi
     [[ $ESCALATED != "$failed" ]] || ((age < 0 || age >= RETRY_SECONDS)) || return
     if { [[ $2 == recovered ]] || bounded "$WRITE_SECONDS" "$BASH" -c "$MAKE_MARK" mark "$3" "$command"; } &&

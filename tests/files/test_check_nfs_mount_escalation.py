@@ -129,6 +129,21 @@ def test_a_site_that_wants_no_escalation_any_more_has_the_last_one_ended(client:
     assert events(client) == ["failed", "recovered"]
 
 
+def test_the_recovery_is_told_to_the_one_that_was_told_of_the_failure(client: Client) -> None:
+    fail(client)
+    client.host.command("hook2", HOOK)
+    client.settings["ESCALATE_COMMAND"] = str(client.host.bin / "hook2")
+    fail(client)
+    assert f"    escalated: {client.host.bin}/hook is told when this is over" in client.run("--status").out
+    recover(client, 2)
+    assert events(client) == ["failed", "recovered"]
+    assert client.host.calls("hook2") == []
+    fail(client)
+    recover(client)
+    assert events(client) == ["failed", "recovered"]
+    assert [call[0] for call in client.host.calls("hook2")] == ["failed", "recovered"]
+
+
 def test_without_a_mark_nothing_is_told(client: Client) -> None:
     """A full or read-only /var: what "failed" does could not be undone."""
     client.escalated.parent.write_text("")
@@ -138,10 +153,11 @@ def test_without_a_mark_nothing_is_told(client: Client) -> None:
     assert client.record()["escalated"] == "no"
 
 
-def test_a_damaged_mark_is_still_a_mark(client: Client) -> None:
+@pytest.mark.parametrize("left", ["", "\n", "/usr/loc"])
+def test_a_damaged_mark_is_still_a_mark(client: Client, left: str) -> None:
     fail(client)
     [mark] = client.escalated.iterdir()
-    mark.write_text("")  # as a power cut leaves it
+    mark.write_text(left)  # as a power cut leaves it
     reboot(client)
     recover(client)
     assert events(client) == ["failed", "recovered"]
