@@ -136,14 +136,14 @@ process_start() { # PID: its start time in clock ticks since the boot (proc(5), 
     [[ $1 != Z ]] && echo "${20}" # one that waits to be reaped hangs no more
 }
 
-# bounded SECONDS COMMAND...: 124 when it did not end in time, else its own status; its output is in $OUT.
-# timeout(1) waits for its child, and a child in uninterruptible sleep survives SIGKILL: after a grace the wait itself is
-# given up, and GIVEN_UP names the child. No child gets the lock (fd 9), or a stuck one would hold it for ever; output
-# goes to a file, as the end of a pipe would never come.
+# bounded SECONDS COMMAND...: 124 when it did not end in time, with the limit in $EXCEEDED, else its own status; its output
+# is in $OUT. timeout(1) waits for its child, and a child in uninterruptible sleep survives SIGKILL: after a grace the wait
+# itself is given up, and GIVEN_UP names the child. No child gets the lock (fd 9), or a stuck one would hold it for ever;
+# output goes to a file, as the end of a pipe would never come.
 bounded() {
     local limit=$1 pid deadline status child start
     shift
-    GIVEN_UP=''
+    GIVEN_UP='' EXCEEDED=''
     OUT=$WORK/$((++CALLS))
     timeout -k 1 "$limit" "$@" >"$OUT" 2>&1 </dev/null 9>&- &
     pid=$!
@@ -156,6 +156,7 @@ bounded() {
             disown "$pid"
             kill -KILL "$pid" 2>/dev/null
             start=$(process_start "$child") && GIVEN_UP=$child:$start
+            EXCEEDED=$limit
             return 124
         fi
         read -r -t 0.02 -u "$IDLE"
@@ -164,6 +165,7 @@ bounded() {
     status=$?
     # 137: only the SIGKILL of -k ended it
     ((status == 137)) && status=124
+    ((status == 124)) && EXCEEDED=$limit
     return "$status"
 }
 
@@ -180,6 +182,10 @@ first_line() { # of $OUT
     local line=''
     IFS= read -r line <"$OUT"
     echo "${line//[^[:print:]]/?}"
+}
+
+why() { # the last step failed
+    if [[ -n $EXCEEDED ]]; then echo "no answer within $EXCEEDED s"; else first_line; fi
 }
 
 # As bounded, for what looks into the mount: a process that hangs there is remembered, so that no run adds one more.
@@ -304,7 +310,7 @@ tunnel_works() {
     ((age < 0 || age >= RETRY_SECONDS)) || return 1
     echo "$NOW" | save_file "$RUN_DIR/tunnel-restarted"
     if ! bounded "$SERVICE_SECONDS" systemctl restart "$TUNNEL_SERVICE"; then
-        TUNNEL_DETAIL+="; restart of $TUNNEL_SERVICE failed: $(first_line)"
+        TUNNEL_DETAIL+="; restart of $TUNNEL_SERVICE failed: $(why)"
         return 1
     fi
     DONE+=("restarted $TUNNEL_SERVICE")
@@ -322,7 +328,7 @@ take_away() { # SOURCE POINT: unmount ours, whatever is stacked
         [[ $MOUNTED == "$1" ]] || break
     done
     if [[ -n $MOUNTED ]]; then
-        DETAIL="$DETAIL; cannot be unmounted: $(first_line)"
+        DETAIL="$DETAIL; cannot be unmounted: $(why)"
         return 1
     fi
 }
@@ -331,7 +337,7 @@ put_back() { # POINT
     local parent=${1%/*} real
     [[ -n $parent ]] || parent=/
     if ! bounded "$STAT_SECONDS" readlink -v -f -- "$parent"; then
-        DETAIL="$DETAIL; the way to the mount point could not be looked at: $(first_line)"
+        DETAIL="$DETAIL; the way to the mount point could not be looked at: $(why)"
         return 1
     fi
     real=$(first_line)
@@ -342,7 +348,7 @@ put_back() { # POINT
     bounded "$STAT_SECONDS" find "$1" -mindepth 1 -maxdepth 1 -print -quit
     [[ ! -s $OUT ]] || NOTE="local files lie under the mount point: $(first_line)"
     if ! bounded "$MOUNT_SECONDS" mount -- "$1"; then
-        DETAIL="mount failed: $(first_line)"
+        DETAIL="mount failed: $(why)"
         return 1
     fi
     DONE+=(mount)
@@ -413,7 +419,7 @@ escalate() { # POINT EVENT MARK
         tell 4 "$1: $2, ran $command"
         ESCALATED=$succeeded
     else
-        [[ $ESCALATED == "$failed" ]] || tell 3 "$1: $command $2 did not succeed: $(first_line)"
+        [[ $ESCALATED == "$failed" ]] || tell 3 "$1: $command $2 did not succeed: $(why)"
         ESCALATED=$failed
     fi
     CALLED=$(date +%s)
