@@ -66,6 +66,15 @@ def test_commands_for_real_hosts_go_to_the_lab(line: str, becomes: str) -> None:
     assert on_the_lab(line) == becomes
 
 
+def test_data_that_the_reader_has_changed_goes_to_pyinfra() -> None:
+    [block] = blocks("<!-- data: pki_extra_clients=[] -->\n")
+    assert (block.where, block.lines) == (("data",), ("pki_extra_clients=[]",))
+    data = ("--data", *block.lines)
+    words = "lab/inventory.py x.py --data 'pki_extra_clients=[]'"
+    assert on_the_lab("pyinfra inventory.py x.py", data) == f"pyinfra {words}"
+    assert on_the_lab("python -m lab up", data) == "python -m lab up"
+
+
 def test_no_other_command_is_run_on_the_controller() -> None:
     with pytest.raises(DocumentError, match="not a command of this project"):
         on_the_lab("ssh f0 zpool status")
