@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import clock
+from lab.connector import csh_says
 from tests.lab.cluster import REPOSITORY, Cluster
 
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
@@ -138,6 +139,11 @@ def _block(
     where = tuple(words[:-1] if fails else words)
     if where not in (("controller",), ("make",)) and not (where and set(where) <= _HOSTS):
         raise DocumentError(f"line {start}: nobody knows where to run '{marker['run']}'")
+    if any(place.startswith("f") for place in where):
+        for line in lines:
+            # seen with tcsh 6.24; people type these lines into it
+            if problem := "Illegal variable name." if "$(" in line else csh_says(line):
+                raise DocumentError(f"line {start}: csh says to {line}: {problem}")
     return Block(start, heading, where, fails, lines, marker["names"])
 
 

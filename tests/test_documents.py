@@ -25,6 +25,8 @@ SH = "```sh\ndate\n```\n"
         (f"<!-- run: f0 -->\n\n{SH}", "marker without a block"),
         (f"<!-- shows -->\n{SH}", "block of text"),
         ("<!-- run: f0 -->\n```text\ndate\n```\n", "block of sh"),
+        ("<!-- run: r0 f1 -->\n```sh\necho $(date)\n```\n", "csh says to .*Illegal variable name"),
+        ("<!-- run: f1 -->\n```sh\necho !x\n```\n", "csh says to .*Event not found"),
         ("<!-- run: f0 -->\n```sh\ndate\n", "not complete"),
         ("**verify says** nothing\n\n<!-- verify -->\n", "no row of verify is told above"),
         ("**verify says** `x  y  WRONG`\n\n## Next\n<!-- verify -->\n", "no row of verify is told above"),
@@ -109,6 +111,21 @@ def test_sudo_is_given_the_whole_path_of_our_programs() -> None:
     ours = "|".join(re.escape(file.name) for file in (REPOSITORY / "files").iterdir())
     documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "f3s").rglob("*.py")]
     assert [path.name for path in documents if re.search(rf"sudo ({ours})\b", path.read_text())] == []
+
+
+def test_what_changes_a_freebsd_host_is_run_with_doas() -> None:
+    """The reader is a member of wheel; in the lab it is root who follows."""
+    looks = ("ls ", "mount", "ping ", "tail ", "zfs list ")
+    as_root = "From three FreeBSD boxes to a first plan"  # the block that installs doas
+    for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
+        for block in blocks(path.read_text()):
+            if set(block.where) & {"f0", "f1", "f2"} and block.heading != as_root:
+                assert [line for line in block.lines if not line.startswith(("doas ", *looks))] == [], path.name
+
+
+def test_a_login_from_host_to_host_is_told_before_its_block() -> None:
+    runbook = (REPOSITORY / "docs/runbook.md").read_text()
+    assert runbook.count(" | ssh ") == runbook.count("(`ssh -A`)") == 2
 
 
 def test_the_map_of_the_specification_names_what_is_there() -> None:
