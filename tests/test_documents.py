@@ -113,6 +113,22 @@ def test_sudo_is_given_the_whole_path_of_our_programs() -> None:
     assert [path.name for path in documents if re.search(rf"sudo ({ours})\b", path.read_text())] == []
 
 
+def test_the_readme_names_the_files_in_etc_of_which_a_task_changes_lines() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.+) \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) == 8
+    for task, changes in rows:
+        code = (REPOSITORY / "tasks" / f"{task}.py").read_text()
+        names = set(re.findall(r'path="/etc/([\w.]+)"', code))
+        names |= {name for call, name in (("name_virtual_ip()", "hosts"), ("fstab.entry(", "fstab")) if call in code}
+        assert sorted(name for name in names if not re.search(rf"(?<![\w.]){re.escape(name)}\b", changes)) == [], task
+
+
+def test_contributing_tells_what_ci_does() -> None:
+    [line] = re.findall(r"^`\.ci/run` is .*$", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    made = re.findall(r"^make (\w+)$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
+    assert f"install the tools, {', '.join(made)}, and" in line
+
+
 def test_what_changes_a_freebsd_host_is_run_with_doas() -> None:
     """The reader is a member of wheel; in the lab it is root who follows."""
     looks = ("ls ", "mount", "ping ", "tail ", "zfs list ")
