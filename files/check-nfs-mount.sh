@@ -8,7 +8,8 @@
 #   hard mount waits without losing a write, and a bare mount point would take files onto the local disk. When the
 #   server is back, the kernel gets the time that it may take to connect again by itself.
 # - What cannot be looked at is not repaired: a full /run says nothing about a mount.
-# - The journal gets a line for each change of state and each repair, not for each run.
+# - The journal gets a line for each change of state and each repair, not for each run; of a run by hand, too, as the next
+#   one by the timer finds no change any more.
 #
 # Settings: /etc/f3s/nfs-mount.conf (sourced; F3S_NFS_MOUNT_CONF names another). Mount options are in /etc/fstab only.
 set -u -o pipefail
@@ -28,7 +29,7 @@ TUNNEL_HOST=127.0.0.1 TUNNEL_PORT=2323 TUNNEL_SERVICE=stunnel.service
 TEXTFILE='' ESCALATE_AFTER=0 ESCALATE_COMMAND=''
 # Seconds. A loaded server may be slow: before a mount that hangs is taken away it gets PATIENCE_SECONDS more.
 STAT_SECONDS=2 WRITE_SECONDS=5 PATIENCE_SECONDS=4 CALL_SECONDS=4 UMOUNT_SECONDS=5 SERVICE_SECONDS=15 MOUNT_SECONDS=15
-ESCALATE_SECONDS=60 RETRY_SECONDS=60
+ESCALATE_SECONDS=60 RETRY_SECONDS=60 LOG_SECONDS=2
 # The kernel waits longer after each attempt to connect that failed, 3 s at first, twice as long each time, half of the
 # server's lease at most (net/sunrpc/xprt.c, xprt_reconnect_backoff; fs/nfs/nfs4renewd.c): no longer than the outage was,
 # and no longer than this.
@@ -75,7 +76,7 @@ load_settings() {
         [[ -n ${MOUNT_SOURCES[i]} ]] || die "$CONF: no source for '${MOUNT_POINTS[i]}'"
     done
     for name in TUNNEL_PORT ESCALATE_AFTER STAT_SECONDS WRITE_SECONDS PATIENCE_SECONDS CALL_SECONDS UMOUNT_SECONDS \
-        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS RECONNECT_SECONDS; do
+        SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS LOG_SECONDS RECONNECT_SECONDS; do
         [[ ${!name} =~ ^[0-9]{1,6}$ ]] || die "$CONF: $name='${!name}' is not a number"
     done
 }
@@ -135,14 +136,14 @@ process_start() { # PID: its start time in clock ticks since the boot (proc(5), 
     [[ $1 != Z ]] && echo "${20}" # one that waits to be reaped hangs no more
 }
 
-# bounded SECONDS COMMAND...: 124 when it did not end in time, else its own status; its output is in $OUT.
-# timeout(1) waits for its child, and a child in uninterruptible sleep survives SIGKILL: after a grace the wait itself is
-# given up, and GIVEN_UP names the child. No child gets the lock (fd 9), or a stuck one would hold it for ever; output
-# goes to a file, as the end of a pipe would never come.
+# bounded SECONDS COMMAND...: 124 when it did not end in time, with the limit in $EXCEEDED, else its own status; its output
+# is in $OUT. timeout(1) waits for its child, and a child in uninterruptible sleep survives SIGKILL: after a grace the wait
+# itself is given up, and GIVEN_UP names the child. No child gets the lock (fd 9), or a stuck one would hold it for ever;
+# output goes to a file, as the end of a pipe would never come.
 bounded() {
     local limit=$1 pid deadline status child start
     shift
-    GIVEN_UP=''
+    GIVEN_UP='' EXCEEDED=''
     OUT=$WORK/$((++CALLS))
     timeout -k 1 "$limit" "$@" >"$OUT" 2>&1 </dev/null 9>&- &
     pid=$!
@@ -155,6 +156,7 @@ bounded() {
             disown "$pid"
             kill -KILL "$pid" 2>/dev/null
             start=$(process_start "$child") && GIVEN_UP=$child:$start
+            EXCEEDED=$limit
             return 124
         fi
         read -r -t 0.02 -u "$IDLE"
@@ -163,13 +165,27 @@ bounded() {
     status=$?
     # 137: only the SIGKILL of -k ended it
     ((status == 137)) && status=124
+    ((status == 124)) && EXCEEDED=$limit
     return "$status"
+}
+
+# For what is said once only: where the output does not go to the journal, logger(1) brings it there. Without logger, or
+# with a journald that takes nothing and so makes it wait, the terminal alone has it.
+tell() { # PRIORITY MESSAGE
+    local levels=(emerg alert crit err warning notice)
+    say "$1" "$2"
+    [[ -z ${JOURNAL_STREAM:-} ]] || return 0
+    bounded "$LOG_SECONDS" logger -t check-nfs-mount -p "daemon.${levels[$1]}" -- "${2//[^[:print:]]/?}"
 }
 
 first_line() { # of $OUT
     local line=''
     IFS= read -r line <"$OUT"
     echo "${line//[^[:print:]]/?}"
+}
+
+why() { # the last step failed
+    if [[ -n $EXCEEDED ]]; then echo "no answer within $EXCEEDED s"; else first_line; fi
 }
 
 # As bounded, for what looks into the mount: a process that hangs there is remembered, so that no run adds one more.
@@ -294,7 +310,7 @@ tunnel_works() {
     ((age < 0 || age >= RETRY_SECONDS)) || return 1
     echo "$NOW" | save_file "$RUN_DIR/tunnel-restarted"
     if ! bounded "$SERVICE_SECONDS" systemctl restart "$TUNNEL_SERVICE"; then
-        TUNNEL_DETAIL+="; restart of $TUNNEL_SERVICE failed: $(first_line)"
+        TUNNEL_DETAIL+="; restart of $TUNNEL_SERVICE failed: $(why)"
         return 1
     fi
     DONE+=("restarted $TUNNEL_SERVICE")
@@ -312,7 +328,7 @@ take_away() { # SOURCE POINT: unmount ours, whatever is stacked
         [[ $MOUNTED == "$1" ]] || break
     done
     if [[ -n $MOUNTED ]]; then
-        DETAIL="$DETAIL; cannot be unmounted: $(first_line)"
+        DETAIL="$DETAIL; cannot be unmounted: $(why)"
         return 1
     fi
 }
@@ -321,7 +337,7 @@ put_back() { # POINT
     local parent=${1%/*} real
     [[ -n $parent ]] || parent=/
     if ! bounded "$STAT_SECONDS" readlink -v -f -- "$parent"; then
-        DETAIL="$DETAIL; the way to the mount point could not be looked at: $(first_line)"
+        DETAIL="$DETAIL; the way to the mount point could not be looked at: $(why)"
         return 1
     fi
     real=$(first_line)
@@ -332,7 +348,7 @@ put_back() { # POINT
     bounded "$STAT_SECONDS" find "$1" -mindepth 1 -maxdepth 1 -print -quit
     [[ ! -s $OUT ]] || NOTE="local files lie under the mount point: $(first_line)"
     if ! bounded "$MOUNT_SECONDS" mount -- "$1"; then
-        DETAIL="mount failed: $(first_line)"
+        DETAIL="mount failed: $(why)"
         return 1
     fi
     DONE+=(mount)
@@ -386,22 +402,24 @@ repair() { # SOURCE POINT HUNG_SINCE: what it did is in DONE, why it could not i
 MAKE_MARK='mkdir -p -- "${1%/*}" && echo "$2" >"$1" && sync -- "$1"'
 
 # Run the site's command when a mount fails for too long, and when that is over. The mark says that "recovered" is owed:
-# it is there before "failed" is told, and until "recovered" has been, over a reboot and over a site without a command,
-# so it names the one that was told. What did not succeed is said once, and tried again once in RETRY_SECONDS.
+# it is there before "failed" is told, and until "recovered" has been, over a reboot and over new settings, so it names
+# the one that was told. What did not succeed is said once, and tried again once in RETRY_SECONDS.
 escalate() { # POINT EVENT MARK
     local command=$ESCALATE_COMMAND succeeded=yes failed=failed age=$((NOW - CALLED))
     if [[ $2 == recovered ]]; then
         succeeded=no failed=owed
-        [[ -n $command ]] || read -r command <"$3"
+        # a mark that a power cut left empty, or without its end, names nobody
+        read -r command <"$3" || command=''
+        [[ -n $command ]] || command=$ESCALATE_COMMAND
     fi
     [[ $ESCALATED != "$failed" ]] || ((age < 0 || age >= RETRY_SECONDS)) || return
     if { [[ $2 == recovered ]] || bounded "$WRITE_SECONDS" "$BASH" -c "$MAKE_MARK" mark "$3" "$command"; } &&
         bounded "$ESCALATE_SECONDS" "$command" "$2" "$1" "$STATE" "$FAILURES" &&
         { [[ $2 == failed ]] || bounded "$WRITE_SECONDS" rm -f -- "$3"; }; then
-        say 4 "$1: $2, ran $command"
+        tell 4 "$1: $2, ran $command"
         ESCALATED=$succeeded
     else
-        [[ $ESCALATED == "$failed" ]] || say 3 "$1: $command $2 did not succeed: $(first_line)"
+        [[ $ESCALATED == "$failed" ]] || tell 3 "$1: $command $2 did not succeed: $(why)"
         ESCALATED=$failed
     fi
     CALLED=$(date +%s)
@@ -469,7 +487,7 @@ report() { # POINT HEADLINE FOUND REASON DID
     [[ -z $DETAIL ]] || message+="; $DETAIL"
     [[ -z $5 ]] || message+="; did: $5"
     [[ -z $NOTE ]] || message+="; $NOTE"
-    say "$level" "$message"
+    tell "$level" "$message"
 }
 
 metric() { # NAME TYPE HELP, then one value a mount
@@ -497,7 +515,7 @@ write_metrics() {
     } 2>/dev/null | { umask 022; save_file "$TEXTFILE" 2>/dev/null; }; then
         rm -f -- "$RUN_DIR/no-metrics"
     elif [[ ! -e $RUN_DIR/no-metrics ]]; then
-        say 4 "cannot write $TEXTFILE"
+        tell 4 "cannot write $TEXTFILE"
         : >"$RUN_DIR/no-metrics"
     fi
 }

@@ -8,6 +8,8 @@ A block of commands has a marker above it, a block of output too::
     <!-- run: f1 names COMMON --> the same; what it prints is what the word COMMON stands for in the commands below
     <!-- run: make -->            targets of the Makefile; looked up with make -n, because CI runs them one by one
     <!-- lab: crash f0 -->        no block: python -m lab crash f0, unseen by the reader; brings the trouble about
+    <!-- data: NAME=VALUE -->     no block: what the reader has by now written into group_data/; from here on it stands
+                                  behind each command of pyinfra, as --data NAME=VALUE
     <!-- verify -->               no block: tasks/verify.py shows the rows in backticks of the **verify says** paragraph
                                   above, in any order; one of them where it says "or"
     <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
@@ -24,16 +26,17 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import clock
+from lab.connector import csh_says
 from tests.lab.cluster import REPOSITORY, Cluster
 
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
 _MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+?)(?: names (?P<names>[A-Z]+))?|(?P<shows>shows)) -->$")
-_LAB = re.compile(r"^<!-- lab: (.+) -->$")
+_ACTION = re.compile(r"^<!-- (lab|data): (.+) -->$")
 _VERIFY = "<!-- verify -->"
 _SAYS = "**verify says**"
 _ROW = re.compile(r"`([^`]+ (?:WRONG|UNKNOWN)\b[^`]*)`")
@@ -49,7 +52,7 @@ class DocumentError(Exception):
 class Block:
     """One fenced block, or an action on the lab.
 
-    :param where: ``controller``, ``make``, ``lab``, ``verify``, names of hosts, or nothing for output
+    :param where: ``controller``, ``make``, ``lab``, ``data``, ``verify``, names of hosts, or nothing for output
     :param fails: the last line has to end with another status than 0
     :param names: a word of later commands that stands for what this block prints
     :param any_of: of the lines, one is enough
@@ -90,8 +93,8 @@ def blocks(text: str) -> list[Block]:
             marker, language = None, None
         elif fence:
             language, body, start = fence[1], [], number
-        elif (action := _LAB.match(line)) and marker is None:
-            found.append(Block(number, heading, ("lab",), False, (action[1],)))
+        elif (action := _ACTION.match(line)) and marker is None:
+            found.append(Block(number, heading, (action[1],), False, (action[2],)))
         elif line == _VERIFY and marker is None:
             found.append(_rows(number, heading, " ".join(says)))
         elif line.startswith("<!--"):
@@ -136,6 +139,11 @@ def _block(
     where = tuple(words[:-1] if fails else words)
     if where not in (("controller",), ("make",)) and not (where and set(where) <= _HOSTS):
         raise DocumentError(f"line {start}: nobody knows where to run '{marker['run']}'")
+    if any(place.startswith("f") for place in where):
+        for line in lines:
+            # seen with tcsh 6.24; people type these lines into it
+            if problem := "Illegal variable name." if "$(" in line else csh_says(line):
+                raise DocumentError(f"line {start}: csh says to {line}: {problem}")
     return Block(start, heading, where, fails, lines, marker["names"])
 
 
@@ -147,6 +155,7 @@ class Runner:
         self.document = document
         self.printed = ""
         self.named: dict[str, str] = {}
+        self.data: tuple[str, ...] = ()
 
     def follow(self, todo: Iterable[Block]) -> None:
         """Runs or compares the blocks in order; fails the test at the first that is not as the document says."""
@@ -156,6 +165,9 @@ class Runner:
                 continue
             if block.where == ("lab",):
                 self.lab.lab(*shlex.split(block.lines[0]))
+                continue
+            if block.where == ("data",):
+                self.data += ("--data", block.lines[0])
                 continue
             if block.where == ("verify",):
                 self._verify(block)
@@ -170,7 +182,7 @@ class Runner:
     def _verify(self, block: Block) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "verify.json"
-            ran = self.lab.pyinfra("tasks/verify.py", "-y", "--data", f"verify_json={file}")
+            ran = self.lab.pyinfra("tasks/verify.py", "-y", "--data", f"verify_json={file}", *self.data)
             rows = json.loads(file.read_text())["rows"]
         shown = [" ".join([row["check"], row["host"], row["state"].upper(), row["reason"]]) for row in rows]
         missing = [row for row in block.lines if not any(_pattern(row).match(line) for line in shown)]
@@ -196,7 +208,7 @@ class Runner:
             assert words[0] == "make", line
             return self._program(["make", "-n", *words[1:]])
         if where == "controller":
-            return self._program(["/bin/sh", "-c", on_the_lab(line)])
+            return self._program(["/bin/sh", "-c", on_the_lab(line, self.data)])
         here, ssh, there = line.partition(" | ssh ")
         if not ssh:
             ran = self.lab.attempt(where, line)
@@ -229,9 +241,10 @@ class Runner:
         return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
 
 
-def on_the_lab(line: str) -> str:
+def on_the_lab(line: str, data: Sequence[str] = ()) -> str:
     """The command with the simulated hosts in place of the real ones.
 
+    :param data: further words for pyinfra
     :raises DocumentError: a command that would reach something else
     """
     if line == ". .venv/bin/activate":
@@ -242,7 +255,7 @@ def on_the_lab(line: str) -> str:
         return line if _INVENTORY in line else line.replace("f3s.pki", f"f3s.pki {_INVENTORY}", 1)
     for inventory in ("inventory.py", "lab/inventory.py"):
         if line.startswith(f"pyinfra {inventory} "):
-            return line.replace(inventory, "lab/inventory.py", 1)
+            return " ".join([line.replace(inventory, "lab/inventory.py", 1), *map(shlex.quote, data)])
     raise DocumentError(f"not a command of this project: {line}")
 
 

@@ -25,6 +25,8 @@ SH = "```sh\ndate\n```\n"
         (f"<!-- run: f0 -->\n\n{SH}", "marker without a block"),
         (f"<!-- shows -->\n{SH}", "block of text"),
         ("<!-- run: f0 -->\n```text\ndate\n```\n", "block of sh"),
+        ("<!-- run: r0 f1 -->\n```sh\necho $(date)\n```\n", "csh says to .*Illegal variable name"),
+        ("<!-- run: f1 -->\n```sh\necho !x\n```\n", "csh says to .*Event not found"),
         ("<!-- run: f0 -->\n```sh\ndate\n", "not complete"),
         ("**verify says** nothing\n\n<!-- verify -->\n", "no row of verify is told above"),
         ("**verify says** `x  y  WRONG`\n\n## Next\n<!-- verify -->\n", "no row of verify is told above"),
@@ -66,6 +68,15 @@ def test_commands_for_real_hosts_go_to_the_lab(line: str, becomes: str) -> None:
     assert on_the_lab(line) == becomes
 
 
+def test_data_that_the_reader_has_changed_goes_to_pyinfra() -> None:
+    [block] = blocks("<!-- data: pki_extra_clients=[] -->\n")
+    assert (block.where, block.lines) == (("data",), ("pki_extra_clients=[]",))
+    data = ("--data", *block.lines)
+    words = "lab/inventory.py x.py --data 'pki_extra_clients=[]'"
+    assert on_the_lab("pyinfra inventory.py x.py", data) == f"pyinfra {words}"
+    assert on_the_lab("python -m lab up", data) == "python -m lab up"
+
+
 def test_no_other_command_is_run_on_the_controller() -> None:
     with pytest.raises(DocumentError, match="not a command of this project"):
         on_the_lab("ssh f0 zpool status")
@@ -100,6 +111,37 @@ def test_sudo_is_given_the_whole_path_of_our_programs() -> None:
     ours = "|".join(re.escape(file.name) for file in (REPOSITORY / "files").iterdir())
     documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "f3s").rglob("*.py")]
     assert [path.name for path in documents if re.search(rf"sudo ({ours})\b", path.read_text())] == []
+
+
+def test_the_readme_names_the_files_in_etc_of_which_a_task_changes_lines() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.+) \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) == 8
+    for task, changes in rows:
+        code = (REPOSITORY / "tasks" / f"{task}.py").read_text()
+        names = set(re.findall(r'path="/etc/([\w.]+)"', code))
+        names |= {name for call, name in (("name_virtual_ip()", "hosts"), ("fstab.entry(", "fstab")) if call in code}
+        assert sorted(name for name in names if not re.search(rf"(?<![\w.]){re.escape(name)}\b", changes)) == [], task
+
+
+def test_contributing_tells_what_ci_does() -> None:
+    [line] = re.findall(r"^`\.ci/run` is .*$", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    made = re.findall(r"^make (\w+)$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
+    assert f"install the tools, {', '.join(made)}, and" in line
+
+
+def test_what_changes_a_freebsd_host_is_run_with_doas() -> None:
+    """The reader is a member of wheel; in the lab it is root who follows."""
+    looks = ("ls ", "mount", "ping ", "tail ", "zfs list ")
+    as_root = "From three FreeBSD boxes to a first plan"  # the block that installs doas
+    for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
+        for block in blocks(path.read_text()):
+            if set(block.where) & {"f0", "f1", "f2"} and block.heading != as_root:
+                assert [line for line in block.lines if not line.startswith(("doas ", *looks))] == [], path.name
+
+
+def test_a_login_from_host_to_host_is_told_before_its_block() -> None:
+    runbook = (REPOSITORY / "docs/runbook.md").read_text()
+    assert runbook.count(" | ssh ") == runbook.count("(`ssh -A`)") == 2
 
 
 def test_the_map_of_the_specification_names_what_is_there() -> None:

@@ -62,6 +62,11 @@ answer=$(cat "$STATE/call")
 [ "$answer" = 0 ] || echo "$1 port $2: the server is away"
 exit "$answer"
 """
+LOGGER = r"""
+case "$(cat "$STATE/logger")" in
+hang) exec sleep 30 ;;
+esac
+"""
 SYSTEMCTL = r"""
 [ "$(cat "$STATE/restart")" = ok ] || { echo "Job for stunnel.service failed" >&2; exit 1; }
 cat "$STATE/call-after-restart" >"$STATE/call"
@@ -91,10 +96,11 @@ class Client:
             "mount": MOUNT,
             "umount": UMOUNT,
             "nfs-null-call.sh": CALL,
+            "logger": LOGGER,
             "systemctl": SYSTEMCTL,
         }.items():
             self.host.command(name, body)
-        self.set(stat="ok", dd="ok", mount="ok", umount="-f -l", call="0", restart="ok", fstype="nfs")
+        self.set(stat="ok", dd="ok", mount="ok", umount="-f -l", call="0", restart="ok", fstype="nfs", logger="ok")
         self.host.state("call-after-restart", "0\n")
         self.host.state("line", self.line() + "\n")
         self.host.state("id", "100")
@@ -161,6 +167,14 @@ class Client:
                 seen.append(name)
         self.host.forget()
         return seen
+
+    def journal(self) -> list[str]:
+        """What logger(1) was given, as `PRIORITY MESSAGE`; other arguments than these fail the test."""
+        lines = []
+        for tag, name, priority, level, end, message in self.host.calls("logger"):
+            assert (tag, name, priority, end) == ("-t", "check-nfs-mount", "-p", "--")
+            lines.append(f"{level} {message}")
+        return lines
 
     def record(self) -> dict[str, str]:
         """The record of the first mount."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,51 @@ def test_lines_for_the_journal_carry_their_priority(client: Client) -> None:
     assert client.run(journal=True).out.startswith(f"<5>{client.point}: ")
     client.set(dd="full")
     assert client.run(journal=True).out.startswith(f"<4>{client.point}: ")
+
+
+def test_what_a_run_by_hand_found_is_in_the_journal_too(client: Client) -> None:
+    """The next run by the timer finds no change any more: the journal's last line would be wrong for ever."""
+    first = client.run()
+    assert client.journal() == [f"daemon.notice {client.point}: unknown -> healthy"]
+    client.set(dd="full")
+    shutil.rmtree(client.textfile.parent)
+    second = client.run()
+    told = client.journal()
+    assert told[1].startswith(f"daemon.warning {client.point}: healthy -> unwritable; dd: error writing")
+    assert told[2:] == [f"daemon.warning cannot write {client.textfile}"]
+    assert "".join(f"{line.partition(' ')[2]}\n" for line in told) == first.out + second.out
+    client.run()
+    assert len(client.journal()) == 3, "one line for a change, none for a run"
+
+
+def test_the_real_logger_takes_what_it_is_given(client: Client) -> None:
+    real = shutil.which("logger")
+    if real is None:
+        pytest.skip("needs logger of util-linux")
+    # a folder of its own: the address of a socket has 107 characters at most
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald:
+        journald.bind(f"{folder}/log")
+        journald.settimeout(10)
+        client.host.command("logger", f'exec {real} --socket {folder}/log "$@"')
+        client.run()
+        written = journald.recv(10_000).decode()
+    assert written.startswith("<29>"), "daemon.notice (syslog(3))"
+    assert written.endswith(f" check-nfs-mount: {client.point}: unknown -> healthy")
+
+
+def test_what_the_unit_brings_to_the_journal_is_not_there_twice(client: Client) -> None:
+    client.run(journal=True)
+    assert client.journal() == []
+
+
+@pytest.mark.parametrize("logger", ["failed", "missing"])
+def test_without_logger_the_terminal_alone_has_it(client: Client, logger: str) -> None:
+    if logger == "missing":
+        (client.host.bin / "logger").unlink()
+    else:
+        client.host.command("logger", "echo 'logger: socket /dev/log: No such file or directory' >&2; exit 1")
+    result = client.run()
+    assert (result.rc, result.out, result.err) == (0, f"{client.point}: unknown -> healthy\n", "")
 
 
 def test_a_stale_mount_is_forced_off_and_mounted_again_in_one_run(client: Client) -> None:
@@ -232,7 +280,7 @@ def test_a_foreign_mount_is_reported_and_left_alone(client: Client) -> None:
     result = client.run()
     assert result.rc == 1
     assert "10.0.0.9:/other is mounted there instead of 127.0.0.1:/k3svolumes; left alone" in result.out
-    assert client.host.calls() == [], "not even looked at"
+    assert [call[0] for call in client.host.calls()] == ["logger"], "not even looked at"
 
 
 def test_ours_on_top_of_a_foreign_mount_is_taken_away_once(client: Client) -> None:

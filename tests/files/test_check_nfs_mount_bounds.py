@@ -43,23 +43,32 @@ def test_a_healthy_run_is_quick(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "state", "limit"),
+    ("answers", "state", "limit", "says"),
     [
-        ({"stat": "hang", "call": "1", "restart": "failed"}, "hung", 4),
-        ({"dd": "hang"}, "unwritable", 4),
-        ({"stat": "stale", "mount": "hang"}, "not-mounted", 5),
-        ({"stat": "stale", "umount": "hang"}, "stale", 9),
+        ({"stat": "hang", "call": "1", "restart": "failed"}, "hung", 4, "no answer in time; "),
+        ({"dd": "hang"}, "unwritable", 4, "a write did not end within 1 s"),
+        ({"stat": "stale", "mount": "hang"}, "not-mounted", 5, "mount failed: no answer within 1 s"),
+        ({"stat": "stale", "umount": "hang"}, "stale", 9, "; cannot be unmounted: no answer within 1 s"),
     ],
 )
-def test_what_hangs_is_ended(client: Client, answers: dict[str, str], state: str, limit: float) -> None:
+def test_what_hangs_is_ended_and_told(
+    client: Client, answers: dict[str, str], state: str, limit: float, says: str
+) -> None:
     client.set(**answers)
     rc, seconds = timed(client)
     assert (rc, client.record()["state"]) == (1, state)
+    assert says in client.record()["detail"]
     assert 1 <= seconds < limit + 3, "bounds of 1 s each, and some for a busy machine"
 
 
-@pytest.mark.parametrize("command", ["nfs-null-call.sh", "systemctl"])
-def test_a_hanging_tunnel_check_or_restart_is_ended(client: Client, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("nfs-null-call.sh", "the server did not answer through 127.0.0.1 port 2323"),
+        ("systemctl", "restart of stunnel.service failed: no answer within 1 s"),
+    ],
+)
+def test_a_hanging_tunnel_check_or_restart_is_ended_and_told(client: Client, command: str, says: str) -> None:
     client.table()
     client.set(call="2", restart="ok")
     client.host.command(command, "exec sleep 30")
@@ -67,15 +76,35 @@ def test_a_hanging_tunnel_check_or_restart_is_ended(client: Client, command: str
     assert rc == 1
     assert seconds < 7
     assert client.actions() in ([], ["systemctl"])
+    assert says in client.record()["detail"]
 
 
-def test_a_hanging_escalation_is_ended(client: Client) -> None:
+def test_a_mount_point_that_cannot_be_looked_at_in_time(client: Client) -> None:
+    client.table()
+    client.host.command("readlink", "exec sleep 30")
+    assert timed(client)[0] == 1
+    assert "the way to the mount point could not be looked at: no answer within 1 s" in client.record()["detail"]
+
+
+def test_a_hanging_escalation_is_ended_and_told(client: Client) -> None:
+    hook = client.host.bin / "hook"
     client.host.command("hook", "exec sleep 30")
-    client.settings |= {"ESCALATE_AFTER": 1, "ESCALATE_COMMAND": str(client.host.bin / "hook"), "ESCALATE_SECONDS": 1}
+    client.settings |= {"ESCALATE_AFTER": 1, "ESCALATE_COMMAND": str(hook), "ESCALATE_SECONDS": 1}
     client.set(dd="full")
     rc, seconds = timed(client)
     assert rc == 1
     assert seconds < 5
+    assert f"daemon.err {client.point}: {hook} failed did not succeed: no answer within 1 s" in client.journal()
+
+
+@pytest.mark.parametrize("killable", [True, False])
+def test_a_journal_that_takes_nothing_stops_no_repair(client: Client, killable: bool) -> None:
+    client.settings["LOG_SECONDS"] = 1
+    client.set(stat="stale", logger="hang")
+    with contextlib.nullcontext() if killable else unkillable(client, "logger"):
+        rc, seconds = timed(client)
+    assert (rc, client.record()["state"], client.actions()) == (0, "healthy", ["umount -f", "mount"])
+    assert 1 <= seconds < 7
 
 
 def test_a_process_that_cannot_be_killed_is_given_up_and_not_added_to(client: Client) -> None:
@@ -147,6 +176,13 @@ def test_a_mount_that_somebody_renewed_is_looked_at_and_left_alone(client: Clien
         client.set(stat="ok", call="0")
         assert client.run().rc == 0
         assert client.actions() == []
+
+
+def test_a_mount_that_cannot_be_killed_is_told_with_its_limit(client: Client) -> None:
+    client.set(stat="stale", mount="hang")
+    with unkillable(client, "mount"):
+        said = client.run().out
+    assert "mount failed: no answer within 1 s" in said
 
 
 def test_an_escalation_that_cannot_be_killed_says_nothing_about_the_mount(client: Client) -> None:

@@ -54,6 +54,7 @@ def test_told_once_and_of_the_recovery(client: Client) -> None:
     said = fail(client, 3)
     assert client.host.calls("hook") == [["failed", str(client.point), "unwritable", "2"]]
     assert said.count("failed, ran") == 1
+    assert f"daemon.warning {client.point}: failed, ran {client.host.bin}/hook" in client.journal()
     status = client.run("--status").out
     assert f"    escalated: {client.host.bin}/hook is told when this is over" in status
     recover(client, 2)
@@ -80,6 +81,8 @@ def test_a_recovery_that_cannot_be_told_is_told_later(client: Client) -> None:
     fail(client)
     client.set(hook="1")
     assert recover(client, 3).count("hook recovered did not succeed: no cluster") == 1
+    hook = client.host.bin / "hook"
+    assert client.journal()[-1] == f"daemon.err {client.point}: {hook} recovered did not succeed: no cluster"
     assert events(client) == ["failed", "recovered"]
     client.time(60)
     client.set(hook="0")
@@ -126,6 +129,21 @@ def test_a_site_that_wants_no_escalation_any_more_has_the_last_one_ended(client:
     assert events(client) == ["failed", "recovered"]
 
 
+def test_the_recovery_is_told_to_the_one_that_was_told_of_the_failure(client: Client) -> None:
+    fail(client)
+    client.host.command("hook2", HOOK)
+    client.settings["ESCALATE_COMMAND"] = str(client.host.bin / "hook2")
+    fail(client)
+    assert f"    escalated: {client.host.bin}/hook is told when this is over" in client.run("--status").out
+    recover(client, 2)
+    assert events(client) == ["failed", "recovered"]
+    assert client.host.calls("hook2") == []
+    fail(client)
+    recover(client)
+    assert events(client) == ["failed", "recovered"]
+    assert [call[0] for call in client.host.calls("hook2")] == ["failed", "recovered"]
+
+
 def test_without_a_mark_nothing_is_told(client: Client) -> None:
     """A full or read-only /var: what "failed" does could not be undone."""
     client.escalated.parent.write_text("")
@@ -135,10 +153,11 @@ def test_without_a_mark_nothing_is_told(client: Client) -> None:
     assert client.record()["escalated"] == "no"
 
 
-def test_a_damaged_mark_is_still_a_mark(client: Client) -> None:
+@pytest.mark.parametrize("left", ["", "\n", "/usr/loc"])
+def test_a_damaged_mark_is_still_a_mark(client: Client, left: str) -> None:
     fail(client)
     [mark] = client.escalated.iterdir()
-    mark.write_text("")  # as a power cut leaves it
+    mark.write_text(left)  # as a power cut leaves it
     reboot(client)
     recover(client)
     assert events(client) == ["failed", "recovered"]

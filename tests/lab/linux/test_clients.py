@@ -121,6 +121,18 @@ def test_a_server_that_is_away_for_ten_minutes_comes_back(site: Cluster) -> None
     assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
 
 
+def test_a_change_that_a_run_by_hand_finds_is_the_last_line_of_the_journal(site: Cluster) -> None:
+    site.sh("r0", "systemctl stop nfs-mount-monitor.timer")
+    actions.cut_off(site.store, "r0", away=True)
+    assert site.attempt("r0", "sudo /usr/local/bin/check-nfs-mount.sh --once").rc == 1
+    assert journal(site)[-1].startswith(f"{SHARE}: healthy -> hung; ")
+    told = len(journal(site))
+    actions.cut_off(site.store, "r0", away=False)
+    site.sh("r0", "systemctl start nfs-mount-monitor.timer")
+    site.tick(60)
+    assert [line.partition(";")[0] for line in journal(site)[told:]] == [f"{SHARE}: hung -> healthy"]
+
+
 def test_a_revoked_client_is_let_in_no_more(site: Cluster) -> None:
     site.sh("r1", f"mount -- {SHARE}")
     revoke = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "revoke", "r0.lan.buetow.org"]
