@@ -10,7 +10,6 @@ from f3s.settings.model import Job, is_within
 from f3s.settings.problems import SITE, Problem
 from f3s.settings.site import HostSettings, Site
 
-
 CARP_MAXSKEW = 240
 """What the kernel advertises at most, whatever advskew and demotion add up to (sys/netinet/ip_carp.c)."""
 
