@@ -54,7 +54,7 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
     detail = f" ({seen.detail})" if seen.detail else ""
     if seen.state != "readonly":
         reason = f"{seen.state}{detail}, {seen.failures} failed checks in a row"
-        return wrong(check, host.name, reason, "sudo journalctl -u nfs-mount-monitor; docs/runbook.md, client stuck")
+        return wrong(check, host.name, reason, "sudo journalctl -t check-nfs-mount; docs/runbook.md, client stuck")
     serving = masters(cluster)
     if len(serving) != 1:
         return unknown(check, host.name, "read-only, and it is not known who serves", "see the row one MASTER")
