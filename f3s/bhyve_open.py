@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from f3s.bhyve_copy import guard, set_properties
 from f3s.bhyve_steps import Step, start_commands
-from f3s.bhyve_tree import Facts, Refusal, Wanted, local, tree, value
+from f3s.bhyve_tree import Facts, Refusal, Wanted, local, to_mount, tree, value
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command
 from f3s.zfs import MIGRATION, Dataset
@@ -48,33 +48,28 @@ def keep_open(facts: Facts, wanted: Wanted, new: Dataset) -> Iterator[Step]:
     if value(new, "keylocation") != location:
         change = command("zfs set keylocation={} {}", location, new.name)
         yield Step("key file", f"name {wanted.key_file} as the key of {new.name}", (change,))
-    closed = not new.key_loaded or _to_mount(new)
+    closed = not new.key_loaded or to_mount(new)
     if closed:
         yield Step("open", f"load the key of {new.name} and mount it", tuple(_open(facts, new)))
     if not closed and mark == "verified":
         return
     # one under another key is its owner's to open
     inside = [each for each in tree(facts.datasets, new.name)[1:] if each.encryption_root == new.name]
-    below = [dataset.name for dataset in inside if _to_mount(dataset)]
+    below = [dataset.name for dataset in inside if to_mount(dataset)]
     if below:
         mounts = tuple(command("zfs mount {}", name) for name in below)
         yield Step("mount", f"mount all below {new.name}", mounts)
     yield _machines(facts, wanted, new, closed)
 
 
-def _to_mount(dataset: Dataset) -> bool:
-    place = value(dataset, "mountpoint") or ""
-    return not dataset.mounted and value(dataset, "canmount") == "on" and place.startswith("/")
-
-
 def _open(facts: Facts, new: Dataset) -> Iterator[Shell]:
     if local(new, MIGRATION) != "opening":
         yield set_properties({MIGRATION: "opening"}, new.name)
-    if _to_mount(new):
+    if to_mount(new):
         yield from guard(facts, value(new, "mountpoint") or "")
     if not new.key_loaded:
         yield command("zfs load-key {}", new.name)
-    if _to_mount(new):
+    if to_mount(new):
         yield command("zfs mount {}", new.name)
 
 

@@ -130,6 +130,12 @@ def local(dataset: Dataset | None, name: str) -> str | None:
     return dataset.properties[name].value if dataset and is_local(dataset, name) else None
 
 
+def to_mount(dataset: Dataset) -> bool:
+    """A file system that belongs somewhere and is not mounted."""
+    place = value(dataset, "mountpoint") or ""
+    return not dataset.mounted and value(dataset, "canmount") == "on" and place.startswith("/")
+
+
 def tree(datasets: Mapping[str, Dataset], root: str) -> tuple[Dataset, ...]:
     """The dataset and all below it, parents first."""
     names = [name for name in datasets if name == root or name.startswith(f"{root}/")]

@@ -160,11 +160,11 @@ give_way() {
 	elif ! peer_answers; then
 		decide "MASTER but not serving: $why; staying, since the peer $F3S_PEER does not answer"
 	else
-		date +%s >"$F3S_GAVE_WAY"
-		if [ "$(age "$F3S_LOST")" -lt "$F3S_CALM" ]; then
-			date +%s >"$F3S_FLAPS"
+		if [ ! -e "$F3S_GAVE_WAY" ]; then	# not the trouble of the last offer: this host was well since
+			[ "$(age "$F3S_LOST")" -ge "$F3S_CALM" ] || date +%s >"$F3S_FLAPS"
+			date +%s >"$F3S_LOST"
 		fi
-		date +%s >"$F3S_LOST"
+		date +%s >"$F3S_GAVE_WAY"
 		decide "giving the address to the peer: $why"
 		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 	fi
@@ -258,6 +258,11 @@ reconcile_unmarked() {
 # preempt=0 the peer, when it is back, would stay BACKUP for ever while nobody serves.
 stay_out() {
 	rm -f "$F3S_PENDING"
+	if [ -e "$F3S_STOP_OWED" ]; then	# `stop` did not get the lock
+		leave
+		stop_services
+		rm -f "$F3S_STOP_OWED"
+	fi
 	carp_read
 	[ "$CARP_STATE" = MASTER ] || return 0
 	[ "$(age "$F3S_GAVE_WAY")" -ge "$F3S_RETRY" ] || return 0
@@ -278,7 +283,7 @@ look() {
 }
 
 start() {
-	rm -f "$F3S_STOPPED" "$F3S_LAST" "$F3S_FLOOR" "$F3S_FAILED" "$F3S_GAVE_WAY" "$F3S_LOST" "$F3S_FLAPS" "$F3S_DOUBT"
+	rm -f "$F3S_STOPPED" "$F3S_STOP_OWED" "$F3S_LAST" "$F3S_FLOOR" "$F3S_FAILED" "$F3S_GAVE_WAY" "$F3S_LOST" "$F3S_FLAPS" "$F3S_DOUBT"
 	# stunnel writes its pid file there after it gave up root's rights, and nobody else makes the folder anew
 	# where /var/run is in memory.
 	[ -d "$F3S_TUNNEL_FOLDER" ] ||
@@ -301,13 +306,17 @@ start() {
 # advskew of one that is BACKUP goes up, too: after a split, the host that serves has to win.
 leave() {
 	rm -f "$F3S_STARTED"
-	touch "$F3S_STOPPED" || tell "$F3S_STOPPED cannot be made: as MASTER this host will keep the address"
+	touch "$F3S_STOPPED" "$F3S_STOP_OWED" || tell "$F3S_STOPPED cannot be made: as MASTER this host will keep the address"
 	carp_read || :	# the state is `none` then
 	LEFT_AS=$CARP_STATE
 	case $LEFT_AS in
 	none) ;;
 	MASTER) carp_set "$F3S_DEMOTED" backup || tell "$REASON" ;;
-	*) [ "$CARP_SKEW" = "$F3S_DEMOTED" ] || carp_set "$F3S_DEMOTED" || tell "$REASON" ;;
+	*)
+		# with preempt=1 `start` could not lower it again, see adjust_skew()
+		[ "$CARP_SKEW" = "$F3S_DEMOTED" ] || [ "$(sysctl -n net.inet.carp.preempt)" != 0 ] ||
+			carp_set "$F3S_DEMOTED" || tell "$REASON"
+		;;
 	esac
 }
 
@@ -324,6 +333,7 @@ stop() {
 		decide "stopped"
 	fi
 	stop_services
+	rm -f "$F3S_STOP_OWED"
 }
 
 status() {
@@ -365,7 +375,10 @@ under_lock() {
 		"$0" locked "$1"
 		lock_status=$?
 	fi
-	[ "$lock_status" -ne 75 ] || tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
+	if [ "$lock_status" -eq 75 ]; then
+		tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
+		[ "$1" != stop ] || echo "the services are not stopped yet: the next reconcile does that" >&2
+	fi
 	exit "$lock_status"
 }
 

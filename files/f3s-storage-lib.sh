@@ -18,14 +18,15 @@ F3S_HOLD=/var/db/f3s/carp.hold
 # Files of this boot, all below F3S_RUN.
 F3S_LOCK=$F3S_RUN/lock			# held by lockf(1); its mere existence means nothing
 F3S_PENDING=$F3S_RUN/pending		# a reconcile was asked for and has not read the state yet
-F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it the controller keeps its hands off
+F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it no service is started
 F3S_STOPPED=$F3S_RUN/stopped		# `stop` ran and `start` did not since
+F3S_STOP_OWED=$F3S_RUN/stop.owed	# `stop` gave the address away and has not stopped the services yet
 F3S_LAST=$F3S_RUN/last			# the last decision, and since when it holds
 F3S_FLOOR=$F3S_RUN/backup.createtxg	# newest snapshot's createtxg when this host was first seen as BACKUP
 F3S_FAILED=$F3S_RUN/service.failed	# a service did not start here as MASTER, until it does or `carp master` is run
 F3S_GAVE_WAY=$F3S_RUN/gave.way		# when a MASTER that cannot serve last offered the address to the peer
-F3S_LOST=$F3S_RUN/lost			# the same, until the next start: nobody takes that away when this host is well again
-F3S_FLAPS=$F3S_RUN/flaps		# when that happened again within F3S_CALM
+F3S_LOST=$F3S_RUN/lost			# when the last such trouble began, also when this host is well again
+F3S_FLAPS=$F3S_RUN/flaps		# when another one began within F3S_CALM of the last
 F3S_DOUBT=$F3S_RUN/doubt		# since when a check of a serving MASTER does not answer
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 

@@ -127,7 +127,8 @@ def one_master(cluster: ClusterView) -> Row:
     log = f"/var/log/carp-auto-failback.log on {cluster.site.primary.name} says why it stays"
     if off:
         return wrong("one MASTER", CLUSTER, f"{reason}, and automatic failback is off", f"{off}; {log}")
-    if (failed := cluster.of(cluster.site.primary).controller) is not None and failed.failed is not None:
+    controller = cluster.of(cluster.site.primary).controller
+    if controller is not None and (controller.failed is not None or not controller.ready):
         return wrong("one MASTER", CLUSTER, reason, f"see the row services of {cluster.site.primary.name}; {log}")
     back = f"it comes back by itself once a replication has succeeded, {log}; or {RUN.format('failback')}"
     return wrong("one MASTER", CLUSTER, reason, back)

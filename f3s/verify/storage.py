@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from f3s.bhyve_tree import local
+from f3s.bhyve_tree import local, to_mount
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
 from f3s.settings import HostSettings, Site
@@ -23,6 +23,10 @@ def storage_rows(cluster: ClusterView) -> Iterator[Row]:
         for host in cluster.site.freebsd_hosts:
             if host.name in cluster.hosts:
                 yield check(cluster, host)
+    for host in cluster.site.freebsd_hosts:
+        # without the datasets there is nothing to say; that they could not be read is in other rows
+        if host.bhyve.dataset in (cluster.of(host).datasets or {}):
+            yield machines(cluster, host)
 
 
 def stick(cluster: ClusterView, host: HostSettings) -> Row:
@@ -189,10 +193,6 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
         elif read_only and not mount.read_only:
             problems.append(f"the replica {dataset} is mounted writable, so somebody promoted it")
             next_step = "docs/runbook.md, host dead: it stays as it is until the way back is done"
-    machines = _closed_machines(host, view.datasets or {})
-    if machines:
-        next_step = next_step if problems else RUN.format("bhyve_migrate")
-        problems.append(f"not mounted, with the virtual machines in them: {', '.join(machines)}")
     if not host.is_storage or problems:
         fine = ", ".join(f"{dataset} on {point}" for point, (dataset, _) in wanted.items())
         return judged("mounts", host.name, problems, fine or "none needed", next_step)
@@ -207,16 +207,23 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
     return right("mounts", host.name, fine)
 
 
-def _closed_machines(host: HostSettings, datasets: Mapping[str, Dataset]) -> list[str]:
-    """The file systems of virtual machines that the host's key opens, and that are not where they belong."""
-    return [
-        name
-        for name, dataset in datasets.items()
-        if dataset.encryption_root == host.bhyve.dataset
-        and dataset.get("canmount") == "on"
-        and (dataset.get("mountpoint") or "").startswith("/")
-        and not dataset.mounted
+def machines(cluster: ClusterView, host: HostSettings) -> Row:
+    """The migrated tree of the virtual machines is open. What somebody unmounted in an open one stays so, and is told.
+
+    As f3s.bhyve_open: a tree without the mark of this deploy is somebody else's, and opened by him.
+    """
+    datasets = cluster.of(host).datasets or {}
+    root = datasets[host.bhyve.dataset]
+    inside = [
+        each for each in datasets.values() if is_within(each.name, root.name) and each.encryption_root == root.name
     ]
+    closed = [each.name for each in inside if to_mount(each)]
+    mark = local(root, MIGRATION)
+    if (mark == "verified" and (root.name in closed or not root.key_loaded)) or (mark == "opening" and closed):
+        reason = f"not mounted, with the virtual machines in them: {', '.join(closed or [root.name])}"
+        return wrong("machines", host.name, reason, RUN.format("bhyve_migrate"))
+    told = f"; not mounted: {', '.join(closed)}" if closed else ""
+    return right("machines", host.name, f"{len(inside)} datasets below {root.name}{told}")
 
 
 def encryption(cluster: ClusterView, host: HostSettings) -> Row:

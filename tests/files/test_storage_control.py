@@ -387,7 +387,6 @@ def test_giving_way_twice_is_noted_for_the_failback_and_once_is_not(host: Storag
     flaps = host.path("/var/run/f3s/flaps")
     for expected in (False, True):
         host.serving()
-        host.carp("MASTER", 0)
         suspended(host)
         host.reconcile()
         assert host.carp_now() == ("BACKUP", 254)
@@ -395,12 +394,19 @@ def test_giving_way_twice_is_noted_for_the_failback_and_once_is_not(host: Storag
         host.reconcile()
         assert host.carp_now() == ("BACKUP", 0)
         assert flaps.exists() == expected
-    flaps.unlink()
+        assert host.run(host.carp_program, "master").rc == 0  # as the automatic failback does
+    assert not flaps.exists()
     host.write("/var/run/f3s/lost", f"{int(time.time()) - 1801}\n")
     host.carp("MASTER", 0)
     suspended(host)
     host.reconcile()
     assert not flaps.exists(), "half an hour later it is a trouble of its own"
+    host.carp("MASTER", 254)
+    host.write("/var/run/f3s/gave.way", f"{int(time.time()) - 301}\n")
+    host.forget()
+    host.reconcile()
+    assert host.changes() == [GIVE_AWAY]
+    assert not flaps.exists(), "the peer could not serve either: still the same trouble"
     host.write("/var/run/f3s/flaps", f"{int(time.time())}\n")
     host.run(host.control, "start")
     assert not flaps.exists()
@@ -632,7 +638,7 @@ def test_stop_gives_the_address_away_before_the_services_stop(host: StorageHost)
     assert host.carp_now() == ("BACKUP", 254)
     host.forget()
     host.reconcile()
-    assert host.changes() == [], "a stopped controller keeps its hands off"
+    assert host.changes() == [], "a stopped controller starts nothing"
 
 
 def test_a_stopped_host_that_became_master_gives_the_address_to_a_peer_that_is_back(host: StorageHost) -> None:
@@ -674,10 +680,23 @@ def test_a_stopped_host_takes_part_again_when_it_is_started(host: StorageHost) -
 def test_stop_gives_the_address_away_although_another_run_hangs(host: StorageHost) -> None:
     host.serving()
     host.command("lockf", "exit 75")
-    assert host.run(host.control, "stop").rc == 75
+    stopped = host.run(host.control, "stop")
+    assert stopped.rc == 75
+    assert stopped.err == "the services are not stopped yet: the next reconcile does that\n"
     assert host.carp_now() == ("BACKUP", 254)
     assert not host.path("/var/run/f3s/started").exists()
     assert "stop: the lock was not free for 60 s, another run is still at work" in host.log()
+    assert host.running() == SERVICES
+    # what the other run did meanwhile, and the next one
+    host.carp("BACKUP", 0)
+    host.command("lockf", 'shift 5; exec "$@"')
+    host.forget()
+    assert host.reconcile().rc == 0
+    assert host.running() == ()
+    assert host.carp_now() == ("BACKUP", 254)
+    host.forget()
+    host.reconcile()
+    assert host.changes() == []
 
 
 def test_stop_says_when_nobody_took_the_address(host: StorageHost) -> None:
@@ -695,6 +714,12 @@ def test_stop_of_a_backup_makes_it_lose_the_next_election(host: StorageHost) -> 
     host.run(host.control, "stop")
     assert host.changes() == [["ifconfig", "re0", "vhid", "1", "advskew", "254"], *STOPS]
     assert "stopped" in host.log()
+
+
+def test_stop_of_a_backup_that_could_not_lower_its_advskew_again(host: StorageHost) -> None:
+    host.state("preempt", "1\n")
+    host.run(host.control, "stop")
+    assert host.carp_now() == ("BACKUP", 0)
 
 
 def test_stop_without_carp(host: StorageHost) -> None:

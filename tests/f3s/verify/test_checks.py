@@ -48,6 +48,7 @@ from tests.f3s.verify.world import (
 )
 
 POINT = "/data/nfs/k3svolumes"
+BHYVE = "zroot/bhyve"
 CLUSTER_RIGHT = right_cluster()
 NFS_JOB = "f0_to_f1_nfsdata"
 
@@ -395,10 +396,12 @@ def test_failback_that_is_off_is_told_before_it_is_missed() -> None:
 
 
 def test_what_stays_is_not_told_to_come_back_by_itself() -> None:
-    failed = changed(failed_over(None), F0, controller=replace(of(F0).controller, failed="nfsd"))
-    row = one(failed, "one MASTER", CLUSTER)
-    assert (row.state, "by itself" in row.next_step) == (State.WRONG, False)
-    assert row.next_step.startswith(f"see the row services of {F0}")
+    for trouble in ({"failed": "nfsd"}, {"decision": NOT_READY}):
+        controller = replace(of(F0).controller, **{"decision": IDLE, **trouble})
+        failed = changed(failed_over(None), F0, controller=controller)
+        row = one(failed, "one MASTER", CLUSTER)
+        assert (row.state, "by itself" in row.next_step) == (State.WRONG, False)
+        assert row.next_step.startswith(f"see the row services of {F0}")
 
 
 def test_a_promoted_standby_keeps_what_clients_wrote() -> None:
@@ -445,15 +448,24 @@ def test_a_move_of_machines_that_has_not_ended_is_wrong() -> None:
     )
 
 
-def test_machines_that_are_not_mounted_are_told() -> None:
-    at = {"canmount": "on", "mountpoint": "/zroot/bhyve/fedora"}
-    closed = with_dataset(CLUSTER_RIGHT, F0, FEDORA, lambda d: with_properties(d, mounted="no", **at))
-    row = one(closed, "mounts", F0)
-    assert (row.state, row.reason) == (State.WRONG, f"not mounted, with the virtual machines in them: {FEDORA}")
-    assert row.next_step == "pyinfra inventory.py tasks/bhyve_migrate.py"
-    for properties in ({**at, "mounted": "yes"}, {**at, "mounted": "no", "canmount": "noauto"}, {"mountpoint": "none"}):
-        fine = with_dataset(CLUSTER_RIGHT, F0, FEDORA, lambda d, p=properties: with_properties(d, **p))
-        assert not_right(fine) == {}
+@pytest.mark.parametrize("mark", ["verified", "opening", "-"])
+def test_machines_that_the_deploy_would_open_are_told(mark: str) -> None:
+    at = {"canmount": "on", "mountpoint": "/zroot/bhyve", MIGRATION: mark}
+    open_tree = with_dataset(CLUSTER_RIGHT, F0, BHYVE, lambda d: with_properties(d, mounted="yes", **at))
+    assert not_right(open_tree) == {}
+    closed = with_dataset(CLUSTER_RIGHT, F0, BHYVE, lambda d: with_properties(d, mounted="no", **at))
+    row = one(closed, "machines", F0)
+    if mark == "-":
+        assert (row.state, row.reason) == (State.RIGHT, f"2 datasets below {BHYVE}; not mounted: {BHYVE}")
+    else:
+        assert (row.state, row.reason) == (State.WRONG, f"not mounted, with the virtual machines in them: {BHYVE}")
+        assert row.next_step == "pyinfra inventory.py tasks/bhyve_migrate.py"
+    # one of them, which somebody unmounted: opened again only after a boot that could not
+    at["mountpoint"] += "/fedora"
+    child = with_dataset(open_tree, F0, FEDORA, lambda d: with_properties(d, mounted="no", **at))
+    assert one(child, "machines", F0).state is (State.WRONG if mark == "opening" else State.RIGHT)
+    assert FEDORA in one(child, "machines", F0).reason
+    assert one(child, "mounts", F0).state is State.RIGHT  # which a planned move asks
 
 
 def test_read_only_and_nobody_knows_who_serves() -> None:
