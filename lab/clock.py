@@ -82,7 +82,7 @@ def advance(store: Store, seconds: float) -> None:
         sleepers(cluster)[wake] = _program()
     waiting = _Patience(store)
     while wake in sleepers(store.read()):
-        if _step(store):
+        if _step(store, lambda cluster: wake in sleepers(cluster)):
             waiting = _Patience(store)
         else:
             waiting.wait()
@@ -95,7 +95,7 @@ def tick(store: Store, seconds: float) -> None:
     """
     advance(store, seconds)
     quiesce(store)
-    while _step(store, later=False):
+    while _step(store, lambda _: False):
         quiesce(store)
 
 
@@ -103,7 +103,7 @@ def quiesce(store: Store) -> None:
     """Waits until no program of an event runs any more. Where they sleep, time passes."""
     waiting = _Patience(store)
     while programs(store.read()):
-        if _step(store):
+        if _step(store, lambda cluster: bool(programs(cluster))):
             waiting = _Patience(store)
         else:
             waiting.wait()
@@ -155,10 +155,11 @@ def _program() -> int:
     return int((INSIDE / "ns" / "machine").read_text().splitlines()[2] if inside() else os.environ.get(PROGRAM, "0"))
 
 
-def _step(store: Store, *, later: bool = True) -> bool:
+def _step(store: Store, waits: Callable[[Cluster], bool]) -> bool:
     """The next event happens; False if there is none, or it has to wait.
 
-    :param later: also events for which time has to pass
+    :param waits: whether the caller still waits, so that time may pass: since it looked, another one who lets time pass
+        may have woken it
     """
     with store.edit() as cluster:
         due = [event for event in cluster.events if event.lane not in cluster.busy_lanes]
@@ -166,7 +167,7 @@ def _step(store: Store, *, later: bool = True) -> bool:
         if event is None:
             return False
         if event.due > cluster.now:
-            if not later or programs(cluster).keys() - set(sleepers(cluster).values()):
+            if not waits(cluster) or programs(cluster).keys() - set(sleepers(cluster).values()):
                 return False
             moves = part(cluster, "moved", list[tuple[float, float]])
             moves.append((time.time(), cluster.now))  # lets lab.zfs tell when in virtual time a file was written
