@@ -151,16 +151,28 @@ class Stunnel:
         if self.process.poll() is not None:
             assert self.process.stderr is not None
             raise AssertionError(self.process.stderr.read().decode())
-        return "Configuration successful" in self.log()
+        return "Configuration successful" in self.log() and self._listener() is not None
+
+    def _listener(self) -> str | None:
+        """The inode of the socket that accepts connections (proc_net(5)); stunnel makes a new one when it reloads."""
+        host, port = self.address
+        address = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+        for line in Path("/proc/net/tcp").read_text().splitlines():
+            words = line.split()
+            if words[1] == address and words[3] == "0A":
+                return words[9]
+        return None
 
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
     def reload(self) -> None:
         """SIGHUP, and wait until it was taken or refused."""
-        before = len(self.log())
+        before, listener = len(self.log()), self._listener()
         self.process.send_signal(signal.SIGHUP)
         eventually(lambda: "Configuration successful" in self.log()[before:], "the reload is done")
+        # said before the port is bound anew
+        eventually(lambda: self._listener() not in (None, listener), "it listens again")
 
     def stop(self) -> None:
         self.process.terminate()
