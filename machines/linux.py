@@ -1,8 +1,8 @@
 """The Linux client: a bootable image that is made once, and the volume that gives a machine its identity.
 
-The image stands in for Rocky Linux 9. It is Debian 12, which has the same systemd (252), with a real NFS client, stunnel
-and nftables; machines/linux/ makes of it what the deploy takes for Rocky. Its dnf installs packages without content
-(stunnel's has the unit) from the disk, so that a machine needs no network beyond its LAN.
+The image stands in for Rocky Linux 9. It is Debian 12, which has the same systemd (252), with a real NFS client,
+stunnel and nftables; machines/linux/ makes of it what the deploy takes for Rocky. Its dnf installs packages without
+content (stunnel's has the unit) from the disk, so that a machine needs no network beyond its LAN.
 
 mmdebstrap makes it, without root where the user has subordinate ids (/etc/subuid), which useradd gives.
 """
@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from machines.programs import MachinesError
 
 SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -42,10 +44,6 @@ PROGRAMS = {
 """What makes the image: program -> Debian's and Ubuntu's package of it."""
 
 
-class CannotBuild(Exception):
-    """The image cannot be made on this machine; the text says what to do."""
-
-
 @dataclass(frozen=True)
 class Linux:
     """A system to start machines from.
@@ -63,16 +61,16 @@ class Linux:
 def image(cache: Path) -> Linux:
     """The system, from the cache or made now (about a minute and a half, 0.3 GB).
 
-    With the variable ROCKY_IMAGE it is that file. Nobody has tried this here: cloud-init takes the same volume (`seed`),
-    and its dnf needs a network with Rocky's packages.
+    With the variable ROCKY_IMAGE it is that file. Nobody has tried this here: cloud-init takes the same volume
+    (`seed`), and its dnf needs a network with Rocky's packages.
 
     cache: folder of images; made if it is not there.
 
-    :raises CannotBuild: a program is missing, or making it failed
+    :raises MachinesError: a program is missing, or making it failed
     """
     if rocky := os.environ.get(ROCKY_IMAGE):
         if not Path(rocky).is_file():
-            raise CannotBuild(f"{ROCKY_IMAGE} is {rocky}, and there is no such file")
+            raise MachinesError(f"{ROCKY_IMAGE} is {rocky}, and there is no such file")
         return Linux(Path(rocky), None, None, None)
     tree = _tree()
     folder = cache / f"linux-{_recipe(tree)}"
@@ -87,8 +85,8 @@ def image(cache: Path) -> Linux:
 def seed(name: str, addresses: Mapping[str, str], public_key: str) -> dict[str, str]:
     """Files of the volume labelled cidata that makes a machine of the image: name -> content.
 
-    user-data is a script for sh that runs at the first boot. network-config is for cloud-init (Rocky's own image), which
-    brings the network up before that.
+    user-data is a script for sh that runs at the first boot. network-config is for cloud-init (Rocky's own image),
+    which brings the network up before that.
 
     name: full host name
     addresses: interface -> address with its prefix length, such as {"eth0": "192.168.1.150/24"}. eth1 asks qemu's
@@ -145,7 +143,7 @@ def check_programs(root: bool) -> None:
 
     root: the user is root, and needs no subordinate ids
 
-    :raises CannotBuild: with the command that installs what is missing
+    :raises MachinesError: with the command that installs what is missing
     """
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [name for name in PROGRAMS if not shutil.which(name, path=path) and not (root and name == "newuidmap")]
@@ -154,7 +152,7 @@ def check_programs(root: bool) -> None:
         missing.append(str(KEYRING))
         packages.append("debian-archive-keyring")
     if missing:
-        raise CannotBuild(
+        raise MachinesError(
             f"the image of the Linux client needs {', '.join(missing)}: run `sudo apt-get install {' '.join(packages)}`"
         )
 
@@ -224,7 +222,7 @@ def _build(folder: Path, tree: Mapping[str, tuple[int, bytes]]) -> None:
     if done.returncode:
         print("failed", flush=True)
         advice = "" if root else " Where a plain user may not make user namespaces, run the same command by sudo, once."
-        raise CannotBuild(f"mmdebstrap could not make the Linux client's image, {log} says why.{advice}")
+        raise MachinesError(f"mmdebstrap could not make the Linux client's image, {log} says why.{advice}")
     (new / "tree.tar").unlink()
     (new / "disk.qcow2").chmod(0o444)
     new.rename(folder)

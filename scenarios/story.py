@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from scenarios.stage import Cast, Ran, Report, Stage
@@ -98,6 +99,23 @@ class Story:
         """Somebody runs a command."""
         self.on(host, command)
         self.say(f"{host}: {command}")
+
+    def while_running(self, act: Callable[[], Ran], until: Callable[[], bool], then: Callable[[], None]) -> Ran:
+        """Starts something long, and does something else in the middle of it; returns how it ended.
+
+        :param until: when the middle has come; asked every second
+        :raises NotSoError: it ended before that
+        """
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(act)
+            while not until():
+                if running.done():
+                    raise NotSoError(
+                        f"it ended too early, with exit status {running.result().rc}:\n{running.result().output}"
+                    )
+                self.stage.wait(1)
+            then()
+            return running.result()
 
     def deploys(self, *words: str) -> str:
         """A run of pyinfra that succeeds; what it prints.
