@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -50,17 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(args: argparse.Namespace) -> list[str]:
-    notes = site.folder() / "cluster.json"
-    known = list(json.loads(notes.read_text())) if notes.exists() and args.command != "reset" else site.PLAYERS
-    return getattr(args, "names", None) or known
-
-
 def _run(args: argparse.Namespace, cluster: Cluster) -> int:
     match args.command:
         case "up" | "reset":
             if args.command == "reset" or not cluster.exists():
-                cluster.make(_names(args), site.images(cluster.site), site.cache())
+                cluster.make(args.names or site.PLAYERS, site.images(cluster.site), site.cache())
             begin = time.monotonic()
             try:
                 cluster.start()
@@ -108,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     os.environ["MACHINES_STATE"] = str(site.folder())
     try:
-        return _run(args, site.cluster(_names(args), orphans=True))
+        return _run(args, site.cluster(orphans=True))
     except MachinesError as error:
         print(error, file=sys.stderr)
         return 1

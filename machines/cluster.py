@@ -346,8 +346,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """For programs on the controller that use the machines."""
-        own = {"MACHINES_STATE": str(self.folder), "MACHINES_NAMES": " ".join(h.short_name for h in self.site.hosts)}
-        return {**os.environ, **own, "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
+        return {**os.environ, "MACHINES_STATE": str(self.folder), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
 
     def slowness(self) -> float:
         """How many times longer a program takes than on ordinary hardware, on the slowest machine."""

@@ -1,14 +1,14 @@
 """The site's own inventory on machines: other ways to reach the hosts, other devices; group_data is the site's."""
 
 import json as _json
-import os as _os
 import runpy as _runpy
-from pathlib import Path as _Path
 
-_top = _Path(__file__).resolve().parent.parent
-_folder = _Path(_os.environ.get("MACHINES_STATE") or _top / ".machines").resolve()
+from machines.site import PLAYERS as _PLAYERS
+from machines.site import REPOSITORY as _REPOSITORY
+from machines.site import folder as _folder_of
+
+_folder = _folder_of()
 _notes = _json.loads((_folder / "cluster.json").read_text()) if (_folder / "cluster.json").exists() else {}
-_names = _os.environ.get("MACHINES_NAMES", "f0 f1 r0 r1").split()
 _devices = {"usb_device": "da0", "pool_disk": "ada1", "carp_interface": "vtnet0"}
 
 
@@ -28,6 +28,6 @@ def _on_machine(name: str, data: dict[str, object]) -> tuple[str, dict[str, obje
     return name, {**data, **reach, **own}
 
 
-for _group, _members in _runpy.run_path(str(_top / "inventory.py")).items():
+for _group, _members in _runpy.run_path(str(_REPOSITORY / "inventory.py")).items():
     if isinstance(_members, list) and not _group.startswith("_"):
-        globals()[_group] = [_on_machine(*member) for member in _members if member[0].split(".")[0] in _names]
+        globals()[_group] = [_on_machine(*member) for member in _members if member[0].split(".")[0] in _PLAYERS]

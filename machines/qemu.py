@@ -95,8 +95,10 @@ class Machine:
         for number, disk in enumerate(self.disks):
             words += ["-drive", f"id=d{number},if=none,{self._file(disk)}"]
             device = "virtio-blk-pci" if self.virtio else f"ide-hd,bus=ahci0.{number}"
-            order = f",bootindex={number}" if number == 0 else f",serial={name.upper()}{disk.upper()}"
-            words += ["-device", f"{device},drive=d{number}{order}"]
+            # a kernel that qemu loads itself takes the first place in the order of boot
+            first = "" if self.boot else ",bootindex=0"
+            more = f",serial={name.upper()}{disk.upper()}" if number else first
+            words += ["-device", f"{device},drive=d{number}{more}"]
         words += ["-drive", f"id=seed,if=none,file={name}-seed.iso,format=raw,readonly=on"]
         words += ["-device", "virtio-blk-pci,drive=seed"]
         for number, nic in enumerate(self.nics):

@@ -25,14 +25,13 @@ def cache() -> Path:
     return Path(os.environ.get("MACHINES_CACHE") or "~/.cache/f3s-machines").expanduser()
 
 
-def site(names: list[str]) -> Site:
+def site() -> Site:
     """The settings of the hosts that play.
 
     :raises pyinfra.api.exceptions.InventoryError: the data is wrong
     """
     from tasks.common import load_site  # with pyinfra's command line, which takes a second
 
-    os.environ["MACHINES_NAMES"] = " ".join(names)
     return load_site(str(REPOSITORY / INVENTORY))
 
 
@@ -46,6 +45,6 @@ def images(names: Site) -> dict[str, Path]:
     return {host.short_name: other if host.is_standby else common for host in names.hosts if host.is_freebsd}
 
 
-def cluster(names: list[str], *, orphans: bool = False) -> Cluster:
-    """The machines of those hosts, as they are or as they will be made."""
-    return Cluster(folder(), site(names), orphans=orphans)
+def cluster(*, orphans: bool = False) -> Cluster:
+    """The machines of the site, as they are or as they will be made."""
+    return Cluster(folder(), site(), orphans=orphans)

@@ -30,7 +30,7 @@ def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContext
     :param args: ``machines``: short names of the hosts that are started, all by default
     :raises StageError: programs or images are missing, or a machine does not start
     """
-    with _machines_errors(), taken_down(site.cluster(site.PLAYERS)) as cluster:
+    with _machines_errors(), taken_down(site.cluster()) as cluster:
         names = args.machines or [host.short_name for host in cluster.site.hosts]
         begin = time.monotonic()
         cluster.make(names, site.images(cluster.site), site.cache())
