@@ -46,7 +46,8 @@ def serve(names: list[str]) -> None:
         selector.register(port, selectors.EVENT_READ, name)
     cuts: set[frozenset[str]] = set()
     while True:
-        for key, _ in selector.select():
+        # orders before frames: a cut holds for what is sent after it
+        for key, _ in sorted(selector.select(), key=lambda event: str(event[0].data)):
             sender, source = key.data, key.fileobj
             assert isinstance(source, socket.socket)
             frame = source.recv(65536)
