@@ -1,8 +1,8 @@
 """The Linux client: a bootable image that is made once, and the volume that gives a machine its identity.
 
-The image stands in for Rocky Linux 9. It is Debian 12, which has the same systemd (252), with a real NFS client, stunnel
-and nftables; machines/linux/ makes of it what the deploy takes for Rocky. Its dnf installs packages without content
-(stunnel's has the unit) from the disk, so that a machine needs no network beyond its LAN.
+The image stands in for Rocky Linux 9. It is Debian 12, which has the same systemd (252), with a real NFS client,
+stunnel and nftables; machines/linux/ makes of it what the deploy takes for Rocky. Its dnf installs packages without
+content (stunnel's has the unit) from the disk, so that a machine needs no network beyond its LAN.
 
 mmdebstrap makes it, without root where the user has subordinate ids (/etc/subuid), which useradd gives.
 """
@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -63,8 +64,8 @@ class Linux:
 def image(cache: Path) -> Linux:
     """The system, from the cache or made now (about a minute and a half, 0.3 GB).
 
-    With the variable ROCKY_IMAGE it is that file. Nobody has tried this here: cloud-init takes the same volume (`seed`),
-    and its dnf needs a network with Rocky's packages.
+    With the variable ROCKY_IMAGE it is that file. Nobody has tried this: its cloud-init takes the same volume (`seed`),
+    its dnf needs a network with Rocky's packages.
 
     cache: folder of images; made if it is not there.
 
@@ -87,8 +88,8 @@ def image(cache: Path) -> Linux:
 def seed(name: str, addresses: Mapping[str, str], public_key: str) -> dict[str, str]:
     """Files of the volume labelled cidata that makes a machine of the image: name -> content.
 
-    user-data is a script for sh that runs at the first boot. network-config is for cloud-init (Rocky's own image), which
-    brings the network up before that.
+    user-data is a script for sh that runs at the first boot. network-config is for cloud-init (Rocky's own image),
+    which brings the network up before that.
 
     name: full host name
     addresses: interface -> address with its prefix length, such as {"eth0": "192.168.1.150/24"}. eth1 asks qemu's
@@ -108,7 +109,7 @@ def seed(name: str, addresses: Mapping[str, str], public_key: str) -> dict[str, 
         lines = ["[Match]", f"Name={interface}", "[Network]", f"Address={address}", "LinkLocalAddressing=no"]
         script.append(f"printf '%s\\n' {shlex.join(lines)} >/etc/systemd/network/10-{interface}.network")
     script += [
-        "mkdir -p -m 700 /root/.ssh",
+        "install -d -m 700 /root/.ssh",
         f"echo {shlex.quote(public_key.strip())} >/root/.ssh/authorized_keys",
         "if command -v restorecon >/dev/null; then restorecon -R /root/.ssh; fi",
     ]
@@ -123,21 +124,22 @@ def seed(name: str, addresses: Mapping[str, str], public_key: str) -> dict[str, 
 
 
 def mirror(apt: Path = APT) -> str | None:
-    """Where this machine's apt has Debian's SUITE from. None: from nowhere, then mmdebstrap knows a mirror itself.
+    """Where this machine's apt has Debian's SUITE from, by http. None: from nowhere, then mmdebstrap knows a mirror.
 
     apt: folder of sources.list and sources.list.d, in either of its formats
     """
+    found = []
     for file in [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]:
         for line in file.read_text().splitlines() if file.is_file() else ():
-            words = line.partition("]")[2].split() if "[" in line else line.split()[1:]
-            if line.startswith("deb ") and words[1:2] == [SUITE]:
-                return words[0]
+            words = re.sub(r"\[.*?\]", "", line).split()
+            if words[:1] == ["deb"] and words[2:3] == [SUITE]:
+                found.append(words[1])
     for file in sorted((apt / "sources.list.d").glob("*.sources")):
         for paragraph in file.read_text().split("\n\n"):
-            fields = dict(line.split(":", 1) for line in paragraph.splitlines() if line[:1].isalpha() and ":" in line)
+            fields = dict(line.split(":", 1) for line in paragraph.splitlines() if re.match(r"[A-Za-z-]+:", line))
             if SUITE in fields.get("Suites", "").split() and "deb" in fields.get("Types", "").split():
-                return fields["URIs"].split()[0]
-    return None
+                found += fields.get("URIs", "").split()
+    return next((each for each in found if each.startswith(("http://", "https://"))), None)
 
 
 def check_programs(root: bool) -> None:
@@ -223,8 +225,10 @@ def _build(folder: Path, tree: Mapping[str, tuple[int, bytes]]) -> None:
         )
     if done.returncode:
         print("failed", flush=True)
-        advice = "" if root else " Where a plain user may not make user namespaces, run the same command by sudo, once."
-        raise CannotBuild(f"mmdebstrap could not make the Linux client's image, {log} says why.{advice}")
+        lines = log.read_text(errors="replace").splitlines()
+        why = "; ".join([line for line in lines if line.startswith("E:")] or lines[-1:])
+        advice = "" if root else ". Where a plain user may not make user namespaces, run the same once by `sudo -E`"
+        raise CannotBuild(f"mmdebstrap could not make the Linux client's image ({log}): {why}{advice}")
     (new / "tree.tar").unlink()
     (new / "disk.qcow2").chmod(0o444)
     new.rename(folder)
