@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -106,7 +107,7 @@ def seed(name: str, addresses: Mapping[str, str], public_key: str) -> dict[str, 
         lines = ["[Match]", f"Name={interface}", "[Network]", f"Address={address}", "LinkLocalAddressing=no"]
         script.append(f"printf '%s\\n' {shlex.join(lines)} >/etc/systemd/network/10-{interface}.network")
     script += [
-        "mkdir -p -m 700 /root/.ssh",
+        "install -d -m 700 /root/.ssh",
         f"echo {shlex.quote(public_key.strip())} >/root/.ssh/authorized_keys",
         "if command -v restorecon >/dev/null; then restorecon -R /root/.ssh; fi",
     ]
@@ -121,21 +122,22 @@ def seed(name: str, addresses: Mapping[str, str], public_key: str) -> dict[str, 
 
 
 def mirror(apt: Path = APT) -> str | None:
-    """Where this machine's apt has Debian's SUITE from. None: from nowhere, then mmdebstrap knows a mirror itself.
+    """Where this machine's apt has Debian's SUITE from, by http. None: from nowhere, then mmdebstrap knows a mirror.
 
     apt: folder of sources.list and sources.list.d, in either of its formats
     """
+    found = []
     for file in [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]:
         for line in file.read_text().splitlines() if file.is_file() else ():
-            words = line.partition("]")[2].split() if "[" in line else line.split()[1:]
-            if line.startswith("deb ") and words[1:2] == [SUITE]:
-                return words[0]
+            words = re.sub(r"\[.*?\]", "", line).split()
+            if words[:1] == ["deb"] and words[2:3] == [SUITE]:
+                found.append(words[1])
     for file in sorted((apt / "sources.list.d").glob("*.sources")):
         for paragraph in file.read_text().split("\n\n"):
-            fields = dict(line.split(":", 1) for line in paragraph.splitlines() if line[:1].isalpha() and ":" in line)
+            fields = dict(line.split(":", 1) for line in paragraph.splitlines() if re.match(r"[A-Za-z-]+:", line))
             if SUITE in fields.get("Suites", "").split() and "deb" in fields.get("Types", "").split():
-                return fields["URIs"].split()[0]
-    return None
+                found += fields.get("URIs", "").split()
+    return next((each for each in found if each.startswith(("http://", "https://"))), None)
 
 
 def check_programs(root: bool) -> None:
@@ -221,8 +223,10 @@ def _build(folder: Path, tree: Mapping[str, tuple[int, bytes]]) -> None:
         )
     if done.returncode:
         print("failed", flush=True)
-        advice = "" if root else " Where a plain user may not make user namespaces, run the same command by sudo, once."
-        raise MachinesError(f"mmdebstrap could not make the Linux client's image, {log} says why.{advice}")
+        lines = log.read_text(errors="replace").splitlines()
+        why = "; ".join([line for line in lines if line.startswith("E:")] or lines[-1:])
+        advice = "" if root else ". Where a plain user may not make user namespaces, run the same once by `sudo -E`"
+        raise MachinesError(f"mmdebstrap could not make the Linux client's image ({log}): {why}{advice}")
     (new / "tree.tar").unlink()
     (new / "disk.qcow2").chmod(0o444)
     new.rename(folder)

@@ -33,9 +33,12 @@ dnf --quiet makecache
 # -- a short boot --
 systemctl --quiet enable first-boot.service systemd-networkd.service
 systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
-    e2scrub_reap.service fstrim.timer systemd-pstore.service getty@tty1.service serial-getty@ttyS0.service \
-    rpcbind.service rpcbind.socket rpc-statd-notify.service nfs-blkmap.service \
-    dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount
+    e2scrub_reap.service fstrim.timer rpcbind.service rpcbind.socket rpc-statd-notify.service nfs-blkmap.service \
+    getty.target getty-static.service systemd-pstore.service systemd-binfmt.service systemd-sysusers.service \
+    systemd-journal-flush.service systemd-update-utmp.service systemd-update-utmp-runlevel.service \
+    modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service modprobe@fuse.service modprobe@loop.service \
+    dev-hugepages.mount dev-mqueue.mount proc-sys-fs-binfmt_misc.automount sys-fs-fuse-connections.mount \
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount
 rm -f /etc/update-motd.d/*
 rm -rf /var/log/journal
 printf '%s\n' virtio_pci virtio_blk >>/etc/initramfs-tools/modules
