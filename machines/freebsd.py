@@ -15,7 +15,11 @@ def prefixed(end: Lan | WireGuard) -> str:
 
 
 def seed(host: HostSettings, key: str) -> dict[str, str]:
-    """The files of the volume ``cidata``: FreeBSD's cloud images and ours run ``user-data`` at the first boot.
+    """The files of the volume ``cidata``, whose ``user-data`` an image runs at its first boot.
+
+    The images that this was tried with (13.2 and 15.1) run it before the network comes up. FreeBSD's BASIC-CLOUDINIT
+    images run it at the end of the boot (rc.d/nuageinit_user_data_script); they have no doas, which is fetched then.
+    Of those none was tried.
 
     :param key: public key that may log in
     """
@@ -28,6 +32,10 @@ id {LOGIN} >/dev/null 2>&1 || pw useradd {LOGIN} -m -G wheel -s /bin/sh
 install -d -m 700 /root/.ssh
 install -d -m 700 -o {LOGIN} /home/{LOGIN}/.ssh
 echo '{key}' | tee /root/.ssh/authorized_keys >/home/{LOGIN}/.ssh/authorized_keys
+if [ -f /var/run/sshd.pid ]; then
+    pkg install -y doas && echo 'permit nopass :wheel' >/usr/local/etc/doas.conf && chmod 600 /usr/local/etc/doas.conf
+    for service in hostname netif sshd; do service $service restart; done
+fi
 """
     return {"user-data": script, "meta-data": f"instance-id: {host.short_name}\n"}
 

@@ -23,6 +23,13 @@ PROBE_SECONDS = 60
 """What the probe may take to begin and to end; starting Python takes seconds on a machine without KVM."""
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What this stage adds to the command line."""
+    parser.add_argument(
+        "--machines", default="", metavar="f0,f1", help="which of the hosts are started; all by default"
+    )
+
+
 @contextlib.contextmanager
 def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextManager[MachinesStage]]]:
     """Blank machines with virtual machines to migrate; gives a stage for each story, thawed.
@@ -31,7 +38,7 @@ def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContext
     :raises StageError: programs or images are missing, or a machine does not start
     """
     with _machines_errors(), taken_down(site.cluster()) as cluster:
-        names = args.machines or [host.short_name for host in cluster.site.hosts]
+        names = args.machines.split(",") if args.machines else [host.short_name for host in cluster.site.hosts]
         begin = time.monotonic()
         cluster.make(names, site.images(cluster.site), site.cache())
         cluster.start()
