@@ -36,8 +36,8 @@ Why this is safe:
   cannot carry encryption=off (observed: -R does), and bring no mount point along. Settings local to the source go with
   the first stream as -o, and are set from facts after the copy, since a resumed stream has none.
 - What changed in O after S is copied by one more snapshot, whatever it is. After a power cut the import marks the
-  intent log of a volume (zil.c: zil_claim), which shows as 1024 bytes written (observed); ZFS does not take it for a
-  change (dsl_dataset.c: dsl_dataset_modified_since_snap), and its stream is empty.
+  intent log of a dataset (zil.c: zil_claim), which shows as 1024 bytes written; its stream is empty (observed), and ZFS
+  does not take it for a change (dsl_dataset.c: dsl_dataset_modified_since_snap).
 - Copied are every file system and volume below D with all of their snapshots up to S. Of D itself the files are copied;
   its own older snapshots stay in O. A clone becomes a full copy: its data is kept, the shared space is not.
 - Encryption is decided when a dataset is made: `-x encryption` goes with the first stream, an existing target keeps

@@ -274,8 +274,8 @@ class Migration:
     def _again(self) -> Iterator[Step]:
         """Another snapshot in place of the one that the old tree has changed since; what is copied stays of use.
 
-        After a power cut a volume that was in use shows `written` although it has not changed: the import marks its
-        intent log (zil.c, zil_claim; observed). To copy that, too, is nothing but an empty stream.
+        After a power cut a dataset shows `written` although it has not changed: the import marks its intent log (zil.c,
+        zil_claim; observed). To copy that, too, is nothing but an empty stream.
         """
         written = ", ".join(d.name for d in self.sources if d.written)
         taken = {s.short_name for s in self.facts.snapshots}
@@ -363,7 +363,7 @@ class Migration:
             undo = "; ".join(f"zfs rollback {source.name}@{self.snapshot}" for source in written)
             raise Refusal(
                 f"written to since the snapshot {self.snapshot}, which is not copied: {listed}. A power cut leaves"
-                " 1024 bytes on a volume that has not changed, too. Where nobody made them writable, take that away:"
+                " 1024 bytes on a dataset that has not changed, too. Where nobody made them writable, take that away:"
                 f" `{undo}`, and run again"
             )
         if local(new, METADATA) != self._guid(self.root.name):

@@ -220,12 +220,13 @@ class World:
     def reboot(self, keys: bool, power_cut: bool = False) -> None:
         """Everything unmounted, then mounted as at boot; the virtual machines of vm_list start where they can.
 
-        A power cut leaves the locks of those that ran, and marks the logs of volumes (observed).
+        A power cut leaves the locks of those that ran, and marks the logs of datasets (observed; of what came with a
+        stream it does not).
         """
         if power_cut:
             self.locked |= {name for name, on in self.vms.items() if on}
             for node in self.nodes.values():
-                node.log = 1024 if node.volume else 0
+                node.log = 1024
         self.vms = dict.fromkeys(self.vms, False)
         self.key_loaded = {node.root for node in self.nodes.values() if node.root} if keys else set()
         for name, node in self.nodes.items():

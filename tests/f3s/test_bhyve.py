@@ -208,6 +208,11 @@ def test_the_switch_does_not_cut_a_migration_short() -> None:
     assert world.vms == World().vms
 
 
+def old_tree(world: World) -> list[Dataset]:
+    """The datasets of the old tree, parents first."""
+    return [dataset for name, dataset in sorted(world.facts().datasets.items()) if f"{name}/".startswith(f"{OLD}/")]
+
+
 def done_world() -> World:
     world = World()
     migrate(world)
@@ -280,7 +285,7 @@ def test_a_power_cut_after_the_migration_leaves_a_way_to_destroy_the_old_tree() 
     with pytest.raises(Refusal, match="power cut") as refused:
         migrate(world, DESTROY)
     undo = str(refused.value).split("`")[1].split("; ")
-    assert undo == [f"zfs rollback {OLD}/rocky/{disk}@{SNAP}" for disk in ("disk0", "disk1")]
+    assert undo == [f"zfs rollback {dataset.name}@{SNAP}" for dataset in old_tree(world)]
     for text in undo:
         world.execute(text)
     migrate(world, DESTROY)
@@ -473,7 +478,7 @@ def test_another_snapshot_needs_room_for_the_difference_alone() -> None:
     """A thick volume's snapshot takes what was written since the last one, not all of it once more."""
     world = world_after("=verified")
     world.nodes[f"{OLD}/rocky/disk0"].log = 1024
-    need = bytes_needed([(d, world.facts().datasets[NEW + d.name.removeprefix(OLD)]) for d in next_sources(world)])
+    need = bytes_needed([(d, world.facts().datasets[NEW + d.name.removeprefix(OLD)]) for d in old_tree(world)])
     world.available = need
     migrate(world)
     assert_migrated(world, World())
@@ -523,11 +528,6 @@ def test_plain_files_below_the_mount_point_are_found_while_the_machines_run() ->
 def world_after(prefix: str) -> World:
     """The world just before the first command that begins so."""
     return next(world for text, world in states() if text.startswith(prefix) or prefix in text)
-
-
-def next_sources(world: World) -> list[Dataset]:
-    """The datasets of the old tree."""
-    return [dataset for name, dataset in world.facts().datasets.items() if f"{name}/".startswith(f"{OLD}/")]
 
 
 def other_copy(world: World) -> None:
