@@ -69,7 +69,7 @@ def mount_ufs(ctx: Context, cluster: Cluster, host: Host, device: str, target: s
 def _mount_null(ctx: Context, host: Host, names: list[str], read_only: bool) -> None:
     """A second view of one file system, bare of what is mounted in it (freebsd-fs, December 2021)."""
     found = mounted_at(host, os.path.normpath(names[0])) if len(names) == 2 else None
-    if found is None or found.tree == "root":
+    if found is None or (found.tree == "root" and found.target != "/"):
         raise ctx.not_simulated("nullfs of anything but a mount point")
     if not os.path.isdir(names[1]):
         raise CommandError(f"mount_nullfs: {names[1]}: No such file or directory")
