@@ -167,6 +167,12 @@ carp_set() {
 	fi
 }
 
+# INIT: the interface has no link or is down (carp(4)). Then nothing is known of the peer, and nothing was decided.
+carp_linkless() {
+	[ "$CARP_STATE" = INIT ] || return 1
+	REASON="$F3S_INTERFACE has no link (state is INIT)"
+}
+
 # carp_settles STATE SECONDS: true when the state is and stays that for so long.
 carp_settles() {
 	settle_left=$2
@@ -175,7 +181,9 @@ carp_settles() {
 		settle_left=$((settle_left - 1))
 		carp_read || return 1
 		if [ "$CARP_STATE" != "$1" ]; then
-			REASON="state is $CARP_STATE, not $1, $(($2 - settle_left)) s after the change"
+			settle_when="$(($2 - settle_left)) s after the change"
+			REASON="state is $CARP_STATE, not $1, $settle_when"
+			! carp_linkless || REASON="$REASON, $settle_when"
 			return 1
 		fi
 	done

@@ -40,7 +40,9 @@ while [ $# -gt 0 ]; do
 		backup)
 			echo BACKUP >"$STATE/carp"
 			[ ! -e "$STATE/peer_fails" ] || echo "$(cat "$STATE/peer_fails") MASTER" >"$STATE/flip" ;;
-		master)	[ -e "$STATE/peer_wins" ] || echo MASTER >"$STATE/carp" ;;
+		master)
+			[ -e "$STATE/peer_wins" ] || echo MASTER >"$STATE/carp"
+			[ ! -e "$STATE/blip" ] || echo "$(cat "$STATE/blip") INIT" >"$STATE/flip" ;;
 		*) echo "ifconfig: unknown state" >&2; exit 1 ;;
 		esac ;;
 	*) exit 1 ;;
