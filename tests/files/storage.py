@@ -105,8 +105,7 @@ def conf(role: str, mountpoint: str = "/data/nfs") -> str:
         marker=f"{mountpoint}/nfs.DO_NOT_REMOVE",
         failback_block=f"{mountpoint}/nfs.NO_AUTO_FAILBACK",
         services=SERVICES,
-        replication_job="f0_to_f1_nfsdata",
-        failback_max_age=300,
+        failback={"F3S_REPLICATION_JOB": "f0_to_f1_nfsdata", "F3S_FAILBACK_MAX_AGE": "300"},
         tunnel_folder="/var/run/stunnel",
         tunnel_user="stunnel",
     )

@@ -14,7 +14,7 @@ from f3s.keycheck import KeyCheck
 from f3s.mounts import Mount, MountTable
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
-from f3s.replication import JobStatus
+from f3s.replication import JobStatus, failback_values
 from f3s.secretfile import ABSENT
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
@@ -36,6 +36,7 @@ from tests.f3s.verify.world import (
     SECONDS,
     SERVER,
     SERVES,
+    SITE,
     carp,
     changed,
     dataset,
@@ -331,6 +332,23 @@ def failed_over(hold: str | None) -> ClusterView:
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
     return cluster
+
+
+@pytest.mark.parametrize("told", [{"F3S_REPLICATION_JOB": "old_name"}, {"F3S_FAILBACK_MAX_AGE": "60"}])
+def test_a_failback_that_waits_for_the_proof_of_another_job(told: dict[str, str]) -> None:
+    """A renamed job with only tasks/zrepl.py run (seen): the primary never came back, and verify said that it would."""
+    cluster = failed_over(None)
+    values = failback_values(SITE.served_job)
+    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values))
+    assert "it comes back by itself" in one(cluster, "one MASTER", "cluster").next_step
+    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values | told))
+    for check, host in (("one MASTER", "cluster"), ("services", F0)):
+        row = one(cluster, check, host)
+        assert row.state is State.WRONG
+        name, value = next(iter(told.items()))
+        assert f"automatic failback goes by another job than {NFS_JOB} (" in row.reason
+        assert f"{name}={value}" in row.reason
+        assert row.next_step.startswith("pyinfra inventory.py tasks/zrepl.py")
 
 
 def test_a_writable_backup_on_a_third_host_is_no_promoted_standby() -> None:
