@@ -14,6 +14,7 @@ from f3s.verify.model import HostView
 from f3s.verify.serving import wanted_services
 from f3s.verify.storage import wanted_keys_of
 from f3s.verify.tls import TlsAnswer
+from f3s.zrepl import CONFIG
 from facts.base import HostFact
 from facts.carp import Carp
 from facts.clients import MountStates
@@ -29,8 +30,8 @@ from facts.stunnel import Stunnel
 from facts.tls import Tls
 from facts.units import UnitStates
 from facts.usb import KeyStick
-from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
-from facts.zrepl import Jobs, Written
+from facts.zfs import Datasets, HistoryMarks, KeyChecks, Pools, Snapshots
+from facts.zrepl import ConfiguredJobs, Jobs, Written
 
 T = TypeVar("T")
 MONITOR = "/usr/local/bin/check-nfs-mount.sh"
@@ -81,6 +82,8 @@ def _freebsd(me: HostSettings, site: Site) -> HostView:
         written=ask(Written, tree=sink) if receives and datasets and sink in datasets else None,
         running=None if states is None else running,
         listeners=ask(Listeners) if me.is_storage else None,
+        marks=ask(HistoryMarks),
+        configured_jobs=ask(ConfiguredJobs, path=CONFIG),
         jobs=ask(Jobs) if sends and running.get("zrepl") else None,
         carp=ask(Carp, interface=me.carp.interface) if me.is_storage else None,
         controller=ask(StorageController) if me.is_storage else None,

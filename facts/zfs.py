@@ -14,11 +14,13 @@ from f3s.zfs import (
     POOL_PROPERTIES,
     SNAPSHOT_PROPERTIES,
     Dataset,
+    Marks,
     Pool,
     Snapshot,
     parse_datasets,
     parse_guarded,
     parse_importable,
+    parse_marks,
     parse_pools,
     parse_snapshots,
 )
@@ -67,6 +69,26 @@ class Snapshots(HostFact[tuple[Snapshot, ...]]):
     @override
     def read(self, lines: list[str]) -> tuple[Snapshot, ...]:
         return parse_snapshots(lines)
+
+
+# One list tells which of all snapshots have holds; only those are asked for them. A name may contain blanks.
+_MARKS = """\
+listed=$(zfs list -Hp -t snapshot,bookmark -o name,userrefs) &&
+echo "=== bookmarks" && printf '%s\\n' "$listed" | awk -F '\\t' '$1 ~ /#/ {{ print $1 }}' &&
+echo "=== holds" && held=$(printf '%s\\n' "$listed" | awk -F '\\t' '$2 > 0 {{ print $1 }}') &&
+if [ -n "$held" ]; then printf '%s\\n' "$held" | tr '\\n' '\\0' | xargs -0 zfs holds -H; fi"""
+
+
+class HistoryMarks(HostFact[Marks]):
+    """All bookmarks, and the holds on snapshots."""
+
+    @override
+    def command(self) -> str:
+        return marked(command(_MARKS))
+
+    @override
+    def read(self, lines: list[str]) -> Marks:
+        return parse_marks(lines)
 
 
 class Pools(HostFact[dict[str, Pool]]):

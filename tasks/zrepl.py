@@ -16,7 +16,6 @@ from f3s.verify.controller import FILES
 from operations import order, packages, rcconf, replicas, zfs, zrepl
 from tasks.common import site, this_host
 
-CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
 RUN = "/var/run/zrepl"
 STORAGE_CONF = FILES["values"]
 
@@ -49,10 +48,10 @@ if content is not None:
             name=f"zrepl: {folder} is closed to others", path=folder, user="root", group="wheel", mode="700"
         )
     text = config.render(content)
-    zrepl.config(name="zrepl: configuration", path=CONFIG, text=text)
+    zrepl.config(name="zrepl: configuration", path=config.CONFIG, text=text)
 
-    rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": CONFIG})
-    zrepl.running(name="zrepl: service runs with this configuration", path=CONFIG, text=text)
+    rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": config.CONFIG})
+    zrepl.running(name="zrepl: service runs with this configuration", path=config.CONFIG, text=text)
 
     # -- as soon as the jobs are: the primary proves by this one that it may take the address back. tasks/carp.py makes
     #    the file
@@ -84,6 +83,7 @@ if content is not None:
             name="zrepl: nothing was written to a replica",
             replicas=received,
             sink=settings.zrepl.sink_root,
+            sources={job.name: (job.source, job.dataset) for job in receives},
             rollback=settings.zrepl.rollback_replicas,
         )
 

@@ -20,7 +20,7 @@ from f3s.sockets import Listener
 from f3s.verify.controller import Controller
 from f3s.verify.mount_state import MountState
 from f3s.verify.tls import TlsAnswer
-from f3s.zfs import Dataset, Pool, Snapshot
+from f3s.zfs import Dataset, Marks, Pool, Snapshot
 
 CLUSTER = "cluster"
 """In the column of hosts: what no single host has."""
@@ -74,6 +74,8 @@ class HostView:
     + running: rc(8) services, of a client its tunnel's unit: name -> whether it runs; a missing one is not in it
     + listeners: of TCP and UDP, on a storage host
     + jobs: zrepl's push jobs
+    + marks: bookmarks, and holds on snapshots
+    + configured_jobs: the names of all jobs in zrepl.yml
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
     + exported: mount points that the kernel exports
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
@@ -92,6 +94,8 @@ class HostView:
     running: Mapping[str, bool] | None = None
     listeners: tuple[Listener, ...] | None = None
     jobs: Mapping[str, JobStatus] | None = None
+    marks: Marks | None = None
+    configured_jobs: tuple[str, ...] | None = None
     carp: CarpView | None = None
     controller: Controller | None = None
     entries: Mapping[str, str] | bool | None = None
