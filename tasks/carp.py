@@ -20,6 +20,7 @@ from tasks.common import REPOSITORY, credentials, name_virtual_ip, nfs_variables
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 PROGRAMS = {
+    "bounded.sh": ("/usr/local/libexec/f3s/bounded.sh", "0644"),
     "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
     "f3s-storage-control.sh": ("/usr/local/libexec/f3s/storage-control", "0755"),
     "carp": ("/usr/local/bin/carp", "0755"),

@@ -74,7 +74,7 @@ def _release(ctx: Context, job: str) -> int:
                 snapshots.destroy_bookmark(node, f"{dataset.name}#{mark}")
                 ctx.out(f"destroy {dataset.name}#{mark} ... OK\n")
             for snap in dataset.snapshots:
-                for tag in [each for each in snap.holds if re.fullmatch(rf"zrepl_(STEP|last_received)_J_{job}", each)]:
+                for tag in {f"zrepl_STEP_J_{job}", f"zrepl_last_received_J_{job}"} & set(snap.holds):
                     snapshots.hold(node, tag, f"{dataset.name}@{snap.name}", release=True)
                     ctx.out(f"destroy {dataset.name}@{snap.name} {tag} ... OK\n")
     return 0

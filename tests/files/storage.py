@@ -120,6 +120,7 @@ class StorageHost(StubHost):
         self.dataset = DATASET[role]
         self.mountpoint = self.path("/data/nfs")
         self.write("/usr/local/etc/f3s/storage.conf", self.rewrite(conf(role)))
+        self.install(FILES / "bounded.sh", "/usr/local/libexec/f3s/bounded.sh")
         library = self.install(FILES / "f3s-storage-lib.sh", "/usr/local/libexec/f3s/storage.sh")
         # A test must not wait ten seconds for a command that never answers.
         library.write_text(library.read_text().replace("F3S_LIMIT=10", "F3S_LIMIT=1"))
