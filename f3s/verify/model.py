@@ -12,6 +12,7 @@ from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import Stick
 from f3s.mounts import MountTable
+from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.replication import JobStatus
 from f3s.secretfile import SecretState
@@ -69,6 +70,7 @@ class HostView:
     """What one reachable host said. A host is only asked what its role has an answer to; the rest stays None.
 
     + now: its clock, seconds since 1970
+    + stick_silent: the stick did not answer in time; `stick` is None then
     + key_checks: whether the key file of each encryption root opens it, by dataset
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
     + running: rc(8) services, of a client its tunnel's unit: name -> whether it runs; a missing one is not in it
@@ -85,6 +87,7 @@ class HostView:
 
     now: int | None = None
     stick: Stick | None = None
+    stick_silent: NoAnswer | None = None
     pools: Mapping[str, Pool] | None = None
     datasets: Mapping[str, Dataset] | None = None
     snapshots: tuple[Snapshot, ...] | None = None
