@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from f3s.quoting import command
 from f3s.replication import allowed_age, newest_common
 from f3s.settings import HostSettings, Job
 from f3s.settings.model import is_within
-from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
+from f3s.verify.model import ClusterView, Row, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.zfs import Snapshot
+from f3s.zrepl import left_over
 
 PROMOTED = "docs/runbook.md, host dead: what clients wrote since is nowhere else, and the way back brings it over"
 
@@ -18,18 +20,36 @@ PROMOTED = "docs/runbook.md, host dead: what clients wrote since is nowhere else
 def replication_rows(cluster: ClusterView) -> Iterator[Row]:
     """zrepl on each host that replicates, then two rows for each job, under the host that receives."""
     for host in cluster.site.freebsd_hosts:
-        if host.name in cluster.hosts and (cluster.site.jobs_from(host) or cluster.site.jobs_to(host)):
-            running = cluster.of(host).running
-            if running is None:
-                yield unknown("zrepl", host.name, "the services could not be listed", ASK_AGAIN)
-            elif "zrepl" not in running:
-                yield wrong("zrepl", host.name, "zrepl is not installed", RUN.format("zrepl"))
-            else:
-                problems = [] if running["zrepl"] else ["zrepl is not running"]
-                yield judged("zrepl", host.name, problems, "running", "doas service zrepl onestart")
+        if host.name in cluster.hosts:
+            yield from _daemon(cluster, host)
     for job in cluster.site.jobs:
         yield fresh(cluster, job)
         yield undiverged(cluster, job)
+
+
+def _daemon(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
+    """zrepl runs where it has jobs, and keeps nothing for jobs that are gone: that holds history back for ever."""
+    view = cluster.of(host)
+    wanted = bool(cluster.site.jobs_from(host) or cluster.site.jobs_to(host))
+    known = view.marks is not None and view.configured_jobs is not None
+    left = left_over(view.marks, view.configured_jobs) if view.marks and view.configured_jobs is not None else {}
+    if wanted and view.running is None:
+        yield unknown("zrepl", host.name, "the services could not be listed", ASK_AGAIN)
+    elif wanted and "zrepl" not in (view.running or {}):
+        yield wrong("zrepl", host.name, "zrepl is not installed", RUN.format("zrepl"))
+    elif wanted and not (view.running or {}).get("zrepl"):
+        yield wrong("zrepl", host.name, "zrepl is not running", "doas service zrepl onestart")
+    elif left:
+        reasons = [
+            f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''} of the job {job}, which zrepl.yml does not have"
+            for job, names in left.items()
+        ]
+        release = "; ".join(command("doas zrepl zfs-abstraction release-all --job {}", job) for job in left)
+        yield wrong("zrepl", host.name, f"history is kept by {'; '.join(reasons)}", release)
+    elif wanted and not known:
+        yield unknown("zrepl", host.name, "not known whether it keeps anything for jobs that are gone", ASK_AGAIN)
+    elif wanted:
+        yield right("zrepl", host.name, "running")
 
 
 def lag(cluster: ClusterView, job: Job) -> tuple[int, Snapshot] | None:
@@ -96,13 +116,13 @@ def undiverged(cluster: ClusterView, job: Job) -> Row:
     reason = f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted"
     if promoted(cluster, job):
         return wrong(check, target.name, f"{reason}. It is not read-only, so somebody promoted it", PROMOTED)
+    return wrong(check, target.name, reason, _dropped(job))
+
+
+def _dropped(job: Job) -> str:
+    """Not the commands: holds come before the rollback, and what is lost is named (f3s.replication.WayBack)."""
     roll_back = f"--data 'zrepl_rollback_replicas=[\"{job.name}\"]'"
-    return wrong(
-        check,
-        target.name,
-        reason,
-        f"docs/runbook.md, replica diverged; to drop them: {RUN.format('zrepl')} {roll_back}",
-    )
+    return f"docs/runbook.md, replica diverged; to drop them: {RUN.format('zrepl')} {roll_back}"
 
 
 def promoted(cluster: ClusterView, job: Job) -> bool:
@@ -120,10 +140,10 @@ def _received_only(cluster: ClusterView, source: HostSettings, target: HostSetti
     guids = {snapshot.guid for snapshot in sent if snapshot.dataset == job.dataset}
     prefix = source.zrepl.snapshot_prefix
     own: list[Snapshot] = []
-    last: Snapshot | None = None
+    common = False
     for snapshot in sorted(_of(cluster.of(target).snapshots or (), replica), key=lambda s: s.createtxg, reverse=True):
         if snapshot.guid in guids:
-            last = snapshot
+            common = True
             break
         # the hosts are asked at the same time: what zrepl made and sent after the source had answered is no finding
         if not (snapshot.short_name.startswith(prefix) and snapshot.creation >= now):
@@ -132,10 +152,7 @@ def _received_only(cluster: ClusterView, source: HostSettings, target: HostSetti
         return right(check, target.name, f"{replica} is as it was received")
     names = ", ".join(snapshot.short_name for snapshot in own[:3]) + (", ..." if len(own) > 3 else "")
     reason = f"{replica} has diverged: {source.name} has no snapshot {names}; no replication is accepted"
-    step = "docs/runbook.md, replica diverged"
-    if last is not None:
-        step += f"; to drop them and all since: doas zfs rollback -r {last.name}"
-    return wrong(check, target.name, reason, step)
+    return wrong(check, target.name, reason, _dropped(job) if common else "docs/runbook.md, replica diverged")
 
 
 def _of(snapshots: Iterable[Snapshot], dataset: str) -> list[Snapshot]:

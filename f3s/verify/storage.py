@@ -31,7 +31,9 @@ def storage_rows(cluster: ClusterView) -> Iterator[Row]:
 
 def stick(cluster: ClusterView, host: HostSettings) -> Row:
     """The stick is mounted read-only, has every key with the rights of a key, and agrees with the other sticks."""
-    seen = cluster.of(host).stick
+    seen, silent = cluster.of(host).stick, cluster.of(host).stick_silent
+    if silent is not None:
+        return unknown("stick", host.name, silent.reason, silent.next_step)
     if seen is None:
         return unknown("stick", host.name, "the stick could not be looked at", ASK_AGAIN)
     if seen.disk is None:

@@ -6,6 +6,7 @@ import os
 import shutil
 
 from lab import disks
+from lab.commands import unreadable
 from lab.commands.options import parse
 from lab.core import Cluster, CommandError, Context, Host, Mount
 from lab.mounts import mounted_at
@@ -23,6 +24,8 @@ def mount(ctx: Context) -> int:
             ctx.out(_fstab_line(entry) if "p" in options else _line(entry))
         return 0
     read_only = "r" in options or "ro" in words
+    if len(names) == 2 and "u" not in options:
+        unreadable.read_device(ctx, names[0])
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         if "a" in options:

@@ -14,14 +14,14 @@ from f3s.keycheck import KeyCheck
 from f3s.mounts import Mount, MountTable
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
-from f3s.replication import JobStatus
+from f3s.replication import JobStatus, failback_values
 from f3s.secretfile import ABSENT
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.storage import wanted_keys, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
-from f3s.zfs import MIGRATION, Dataset, Property, Snapshot
+from f3s.zfs import MIGRATION, Dataset, Marks, Property, Snapshot
 from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
 from tests.f3s.verify.world import (
     F0,
@@ -36,6 +36,7 @@ from tests.f3s.verify.world import (
     SECONDS,
     SERVER,
     SERVES,
+    SITE,
     carp,
     changed,
     dataset,
@@ -333,6 +334,46 @@ def failed_over(hold: str | None) -> ClusterView:
     return cluster
 
 
+@pytest.mark.parametrize("told", [{"F3S_REPLICATION_JOB": "old_name"}, {"F3S_FAILBACK_MAX_AGE": "60"}])
+def test_a_failback_that_waits_for_the_proof_of_another_job(told: dict[str, str]) -> None:
+    """A renamed job with only tasks/zrepl.py run (seen): the primary never came back, and verify said that it would."""
+    cluster = failed_over(None)
+    values = failback_values(SITE.served_job)
+    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values))
+    assert "it comes back by itself" in one(cluster, "one MASTER", "cluster").next_step
+    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values | told))
+    for check, host in (("one MASTER", "cluster"), ("services", F0)):
+        row = one(cluster, check, host)
+        assert row.state is State.WRONG
+        name, value = next(iter(told.items()))
+        assert f"automatic failback goes by another job than {NFS_JOB} (" in row.reason
+        assert f"{name}={value}" in row.reason
+        assert row.next_step.startswith("pyinfra inventory.py tasks/zrepl.py")
+
+
+GUID = "54fe0d84ea1b4e1c"
+
+
+def test_what_zrepl_keeps_for_a_job_that_is_gone_is_named_with_the_command_that_releases_it() -> None:
+    bookmarks = tuple(f"{NFS}#zrepl_{kind}_G_{GUID}_J_{job}" for kind in ("CURSOR", "STEP") for job in ("old", NFS_JOB))
+    by_hand = f"{NFS}#zrepl_of_mine_J_x"
+    holds = {f"{NFS}@zrepl_1": ("zrepl_STEP_J_old",), f"{NFS}@zrepl_2": (f"zrepl_STEP_J_{NFS_JOB}", "mine")}
+    row = one(changed(CLUSTER_RIGHT, F0, marks=Marks((*bookmarks, by_hand), holds)), "zrepl", F0)
+    assert row.state is State.WRONG
+    assert row.reason == (
+        f"history is kept by {NFS}#zrepl_CURSOR_G_{GUID}_J_old, {NFS}#zrepl_STEP_G_{GUID}_J_old, {NFS}@zrepl_1 of the "
+        "job old, which zrepl.yml does not have"
+    )
+    assert row.next_step == "doas zrepl zfs-abstraction release-all --job old"
+    theirs = Marks((), {f"{REPLICA}@zrepl_1": ("zrepl_last_received_J_sink",)})
+    assert one(changed(CLUSTER_RIGHT, F1, marks=theirs), "zrepl", F1).state is State.RIGHT
+    # a host that has no job (any more)
+    assert ("zrepl", F2) not in {(row.check, row.host) for row in rows(CLUSTER_RIGHT)}
+    assert one(changed(CLUSTER_RIGHT, F2, marks=theirs), "zrepl", F2).state is State.WRONG
+    for unknown in ({"marks": None}, {"configured_jobs": None}):
+        assert one(changed(CLUSTER_RIGHT, F0, **unknown), "zrepl", F0).state is State.UNKNOWN
+
+
 def test_a_writable_backup_on_a_third_host_is_no_promoted_standby() -> None:
     inventory = with_backup(good(), first=True)
     for host in FREEBSD:
@@ -561,7 +602,8 @@ def test_a_late_snapshot_that_the_source_had_when_it_was_asked_is_no_excuse() ->
     cluster = changed(CLUSTER_RIGHT, F1, snapshots=(*of(F1).snapshots, received("zrepl_1", 1)))
     row = one(cluster, f"replica of {NFS_JOB} untouched", F1)
     assert row.state is State.WRONG
-    assert row.next_step.endswith(f"doas zfs rollback -r {REPLICA}@zrepl_20")
+    # not `zfs rollback -r`: a hold would stop it half-way
+    assert row.next_step.endswith("""tasks/zrepl.py --data 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]'""")
 
 
 def test_without_the_secrets_folder_nobody_knows_whether_the_files_are_right() -> None:
