@@ -243,6 +243,10 @@ class Cluster:
 
     # -- frozen states --
 
+    def has_frozen(self, name: str) -> bool:
+        """Whether there is a state of that name."""
+        return (self.folder / f"frozen-{name}").exists()
+
     def freeze(self, name: str) -> None:
         """Keeps the state of all machines, at one moment."""
         for machine in self.machines.values():
@@ -251,6 +255,7 @@ class Cluster:
             machine.freeze(name)
         for machine in self.machines.values():
             machine.monitor("cont")
+        (self.folder / f"frozen-{name}").touch()
 
     def thaw(self, name: str) -> None:
         """All machines as they were frozen, with the clock set to now."""

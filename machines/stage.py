@@ -28,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--machines", default="", metavar="f0,f1", help="which of the hosts are started; all by default"
     )
+    parser.add_argument("--reuse", action="store_true", help="go on from what an earlier run has frozen")
 
 
 @contextlib.contextmanager
@@ -38,32 +39,33 @@ def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContext
     :raises StageError: programs or images are missing, or a machine does not start
     """
     with _machines_errors(), taken_down(site.cluster()) as cluster:
-        names = args.machines.split(",") if args.machines else [host.short_name for host in cluster.site.hosts]
-        begin = time.monotonic()
-        cluster.make(names, site.images(cluster.site), site.cache())
-        cluster.start()
-        home = cluster.site.primary
-        cluster.must(home.short_name, freebsd.virtual_machines(home.bhyve.dataset), timeout=300)
-        slow = cluster.slowness()
-        cluster.freeze(BLANK)
-        seconds = time.monotonic() - begin
-        print(f"{', '.join(names)} are up after {seconds:.0f} s; programs take {slow:.0f} times as long as on hardware")
-        frozen = {BLANK}
+        if not (args.reuse and cluster.has_frozen(BLANK)):
+            _made(cluster, args.machines.split(",") if args.machines else site.PLAYERS)
 
         @contextlib.contextmanager
         def stage(name: str) -> Iterator[MachinesStage]:
             with _machines_errors():
-                one = MachinesStage(cluster, slow, frozen)
                 if SCENARIOS[name].blank:
                     cluster.thaw(BLANK)
+                    yield MachinesStage(cluster)
                 else:
-                    if DEPLOYED not in frozen:
+                    if not cluster.has_frozen(DEPLOYED):
                         cluster.thaw(BLANK)
-                        one.deploy()
+                        MachinesStage(cluster).deploy()
                     cluster.thaw(DEPLOYED)
-                yield one
+                    yield MachinesStage(cluster)
 
         yield stage
+
+
+def _made(cluster: Cluster, names: list[str]) -> None:
+    begin = time.monotonic()
+    cluster.make(names, site.images(cluster.site), site.cache())
+    cluster.start()
+    home = cluster.site.primary
+    cluster.must(home.short_name, freebsd.virtual_machines(home.bhyve.dataset), timeout=600)
+    cluster.freeze(BLANK)
+    print(f"{', '.join(names)} are up after {time.monotonic() - begin:.0f} s", flush=True)
 
 
 @contextlib.contextmanager
@@ -78,23 +80,19 @@ def _machines_errors() -> Iterator[None]:
 
 
 class MachinesStage(Stage):
-    """One story's machines.
-
-    :param frozen: names of the states that there are
-    """
+    """One story's machines."""
 
     name = "machines"
 
-    def __init__(self, cluster: Cluster, slow: float, frozen: set[str]) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.cast = cast(cluster.site)
-        self.slow = slow
-        self._frozen = frozen
+        self.slow = cluster.slowness()
+        print(f"programs take {self.slow:.0f} times as long as on hardware", flush=True)
 
     def settle(self) -> None:
         with _machines_errors():
             self.cluster.freeze(DEPLOYED)
-        self._frozen.add(DEPLOYED)
 
     def deploy(self) -> None:
         """Certificates and the whole deploy, without telling; later stories start from there.
