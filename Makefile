@@ -24,7 +24,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@command -v shellcheck >/dev/null || { echo "make lint needs shellcheck (Debian, Ubuntu: apt-get install shellcheck)"; exit 1; }
-	git ls-files -z files lab/wrappers lab/rootfiles .ci | xargs -0 grep -lZE '^(#!/(bin/sh|bin/bash|usr/bin/env bash)|# shellcheck shell=)' | xargs -0 shellcheck -x
+	git ls-files -z files lab/wrappers lab/rootfiles machines .ci | xargs -0 grep -lZE '^(#!/(bin/sh|bin/bash|usr/bin/env bash)|# shellcheck shell=)' | xargs -0 shellcheck -x
 
 demo: setup
 	$(BIN)/python -m lab demo

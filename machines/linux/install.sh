@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs once, as root, inside the new system: makes of Debian what the deploy takes for Rocky Linux 9.
 set -eu
+umask 022
 
 # Rocky: the group of nobody is called nobody
 groupmod -n nobody nogroup

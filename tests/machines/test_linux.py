@@ -150,8 +150,8 @@ def test_an_image_is_made_once(programs: Path, tmp_path: Path, capsys: pytest.Ca
     put(
         programs / "mmdebstrap",
         f'echo made >>{tmp_path}/calls; for a in "$@"; do case $a in\n'
-        '*sync-out*) eval "set -- $a"; f=$3\n'
-        'tar -xf "$f/tree.tar" -C "$f" build/install.sh && rm -r "$f/build" || exit 1\n'
+        '*sync-out*) eval "set -- $a"; f=$3; tar -xf "$f/tree.tar" -C "$f" build/install.sh && '
+        'rm -r "$f/build" || exit 1\n'
         'for x in disk.qcow2 vmlinuz initrd.img; do echo $x >"$f/$x"; done;; esac; done',
     )
     cache = tmp_path / "a b" / "cache"
