@@ -95,7 +95,6 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
     datasets.destroy(node, list(after))
     dataset.bookmarks = [b for b in dataset.bookmarks if b not in marks]
     trees.mirror(node.path(snap.tree), node.path(dataset.tree))
-    dataset.log = 0
     if snap.volsize:
         dataset.props["volsize"] = str(snap.volsize)
     node.txg(node.pool_of(dataset))
