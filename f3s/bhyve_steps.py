@@ -26,6 +26,7 @@ from f3s.bhyve_tree import (
     tree,
     value,
 )
+from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command, script, words
 from f3s.vmbhyve import VmHost
 from f3s.zfs import MIGRATION, Dataset
@@ -306,6 +307,14 @@ class Migration:
         return Step("parent", title, (*guards, create))
 
     def _key(self, new: Dataset) -> Iterator[Step]:
+        if not new.key_loaded and self.facts.key_check not in (KeyCheck.FITS, None):
+            text = f"{self.wanted.key_file} does not open {new.name}: {self.facts.key_check.value}"
+            if not self._verified():
+                text += (
+                    f". Put the right key on the stick. Where it is lost, `zfs destroy -r {new.name}` and run again:"
+                    f" {self.root.name} has all data, and is copied anew"
+                )
+            raise Refusal(text)
         commands = [] if new.key_loaded else [command("zfs load-key {}", new.name)]
         if not new.mounted:
             commands.append(command("zfs mount {}", new.name))
@@ -360,11 +369,12 @@ class Migration:
                 raise Refusal(f"{target.name}@{self.snapshot} has not the GUID of its source, {guid}")
         if written := [source for source in self.sources if source.written]:
             listed = ", ".join(f"{source.name} ({source.written} bytes)" for source in written)
-            undo = "; ".join(f"zfs rollback {source.name}@{self.snapshot}" for source in written)
+            # `zfs rollback` does not take the mark of a log away, it makes one (observed)
             raise Refusal(
-                f"written to since the snapshot {self.snapshot}, which is not copied: {listed}. A power cut leaves"
-                " 1024 bytes on a dataset that has not changed, too. Where nobody made them writable, take that away:"
-                f" `{undo}`, and run again"
+                f"written to since the snapshot {self.snapshot}, which is not copied: {listed}. A power cut leaves 1024"
+                f" bytes on a dataset that has not changed, too: `zfs send -i @{self.snapshot} NAME | wc -c` says 624"
+                " then. What has changed, copy by hand; when nothing is missing, say so by `zfs snapshot -r"
+                f" {self.root.name}@{self.snapshot}_checked`, and run again"
             )
         if local(new, METADATA) != self._guid(self.root.name):
             raise Refusal(f"the files of {self.root.name} are not proven to be in {new.name}")

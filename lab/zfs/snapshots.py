@@ -100,7 +100,6 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
         raise CommandError("\n".join(f"cannot destroy '{dataset.name}@{s.name}': dataset is busy" for s in held))
     dataset.bookmarks = [b for b in dataset.bookmarks if b not in marks]
     trees.mirror(node.path(snap.tree), node.path(dataset.tree))
-    dataset.log = 0
     if snap.volsize:
         dataset.props["volsize"] = str(snap.volsize)
     node.txg(node.pool_of(dataset))

@@ -295,7 +295,7 @@ class World:
                 node, short = self._node(full.partition("@")[0]), full.partition("@")[2]
                 if node.snapshots[-1][0] != short:
                     raise Failed("more recent snapshots or bookmarks exist")
-                node.data, node.log = node.snapshots[-1][2], 0
+                node.data = node.snapshots[-1][2]  # its log stays marked (observed)
             case ["zfs", "receive", "-A", name]:
                 node = self._node(name)
                 assert node.token
