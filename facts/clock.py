@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 from typing_extensions import override
 
 from f3s.parsing import UnknownOutput, number
 from f3s.quoting import Shell
 from facts.base import HostFact, marked
+
+
+def controller_time() -> float:
+    """The clock that the others are compared with: of the machine that pyinfra runs on, in seconds since 1970."""
+    return time.time()
 
 
 class Clock(HostFact[int]):

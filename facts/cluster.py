@@ -6,18 +6,19 @@ from typing import TypeVar
 
 from pyinfra.context import host
 
+from f3s.clock import Offset, offset
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, client_variables, secret_files
 from f3s.verify.model import HostView
 from f3s.verify.serving import wanted_services
-from f3s.verify.storage import wanted_keys_of
+from f3s.verify.storage import key_tests
 from f3s.verify.tls import TlsAnswer
 from facts.base import HostFact
 from facts.carp import Carp
 from facts.clients import MountStates
-from facts.clock import Clock
+from facts.clock import Clock, controller_time
 from facts.controller import StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
@@ -49,6 +50,13 @@ def ask(fact: type[HostFact[T]], *, within: int = ANSWER_WITHIN, **arguments: ob
     return answer
 
 
+def clock() -> tuple[int | None, Offset | None]:
+    """The clock of the current host, and how far it is off the controller's."""
+    before = controller_time()
+    answer = ask(Clock)
+    return answer, None if answer is None else offset(before, answer, controller_time())
+
+
 def look(settings: HostSettings, site: Site) -> HostView:
     """What the current host says of itself."""
     if settings.is_freebsd:
@@ -59,9 +67,10 @@ def look(settings: HostSettings, site: Site) -> HostView:
 def _freebsd(me: HostSettings, site: Site) -> HostView:
     datasets = ask(Datasets)
     sends, receives = site.jobs_from(me), site.jobs_to(me)
-    wanted = wanted_keys_of(site, me, datasets or {})
-    # what is not encrypted has no key, and asking would only fail
-    roots = [(name, key) for name, key in wanted.items() if datasets and name in datasets and datasets[name].encrypted]
+    now, off = clock()
+    # right after the clock: what is newer is from the future
+    snapshots = ask(Snapshots) if sends or receives else None
+    roots = key_tests(site, me, datasets or {}, snapshots)
     names = [*(wanted_services(me) if me.is_storage else ()), *(("zrepl",) if sends or receives else ())]
     states = ask(Services, names=names) if names else {}
     running = {
@@ -71,12 +80,13 @@ def _freebsd(me: HostSettings, site: Site) -> HostView:
     }
     sink = me.zrepl.sink_root
     return HostView(
-        now=ask(Clock),
+        now=now,
+        clock=off,
         stick=ask(KeyStick, label=me.usb.label, mountpoint=me.usb.mountpoint),
         pools=ask(Pools),
         datasets=datasets,
-        snapshots=ask(Snapshots) if sends or receives else None,
-        key_checks=ask(KeyChecks, keys=roots) if roots else {},
+        snapshots=snapshots,
+        key_checks=ask(KeyChecks, keys=tuple(roots.items())) if roots else {},
         mounts=ask(Mounts),
         written=ask(Written, tree=sink) if receives and datasets and sink in datasets else None,
         running=None if states is None else running,
@@ -126,8 +136,10 @@ def tls_answer(me: HostSettings) -> TlsAnswer | None:
 def _client(me: HostSettings) -> HostView:
     states = ask(UnitStates, names=[TUNNEL_UNIT], files=[CLIENT_CONFIG, *secret_files(me)])
     tunnel = states.units[TUNNEL_UNIT] if states else None
+    now, off = clock()
     return HostView(
-        now=ask(Clock),
+        now=now,
+        clock=off,
         tls=tls_answer(me),
         mount_states=ask(MountStates, monitor=MONITOR),
         linux_mounts=ask(LinuxMounts),

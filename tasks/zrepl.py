@@ -55,14 +55,14 @@ if content is not None:
     if sends:
         zrepl.woken(
             name="zrepl: what was never replicated is sent now",
-            jobs={job.name: (job.target, all_hosts.replica(job)) for job in sends},
+            jobs={job.name: (job.dataset, job.target, all_hosts.replica(job)) for job in sends},
         )
     order.barrier(name="zrepl: replications are on their way")
     if receives:
         received = {all_hosts.replica(job): job.name for job in receives}
         replicas.arrived(
             name="zrepl: every replica has arrived",
-            datasets=list(received),
+            jobs={all_hosts.replica(job): (job.source, job.dataset) for job in receives},
             seconds=settings.zrepl.first_replication_timeout,
         )
         replicas.undiverged(

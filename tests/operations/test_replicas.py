@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -147,14 +148,60 @@ def test_hostile_values_are_quoted_or_refused() -> None:
 
 # -- arrived --
 
+SOURCE = "zdata/enc/nfsdata"
+DISK = f"{DATASET}/disk0"
 
-def test_waiting_ends_with_the_first_snapshot() -> None:
-    result = run(replicas.arrived, {Snapshots: SNAPSHOTS}, [DATASET], 300)
-    assert result.commands == []
-    assert result.noops == [f"{DATASET} has zrepl_20260101_000000_000"]
-    (wait,) = run(replicas.arrived, {Snapshots: SNAPSHOTS[2:]}, [DATASET], 300).commands
+
+def arrived(
+    monkeypatch: pytest.MonkeyPatch,
+    here: tuple[Snapshot, ...],
+    there: Sequence[str] | None,
+    taken: Sequence[str] = (),
+    executing: bool = True,
+) -> Result:
+    """here: snapshots of the target; there: datasets of the source, None: it does not answer; taken: have snapshots."""
+    lines = [line for name in there or () for line in zfs_get(name, REPLICA)]
+    answers: dict[type, Any] = {
+        Datasets: None if there is None else parse_datasets(lines),
+        Snapshots: tuple(Snapshot(f"{name}@zrepl_1", "1", 1, 1) for name in taken),
+    }
+    monkeypatch.setattr(replicas, "known_of", lambda name, fact: answers[fact] if name == "f0" else None)
+    return run(replicas.arrived, {Snapshots: here}, {DATASET: ("f0", SOURCE)}, 300, executing=executing)
+
+
+def waited_for(result: Result) -> list[str]:
+    (wait,) = result.commands
     assert wait.startswith("sh -c ")
-    assert wait.endswith(f" await-replica {DATASET} 300")
+    return str(wait).partition(" await-replica ")[2].split()
+
+
+TREE = [SOURCE, f"{SOURCE}/disk0", f"{SOURCE}2", "zdata/enc"]
+
+
+def test_a_first_run_waits_for_every_dataset_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waited_for(arrived(monkeypatch, (), TREE)) == ["300", DATASET, DISK]
+    # the job's own is not enough
+    assert waited_for(arrived(monkeypatch, SNAPSHOTS, TREE, TREE)) == ["300", DISK]
+
+
+def test_waiting_ends_with_the_first_snapshot_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = (*SNAPSHOTS, Snapshot(f"{DISK}@zrepl_2", "9", 12, 100))
+    result = arrived(monkeypatch, both, TREE, TREE)
+    assert result.commands == []
+    assert result.noops == [f"{DATASET} has zrepl_20260101_000000_000, {DISK} has zrepl_2"]
+
+
+def test_nobody_waits_ten_minutes_for_the_snapshot_of_a_new_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = arrived(monkeypatch, SNAPSHOTS, TREE, [SOURCE])
+    assert result.commands == []
+    assert f"{SOURCE}/disk0 has no snapshot yet that could be sent" in result.noops[0]
+
+
+def test_a_source_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = arrived(monkeypatch, (), None)
+    assert waited_for(result) == ["300", DATASET]
+    assert "what lies below zdata/enc/nfsdata is not known: f0 could not be asked" in result.logs[0]
+    assert arrived(monkeypatch, (), None, executing=False).logs == []
 
 
 # -- undiverged --
@@ -232,7 +279,8 @@ def keys_named(key: KeyCheck | None = KeyCheck.FITS, arrived: bool = True, **pro
 
 def test_a_replica_that_stays_closed_names_its_key() -> None:
     assert keys_named().commands == [f"zfs set keylocation={BHYVE_KEY} {FEDORA}"]
-    assert keys_named(keylocation=BHYVE_KEY).noops == ["every replica that has arrived names its key"]
+    fine = keys_named(keylocation=BHYVE_KEY)
+    assert (fine.commands, fine.noops) == ([], ["every replica that has arrived names the key that opens it"])
     assert keys_named(arrived=False).commands == []
 
 
@@ -241,3 +289,9 @@ def test_a_key_that_does_not_open_a_replica_is_not_named(key: KeyCheck | None) -
     result = keys_named(key)
     assert (result.commands, len(result.logs)) == ([], 1)
     assert result.logs[0].startswith(f"{BHYVE_KEY} does not open the replica {FEDORA}: ")
+
+
+def test_a_closed_replica_that_its_key_no_longer_opens_is_reported_also_where_it_names_it() -> None:
+    result = keys_named(KeyCheck.WRONG, keylocation=BHYVE_KEY)
+    assert (result.commands, result.noops, len(result.logs)) == ([], [], 1)
+    assert "has the old one until its next replication: wait for that, and keep a copy of the old key" in result.logs[0]
