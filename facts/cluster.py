@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from pyinfra.context import host
 
-from f3s.clock import Offset, offset
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
@@ -18,7 +17,7 @@ from f3s.verify.tls import TlsAnswer
 from facts.base import HostFact
 from facts.carp import Carp
 from facts.clients import MountStates
-from facts.clock import Clock, controller_time
+from facts.clock import Clock, asked_between
 from facts.controller import StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
@@ -50,13 +49,6 @@ def ask(fact: type[HostFact[T]], *, within: int = ANSWER_WITHIN, **arguments: ob
     return answer
 
 
-def clock() -> tuple[int | None, Offset | None]:
-    """The clock of the current host, and how far it is off the controller's."""
-    before = controller_time()
-    answer = ask(Clock)
-    return answer, None if answer is None else offset(before, answer, controller_time())
-
-
 def look(settings: HostSettings, site: Site) -> HostView:
     """What the current host says of itself."""
     if settings.is_freebsd:
@@ -67,7 +59,7 @@ def look(settings: HostSettings, site: Site) -> HostView:
 def _freebsd(me: HostSettings, site: Site) -> HostView:
     datasets = ask(Datasets)
     sends, receives = site.jobs_from(me), site.jobs_to(me)
-    now, off = clock()
+    now, off = asked_between(lambda: ask(Clock))
     # right after the clock: what is newer is from the future
     snapshots = ask(Snapshots) if sends or receives else None
     roots = key_tests(site, me, datasets or {}, snapshots)
@@ -136,7 +128,7 @@ def tls_answer(me: HostSettings) -> TlsAnswer | None:
 def _client(me: HostSettings) -> HostView:
     states = ask(UnitStates, names=[TUNNEL_UNIT], files=[CLIENT_CONFIG, *secret_files(me)])
     tunnel = states.units[TUNNEL_UNIT] if states else None
-    now, off = clock()
+    now, off = asked_between(lambda: ask(Clock))
     return HostView(
         now=now,
         clock=off,

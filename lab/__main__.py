@@ -37,6 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what)
         command.add_argument("host")
         command.add_argument("slot", nargs="?", default="", help="device name, e.g. ada1 (default: the stick)")
+    setting = commands.add_parser("clock", help="set a host's clock forward (60), or back (-60)")
+    setting.add_argument("host")
+    setting.add_argument("seconds", type=float)
     swap = commands.add_parser("swap", help="put another disk into a slot; the old one is gone")
     swap.add_argument("host")
     swap.add_argument("slot", help="device name, e.g. da0")
@@ -83,6 +86,8 @@ def _run(args: argparse.Namespace, store: Store) -> int:
             actions.unplug(store, args.host, args.slot)
         case "plug":
             actions.plug(store, args.host, args.slot)
+        case "clock":
+            actions.set_clock(store, args.host, args.seconds)
         case "swap":
             actions.swap(store, args.host, args.slot, args.content)
         case "demo":

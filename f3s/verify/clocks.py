@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from f3s.clock import LIMIT
 from f3s.settings import HostSettings
@@ -31,7 +32,7 @@ def clock(cluster: ClusterView, host: HostSettings) -> Row:
     if slow and not wrong:
         reason = ", ".join(f"the answer took too long to compare it with {name}" for name in slow)
         return unknown("clock", host.name, reason, "run verify again")
-    fine = "as " + " and ".join(f"{name} (±{found.error:.0f} s)" for name, found in compared.items())
+    fine = "as " + " and ".join(f"{name} (±{ceil(found.error)} s)" for name, found in compared.items())
     problems = [f"more than {LIMIT} s off: {' and '.join(wrong)}"] if wrong else []
     if wrong and (same := [name for name, found in compared.items() if found.off is False]):
         problems.append(f"right by {' and '.join(same)}")
