@@ -143,6 +143,10 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
     if written is None or view.snapshots is None:
         return unknown(check, target.name, f"nothing is known of {replica}", ASK_AGAIN)
     newest = max((s for s in view.snapshots if s.dataset == replica), key=lambda s: s.createtxg, default=None)
+    served = replica == cluster.site.replica(job) and job.replica_mountpoint is not None  # see the row mounts
+    if promoted(cluster, job, replica) and not written and not served:
+        reason = f"{replica} is not read-only: one write to it, and no replication is accepted"
+        return wrong(check, target.name, reason, f"doas zfs set readonly=on {replica}")
     if written == 0 or (newest is None and dataset != job.dataset):
         return _received_only(cluster, job, dataset, replica)
     since = newest.short_name if newest else "it was made"

@@ -25,6 +25,7 @@ from f3s.verify.tls import Outcome, TlsAnswer
 from f3s.zfs import MIGRATION, Dataset, Property, Snapshot
 from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
 from tests.f3s.verify.world import (
+    BHYVE_KEY,
     DISK,
     DISK_REPLICA,
     F0,
@@ -139,6 +140,7 @@ WRITTEN_DISK = {**of(F1).written, DISK_REPLICA: 1}
 DISK_MANUAL = (*of(F1).snapshots, Snapshot(f"{DISK_REPLICA}@manual", "manual", SECONDS + 1, SECONDS))
 OLD_KEY = {**of(F1).key_checks, DISK_REPLICA: KeyCheck.WRONG}
 UNNAMED = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, "prompt", keystatus="unavailable")}
+WRITABLE_DISK = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, BHYVE_KEY, readonly="off")}
 NO_FILES = dict.fromkeys(of(F1).key_checks, KeyCheck.NO_FILE)
 
 WRONG = [
@@ -185,6 +187,7 @@ WRONG = [
     case(F1, f"replica of {VM_JOB}", f"no snapshot of {DISK} has arrived in {DISK_REPLICA}", snapshots=WITHOUT_DISK),
     case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} has diverged: 1 bytes", written=WRITTEN_DISK),
     case(F1, f"replica of {VM_JOB} untouched", f"{F0} has no snapshot manual", snapshots=DISK_MANUAL),
+    case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} is not read-only", datasets=WRITABLE_DISK),
     case(F0, f"replica of {NFS_JOB}", "is 7180 s in the future of f0's clock", at=F1, now=SECONDS - 7200),
     case(F0, f"replica of {NFS_JOB}", "and zrepl takes no snapshot until", at=F1, now=SECONDS - 60),
     case(F1, "replica keys", f"{KEYS}:bhyve.key does not open {DISK_REPLICA}: the key is not", key_checks=OLD_KEY),
