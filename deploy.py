@@ -2,7 +2,7 @@
 
 from pyinfra import local
 
-from operations import clock, order
+from operations import order
 
 
 def then(task: str) -> None:
@@ -10,8 +10,6 @@ def then(task: str) -> None:
     order.barrier(name=f"-- {task}")
     local.include(f"./tasks/{task}.py")
 
-
-clock.compared(name="clock: that of the controller")
 
 # nothing is encrypted before its key is on a stick
 then("usb_keys")

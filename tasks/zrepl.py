@@ -10,7 +10,7 @@ from pyinfra import host
 from pyinfra.operations import files
 
 from f3s import zrepl as config
-from operations import order, packages, rcconf, replicas, zfs, zrepl
+from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
 from tasks.common import site, this_host
 
 CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
@@ -24,6 +24,8 @@ if content is not None:
     sends, receives = all_hosts.jobs_from(settings), all_hosts.jobs_to(settings)
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
 
+    # zrepl takes no snapshot of what has one from the future
+    clock.compared(name="zrepl: the clock is that of the controller")
     if sends:
         # zrepl does not complain about a dataset that is not there, it just replicates nothing
         zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})

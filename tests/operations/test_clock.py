@@ -29,8 +29,9 @@ def test_a_slow_answer_accuses_nobody(monkeypatch: pytest.MonkeyPatch, now: int,
     assert compared(monkeypatch, now, took).logs == []
 
 
-def test_it_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compared(monkeypatch, 400, executing=True).logs == []
+def test_the_plan_warns_too_and_with_yes_there_is_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    for executing in (False, True):
+        assert len(compared(monkeypatch, 400, executing=executing).logs) == 1
 
 
 def test_unknown_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
