@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Workers for the tests that start the simulated cluster; each has a state folder of its own.
 WORKERS ?= auto
 
-.PHONY: setup test lint demo drill bench clean
+.PHONY: setup test lint demo drill bench vm-test vm-smoke clean
 
 setup: $(VENV)/.ready
 
@@ -24,7 +24,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@command -v shellcheck >/dev/null || { echo "make lint needs shellcheck (Debian, Ubuntu: apt-get install shellcheck)"; exit 1; }
-	git ls-files -z files lab/wrappers lab/rootfiles .ci | xargs -0 grep -lZE '^(#!/(bin/sh|bin/bash|usr/bin/env bash)|# shellcheck shell=)' | xargs -0 shellcheck -x
+	git ls-files -z files lab/wrappers lab/rootfiles machines .ci | xargs -0 grep -lZE '^(#!/(bin/sh|bin/bash|usr/bin/env bash)|# shellcheck shell=)' | xargs -0 shellcheck -x
 
 demo: setup
 	$(BIN)/python -m lab demo
@@ -32,8 +32,16 @@ demo: setup
 drill: setup
 	$(BIN)/python -m lab.drill
 
+# Real FreeBSD and Linux in virtual machines: FREEBSD_IMAGE=PATH, and FREEBSD_IMAGE_STANDBY=PATH for a mixed pair
+vm-test: setup
+	$(BIN)/python -m scenarios machines $(SCENARIOS)
+
+vm-smoke: setup
+	@if [ -z "$$FREEBSD_IMAGE" ]; then echo "vm-smoke: skipped, FREEBSD_IMAGE is not set"; else \
+	$(BIN)/python -m scenarios machines --machines f0,f1 --json build/vm-smoke.json smoke; fi
+
 bench: setup
 	$(BIN)/python -m lab.bench
 
 clean:
-	rm -rf $(VENV) .lab .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .lab .machines .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -5,13 +5,15 @@ that the facts show; what leaves it is one command, so a run that is killed is i
 
 | state, found by                                         | step that leaves it                                    |
 |---------------------------------------------------------|--------------------------------------------------------|
-| D plain, no mark                                        | record: mark on D with S, mount point, running VMs     |
+| D plain, no mark                                        | record: bare mount point `schg`, mark on D with S,     |
+|                                                         | mount point, running VMs                               |
 | D marked `started`, VMs run or have locks               | stop: ACPI shutdown, bounded wait, stale locks removed |
 | VMs stopped, a dataset of D could be mounted or written | retire: canmount=noauto, readonly=on, old values noted |
 | all retired, some mounted                               | unmount                                                |
 | D marked, retired, not mounted                          | rename: D becomes O, the marks go with it              |
 | O marked `started`, its mount point still D's           | move away: mount point of O                            |
 | O without S                                             | snapshot, recursive                                    |
+| O with S, written to since, D not `verified`            | again: another name for S, which O is without          |
 | O with S, no D                                          | parent: bare mount point `schg`, then encrypted D,     |
 |                                                         | marked `copying` as it is made                         |
 | D `copying`, key not loaded or not mounted (a reboot)   | key: loaded, D mounted                                 |
@@ -33,6 +35,9 @@ Why this is safe:
 - Copies are streams of one dataset and one snapshot each, without properties (no -p, no -R): they resume one by one,
   cannot carry encryption=off (observed: -R does), and bring no mount point along. Settings local to the source go with
   the first stream as -o, and are set from facts after the copy, since a resumed stream has none.
+- What changed in O after S is copied by one more snapshot, whatever it is. After a power cut the import marks the
+  intent log of a dataset (zil.c: zil_claim), which shows as 1024 bytes written; its stream is empty (observed), and ZFS
+  does not take it for a change (dsl_dataset.c: dsl_dataset_modified_since_snap).
 - Copied are every file system and volume below D with all of their snapshots up to S. Of D itself the files are copied;
   its own older snapshots stay in O. A clone becomes a full copy: its data is kept, the shared space is not.
 - Encryption is decided when a dataset is made: `-x encryption` goes with the first stream, an existing target keeps

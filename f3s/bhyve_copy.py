@@ -89,12 +89,8 @@ def guard(facts: Facts, place: str) -> tuple[Shell, ...]:
         raise Refusal(
             f"nothing is mounted at {place}, but it {what}: this is NOT ENCRYPTED. Look at it, move it away, run again"
         )
-    return () if directory.guarded else (guarded(place),)
-
-
-def guarded(place: str) -> Shell:
-    """The command behind `guard`; the parents stay writable, other datasets get their mount points there."""
-    return command("mkdir -p {} && chflags schg {}", place, place)
+    # the parents stay writable, other datasets get their mount points there
+    return () if directory.guarded else (command("mkdir -p {} && chflags schg {}", place, place),)
 
 
 def set_properties(values: Mapping[str, str], dataset: str) -> Shell:

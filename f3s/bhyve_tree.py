@@ -15,7 +15,7 @@ from f3s.zfs import DATASET_PROPERTIES, Dataset, Property, Snapshot
 # User properties (zfsprops(7)): set locally, inherited by children, so only a local value is a mark.
 # MIGRATION, on O: started, done, destroying
 # on D: started before the rename, then copying, verified; opening after a boot without the key (f3s.bhyve_open)
-SNAPSHOT = "f3s:migration_snapshot"  # name of the snapshot, chosen at the start
+SNAPSHOT = "f3s:migration_snapshot"  # name of the snapshot, chosen at the start; a later one after writes
 VMS = "f3s:migration_vms"  # virtual machines that ran, comma-separated, `-` for none
 MOUNTPOINT = "f3s:migration_mountpoint"  # `local:PATH` or `inherited:PATH`
 CANMOUNT = "f3s:migration_canmount"  # `on` (local) or `default` before canmount=noauto
@@ -39,7 +39,8 @@ class Wanted:
     """The settings of one host's migration.
 
     encryption: the cipher of the new dataset; stick: the device with the keys as `mount -p` shows it, without /dev/;
-    stop_timeout: seconds; wait_script, metadata_script: text of files/bhyve-wait.sh and files/bhyve-metadata.sh.
+    stop_timeout: seconds; wait_script, metadata_script, guard_script: text of files/bhyve-wait.sh,
+    files/bhyve-metadata.sh and files/guard-below.sh.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class Wanted:
     destroy_old: bool
     wait_script: str
     metadata_script: str
+    guard_script: str
 
 
 class Facts(Protocol):
@@ -188,9 +190,9 @@ def settings_to_change(settings: Mapping[str, str], target: Dataset) -> dict[str
     }
 
 
-def bytes_needed(pairs: Iterable[tuple[Dataset, Dataset | None]], snapshot_taken: bool) -> int:
+def bytes_needed(pairs: Iterable[tuple[Dataset, Dataset | None]]) -> int:
     """Bytes that the rest of the copy takes from the pool: each source with its snapshots and reservation, less
-    what its counterpart has. A thick volume takes its data again once a snapshot holds the first."""
+    what its counterpart has. A thick volume takes again what the next snapshot will hold."""
     need = 0
     for source, target in pairs:
         data = _number(source, "referenced" if value(source, "origin") else "usedbydataset")
@@ -200,8 +202,8 @@ def bytes_needed(pairs: Iterable[tuple[Dataset, Dataset | None]], snapshot_taken
         if target:
             got = sum(_number(target, f"usedby{what}") for what in ("dataset", "snapshots", "refreservation"))
         need += max(0, full - got)
-        if reserved and not snapshot_taken:
-            need += _number(source, "referenced")
+        if reserved:
+            need += _number(source, "written")
     return need + need // _MARGIN_PARTS + _MARGIN if need else 0
 
 

@@ -17,6 +17,10 @@ from f3s.zfs import Dataset, key_file
 KEY_BYTES = 32
 SUFFIX = ".key"
 UNFINISHED = ".new"
+SILENT_STICK = (
+    "`dmesg` there shows its errors. Pull it out and plug it in again, then: doas service f3skeys onerestart; a stick "
+    "that stays silent is dead: docs/runbook.md, stick dead"
+)
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,21 @@ Roots = tuple[Root, ...] | str
 """The encryption roots of a host, or a sentence why some may be out of sight."""
 
 
+def labelled_disk(glabel: Iterable[str], label: str) -> str | None:
+    """The disk with a UFS label, in the output of `glabel status`."""
+    return next((row.split()[2] for row in glabel if row.split()[:1] == [f"ufs/{label}"]), None)
+
+
 def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     """Read the sections of facts.usb.KeyStick. Raises UnknownOutput on other output."""
     parts = sections(lines)
     if set(parts) != {"folder", "device", "glabel", "mounts", "files", "sha256"}:
         raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
-    disks = [row.split()[2] for row in parts["glabel"] if row.split()[:1] == [f"ufs/{label}"]]
     mounts = parse_mounts(parts["mounts"])
     ours = next((mount for mount in mounts if mount.device == f"ufs/{label}"), None)
     here = next((mount for mount in reversed(mounts) if mount.directory == mountpoint), None)
     # an open label keeps its device node even where glabel does not list it any more
-    disk = disks[0] if disks else ("unknown" if parts["device"] else None)
+    disk = labelled_disk(parts["glabel"], label) or ("unknown" if parts["device"] else None)
     keys: dict[str, KeyFile] = {}
     unfinished = []
     if ours is None or here != ours:

@@ -51,6 +51,11 @@ class MountTable:
         """What is mounted there: the last mount covers the ones before it."""
         return next((mount for mount in reversed(self.mounts) if mount.directory == directory), None)
 
+    def above(self, directory: str) -> Mount | None:
+        """The mount that the directory is in, other than one on itself."""
+        found = [mount for mount in self.mounts if f"{directory}/".startswith(f"{mount.directory.rstrip('/')}/")]
+        return max((m for m in found if m.directory != directory), key=lambda m: len(m.directory), default=None)
+
     def below(self, directory: str) -> list[Mount]:
         """What is mounted in directories below it."""
         return [mount for mount in self.mounts if mount.directory.startswith(f"{directory}/")]

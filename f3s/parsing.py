@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 SECTION = "=== "
 
 
 class UnknownOutput(ValueError):
     """Output in a form that we do not know: nothing may be concluded from it."""
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Who was asked and did not answer in time, which says nothing else about it; and what to do."""
+
+    reason: str
+    next_step: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}. {self.next_step}"
 
 
 def sections(lines: Iterable[str]) -> dict[str, list[str]]:

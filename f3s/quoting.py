@@ -87,6 +87,11 @@ def script(text: str, name: str, *arguments: str | int) -> Shell:
     return command("sh -c {} {}", Shell(_word(text)), words([name, *arguments]))
 
 
+def as_word(program: Shell) -> Shell:
+    """A program as one word, as `sh -c` takes it."""
+    return Shell(_word(program))
+
+
 def _word(text: str) -> str:
     """One word for a POSIX shell, in one line; newlines at the end of a folded text are lost (printf(1): %b)."""
     if not _FOLDED.search(text):

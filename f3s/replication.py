@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from f3s.keycheck import KeyCheck
+from f3s.quoting import Shell, command
+from f3s.settings import Job
 from f3s.settings.model import is_within
 from f3s.zfs import Dataset, Snapshot
 
@@ -137,6 +139,50 @@ OLD_KEY = (
 )
 
 
+LAST_RECEIVED = "zrepl_last_received_J_"
+"""How the tag begins of the hold that zrepl's sink puts on what it received last."""
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """How a replica becomes what both sides have: back to the newest common snapshot.
+
+    + to: that snapshot, as the replica names it
+    + drops: the replica's later snapshots, which are lost by it; oldest first
+    + releases: tag and snapshot of zrepl's own holds on those. `zfs rollback -r` meets a held snapshot with `dataset
+      is busy` when it has destroyed the others already (seen): they go first
+    + kept: tag and snapshot of the holds of somebody else, who has to release them
+    """
+
+    to: Snapshot
+    drops: tuple[Snapshot, ...] = ()
+    releases: tuple[tuple[str, str], ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
+
+    def held(self, holds: Mapping[str, Sequence[str]]) -> WayBack:
+        """The same with the holds; tags by snapshot, on the replica's host."""
+        held = [(tag, each.name) for each in self.drops for tag in holds.get(each.name, ())]
+        ours = tuple(hold for hold in held if hold[0].startswith(LAST_RECEIVED))
+        return replace(self, releases=ours, kept=tuple(hold for hold in held if hold not in ours))
+
+    def commands(self) -> list[Shell]:
+        """What goes it, in order. The replica stays read-only and mounted."""
+        steps = [command("zfs release {} {}", tag, name) for tag, name in self.releases]
+        return [*steps, command("zfs rollback -r {}" if self.drops else "zfs rollback {}", self.to.name)]
+
+
+def way_back(source: Iterable[Snapshot], replica: Collection[Snapshot]) -> WayBack | None:
+    """The way back of a replica, without the holds; None where the two have no snapshot in common.
+
+    source: its snapshots, read after those of the replica: what was received in between is in both then
+    """
+    common = newest_common(source, replica)
+    if common is None:
+        return None
+    later = (each for each in replica if each.createtxg > common.createtxg)
+    return WayBack(common, tuple(sorted(later, key=lambda each: each.createtxg)))
+
+
 def allowed_age(interval: int) -> int:
     """How old the newest common snapshot may be, in seconds, with an interval of that many seconds.
 
@@ -144,6 +190,12 @@ def allowed_age(interval: int) -> int:
     missed; a minute is for the transfer.
     """
     return 2 * interval + 60
+
+
+def failback_values(job: Job) -> dict[str, str]:
+    """What storage.conf has to say of the job whose progress proves that the standby is undiverged, by variable."""
+    # a standby that was written to stops the replication: five missed rounds are a reason to stay
+    return {"F3S_REPLICATION_JOB": job.name, "F3S_FAILBACK_MAX_AGE": str(max(300, 5 * job.interval_seconds))}
 
 
 @dataclass(frozen=True)
@@ -165,27 +217,38 @@ MOUNT_STEPS = ("keylocation", "load-key", "readonly", "canmount", "mountpoint", 
 giving it one mounts it at once (zfsprops(7)) - writable, if it were not read-only by then."""
 
 
-def plan_divergence(replica: str, written: int, newest: Snapshot, job: str, *, rollback: bool, writable: bool) -> Plan:
-    """Decide about a replica that may have been written to, which stops its replication (observed).
+def plan_divergence(replica: str, written: int, back: WayBack, job: str, *, rollback: bool, writable: bool) -> Plan:
+    """Decide about a replica that something came to beside what it received, which stops its replication (observed).
 
     written: bytes that differ from its newest snapshot, read after `zpool sync`.
-    rollback: the operator named the job, and so gave up what was written.
+    rollback: the operator named the job, and so gave up what came to it.
     writable: not read-only, so promoted: clients may be writing to it, and what they wrote is nowhere else.
     """
-    if written == 0:
+    own = ", ".join(each.short_name for each in back.drops)
+    found = [f"{written} bytes were written to it since {(*back.drops, back.to)[-1].short_name}"] if written else []
+    found += [f"it has snapshots of its own: {own}"] if own else []
+    if not found:
         return Plan()
+    diverged = f"{replica} has diverged: {' and '.join(found)}"
     if writable:
         return Plan(
-            report=f"{replica} has diverged: {written} bytes were written to it since {newest.short_name}. It is not "
-            "read-only, so somebody promoted it, and what clients wrote since is nowhere else: docs/runbook.md, Host "
-            f"dead, brings it back. Only if nobody needs it: `zfs set readonly=on {replica}`, then run this again"
+            report=f"{diverged}. It is not read-only, so somebody promoted it, and what clients wrote since is nowhere "
+            "else: docs/runbook.md, Host dead, brings it back. Only if nobody needs it: "
+            f"`zfs set readonly=on {replica}`, then run this again"
+        )
+    if back.kept:
+        release = " && ".join(command("zfs release {} {}", tag, name) for tag, name in back.kept)
+        return Plan(
+            report=f"{diverged}, and no replication is accepted while they are there. Somebody holds some of that, so "
+            f"nothing was dropped. If nobody needs what came after {back.to.short_name}: `{release}`, then run this "
+            "again"
         )
     if rollback:
-        return Plan(("rollback",))
+        lost = f"{replica} goes back to {back.to.short_name}, and its own snapshots {own} are lost"
+        return Plan(("rollback",), lost if own else None)
     return Plan(
-        report=f"{replica} has diverged: {written} bytes were written to it since {newest.short_name}, and no "
-        f"replication is accepted while they are there. To drop them: `zfs rollback {newest.name}`, or run again "
-        f"with zrepl_rollback_replicas = [{job!r}]"
+        report=f"{diverged}, and no replication is accepted while they are there. To drop them: "
+        f"`{' && '.join(back.commands())}`, or run again with zrepl_rollback_replicas = [{job!r}]"
     )
 
 

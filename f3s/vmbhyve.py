@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput, number, sections
 
-# vm-bhyve lib/vm-core (core::list) and lib/vm-run (vm::running_check), versions 1.0 to 1.7
-_STATE = re.compile(r"(?P<state>Stopped|Suspended|Running|Bootloader|Locked)(?: \((?P<detail>[^()]+)\))?$")
+# vm-bhyve lib/vm-core (core::list) and lib/vm-run (vm::running_check), versions 1.0 to 1.8
+_STATE = re.compile(r"(?P<state>Stopped|Suspended|Running|Bootloader|Locked)(?: \((?P<detail>[^()]+)\))?")
 # How vm ends, whatever it is asked, where vmm(4) did not initialise: 1.8-devel (observed), and before (lib/vm-util)
 _UNABLE = ("virtualization is not supported or is disabled", "kernel vmm not initialised")
-_AUTOSTART = re.compile(r"(?:No|Yes \[(?P<order>\d+)\])\s+$")
+_AUTOSTART = re.compile(r"No|Yes \[(?P<order>\d+)\]")
+_GAP = re.compile(r"\s{2,}")
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,27 @@ class VmHost:
 
 
 def parse_vm_list(lines: Iterable[str]) -> tuple[Vm, ...]:
-    """Read `vm list`: the name is the first column, the state the last one, before it comes the autostart column.
+    """Read `vm list` by its heading, since columns come and go between versions.
 
-    Raises UnknownOutput on another heading and on a state that vm-bhyve is not known to have.
+    Cells are counted from the right: column(1) leaves an empty one out (a machine without `cpu`), and only those on
+    the left can be empty.
+    Raises UnknownOutput on a heading without these columns and on a state that vm-bhyve is not known to have.
     """
-    rows = [line for line in lines if line.strip()]
-    if not rows or not re.fullmatch(r"NAME\s.*\sSTATE\s*", rows[0]):
+    rows = [line.strip() for line in lines if line.strip()]
+    heading = _GAP.split(rows[0]) if rows else []
+    autostart = "AUTO" if "AUTO" in heading else "AUTOSTART"
+    if heading[:1] != ["NAME"] or not {autostart, "STATE"} <= set(heading):
         raise UnknownOutput(f"vm list begins without its heading: {rows[:1]!r}")
+    places = [heading.index(column) - len(heading) for column in (autostart, "STATE")]
     found: list[Vm] = []
     for row in rows[1:]:
-        state = _STATE.search(row.rstrip())
-        autostart = _AUTOSTART.search(row[: state.start()]) if state else None
-        if not state or not autostart:
+        cells = _GAP.split(row)
+        start, state = (cells[place] if len(cells) >= -place else "" for place in places)
+        known, order = _STATE.fullmatch(state), _AUTOSTART.fullmatch(start)
+        if not known or not order:
             raise UnknownOutput(f"unexpected line from vm list: {row!r}")
-        order = autostart["order"]
-        found.append(Vm(row.split()[0], state["state"], state["detail"], int(order) if order else None))
+        place = int(order["order"]) if order["order"] else None
+        found.append(Vm(row.split()[0], known["state"], known["detail"], place))
     return tuple(found)
 
 

@@ -118,6 +118,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """What keeps history: bookmarks (`dataset#name`), and the tags of the holds on each snapshot that has any."""
+
+    bookmarks: tuple[str, ...]
+    holds: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """One pool in `zpool status -LP`.
 
@@ -183,6 +191,20 @@ def parse_guarded(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
             raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
         guarded[name] = tuple(paths.split())
     return guarded
+
+
+def parse_marks(lines: Iterable[str]) -> Marks:
+    """Read the sections of facts.zfs.HistoryMarks. Raises UnknownOutput on other output."""
+    parts = sections(lines)
+    if parts.keys() != {"bookmarks", "holds"}:
+        raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
+    holds: dict[str, tuple[str, ...]] = {}
+    for line in parts["holds"]:
+        name, tag, *_ = [*line.split("\t"), ""]
+        if "@" not in name or not tag:
+            raise UnknownOutput(f"unexpected line from zfs holds: {line!r}")
+        holds[name] = (*holds.get(name, ()), tag)
+    return Marks(tuple(parts["bookmarks"]), holds)
 
 
 def parse_snapshots(lines: Iterable[str]) -> tuple[Snapshot, ...]:

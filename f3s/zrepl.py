@@ -7,13 +7,17 @@ which knows all of them, too.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import yaml
 
+from f3s.parsing import UnknownOutput
 from f3s.settings import HostSettings, Job, Site
 from f3s.settings.model import Zrepl, is_within
+from f3s.zfs import Marks
 
+CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
 SINK_JOB = "sink"
 """Name of the one sink of a host. zrepl keeps job names in holds on the pool: it must never change."""
 
@@ -126,3 +130,35 @@ def render(config: dict[str, Any]) -> str:
     """The configuration as the text of zrepl.yml; the same text for the same data."""
     text = yaml.safe_dump(config, sort_keys=False, width=110)
     return f"# Written by the f3s deploy; changes made here are lost.\n{text}"
+
+
+def job_names(text: str) -> tuple[str, ...]:
+    """The names of the jobs in the text of a zrepl.yml; empty for an empty text.
+
+    Raises UnknownOutput where that cannot be told, also of a file that takes jobs from others (zrepl-dsh2dsh).
+    """
+    try:
+        config = yaml.safe_load(text) or {}
+        if any(key.startswith("include") for key in config):
+            raise UnknownOutput("zrepl.yml includes other files")
+        return tuple(str(job["name"]) for job in config.get("jobs") or ())
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        raise UnknownOutput(f"the jobs in zrepl.yml cannot be told: {error}") from error
+
+
+_OF_JOB = re.compile(r"zrepl_(?:(?:CURSOR|CURSORTENTATIVE|STEP)_G_[0-9a-f]{16}|STEP|last_received)_J_(.+)")
+
+
+def left_over(marks: Marks, jobs: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """What zrepl keeps for jobs that are not there (any more): job -> bookmarks, and snapshots with a hold.
+
+    It is released by no other job, and the history up to it is never pruned (zrepl 0.7.0, internal/endpoint).
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    named = [(name, name.partition("#")[2]) for name in marks.bookmarks]
+    named += [(name, tag) for name, tags in marks.holds.items() for tag in tags]
+    for name, mark in named:
+        match = _OF_JOB.fullmatch(mark)
+        if match and match[1] not in jobs:
+            found[match[1]] = (*found.get(match[1], ()), name)
+    return found

@@ -8,18 +8,22 @@ marker line once all of it succeeded, nothing at all is the default None, and No
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 from typing_extensions import override
 
 from f3s import quoting
-from f3s.parsing import UnknownOutput
-from f3s.quoting import Shell, command, one_line
+from f3s.parsing import SECTION, NoAnswer, UnknownOutput
+from f3s.quoting import Shell, as_word, command, one_line
 
 T = TypeVar("T")
 END = "=== end"
+SILENT = "=== silent"
+DEVICE_SECONDS = 60
+"""For a question to a disk. A stick that is only slow, on an emulated machine that starts four programs a second, has
+answered by then; one whose reads the kernel retries for ever never does (seen)."""
 FILES = Path(__file__).parent.parent / "files"
 
 
@@ -31,6 +35,16 @@ def script(name: str, *arguments: str | int) -> Shell:
 def marked(body: Shell) -> str:
     """The command with its end marker, which is printed only when the body succeeded. C locale: we parse."""
     return command("export LC_ALL=C; {{ {}; }} && echo {}", one_line(body), END)
+
+
+def bounded(seconds: int, body: Shell) -> Shell:
+    """The command, ended or left behind after so many seconds: the status is 124 then.
+
+    For what waits for a disk: in the kernel a process may be deaf to every signal. pyinfra's own `_timeout` would leave
+    it behind, too, but tell neither who did not answer nor what to do.
+    """
+    program = f'{(FILES / "bounded.sh").read_text()}\nexec 8<&0\nBOUNDED_ENDS=\nbounded "$@"\n'
+    return command("{} sh -c {}", quoting.script(program, "bounded", seconds), as_word(body))
 
 
 class HostFact(FactBase[T | None], Generic[T]):
@@ -50,3 +64,29 @@ class HostFact(FactBase[T | None], Generic[T]):
             return self.read(output[:-1])
         except UnknownOutput as error:
             raise FactProcessError(str(error)) from error
+
+
+class DeviceFact(HostFact[T]):
+    """A fact of what a disk may never answer: then it is a NoAnswer. Subclasses use `asked` and implement `silence`."""
+
+    abstract = True
+
+    @staticmethod
+    def asked(body: Shell) -> str:
+        """As `marked`, within DEVICE_SECONDS; what was printed by then tells who was asked last."""
+        answers = "case $? in 0) echo {} ;; 124) echo {} ;; *) false ;; esac"
+        return command(f"export LC_ALL=C; {{}}; {answers}", bounded(DEVICE_SECONDS, body), END, SILENT)
+
+    def silence(self, lines: list[str]) -> tuple[str, str]:
+        """Who did not answer, from what was printed by then, and what to do about it."""
+        raise NotImplementedError
+
+    @override
+    def process(self, output: list[str]) -> T | None:
+        if output[-1:] != [SILENT]:
+            return super().process(output)
+        who, next_step = self.silence(output[:-1])
+        last = [line.removeprefix(SECTION) for line in output[:-1] if line.startswith(SECTION)][-1:]
+        asked = f" (asked last: {last[0]})" if last else ""
+        # the askers know of it: operations.base.known, facts.cluster.answer
+        return cast(T, NoAnswer(f"{who} did not answer within {DEVICE_SECONDS} s{asked}", next_step))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
+from pyinfra import logger
 from pyinfra.context import host
 
 from f3s.mount_options import TUNNEL_UNIT
+from f3s.parsing import NoAnswer
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, client_variables, secret_files
@@ -14,7 +16,8 @@ from f3s.verify.model import HostView
 from f3s.verify.serving import wanted_services
 from f3s.verify.storage import key_tests
 from f3s.verify.tls import TlsAnswer
-from facts.base import HostFact
+from f3s.zrepl import CONFIG
+from facts.base import DEVICE_SECONDS, HostFact
 from facts.carp import Carp
 from facts.clients import MountStates
 from facts.clock import Clock, asked_between
@@ -29,24 +32,32 @@ from facts.stunnel import Stunnel
 from facts.tls import Tls
 from facts.units import UnitStates
 from facts.usb import KeyStick
-from facts.zfs import Datasets, KeyChecks, Pools, Snapshots
-from facts.zrepl import Jobs, Written
+from facts.zfs import Datasets, HistoryMarks, KeyChecks, Pools, Snapshots
+from facts.zrepl import ConfiguredJobs, Jobs, Written
 
 T = TypeVar("T")
 MONITOR = "/usr/local/bin/check-nfs-mount.sh"
 
 
-ANSWER_WITHIN = 60
-"""Seconds: on a suspended pool or a dying stick a question never ends, and the others would never be seen."""
+ANSWER_WITHIN = DEVICE_SECONDS + 30
+"""Seconds: on a suspended pool a question never ends, and the others would never be seen. More than a disk has."""
 
 
-def ask(fact: type[HostFact[T]], *, within: int = ANSWER_WITHIN, **arguments: object) -> T | None:
+def answer(fact: type[HostFact[T]], *, within: int = ANSWER_WITHIN, **arguments: object) -> T | NoAnswer | None:
     """A fact of the current host; None where it fails or takes longer than `within` seconds.
 
     pyinfra shows the error, the host stays in the run.
     """
-    answer: T | None = host.get_fact(fact, **arguments, _ignore_errors=True, _timeout=within)
-    return answer
+    return cast(T | NoAnswer | None, host.get_fact(fact, **arguments, _ignore_errors=True, _timeout=within))
+
+
+def ask(fact: type[HostFact[T]], *, within: int = ANSWER_WITHIN, **arguments: object) -> T | None:
+    """As `answer`, with None where a disk does not answer."""
+    said = answer(fact, within=within, **arguments)
+    if isinstance(said, NoAnswer):
+        host.log(str(said), logger.error)
+        return None
+    return said
 
 
 def look(settings: HostSettings, site: Site) -> HostView:
@@ -71,18 +82,24 @@ def _freebsd(me: HostSettings, site: Site) -> HostView:
         if state is not ServiceState.MISSING
     }
     sink = me.zrepl.sink_root
+    stick = answer(KeyStick, label=me.usb.label, mountpoint=me.usb.mountpoint)
+    silent = stick if isinstance(stick, NoAnswer) else None
     return HostView(
         now=now,
         clock=off,
-        stick=ask(KeyStick, label=me.usb.label, mountpoint=me.usb.mountpoint),
+        stick=None if isinstance(stick, NoAnswer) else stick,
+        stick_silent=silent,
         pools=ask(Pools),
         datasets=datasets,
         snapshots=snapshots,
-        key_checks=ask(KeyChecks, keys=tuple(roots.items())) if roots else {},
+        # a stick that does not answer would keep this waiting as well
+        key_checks=None if silent else ask(KeyChecks, keys=tuple(roots.items())) if roots else {},
         mounts=ask(Mounts),
         written=ask(Written, tree=sink) if receives and datasets and sink in datasets else None,
         running=None if states is None else running,
         listeners=ask(Listeners) if me.is_storage else None,
+        marks=ask(HistoryMarks),
+        configured_jobs=ask(ConfiguredJobs, path=CONFIG),
         jobs=ask(Jobs) if sends and running.get("zrepl") else None,
         carp=ask(Carp, interface=me.carp.interface) if me.is_storage else None,
         controller=ask(StorageController) if me.is_storage else None,

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from f3s.disks import EDGE_MIB, MIB, Disk, parse_disk, whole_disk
 from f3s.quoting import command
-from facts.base import HostFact, marked
+from facts.base import DeviceFact
 
 # A read that fails or ends early gives another hash, so it never looks like zeros.
 _SCRIPT = f"""\
@@ -30,7 +30,7 @@ if [ -n "$size" ]; then
 fi"""
 
 
-class Probe(HostFact[Disk]):
+class Probe(DeviceFact[Disk]):
     """One disk with every reason why it is not blank.
 
     + device: name of the disk without /dev/, e.g. `ada1`
@@ -41,8 +41,15 @@ class Probe(HostFact[Disk]):
         if not whole_disk(device):
             raise FactValueError(f"{device!r} is not the name of a whole disk, such as ada1")
         self.device = device
-        return marked(command(_SCRIPT, device))
+        return self.asked(command(_SCRIPT, device))
 
     @override
     def read(self, lines: list[str]) -> Disk:
         return parse_disk(lines, self.device)
+
+    @override
+    def silence(self, lines: list[str]) -> tuple[str, str]:
+        return f"the disk {self.device}", (
+            "`dmesg` there shows its errors. Pull it out and plug it in again, or boot the host; a disk that stays "
+            "silent is dead: put another one in"
+        )

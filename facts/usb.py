@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from f3s.keys import SUFFIX, UNFINISHED, Stick, parse_stick
+from f3s.keys import SILENT_STICK, SUFFIX, UNFINISHED, Stick, labelled_disk, parse_stick
 from f3s.quoting import command
-from facts.base import HostFact, marked
+from facts.base import DeviceFact
 
 # A folder that cannot be read is not an empty one, and a file that stat(1) cannot look at is not a missing one. A mount
 # whose stick is gone is not looked into: each read may fail.
@@ -35,7 +35,7 @@ true
 }}}}"""
 
 
-class KeyStick(HostFact[Stick]):
+class KeyStick(DeviceFact[Stick]):
     """The stick with this label: where it is mounted and which keys are on it.
 
     + label: its UFS label
@@ -46,8 +46,13 @@ class KeyStick(HostFact[Stick]):
     def command(self, label: str, mountpoint: str) -> str:
         self.label = label
         self.mountpoint = mountpoint
-        return marked(command(_SCRIPT, f"/dev/ufs/{label}", mountpoint))
+        return self.asked(command(_SCRIPT, f"/dev/ufs/{label}", mountpoint))
 
     @override
     def read(self, lines: list[str]) -> Stick:
         return parse_stick(lines, self.label, self.mountpoint)
+
+    @override
+    def silence(self, lines: list[str]) -> tuple[str, str]:
+        disk = labelled_disk(lines, self.label)
+        return f"the stick {self.label}{f' ({disk})' if disk else ''}", SILENT_STICK

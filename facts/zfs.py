@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from f3s.keycheck import KeyCheck, parse_key_checks
+from f3s.keys import SILENT_STICK
 from f3s.quoting import Shell, command
 from f3s.zfs import (
     DATASET_PROPERTIES,
@@ -14,15 +15,18 @@ from f3s.zfs import (
     POOL_PROPERTIES,
     SNAPSHOT_PROPERTIES,
     Dataset,
+    Marks,
     Pool,
     Snapshot,
+    key_file,
     parse_datasets,
     parse_guarded,
     parse_importable,
+    parse_marks,
     parse_pools,
     parse_snapshots,
 )
-from facts.base import HostFact, marked
+from facts.base import DeviceFact, HostFact, marked
 
 
 class Datasets(HostFact[dict[str, Dataset]]):
@@ -69,6 +73,26 @@ class Snapshots(HostFact[tuple[Snapshot, ...]]):
         return parse_snapshots(lines)
 
 
+# One list tells which of all snapshots have holds; only those are asked for them. A name may contain blanks.
+_MARKS = """\
+listed=$(zfs list -Hp -t snapshot,bookmark -o name,userrefs) &&
+echo "=== bookmarks" && printf '%s\\n' "$listed" | awk -F '\\t' '$1 ~ /#/ {{ print $1 }}' &&
+echo "=== holds" && held=$(printf '%s\\n' "$listed" | awk -F '\\t' '$2 > 0 {{ print $1 }}') &&
+if [ -n "$held" ]; then printf '%s\\n' "$held" | tr '\\n' '\\0' | xargs -0 zfs holds -H; fi"""
+
+
+class HistoryMarks(HostFact[Marks]):
+    """All bookmarks, and the holds on snapshots."""
+
+    @override
+    def command(self) -> str:
+        return marked(command(_MARKS))
+
+    @override
+    def read(self, lines: list[str]) -> Marks:
+        return parse_marks(lines)
+
+
 class Pools(HostFact[dict[str, Pool]]):
     """All imported pools with health, settings and the providers below them, by name."""
 
@@ -86,20 +110,24 @@ class Pools(HostFact[dict[str, Pool]]):
         return parse_pools(lines)
 
 
-class ImportablePools(HostFact[tuple[str, ...]]):
+class ImportablePools(DeviceFact[tuple[str, ...]]):
     """Pools on this host's disks that are not imported: what is in them is not known."""
 
     @override
     def command(self) -> str:
         # without any pool the exit status is 1
-        return marked(Shell("zpool import 2>&1; true"))
+        return self.asked(Shell("zpool import 2>&1; true"))
 
     @override
     def read(self, lines: list[str]) -> tuple[str, ...]:
         return parse_importable(lines)
 
+    @override
+    def silence(self, lines: list[str]) -> tuple[str, str]:
+        return "a disk that `zpool import` looks at", "`dmesg` there names it: pull it out or replace it"
 
-class KeyChecks(HostFact[dict[str, KeyCheck]]):
+
+class KeyChecks(DeviceFact[dict[str, KeyCheck]]):
     """Whether a key file fits each dataset, by dataset; nothing is loaded (`zfs load-key -n`).
 
     + keys: pairs of dataset and key location
@@ -109,6 +137,7 @@ class KeyChecks(HostFact[dict[str, KeyCheck]]):
 
     @override
     def command(self, keys: Sequence[tuple[str, str]]) -> str:
+        self.files = [key_file(location) or location for _, location in keys]
         checks = [
             command(
                 'if zfs list -H -o name {} >/dev/null 2>&1; then echo "=== "{};'
@@ -120,8 +149,12 @@ class KeyChecks(HostFact[dict[str, KeyCheck]]):
             )
             for dataset, location in keys
         ]
-        return marked(Shell("\n".join([*checks, "true"])))
+        return self.asked(Shell("\n".join([*checks, "true"])))
 
     @override
     def read(self, lines: list[str]) -> dict[str, KeyCheck]:
         return parse_key_checks(lines)
+
+    @override
+    def silence(self, lines: list[str]) -> tuple[str, str]:
+        return f"the stick with {', '.join(dict.fromkeys(self.files))}, or a pool", SILENT_STICK

@@ -8,6 +8,7 @@ from typing_extensions import override
 from f3s.parsing import UnknownOutput, number
 from f3s.quoting import command
 from f3s.replication import JobFigures, JobStatus, parse_figures, parse_status
+from f3s.zrepl import job_names
 from facts.base import HostFact, marked
 
 
@@ -39,6 +40,21 @@ class Figures(HostFact[dict[str, JobFigures]]):
     @override
     def read(self, lines: list[str]) -> dict[str, JobFigures]:
         return parse_figures("\n".join(lines))
+
+
+class ConfiguredJobs(HostFact[tuple[str, ...]]):
+    """The names of all jobs in zrepl's configuration, whoever wrote it; none where there is no such file.
+
+    + path: the file
+    """
+
+    @override
+    def command(self, path: str) -> str:
+        return marked(command("if [ -e {} ]; then cat {}; fi", path, path))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[str, ...]:
+        return job_names("\n".join(lines))
 
 
 class Written(HostFact[dict[str, int]]):

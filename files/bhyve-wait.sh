@@ -8,7 +8,7 @@
 # it is removed once there was no machine in the kernel for a while: a guest that reboots has none for a moment.
 #
 # Exit status: 0 all of them are; 1 some are not when the time is over, or are locked by another host (named on
-# stderr); 2 vm list failed; other: a lock could not be removed.
+# stderr); 2 vm list failed or is another; other: a lock could not be removed.
 set -u
 wanted=$1
 left=$2
@@ -16,6 +16,15 @@ folder=$3
 shift 3
 settle=15
 quiet=0
+# Prints the first word of the state: Stopped, Suspended, Running (PID), Bootloader (PID), Locked (HOST). The column is
+# found by its heading and counted from the right: column(1) leaves an empty cell out (a machine without `cpu`).
+# shellcheck disable=SC2016
+state_of='
+    { sub(/ +$/, "") }
+    NR == 1 { for (i = 1; i <= NF; i++) if ($i == "STATE") after = NF - i }
+    NR == 1 && after == "" { print "bhyve-wait: vm list has no column STATE: " $0 >"/dev/stderr"; exit 1 }
+    { split($0, words, " ") }
+    NR > 1 && words[1] == name { split($(NF - after), words, " "); print words[1] }'
 
 while :; do
     list=$(/usr/local/sbin/vm list) || exit 2
@@ -24,8 +33,7 @@ while :; do
     stale=
     foreign=
     for name in "$@"; do
-        # the state is the last column: Stopped, Suspended, Running (PID), Bootloader (PID), Locked (HOST)
-        state=$(printf '%s\n' "$list" | awk -v name="$name" '$1 == name { print $NF ~ /^\(/ ? $(NF - 1) : $NF }')
+        state=$(printf '%s\n' "$list" | awk -F '   *' -v name="$name" "$state_of") || exit 2
         lock=$folder/$name/run.lock
         case $wanted:$state in
         running:Running | running:Bootloader)

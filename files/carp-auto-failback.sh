@@ -82,7 +82,7 @@ main() {
 	case $CARP_STATE in
 	BACKUP) ;;
 	MASTER) stay "already MASTER" ;;
-	*) stay "state is $CARP_STATE" ;;
+	*) carp_linkless; stay "$REASON" ;;
 	esac
 	[ -e "$F3S_STARTED" ] || stay "f3s_storage is not started"
 	[ ! -e "$F3S_HOLD" ] || stay "held by carp backup ($(cat "$F3S_HOLD")): carp master ends that"
@@ -101,14 +101,19 @@ is $F3S_CALM s ago; carp master ends that"
 	undiverged || stay "$REASON"
 
 	proof=$REASON
-	if said=$(/usr/local/bin/carp master 2>&1); then
+	said=$(/usr/local/bin/carp master 2>&1)
+	case $? in
+	0)
 		write "failback: MASTER again; $proof"
 		tell "failback: MASTER again; $proof"
-	else
+		;;
+	3) stay "$said" ;;	# the link went down meanwhile: no failback has failed, the next run looks again
+	*)
 		write "failback failed: $said"
 		tell "failback failed: $said"
 		exit 1
-	fi
+		;;
+	esac
 }
 
 main; exit

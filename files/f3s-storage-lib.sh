@@ -60,6 +60,9 @@ if [ "$(id -u)" -eq 0 ]; then
 	mkdir -p "$F3S_RUN" "${F3S_HOLD%/*}"
 fi
 
+# shellcheck source=files/bounded.sh
+. /usr/local/libexec/f3s/bounded.sh
+
 need_root() {
 	if [ "$(id -u)" -ne 0 ]; then
 		echo "${0##*/}: root is needed for this: run it with doas or sudo" >&2
@@ -69,53 +72,6 @@ need_root() {
 
 tell() {
 	logger -t f3s_storage -p daemon.notice -- "$1"
-}
-
-# Runs a command for at most $1 seconds, with its output and status. 124: it did not end, which says nothing about what
-# was asked. timeout(1) alone is
-# not enough: it waits for its child, and a process that waits for a suspended pool does not die by a signal. Without
-# room in /tmp it has to be: a full file system must not keep this host from serving or from stopping to serve.
-# --foreground: without it FreeBSD's timeout(1) is the reaper of all descendants, waits for the daemons that a
-# `service X onestart` leaves behind, and kills them at the limit (usr.bin/timeout/timeout.c).
-# The status comes through a pipe with a name: descriptor 9 is open for reading and writing, so neither end ever
-# waits for the other to open it, and the command itself does not get it.
-bounded() {
-	bounded_limit=$1
-	shift
-	if ! bounded_room 2>/dev/null; then
-		[ -z "$bounded_dir" ] || rm -rf "$bounded_dir"
-		timeout --foreground -k 1 "$bounded_limit" "$@" </dev/null
-		bounded_status=$?
-		[ "$bounded_status" != 137 ] || bounded_status=124
-		return "$bounded_status"
-	fi
-	exec 9<>"$bounded_dir/status"
-	# A program of its own and not a subshell, which would keep the caller's output open as long as it hangs.
-	# shellcheck disable=SC2016	# expanded by that program
-	sh -c 'dir=$1 limit=$2; shift 2
-		timeout --foreground -k 1 "$limit" "$@" >"$dir/out" 2>"$dir/err" 9>&-
-		echo $? >&9' \
-		bounded "$bounded_dir" "$bounded_limit" "$@" </dev/null >/dev/null 2>&1 &
-	bounded_pid=$!
-	bounded_status=$(timeout --foreground $((bounded_limit + 2)) head -n 1 <&9)
-	exec 9>&-
-	if [ -z "$bounded_status" ]; then
-		[ ! -w "$F3S_RUN" ] || printf '%s\n%s\n' "$bounded_pid" "$(process_start "$bounded_pid")" >"$F3S_HUNG"
-		rm -rf "$bounded_dir"
-		return 124
-	fi
-	cat "$bounded_dir/out"
-	cat "$bounded_dir/err" >&2
-	rm -rf "$bounded_dir"
-	# 137: timeout(1) had to kill it.
-	[ "$bounded_status" != 137 ] || bounded_status=124
-	return "$bounded_status"
-}
-
-# The folder of bounded(). Room is tried out: an answer that was cut short would read as "not mounted".
-bounded_room() {
-	bounded_dir=$(mktemp -d /tmp/f3s.XXXXXXXX) && mkfifo "$bounded_dir/status" &&
-		printf '%4096s' '' >"$bounded_dir/out"
 }
 
 # When a process started: with its number, its identity.
@@ -167,6 +123,12 @@ carp_set() {
 	fi
 }
 
+# INIT: the interface has no link or is down (carp(4)). Then nothing is known of the peer, and nothing was decided.
+carp_linkless() {
+	[ "$CARP_STATE" = INIT ] || return 1
+	REASON="$F3S_INTERFACE has no link (state is INIT)"
+}
+
 # carp_settles STATE SECONDS: true when the state is and stays that for so long.
 carp_settles() {
 	settle_left=$2
@@ -175,7 +137,9 @@ carp_settles() {
 		settle_left=$((settle_left - 1))
 		carp_read || return 1
 		if [ "$CARP_STATE" != "$1" ]; then
-			REASON="state is $CARP_STATE, not $1, $(($2 - settle_left)) s after the change"
+			settle_when="$(($2 - settle_left)) s after the change"
+			REASON="state is $CARP_STATE, not $1, $settle_when"
+			! carp_linkless || REASON="$REASON, $settle_when"
 			return 1
 		fi
 	done

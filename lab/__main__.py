@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from lab import actions, build, clock
+from lab import actions, build, clock, disks
 from lab.core import LabError, Store
 from lab.rc import boot
 
@@ -40,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     setting = commands.add_parser("clock", help="set a host's clock forward (60), or back (-60)")
     setting.add_argument("host")
     setting.add_argument("seconds", type=float)
+    unreadable = commands.add_parser("unreadable", help="the USB stick, or another disk, cannot be read any more")
+    unreadable.add_argument("host")
+    unreadable.add_argument("how", nargs="?", default="hangs", choices=disks.HOW, help="what each read does")
+    unreadable.add_argument("slot", nargs="?", default="", help="device name, e.g. ada1 (default: the stick)")
     swap = commands.add_parser("swap", help="put another disk into a slot; the old one is gone")
     swap.add_argument("host")
     swap.add_argument("slot", help="device name, e.g. da0")
@@ -88,6 +92,8 @@ def _run(args: argparse.Namespace, store: Store) -> int:
             actions.plug(store, args.host, args.slot)
         case "clock":
             actions.set_clock(store, args.host, args.seconds)
+        case "unreadable":
+            actions.unreadable(store, args.host, args.how, args.slot)
         case "swap":
             actions.swap(store, args.host, args.slot, args.content)
         case "demo":

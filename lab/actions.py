@@ -57,6 +57,25 @@ def plug(store: Store, name: str, slot: str = "") -> None:
         disks.link_devices(store, cluster, host)
 
 
+def unreadable(store: Store, name: str, how: str = "hangs", slot: str = "") -> None:
+    """From now on a disk or (by default) the USB stick cannot be read, wherever it is plugged in.
+
+    :param how: one of `disks.HOW`: each read hangs, where no signal ends it; or fails; or works again
+    :raises LabError: it is not plugged in
+    """
+    if how not in disks.HOW:
+        raise LabError(f"each read {', '.join(disks.HOW)}; not {how!r}")
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        slot = slot or stick_slot(host)
+        if slot not in host.slots:
+            raise LabError(f"{host.name} has nothing in {slot}")
+        disks.unreadable(cluster).pop(host.slots[slot], None)
+        if how != "no":
+            disks.unreadable(cluster)[host.slots[slot]] = how
+        disks.link_devices(store, cluster, host)
+
+
 CONTENTS = ("blank", "gpt", "fat", "ufs", "noise")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lab import build, clock
 from lab.core import Store
-from lab.pyinfra_output import changes as changed_by
+from scenarios.pyinfra_output import changes as changed_by
 
 REPO = Path(__file__).resolve().parent.parent
 LATENCIES_MS = (1, 20, 100)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lab import tools
 
 FREEBSD: dict[str, str] = {
+    "/.lab/bin/meet": "lab.commands.unreadable:meet",
     "/bin/pgrep": "lab.commands.processes:pgrep",
     "/bin/pkill": "lab.commands.signals:pkill",
     "/bin/ps": "lab.commands.processes:ps",

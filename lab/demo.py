@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import actions, build, clock, drill, plans
 from lab.core import LabError, Store
-from lab.pyinfra_output import changes
+from scenarios.pyinfra_output import changes
 
 REPO = Path(__file__).resolve().parent.parent
 INVENTORY = "lab/inventory.py"

@@ -33,6 +33,17 @@ def _ufs_systems(cluster: Cluster) -> dict[str, Ufs]:
     return part(cluster, "ufs", dict[str, Ufs])
 
 
+HOW = ("hangs", "errors", "no")
+"""How a disk meets who reads it: the kernel tries again for ever, gives up (EIO), or nothing is wrong with it."""
+UNREADABLE = ".lab/unreadable"
+"""In a host's root while it has such a disk: programs of the machine look there before they read (lab.rootfs)."""
+
+
+def unreadable(cluster: Cluster) -> dict[str, str]:
+    """Disks that cannot be read: id -> one of `HOW`."""
+    return part(cluster, "unreadable", dict[str, str])
+
+
 def _read(store: Store, disk: Disk, offset: int, count: int) -> bytes:
     with open(store.disk_file(disk.id), "rb") as image:
         image.seek(offset)
@@ -127,6 +138,12 @@ def link_devices(store: Store, cluster: Cluster, host: Host) -> None:
         system = ufs_on(store, cluster, cluster.disks[disk_id])
         if system and system.label:
             rootfs.link(root, f"dev/ufs/{system.label}", target)
+
+    mark = root / UNREADABLE
+    if any(disk_id in unreadable(cluster) for disk_id in host.slots.values()):
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
 
 
 def is_device_link(path: str | Path) -> bool:

@@ -84,10 +84,12 @@ def wanted(host: Host) -> list[list[str]]:
     """
     binds: list[list[str]] = []
     root = Mount("", "/", "", "root")
-    for entry in [root, *(entry for entry in host.mounts if entry.tree != "root" and not entry.dead)]:
+    apart = [entry for entry in host.mounts if entry.tree != "root" or entry.fstype == "nullfs"]
+    for entry in [root, *(entry for entry in apart if not entry.dead)]:
         tree, target = entry.tree, entry.target
-        if tree != "root":
-            binds.append([target, str(INSIDE / "state" / tree), "ro" if entry.read_only else "rw"])
+        if entry is not root:
+            folder = f"hosts/{host.name}/root" if tree == "root" else tree
+            binds.append([target, str(INSIDE / "state" / folder), "ro" if entry.read_only else "rw"])
         for flagged_tree, path in host.immutable:
             if flagged_tree == tree:
                 place = os.path.join(target, path)

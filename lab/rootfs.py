@@ -30,6 +30,13 @@ echo "lab: not simulated: $*" >&2
 echo "$*" >> /.lab/not-simulated.log
 exit 99
 """
+MEET = """\
+if [ -e /.lab/unreadable ]; then /.lab/bin/meet "${0##*/}" "$@" || exit; fi
+"""
+"""In programs of the machine that may read a disk which cannot be read (lab.commands.unreadable)."""
+PASS = f"""#!/bin/sh
+{MEET}exec {{real}} "$@"
+"""
 GUARD = """#!/bin/sh
 # the machine's own {name}, with the options that FreeBSD's has
 while getopts ":{options}" o; do
@@ -37,8 +44,8 @@ while getopts ":{options}" o; do
     '?' | :) exec /.lab/bin/refuse {name} "$@" ;;
     esac
 done
-POSIXLY_CORRECT=1 exec {real} "$@"
-"""
+meetPOSIXLY_CORRECT=1 exec {real} "$@"
+""".replace("meet", MEET.replace("{", "{{").replace("}", "}}"))
 DOAS = """#!/bin/sh
 # doas(1): the lab's connector starts what comes through doas as root, so this only takes its options
 while getopts "nu:" o; do
@@ -140,12 +147,19 @@ def _freebsd_programs(root: Path) -> None:
     for path, options in tools.FREEBSD.items():
         name = os.path.basename(path)
         (root / path.lstrip("/")).unlink(missing_ok=True)
-        if options is None:
+        if name == "openssl":
+            write(root, path, PASS.replace("{real}", real(name)), 0o755)
+        elif name == "timeout":
+            text = (Path(__file__).with_name("wrappers") / name).read_text()
+            write(root, path, text.replace("/usr/bin/bash", real("bash"), 1).replace("@real@", real(name)), 0o755)
+        elif options is None:
             link(root, path.lstrip("/"), real(name))
         else:
             write(root, path, GUARD.format(name=name, options=options, real=real(name)), 0o755)
     for path, script in tools.SCRIPTS.items():
         text = (Path(__file__).with_name("wrappers") / script).read_text()
+        head, _, rest = text.partition("\n")
+        text = f"{head}\n{MEET if script in ('dd', 'hash') else ''}{rest}"
         write(root, path, re.sub(r"@(\w+)@", lambda match: real(match.group(1)), text), 0o755)
     install_played(root, catalog.FREEBSD)
     write(root, "usr/local/bin/doas", DOAS, 0o755)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeVar
 
+from pyinfra import logger
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.context import host, inventory, state
 
+from f3s.parsing import NoAnswer
 from f3s.quoting import Shell
 from facts.base import HostFact
 
@@ -16,9 +18,15 @@ Commands = Generator[Shell, None, None]
 """What an operation yields."""
 
 
+FACT_SECONDS = 600
+"""For any fact: what hangs beside a disk that is asked (facts.base.DeviceFact), as a pool that is suspended."""
+
+
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
     """A fact of the current host; raises OperationError where it is unknown: nothing may be concluded."""
-    value: T | None = host.get_fact(fact, **arguments)
+    value: T | None = host.get_fact(fact, **arguments, _timeout=FACT_SECONDS)
+    if isinstance(value, NoAnswer):
+        raise OperationError(f"{host.name}: {value}. Nothing was changed")
     if value is None:
         raise OperationError(f"{host.name}: {fact.__name__} could not be read; nothing was changed")
     return value
@@ -27,8 +35,11 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
 def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | None:
     """A fact of another host, whatever --limit selects; None where it cannot be read: the host is off, or it fails."""
     try:
-        value: T | None = inventory.get_host(name).get_fact(fact, **arguments)
+        value: T | None = inventory.get_host(name).get_fact(fact, **arguments, _timeout=FACT_SECONDS)
     except ConnectError:
+        return None
+    if isinstance(value, NoAnswer):
+        host.log(f"{name}: {value}", logger.warning)
         return None
     return value
 

@@ -61,6 +61,7 @@ def wanted(
         destroy_old=destroy_old,
         wait_script=(FILES / "bhyve-wait.sh").read_text(),
         metadata_script=(FILES / "bhyve-metadata.sh").read_text(),
+        guard_script=(FILES / "guard-below.sh").read_text(),
     )
 
 

@@ -11,14 +11,25 @@ from pyinfra.context import host
 
 from f3s.keycheck import KeyCheck
 from f3s.quoting import command
-from f3s.replication import MOUNT_STEPS, Plan, plan_divergence, plan_mount, sent, unopened
+from f3s.replication import (
+    MOUNT_STEPS,
+    Plan,
+    WayBack,
+    plan_divergence,
+    plan_mount,
+    sent,
+    unopened,
+    way_back,
+)
 from f3s.settings.model import is_within
 from f3s.zfs import Snapshot
 from facts.base import script
 from facts.mounts import Mounts
-from facts.zfs import Datasets, KeyChecks, Snapshots
+from facts.zfs import Datasets, HistoryMarks, KeyChecks, Snapshots
 from facts.zrepl import Written
 from operations.base import Commands, executing, known, known_of
+
+NO_COMMON = "nothing can be replicated into it (docs/runbook.md, Disk dead, where the source was made anew)"
 
 
 def _newest() -> dict[str, Snapshot]:
@@ -68,31 +79,51 @@ def arrived(jobs: Mapping[str, tuple[str, str]], seconds: int) -> Commands:
 
 
 @operation()
-def undiverged(replicas: Mapping[str, str], sink: str, rollback: Sequence[str] = ()) -> Commands:
-    """Nothing was written to replicas, nor below them; what was is reported, and dropped only if that is wanted.
+def undiverged(
+    replicas: Mapping[str, str], sink: str, sources: Mapping[str, tuple[str, str]], rollback: Sequence[str] = ()
+) -> Commands:
+    """Nothing came to replicas, nor below them, but what they received; what did is reported, and dropped only if that
+    is wanted.
 
     + replicas: dataset -> name of the job that fills it
     + sink: dataset that all of them are below
-    + rollback: names of the jobs of whose replicas what was written is dropped
+    + sources: name of the job -> the host that sends, dataset there
+    + rollback: names of the jobs of whose replicas what came to them is dropped
 
-    **Example:** `replicas.undiverged({"zdata/sink/f0/zdata/enc/nfsdata": "f0_to_f1_nfsdata"}, "zdata/sink")`
+    **Example:** `replicas.undiverged({"zdata/sink/f0/zdata/enc/nfsdata": "f0_to_f1_nfsdata"}, "zdata/sink",
+    {"f0_to_f1_nfsdata": ("f0.lan.buetow.org", "zdata/enc/nfsdata")})`
     """
-    newest = _newest()
+    received = known(Snapshots)
     # zrepl's placeholders, and what is not complete yet, have no snapshot
-    there = {dataset: job for dataset, job in replicas.items() if dataset in newest}
+    names = {snapshot.dataset for snapshot in received}
+    there = {dataset: job for dataset, job in replicas.items() if dataset in names}
+    written = known(Written, tree=sink) if there else {}
+    # after the replicas' own: see way_back
+    origins = {
+        host_name: known_of(host_name, Snapshots) for host_name in {sources[job][0]: None for job in there.values()}
+    }
     clean = True
-    for name, written in known(Written, tree=sink).items() if there else ():
-        job = next((job for dataset, job in there.items() if is_within(name, dataset)), None)
-        if job is None or name not in newest:
-            continue
-        found = known(Datasets).get(name) if written else None
-        writable = found is not None and found.get("readonly") == "off"
-        plan = plan_divergence(name, written, newest[name], job, rollback=job in rollback, writable=writable)
-        clean = clean and plan == Plan()
-        if plan.report:
-            host.log(plan.report, logger.warning)
-        elif plan.steps:
-            yield command("zfs rollback {}", newest[name].name)
+    for replica, job in there.items():
+        source, origin = sources[job]
+        for name in (name for name in written if is_within(name, replica) and name in names):
+            own = [snapshot for snapshot in received if snapshot.dataset == name]
+            theirs = [each for each in origins[source] or () if each.dataset == origin + name.removeprefix(replica)]
+            # where the source is off, or has it no more, only what was written is known
+            back = way_back(theirs, own) if theirs else WayBack(own[-1])
+            if back is None:
+                host.log(f"{name} has no snapshot in common with its source on {source}: {NO_COMMON}", logger.warning)
+            elif back.drops or written[name]:
+                found = known(Datasets).get(name)
+                writable = found is not None and found.get("readonly") == "off"
+                back = back.held(known(HistoryMarks).holds)
+                plan = plan_divergence(name, written[name], back, job, rollback=job in rollback, writable=writable)
+                if plan.report:
+                    host.log(plan.report, logger.warning)
+                if plan.steps:
+                    yield from back.commands()
+            else:
+                continue
+            clean = False
     if clean:
         missing = "".join(f"; {dataset} has not arrived yet" for dataset in replicas if dataset not in there)
         host.noop(f"nothing was written to {', '.join(there) or 'any replica'}{missing}")

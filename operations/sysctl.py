@@ -11,18 +11,23 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
+from facts.services import Services, ServiceState
 from facts.sysctl import Sysctls
 from operations.base import Commands, executing, known
 
 
 @operation()
-def values(wanted: Mapping[str, str]) -> Commands:
+def values(wanted: Mapping[str, str], set_by: str | None = None) -> Commands:
     """Sysctls have these values now; `files.line` on /etc/sysctl.conf keeps them.
 
     + wanted: value of each name
+    + set_by: service whose start sets them from rc.conf. Where it does not run, what they are now matters to nobody
 
     **Example:** `sysctl.values({"vfs.nfsd.enable_stringtouid": "1"})`
     """
+    if set_by is not None and known(Services, names=(set_by,))[set_by] is not ServiceState.RUNNING:
+        host.noop(f"{set_by} does not run, and sets {', '.join(wanted)} when it starts")
+        return
     current = known(Sysctls, names=tuple(wanted))
     changed = False
     for name, value in wanted.items():

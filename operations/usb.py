@@ -14,14 +14,17 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory, state
 
-from f3s.keys import KEY_BYTES, SUFFIX, Copy, Keys, Plan, Roots, plan, roots_in_sight
-from f3s.quoting import command
-from facts.base import script
+from f3s.keys import KEY_BYTES, SILENT_STICK, SUFFIX, Copy, Keys, Plan, Roots, plan, roots_in_sight
+from f3s.quoting import Shell, command
+from facts.base import DEVICE_SECONDS, bounded, script
 from facts.disks import Probe
 from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
 from operations.base import Commands, executing, known, known_of
+
+STICK_SECONDS = 300
+"""For work on a stick: a large one is formatted in this time, also by a slow machine."""
 
 _made: dict[str, bytes] = {}
 """Keys made in this run, so that hosts that are served at the same time get the same ones."""
@@ -69,8 +72,9 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
         )
     if stick.pulled(label):
         # the kernel may have done it by itself since: it does after a read that failed (ffs_subr.c, ffs_fsfail_unmount)
-        yield command("umount -f {} || ! mount -p | grep -F {}", mountpoint, f"/dev/ufs/{label}")
-    yield script("format-stick", label, f"/dev/{device}")
+        umount = command("umount -f {} || ! mount -p | grep -F {}", mountpoint, f"/dev/ufs/{label}")
+        yield _bounded(umount, f"the stick {label}")
+    yield _bounded(script("format-stick", label, f"/dev/{device}"), f"the stick {device}")
 
 
 @operation()
@@ -96,7 +100,7 @@ def mounted_read_only(label: str, mountpoint: str) -> Commands:
         host.noop(f"the stick {label} is mounted read-only on {mountpoint}")
     else:
         # not `mount -u`, see files/write-keys.sh
-        yield command("umount {} && service f3skeys onestart", mountpoint)
+        yield _bounded(command("umount {} && service f3skeys onestart", mountpoint), f"the stick {label}")
 
 
 @operation()
@@ -134,9 +138,15 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
         for name in todo.makes:
             lines.append(_line(name, _made.setdefault(name, secrets.token_bytes(KEY_BYTES))))
     yield StringCommand(
-        script("write-keys", mountpoint, f"/dev/ufs/{label}"),
+        _bounded(script("write-keys", mountpoint, f"/dev/ufs/{label}"), f"the stick {label}"),
         _stdin=lines,
     )
+
+
+def _bounded(body: Shell, who: str) -> Shell:
+    """A command that works on a stick and says so where that does not answer."""
+    silent = f"{host.name}: {who} did not answer within {STICK_SECONDS} s. {SILENT_STICK}"
+    return command("{} || {{ [ $? -ne 124 ] || echo {} >&2; false; }}", bounded(STICK_SECONDS, body), silent)
 
 
 def _refuse(todo: Plan, certain: bool) -> None:
@@ -174,12 +184,20 @@ def _read(copy: Copy, mountpoint: str) -> bytes:
     """A key from another stick, checked; it is neither printed nor logged."""
     other: Host = inventory.get_host(copy.source)
     arguments, _ = pop_global_arguments(state, other, {})
-    success, output = other.run_shell_command(
-        StringCommand(command("openssl base64 -A -in {}", f"{mountpoint}/{copy.name}{SUFFIX}")),
-        print_output=False,
-        print_input=False,
-        **{key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS},
-    )
+    # not `bounded`, which would put the key into a file
+    arguments |= {"_timeout": DEVICE_SECONDS}
+    try:
+        success, output = other.run_shell_command(
+            StringCommand(command("openssl base64 -A -in {}", f"{mountpoint}/{copy.name}{SUFFIX}")),
+            print_output=False,
+            print_input=False,
+            **{key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS},
+        )
+    except TimeoutError:
+        raise OperationError(
+            f"{host.name}: the stick of {copy.source} did not answer within {DEVICE_SECONDS} s when "
+            f"{copy.name}{SUFFIX} was read. {SILENT_STICK}"
+        ) from None
     try:
         key = base64.b64decode(output.stdout, validate=True) if success else b""
     except ValueError:

@@ -11,6 +11,8 @@ from pyinfra.operations.util import any_changed
 
 from f3s import stunnel as tunnel
 from f3s.carp import alias_words, rc_file
+from f3s.replication import failback_values
+from f3s.verify.controller import FILES
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
@@ -18,6 +20,7 @@ from tasks.common import REPOSITORY, credentials, name_virtual_ip, nfs_variables
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 PROGRAMS = {
+    "bounded.sh": ("/usr/local/libexec/f3s/bounded.sh", "0644"),
     "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
     "f3s-storage-control.sh": ("/usr/local/libexec/f3s/storage-control", "0755"),
     "carp": ("/usr/local/bin/carp", "0755"),
@@ -78,7 +81,7 @@ if settings.is_storage:
     values = files.template(
         name="carp: values of f3s_storage",
         src=str(REPOSITORY / "templates" / "storage.conf.j2"),
-        dest="/usr/local/etc/f3s/storage.conf",
+        dest=FILES["values"],
         mode="0644",
         user="root",
         group="wheel",
@@ -101,9 +104,7 @@ if settings.is_storage:
             "nfsd",
             "stunnel",
         ],
-        replication_job=job.name,
-        # a standby that was written to stops the replication: five missed rounds are a reason to stay
-        failback_max_age=max(300, 5 * job.interval_seconds),
+        failback=failback_values(job),
         tunnel_folder=tunnel.RUN_FOLDER,
         tunnel_user=tunnel.SERVER_USER,
     )

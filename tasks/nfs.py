@@ -19,8 +19,9 @@ if settings.is_storage:
 
     # -- rc variables: nothing of this starts at boot
     nfs_variables()
-    # rc.d/nfsd sets it when it starts, and nfsd may run since before the deploy
-    sysctl.values(wanted={"vfs.nfsd.nfs_privport": "0"}, name="nfs: clients need no reserved port now")
+    # rc.d/nfsd sets it when it starts, and nfsd may run since before the deploy. Before the first start it is what the
+    # kernel has by itself, 1 since FreeBSD 15 (seen)
+    sysctl.values(wanted={"vfs.nfsd.nfs_privport": "0"}, set_by="nfsd", name="nfs: clients need no reserved port now")
 
     # -- owners: numbers as they are, or names through nfsuserd; a mix would show files as nobody's (seen)
     for variable in host.loop(("vfs.nfsd.enable_stringtouid", "vfs.nfs.enable_uidtostring")):

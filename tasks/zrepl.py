@@ -7,14 +7,17 @@ mounts the replica. Replicas with a mount point are opened here, once their firs
 from __future__ import annotations
 
 from pyinfra import host
+from pyinfra.facts.files import File
 from pyinfra.operations import files
 
 from f3s import zrepl as config
+from f3s.replication import failback_values
+from f3s.verify.controller import FILES
 from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
 from tasks.common import site, this_host
 
-CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
 RUN = "/var/run/zrepl"
+STORAGE_CONF = FILES["values"]
 
 all_hosts = site()
 settings = this_host()
@@ -47,10 +50,21 @@ if content is not None:
             name=f"zrepl: {folder} is closed to others", path=folder, user="root", group="wheel", mode="700"
         )
     text = config.render(content)
-    zrepl.config(name="zrepl: configuration", path=CONFIG, text=text)
+    zrepl.config(name="zrepl: configuration", path=config.CONFIG, text=text)
 
-    rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": CONFIG})
-    zrepl.running(name="zrepl: service runs with this configuration", path=CONFIG, text=text)
+    rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": config.CONFIG})
+    zrepl.running(name="zrepl: service runs with this configuration", path=config.CONFIG, text=text)
+
+    # -- as soon as the jobs are: the primary proves by this one that it may take the address back. tasks/carp.py makes
+    #    the file
+    if settings.is_storage and host.get_fact(File, path=STORAGE_CONF):
+        for variable, value in host.loop(failback_values(all_hosts.served_job).items()):
+            files.line(
+                name=f"zrepl: {variable} of f3s_storage",
+                path=STORAGE_CONF,
+                line=f"^{variable}=.*",
+                replace=f"{variable}='{value}'",
+            )
 
     # a job that is woken before its sink listens waits for the next interval
     order.barrier(name="zrepl: sources and sinks run")
@@ -71,6 +85,7 @@ if content is not None:
             name="zrepl: nothing was written to a replica",
             replicas=received,
             sink=settings.zrepl.sink_root,
+            sources={job.name: (job.source, job.dataset) for job in receives},
             rollback=settings.zrepl.rollback_replicas,
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from f3s.carp import CarpState
 from f3s.parsing import UnknownOutput, number, sections
@@ -15,6 +16,7 @@ FILES = {
     "failed": f"{RUN}/service.failed",
     "decision": f"{RUN}/last",
     "floor": f"{RUN}/backup.createtxg",
+    "values": "/usr/local/etc/f3s/storage.conf",
 }
 """As files/f3s-storage-lib.sh names them."""
 
@@ -32,6 +34,7 @@ class Controller:
     + failed: the service that did not start here as MASTER, else None
     + decision: its last decision and since when it holds, None before the first
     + floor: createtxg of the newest snapshot when this host was first seen as BACKUP, None where it is not
+    + values: what the deploy told it, by variable; empty where nothing was
     """
 
     now: int
@@ -40,6 +43,7 @@ class Controller:
     failed: str | None
     decision: str | None
     floor: int | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
 
     def decided(self, state: CarpState) -> bool:
         """The last decision is about this state: the controller has looked since the address moved."""
@@ -72,4 +76,5 @@ def parse_controller(lines: Iterable[str]) -> Controller:
         texts["failed"],
         texts["decision"],
         number(texts["floor"], "createtxg of the newest snapshot") if texts["floor"] else None,
+        dict(re.findall(r"\b(F3S_\w+)='([^']*)'", texts["values"] or "")),
     )

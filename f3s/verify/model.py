@@ -13,6 +13,7 @@ from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import Stick
 from f3s.mounts import MountTable
+from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.replication import JobStatus
 from f3s.secretfile import SecretState
@@ -21,7 +22,7 @@ from f3s.sockets import Listener
 from f3s.verify.controller import Controller
 from f3s.verify.mount_state import MountState
 from f3s.verify.tls import TlsAnswer
-from f3s.zfs import Dataset, Pool, Snapshot
+from f3s.zfs import Dataset, Marks, Pool, Snapshot
 
 CLUSTER = "cluster"
 """In the column of hosts: what no single host has."""
@@ -71,11 +72,14 @@ class HostView:
 
     + now: its clock, seconds since 1970, read just before the snapshots
     + clock: how far it is off the controller's
+    + stick_silent: the stick did not answer in time; `stick` is None then
     + key_checks: whether the key file of each dataset of f3s.verify.storage.key_tests opens it, by dataset
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
     + running: rc(8) services, of a client its tunnel's unit: name -> whether it runs; a missing one is not in it
     + listeners: of TCP and UDP, on a storage host
     + jobs: zrepl's push jobs
+    + marks: bookmarks, and holds on snapshots
+    + configured_jobs: the names of all jobs in zrepl.yml
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
     + exported: mount points that the kernel exports
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
@@ -86,6 +90,7 @@ class HostView:
     now: int | None = None
     clock: Offset | None = None
     stick: Stick | None = None
+    stick_silent: NoAnswer | None = None
     pools: Mapping[str, Pool] | None = None
     datasets: Mapping[str, Dataset] | None = None
     snapshots: tuple[Snapshot, ...] | None = None
@@ -95,6 +100,8 @@ class HostView:
     running: Mapping[str, bool] | None = None
     listeners: tuple[Listener, ...] | None = None
     jobs: Mapping[str, JobStatus] | None = None
+    marks: Marks | None = None
+    configured_jobs: tuple[str, ...] | None = None
     carp: CarpView | None = None
     controller: Controller | None = None
     entries: Mapping[str, str] | bool | None = None

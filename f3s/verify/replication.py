@@ -7,34 +7,54 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from f3s.clock import LIMIT
+from f3s.quoting import command
 from f3s.replication import allowed_age, newest_common, sent
-from f3s.settings import Job
+from f3s.settings import HostSettings, Job
 from f3s.settings.model import is_within
 from f3s.verify.clocks import SET_IT
-from f3s.verify.model import ClusterView, Row, State, judged, right, unknown, wrong
+from f3s.verify.model import ClusterView, Row, State, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.zfs import Snapshot
+from f3s.zrepl import left_over
 
-MEANWHILE = 120
-"""Seconds that may pass between two hosts' answers: each question has a bound of a minute (facts.cluster)."""
+MEANWHILE = 180
+"""Seconds that may pass between two hosts' answers: each question has a bound of 90 (facts.cluster.ANSWER_WITHIN)."""
 PROMOTED = "docs/runbook.md, host dead: what clients wrote since is nowhere else, and the way back brings it over"
 
 
 def replication_rows(cluster: ClusterView) -> Iterator[Row]:
     """zrepl on each host that replicates, then two rows for each job, under the host that receives."""
     for host in cluster.site.freebsd_hosts:
-        if host.name in cluster.hosts and (cluster.site.jobs_from(host) or cluster.site.jobs_to(host)):
-            running = cluster.of(host).running
-            if running is None:
-                yield unknown("zrepl", host.name, "the services could not be listed", ASK_AGAIN)
-            elif "zrepl" not in running:
-                yield wrong("zrepl", host.name, "zrepl is not installed", RUN.format("zrepl"))
-            else:
-                problems = [] if running["zrepl"] else ["zrepl is not running"]
-                yield judged("zrepl", host.name, problems, "running", "doas service zrepl onestart")
+        if host.name in cluster.hosts:
+            yield from _daemon(cluster, host)
     for job in cluster.site.jobs:
         yield fresh(cluster, job)
         yield undiverged(cluster, job)
+
+
+def _daemon(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
+    """zrepl runs where it has jobs, and keeps nothing for jobs that are gone: that holds history back for ever."""
+    view = cluster.of(host)
+    wanted = bool(cluster.site.jobs_from(host) or cluster.site.jobs_to(host))
+    known = view.marks is not None and view.configured_jobs is not None
+    left = left_over(view.marks, view.configured_jobs) if view.marks and view.configured_jobs is not None else {}
+    if wanted and view.running is None:
+        yield unknown("zrepl", host.name, "the services could not be listed", ASK_AGAIN)
+    elif wanted and "zrepl" not in (view.running or {}):
+        yield wrong("zrepl", host.name, "zrepl is not installed", RUN.format("zrepl"))
+    elif wanted and not (view.running or {}).get("zrepl"):
+        yield wrong("zrepl", host.name, "zrepl is not running", "doas service zrepl onestart")
+    elif left:
+        reasons = [
+            f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''} of the job {job}, which zrepl.yml does not have"
+            for job, names in left.items()
+        ]
+        release = "; ".join(command("doas zrepl zfs-abstraction release-all --job {}", job) for job in left)
+        yield wrong("zrepl", host.name, f"history is kept by {'; '.join(reasons)}", release)
+    elif wanted and not known:
+        yield unknown("zrepl", host.name, "not known whether it keeps anything for jobs that are gone", ASK_AGAIN)
+    elif wanted:
+        yield right("zrepl", host.name, "running")
 
 
 def replicas(cluster: ClusterView, job: Job) -> dict[str, str]:
@@ -153,13 +173,13 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
     reason = f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted"
     if promoted(cluster, job, replica):
         return wrong(check, target.name, f"{reason}. It is not read-only, so somebody promoted it", PROMOTED)
+    return wrong(check, target.name, reason, _dropped(job))
+
+
+def _dropped(job: Job) -> str:
+    """Not the commands: holds come before the rollback, and what is lost is named (f3s.replication.WayBack)."""
     roll_back = f"--data 'zrepl_rollback_replicas=[\"{job.name}\"]'"
-    return wrong(
-        check,
-        target.name,
-        reason,
-        f"docs/runbook.md, replica diverged; to drop them: {RUN.format('zrepl')} {roll_back}",
-    )
+    return f"docs/runbook.md, replica diverged; to drop them: {RUN.format('zrepl')} {roll_back}"
 
 
 def promoted(cluster: ClusterView, job: Job, replica: str | None = None) -> bool:
@@ -182,10 +202,10 @@ def _received_only(cluster: ClusterView, job: Job, dataset: str, replica: str) -
     guids = {snapshot.guid for snapshot in sent if snapshot.dataset == dataset}
     prefix = source.zrepl.snapshot_prefix
     own: list[Snapshot] = []
-    last: Snapshot | None = None
+    common = False
     for snapshot in sorted(_of(cluster.of(target).snapshots or (), replica), key=lambda s: s.createtxg, reverse=True):
         if snapshot.guid in guids:
-            last = snapshot
+            common = True
             break
         # the hosts are asked at the same time: what zrepl made and sent after the source had answered is no finding
         if not (snapshot.short_name.startswith(prefix) and 0 <= snapshot.creation - now <= MEANWHILE):
@@ -194,10 +214,7 @@ def _received_only(cluster: ClusterView, job: Job, dataset: str, replica: str) -
         return right(check, target.name, f"{replica} is as it was received")
     names = ", ".join(snapshot.short_name for snapshot in own[:3]) + (", ..." if len(own) > 3 else "")
     reason = f"{replica} has diverged: {source.name} has no snapshot {names}; no replication is accepted"
-    step = "docs/runbook.md, replica diverged"
-    if last is not None:
-        step += f"; to drop them and all since: doas zfs rollback -r {last.name}"
-    return wrong(check, target.name, reason, step)
+    return wrong(check, target.name, reason, _dropped(job) if common else "docs/runbook.md, replica diverged")
 
 
 def _of(snapshots: Iterable[Snapshot], dataset: str) -> list[Snapshot]:

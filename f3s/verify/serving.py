@@ -9,6 +9,7 @@ from f3s.carp import CarpState
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.certificates import State as PkiState
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
+from f3s.replication import failback_values
 from f3s.secretfile import ABSENT
 from f3s.settings import HostSettings
 from f3s.stunnel import secret_files
@@ -130,6 +131,8 @@ def one_master(cluster: ClusterView) -> Row:
     controller = cluster.of(cluster.site.primary).controller
     if controller is not None and (controller.failed is not None or not controller.ready):
         return wrong("one MASTER", CLUSTER, reason, f"see the row services of {cluster.site.primary.name}; {log}")
+    if problem := _failback_blind(cluster, cluster.site.primary):
+        return wrong("one MASTER", CLUSTER, f"{reason}; {problem}", f"{RUN.format('zrepl')}; {log}")
     back = f"it comes back by itself once a replication has succeeded, {log}; or {RUN.format('failback')}"
     return wrong("one MASTER", CLUSTER, reason, back)
 
@@ -144,6 +147,16 @@ def _failback_off(cluster: ClusterView) -> str | None:
     entries = cluster.of(primary).entries
     there = isinstance(entries, Mapping) and entries.get(primary.nfs.failback_block, "absent") != "absent"
     return f"doas carp auto-failback enable on {primary.name}" if there else None
+
+
+def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
+    """Why the program on a host would wait for ever for a proof that the standby is undiverged; None: it would not."""
+    controller = cluster.of(host).controller
+    wanted = failback_values(cluster.site.served_job)
+    if controller is None or all(controller.values.get(name, value) == value for name, value in wanted.items()):
+        return None
+    told = ", ".join(f"{name}={controller.values.get(name)}" for name in wanted)
+    return f"automatic failback goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
 
 
 def wanted_services(host: HostSettings) -> tuple[str, ...]:
@@ -189,6 +202,8 @@ def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = Fal
             problems.append("MASTER that cannot serve" if master else "it could not take over")
     if problems and decision:
         problems.append(f"last decision: {decision}")
+    if not problems and (blind := _failback_blind(cluster, host)):
+        return wrong("services", host.name, blind, RUN.format("zrepl"))
     if not problems and not controller.decided(state) and not (master and tried_anew):
         reason = f"f3s_storage has not looked since it is {state.value}; last decision: {decision or 'none'}"
         return unknown("services", host.name, reason, "doas service f3s_storage reconcile; then run verify again")

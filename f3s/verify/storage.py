@@ -34,7 +34,9 @@ def storage_rows(cluster: ClusterView) -> Iterator[Row]:
 
 def stick(cluster: ClusterView, host: HostSettings) -> Row:
     """The stick is mounted read-only, has every key with the rights of a key, and agrees with the other sticks."""
-    seen = cluster.of(host).stick
+    seen, silent = cluster.of(host).stick, cluster.of(host).stick_silent
+    if silent is not None:
+        return unknown("stick", host.name, silent.reason, silent.next_step)
     if seen is None:
         return unknown("stick", host.name, "the stick could not be looked at", ASK_AGAIN)
     if seen.disk is None:
@@ -231,7 +233,8 @@ def _tested(
     if untested:
         names = ", ".join(untested)
         if not stick:
-            reason = f"the stick is not mounted, so the keys of {names} could not be tested"
+            why = "does not answer" if view.stick_silent else "is not mounted"
+            reason = f"the stick {why}, so the keys of {names} could not be tested"
             return unknown(check, host.name, reason, "see the row stick; then run verify again")
         return unknown(check, host.name, f"not tested: the key files of {names}", ASK_AGAIN)
     loaded = "the stick opens" if check == "replica keys" else "loaded, and the stick opens"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lab import disks
+from lab.commands import unreadable
 from lab.commands.options import parse
 from lab.core import Cluster, CommandError, Context, Disk, Host
 
@@ -28,6 +29,7 @@ def newfs(ctx: Context) -> int:
         raise CommandError("newfs: bad volume label. Valid characters are alphanumerics, dashes, and underscores.")
     if len(label) >= 32:
         raise CommandError(f"newfs: bad volume label. Length is longer than {32}.")
+    unreadable.read_device(ctx, device)
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         disk = _disk(ctx, cluster, device)
@@ -57,6 +59,7 @@ def fsck(ctx: Context) -> int:
     options, names = parse(ctx, "py")
     if len(names) != 1:
         raise ctx.not_simulated()
+    unreadable.read_device(ctx, names[0])
     cluster = ctx.store.read()
     disk = _disk(ctx, cluster, names[0])
     if disk is None:
@@ -72,6 +75,7 @@ def fstyp(ctx: Context) -> int:
     options, names = parse(ctx, "lsu")
     if len(names) != 1:
         raise ctx.not_simulated()
+    unreadable.read_device(ctx, names[0])
     cluster = ctx.store.read()
     disk = _disk(ctx, cluster, names[0])
     if disk is None:
@@ -95,6 +99,11 @@ def zdb(ctx: Context) -> int:
     disk = _disk(ctx, cluster, names[0]) if len(names) == 1 and "l" in options else None
     if disk is None:
         raise ctx.not_simulated()
+    try:
+        unreadable.read(ctx, disk, names[0])
+    except CommandError:
+        ctx.out("".join(f"failed to read label {number}\n" for number in range(4)))  # cmd/zdb/zdb.c, dump_label
+        return 2
     pool = disks.zfs_label(ctx.store, disk)
     if pool is None:
         ctx.out("".join(f"failed to unpack label {number}\n" for number in range(4)))
@@ -118,6 +127,7 @@ def dumpfs(ctx: Context) -> int:
     options, names = parse(ctx, "m")
     cluster = ctx.store.read()
     disk = _disk(ctx, cluster, names[0]) if len(names) == 1 and "m" in options else None
+    unreadable.read(ctx, disk, "".join(names))
     system = disks.ufs_on(ctx.store, cluster, disk) if disk else None
     if disk is None or system is None:
         raise ctx.not_simulated()

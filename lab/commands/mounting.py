@@ -6,6 +6,7 @@ import os
 import shutil
 
 from lab import disks
+from lab.commands import unreadable
 from lab.commands.options import parse
 from lab.core import Cluster, CommandError, Context, Host, Mount
 from lab.mounts import mounted_at
@@ -23,6 +24,8 @@ def mount(ctx: Context) -> int:
             ctx.out(_fstab_line(entry) if "p" in options else _line(entry))
         return 0
     read_only = "r" in options or "ro" in words
+    if len(names) == 2 and "u" not in options:
+        unreadable.read_device(ctx, names[0])
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         if "a" in options:
@@ -69,7 +72,7 @@ def mount_ufs(ctx: Context, cluster: Cluster, host: Host, device: str, target: s
 def _mount_null(ctx: Context, host: Host, names: list[str], read_only: bool) -> None:
     """A second view of one file system, bare of what is mounted in it (freebsd-fs, December 2021)."""
     found = mounted_at(host, os.path.normpath(names[0])) if len(names) == 2 else None
-    if found is None or found.tree == "root":
+    if found is None or (found.tree == "root" and found.target != "/"):
         raise ctx.not_simulated("nullfs of anything but a mount point")
     if not os.path.isdir(names[1]):
         raise CommandError(f"mount_nullfs: {names[1]}: No such file or directory")

@@ -14,7 +14,8 @@ WRITABLE = {
     "kern.init_shutdown_timeout": "120",
     "vfs.nfsd.enable_stringtouid": "0",
     "vfs.nfs.enable_uidtostring": "0",
-    "vfs.nfsd.nfs_privport": "0",
+    # FreeBSD 15.1 (seen), 13.2: 0. rc.d/nfsd sets it at every start
+    "vfs.nfsd.nfs_privport": "1",
     "vfs.nfsd.server_max_nfsvers": "3",
     "vfs.nfsd.server_min_nfsvers": "2",
 }

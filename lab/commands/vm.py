@@ -1,8 +1,9 @@
 """vm-bhyve as far as a deploy meets it: virtual machines are the folders and files of its dataset.
 
-Options and wording of vm-bhyve 1.5 (lib/vm-base, lib/vm-core, lib/vm-run, lib/vm-zfs). A machine that runs has a
-process, /dev/vmm/NAME and a run.lock, and keeps its file system and volumes busy. On an ACPI shutdown it is gone
-`SHUTDOWN_SECONDS` later; one with ``acpi_ignored="yes"`` in its configuration (an option of the lab) never is.
+Options and wording of vm-bhyve 1.8-devel, or of 1.7 where the host's part ``vm-bhyve`` says so (lib/vm-base,
+lib/vm-core, lib/vm-run, lib/vm-zfs). A machine that runs has a process, /dev/vmm/NAME and a run.lock, and keeps its
+file system and volumes busy. On an ACPI shutdown it is gone `SHUTDOWN_SECONDS` later; one with ``acpi_ignored="yes"``
+in its configuration (an option of the lab) never is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from lab.zfs.model import Node, kernel
 
 COMMAND = "/usr/local/sbin/vm"
 SHUTDOWN_SECONDS = 12.0
-HEADINGS = ("NAME", "DATASTORE", "LOADER", "CPU", "MEMORY", "VNC", "AUTO", "STATE")
+VERSION = "1.8-devel"
+HEADINGS = ("NAME", "DATASTORE", "LOADER", "CPU", "MEMORY", "VNC", "AUTO", "STATE", "TAGS")  # the last one since 1.8
 REAL = """add clone configure console create datastore destroy discard get image img info install iso migrate passthru
 poweroff provision rename reset restart rollback set snapshot suspend suspendall usage""".split()
 
@@ -31,7 +33,7 @@ def main(ctx: Context) -> int:
     """The vm command."""
     verb, *names = ctx.args or ["usage"]
     if verb == "version":
-        ctx.out("vm-bhyve: Bhyve virtual machine management v1.5.0\n")
+        ctx.out(f"vm-bhyve: Bhyve virtual machine management v{_version(ctx)}\n")
         return 0
     settings = rc_conf(["vm_enable", "vm_dir", "vm_list"])
     if not ctx.env.get("rc_force") and not is_yes(settings["vm_enable"]):
@@ -59,7 +61,10 @@ def main(ctx: Context) -> int:
             return sum(_start(ctx, folder, name) for name in autostart)
         case "stop", [_, *_]:
             for name in names:
-                _stop(ctx, folder, name)
+                saved = folder / name / f"{name}.save"
+                if _stop(ctx, folder, name) and saved.exists():
+                    saved.unlink()
+                    break  # core::discard ends all of vm
             return 0
         case "stopall", [] | ["-f"]:
             for name in list(running(ctx.host(ctx.store.read()))):
@@ -79,6 +84,10 @@ def boot(ctx: Context) -> bool:
 def shut_down(ctx: Context) -> None:
     """What rc.d/vm does at shutdown."""
     main(Context([COMMAND, "stopall"], ctx.store, ctx.host_name))
+
+
+def _version(ctx: Context) -> str:
+    return part(ctx.host(ctx.store.read()), "vm-bhyve", lambda: VERSION)
 
 
 def _error(text: str) -> CommandError:
@@ -110,7 +119,7 @@ def _config(folder: Path, name: str) -> dict[str, str] | None:
 
 def _list(ctx: Context, folder: Path, autostart: list[str]) -> int:
     pids = running(ctx.host(ctx.store.read()))
-    rows = [HEADINGS]
+    rows: list[tuple[str, ...]] = [HEADINGS]
     for name in sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
         config = _config(folder, name)
         if config is None:
@@ -119,14 +128,21 @@ def _list(ctx: Context, folder: Path, autostart: list[str]) -> int:
         if name in pids:
             state = f"Running ({pids[name]})"
         else:
-            state = f"Locked ({lock.read_text().strip()})" if lock.exists() else "Stopped"
+            state = "Suspended" if (folder / name / f"{name}.save").exists() else "Stopped"
+            if state == "Stopped" and lock.exists():
+                state = f"Locked ({lock.read_text().strip()})"
         auto = f"Yes [{autostart.index(name) + 1}]" if name in autostart else "No"
         cpu, memory = config.get("cpu", ""), config.get("memory", "")
-        rows.append((name, "default", config.get("loader", "none"), cpu, memory, "-", auto, state))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+        tags = ",".join(config.get("tags", "").split()) or "-"
+        rows.append((name, "default", config.get("loader", "none"), cpu, memory, "-", auto, state, tags))
+    if _version(ctx) != VERSION:
+        rows = [row[:-1] for row in rows]
+    # column(1) -t leaves empty cells out, and the ones behind move to the left
+    rows = [tuple(cell for cell in row if cell) for row in rows]
+    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(len(rows[0]))]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        ctx.out("  ".join([*cells, row[-1]]) + "\n")
+        ctx.out("  ".join([*cells[:-1], row[-1]]) + "\n")
     return 0
 
 
@@ -163,16 +179,17 @@ def _start(ctx: Context, folder: Path, name: str) -> int:
     return 0
 
 
-def _stop(ctx: Context, folder: Path, name: str) -> None:
+def _stop(ctx: Context, folder: Path, name: str) -> bool:
+    """Asks one machine to shut down; whether it runs."""
     if name not in running(ctx.host(ctx.store.read())):
         ctx.err(f"{COMMAND}: WARNING: {name} doesn't appear to be a running virtual machine\n")
-        return
+        return False
     ctx.out(f"Sending ACPI shutdown to {name}\n")
     clock.advance(ctx.store, 1)  # it sends the signal twice
-    if is_yes((_config(folder, name) or {}).get("acpi_ignored", "")):
-        return
-    with ctx.cluster() as cluster:
-        clock.schedule(cluster, SHUTDOWN_SECONDS, "vm off", ctx.host_name, vm=name, folder=str(folder))
+    if not is_yes((_config(folder, name) or {}).get("acpi_ignored", "")):
+        with ctx.cluster() as cluster:
+            clock.schedule(cluster, SHUTDOWN_SECONDS, "vm off", ctx.host_name, vm=name, folder=str(folder))
+    return True
 
 
 def power_off(store: Store, event: Event) -> None:

@@ -77,7 +77,10 @@ class Partial:
 
 @dataclass
 class Dataset:
-    """A file system or volume. ``props`` are set here, ``received`` came with a stream."""
+    """A file system or volume. ``props`` are set here, ``received`` came with a stream.
+
+    :param log: bytes that ``written`` shows for the intent log after a power cut
+    """
 
     id: int
     name: str
@@ -93,6 +96,7 @@ class Dataset:
     origin: Snapshot | None = None
     crypt: Crypt | None = None
     partial: Partial | None = None
+    log: int = 0
 
     @property
     def parent(self) -> str | None:

@@ -67,6 +67,7 @@ def add(
         props=dict(props or {}),
     )
     dataset.snapshots.append(snap)
+    dataset.log = 0
     return snap
 
 
@@ -91,9 +92,15 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
             f"cannot rollback to '{name}': clones of previous snapshots exist\n"
             "use '-R' to force deletion of the following clones and dependents:\n" + "\n".join(c.name for c in clones)
         )
-    datasets.destroy(node, list(after))
+    # one after the other: a hold keeps one, and the rollback from happening, not the others from going
+    # (libzfs_dataset.c, rollback_destroy; seen)
+    held = [s for s in after if s.holds]
+    datasets.destroy(node, [s for s in after if not s.holds])
+    if held:
+        raise CommandError("\n".join(f"cannot destroy '{dataset.name}@{s.name}': dataset is busy" for s in held))
     dataset.bookmarks = [b for b in dataset.bookmarks if b not in marks]
     trees.mirror(node.path(snap.tree), node.path(dataset.tree))
+    dataset.log = 0
     if snap.volsize:
         dataset.props["volsize"] = str(snap.volsize)
     node.txg(node.pool_of(dataset))

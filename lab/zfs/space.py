@@ -112,7 +112,7 @@ class Space:
     def written(self, dataset: Dataset) -> int:
         """Bytes written since the last snapshot and known to be on disk."""
         if dataset.snapshots:
-            return self._since(dataset, dataset.snapshots[-1])
+            return self._since(dataset, dataset.snapshots[-1]) + dataset.log
         if dataset.origin is not None:
             return self._since(dataset, dataset.origin)
         return self.referenced(dataset)
@@ -161,7 +161,8 @@ class Space:
 
 
 def modified(node: Node, dataset: Dataset) -> bool:
-    """Whether a dataset differs from its last snapshot, written to disk or not."""
+    """Whether a dataset differs from its last snapshot, written to disk or not; its intent log does not count
+    (dsl_dataset.c: dsl_dataset_modified_since_snap)."""
     if not dataset.snapshots:
         return True
     return bool(trees.difference(node.path(dataset.snapshots[-1].tree), node.path(dataset.tree)))

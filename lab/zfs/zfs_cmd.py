@@ -6,7 +6,8 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.core import CommandError, Context
+from lab.commands import unreadable
+from lab.core import INSIDE, CommandError, Context
 from lab.zfs import crypt, mounting, zfs_change, zfs_keys, zfs_read, zfs_stream
 from lab.zfs.arguments import USAGE, Arguments, parse
 from lab.zfs.model import Node
@@ -82,6 +83,7 @@ def main(ctx: Context) -> int:
         return command.run(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args)
     if name in ("load-key", "change-key", "create", "mount"):
         _read_key(ctx, args)
+        _meet_keys(ctx, name, args)
     return locked(ctx, args, command.run)
 
 
@@ -94,6 +96,21 @@ def _read_key(ctx: Context, args: Arguments) -> None:
     prompts = any(d.crypt and d.crypt.keylocation == "prompt" for d in found if d.name in args.operands)
     if prompts or any("prompt" in value for _, value in args.options):
         ctx.stdin = io.BytesIO(ctx.stdin.read(crypt.KEY_SIZE + 1))
+
+
+def _meet_keys(ctx: Context, name: str, args: Arguments) -> None:
+    """Reads the key files before the state is locked, where they may be on a stick that cannot be read."""
+    if not (INSIDE / "unreadable").exists():
+        return
+    cluster = ctx.store.read()
+    options = [value.partition("=")[2] for _, value in args.options if value and value.startswith("keylocation=")]
+    places = [args.value("L")] if name == "load-key" and args.has("L") else options
+    if name == "load-key" and not places:
+        found = Node(ctx.store, cluster, ctx.host(cluster)).all()
+        places = [d.crypt.keylocation for d in found if d.crypt and (args.has("a") or d.name in args.operands)]
+    for place in places:
+        if place and place.startswith("file://"):
+            unreadable.read_file(ctx, place.removeprefix("file://"))
 
 
 def locked(ctx: Context, args: Arguments, run: Callable[[Context, Node, Arguments], int]) -> int:

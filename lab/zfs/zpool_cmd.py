@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lab.commands import unreadable
 from lab.core import CommandError, Context
 from lab.zfs import crypt, mounting, pool_properties, pools
 from lab.zfs.arguments import USAGE, Arguments, UsageError, assignments, parse
@@ -298,6 +300,9 @@ def main(ctx: Context) -> int:
             raise ctx.not_simulated()
         raise CommandError(f"unrecognized command '{word}'\nusage: zpool command args ...", USAGE)
     args = parse(f"zpool {word}", rest, command.options, command.usage, command.missing)
+    if word == "import" and not args.has("c"):
+        with contextlib.suppress(CommandError):  # a disk that gives errors is passed over
+            unreadable.read_all(ctx)
     if not command.writes:
         cluster = ctx.store.read()
         return command.run(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args)

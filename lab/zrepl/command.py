@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from typing import Any
 
 from lab.core import CommandError, Context
+from lab.zfs import snapshots
+from lab.zfs.model import Node
 from lab.zrepl import daemon
 from lab.zrepl.state import CONTROL, Daemon, Filesystem, Job, running
 from lab.zrepl.yamltree import ConfigError
@@ -16,7 +19,8 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 def main(ctx: Context) -> int:
-    """zrepl configcheck | status --mode raw | signal wakeup JOB | version; --config FILE anywhere."""
+    """zrepl configcheck | status --mode raw | signal wakeup JOB | zfs-abstraction release-all --job JOB | version;
+    --config FILE anywhere."""
     words = list(ctx.args)
     path = daemon.DEFAULT_CONFIG
     for place, word in enumerate(words):
@@ -31,6 +35,8 @@ def main(ctx: Context) -> int:
     if words == ["version"]:
         ctx.out("client: zrepl version=v0.7.0 go=go1.26.8 GOOS=freebsd GOARCH=amd64 Compiler=gc\n")
         return 0
+    if words[:3] == ["zfs-abstraction", "release-all", "--job"] and len(words) == 4:
+        return _release(ctx, words[3])
     if words not in (["configcheck"], ["status", "--mode", "raw"]) and words[:2] != ["signal", "wakeup"]:
         raise ctx.not_simulated()
     try:
@@ -53,6 +59,24 @@ def main(ctx: Context) -> int:
         if found is None:
             raise AssertionError(host.name)
         daemon.wake(cluster, host, found, words[2])
+    return 0
+
+
+def _release(ctx: Context, job: str) -> int:
+    """What zrepl keeps for a job: its bookmarks and holds (internal/client/zfsabstractions_release.go). No
+    configuration is needed, and no daemon."""
+    with ctx.cluster() as cluster:
+        node = Node(ctx.store, cluster, ctx.host(cluster))
+        for dataset in node.all():
+            for mark in [
+                each.name for each in dataset.bookmarks if re.fullmatch(rf"zrepl_\w+_G_\w+_J_{job}", each.name)
+            ]:
+                snapshots.destroy_bookmark(node, f"{dataset.name}#{mark}")
+                ctx.out(f"destroy {dataset.name}#{mark} ... OK\n")
+            for snap in dataset.snapshots:
+                for tag in {f"zrepl_STEP_J_{job}", f"zrepl_last_received_J_{job}"} & set(snap.holds):
+                    snapshots.hold(node, tag, f"{dataset.name}@{snap.name}", release=True)
+                    ctx.out(f"destroy {dataset.name}@{snap.name} {tag} ... OK\n")
     return 0
 
 

@@ -23,7 +23,7 @@ NEW, OLD, SNAP = "zroot/bhyve", "zroot/bhyve_old", "f3s_migrate"
 PLACE = "/zroot/bhyve"
 KEY = "/keys/f0.lan.buetow.org:bhyve.key"
 STICK = "ufs/F3S_KEYS"
-WANTED = Wanted(NEW, OLD, SNAP, KEY, "aes-256-gcm", STICK, 60, False, "WAIT", "METADATA")
+WANTED = Wanted(NEW, OLD, SNAP, KEY, "aes-256-gcm", STICK, 60, False, "WAIT", "METADATA", "GUARD")
 VM = "/usr/local/sbin/vm"
 DEFAULTS = {"canmount": "on", "readonly": "off", "compression": "off", "refreservation": "0", "quota": "0"}
 INHERITED = ("readonly", "compression", "mountpoint")
@@ -69,6 +69,7 @@ class Node:
     mounted: bool = False
     token: str | None = None
     origin: str = "-"
+    log: int = 0  # bytes that `written` shows for the intent log; zfs recv passes them over (dsl_dataset.c)
 
 
 class World:
@@ -139,7 +140,7 @@ class World:
                 "keylocation": node.keylocation or ("none" if node.root else "-"),
                 "keystatus": "-" if not node.root else "available" if node.root in self.key_loaded else "unavailable",
                 "mounted": "-" if node.volume else "yes" if node.mounted else "no",
-                "written": str(len(node.data) if node.data != last else 0),
+                "written": str((len(node.data) if node.data != last else 0) + node.log),
                 "receive_resume_token": node.token or "-",
                 "used": "100",
                 "available": str(self.available),
@@ -219,10 +220,13 @@ class World:
     def reboot(self, keys: bool, power_cut: bool = False) -> None:
         """Everything unmounted, then mounted as at boot; the virtual machines of vm_list start where they can.
 
-        A power cut leaves the locks of those that ran.
+        A power cut leaves the locks of those that ran, and marks the logs of datasets (observed; of what came with a
+        stream it does not).
         """
         if power_cut:
             self.locked |= {name for name, on in self.vms.items() if on}
+            for node in self.nodes.values():
+                node.log = 1024
         self.vms = dict.fromkeys(self.vms, False)
         self.key_loaded = {node.root for node in self.nodes.values() if node.root} if keys else set()
         for name, node in self.nodes.items():
@@ -287,6 +291,21 @@ class World:
             case ["zfs", "destroy", "-r", root]:
                 for name in [name for name in self.nodes if f"{name}/".startswith(f"{root}/")]:
                     del self.nodes[name]
+            case ["zfs", "rollback", full]:
+                node, short = self._node(full.partition("@")[0]), full.partition("@")[2]
+                if node.snapshots[-1][0] != short:
+                    raise Failed("more recent snapshots or bookmarks exist")
+                node.data, node.log = node.snapshots[-1][2], 0
+            case ["zfs", "receive", "-A", name]:
+                node = self._node(name)
+                assert node.token
+                node.token = None
+                if not node.snapshots:
+                    del self.nodes[name]
+            case ["sh", "-c", "GUARD", "guard-below", "/zroot", "bhyve"]:
+                if self.place.entries:
+                    raise Failed("files that were written UNENCRYPTED")
+                self.place = dataclasses.replace(self.place, flags=frozenset({"schg"}))
             case ["sh", "-c", "METADATA", "bhyve-metadata", verb, source, target]:
                 self._metadata(verb, self._node(source), self._node(target))
             case ["sh", "-c", "WAIT", "bhyve-wait", state, _, "/zroot/bhyve", *names]:
@@ -294,8 +313,8 @@ class World:
                 if wrong:
                     raise Failed(f"not {state} in time: {', '.join(wrong)}")
                 self.locked -= set(names)
-            case [program, "stop", *names] if program == VM:
-                self.vms |= {name: name in self.stubborn for name in names}
+            case [program, "stop", name, "</dev/null"] if program == VM:
+                self.vms[name] = name in self.stubborn
             case [program, *_] if program == VM and not self.able:
                 raise AssertionError(f"vm fails on a machine without virtualization: {words}")
             case [program, "init"] if program == VM:
@@ -329,6 +348,7 @@ class World:
             raise Failed(f"{name}@{short} exists")
         self.guids += 1
         node.snapshots.append((short, str(self.guids), node.data))
+        node.log = 0
 
     def _create(self, name: str, values: dict[str, str]) -> None:
         if name in self.nodes:
@@ -391,7 +411,7 @@ class World:
         if killed:
             target.token = f"{full}|{before or ''}"
             return
-        target.token = None
+        target.token, target.log = None, 0
         target.snapshots.append(sent)
         target.data = sent[2]
 

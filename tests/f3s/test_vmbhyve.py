@@ -19,6 +19,29 @@ NAME            GUEST      LOADER      CPU    MEMORY    AUTOSTART    STATE
 a-15-chars-name linux      grub        1      512M      Yes [1]      Running (77)
 rocky           linux      default     1      512M      No           Stopped
 """
+# heading and first row recorded on 15.1 (vm-bhyve 1.8-devel); the others derived from lib/vm-core: tags are joined by
+# commas, and column(1) leaves out the empty cell of a machine without `cpu`
+LIST_1_8 = """\
+NAME    DATASTORE  LOADER  CPU     MEMORY  VNC           AUTO     STATE                      TAGS
+rocky   default    uefi    1       256M    -             No       Stopped                    -
+fedora  default    uefi    2       4G      0.0.0.0:5900  Yes [2]  Running (2112)             web,Stopped
+k3s     default    uefi    4       14G     -             Yes [1]  Locked (f0.lan.buetow.org)  -
+draft   default    none    1G      -       No            Stopped  -
+"""
+
+
+def test_the_list_of_1_8() -> None:
+    assert parse_vm_list(LIST_1_8.splitlines()) == (
+        Vm("rocky", "Stopped", None, None),
+        Vm("fedora", "Running", "2112", 2),
+        Vm("k3s", "Locked", "f0.lan.buetow.org", 1),
+        Vm("draft", "Stopped", None, None),
+    )
+
+
+def test_columns_of_a_later_version_are_passed_over() -> None:
+    heading, row = "NAME  HOST  AUTO  NODE  STATE  TAGS  UPTIME", "rocky  f0  Yes [3]  n1  Running (7)  -  3d 04:00"
+    assert parse_vm_list([heading, row]) == (Vm("rocky", "Running", "7", 3),)
 
 
 def test_the_list_of_1_7() -> None:
@@ -42,9 +65,12 @@ def test_the_list_of_1_0() -> None:
     [
         "",
         "rocky default uefi 1 1G - No Stopped",
-        "NAME  STATE\nrocky  default  uefi  1  1G  -  No  Paused",
-        "NAME  STATE\nrocky  default  uefi  1  1G  -  Maybe  Stopped",
-        "NAME  STATE\nmkdir: /zroot/bhyve/.img: Read-only file system",
+        "NAME  AUTO  STATE\nrocky  No  Paused",
+        "NAME  AUTO  STATE\nrocky  Maybe  Stopped",
+        "NAME  AUTO  STATE\nmkdir: /zroot/bhyve/.img: Read-only file system",
+        "NAME  STATE\nrocky  Stopped",
+        "NAME  AUTO\nrocky  No",
+        "NAME  AUTO  TAGS\nrocky  No  Stopped",
     ],
 )
 def test_unknown_lists_are_refused(text: str) -> None:

@@ -6,10 +6,12 @@ import pytest
 from f3s.keycheck import KeyCheck, parse_key_checks
 from f3s.parsing import UnknownOutput
 from f3s.zfs import (
+    Marks,
     PoolStatus,
     as_reported,
     key_file,
     parse_datasets,
+    parse_marks,
     parse_pools,
     parse_snapshots,
     parse_vdevs,
@@ -223,3 +225,16 @@ def test_key_checks(text: str, result: KeyCheck) -> None:
 def test_a_failure_that_says_nothing_of_the_key_is_unknown(text: str) -> None:
     with pytest.raises(UnknownOutput):
         parse_key_checks(["=== zdata/enc", *text.splitlines()])
+
+
+def test_bookmarks_and_holds() -> None:
+    lines = ["=== bookmarks", "a#b", "=== holds", "a@s 1\tkeep\tSun Nov 22", "a@s 1\tmine\tSun Nov 22", "a@t\tx\t-"]
+    assert parse_marks(lines) == Marks(("a#b",), {"a@s 1": ("keep", "mine"), "a@t": ("x",)})
+    assert parse_marks(["=== bookmarks", "=== holds"]) == Marks((), {})
+    for wrong in (
+        ["=== bookmarks"],
+        ["=== bookmarks", "=== holds", "a@s"],
+        ["=== bookmarks", "=== holds", "a\tkeep\t-"],
+    ):
+        with pytest.raises(UnknownOutput):
+            parse_marks(wrong)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from f3s import zrepl
+from f3s.parsing import UnknownOutput
 from f3s.settings import HostData, Job, Site, build_site
 from tests.f3s.replication_sites import F0, F1, F2, SHIPPED, job, site
 from tests.tasks.plan import site_inventory
@@ -172,3 +173,14 @@ def test_what_is_not_replicated_is_kept() -> None:
     rules = config(F0)["jobs"][0]["pruning"]
     assert rules["keep_sender"][0] == {"type": "not_replicated"}
     assert [r["count"] for side in rules.values() for r in side if r["type"] == "last_n"] == [10, 10]
+
+
+def test_the_names_of_all_jobs_in_a_file() -> None:
+    for host in SHIPPED.freebsd_hosts[:2]:
+        config = zrepl.host_config(host, SHIPPED)
+        assert config is not None
+        assert zrepl.job_names(zrepl.render(config)) == tuple(job["name"] for job in config["jobs"])
+    assert zrepl.job_names("") == zrepl.job_names("# nothing\n") == zrepl.job_names("jobs:\n") == ()
+    for text in ("jobs: [{type: snap}]", "- a", "jobs: [", "jobs: []\ninclude_jobs: jobs.d"):
+        with pytest.raises(UnknownOutput):
+            zrepl.job_names(text)

@@ -40,7 +40,9 @@ while [ $# -gt 0 ]; do
 		backup)
 			echo BACKUP >"$STATE/carp"
 			[ ! -e "$STATE/peer_fails" ] || echo "$(cat "$STATE/peer_fails") MASTER" >"$STATE/flip" ;;
-		master)	[ -e "$STATE/peer_wins" ] || echo MASTER >"$STATE/carp" ;;
+		master)
+			[ -e "$STATE/peer_wins" ] || echo MASTER >"$STATE/carp"
+			[ ! -e "$STATE/blip" ] || echo "$(cat "$STATE/blip") INIT" >"$STATE/flip" ;;
 		*) echo "ifconfig: unknown state" >&2; exit 1 ;;
 		esac ;;
 	*) exit 1 ;;
@@ -103,8 +105,7 @@ def conf(role: str, mountpoint: str = "/data/nfs") -> str:
         marker=f"{mountpoint}/nfs.DO_NOT_REMOVE",
         failback_block=f"{mountpoint}/nfs.NO_AUTO_FAILBACK",
         services=SERVICES,
-        replication_job="f0_to_f1_nfsdata",
-        failback_max_age=300,
+        failback={"F3S_REPLICATION_JOB": "f0_to_f1_nfsdata", "F3S_FAILBACK_MAX_AGE": "300"},
         tunnel_folder="/var/run/stunnel",
         tunnel_user="stunnel",
     )
@@ -119,6 +120,7 @@ class StorageHost(StubHost):
         self.dataset = DATASET[role]
         self.mountpoint = self.path("/data/nfs")
         self.write("/usr/local/etc/f3s/storage.conf", self.rewrite(conf(role)))
+        self.install(FILES / "bounded.sh", "/usr/local/libexec/f3s/bounded.sh")
         library = self.install(FILES / "f3s-storage-lib.sh", "/usr/local/libexec/f3s/storage.sh")
         # A test must not wait ten seconds for a command that never answers.
         library.write_text(library.read_text().replace("F3S_LIMIT=10", "F3S_LIMIT=1"))

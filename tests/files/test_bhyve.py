@@ -10,11 +10,11 @@ import pytest
 from tests.files.stubs import FILES, Result, StubHost
 
 FOLDER = "/zroot/bhyve"
-HEADING = "NAME    DATASTORE  LOADER  CPU  MEMORY  VNC  AUTO     STATE\n"
+HEADING = "NAME    DATASTORE  LOADER  CPU  MEMORY  VNC  AUTO     STATE  TAGS\n"  # recorded on 15.1 (vm-bhyve 1.8-devel)
 
 
 def line(name: str, state: str, auto: str = "Yes [1]") -> str:
-    return f"{name}  default    uefi    4    14G     -    {auto}  {state}\n"
+    return f"{name}  default    uefi    4    14G     -    {auto}  {state}  -\n"
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def host(tmp_path: Path) -> StubHost:
     return stubs
 
 
-def wait(host: StubHost, lists: list[str], *args: str) -> Result:
+def wait(host: StubHost, lists: list[str], *args: str, heading: str = HEADING) -> Result:
     for number, text in enumerate(lists):
-        host.state(f"list{number}", HEADING + text)
+        host.state(f"list{number}", heading + text)
     # the rewriting leaves /dev alone, and this machine's must not be asked
     program = host.install(FILES / "bhyve-wait.sh", "/tmp/bhyve-wait")
     program.write_text(program.read_text().replace("/dev/vmm", f"{host.root}/dev/vmm"))
@@ -48,6 +48,32 @@ def test_waits_until_all_are_stopped(host: StubHost) -> None:
     result = wait(host, lists, "stopped", "60", FOLDER, "rocky", "fedora")
     assert (result.rc, result.err) == (0, "")
     assert host.calls("sleep") == [["5"], ["5"]]
+
+
+@pytest.mark.parametrize(
+    ("heading", "row"),
+    [
+        ("NAME    DATASTORE  LOADER  CPU  MEMORY  VNC  AUTO     STATE\n", "rocky  default  uefi  4  14G  -  No  {}\n"),
+        (
+            "NAME            GUEST      LOADER      CPU    MEMORY    AUTOSTART    STATE \n",
+            "rocky  linux  uefi  4  No  {}\n",
+        ),
+        (HEADING, "rocky  default  uefi  4  14G  -  No  {}  Stopped,Running\n"),
+        (HEADING, "rocky  default  none  1G  -  No  {}  -\n"),
+    ],
+    ids=["1.7", "1.0", "tags", "a machine without cpu"],
+)
+def test_the_state_is_found_by_the_heading(host: StubHost, heading: str, row: str) -> None:
+    for state, rc in (("Stopped", 0), ("Suspended", 0), ("Running (123)", 1), ("Locked (f9)", 1)):
+        host.state("n", "0\n")
+        result = wait(host, [row.format(state)], "stopped", "0", FOLDER, "rocky", heading=heading)
+        assert (state, result.rc) == (state, rc)
+        assert state.split()[0] in result.err or rc == 0
+
+
+def test_a_list_without_the_column_is_not_taken_for_stopped(host: StubHost) -> None:
+    result = wait(host, ["rocky  Stopped\n"], "stopped", "60", FOLDER, "rocky", heading="NAME  STATUS\n")
+    assert (result.rc, result.err) == (2, "bhyve-wait: vm list has no column STATE: NAME  STATUS\n")
 
 
 def test_names_what_does_not_stop_in_time(host: StubHost) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.storage import StorageHost
+from tests.files.storage import IFCONFIG, StorageHost
 
 HOLD = "/var/db/f3s/carp.hold"
 WAKE = [["-cf", "service", "f3s_storage", "quietreconcile"]]
@@ -140,6 +140,24 @@ def test_master_is_refused_while_nobody_would_serve(host: StorageHost) -> None:
     assert result.rc == 1
     assert "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed" in result.err
     assert host.changes() == []
+
+
+def test_master_without_a_link_changes_nothing(host: StorageHost) -> None:
+    host.write(HOLD, "since yesterday\n")
+    host.carp("INIT", 254)
+    result = carp(host, "master")
+    said = "carp: re0 has no link (state is INIT), nothing changed: nobody could be reached\n"
+    assert (result.rc, result.err, host.changes()) == (3, said, [])
+    assert host.path(HOLD).exists()
+
+
+def test_backup_without_a_link_does_not_blame_the_peer(host: StorageHost) -> None:
+    host.serving()
+    host.carp("INIT")
+    host.command("ifconfig", IFCONFIG.replace("echo BACKUP >", ": >>"))
+    result = carp(host, "backup")
+    said = "carp: re0 has no link (state is INIT), the hold is taken back\n"
+    assert (result.rc, result.err, host.path(HOLD).exists()) == (3, said, False)
 
 
 def test_master_takes_the_address_and_ends_the_hold(host: StorageHost) -> None:

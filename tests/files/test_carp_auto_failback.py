@@ -52,6 +52,21 @@ def test_a_failback_that_does_not_hold(host: StorageHost) -> None:
     assert host.log()[-1].startswith("failback failed: ")
 
 
+def test_a_link_that_goes_down_meanwhile_is_no_failed_failback(host: StorageHost) -> None:
+    """Both links of the pair went down for some seconds (seen): nothing was decided, and the next runs look again."""
+    host.flag("blip", "2")
+    assert run(host) == (
+        "stay: carp: re0 has no link (state is INIT), 2 s after the change: who has the address is decided when the "
+        "link is back"
+    )
+    assert not any("failed" in line for line in host.log())
+    assert not host.path("/var/run/f3s/service.failed").exists()
+    assert run(host) == "stay: re0 has no link (state is INIT)"
+    (host._state / "blip").unlink()
+    host.carp("BACKUP")
+    assert run(host).startswith("failback: MASTER again")
+
+
 def test_a_deploy_that_replaces_the_program_while_it_runs_makes_it_jump_over_no_check(host: StorageHost) -> None:
     """files.put writes into the file, and sh goes on reading where it was. bash reads on after each command, FreeBSD's
     sh after each kilobyte."""
@@ -71,7 +86,7 @@ def already_master(host: StorageHost) -> str:
 
 def init(host: StorageHost) -> str:
     host.carp("INIT")
-    return "state is INIT"
+    return "re0 has no link (state is INIT)"
 
 
 def no_carp(host: StorageHost) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -92,7 +94,7 @@ def test_a_stick_that_is_found_late(tmp_path: Path) -> None:
     boot.host.state("late", str(boot.device))
     boot.host.write("/etc/rc.conf", "f3skeys_enable=YES\nf3skeys_wait=3\n")
     assert boot.service("start").rc == 0
-    assert boot.host.calls("sleep") == [["1"]]
+    assert boot.host.calls("sleep")[:2] == [["1"], ["0.1"]]
 
 
 def test_a_damaged_stick_is_not_mounted(boot: Boot) -> None:
@@ -156,3 +158,36 @@ def test_a_stick_that_is_in_use_is_taken_away_by_force(boot: Boot) -> None:
     boot.host.command("umount", '[ "$1" = -f ] || exit 1; sed -i "\\#$2#d" "$STATE/mounts"')
     assert boot.service("stop").rc == 0
     assert boot.service("status").rc == 1
+
+
+@pytest.mark.parametrize("hangs", ["fsck_ufs", "mount", "f3skeys_read"])
+def test_a_stick_that_does_not_answer_lets_the_boot_go_on(boot: Boot, hangs: str) -> None:
+    """zfskeys would wait for ever for a key that cannot be read, so that is tried here."""
+    boot.host.write("/etc/rc.conf", "f3skeys_enable=YES\nf3skeys_answer=30\n")
+    if hangs == "f3skeys_read":
+        boot.keys.mkdir()
+        os.mkfifo(boot.keys / "f0:zdata.key")
+        boot.program.write_text(boot.program.read_text().replace('[ ! -f "$key" ]', '[ ! -e "$key" ]'))
+    elif hangs == "mount":
+        table = 'case $1 in\n-p) cat "$STATE/mounts" ;;\n-r) exec /bin/sleep 30 ;;\nesac'
+        boot.host.command("mount", table)
+    else:
+        boot.host.command(hangs, "exec /bin/sleep 30")
+    began = time.monotonic()
+    result = boot.service("start")
+    assert time.monotonic() - began < 20
+    assert result.rc == 1
+    assert f"{boot.device} did not answer within 30 s ({hangs}), keys are not available" in result.err
+    assert "service f3skeys onerestart" in result.err
+    assert "F3S_KEYS" not in boot.host.state("mounts")
+
+
+def test_keys_are_read_before_anybody_needs_them(boot: Boot) -> None:
+    boot.host.write("/keys/f0:zdata.key", "x" * 32)
+    (boot.keys / "f1:zdata.key").symlink_to("/nowhere")
+    assert boot.service("start").rc == 0
+    boot.service("stop")
+    boot.host.write("/keys/f2:zdata.key", "", mode=0)
+    result = boot.service("start")
+    assert result.rc == 0
+    assert ("some keys on" in result.err) is (os.geteuid() != 0)

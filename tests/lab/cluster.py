@@ -12,7 +12,7 @@ from pathlib import Path
 from lab import clock
 from lab.core import Cluster as ClusterState
 from lab.core import Store
-from lab.pyinfra_output import changes
+from scenarios.pyinfra_output import changes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 F0, F1, F2 = (f"f{number}.lan.buetow.org" for number in range(3))

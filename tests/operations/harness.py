@@ -23,6 +23,7 @@ class FakeHost:
         if fact not in self.facts:
             raise AssertionError(f"the operation reads an undeclared fact: {fact.__name__}")
         value = self.facts[fact]
+        arguments = {name: each for name, each in arguments.items() if not name.startswith("_")}  # pyinfra's own
         return value(**arguments) if callable(value) else value
 
     def noop(self, description: str) -> None:

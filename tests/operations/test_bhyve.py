@@ -161,11 +161,13 @@ def test_output_of_the_steps_is_shown() -> None:
 
 def test_the_programs_of_the_host_go_along() -> None:
     wanted = bhyve.wanted("zroot/bhyve", "zroot/bhyve_old", "s", "/keys/k", "aes-256-gcm", "ufs/F3S_KEYS", 60, False)
-    assert dataclasses.replace(wanted, wait_script="", metadata_script="") == dataclasses.replace(
-        WANTED, snapshot="s", key_file="/keys/k", wait_script="", metadata_script=""
+    scripts = {"wait_script": "", "metadata_script": "", "guard_script": ""}
+    assert dataclasses.replace(wanted, **scripts) == dataclasses.replace(
+        WANTED, snapshot="s", key_file="/keys/k", **scripts
     )
     assert wanted.wait_script.startswith("#!/bin/sh\n# Waits")
     assert wanted.metadata_script.startswith("#!/bin/sh\n# Copies")
+    assert wanted.guard_script.startswith("#!/bin/sh\n# Takes writes")
 
 
 def test_a_host_that_is_done_is_asked_for_its_datasets_and_key_only() -> None:

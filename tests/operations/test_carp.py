@@ -14,9 +14,10 @@ from pyinfra.facts.files import File, FindInFile
 from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, password_digest, rc_file
 from facts.carp import BootAliases, BootPassword, Carp
 from facts.newer import Newer
+from facts.services import Services, ServiceState
 from facts.sysctl import Sysctls
 from operations import carp, sysctl
-from tests.operations.harness import run
+from tests.operations.harness import Result, run
 
 TOP = Path(__file__).parents[2]
 FILES, TEMPLATES = TOP / "files", TOP / "templates"
@@ -171,3 +172,15 @@ def test_sysctls() -> None:
     assert run(sysctl.values, {Sysctls: {"a.b": "1"}}, {"a.b": "1"}).noops == ["a.b=1"]
     assert run(sysctl.values, {Sysctls: {"a.b": None}}, {"a.b": "1"}).commands == []
     assert run(sysctl.values, {Sysctls: {"a.b": None}}, {"a.b": "1"}, executing=False).commands == ["sysctl a.b=1"]
+
+
+@pytest.mark.parametrize("executing", [False, True])
+def test_a_sysctl_that_a_service_sets_when_it_starts_counts_only_while_that_runs(executing: bool) -> None:
+    def now(state: ServiceState) -> Result:
+        facts = {Services: {"nfsd": state}, Sysctls: {"a.b": "1"}}
+        return run(sysctl.values, facts, {"a.b": "0"}, set_by="nfsd", executing=executing)
+
+    assert now(ServiceState.RUNNING).commands == ["sysctl a.b=0"]
+    for state in (ServiceState.STOPPED, ServiceState.MISSING):
+        assert now(state).commands == []
+        assert now(state).noops == ["nfsd does not run, and sets a.b when it starts"]

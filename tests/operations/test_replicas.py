@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from pyinfra.api.exceptions import OperationError
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Mount, MountTable
 from f3s.quoting import UnsafeValue
-from f3s.zfs import Snapshot, parse_datasets
+from f3s.zfs import Marks, Snapshot, parse_datasets
 from facts.mounts import Mounts
-from facts.zfs import Datasets, KeyChecks, Snapshots
+from facts.zfs import Datasets, HistoryMarks, KeyChecks, Snapshots
 from facts.zrepl import Written
 from operations import replicas
 from tests.facts.recorded import REPLICA, zfs_get
@@ -22,6 +23,7 @@ from tests.operations.harness import Result, run
 DATASET = "zdata/sink/f0/zdata/enc/nfsdata"
 LOCATION = "file:///keys/f0.lan.buetow.org:zdata.key"
 JOB = "f0_to_f1_nfsdata"
+SOURCE = "f0.lan.buetow.org"
 SNAPSHOTS = (
     Snapshot(f"{DATASET}@before", "1", 8, 90),
     Snapshot(f"{DATASET}@zrepl_20260101_000000_000", "2", 10, 100),
@@ -47,6 +49,7 @@ def facts(
         KeyChecks: {DATASET: key},
         Mounts: MountTable(tuple(mounts), {}),
         Written: tree if tree is not None else {DATASET: 0},
+        HistoryMarks: Marks((), {}),
     }
 
 
@@ -148,7 +151,7 @@ def test_hostile_values_are_quoted_or_refused() -> None:
 
 # -- arrived --
 
-SOURCE = "zdata/enc/nfsdata"
+ORIGIN = "zdata/enc/nfsdata"
 DISK = f"{DATASET}/disk0"
 
 
@@ -166,7 +169,7 @@ def arrived(
         Snapshots: tuple(Snapshot(f"{name}@zrepl_1", "1", 1, 1) for name in taken),
     }
     monkeypatch.setattr(replicas, "known_of", lambda name, fact: answers[fact] if name == "f0" else None)
-    return run(replicas.arrived, {Snapshots: here}, {DATASET: ("f0", SOURCE)}, 300, executing=executing)
+    return run(replicas.arrived, {Snapshots: here}, {DATASET: ("f0", ORIGIN)}, 300, executing=executing)
 
 
 def waited_for(result: Result) -> list[str]:
@@ -175,7 +178,7 @@ def waited_for(result: Result) -> list[str]:
     return str(wait).partition(" await-replica ")[2].split()
 
 
-TREE = [SOURCE, f"{SOURCE}/disk0", f"{SOURCE}2", "zdata/enc"]
+TREE = [ORIGIN, f"{ORIGIN}/disk0", f"{ORIGIN}2", "zdata/enc"]
 
 
 def test_a_first_run_waits_for_every_dataset_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +195,9 @@ def test_waiting_ends_with_the_first_snapshot_of_each(monkeypatch: pytest.Monkey
 
 
 def test_nobody_waits_ten_minutes_for_the_snapshot_of_a_new_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = arrived(monkeypatch, SNAPSHOTS, TREE, [SOURCE])
+    result = arrived(monkeypatch, SNAPSHOTS, TREE, [ORIGIN])
     assert result.commands == []
-    assert f"{SOURCE}/disk0 has no snapshot yet that could be sent" in result.noops[0]
+    assert f"{ORIGIN}/disk0 has no snapshot yet that could be sent" in result.noops[0]
 
 
 def test_a_source_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +211,86 @@ def test_a_source_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPat
 
 
 def undiverged(known: dict[type, Any], rollback: bool = False) -> Result:
-    return run(replicas.undiverged, known, {DATASET: JOB}, "zdata/sink", [JOB] if rollback else [])
+    sources = {JOB: (SOURCE, "zdata/enc/nfsdata")}
+    return run(replicas.undiverged, known, {DATASET: JOB}, "zdata/sink", sources, [JOB] if rollback else [])
+
+
+@pytest.fixture(autouse=True)
+def source(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Snapshot, ...] | None]:
+    """What the source says of its snapshots: it has what was received, under its own name."""
+    said: dict[str, tuple[Snapshot, ...] | None] = {
+        SOURCE: tuple(
+            replace(s, name=s.name.replace("zdata/sink/f0/", ""), createtxg=s.createtxg + 500) for s in SNAPSHOTS
+        )
+    }
+    monkeypatch.setattr(replicas, "known_of", lambda name, fact: said[name])
+    return said
+
+
+def own(*names: str, **holds: tuple[str, ...]) -> dict[type, Any]:
+    """Facts of a replica with snapshots that its source does not have."""
+    later = tuple(Snapshot(f"{DATASET}@{name}", f"own {name}", 20 + n, 200 + n) for n, name in enumerate(names))
+    held = {f"{DATASET}@{name}": tags for name, tags in holds.items()}
+    return {**facts(readonly="on"), Snapshots: (*SNAPSHOTS, *later), HistoryMarks: Marks((), held)}
+
+
+COMMON = f"{DATASET}@zrepl_20260101_000000_000"
+TAG = "zrepl_last_received_J_sink"
+WAY_BACK = [f"zfs release {TAG} {DATASET}@late", f"zfs rollback -r {COMMON}"]
+
+
+def test_snapshots_of_its_own_are_reported_with_the_commands_in_their_order() -> None:
+    """`zfs rollback -r` destroys what it can and then meets zrepl's hold with `dataset is busy` (seen)."""
+    (report,) = undiverged(own("manual", "late", late=(TAG,), before=(TAG,))).logs
+    assert f"{DATASET} has diverged: it has snapshots of its own: manual, late, and no replication" in report
+    assert f"`{' && '.join(WAY_BACK)}`" in report
+    assert "zrepl_rollback_replicas = ['f0_to_f1_nfsdata']" in report
+
+
+def test_they_are_dropped_only_where_that_is_wanted_and_then_named() -> None:
+    """What it goes back to keeps its hold."""
+    marks = {"late": (TAG,), "zrepl_20260101_000000_000": (TAG,)}
+    result = undiverged(own("manual", "late", **marks), rollback=True)
+    assert result.commands == WAY_BACK
+    assert result.logs == [
+        f"{DATASET} goes back to zrepl_20260101_000000_000, and its own snapshots manual, late are lost"
+    ]
+    assert undiverged(own("manual"), rollback=True).commands == WAY_BACK[1:]
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_what_somebody_else_holds_stays(rollback: bool) -> None:
+    result = undiverged(own("manual", "late", late=(TAG, "backup of June")), rollback=rollback)
+    assert (result.commands, result.noops) == ([], [])
+    assert f"`zfs release 'backup of June' {DATASET}@late`" in result.logs[0]
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_snapshots_of_a_promoted_replica_stay(rollback: bool) -> None:
+    known = {**own("manual"), Datasets: facts(readonly="off")[Datasets]}
+    result = undiverged(known, rollback=rollback)
+    assert result.commands == []
+    assert "so somebody promoted it" in result.logs[0]
+
+
+def test_of_a_source_that_is_off_only_what_was_written_is_known(
+    source: dict[str, tuple[Snapshot, ...] | None],
+) -> None:
+    for nothing in (None, ()):
+        source[SOURCE] = nothing
+        assert undiverged(own("manual"), rollback=True).commands == []
+        written = {**own("manual"), Written: {DATASET: 4096}}
+        assert undiverged(written, rollback=True).commands == [f"zfs rollback {DATASET}@manual"]
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_without_a_common_snapshot_nothing_is_dropped(
+    rollback: bool, source: dict[str, tuple[Snapshot, ...] | None]
+) -> None:
+    source[SOURCE] = (Snapshot("zdata/enc/nfsdata@new", "77", 1, 1),)
+    result = undiverged(facts(), rollback=rollback)
+    assert (result.commands, result.noops) == ([], [])
+    assert f"{DATASET} has no snapshot in common with its source on {SOURCE}" in result.logs[0]
 
 
 def test_a_clean_replica_is_left_alone() -> None:
@@ -249,6 +331,31 @@ def test_what_is_below_the_replica_is_looked_at_and_what_has_no_snapshot_is_not(
     known[Snapshots] = (*SNAPSHOTS, Snapshot(f"{child}@zrepl_20260101_000000_000", "9", 12, 100))
     (report,) = undiverged(known).logs
     assert report.startswith(f"{child} has diverged")
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_each_dataset_of_a_job_goes_its_own_way_back(
+    writable: bool, source: dict[str, tuple[Snapshot, ...] | None]
+) -> None:
+    """With its own common snapshot, and only where it has diverged; one that clients write to stays."""
+    child = f"{DATASET}/disk0"
+    received = Snapshot(f"{child}@zrepl_1", "9", 12, 100)
+    own_one = Snapshot(f"{child}@late", "own", 14, 120)
+    source[SOURCE] = (*(source[SOURCE] or ()), Snapshot("zdata/enc/nfsdata/disk0@zrepl_1", "9", 512, 100))
+    known = facts(tree={DATASET: 0, child: 0}, readonly="on")
+    lines = zfs_get(child, REPLICA, readonly="off" if writable else "on")
+    known |= {
+        Datasets: known[Datasets] | parse_datasets(lines),
+        Snapshots: (*SNAPSHOTS, received, own_one),
+        HistoryMarks: Marks((), {own_one.name: (TAG,), received.name: (TAG,)}),
+    }
+    (report,) = undiverged(known).logs
+    assert report.startswith(f"{child} has diverged: it has snapshots of its own: late")
+    dropped = undiverged(known, rollback=True)
+    assert dropped.commands == (
+        [] if writable else [f"zfs release {TAG} {own_one.name}", f"zfs rollback -r {received.name}"]
+    )
+    assert ("somebody promoted it" in dropped.logs[0]) == writable
 
 
 def test_nothing_is_read_of_a_replica_that_is_not_there() -> None:

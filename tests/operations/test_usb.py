@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import ConnectError, OperationError
-from pyinfra.context import ctx_inventory
+from pyinfra.context import ctx_host, ctx_inventory
 
 from f3s.disks import parse_disk
-from f3s.keys import KeyFile, Stick
+from f3s.keys import SILENT_STICK, KeyFile, Stick
 from f3s.mounts import Mount
-from f3s.quoting import UnsafeValue
+from f3s.parsing import NoAnswer
+from f3s.quoting import Shell, UnsafeValue
 from f3s.zfs import parse_datasets
 from facts.base import FILES, script
 from facts.disks import Probe
@@ -35,7 +39,14 @@ NAME = f"{F0}:zdata"
 KEY = bytes(range(32))
 FORMAT = script("format-stick", "F3S_KEYS", "/dev/da0")
 # folding loses the newline at the end (f3s/quoting.py)
+BOUNDED = usb._bounded
 PROGRAM = (FILES / "format-stick.sh").read_text().rstrip("\n")
+
+
+@pytest.fixture(autouse=True)
+def unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands without their limit in time, which has tests of its own."""
+    monkeypatch.setattr(usb, "_bounded", lambda body, who: body)
 
 
 def stick(*keys: KeyFile, mount: Mount | None = RO, unfinished: tuple[str, ...] = ()) -> Stick:
@@ -169,7 +180,7 @@ def test_what_is_in_the_way_of_the_stick() -> None:
 class Cluster:
     """Three hosts with their sticks; f0 is the one that the operation runs for."""
 
-    def __init__(self, sticks: list[Stick | None], datasets: Mapping[str, list[str]] | None = None) -> None:
+    def __init__(self, sticks: list[Stick | NoAnswer | None], datasets: Mapping[str, list[str]] | None = None) -> None:
         self.hosts = {}
         for name, found in zip(HOSTS, sticks, strict=True):
             lines = (datasets or {}).get(name, [])
@@ -212,7 +223,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     def run_shell_command(name: str) -> Any:
         def answer(command: object, **arguments: object) -> tuple[bool, Any]:
-            assert arguments == {"print_output": False, "print_input": False, "_doas": True}
+            assert arguments == {"print_output": False, "print_input": False, "_doas": True, "_timeout": 60}
             reads.append((name, str(command)))
             return True, SimpleNamespace(stdout=base64.b64encode(KEY).decode())
 
@@ -338,3 +349,53 @@ def test_exposed_keys_and_unfinished_files_are_mended() -> None:
 def test_an_unknown_stick_is_not_written() -> None:
     with pytest.raises(OperationError, match="KeyStick could not be read"):
         Cluster([None, stick(), stick()]).run()
+
+
+# -- sticks that do not answer --
+
+
+@pytest.mark.parametrize("fact", [KeyStick, Probe])
+def test_a_stick_that_does_not_answer_stops_its_host_with_a_word(fact: type) -> None:
+    silent = NoAnswer("the stick F3S_KEYS (da0) did not answer within 60 s (asked last: sha256)", "Pull it out")
+    facts = {KeyStick: NO_STICK, fact: silent}
+    text = re.escape(f"f0.lan.buetow.org: {silent.reason}. Pull it out. Nothing was changed")
+    with pytest.raises(OperationError, match=text):
+        run(usb.formatted, facts, "da0", *STICK)
+
+
+def test_another_hosts_silent_stick_is_told_and_unknown(reading: list[tuple[str, str]]) -> None:
+    silent = NoAnswer("the stick F3S_KEYS did not answer within 60 s", "Pull it out")
+    result = Cluster([stick(), stick(key()), silent]).run()
+    assert sent(result)[0].startswith(f"write {NAME}.key ")
+    assert result.logs == [f"{F2}: {silent.reason}. Pull it out"]
+    with pytest.raises(OperationError, match=f"the stick of {F2} cannot be read"):
+        Cluster([stick(), stick(), silent]).run()
+
+
+def test_work_on_a_silent_stick_ends_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usb, "STICK_SECONDS", 1)
+    host = FakeHost({})
+    with ctx_host.use(host):  # type: ignore[arg-type]
+        hangs = BOUNDED(Shell("read line; echo $line; sleep 30"), "the stick da0")
+        fails = BOUNDED(Shell("exit 3"), "the stick da0")
+    began = time.monotonic()
+    ran = subprocess.run(["/bin/sh", "-c", hangs], input="a key\n", capture_output=True, text=True, check=False)
+    assert time.monotonic() - began < 10
+    assert (ran.returncode, ran.stdout) == (1, "a key\n")
+    assert f"f0.lan.buetow.org: the stick da0 did not answer within 1 s. {SILENT_STICK}" in ran.stderr
+    ran = subprocess.run(["/bin/sh", "-c", fails], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "")
+
+
+@pytest.mark.parametrize("executing", [True, False])
+def test_everything_that_works_on_a_stick_is_bounded(executing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usb, "_bounded", BOUNDED)
+    commands = formatted(NO_STICK, executing=executing).commands
+    pulled = Stick(None, RO, None, None, ())
+    commands += formatted(pulled, executing=executing).commands
+    commands += run(usb.mounted_read_only, {KeyStick: stick(mount=RW)}, *STICK, executing=executing).commands
+    commands += Cluster([stick(key(mode="644")), stick(key()), stick(key())]).run(executing=executing).commands
+    assert len(commands) == 5
+    for each in commands:
+        assert f"did not answer within {usb.STICK_SECONDS} s" in str(each)
+        assert " bounded 300 sh -c " in str(each)

@@ -9,6 +9,7 @@ from f3s.keycheck import KeyCheck
 from f3s.secretfile import ABSENT
 from f3s.zfs import parse_datasets
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
+from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import SecretFile
 from facts.zfs import Datasets, KeyChecks, Snapshots
@@ -27,6 +28,7 @@ def facts(world: World) -> dict[type, Any]:
         EncryptionFeature: found.encryption_feature,
         Snapshots: found.snapshots,
         Vms: found.vm,
+        Mounts: found.table,
         KeyChecks: {NEW: KeyCheck.FITS},
         Datasets: parse_datasets(zfs_get("zdata/enc", ENC)),
         Variables: lambda names, **_: {name: values[name] for name in names},

@@ -39,3 +39,16 @@ def test_a_running_nfsuserd_gets_a_new_domain(lab: Cluster) -> None:
     assert lab.pyinfra(*task, "nfs_idmap_domain=three.example").changed == [restarted]
     assert flags() == ["-domain", "three.example"]
     assert lab.pyinfra(*task, "nfs_idmap_domain=three.example").changed == []
+
+
+def test_the_kernels_own_wish_for_reserved_ports_matters_only_while_nfsd_runs(lab: Cluster) -> None:
+    """It is 1 until nfsd has started once since the boot (FreeBSD 15): no run may plan a change for that."""
+    task = ("tasks/nfs.py", "--limit", F1, "-y")
+    operation = f"{F1}: nfs: clients need no reserved port now"
+    privport = "sysctl -n vfs.nfsd.nfs_privport"
+    assert operation not in lab.pyinfra(*task).changed
+    assert (lab.sh(F1, privport), lab.pyinfra(*task).changed) == ("1\n", [])
+    # nfsd runs since before the deploy, with FreeBSD 15's default
+    lab.sh(F1, "sysrc nfs_reserved_port_only=YES; service nfsd onestart")
+    assert operation in lab.pyinfra(*task).changed
+    assert (lab.sh(F1, privport), lab.pyinfra(*task).changed) == ("0\n", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -158,6 +159,72 @@ def test_a_replica_that_was_written_to_is_reported_and_mended_only_on_demand(pai
     assert pair.attempt(F1, "cat /data/nfs/oops").rc != 0
     assert replicated(pair, "again")
     assert task(pair, "-y", "--data", 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]').changed == []
+
+
+ROLLBACK = ("--data", 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]')
+
+
+def diverge(cluster: Cluster) -> str:
+    """The source goes back behind what the replica received last, which has zrepl's hold, and somebody makes a snapshot
+    of the replica. Returns the newest common snapshot."""
+    cluster.tick(190)
+    cluster.sh(F0, "service zrepl stop")
+    names = cluster.sh(F0, "zfs list -H -t snapshot -o name zdata/enc/nfsdata").split()
+    cluster.sh(F0, f"zfs rollback -r {names[-3]}; service zrepl start")
+    cluster.sh(F1, f"zfs snapshot {REPLICA}@by_hand")
+    return f"{REPLICA}@{names[-3].partition('@')[2]}"
+
+
+def test_snapshots_of_the_replicas_own_are_named_and_go_only_on_demand(pair: Cluster) -> None:
+    common = diverge(pair)
+    lines = pair.sh(F1, f"zfs list -H -t snapshot -o name {REPLICA}").split()
+    own = lines[lines.index(common) + 1 :]
+    run = task(pair, "-y")
+    assert run.changed == []
+    assert f"snapshots of its own: {', '.join(name.partition('@')[2] for name in own)}" in run.output
+    assert pair.sh(F1, f"zfs list -H -t snapshot -o name {REPLICA}").split() == lines
+    # without the first half of it
+    alone = pair.copy(pair.state.parent / "alone")
+    assert "dataset is busy" in alone.attempt(F1, f"zfs rollback -r {common}").err
+    run = task(pair, "-y", *ROLLBACK)
+    assert run.changed == [f"{F1}: zrepl: nothing was written to a replica"], run.output
+    assert "and its own snapshots" in run.output
+    assert pair.sh(F1, f"zfs get -H -o value readonly,mounted {REPLICA}").split() == ["on", "yes"]
+    assert replicated(pair, "again")
+    assert task(pair, "-y", *ROLLBACK).changed == []
+
+
+def test_the_printed_commands_lead_on_where_a_rollback_was_tried_before(pair: Cluster) -> None:
+    common = diverge(pair)
+    pair.attempt(F1, f"zfs rollback -r {common}")
+    (printed,) = re.findall(r"To drop them: `(.*?)`", task(pair, "-y").output)
+    assert printed.endswith(f" && zfs rollback -r {common}")
+    pair.sh(F1, printed)
+    assert replicated(pair, "again")
+
+
+def test_a_job_with_another_name_takes_its_place_everywhere(pair: Cluster) -> None:
+    conf = "/usr/local/etc/f3s/storage.conf"
+    for host in (F0, F1):
+        lines = "F3S_ROLE='x'\nF3S_REPLICATION_JOB='f0_to_f1_nfsdata'\nF3S_FAILBACK_MAX_AGE='300'\n"
+        pair.sh(host, f'mkdir -p /usr/local/etc/f3s; printf "{lines}" >{conf}')
+    ends = {"source": F0, "target": F1, "dataset": "zdata/enc/nfsdata", "replica_mountpoint": "/data/nfs"}
+    renamed = f"zrepl_jobs={json.dumps([{**ends, 'name': 'served', 'interval': '2m'}])}"
+    task(pair, "-y", "--data", renamed)
+    for host in (F0, F1):
+        told = ["F3S_ROLE='x'", "F3S_REPLICATION_JOB='served'", "F3S_FAILBACK_MAX_AGE='600'"]
+        assert pair.sh(host, f"cat {conf}").splitlines() == told
+    assert task(pair, "-y", "--data", renamed).changed == []
+    pair.tick(130)
+    # and what is left of the old one is named, with a command that removes it
+    verify = pair.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", renamed)
+    assert "of the job f0_to_f1_nfsdata, which zrepl.yml does not have" in " ".join(verify.output.split())
+    assert "doas zrepl zfs-abstraction release-all --job f0_to_f1_nfsdata" in verify.output
+    for name in ("f0_to_f1_nfsdata", "f0_to_f1_fedora"):
+        pair.sh(F0, f"doas zrepl zfs-abstraction release-all --job {name}")
+    verify = pair.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", renamed)
+    assert "which zrepl.yml does not have" not in " ".join(verify.output.split())
+    assert re.search(rf"zrepl +{F0} +ok +running", verify.output), verify.output
 
 
 def test_a_key_that_was_changed_on_the_source_is_reported(pair: Cluster) -> None:

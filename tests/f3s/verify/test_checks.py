@@ -13,16 +13,17 @@ from f3s.clock import Offset
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Mount, MountTable
+from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
-from f3s.replication import JobStatus
+from f3s.replication import JobStatus, failback_values
 from f3s.secretfile import ABSENT
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.storage import key_tests, wanted_keys, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
-from f3s.zfs import MIGRATION, Dataset, Property, Snapshot
+from f3s.zfs import MIGRATION, Dataset, Marks, Property, Snapshot
 from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
 from tests.f3s.verify.world import (
     BHYVE_KEY,
@@ -41,6 +42,7 @@ from tests.f3s.verify.world import (
     SECONDS,
     SERVER,
     SERVES,
+    SITE,
     carp,
     changed,
     dataset,
@@ -141,6 +143,7 @@ DISK_MANUAL = (*of(F1).snapshots, Snapshot(f"{DISK_REPLICA}@manual", "manual", S
 OLD_KEY = {**of(F1).key_checks, DISK_REPLICA: KeyCheck.WRONG}
 UNNAMED = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, "prompt", keystatus="unavailable")}
 WRITABLE_DISK = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, BHYVE_KEY, readonly="off")}
+SILENT = NoAnswer("the stick F3S_KEYS (da0) did not answer within 60 s", "pull it out")
 NO_FILES = dict.fromkeys(of(F1).key_checks, KeyCheck.NO_FILE)
 
 WRONG = [
@@ -259,6 +262,9 @@ UNKNOWN = [
     case(F1, "keys", "the stick is not mounted, so the keys of", key_checks=NO_FILES, stick=NO_KEYS),
     case(F1, "replica keys", f"the keys of {FEDORA_REPLICA}, {DISK_REPLICA}", key_checks=NO_FILES, stick=NO_KEYS),
     case(F1, "replica keys", "not tested: the key files of", key_checks=None),
+    case(F1, "replica keys", "the stick does not answer, so", key_checks=None, stick=None, stick_silent=SILENT),
+    case(F0, "keys", "the stick does not answer, so the keys of", key_checks=None, stick=None, stick_silent=SILENT),
+    case(F0, "stick", "did not answer within 60 s", key_checks=None, stick=None, stick_silent=SILENT),
     case(F0, "clock", "could not be asked", clock=None),
     case(F0, "clock", "took too long to compare it with the controller's", clock=Offset(0, 31)),
     case(F0, "mounts", "could not be listed", mounts=None),
@@ -432,6 +438,46 @@ def failed_over(hold: str | None) -> ClusterView:
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
     return cluster
+
+
+@pytest.mark.parametrize("told", [{"F3S_REPLICATION_JOB": "old_name"}, {"F3S_FAILBACK_MAX_AGE": "60"}])
+def test_a_failback_that_waits_for_the_proof_of_another_job(told: dict[str, str]) -> None:
+    """A renamed job with only tasks/zrepl.py run (seen): the primary never came back, and verify said that it would."""
+    cluster = failed_over(None)
+    values = failback_values(SITE.served_job)
+    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values))
+    assert "it comes back by itself" in one(cluster, "one MASTER", "cluster").next_step
+    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values | told))
+    for check, host in (("one MASTER", "cluster"), ("services", F0)):
+        row = one(cluster, check, host)
+        assert row.state is State.WRONG
+        name, value = next(iter(told.items()))
+        assert f"automatic failback goes by another job than {NFS_JOB} (" in row.reason
+        assert f"{name}={value}" in row.reason
+        assert row.next_step.startswith("pyinfra inventory.py tasks/zrepl.py")
+
+
+GUID = "54fe0d84ea1b4e1c"
+
+
+def test_what_zrepl_keeps_for_a_job_that_is_gone_is_named_with_the_command_that_releases_it() -> None:
+    bookmarks = tuple(f"{NFS}#zrepl_{kind}_G_{GUID}_J_{job}" for kind in ("CURSOR", "STEP") for job in ("old", NFS_JOB))
+    by_hand = f"{NFS}#zrepl_of_mine_J_x"
+    holds = {f"{NFS}@zrepl_1": ("zrepl_STEP_J_old",), f"{NFS}@zrepl_2": (f"zrepl_STEP_J_{NFS_JOB}", "mine")}
+    row = one(changed(CLUSTER_RIGHT, F0, marks=Marks((*bookmarks, by_hand), holds)), "zrepl", F0)
+    assert row.state is State.WRONG
+    assert row.reason == (
+        f"history is kept by {NFS}#zrepl_CURSOR_G_{GUID}_J_old, {NFS}#zrepl_STEP_G_{GUID}_J_old, {NFS}@zrepl_1 of the "
+        "job old, which zrepl.yml does not have"
+    )
+    assert row.next_step == "doas zrepl zfs-abstraction release-all --job old"
+    theirs = Marks((), {f"{REPLICA}@zrepl_1": ("zrepl_last_received_J_sink",)})
+    assert one(changed(CLUSTER_RIGHT, F1, marks=theirs), "zrepl", F1).state is State.RIGHT
+    # a host that has no job (any more)
+    assert ("zrepl", F2) not in {(row.check, row.host) for row in rows(CLUSTER_RIGHT)}
+    assert one(changed(CLUSTER_RIGHT, F2, marks=theirs), "zrepl", F2).state is State.WRONG
+    for unknown in ({"marks": None}, {"configured_jobs": None}):
+        assert one(changed(CLUSTER_RIGHT, F0, **unknown), "zrepl", F0).state is State.UNKNOWN
 
 
 def test_a_writable_backup_on_a_third_host_is_no_promoted_standby() -> None:
@@ -662,7 +708,8 @@ def test_a_late_snapshot_that_the_source_had_when_it_was_asked_is_no_excuse() ->
     cluster = changed(CLUSTER_RIGHT, F1, snapshots=(*of(F1).snapshots, received("zrepl_1", 1)))
     row = one(cluster, f"replica of {NFS_JOB} untouched", F1)
     assert row.state is State.WRONG
-    assert row.next_step.endswith(f"doas zfs rollback -r {REPLICA}@zrepl_20")
+    # not `zfs rollback -r`: a hold would stop it half-way
+    assert row.next_step.endswith("""tasks/zrepl.py --data 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]'""")
 
 
 def test_without_the_secrets_folder_nobody_knows_whether_the_files_are_right() -> None:

@@ -26,13 +26,19 @@ BACKUP, not serving; could serve
 since 2026-03-01 11:00:05
 === floor
 there
-4711""".splitlines()
+4711
+=== values
+there
+# Installed by the deploy
+F3S_ROLE='primary'
+F3S_SERVICES='rpcbind mountd'""".splitlines()
 
 
 def test_the_records_of_the_controller() -> None:
     found = parse_controller(CONTROLLER)
     decision = "BACKUP, not serving; could serve since 2026-03-01 11:00:05"
-    assert found == Controller(1772366400, True, "since 2026-03-01 11:00:00", None, decision, 4711)
+    values = {"F3S_ROLE": "primary", "F3S_SERVICES": "rpcbind mountd"}
+    assert found == Controller(1772366400, True, "since 2026-03-01 11:00:00", None, decision, 4711, values)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,7 @@ def test_the_decisions_of_storage_control(decision: str | None, state: CarpState
 
 
 @pytest.mark.parametrize(
-    "lines", [[], CONTROLLER[:-3], [*CONTROLLER[:-1], "x"], [*CONTROLLER[:3], "what", *CONTROLLER[4:]], CONTROLLER[2:]]
+    "lines", [[], CONTROLLER[:-5], [*CONTROLLER[:-4], "x"], [*CONTROLLER[:3], "what", *CONTROLLER[4:]], CONTROLLER[2:]]
 )
 def test_other_records(lines: list[str]) -> None:
     with pytest.raises(UnknownOutput):

@@ -28,7 +28,8 @@ from f3s.verify.report import rows
 from f3s.verify.serving import wanted_services
 from f3s.verify.storage import key_tests, wanted_keys_of, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
-from f3s.zfs import DATASET_PROPERTIES, Dataset, Pool, PoolStatus, Property, Snapshot
+from f3s.zfs import DATASET_PROPERTIES, Dataset, Marks, Pool, PoolStatus, Property, Snapshot
+from f3s.zrepl import host_config
 from tests.f3s.settings_data import F0, F1, F2, R0, build, good
 
 SITE: Site = build(good())
@@ -123,6 +124,8 @@ def freebsd_view(host: HostSettings) -> HostView:
         mounts=MountTable(mounts, {}),
         written={name: 0 for name in datasets if name.startswith("zdata/sink/f0/")},
         running={name: host.is_primary or name == "zrepl" for name in names},
+        marks=Marks((), {}),
+        configured_jobs=tuple(job["name"] for job in (host_config(host, SITE) or {"jobs": ()})["jobs"]),
         jobs={job.name: JobStatus(job.name, False, NOW, None) for job in SITE.jobs_from(host)},
     )
     if not host.is_storage:

@@ -1,0 +1,33 @@
+"""The site's own inventory on machines: other ways to reach the hosts, other devices; group_data is the site's."""
+
+import json as _json
+import runpy as _runpy
+
+from machines.site import PLAYERS as _PLAYERS
+from machines.site import REPOSITORY as _REPOSITORY
+from machines.site import folder as _folder_of
+
+_folder = _folder_of()
+_notes = _json.loads((_folder / "cluster.json").read_text()) if (_folder / "cluster.json").exists() else {}
+_devices = {"usb_device": "da0", "pool_disk": "ada1", "carp_interface": "vtnet0"}
+
+
+def _on_machine(name: str, data: dict[str, object]) -> tuple[str, dict[str, object]]:
+    short = name.split(".")[0]
+    reach = {
+        "ssh_hostname": "127.0.0.1",
+        "ssh_port": _notes.get(short, {}).get("port", 0),
+        "ssh_key": str(_folder / "key"),
+        "ssh_known_hosts_file": "/dev/null",
+        "ssh_strict_host_key_checking": "off",
+        "ssh_allow_agent": False,
+        "ssh_look_for_keys": False,
+        "pki_directory": str(_folder / "secrets"),
+    }
+    own = {"ssh_user": "paul", **_devices} if "wireguard_address" in data else {"ssh_user": "root", "_sudo": False}
+    return name, {**data, **reach, **own}
+
+
+for _group, _members in _runpy.run_path(str(_REPOSITORY / "inventory.py")).items():
+    if isinstance(_members, list) and not _group.startswith("_"):
+        globals()[_group] = [_on_machine(*member) for member in _members if member[0].split(".")[0] in _PLAYERS]

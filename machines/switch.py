@@ -1,0 +1,91 @@
+"""An Ethernet switch for machines, without root: ``python -m machines.switch FOLDER NAME...``
+
+A port NAME is the pair of datagram sockets FOLDER/NAME.hub (ours) and FOLDER/NAME.vm (qemu's). A frame goes to every
+other port. (qemu's own multicast network gives a guest its own frames back, which CARP takes for a rival's.)
+
+Datagrams to FOLDER/control: ``cut A B`` parts two ports, ``join A B`` joins them again. Every CARP advertisement is a
+line on standard output: time, port, vhid and advskew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import sys
+import time
+from pathlib import Path
+
+CARP = 112
+"""Its number as an IP protocol."""
+
+
+def advertisement(frame: bytes) -> tuple[int, int] | None:
+    """vhid and advskew of a CARP advertisement (ip_carp.h, struct carp_header); None for any other frame."""
+    if len(frame) < 34 or frame[12:14] != b"\x08\x00" or frame[23] != CARP:
+        return None
+    start = 14 + (frame[14] & 15) * 4
+    return (frame[start + 1], frame[start + 2]) if len(frame) > start + 2 else None
+
+
+def _port(path: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    port = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    port.setblocking(False)
+    port.bind(path)
+    return port
+
+
+def serve(names: list[str]) -> None:
+    """Forwards frames between ports in the current folder, for ever."""
+    selector = selectors.DefaultSelector()
+    ports = {name: _port(f"{name}.hub") for name in names}
+    for name, port in [*ports.items(), ("", _port("control"))]:
+        selector.register(port, selectors.EVENT_READ, name)
+    cuts: set[frozenset[str]] = set()
+    while True:
+        # orders before frames: a cut holds for what is sent after it
+        for key, _ in sorted(selector.select(), key=lambda event: str(event[0].data)):
+            sender, source = key.data, key.fileobj
+            assert isinstance(source, socket.socket)
+            frame = source.recv(65536)
+            if not sender:
+                verb, one, other = frame.decode().split()
+                (cuts.add if verb == "cut" else cuts.discard)(frozenset((one, other)))
+                continue
+            if claim := advertisement(frame):
+                print(f"{time.time():.2f} {sender} vhid {claim[0]} advskew {claim[1]}", flush=True)
+            for name, port in ports.items():
+                if name != sender and frozenset((sender, name)) not in cuts:
+                    # a machine that is off, or whose queue is full: the frame is lost, as on a wire
+                    with contextlib.suppress(OSError):
+                        port.sendto(frame, f"{name}.vm")
+
+
+def control(folder: Path, verb: str, one: str, other: str) -> None:
+    """``cut`` or ``join`` two ports of the switch in a folder.
+
+    :raises OSError: no switch is there
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        connect(link, folder / "control")
+        link.send(f"{verb} {one} {other}".encode())
+
+
+def connect(link: socket.socket, path: Path) -> None:
+    """Connects to a Unix socket wherever it lies: an address has 107 bytes at most.
+
+    :raises OSError: nobody listens there
+    """
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        link.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+if __name__ == "__main__":
+    os.chdir(sys.argv[1])
+    serve(sys.argv[2:])

@@ -1,0 +1,194 @@
+"""What a story may do to a cluster and see of it. The stages: `lab.stage`, `machines.stage`, `scenarios.site`."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from f3s.settings import Site
+
+PROBE = Path(__file__).with_name("probe.py")
+"""The client's probe: one program for every stage."""
+
+Stick = Literal["in", "out", "blank", "unreadable"]
+
+
+class StageError(Exception):
+    """The stage itself failed, or a story asked for something that does not exist; the text is the whole message."""
+
+
+class CannotError(Exception):
+    """This stage cannot do that; the text says why. The story's row says ``not run``."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended: exit status, and both streams together."""
+
+    rc: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays, by short names, and with what: from the site's settings.
+
+    :param others: further clients
+    :param dataset: what is served
+    :param share: the shared directory on the storage hosts
+    :param mountpoint: where a client has it
+    """
+
+    primary: str
+    standby: str
+    client: str
+    others: tuple[str, ...]
+    dataset: str
+    replica: str
+    job: str
+    share: str
+    mountpoint: str
+
+
+def cast(site: Site) -> Cast:
+    """The first client plays; the others would tell the same."""
+    primary, client = site.primary, site.clients[0]
+    mount = client.client.mounts[0]
+    job = site.served_job
+    return Cast(
+        primary.short_name,
+        site.standby.short_name,
+        client.short_name,
+        tuple(other.short_name for other in site.clients[1:]),
+        primary.nfs.dataset,
+        site.replica(job),
+        job.name,
+        f"{primary.nfs.mountpoint}/{mount.share}",
+        mount.mountpoint,
+    )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a client felt, as its probe wrote it.
+
+    :param pauses: operation -> longest time in seconds without a success
+    :param errors: operation -> name of the error (``ESTALE``) -> how often
+    :param acknowledged: lines whose fsync(2) succeeded
+    :param lost: acknowledged lines that the file on the server does not have
+    :param stray: lines that landed on the client's own disk
+    :param hanging: operations that had not come back at the end -> for how many seconds
+    """
+
+    pauses: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    acknowledged: int = 0
+    lost: int = 0
+    stray: int = 0
+    hanging: Mapping[str, float] = field(default_factory=dict)
+
+    READS = ("stat", "list", "open", "read")
+
+    @classmethod
+    def parse(cls, text: str) -> Report:
+        """
+        :raises ValueError: not what `scenarios.probe` writes
+        """
+        return cls(**json.loads(text))
+
+    @property
+    def pause(self) -> float:
+        """The longest pause of a reading program, seconds."""
+        return max((self.pauses.get(name, 0.0) for name in self.READS), default=0.0)
+
+    @property
+    def read_errors(self) -> int:
+        """Errors that a reading program got."""
+        return sum(sum(self.errors.get(name, {}).values()) for name in self.READS)
+
+
+class Stage(ABC):
+    """A cluster that stories play on. Hosts are named by their short names."""
+
+    name: str
+    cast: Cast
+    slow: float = 1.0
+    """How many times longer programs take than on ordinary hardware, measured. Timers are not slower."""
+
+    # -- time --
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds on a clock that never jumps."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Lets time pass."""
+
+    # -- commands --
+
+    @abstractmethod
+    def run(self, host: str, script: str, *, timeout: float = 60) -> Ran:
+        """A shell line as root. No answer in time (`slow` included): status 124.
+
+        :param timeout: seconds of work on ordinary hardware
+        """
+
+    @abstractmethod
+    def pyinfra(self, *words: str) -> Ran:
+        """``pyinfra INVENTORY WORDS...`` on the controller, without questions."""
+
+    @abstractmethod
+    def pki(self, *words: str) -> Ran:
+        """``python -m f3s.pki WORDS...`` on the controller."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """The cluster as it is now is what later stories start from, where the stage keeps one for them."""
+
+    # -- the hardware --
+
+    @abstractmethod
+    def is_up(self, host: str) -> bool:
+        """Whether the host has power and its system runs."""
+
+    @abstractmethod
+    def power_cut(self, host: str) -> None: ...
+
+    @abstractmethod
+    def boot(self, host: str) -> None:
+        """Switches it on, and waits until it answers."""
+
+    @abstractmethod
+    def shutdown(self, host: str) -> None:
+        """In order; it is off afterwards."""
+
+    @abstractmethod
+    def cable(self, host: str, *, plugged: bool) -> None:
+        """The cable to the clients' network."""
+
+    @abstractmethod
+    def part(self, one: str, other: str) -> None:
+        """Nothing gets from one to the other any more on the clients' network; both see the rest of it."""
+
+    @abstractmethod
+    def join(self, one: str, other: str) -> None:
+        """Ends `part`."""
+
+    @abstractmethod
+    def stick(self, host: str, state: Stick) -> None:
+        """What is in the host's USB port."""
+
+    # -- a client's view --
+
+    @abstractmethod
+    def start_probe(self, client: str) -> None:
+        """The probe runs on the client from now on."""
+
+    @abstractmethod
+    def stop_probe(self, client: str) -> Report:
+        """It ends, and says what it felt."""
