@@ -12,6 +12,7 @@ from typing import Any
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command
 from f3s.settings import Job
+from f3s.settings.model import is_within
 from f3s.zfs import Dataset, Snapshot
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -112,6 +113,30 @@ def newest_common(source: Iterable[Snapshot], replica: Iterable[Snapshot]) -> Sn
     guids = {snapshot.guid for snapshot in source}
     common = [snapshot for snapshot in replica if snapshot.guid in guids]
     return max(common, key=lambda snapshot: snapshot.createtxg, default=None)
+
+
+def sent(dataset: str, replica: str, datasets: Iterable[str]) -> dict[str, str]:
+    """What a job sends and where each of it arrives: its dataset, and all file systems and volumes below it.
+
+    So its filter `dataset<` selects them (f3s.zrepl). Parents come first.
+
+    dataset, replica: the job's own
+    datasets: those of the source host
+    """
+    below = sorted(name for name in datasets if is_within(name, dataset) and name != dataset)
+    return {name: replica + name.removeprefix(dataset) for name in (dataset, *below)}
+
+
+def unopened(replica: str, keylocation: str, check: KeyCheck | None) -> str:
+    """What to say of a replica that its key does not open; no check: the dataset has gone meanwhile."""
+    text = f"{keylocation} does not open the replica {replica}: {check.value if check else 'the dataset has gone'}"
+    return f"{text}. {OLD_KEY}" if check is KeyCheck.WRONG else text
+
+
+OLD_KEY = (
+    "If the key was changed on the source, the replica has the old one until its next replication: wait for that, and "
+    "keep a copy of the old key until then (docs/runbook.md, Key not loaded)"
+)
 
 
 LAST_RECEIVED = "zrepl_last_received_J_"

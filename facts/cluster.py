@@ -14,13 +14,13 @@ from f3s.settings import HostSettings, Site
 from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, client_variables, secret_files
 from f3s.verify.model import HostView
 from f3s.verify.serving import wanted_services
-from f3s.verify.storage import wanted_keys_of
+from f3s.verify.storage import key_tests
 from f3s.verify.tls import TlsAnswer
 from f3s.zrepl import CONFIG
 from facts.base import DEVICE_SECONDS, HostFact
 from facts.carp import Carp
 from facts.clients import MountStates
-from facts.clock import Clock
+from facts.clock import Clock, asked_between
 from facts.controller import StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
@@ -70,9 +70,10 @@ def look(settings: HostSettings, site: Site) -> HostView:
 def _freebsd(me: HostSettings, site: Site) -> HostView:
     datasets = ask(Datasets)
     sends, receives = site.jobs_from(me), site.jobs_to(me)
-    wanted = wanted_keys_of(site, me, datasets or {})
-    # what is not encrypted has no key, and asking would only fail
-    roots = [(name, key) for name, key in wanted.items() if datasets and name in datasets and datasets[name].encrypted]
+    now, off = asked_between(lambda: ask(Clock))
+    # right after the clock: what is newer is from the future
+    snapshots = ask(Snapshots) if sends or receives else None
+    roots = key_tests(site, me, datasets or {}, snapshots)
     names = [*(wanted_services(me) if me.is_storage else ()), *(("zrepl",) if sends or receives else ())]
     states = ask(Services, names=names) if names else {}
     running = {
@@ -84,14 +85,15 @@ def _freebsd(me: HostSettings, site: Site) -> HostView:
     stick = answer(KeyStick, label=me.usb.label, mountpoint=me.usb.mountpoint)
     silent = stick if isinstance(stick, NoAnswer) else None
     return HostView(
-        now=ask(Clock),
+        now=now,
+        clock=off,
         stick=None if isinstance(stick, NoAnswer) else stick,
         stick_silent=silent,
         pools=ask(Pools),
         datasets=datasets,
-        snapshots=ask(Snapshots) if sends or receives else None,
+        snapshots=snapshots,
         # a stick that does not answer would keep this waiting as well
-        key_checks=None if silent else ask(KeyChecks, keys=roots) if roots else {},
+        key_checks=None if silent else ask(KeyChecks, keys=tuple(roots.items())) if roots else {},
         mounts=ask(Mounts),
         written=ask(Written, tree=sink) if receives and datasets and sink in datasets else None,
         running=None if states is None else running,
@@ -143,8 +145,10 @@ def tls_answer(me: HostSettings) -> TlsAnswer | None:
 def _client(me: HostSettings) -> HostView:
     states = ask(UnitStates, names=[TUNNEL_UNIT], files=[CLIENT_CONFIG, *secret_files(me)])
     tunnel = states.units[TUNNEL_UNIT] if states else None
+    now, off = asked_between(lambda: ask(Clock))
     return HostView(
-        now=ask(Clock),
+        now=now,
+        clock=off,
         tls=tls_answer(me),
         mount_states=ask(MountStates, monitor=MONITOR),
         linux_mounts=ask(LinuxMounts),

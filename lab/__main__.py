@@ -37,6 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what)
         command.add_argument("host")
         command.add_argument("slot", nargs="?", default="", help="device name, e.g. ada1 (default: the stick)")
+    setting = commands.add_parser("clock", help="set a host's clock forward (60), or back (-60)")
+    setting.add_argument("host")
+    setting.add_argument("seconds", type=float)
     unreadable = commands.add_parser("unreadable", help="the USB stick, or another disk, cannot be read any more")
     unreadable.add_argument("host")
     unreadable.add_argument("how", nargs="?", default="hangs", choices=disks.HOW, help="what each read does")
@@ -87,6 +90,8 @@ def _run(args: argparse.Namespace, store: Store) -> int:
             actions.unplug(store, args.host, args.slot)
         case "plug":
             actions.plug(store, args.host, args.slot)
+        case "clock":
+            actions.set_clock(store, args.host, args.seconds)
         case "unreadable":
             actions.unreadable(store, args.host, args.how, args.slot)
         case "swap":

@@ -8,6 +8,7 @@ from lab.linux import boot as linux
 from lab.net import model
 from lab.rc import boot
 from lab.rc.scripts import processes
+from lab.zrepl import daemon
 
 
 def stick_slot(host: Host) -> str:
@@ -118,6 +119,14 @@ def cut_off(store: Store, name: str, *, away: bool) -> None:
             model.vanish(store, cluster, host)
         else:
             model.settle(store, cluster)
+
+
+def set_clock(store: Store, name: str, seconds: float) -> None:
+    """The host's clock goes that many seconds forward, or back; no time passes."""
+    with store.edit() as cluster:
+        host = cluster.host(name)
+        host.clock_offset += seconds
+        daemon.plan_beats(store, cluster, host)
 
 
 def crash(store: Store, name: str) -> None:

@@ -30,6 +30,7 @@ FREEBSD: dict[str, str] = {
     "/sbin/sysctl": "lab.commands.system:sysctl",
     "/usr/bin/crontab": "lab.commands.system:crontab",
     "/usr/bin/logger": "lab.commands.system:logger",
+    "/usr/sbin/ntpd": "lab.commands.base:ntpd",
     "/usr/sbin/pkg": "lab.commands.system:pkg",
     "/usr/sbin/sysrc": "lab.commands.system:sysrc",
     "/bin/df": "lab.commands.mounting:df",

@@ -92,6 +92,7 @@ class Host:
     :param slots: device name (``da0``) -> disk id
     :param parts: state of subsystems by name (``zfs``, ``carp``, ...); each module owns its own
     :param immutable: (tree, path in it) of directories with the schg flag
+    :param clock_offset: seconds that its clock is ahead of the cluster's
     """
 
     name: str
@@ -103,6 +104,7 @@ class Host:
     immutable: list[tuple[str, str]] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
     parts: dict[str, Any] = field(default_factory=dict)
+    clock_offset: float = 0.0
 
     @property
     def short(self) -> str:
@@ -130,6 +132,10 @@ class Cluster:
         """A number that was not given out before in this cluster."""
         self.counter += 1
         return self.counter
+
+    def time_on(self, host: Host) -> float:
+        """What the host takes for the time."""
+        return self.now + host.clock_offset
 
     def host(self, name: str) -> Host:
         """The host of that full or short name.

@@ -11,7 +11,16 @@ from pyinfra.context import host
 
 from f3s.keycheck import KeyCheck
 from f3s.quoting import command
-from f3s.replication import MOUNT_STEPS, Plan, WayBack, plan_divergence, plan_mount, way_back
+from f3s.replication import (
+    MOUNT_STEPS,
+    Plan,
+    WayBack,
+    plan_divergence,
+    plan_mount,
+    sent,
+    unopened,
+    way_back,
+)
 from f3s.settings.model import is_within
 from f3s.zfs import Snapshot
 from facts.base import script
@@ -29,20 +38,44 @@ def _newest() -> dict[str, Snapshot]:
 
 
 @operation()
-def arrived(datasets: Sequence[str], seconds: int) -> Commands:
+def arrived(jobs: Mapping[str, tuple[str, str]], seconds: int) -> Commands:
     """Waits for first replications. One that takes longer is no failure: the next run goes on from there.
 
-    + datasets: the replicas
-    + seconds: how long to wait for each
+    The source says what else lies below a job's dataset. What has no snapshot there yet comes with the job's next
+    ones, and only a job that has brought nothing so far is waited for until then.
 
-    **Example:** `replicas.arrived(["zdata/sink/f0/zdata/enc/nfsdata"], 300)`
+    + jobs: replica of a job's dataset -> name of the source, dataset there
+    + seconds: how long to wait for all of them together
+
+    **Example:** `replicas.arrived({"zdata/sink/f0/zroot/vm": ("f0.lan.buetow.org", "zroot/vm")}, 300)`
     """
     newest = _newest()
-    for dataset in datasets:
-        if dataset not in newest:
-            yield script("await-replica", dataset, seconds)
-    if all(dataset in newest for dataset in datasets):
-        host.noop(", ".join(f"{dataset} has {newest[dataset].short_name}" for dataset in datasets))
+    wanted: dict[str, str] = {}
+    waited_for = []
+    for replica, (source, dataset) in jobs.items():
+        there = known_of(source, Datasets)
+        if there is None and executing():
+            host.log(
+                f"what lies below {dataset} is not known: {source} could not be asked. Only {replica} is waited for; "
+                "run this task again when it is back",
+                logger.warning,
+            )
+        pairs = sent(dataset, replica, there or ())
+        missing = [name for name, to in pairs.items() if to not in newest]
+        if missing and replica in newest:
+            taken = {snapshot.dataset for snapshot in known_of(source, Snapshots) or ()}
+            missing = [name for name in missing if name in taken]
+        wanted |= pairs
+        waited_for += [pairs[name] for name in missing]
+    if waited_for:
+        yield script("await-replica", seconds, *waited_for)
+        return
+    host.noop(
+        ", ".join(
+            f"{to} has {newest[to].short_name}" if to in newest else f"{name} has no snapshot yet that could be sent"
+            for name, to in wanted.items()
+        )
+    )
 
 
 @operation()
@@ -66,7 +99,7 @@ def undiverged(
     there = {dataset: job for dataset, job in replicas.items() if dataset in names}
     written = known(Written, tree=sink) if there else {}
     # after the replicas' own: see way_back
-    sent = {
+    origins = {
         host_name: known_of(host_name, Snapshots) for host_name in {sources[job][0]: None for job in there.values()}
     }
     clean = True
@@ -74,7 +107,7 @@ def undiverged(
         source, origin = sources[job]
         for name in (name for name in written if is_within(name, replica) and name in names):
             own = [snapshot for snapshot in received if snapshot.dataset == name]
-            theirs = [each for each in sent[source] or () if each.dataset == origin + name.removeprefix(replica)]
+            theirs = [each for each in origins[source] or () if each.dataset == origin + name.removeprefix(replica)]
             # where the source is off, or has it no more, only what was written is known
             back = way_back(theirs, own) if theirs else WayBack(own[-1])
             if back is None:
@@ -100,8 +133,9 @@ def undiverged(
 def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands:
     """Encrypted datasets that stay closed say which key opens them: they are received with `keylocation=prompt`.
 
-    Without it nobody could tell whether a key that is lost on all sticks still matters (f3s.keys). A dataset that the
-    key does not open is reported and keeps what it has.
+    Without it nobody could tell whether a key that is lost on all sticks still matters (f3s.keys). Each is tested in
+    every run, since a key that was changed on the source comes with the next replication only. One that the key does
+    not open is reported and keeps what it has.
 
     + replicas: dataset -> `file:///keys/SOURCE:PURPOSE.key`
     + opened: replicas that `mounted` opens, and names the key of
@@ -109,22 +143,25 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
     **Example:** `replicas.keys_named({"zdata/sink/f0/zroot/bhyve/fedora": "file:///keys/f0:bhyve.key"}, [])`
     """
     newest = _newest()  # one that has not wholly arrived has no snapshot
-    unnamed = {}
-    for dataset in known(Datasets).values():
+    closed: dict[str, str] = {}
+    datasets = known(Datasets)
+    for dataset in datasets.values():
         if dataset.is_encryption_root and dataset.name in newest and dataset.name not in opened:
             wanted = next((key for replica, key in replicas.items() if is_within(dataset.name, replica)), None)
-            if wanted not in (None, dataset.get("keylocation")):
-                unnamed[dataset.name] = wanted
-    checks = known(KeyChecks, keys=tuple(unnamed.items())) if unnamed else {}
-    for name, keylocation in unnamed.items():
-        if checks.get(name) is KeyCheck.FITS:
+            if wanted is not None:
+                closed[dataset.name] = wanted
+    checks = known(KeyChecks, keys=tuple(closed.items())) if closed else {}
+    fine = True
+    for name, keylocation in closed.items():
+        check = checks.get(name)
+        if check is not KeyCheck.FITS:
+            fine = False
+            host.log(unopened(name, keylocation, check), logger.warning)
+        elif datasets[name].get("keylocation") != keylocation:
+            fine = False
             yield command("zfs set keylocation={} {}", keylocation, name)
-        else:
-            check = checks.get(name)
-            why = check.value if check else "the dataset has gone"
-            host.log(f"{keylocation} does not open the replica {name}: {why}", logger.warning)
-    if not unnamed:
-        host.noop("every replica that has arrived names its key")
+    if fine:
+        host.noop("every replica that has arrived names the key that opens it")
 
 
 @operation()

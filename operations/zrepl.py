@@ -14,7 +14,7 @@ from pyinfra.facts.files import File, FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
 from f3s.quoting import command
-from f3s.replication import unfit_sources
+from f3s.replication import sent, unfit_sources
 from f3s.secretfile import ABSENT, SecretState
 from facts.base import script
 from facts.secrets import SecretFile
@@ -101,18 +101,21 @@ def _digest(text: str) -> str:
 
 
 @operation()
-def woken(jobs: Mapping[str, tuple[str, str]]) -> Commands:
-    """Jobs whose replicas have not arrived on their targets yet replicate now.
+def woken(jobs: Mapping[str, tuple[str, str, str]]) -> Commands:
+    """Jobs replicate now of which something has snapshots here and has not arrived on the target yet.
 
-    + jobs: job name -> name of the target host, dataset there
+    + jobs: job name -> dataset, name of the target host, dataset there
 
-    **Example:** `zrepl.woken({"f0_to_f1_nfsdata": ("f1.lan.buetow.org", "zdata/sink/f0/zdata/enc/nfsdata")})`
+    **Example:** `zrepl.woken({"f0_to_f1_fedora": ("zroot/vm", "f1.lan.buetow.org", "zdata/sink/f0/zroot/vm")})`
     """
-    snapshots = {target: _snapshots_on(target) for target in {target: None for target, _ in jobs.values()}}
+    snapshots = {target: _snapshots_on(target) for target in {target: None for _, target, _ in jobs.values()}}
+    taken = {snapshot.dataset for snapshot in known(Snapshots)}
     done = []
-    for job, (target, replica) in jobs.items():
-        if replica in snapshots[target]:
-            done.append(f"{replica} has arrived on {target}")
+    for job, (dataset, target, replica) in jobs.items():
+        # below it, what has no snapshot yet comes with the job's next ones, and waking makes none
+        pairs = sent(dataset, replica, taken)
+        if snapshots[target].issuperset(pairs.values()):
+            done.append(f"{', '.join(pairs.values())}: arrived on {target}")
         elif not state.inventory.get_host(target).connected:
             done.append(f"{target} is not part of this run: whether {replica} has arrived there is not known")
         else:

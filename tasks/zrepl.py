@@ -13,7 +13,7 @@ from pyinfra.operations import files
 from f3s import zrepl as config
 from f3s.replication import failback_values
 from f3s.verify.controller import FILES
-from operations import order, packages, rcconf, replicas, zfs, zrepl
+from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
 from tasks.common import site, this_host
 
 RUN = "/var/run/zrepl"
@@ -27,6 +27,8 @@ if content is not None:
     sends, receives = all_hosts.jobs_from(settings), all_hosts.jobs_to(settings)
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
 
+    # zrepl takes no snapshot of what has one from the future
+    clock.compared(name="zrepl: the clock is that of the controller")
     if sends:
         # zrepl does not complain about a dataset that is not there, it just replicates nothing
         zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})
@@ -69,14 +71,14 @@ if content is not None:
     if sends:
         zrepl.woken(
             name="zrepl: what was never replicated is sent now",
-            jobs={job.name: (job.target, all_hosts.replica(job)) for job in sends},
+            jobs={job.name: (job.dataset, job.target, all_hosts.replica(job)) for job in sends},
         )
     order.barrier(name="zrepl: replications are on their way")
     if receives:
         received = {all_hosts.replica(job): job.name for job in receives}
         replicas.arrived(
             name="zrepl: every replica has arrived",
-            datasets=list(received),
+            jobs={all_hosts.replica(job): (job.source, job.dataset) for job in receives},
             seconds=settings.zrepl.first_replication_timeout,
         )
         replicas.undiverged(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from f3s.clock import LIMIT
 from f3s.fstab import NFS_TYPES, mounted_at
 from f3s.mount_options import mount_options, not_in_force
 from f3s.settings import HostSettings, Mount
@@ -47,8 +48,9 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
         return wrong(check, host.name, "the monitor does not know this mount", RUN.format("clients"))
     if seen.state is None or seen.age is None:
         return unknown(check, host.name, "mounted, but not checked yet", CHECK_NOW)
-    if seen.age > MONITOR_TOO_OLD:
-        return unknown(check, host.name, f"mounted, but the last check is {seen.age} s old", CHECK_NOW)
+    if not -LIMIT <= seen.age <= MONITOR_TOO_OLD:
+        when = f"{seen.age} s old" if seen.age > 0 else f"{-seen.age} s in the future of its clock"
+        return unknown(check, host.name, f"mounted, but the last check is {when}", CHECK_NOW)
     if seen.state == "healthy":
         return right(check, host.name, f"mounted and writable, checked {seen.age} s ago")
     detail = f" ({seen.detail})" if seen.detail else ""

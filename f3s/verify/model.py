@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from f3s.carp import CarpView
+from f3s.clock import Offset
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import Stick
@@ -69,9 +70,10 @@ def judged(check: str, host: str, problems: list[str], fine: str, next_step: str
 class HostView:
     """What one reachable host said. A host is only asked what its role has an answer to; the rest stays None.
 
-    + now: its clock, seconds since 1970
+    + now: its clock, seconds since 1970, read just before the snapshots
+    + clock: how far it is off the controller's
     + stick_silent: the stick did not answer in time; `stick` is None then
-    + key_checks: whether the key file of each encryption root opens it, by dataset
+    + key_checks: whether the key file of each dataset of f3s.verify.storage.key_tests opens it, by dataset
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
     + running: rc(8) services, of a client its tunnel's unit: name -> whether it runs; a missing one is not in it
     + listeners: of TCP and UDP, on a storage host
@@ -86,6 +88,7 @@ class HostView:
     """
 
     now: int | None = None
+    clock: Offset | None = None
     stick: Stick | None = None
     stick_silent: NoAnswer | None = None
     pools: Mapping[str, Pool] | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from f3s.carp import CarpState
 from f3s.replication import allowed_age
 from f3s.settings import HostSettings, Job
-from f3s.verify import replication, serving, storage
+from f3s.verify import clocks, replication, serving, storage
 from f3s.verify.controller import FILES
 from f3s.verify.model import CLUSTER, ClusterView, Row, State, right, unknown, wrong
 from f3s.verify.tls import Outcome, TlsAnswer
@@ -67,7 +67,11 @@ def plan_failover(cluster: ClusterView) -> Move:
             cluster,
             (
                 serving.one_master(cluster),
-                *(check(cluster, host) for host in (primary, standby) for check in (storage.pools, serving.address)),
+                *(
+                    check(cluster, host)
+                    for host in (primary, standby)
+                    for check in (clocks.clock, storage.pools, serving.address)
+                ),
                 storage.keys(cluster, standby),
                 storage.mounts(cluster, standby),
                 serving.services(cluster, standby),
@@ -99,6 +103,7 @@ def plan_failback(cluster: ClusterView) -> Move:
             cluster,
             (
                 *together,
+                *(clocks.clock(cluster, host) for host in (primary, standby)),
                 *(check(cluster, primary) for check in (storage.pools, storage.keys, storage.mounts, serving.address)),
                 # whether what did not start before does now, the move itself shows
                 serving.services(cluster, primary, tried_anew=True),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from f3s.clock import LIMIT
 from f3s.settings import HostSettings, Job
 from f3s.verify.model import ClusterView, Row, State
 from f3s.verify.replication import lag
@@ -216,7 +217,9 @@ def _replication_link(cluster: ClusterView, job: Job, rows: Sequence[Row], hosts
     names = [host.name for host in cluster.site.freebsd_hosts]
     source, target = hosts[names.index(job.source)], hosts[names.index(job.target)]
     found = lag(cluster, job)
-    behind = f"{found[0]} s behind" if found else "no common snapshot known"
+    behind = f"{max(found[0], 0)} s behind" if found else "no common snapshot known"
+    if found and found[0] < -LIMIT:
+        behind = "the clock was set back"
     state = worst([row for row in rows if row.check.startswith(f"replica of {job.name}")])
     shift = 14 * (len(cluster.site.jobs) - lane)  # the lower line is the wider one
     x1, x2 = (source.middle + shift, target.middle - shift)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from f3s.clock import LIMIT
 from f3s.quoting import command
-from f3s.replication import allowed_age, newest_common
+from f3s.replication import allowed_age, newest_common, sent
 from f3s.settings import HostSettings, Job
 from f3s.settings.model import is_within
-from f3s.verify.model import ClusterView, Row, right, unknown, wrong
+from f3s.verify.clocks import SET_IT
+from f3s.verify.model import ClusterView, Row, State, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.zfs import Snapshot
 from f3s.zrepl import left_over
 
+MEANWHILE = 180
+"""Seconds that may pass between two hosts' answers: each question has a bound of 90 (facts.cluster.ANSWER_WITHIN)."""
 PROMOTED = "docs/runbook.md, host dead: what clients wrote since is nowhere else, and the way back brings it over"
 
 
@@ -52,21 +57,32 @@ def _daemon(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
         yield right("zrepl", host.name, "running")
 
 
+def replicas(cluster: ClusterView, job: Job) -> dict[str, str]:
+    """The datasets of a job and where they arrive; its own alone where nothing is known of the source."""
+    return sent(job.dataset, cluster.site.replica(job), cluster.of(cluster.site.host(job.source)).datasets or ())
+
+
 def lag(cluster: ClusterView, job: Job) -> tuple[int, Snapshot] | None:
-    """Age of the newest snapshot that both sides have, in seconds of the source's clock; None: none, or not known."""
+    """Age of the newest snapshot that both sides have, in seconds of the source's clock; None: none, or not known.
+
+    Of all datasets of the job, that which is behind most; one that the source has no snapshot of is not behind.
+    """
     source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
     if source.now is None or source.snapshots is None or target.snapshots is None:
         return None
-    replica = cluster.site.replica(job)
-    common = newest_common(
-        _of(source.snapshots, job.dataset),
-        _of(target.snapshots, replica),
-    )
-    return None if common is None else (source.now - common.creation, common)
+    ages = []
+    for dataset, replica in replicas(cluster, job).items():
+        own = _of(source.snapshots, dataset)
+        common = newest_common(own, _of(target.snapshots, replica))
+        if common is not None:
+            ages.append((source.now - common.creation, common))
+        elif own or dataset == job.dataset:
+            return None
+    return max(ages, key=lambda found: (found[0] < -LIMIT, found[0]))
 
 
 def fresh(cluster: ClusterView, job: Job) -> Row:
-    """The newest common snapshot is not older than the job's interval lets it be."""
+    """The newest common snapshots of all datasets of a job are not older than its interval lets them be."""
     source, target = (cluster.site.host(name) for name in (job.source, job.target))
     check = f"replica of {job.name}"
     missing = [host.name for host in (source, target) if cluster.of(host).snapshots is None]
@@ -79,29 +95,66 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
         step = RUN.format("bhyve_migrate") if moving else "correct zrepl_jobs"
         return wrong(check, target.name, f"there is no dataset {job.dataset} on {source.name}", step)
     status = (cluster.of(source).jobs or {}).get(job.name)
-    cause = f"; zrepl says: {status.error}" if status is not None and status.error else ""
+    error = status.error if status is not None else None
+    cause = f"; zrepl says: {error}" if error else ""
+    pairs = replicas(cluster, job)
+    taken = {snapshot.dataset for snapshot in cluster.of(source).snapshots or ()}
+    # a round takes the snapshots of all datasets: what has none was made since, unless zrepl failed
+    new = [name for name in pairs if name not in taken and name != job.dataset]
     found = lag(cluster, job)
-    if found is None:
-        reason = f"no snapshot of {job.dataset} has arrived in {cluster.site.replica(job)}{cause}"
-        return wrong(check, target.name, reason, f"doas zrepl status on {source.name}; docs/runbook.md")
+    if found is None or (new and error):
+        arrived = _common(cluster, job)
+        names = [name for name in pairs if name not in arrived]
+        reason = "; ".join(f"no snapshot of {name} has arrived in {pairs[name]}" for name in names)
+        return wrong(check, target.name, f"{reason}{cause}", f"doas zrepl status on {source.name}; docs/runbook.md")
     age, common = found
     limit = allowed_age(job.interval_seconds)
     at = datetime.fromtimestamp(common.creation, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if age < -LIMIT:
+        reason = (
+            f"the newest common snapshot {common.short_name} is {-age} s in the future of {source.short_name}'s clock, "
+            f"and zrepl takes no snapshot until that has passed it{cause}"
+        )
+        return wrong(check, target.name, reason, SET_IT)
     if age > limit:
         reason = f"the newest common snapshot {common.short_name} is {age} s old, at most {limit} s are right{cause}"
         return wrong(check, target.name, reason, f"doas zrepl status on {source.name}; the row below tells more")
-    return right(check, target.name, f"{age} s behind ({at} UTC, every {job.interval}){cause}")
+    told = f"; not replicated yet, new since the last snapshots: {', '.join(new)}" if new else ""
+    of = f" with {len(pairs) - 1} datasets below" if len(pairs) > 1 else ""
+    return right(check, target.name, f"{max(age, 0)} s behind{of} ({at} UTC, every {job.interval}){told}{cause}")
+
+
+def _common(cluster: ClusterView, job: Job) -> set[str]:
+    """The datasets of a job that have a snapshot on both sides."""
+    source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
+    return {
+        dataset
+        for dataset, replica in replicas(cluster, job).items()
+        if newest_common(_of(source.snapshots or (), dataset), _of(target.snapshots or (), replica)) is not None
+    }
 
 
 def undiverged(cluster: ClusterView, job: Job) -> Row:
-    """Nothing was written to the replica and nothing came after what it received: both stop its replication.
+    """Nothing was written to the replicas and nothing came after what they received: both stop their replication.
 
     A bare write was observed to; of a snapshot zfs-receive(8) says so: the newest one of the destination has to be the
-    one that the stream starts from.
+    one that the stream starts from. What has not arrived yet is told by `fresh`, of the job's own dataset here, too.
     """
-    source = cluster.site.host(job.source)
+    there = cluster.of(cluster.site.host(job.target)).datasets
+    own = cluster.site.replica(job)
+    found = [
+        _untouched(cluster, job, dataset, replica)
+        for dataset, replica in replicas(cluster, job).items()
+        if replica == own or there is None or replica in there
+    ]
+    touched = [row for row in found if row.state is State.WRONG]
+    if len(touched) > 1:
+        return replace(touched[0], reason="; ".join(row.reason for row in touched))
+    return next((row for row in found if row.state is not State.RIGHT), found[0]) if not touched else touched[0]
+
+
+def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Row:
     target = cluster.site.host(job.target)
-    replica = cluster.site.replica(job)
     check = f"replica of {job.name} untouched"
     view = cluster.of(target)
     if view.datasets is not None and replica not in view.datasets:
@@ -109,12 +162,16 @@ def undiverged(cluster: ClusterView, job: Job) -> Row:
     written = None if view.written is None else view.written.get(replica)
     if written is None or view.snapshots is None:
         return unknown(check, target.name, f"nothing is known of {replica}", ASK_AGAIN)
-    if written == 0:
-        return _received_only(cluster, source, target, job)
     newest = max((s for s in view.snapshots if s.dataset == replica), key=lambda s: s.createtxg, default=None)
+    served = replica == cluster.site.replica(job) and job.replica_mountpoint is not None  # see the row mounts
+    if promoted(cluster, job, replica) and not written and not served:
+        reason = f"{replica} is not read-only: one write to it, and no replication is accepted"
+        return wrong(check, target.name, reason, f"doas zfs set readonly=on {replica}")
+    if written == 0 or (newest is None and dataset != job.dataset):
+        return _received_only(cluster, job, dataset, replica)
     since = newest.short_name if newest else "it was made"
     reason = f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted"
-    if promoted(cluster, job):
+    if promoted(cluster, job, replica):
         return wrong(check, target.name, f"{reason}. It is not read-only, so somebody promoted it", PROMOTED)
     return wrong(check, target.name, reason, _dropped(job))
 
@@ -125,19 +182,24 @@ def _dropped(job: Job) -> str:
     return f"docs/runbook.md, replica diverged; to drop them: {RUN.format('zrepl')} {roll_back}"
 
 
-def promoted(cluster: ClusterView, job: Job) -> bool:
-    """The replica can be written: somebody made it the data that clients write to, and nobody else has those."""
-    replica = (cluster.of(cluster.site.host(job.target)).datasets or {}).get(cluster.site.replica(job))
-    return replica is not None and replica.get("readonly") == "off"
+def promoted(cluster: ClusterView, job: Job, replica: str | None = None) -> bool:
+    """The replica can be written: somebody made it the data that clients write to, and nobody else has those.
+
+    + replica: of a dataset below; by default that of the job's own
+    """
+    datasets = cluster.of(cluster.site.host(job.target)).datasets or {}
+    found = datasets.get(replica or cluster.site.replica(job))
+    return found is not None and found.get("readonly") == "off"
 
 
-def _received_only(cluster: ClusterView, source: HostSettings, target: HostSettings, job: Job) -> Row:
-    check, replica = f"replica of {job.name} untouched", cluster.site.replica(job)
+def _received_only(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Row:
+    source, target = (cluster.site.host(name) for name in (job.source, job.target))
+    check = f"replica of {job.name} untouched"
     sent, now = cluster.of(source).snapshots, cluster.of(source).now
     if sent is None or now is None:
         reason = f"nothing was written to {replica}; nothing is known of the snapshots on {source.name}"
         return unknown(check, target.name, reason, "bring the host back, then run verify again")
-    guids = {snapshot.guid for snapshot in sent if snapshot.dataset == job.dataset}
+    guids = {snapshot.guid for snapshot in sent if snapshot.dataset == dataset}
     prefix = source.zrepl.snapshot_prefix
     own: list[Snapshot] = []
     common = False
@@ -146,7 +208,7 @@ def _received_only(cluster: ClusterView, source: HostSettings, target: HostSetti
             common = True
             break
         # the hosts are asked at the same time: what zrepl made and sent after the source had answered is no finding
-        if not (snapshot.short_name.startswith(prefix) and snapshot.creation >= now):
+        if not (snapshot.short_name.startswith(prefix) and 0 <= snapshot.creation - now <= MEANWHILE):
             own.append(snapshot)
     if not own:
         return right(check, target.name, f"{replica} is as it was received")

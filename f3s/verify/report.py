@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from f3s.verify.clients import client_rows
+from f3s.verify.clocks import clock_rows
 from f3s.verify.listening import listening_rows
 from f3s.verify.model import ClusterView, Row, State, unknown, wrong
 from f3s.verify.replication import replication_rows
@@ -23,6 +24,7 @@ def rows(cluster: ClusterView) -> tuple[Row, ...]:
     """Every check of the cluster. A host that was not reached is one row; what needs its answers is unknown."""
     return (
         *absent_rows(cluster),
+        *clock_rows(cluster),
         *storage_rows(cluster),
         *replication_rows(cluster),
         *serving_rows(cluster),

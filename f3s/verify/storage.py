@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from f3s.bhyve_tree import local, to_mount
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
+from f3s.replication import OLD_KEY
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import is_within
 from f3s.verify.model import ClusterView, HostView, Row, judged, right, unknown, wrong
-from f3s.zfs import MIGRATION, Dataset, Pool, key_file
+from f3s.zfs import MIGRATION, Dataset, Pool, Snapshot, key_file
 
 RUN = "pyinfra inventory.py tasks/{}.py"
 ASK_AGAIN = "see the error above the table; run verify again"
@@ -24,6 +25,8 @@ def storage_rows(cluster: ClusterView) -> Iterator[Row]:
             if host.name in cluster.hosts:
                 yield check(cluster, host)
     for host in cluster.site.freebsd_hosts:
+        if host.name in cluster.hosts and closed_replicas(cluster.site, host, cluster.of(host).datasets or {}):
+            yield replica_keys(cluster, host)
         # without the datasets there is nothing to say; that they could not be read is in other rows
         if host.bhyve.dataset in (cluster.of(host).datasets or {}):
             yield machines(cluster, host)
@@ -134,12 +137,49 @@ def wanted_keys_of(site: Site, host: HostSettings, datasets: Mapping[str, Datase
     return wanted
 
 
+def closed_replicas(site: Site, host: HostSettings, datasets: Mapping[str, Dataset]) -> dict[str, str]:
+    """The encryption roots that arrive on a host and are not opened at boot: dataset -> the source's key location."""
+    at_boot = wanted_keys_of(site, host, datasets)
+    replicas = {site.replica(job): site.replica_key_location(job) for job in site.jobs_to(host)}
+    return {
+        dataset.name: location
+        for dataset in datasets.values()
+        if dataset.is_encryption_root and dataset.name not in at_boot
+        for replica, location in replicas.items()
+        if is_within(dataset.name, replica)
+    }
+
+
+def key_tests(
+    site: Site, host: HostSettings, datasets: Mapping[str, Dataset], snapshots: Iterable[Snapshot] | None
+) -> dict[str, str]:
+    """The key file to test each encryption root with, open or not: that which its `keylocation` names on the stick.
+
+    Where it names none there, the one that ought to open it. A replica without a snapshot has not wholly arrived; other
+    people's roots are theirs.
+    """
+    arrived = None if snapshots is None else {snapshot.dataset for snapshot in snapshots}
+    closed = closed_replicas(site, host, datasets)
+    wanted = closed | wanted_keys_of(site, host, datasets)
+    tests = {}
+    for dataset in datasets.values():
+        if not dataset.is_encryption_root or (dataset.name in closed and arrived and dataset.name not in arrived):
+            continue
+        named = dataset.get("keylocation") or ""
+        own = any(is_within(dataset.name, tree) for tree in (host.enc.dataset, host.bhyve.dataset))
+        if (own or dataset.name in wanted) and is_within(key_file(named) or "", host.usb.mountpoint):
+            tests[dataset.name] = named
+        elif dataset.name in wanted:
+            tests[dataset.name] = wanted[dataset.name]
+    return tests
+
+
 def keys(cluster: ClusterView, host: HostSettings) -> Row:
     """The keys of the encryption roots are loaded, and the files on the stick would load them at the next boot."""
     view = cluster.of(host)
     if view.datasets is None:
         return unknown("keys", host.name, "the datasets could not be read", ASK_AGAIN)
-    problems, untested, closed = [], [], []
+    problems, closed = [], []
     wanted = wanted_keys(cluster, host)
     for name, location in wanted.items():
         dataset = view.datasets.get(name)
@@ -153,17 +193,52 @@ def keys(cluster: ClusterView, host: HostSettings) -> Row:
             problems.append(f"the key of {name} is not loaded")
         if dataset.get("keylocation") != location:
             problems.append(f"{name} takes its key from {dataset.get('keylocation')} instead of {location}")
+    replicas = closed_replicas(cluster.site, host, view.datasets)
+    tests = key_tests(cluster.site, host, view.datasets, view.snapshots)
+    tests = {name: location for name, location in tests.items() if name not in replicas}
+    load = f"doas zfs load-key {closed[0]} && doas zfs mount -a" if closed else "docs/runbook.md, key not loaded"
+    return _tested(view, "keys", host, tests, problems, load)
+
+
+def replica_keys(cluster: ClusterView, host: HostSettings) -> Row:
+    """Replicas that stay closed name a key that opens them: nobody would notice before they are needed."""
+    view = cluster.of(host)
+    datasets = view.datasets or {}
+    problems, step = [], RUN.format("zrepl")
+    replicas = closed_replicas(cluster.site, host, datasets)
+    tests = key_tests(cluster.site, host, datasets, view.snapshots)
+    tests = {name: location for name, location in tests.items() if name in replicas}
+    for name, location in replicas.items():
+        if name in tests and datasets[name].get("keylocation") != location:
+            problems.append(f"{name} takes its key from {datasets[name].get('keylocation')} instead of {location}")
+    if any((view.key_checks or {}).get(name) is KeyCheck.WRONG for name in tests):
+        step = OLD_KEY
+    return _tested(view, "replica keys", host, tests, problems, step)
+
+
+def _tested(
+    view: HostView, check: str, host: HostSettings, tests: Mapping[str, str], problems: list[str], step: str
+) -> Row:
+    """The problems and what the key files did not open; unknown where all there is are files that were not tried."""
+    stick = view.stick is not None and view.stick.keys is not None
+    untested = []
+    for name, location in tests.items():
         fits = (view.key_checks or {}).get(name)
-        if fits is None:
+        if fits is None or (fits is KeyCheck.NO_FILE and not stick):
             untested.append(name)
         elif fits is not KeyCheck.FITS:
             problems.append(f"{key_file(location)} does not open {name}: {fits.value}")
     if problems:
-        load = f"doas zfs load-key {closed[0]} && doas zfs mount -a" if closed else "docs/runbook.md, key not loaded"
-        return wrong("keys", host.name, "; ".join(problems), load)
+        return wrong(check, host.name, "; ".join(problems), step)
     if untested:
-        return unknown("keys", host.name, f"not tested: the key files of {', '.join(untested)}", ASK_AGAIN)
-    return right("keys", host.name, f"loaded, and the stick opens {', '.join(wanted)}" if wanted else "none needed")
+        names = ", ".join(untested)
+        if not stick:
+            why = "does not answer" if view.stick_silent else "is not mounted"
+            reason = f"the stick {why}, so the keys of {names} could not be tested"
+            return unknown(check, host.name, reason, "see the row stick; then run verify again")
+        return unknown(check, host.name, f"not tested: the key files of {names}", ASK_AGAIN)
+    loaded = "the stick opens" if check == "replica keys" else "loaded, and the stick opens"
+    return right(check, host.name, f"{loaded} {', '.join(tests)}" if tests else "none needed")
 
 
 def wanted_mounts(cluster: ClusterView, host: HostSettings) -> dict[str, tuple[str, bool]]:

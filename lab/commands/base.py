@@ -6,6 +6,7 @@ import time
 
 from lab import clock
 from lab.core import CommandError, Context
+from lab.zrepl.daemon import plan_beats
 
 FREEBSD_RELEASE = "13.2-RELEASE"
 ROCKY_KERNEL = "5.14.0-503.14.1.el9_5.x86_64"
@@ -54,9 +55,22 @@ def sleep(ctx: Context) -> int:
     return 0
 
 
+def ntpd(ctx: Context) -> int:
+    """ntpd(8) with -gq: sets the clock once, whatever it was, and ends (the wording of ntp_util.c and ntpd.c)."""
+    if ctx.args != ["-gq"]:
+        raise ctx.not_simulated()
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        ctx.out(f"ntpd: time set {-host.clock_offset:+f}s\n")
+        host.clock_offset = 0.0
+        plan_beats(ctx.store, cluster, host)
+    return 0
+
+
 def date(ctx: Context) -> int:
-    """date(1) of the virtual clock: ``date``, ``date +FORMAT``, ``-u``, and FreeBSD's ``-r SECONDS`` (13.2)."""
-    now = ctx.store.read().now
+    """date(1) of the host's clock: ``date``, ``date +FORMAT``, ``-u``, and FreeBSD's ``-r SECONDS`` (13.2)."""
+    cluster = ctx.store.read()
+    now = cluster.time_on(ctx.host(cluster))
     fmt = "%a %b %e %H:%M:%S UTC %Y"
     args = list(ctx.args)
     while args:

@@ -57,7 +57,7 @@ def add(
         name,
         number or guid(),
         txg,
-        node.cluster.now if creation is None else creation,
+        node.cluster.time_on(node.host) if creation is None else creation,
         node.object_id(node.pool_of(dataset)),
         tree,
         sizes.referenced(dataset),

@@ -125,7 +125,7 @@ def _push(job: Job, periodic: bool) -> dict[str, Any]:
                 {
                     "State": job.run.state,
                     "StartAt": _time(job.run.started),
-                    "FinishAt": _time(job.run.finished),
+                    "FinishAt": _time(0 if job.run.paused else job.run.finished),
                     "PlanError": _error(job.run.error, job.run.finished),
                     "Filesystems": [_filesystem(each, job.run.finished) for each in job.run.filesystems],
                 }

@@ -22,6 +22,9 @@ DEFAULT_CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
 REPLICATION_SECONDS = 1.0
 """Virtual seconds between the snapshots of a beat and the end of their replication."""
 
+FIRST_SECONDS = 8.0
+"""Virtual seconds between the arrival of a whole file system and that of the next one: longer than anybody polls."""
+
 
 def install(store: Store, cluster: Cluster, host: Host) -> None:
     """Notes where PyYAML is, which the played programs cannot import otherwise (`lab.zrepl.yamltree`)."""
@@ -68,11 +71,8 @@ def start(ctx: Context) -> bool:
         host = ctx.host(cluster)
         daemon = Daemon(found, cluster.now, cluster.next_id())
         host.parts["zrepl"] = daemon
-        for push in found.pushes:
-            due = _first_beat(Node(ctx.store, cluster, host), push)
-            daemon.jobs[push.name] = Job(due)
-            if push.interval is not None:
-                _schedule(cluster, host, daemon, "zrepl snapshot", push.name, due - cluster.now)
+        daemon.jobs = {push.name: Job(0.0) for push in found.pushes}
+        plan_beats(ctx.store, cluster, host)
         listening = part(host, "sockets", dict[str, tuple[str, int]])
         for address in (*found.metrics, *(sink.listen for sink in found.sinks)):
             ip, _, port = address.rpartition(":")
@@ -93,6 +93,22 @@ def stop(ctx: Context) -> bool:
     return True
 
 
+def plan_beats(store: Store, cluster: Cluster, host: Host) -> None:
+    """When each job takes its next snapshots; also decided anew after the host's clock was set.
+
+    A snapshot from the future keeps a job from taking any (seen; daemon/snapper, findSyncPointFSNextOptimal).
+    """
+    daemon = host.parts.get("zrepl")
+    if not isinstance(daemon, Daemon):
+        return
+    clock.cancel(cluster, lambda event: event.host != host.name or event.kind != "zrepl snapshot")
+    for push in daemon.config.pushes:
+        due = _first_beat(Node(store, cluster, host), push)
+        daemon.jobs[push.name].sleep_until = due
+        if push.interval is not None:
+            _schedule(cluster, host, daemon, "zrepl snapshot", push.name, due - cluster.time_on(host))
+
+
 def _first_beat(node: Node, push: Push) -> float:
     """When a job takes its first snapshots: an interval after its newest one, or at once (daemon/snapper)."""
     beats = [
@@ -100,7 +116,7 @@ def _first_beat(node: Node, push: Push) -> float:
         for dataset in replicate.selected(push, node)
         if (mine := [snap.creation for snap in dataset.snapshots if snap.name.startswith(push.prefix)])
     ]
-    return max(node.cluster.now, min(beats, default=0.0))
+    return max(node.cluster.time_on(node.host), min(beats, default=0.0))
 
 
 def _schedule(cluster: Cluster, host: Host, daemon: Daemon, kind: str, job: str, after: float) -> None:
@@ -126,14 +142,14 @@ def snapshot(store: Store, event: Event) -> None:
         host, daemon, push = found
         job = daemon.jobs[push.name]
         node = Node(store, cluster, host)
-        stamp = time.strftime("%Y%m%d_%H%M%S_000", time.gmtime(cluster.now))
+        stamp = time.strftime("%Y%m%d_%H%M%S_000", time.gmtime(cluster.time_on(host)))
         job.snapshot_error = ""
         for dataset in replicate.selected(push, node):
             try:
                 snapshots.take(node, [f"{dataset.name}@{push.prefix}{stamp}"])
             except CommandError:
                 job.snapshot_error = "one or more snapshots could not be created, check logs for details"
-        job.sleep_until = cluster.now + (push.interval or 0)
+        job.sleep_until = cluster.time_on(host) + (push.interval or 0)
         _schedule(cluster, host, daemon, "zrepl snapshot", push.name, push.interval or 0)
         _schedule(cluster, host, daemon, "zrepl replicate", push.name, REPLICATION_SECONDS)
 
@@ -146,7 +162,14 @@ def replicate_and_prune(store: Store, event: Event) -> None:
             return
         host, daemon, push = found
         job = daemon.jobs[push.name]
-        job.run = replicate.run(store, cluster, host, push)
+        begun = job.run if job.run and job.run.paused else None
+        if begun and cluster.now < begun.finished:
+            return  # one replication at a time
+        job.run = replicate.run(store, cluster, host, push, begun)
+        if job.run.paused:
+            job.run.finished = cluster.now + FIRST_SECONDS
+            _schedule(cluster, host, daemon, "zrepl replicate", push.name, FIRST_SECONDS)
+            return
         job.failed = -1 if job.run.error else sum(bool(each.error) for each in job.run.filesystems)
         if job.failed == 0:
             job.last_successful = cluster.now

@@ -80,15 +80,23 @@ def connect(store: Store, cluster: Cluster, source: Host, push: Push) -> Link:
     return Link(push, sink, Node(store, cluster, source), receiver, f"{sink.root_fs}/{identity}")
 
 
-def run(store: Store, cluster: Cluster, source: Host, push: Push) -> Run:
-    """Replicates everything that a job is for; nothing is raised, failures are in the result."""
-    result = Run(cluster.now, cluster.now)
+def run(store: Store, cluster: Cluster, source: Host, push: Push, begun: Run | None = None) -> Run:
+    """Replicates everything that a job is for; nothing is raised, failures are in the result.
+
+    File systems come one after the other (replication.concurrency.steps is 1 by default), and a whole one takes its
+    time: with it a run pauses, and goes on with what is left when it is given as `begun`.
+    """
+    result = begun or Run(cluster.now, cluster.now)
+    result.paused = False
     try:
         link = connect(store, cluster, source, push)
     except ReplicationError as error:
         result.error = str(error)
         return result
+    done = {each.name for each in result.filesystems}
     for dataset in selected(push, link.sender):
+        if dataset.name in done:
+            continue
         report = Filesystem(dataset.name)
         result.filesystems.append(report)
         above = [each for each in result.filesystems if dataset.name.startswith(f"{each.name}/") and each.error]
@@ -100,6 +108,9 @@ def run(store: Store, cluster: Cluster, source: Host, push: Push) -> Run:
             report.error = f"zfs exited with error: exit status {error.rc}\nstderr:\n{error.message}\n"
         except ReplicationError as error:
             report.error = str(error)
+        if any(not start for start, _, _ in report.steps):
+            result.paused = True
+            return result
     result.finished = cluster.now
     return result
 

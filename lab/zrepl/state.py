@@ -25,15 +25,21 @@ class Filesystem:
 
 @dataclass
 class Run:
-    """The latest replication of a job; times are virtual seconds since the epoch."""
+    """The latest replication of a job; times are virtual seconds since the epoch.
+
+    :param paused: it is under way, and goes on at `finished`
+    """
 
     started: float
     finished: float
     error: str = ""
     filesystems: list[Filesystem] = field(default_factory=list)
+    paused: bool = False
 
     @property
     def state(self) -> str:
+        if self.paused:
+            return "fan-out-filesystems"
         if self.error:
             return "planning-error"
         return "filesystem-error" if any(each.error for each in self.filesystems) else "done"

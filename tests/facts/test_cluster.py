@@ -4,9 +4,14 @@ from typing import Any
 
 from pyinfra.context import ctx_host
 
+from f3s.parsing import NoAnswer
+from f3s.zfs import Snapshot, parse_datasets
 from facts import cluster
 from facts.clock import Clock
+from facts.usb import KeyStick
+from facts.zfs import Datasets, Snapshots
 from tests.f3s.settings_data import F1, F2, FREEBSD, build, change, good
+from tests.facts.recorded import REPLICA, zfs_get
 
 
 class Recorder:
@@ -15,8 +20,20 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
-    def get_fact(self, fact: type, **arguments: Any) -> None:
+    def get_fact(self, fact: type, **arguments: Any) -> Any:
         self.asked.append(arguments)
+
+
+class Answers(Recorder):
+    """A host that has answers to some questions."""
+
+    def __init__(self, answers: dict[type, Any]) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def get_fact(self, fact: type, **arguments: Any) -> Any:
+        super().get_fact(fact, **arguments)
+        return self.answers.get(fact)
 
 
 def test_the_standby_looks_into_the_replica_that_it_serves() -> None:
@@ -39,3 +56,20 @@ def test_a_question_that_never_ends_does_not_hide_the_other_answers() -> None:
         assert cluster.ask(Clock) is None
         cluster.ask(Clock, within=5)
     assert host.asked == [{"_ignore_errors": True, "_timeout": limit} for limit in (cluster.ANSWER_WITHIN, 5)]
+
+
+def test_nobody_asks_a_silent_stick_about_its_keys() -> None:
+    """They are unknown, and that it is silent is told; with another stick the keys are tested, closed replicas' too."""
+    silent = NoAnswer("the stick F3S_KEYS (da0) did not answer within 60 s", "pull it out")
+    site = build(good())
+    replica = site.replica(site.served_job)
+    closed = "zdata/sink/f0/zroot/bhyve/fedora"
+    lines = [line for name in (replica, closed) for line in zfs_get(name, REPLICA, encryptionroot=name)]
+    snapshots = tuple(Snapshot(f"{name}@zrepl_1", "1", 1, 1) for name in (replica, closed))
+    for stick, tested in ((silent, None), (None, {replica, closed})):
+        host = Answers({KeyStick: stick, Datasets: parse_datasets(lines), Snapshots: snapshots})
+        with ctx_host.use(host):  # type: ignore[arg-type]
+            view = cluster.look(site.standby, site)
+        assert (view.stick, view.stick_silent, view.key_checks) == (None, stick, None)
+        keys = [dict(asked["keys"]) for asked in host.asked if "keys" in asked]
+        assert [set(each) for each in keys] == ([] if tested is None else [tested])

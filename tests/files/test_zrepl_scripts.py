@@ -104,7 +104,9 @@ def test_one_that_was_cut_off_is_not_even_read(host: StubHost) -> None:
 # -- await-replica --
 
 
-def await_replica(host: StubHost, seconds: str, arrives_after: int) -> tuple[int, str, int]:
+def await_replica(
+    host: StubHost, seconds: str, arrives_after: int, datasets: tuple[str, ...] = ("zdata/sink/x",)
+) -> tuple[int, str, int]:
     """Exit status, output and number of looks, with a snapshot from the so many-th look on."""
     host.state("looks", "0")
     host.command("sleep")
@@ -115,7 +117,7 @@ def await_replica(host: StubHost, seconds: str, arrives_after: int) -> tuple[int
         'echo "cannot open: dataset does not exist" >&2; exit 1',
     )
     program = host.install(FILES / "await-replica.sh", "/await-replica.sh")
-    result = host.run(program, "zdata/sink/x", seconds)
+    result = host.run(program, seconds, *datasets)
     assert result.err == ""
     return result.rc, result.out, int(host.state("looks"))
 
@@ -127,7 +129,15 @@ def test_waiting_ends_when_the_replica_has_a_snapshot(host: StubHost) -> None:
 
 
 def test_waiting_ends_with_its_time(host: StubHost) -> None:
-    assert await_replica(host, "20", 99) == (0, "zdata/sink/x has not arrived in 20 seconds\n", 4)
+    assert await_replica(host, "20", 99) == (0, "zdata/sink/x has not arrived in 20 seconds\n", 5)
+
+
+def test_each_of_several_replicas_is_waited_for_within_one_time(host: StubHost) -> None:
+    both = ("zdata/sink/x", "zdata/sink/x/disk0")
+    assert await_replica(host, "300", 3, both) == (0, "zdata/sink/x has arrived\nzdata/sink/x/disk0 has arrived\n", 4)
+    late = f"{both[0]} has not arrived in 20 seconds\n{both[1]} has not arrived in 20 seconds\n"
+    # each is looked at, for the last time when the time is over
+    assert await_replica(host, "20", 99, both) == (0, late, 6)
 
 
 # -- wake-zrepl-job --

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -150,14 +151,60 @@ def test_hostile_values_are_quoted_or_refused() -> None:
 
 # -- arrived --
 
+ORIGIN = "zdata/enc/nfsdata"
+DISK = f"{DATASET}/disk0"
 
-def test_waiting_ends_with_the_first_snapshot() -> None:
-    result = run(replicas.arrived, {Snapshots: SNAPSHOTS}, [DATASET], 300)
-    assert result.commands == []
-    assert result.noops == [f"{DATASET} has zrepl_20260101_000000_000"]
-    (wait,) = run(replicas.arrived, {Snapshots: SNAPSHOTS[2:]}, [DATASET], 300).commands
+
+def arrived(
+    monkeypatch: pytest.MonkeyPatch,
+    here: tuple[Snapshot, ...],
+    there: Sequence[str] | None,
+    taken: Sequence[str] = (),
+    executing: bool = True,
+) -> Result:
+    """here: snapshots of the target; there: datasets of the source, None: it does not answer; taken: have snapshots."""
+    lines = [line for name in there or () for line in zfs_get(name, REPLICA)]
+    answers: dict[type, Any] = {
+        Datasets: None if there is None else parse_datasets(lines),
+        Snapshots: tuple(Snapshot(f"{name}@zrepl_1", "1", 1, 1) for name in taken),
+    }
+    monkeypatch.setattr(replicas, "known_of", lambda name, fact: answers[fact] if name == "f0" else None)
+    return run(replicas.arrived, {Snapshots: here}, {DATASET: ("f0", ORIGIN)}, 300, executing=executing)
+
+
+def waited_for(result: Result) -> list[str]:
+    (wait,) = result.commands
     assert wait.startswith("sh -c ")
-    assert wait.endswith(f" await-replica {DATASET} 300")
+    return str(wait).partition(" await-replica ")[2].split()
+
+
+TREE = [ORIGIN, f"{ORIGIN}/disk0", f"{ORIGIN}2", "zdata/enc"]
+
+
+def test_a_first_run_waits_for_every_dataset_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waited_for(arrived(monkeypatch, (), TREE)) == ["300", DATASET, DISK]
+    # the job's own is not enough
+    assert waited_for(arrived(monkeypatch, SNAPSHOTS, TREE, TREE)) == ["300", DISK]
+
+
+def test_waiting_ends_with_the_first_snapshot_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = (*SNAPSHOTS, Snapshot(f"{DISK}@zrepl_2", "9", 12, 100))
+    result = arrived(monkeypatch, both, TREE, TREE)
+    assert result.commands == []
+    assert result.noops == [f"{DATASET} has zrepl_20260101_000000_000, {DISK} has zrepl_2"]
+
+
+def test_nobody_waits_ten_minutes_for_the_snapshot_of_a_new_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = arrived(monkeypatch, SNAPSHOTS, TREE, [ORIGIN])
+    assert result.commands == []
+    assert f"{ORIGIN}/disk0 has no snapshot yet that could be sent" in result.noops[0]
+
+
+def test_a_source_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = arrived(monkeypatch, (), None)
+    assert waited_for(result) == ["300", DATASET]
+    assert "what lies below zdata/enc/nfsdata is not known: f0 could not be asked" in result.logs[0]
+    assert arrived(monkeypatch, (), None, executing=False).logs == []
 
 
 # -- undiverged --
@@ -286,6 +333,31 @@ def test_what_is_below_the_replica_is_looked_at_and_what_has_no_snapshot_is_not(
     assert report.startswith(f"{child} has diverged")
 
 
+@pytest.mark.parametrize("writable", [False, True])
+def test_each_dataset_of_a_job_goes_its_own_way_back(
+    writable: bool, source: dict[str, tuple[Snapshot, ...] | None]
+) -> None:
+    """With its own common snapshot, and only where it has diverged; one that clients write to stays."""
+    child = f"{DATASET}/disk0"
+    received = Snapshot(f"{child}@zrepl_1", "9", 12, 100)
+    own_one = Snapshot(f"{child}@late", "own", 14, 120)
+    source[SOURCE] = (*(source[SOURCE] or ()), Snapshot("zdata/enc/nfsdata/disk0@zrepl_1", "9", 512, 100))
+    known = facts(tree={DATASET: 0, child: 0}, readonly="on")
+    lines = zfs_get(child, REPLICA, readonly="off" if writable else "on")
+    known |= {
+        Datasets: known[Datasets] | parse_datasets(lines),
+        Snapshots: (*SNAPSHOTS, received, own_one),
+        HistoryMarks: Marks((), {own_one.name: (TAG,), received.name: (TAG,)}),
+    }
+    (report,) = undiverged(known).logs
+    assert report.startswith(f"{child} has diverged: it has snapshots of its own: late")
+    dropped = undiverged(known, rollback=True)
+    assert dropped.commands == (
+        [] if writable else [f"zfs release {TAG} {own_one.name}", f"zfs rollback -r {received.name}"]
+    )
+    assert ("somebody promoted it" in dropped.logs[0]) == writable
+
+
 def test_nothing_is_read_of_a_replica_that_is_not_there() -> None:
     assert undiverged({Snapshots: ()}).noops == [f"nothing was written to any replica; {DATASET} has not arrived yet"]
 
@@ -314,7 +386,8 @@ def keys_named(key: KeyCheck | None = KeyCheck.FITS, arrived: bool = True, **pro
 
 def test_a_replica_that_stays_closed_names_its_key() -> None:
     assert keys_named().commands == [f"zfs set keylocation={BHYVE_KEY} {FEDORA}"]
-    assert keys_named(keylocation=BHYVE_KEY).noops == ["every replica that has arrived names its key"]
+    fine = keys_named(keylocation=BHYVE_KEY)
+    assert (fine.commands, fine.noops) == ([], ["every replica that has arrived names the key that opens it"])
     assert keys_named(arrived=False).commands == []
 
 
@@ -323,3 +396,9 @@ def test_a_key_that_does_not_open_a_replica_is_not_named(key: KeyCheck | None) -
     result = keys_named(key)
     assert (result.commands, len(result.logs)) == ([], 1)
     assert result.logs[0].startswith(f"{BHYVE_KEY} does not open the replica {FEDORA}: ")
+
+
+def test_a_closed_replica_that_its_key_no_longer_opens_is_reported_also_where_it_names_it() -> None:
+    result = keys_named(KeyCheck.WRONG, keylocation=BHYVE_KEY)
+    assert (result.commands, result.noops, len(result.logs)) == ([], [], 1)
+    assert "has the old one until its next replication: wait for that, and keep a copy of the old key" in result.logs[0]

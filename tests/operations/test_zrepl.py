@@ -148,19 +148,31 @@ def test_zrepl_that_is_missing_or_unknown_stops_the_run() -> None:
 # -- woken --
 
 
-def woken(snapshots: Any, connected: bool = True) -> tuple[list[Any], list[str]]:
+SOURCE = "zdata/enc/nfsdata"
+OWN = (Snapshot(f"{SOURCE}@x", "1", 1, 1), Snapshot("zdata/enc@x", "2", 1, 1))
+ARRIVED = (Snapshot(f"{REPLICA}@x", "1", 1, 1),)
+
+
+def woken(snapshots: Any, connected: bool = True, own: tuple[Snapshot, ...] = OWN) -> tuple[list[Any], list[str]]:
     peer = SimpleNamespace(connected=connected, get_fact=lambda fact: {Snapshots: snapshots}[fact])
-    host = FakeHost({})
+    host = FakeHost({Snapshots: own})
     state = SimpleNamespace(is_executing=True, inventory=SimpleNamespace(get_host={"f1": peer}.__getitem__))
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
-        return list(zrepl.woken._inner({JOB: ("f1", REPLICA)})), host.noops
+        return list(zrepl.woken._inner({JOB: (SOURCE, "f1", REPLICA)})), host.noops
 
 
 def test_a_job_is_woken_until_its_replica_has_arrived() -> None:
     (wake,), _ = woken((Snapshot("zdata/sink/f0/other@x", "1", 1, 1),))
     assert words_of(wake)[3:] == ["wake-zrepl-job", JOB]
     assert woken(None)[0] == [wake]
-    assert woken((Snapshot(f"{REPLICA}@x", "1", 1, 1),)) == ([], [f"{REPLICA} has arrived on f1"])
+    assert woken((), own=())[0] == [wake]
+    assert woken(ARRIVED) == ([], [f"{REPLICA}: arrived on f1"])
+
+
+def test_a_job_is_woken_for_what_lies_below_its_dataset() -> None:
+    own = (*OWN, Snapshot(f"{SOURCE}/disk0@x", "3", 2, 2))
+    assert len(woken(ARRIVED, own=own)[0]) == 1
+    assert woken((*ARRIVED, Snapshot(f"{REPLICA}/disk0@x", "3", 2, 2)), own=own)[0] == []
 
 
 def test_a_job_whose_target_is_not_in_the_run_is_left_alone() -> None:

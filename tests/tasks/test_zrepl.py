@@ -236,6 +236,40 @@ def test_a_key_that_was_changed_on_the_source_is_reported(pair: Cluster) -> None
     assert "It is open with the old key until it is unmounted" in run.output
 
 
+def test_a_closed_replica_under_an_old_key_is_reported_until_its_next_replication(pair: Cluster) -> None:
+    """The new key has the old one's name, as a stick that was written anew."""
+    key, disk = "/keys/f0.lan.buetow.org:bhyve.key", "zdata/sink/f0/zroot/bhyve/fedora/disk0"
+    for host in (F0, F1):
+        pair.sh(host, f"mount -u -o rw /keys; printf '%-32.32s' 'another key' >{key}")
+    pair.sh(F0, "zfs change-key zroot/bhyve")
+    run = task(pair, "-y")
+    assert run.changed == []
+    assert f"file://{key} does not open the replica {disk}: the key is not the one" in run.output
+    assert "keep a copy of the old key until then" in run.output
+    pair.tick(601)
+    run = task(pair, "-y")
+    assert "does not open the replica" not in run.output
+    assert run.changed == []
+
+
+def test_a_disk_that_is_made_later_is_replicated_and_names_its_key(pair: Cluster) -> None:
+    pair.sh(F0, "zfs create -V 16M zroot/bhyve/fedora/disk1")
+    assert task(pair, "-y").changed == []  # its first snapshot is minutes away, and nobody waits for that
+    pair.tick(601)
+    assert task(pair, "-y").changed == [f"{F1}: zrepl: every replica names its key"]
+    assert task(pair, "-y").changed == []
+
+
+def test_a_clock_that_was_set_back_stops_the_snapshots(pair: Cluster) -> None:
+    pair.lab("clock", F0, "-7200")
+    assert not replicated(pair, "two hours early")
+    run = task(pair, "-y")
+    assert run.changed == []
+    assert f"the clock of {F0} is 7200 s behind the controller's" in run.output
+    pair.sh(F0, "ntpd -gq")
+    assert replicated(pair, "in time")
+
+
 def test_a_change_of_the_configuration_restarts_zrepl_where_it_is_one(pair: Cluster) -> None:
     run = task(pair, "-y", "--data", "zrepl_keep_last=20")
     assert run.changed == [f"{F0}: zrepl: configuration", f"{F0}: {RUNS}"]

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from f3s.carp import CarpState, CarpView
+from f3s.clock import Offset
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Mount, MountTable
+from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
 from f3s.replication import JobStatus, failback_values
@@ -19,15 +21,19 @@ from f3s.secretfile import ABSENT
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
-from f3s.verify.storage import wanted_keys, wanted_mounts
+from f3s.verify.storage import key_tests, wanted_keys, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
 from f3s.zfs import MIGRATION, Dataset, Marks, Property, Snapshot
 from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
 from tests.f3s.verify.world import (
+    BHYVE_KEY,
+    DISK,
+    DISK_REPLICA,
     F0,
     F1,
     F2,
     FEDORA,
+    FEDORA_REPLICA,
     IDLE,
     NFS,
     NOW,
@@ -129,6 +135,17 @@ def received(name: str, age: int) -> Snapshot:
 
 AND_MANUAL = (*of(F1).snapshots, received("manual", -3600))
 
+VM_JOB = "f0_to_f1_fedora"
+KEYS = f"/keys/{F0}"
+WITHOUT_DISK = tuple(each for each in of(F1).snapshots if each.dataset != DISK_REPLICA)
+WRITTEN_DISK = {**of(F1).written, DISK_REPLICA: 1}
+DISK_MANUAL = (*of(F1).snapshots, Snapshot(f"{DISK_REPLICA}@manual", "manual", SECONDS + 1, SECONDS))
+OLD_KEY = {**of(F1).key_checks, DISK_REPLICA: KeyCheck.WRONG}
+UNNAMED = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, "prompt", keystatus="unavailable")}
+WRITABLE_DISK = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, BHYVE_KEY, readonly="off")}
+SILENT = NoAnswer("the stick F3S_KEYS (da0) did not answer within 60 s", "pull it out")
+NO_FILES = dict.fromkeys(of(F1).key_checks, KeyCheck.NO_FILE)
+
 WRONG = [
     case(F0, "stick", "no stick with the label F3S_KEYS", stick=replace(NO_KEYS, disk=None)),
     case(F0, "stick", "not mounted instead of on /keys", stick=NO_KEYS),
@@ -170,6 +187,18 @@ WRONG = [
     case(F1, f"replica of {NFS_JOB} untouched", "has diverged: 8192 bytes", written={REPLICA: 8192}),
     case(F1, f"replica of {NFS_JOB} untouched", "there is no dataset", datasets={}),
     case(F1, f"replica of {NFS_JOB} untouched", "f0.lan.buetow.org has no snapshot manual", snapshots=AND_MANUAL),
+    case(F1, f"replica of {VM_JOB}", f"no snapshot of {DISK} has arrived in {DISK_REPLICA}", snapshots=WITHOUT_DISK),
+    case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} has diverged: 1 bytes", written=WRITTEN_DISK),
+    case(F1, f"replica of {VM_JOB} untouched", f"{F0} has no snapshot manual", snapshots=DISK_MANUAL),
+    case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} is not read-only", datasets=WRITABLE_DISK),
+    case(F0, f"replica of {NFS_JOB}", "is 7180 s in the future of f0's clock", at=F1, now=SECONDS - 7200),
+    case(F0, f"replica of {NFS_JOB}", "and zrepl takes no snapshot until", at=F1, now=SECONDS - 60),
+    case(F1, "replica keys", f"{KEYS}:bhyve.key does not open {DISK_REPLICA}: the key is not", key_checks=OLD_KEY),
+    case(F1, "replica keys", f"{DISK_REPLICA} takes its key from prompt instead of", datasets=UNNAMED),
+    case(F1, "keys", f"does not open {REPLICA}", key_checks={**of(F1).key_checks, REPLICA: KeyCheck.WRONG}),
+    case(F0, "clock", "7100 s behind the controller's and 7100 s behind f1's", clock=Offset(-7100, 1)),
+    case(F1, "clock", "40 s ahead of the controller's", clock=Offset(40, 1)),
+    case(R0, "clock", "more than 30 s off: 3600 s ahead of the controller's", clock=Offset(3600, 1)),
     case(F0, "CARP", "re0 has no 192.168.1.138 in vhid 1", carp=CarpView({}, (), 0, 0)),
     case(F0, "CARP", "is INIT", carp=carp(CarpState.INIT)),
     case(F0, "CARP", "preempt is not 0", carp=carp(CarpState.MASTER, preempt=1)),
@@ -230,6 +259,14 @@ UNKNOWN = [
     case(F0, "pools", "does not say whether data of zdata", pools=with_pool("zdata", errors=None)),
     case(F0, "keys", "could not be read", datasets=None),
     case(F0, "keys", "not tested", key_checks=None),
+    case(F1, "keys", "the stick is not mounted, so the keys of", key_checks=NO_FILES, stick=NO_KEYS),
+    case(F1, "replica keys", f"the keys of {FEDORA_REPLICA}, {DISK_REPLICA}", key_checks=NO_FILES, stick=NO_KEYS),
+    case(F1, "replica keys", "not tested: the key files of", key_checks=None),
+    case(F1, "replica keys", "the stick does not answer, so", key_checks=None, stick=None, stick_silent=SILENT),
+    case(F0, "keys", "the stick does not answer, so the keys of", key_checks=None, stick=None, stick_silent=SILENT),
+    case(F0, "stick", "did not answer within 60 s", key_checks=None, stick=None, stick_silent=SILENT),
+    case(F0, "clock", "could not be asked", clock=None),
+    case(F0, "clock", "took too long to compare it with the controller's", clock=Offset(0, 31)),
     case(F0, "mounts", "could not be listed", mounts=None),
     case(F0, "mounts", "could not be looked into", entries=None),
     case(F0, "mounts", "could not be looked into", entries=False),
@@ -260,6 +297,7 @@ UNKNOWN = [
     case(R0, f"mount {POINT}", "the monitor does not answer", mount_states=None),
     case(R0, f"mount {POINT}", "not checked yet", mount_states=(MountState(POINT, None),)),
     case(R0, f"mount {POINT}", "the last check is 121 s old", mount_states=(MountState(POINT, "healthy", 121),)),
+    case(R0, f"mount {POINT}", "check is 90 s in the future", mount_states=(MountState(POINT, "healthy", -90),)),
 ]
 
 
@@ -308,6 +346,74 @@ def test_a_replica_that_is_late_says_what_zrepl_says() -> None:
     jobs = {**F0_JOBS, NFS_JOB: JobStatus(NFS_JOB, False, None, "connection refused")}
     row = one(changed(CLUSTER_RIGHT, F0, now=LATER, jobs=jobs), f"replica of {NFS_JOB}", F1)
     assert "zrepl says: connection refused" in row.reason
+
+
+def test_an_old_key_is_kept_until_the_next_replication() -> None:
+    row = one(changed(CLUSTER_RIGHT, F1, key_checks=OLD_KEY), "replica keys", F1)
+    assert "wait for that, and keep a copy of the old key until then" in row.next_step
+    assert one(changed(CLUSTER_RIGHT, F1, datasets=UNNAMED), "replica keys", F1).next_step.endswith("tasks/zrepl.py")
+
+
+def test_every_replica_is_tested_with_the_key_that_it_names() -> None:
+    other = f"file:///keys/{F2}:bhyve.key"
+    renamed = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, other)}
+    tests = key_tests(CLUSTER_RIGHT.site, CLUSTER_RIGHT.site.standby, renamed, of(F1).snapshots)
+    assert tests == {
+        "zdata/enc": f"file:///keys/{F1}:zdata.key",
+        BHYVE: f"file:///keys/{F1}:bhyve.key",
+        REPLICA: f"file:///keys/{F0}:zdata.key",
+        FEDORA_REPLICA: f"file:///keys/{F0}:bhyve.key",
+        DISK_REPLICA: other,
+    }
+    # one that has not wholly arrived, and what others encrypted with keys of their own
+    renamed["zroot/theirs"] = dataset("zroot/theirs", "zroot/theirs", "file:///root/theirs.key")
+    late = key_tests(CLUSTER_RIGHT.site, CLUSTER_RIGHT.site.standby, renamed, WITHOUT_DISK)
+    assert late == {name: key for name, key in tests.items() if name != DISK_REPLICA}
+
+
+def test_a_machine_of_the_hosts_own_with_another_key_is_tested_too() -> None:
+    own = dataset(FEDORA, FEDORA, f"file:///keys/{F2}:bhyve.key")
+    cluster = changed(CLUSTER_RIGHT, F0, datasets={**of(F0).datasets, FEDORA: own})
+    assert one(cluster, "keys", F0).reason == f"not tested: the key files of {FEDORA}"
+    checks = {**of(F0).key_checks, FEDORA: KeyCheck.WRONG}
+    assert (
+        f"/keys/{F2}:bhyve.key does not open {FEDORA}"
+        in one(changed(cluster, F0, key_checks=checks), "keys", F0).reason
+    )
+
+
+def test_a_dataset_that_was_made_since_the_last_snapshots_is_told_and_not_counted() -> None:
+    new = f"{FEDORA}/disk1"
+    cluster = changed(CLUSTER_RIGHT, F0, datasets={**of(F0).datasets, new: dataset(new, BHYVE)})
+    row = one(cluster, f"replica of {VM_JOB}", F1)
+    assert (row.state, f"not replicated yet, new since the last snapshots: {new}" in row.reason) == (State.RIGHT, True)
+    failing = {**F0_JOBS, VM_JOB: JobStatus(VM_JOB, False, None, "one or more snapshots could not be created")}
+    row = one(changed(cluster, F0, jobs=failing), f"replica of {VM_JOB}", F1)
+    assert (row.state, f"no snapshot of {new} has arrived" in row.reason) == (State.WRONG, True)
+
+
+def test_the_dataset_that_is_behind_most_counts() -> None:
+    old = tuple(each for each in of(F1).snapshots if each.dataset != DISK_REPLICA or each.short_name == "zrepl_120")
+    cluster = changed(changed(CLUSTER_RIGHT, F1, snapshots=old), F0, now=SECONDS + 1200)
+    assert "zrepl_120 is 1320 s old" in one(cluster, f"replica of {VM_JOB}", F1).reason
+
+
+def test_a_snapshot_that_came_while_the_hosts_answered_is_neither_late_nor_from_the_future() -> None:
+    row = one(changed(CLUSTER_RIGHT, F0, now=SECONDS - 25), f"replica of {NFS_JOB}", F1)
+    assert (row.state, row.reason[:10]) == (State.RIGHT, "0 s behind")
+    # but a clock that was set back excuses no snapshot that the source does not have
+    foreign = (*of(F1).snapshots, received("zrepl_x", -7000))
+    row = one(changed(CLUSTER_RIGHT, F1, snapshots=foreign), f"replica of {NFS_JOB} untouched", F1)
+    assert (row.state, "has no snapshot zrepl_x" in row.reason) == (State.WRONG, True)
+
+
+def test_of_three_clocks_that_which_stands_alone_is_wrong() -> None:
+    """The controller's is off: both storage hosts say that they agree."""
+    cluster = CLUSTER_RIGHT
+    for host in (F0, F1):
+        cluster = changed(cluster, host, clock=Offset(-100, 1))
+    row = one(cluster, "clock", F0)
+    assert row.reason == "more than 30 s off: 100 s behind the controller's; right by f1's"
 
 
 def failed_over(hold: str | None) -> ClusterView:
@@ -497,7 +603,7 @@ def test_machines_that_the_deploy_would_open_are_told(mark: str) -> None:
     closed = with_dataset(CLUSTER_RIGHT, F0, BHYVE, lambda d: with_properties(d, mounted="no", **at))
     row = one(closed, "machines", F0)
     if mark == "-":
-        assert (row.state, row.reason) == (State.RIGHT, f"2 datasets below {BHYVE}; not mounted: {BHYVE}")
+        assert (row.state, row.reason) == (State.RIGHT, f"3 datasets below {BHYVE}; not mounted: {BHYVE}")
     else:
         assert (row.state, row.reason) == (State.WRONG, f"not mounted, with the virtual machines in them: {BHYVE}")
         assert row.next_step == "pyinfra inventory.py tasks/bhyve_migrate.py"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from f3s.carp import CarpState, VirtualHost
+from f3s.clock import Offset
 from f3s.verify.model import ClusterView
 from f3s.verify.move import Left, Move, catch_up_seconds, plan_failback, plan_failover, unproven
 from f3s.verify.tls import Outcome, TlsAnswer
@@ -116,6 +117,10 @@ def test_without_a_client_nothing_is_moved(plan: Any, cluster: ClusterView, tls:
         (F1, {"written": None}, "nothing is known"),
         (F1, {"snapshots": ()}, "no snapshot of"),
         (F0, {"now": SECONDS + 3600}, "s old, at most 180 s"),
+        (F0, {"now": SECONDS - 3600}, "in the future of f0's clock"),
+        (F0, {"clock": Offset(-7200, 1)}, "clock on f0.lan.buetow.org: more than 30 s off"),
+        (F1, {"clock": Offset(45, 1)}, "clock on f1.lan.buetow.org: more than 30 s off"),
+        (F1, {"clock": None}, "clock on f1"),
         (F1, {"mounts": None}, "mounts on f1"),
         (F1, {"entries": {}}, "nfs.DO_NOT_REMOVE is missing"),
         (F1, {"key_checks": None}, "keys on f1"),

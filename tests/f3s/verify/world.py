@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from f3s.carp import CarpState, CarpView, VirtualHost
+from f3s.clock import Offset
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import KeyFile, Stick
 from f3s.mounts import Mount, MountTable
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
-from f3s.replication import JobStatus
+from f3s.replication import JobStatus, sent
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
@@ -25,7 +26,7 @@ from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import rows
 from f3s.verify.serving import wanted_services
-from f3s.verify.storage import wanted_keys_of, wanted_mounts
+from f3s.verify.storage import key_tests, wanted_keys_of, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Marks, Pool, PoolStatus, Property, Snapshot
 from f3s.zrepl import host_config
@@ -35,6 +36,10 @@ SITE: Site = build(good())
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SECONDS = int(NOW.timestamp())
 FEDORA = "zroot/bhyve/fedora"
+DISK = f"{FEDORA}/disk0"
+FEDORA_REPLICA = f"zdata/sink/f0/{FEDORA}"
+DISK_REPLICA = f"zdata/sink/f0/{DISK}"
+BHYVE_KEY = f"file:///keys/{F0}:bhyve.key"
 NFS = "zdata/enc/nfsdata"
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 SERVER = "ab" * 32
@@ -78,16 +83,24 @@ def _datasets(host: HostSettings) -> dict[str, Dataset]:
     if host.is_primary:
         found[FEDORA] = dataset(FEDORA, host.bhyve.dataset)
     for job in SITE.jobs_to(host):
-        found.setdefault(SITE.replica(job), dataset(SITE.replica(job), SITE.replica(job), "prompt", keystatus="none"))
+        found.setdefault(
+            SITE.replica(job),
+            dataset(SITE.replica(job), SITE.replica(job), SITE.replica_key_location(job), keystatus="unavailable"),
+        )
+    if host.is_primary:
+        found[DISK] = dataset(DISK, host.bhyve.dataset)
+    if host.is_standby:
+        found[DISK_REPLICA] = dataset(DISK_REPLICA, DISK_REPLICA, BHYVE_KEY, keystatus="unavailable")
     return found
 
 
 def _snapshots(host: HostSettings) -> tuple[Snapshot, ...]:
-    sent = [(job.dataset, job) for job in SITE.jobs_from(host)]
-    received = [(SITE.replica(job), job) for job in SITE.jobs_to(host)]
+    names = {(job, *pair) for job in SITE.jobs for pair in sent(job.dataset, SITE.replica(job), [DISK]).items()}
+    out = [(name, name) for job, name, _ in names if job.source == host.name]
+    received = [(replica, name) for job, name, replica in names if job.target == host.name]
     return tuple(
-        Snapshot(f"{name}@zrepl_{age}", f"{job.name} {age}", SECONDS - age, SECONDS - age)
-        for name, job in sent + received
+        Snapshot(f"{name}@zrepl_{age}", f"{of} {age}", SECONDS - age, SECONDS - age)
+        for name, of in sorted(out + received)
         for age in (120, 60, 20)
     )
 
@@ -102,13 +115,14 @@ def freebsd_view(host: HostSettings) -> HostView:
     )
     view = HostView(
         now=SECONDS,
+        clock=Offset(0.4, 1.0),
         stick=stick(),
         pools={name: pool(name) for name in ["zroot", "zdata"]},
         datasets=datasets,
         snapshots=_snapshots(host),
-        key_checks=dict.fromkeys(wanted_keys_of(SITE, host, datasets), KeyCheck.FITS),
+        key_checks=dict.fromkeys(key_tests(SITE, host, datasets, None), KeyCheck.FITS),
         mounts=MountTable(mounts, {}),
-        written={SITE.replica(job): 0 for job in SITE.jobs_to(host)},
+        written={name: 0 for name in datasets if name.startswith("zdata/sink/f0/")},
         running={name: host.is_primary or name == "zrepl" for name in names},
         marks=Marks((), {}),
         configured_jobs=tuple(job["name"] for job in (host_config(host, SITE) or {"jobs": ()})["jobs"]),
@@ -146,6 +160,7 @@ def client_view(host: HostSettings) -> HostView:
     point = host.client.mounts[0].mountpoint
     return HostView(
         now=SECONDS,
+        clock=Offset(0.4, 1.0),
         tls=TlsAnswer(Outcome.ACCEPTED, Outcome.REFUSED, "", SERVER, NOW + timedelta(days=500)),
         mount_states=(MountState(point, "healthy", 7),),
         linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw", "vers=4.2", "hard", "port=2323")),),
