@@ -101,6 +101,18 @@ def cut_off(store: Store, name: str, *, away: bool) -> None:
             model.settle(store, cluster)
 
 
+def part(store: Store, one: str, other: str, *, away: bool) -> None:
+    """Cuts the connection between two hosts, or mends it; both see all others."""
+    with store.edit() as cluster:
+        pair = frozenset({cluster.host(one).name, cluster.host(other).name})
+        if away:
+            model.parted(cluster).add(pair)
+            model.vanish(store, cluster, cluster.host(one))
+        else:
+            model.parted(cluster).discard(pair)
+            model.settle(store, cluster)
+
+
 def crash(store: Store, name: str) -> None:
     """Power cut; the host stays down."""
     boot.crash(store, name)

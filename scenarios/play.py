@@ -10,7 +10,6 @@ from scenarios.report import Row
 from scenarios.stage import CannotError, Stage, StageError
 from scenarios.story import Expect, NotSoError, Story
 
-
 Tell = Callable[[Story], None]
 
 
