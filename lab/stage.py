@@ -14,13 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from f3s.settings import Site
 from lab import actions, build, clock
 from lab.core import LabError, Store
 from lab.linux import python
 from lab.rc import boot
+from scenarios.play import SCENARIOS
 from scenarios.stage import PROBE, CannotError, Cast, Ran, Report, Stage, StageError, Stick, cast
 
 REPO = Path(__file__).resolve().parent.parent
+INVENTORY = "lab/inventory.py"
+PROGRAMS = Path(sys.executable).parent
 PROBE_PLACE = "/var/tmp/f3s-probe"
 PROBE_INTERVAL = 1
 """Virtual seconds: the model knows no shorter things than CARP's advertisements."""
@@ -41,12 +45,17 @@ def opened(_: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextMan
     try:
         with _lab_errors():
             who = deployed(place / "deployed")
-        print(f"A cluster is deployed. {', '.join(who.others)} are switched off until a story wants them.", flush=True)
+        print("A cluster is deployed. Each story is played on a copy of it; times are virtual.", flush=True)
 
         @contextlib.contextmanager
         def stage(name: str) -> Iterator[LabStage]:
             at = place / name
-            one = LabStage(copy_of(place / "deployed", at), who)
+            with _lab_errors():
+                if SCENARIOS[name].blank:
+                    blank(at)
+                else:
+                    subprocess.run(["cp", "-a", "--sparse=always", str(place / "deployed"), str(at)], check=True)
+            one = LabStage(Store(at), who)
             try:
                 yield one
             finally:
@@ -65,33 +74,25 @@ def opened(_: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextMan
 
 
 def deployed(folder: Path) -> Cast:
-    """Makes a cluster with everything on it in a folder. Of the clients only the first is on.
+    """Makes a cluster with everything on it in a folder.
 
     :raises StageError: the deploy failed
     """
+    site = blank(folder)
+    one = LabStage(Store(folder), cast(site))
+    for ran in (one.pki("init"), one.pyinfra("deploy.py", "-y")):
+        if ran.rc != 0:
+            raise StageError(f"the cluster cannot be deployed:\n{ran.output[-4000:]}")
+    return one.cast
+
+
+def blank(folder: Path) -> Site:
+    """Makes freshly installed hosts in a folder."""
     from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
 
     site = plans.site()
-    store = Store(folder)
-    build.up(store, plans.plans(site))
-    programs = Path(sys.executable).parent
-    for words in (
-        [str(programs / "python"), "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"],
-        [str(programs / "pyinfra"), "lab/inventory.py", "deploy.py", "-y"],
-    ):
-        ran = _on_controller(store, words)
-        if ran.rc != 0:
-            raise StageError(f"{' '.join(words)} failed:\n{ran.output[-4000:]}")
-    who = cast(site)
-    for other in who.others:
-        boot.crash(store, other)
-    return who
-
-
-def copy_of(base: Path, folder: Path) -> Store:
-    """Another lab in the same state."""
-    subprocess.run(["cp", "-a", "--sparse=always", str(base), str(folder)], check=True)
-    return Store(folder)
+    build.up(Store(folder), plans.plans(site))
+    return site
 
 
 def _on_controller(store: Store, words: list[str]) -> Ran:
@@ -183,7 +184,13 @@ class LabStage(Stage):
         return Ran(done.returncode, done.stdout.decode())
 
     def pyinfra(self, *words: str) -> Ran:
-        return _on_controller(self.store, [str(Path(sys.executable).with_name("pyinfra")), "lab/inventory.py", *words])
+        return _on_controller(self.store, [str(PROGRAMS / "pyinfra"), INVENTORY, *words])
+
+    def pki(self, *words: str) -> Ran:
+        return _on_controller(self.store, [sys.executable, "-m", "f3s.pki", "--inventory", INVENTORY, *words])
+
+    def settle(self) -> None:
+        """The deployed cluster was there before the first story."""
 
     # -- the hardware --
 

@@ -15,11 +15,15 @@ Tell = Callable[[Story], None]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A story with its name and what is expected of it; its first line of documentation is its title."""
+    """A story with its name and what is expected of it; its first line of documentation is its title.
+
+    :param blank: it begins with blank disks instead of a deployed cluster
+    """
 
     name: str
     expect: Expect
     tell: Tell
+    blank: bool = False
 
     @property
     def title(self) -> str:
@@ -30,14 +34,15 @@ SCENARIOS: dict[str, Scenario] = {}
 """All scenarios by name, in the order in which they are told."""
 
 
-def scenario(name: str, pause: float | None = None, text: str = "") -> Callable[[Tell], Tell]:
+def scenario(name: str, pause: float | None = None, text: str = "", *, blank: bool = False) -> Callable[[Tell], Tell]:
     """Makes a function a scenario.
 
     :param pause: as in `Expect`
+    :param blank: as in `Scenario`
     """
 
     def register(tell: Tell) -> Tell:
-        SCENARIOS[name] = Scenario(name, Expect(pause, text), tell)
+        SCENARIOS[name] = Scenario(name, Expect(pause, text), tell, blank)
         return tell
 
     return register

@@ -146,6 +146,14 @@ class Stage(ABC):
     def pyinfra(self, *words: str) -> Ran:
         """``pyinfra INVENTORY WORDS...`` on the controller, without questions."""
 
+    @abstractmethod
+    def pki(self, *words: str) -> Ran:
+        """``python -m f3s.pki WORDS...`` on the controller."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """The cluster as it is now is what later stories start from, where the stage keeps one for them."""
+
     # -- the hardware --
 
     @abstractmethod

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from scenarios.stage import Cast, Ran, Report, Stage
+from scenarios.stage import Cast, Ran, Report, Stage, StageError
 
 
 class NotSoError(Exception):
@@ -99,6 +100,23 @@ class Story:
         self.on(host, command)
         self.say(f"{host}: {command}")
 
+    def while_running(self, act: Callable[[], Ran], until: Callable[[], bool], then: Callable[[], None]) -> Ran:
+        """Starts something long, and does something else in the middle of it; returns how it ended.
+
+        :param until: when the middle has come; asked every second
+        :raises NotSoError: it ended before that
+        """
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(act)
+            while not until():
+                if running.done():
+                    raise NotSoError(
+                        f"it ended too early, with exit status {running.result().rc}:\n{running.result().output}"
+                    )
+                self.stage.wait(1)
+            then()
+            return running.result()
+
     def deploys(self, *words: str) -> str:
         """A run of pyinfra that succeeds; what it prints.
 
@@ -118,11 +136,19 @@ class Story:
             self.stage.start_probe(name)
         try:
             yield
-        finally:
+        except Exception:
+            # what went wrong is what counts; a client that is out of order now may have no report
             for name in names:
-                report = self.stage.stop_probe(name)
-                self.reports.append(report)
-                self.say(f"{name} felt: {felt(report)}")
+                with contextlib.suppress(StageError):
+                    self._ask(name)
+            raise
+        for name in names:
+            self._ask(name)
+
+    def _ask(self, client: str) -> None:
+        report = self.stage.stop_probe(client)
+        self.reports.append(report)
+        self.say(f"{client} felt: {felt(report)}")
 
     def faults(self) -> list[str]:
         """What clients felt beyond what is expected; empty where all is well."""

@@ -1,9 +1,9 @@
 """python3 of a Linux host, for scripts that measure: their threads, clocks and file calls live in the simulation.
 
 A script runs in this process with shadows of a few modules. Its threads take turns; when all of them wait, so does the
-script, until others have let virtual time pass. A call that meets an NFS mount waits or fails as the kernel's would (`lab.linux.nfs`), by path and by a
-descriptor that has been open for long; everything else is the machine's own Python. A signal does not get from one
-sandbox into another: `terminate` is the way to end such a script.
+script, until others have let virtual time pass. A call that meets an NFS mount waits or fails as the kernel's would
+(`lab.linux.nfs`), by path and by a descriptor that has been open for long; everything else is the machine's own Python.
+A signal does not get from one sandbox into another: `terminate` is the way to end such a script.
 """
 
 from __future__ import annotations
@@ -95,14 +95,18 @@ class _Turns:
             self.number = cluster.next_id()
             part(ctx.host(cluster), "scripts", dict[int, bool])[self.number] = False
             self.now = cluster.now
+        self.seen = (0, 0)
 
     def host(self) -> Host:
         """This host as it is now; the mounts of the namespace have followed."""
-        cluster = self.ctx.store.read()
-        self.now = cluster.now
-        host = self.ctx.host(cluster)
-        view.follow(self.ctx.store, cluster, host)
-        return host
+        file = os.stat(self.ctx.store.file)
+        saved = (file.st_ino, file.st_mtime_ns)
+        if saved != self.seen:
+            self.cluster = self.ctx.store.read()
+            self.now = self.cluster.now
+            view.follow(self.ctx.store, self.cluster, self.ctx.host(self.cluster))
+            self.seen = saved
+        return self.ctx.host(self.cluster)
 
     def on_signal(self, number: int, handler: Callable[[int, None], None]) -> None:
         self.handlers[number] = handler
@@ -267,8 +271,7 @@ class _Calls:
             return None
 
         def condition() -> str:
-            cluster = self.turns.ctx.store.read()
-            nfs.look(self.turns.ctx.store, cluster, self.turns.ctx.host(cluster), entry)
+            nfs.look(self.turns.ctx.store, self.turns.cluster, self.turns.host(), entry)
             return entry.condition
 
         if condition() == nfs.DEAD:
