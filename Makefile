@@ -30,7 +30,7 @@ demo: setup
 	$(BIN)/python -m lab demo
 
 drill: setup
-	$(BIN)/python -m lab.drill
+	$(BIN)/python -m scenarios $(if $(INVENTORY),site --inventory $(INVENTORY),lab --steps-only) $(SCENARIOS)
 
 bench: setup
 	$(BIN)/python -m lab.bench

@@ -30,6 +30,10 @@ class Expect:
         return f"{self.text + ', ' if self.text else ''}pause <= {self.pause:g} s, no error, no line lost or astray"
 
 
+STEPS = Expect(None, "every step as told, no line lost or astray")
+"""For a stage whose pauses are those of a model."""
+
+
 @dataclass
 class Story:
     """One story on a stage, from an intact cluster.
