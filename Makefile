@@ -30,7 +30,7 @@ demo: setup
 	$(BIN)/python -m lab demo
 
 drill: setup
-	$(BIN)/python -m lab.drill
+	$(BIN)/python -m scenarios $(if $(INVENTORY),site --inventory $(INVENTORY),lab --steps-only) $(SCENARIOS)
 
 # Real FreeBSD and Linux in virtual machines: FREEBSD_IMAGE=PATH, and FREEBSD_IMAGE_STANDBY=PATH for a mixed pair
 vm-test: setup

@@ -129,6 +129,18 @@ def set_clock(store: Store, name: str, seconds: float) -> None:
         daemon.plan_beats(store, cluster, host)
 
 
+def part(store: Store, one: str, other: str, *, away: bool) -> None:
+    """Cuts the connection between two hosts, or mends it; both see all others."""
+    with store.edit() as cluster:
+        pair = frozenset({cluster.host(one).name, cluster.host(other).name})
+        if away:
+            model.parted(cluster).add(pair)
+            model.vanish(store, cluster, cluster.host(one))
+        else:
+            model.parted(cluster).discard(pair)
+            model.settle(store, cluster)
+
+
 def crash(store: Store, name: str) -> None:
     """Power cut; the host stays down."""
     boot.crash(store, name)

@@ -71,6 +71,7 @@ ROCKY: dict[str, str] = {
     "/usr/bin/logger": "lab.linux.journal:logger",
     "/usr/bin/mount": "lab.linux.mounting:mount",
     "/usr/bin/openssl": "lab.linux.openssl:main",
+    "/usr/bin/python3": "lab.linux.python:main",
     "/usr/bin/rpm": "lab.linux.packages:rpm",
     "/usr/bin/sleep": "lab.linux.waiting:sleep",
     "/usr/bin/systemctl": "lab.linux.systemctl:main",

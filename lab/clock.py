@@ -46,6 +46,8 @@ PROGRAM = "LAB_PROGRAM"
 """Environment variable: number of the event that a process handles."""
 STUCK_SECONDS = 300
 """Real time after which a program that neither ends nor sleeps is given up."""
+DOZE_SECONDS = 3600
+"""Real time after which a program that lets others move the clock gives up."""
 
 
 def schedule(cluster: Cluster, after: float, kind: str, host: str, *, lane: str = "", **payload: Any) -> int:
@@ -86,6 +88,21 @@ def advance(store: Store, seconds: float) -> None:
             waiting = _Patience(store)
         else:
             waiting.wait()
+
+
+def doze(store: Store, seconds: float) -> None:
+    """Sleeps that many virtual seconds as others let them pass: for a program that runs beside whatever happens.
+
+    :raises LabError: there is no lab any more, or nobody has let time pass for long
+    """
+    with store.edit() as cluster:
+        wake = schedule(cluster, seconds, "wake", "")
+        sleepers(cluster)[wake] = _program()
+    since = time.monotonic()
+    while wake in sleepers(store.read()):
+        if time.monotonic() - since > DOZE_SECONDS:
+            raise LabError("nobody lets time pass any more")
+        time.sleep(0.02)
 
 
 def tick(store: Store, seconds: float) -> None:

@@ -6,11 +6,17 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-from lab import actions, build, clock, drill, plans
+from lab import actions, build, clock, plans
 from lab.core import LabError, Store
+from lab.stage import LabStage
+from scenarios.failover import power_cut
+from scenarios.play import Scenario, play
 from scenarios.pyinfra_output import changes
+from scenarios.stage import cast
+from scenarios.story import STEPS
 
 REPO = Path(__file__).resolve().parent.parent
 INVENTORY = "lab/inventory.py"
@@ -69,10 +75,10 @@ def main(store: Store) -> int:
     if changed := changes(run("pyinfra", INVENTORY, "deploy.py", "-y", read=True)):
         raise LabError(f"the second run changed something: {', '.join(changed)}")
     headline("A power cut on the primary, told with virtual seconds")
-    try:
-        drill.power_cut(drill.Drill(store, drill.cast()))
-    except drill.DrillError as error:
-        raise LabError(str(error)) from None
+    one = Scenario("power-cut", STEPS, power_cut)
+    row = play(one, LabStage(store, cast(plans.site())), partial(print, flush=True))
+    if row.verdict != "right":
+        raise LabError(row.reason)
     headline("What the hosts say of it")
     shell("f0", "carp")
     shell("f1", "carp")

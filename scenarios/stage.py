@@ -119,6 +119,10 @@ class Stage(ABC):
     slow: float = 1.0
     """How many times longer programs take than on ordinary hardware, measured. Timers are not slower."""
 
+    def keep(self) -> str:
+        """Something went wrong: keeps the cluster as it is, and says how to look at it; empty where it cannot."""
+        return ""
+
     # -- time --
 
     @abstractmethod

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from scenarios.stage import Cast, Ran, Report, Stage
+from scenarios.stage import Cast, Ran, Report, Stage, StageError
 
 
 class NotSoError(Exception):
@@ -28,6 +28,10 @@ class Expect:
         if self.pause is None:
             return self.text
         return f"{self.text + ', ' if self.text else ''}pause <= {self.pause:g} s, no error, no line lost or astray"
+
+
+STEPS = Expect(None, "every step as told, no line lost or astray")
+"""For a stage whose pauses are those of a model."""
 
 
 @dataclass
@@ -136,11 +140,19 @@ class Story:
             self.stage.start_probe(name)
         try:
             yield
-        finally:
+        except Exception:
+            # what went wrong is what counts; a client that is out of order now may have no report
             for name in names:
-                report = self.stage.stop_probe(name)
-                self.reports.append(report)
-                self.say(f"{name} felt: {felt(report)}")
+                with contextlib.suppress(StageError):
+                    self._ask(name)
+            raise
+        for name in names:
+            self._ask(name)
+
+    def _ask(self, client: str) -> None:
+        report = self.stage.stop_probe(client)
+        self.reports.append(report)
+        self.say(f"{client} felt: {felt(report)}")
 
     def faults(self) -> list[str]:
         """What clients felt beyond what is expected; empty where all is well."""

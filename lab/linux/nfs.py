@@ -30,12 +30,14 @@ class NfsMount(Mount):
     :param dataset: device of the server's file system then
     :param path: folder in it
     :param condition: FINE, STALE, UNLISTED or DEAD, as last seen
+    :param number: tells it from another mount of the same share
     """
 
     server: str = ""
     dataset: str = ""
     path: str = "."
     condition: str = FINE
+    number: int = 0
 
     @property
     def soft_limit(self) -> float | None:
@@ -238,6 +240,7 @@ def new_mount(store: Store, cluster: Cluster, client: Host, source: str, target:
     server = answering(store, cluster, client, port_of(options), kept=bool(mounts(client)))
     place = find(store, server, source.partition(":")[2])
     entry = NfsMount(source, target, "nfs4", _tree(place), False, options, server.name, place.entry.device, place.path)
+    entry.number = cluster.next_id()
     known = client.parts.get("connection")
     look(store, cluster, client, entry)
     client.mounts.append(entry)

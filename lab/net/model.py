@@ -57,10 +57,17 @@ def split(cluster: Cluster) -> set[str]:
     return part(cluster, "split", set[str])
 
 
+def parted(cluster: Cluster) -> set[frozenset[str]]:
+    """Pairs of hosts (full names) that do not hear each other."""
+    return part(cluster, "parted", set[frozenset[str]])
+
+
 def reachable(cluster: Cluster, one: Host, other: Host) -> bool:
     """Whether packets get from one host to the other."""
-    away = split(cluster)
-    return one.up and other.up and (one is other or not {one.name, other.name} & away)
+    if one is other:
+        return one.up
+    pair = {one.name, other.name}
+    return one.up and other.up and not pair & split(cluster) and frozenset(pair) not in parted(cluster)
 
 
 def address_owner(cluster: Cluster, asker: Host, address: str) -> Host | None:

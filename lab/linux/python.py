@@ -1,0 +1,302 @@
+"""python3 of a Linux host, for scripts that measure: their threads, clocks and file calls live in the simulation.
+
+A script runs in this process with shadows of a few modules. Its threads take turns; when all of them wait, so does the
+script, until others have let virtual time pass. A call that meets an NFS mount waits or fails as the kernel's would
+(`lab.linux.nfs`), by path and by a descriptor that has been open for long; everything else is the machine's own Python.
+A signal does not get from one sandbox into another: `terminate` is the way to end such a script.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import ctypes
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lab import clock
+from lab.core import CommandError, Context, Host, Store, part
+from lab.linux import nfs, view
+
+LOOKS_EVERY = 1.0
+"""Virtual seconds after which a call that hangs looks again."""
+
+
+def main(ctx: Context) -> int:
+    """``python3 SCRIPT [ARGUMENT...]``."""
+    if not ctx.args or ctx.args[0].startswith("-"):
+        raise ctx.not_simulated()
+    script = Path(ctx.args[0])
+    try:
+        code = compile(script.read_text(), str(script), "exec", dont_inherit=True)
+    except FileNotFoundError as error:
+        raise CommandError(f"python3: can't open file '{script}': [Errno 2] {error.strerror}", 2) from None
+    sys.argv[:] = ctx.args
+    turns = _Turns(ctx)
+    shadows: dict[str, ModuleType] = {
+        "ctypes": _Shadow(ctypes, CDLL=lambda *_, **__: object()),  # no statx(2): os.stat asks the server here
+        "os": _Shadow(os, **_Calls(turns).overrides()),
+        "signal": _Shadow(signal, signal=turns.on_signal),
+        "threading": _Shadow(threading, Thread=lambda **words: _Thread(turns, **words), Event=lambda: _Flag(turns)),
+        "time": _Shadow(time, monotonic=lambda: turns.now, sleep=lambda s: turns.wait(lambda: False, s)),
+    }
+
+    def importing(name: str, *words: Any, **more: Any) -> ModuleType:
+        return shadows.get(name) or __import__(name, *words, **more)
+
+    own = {**vars(builtins), "__import__": importing}
+    try:
+        exec(code, {"__name__": "__main__", "__file__": str(script), "__builtins__": own})
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def terminate(store: Store, host: str) -> None:
+    """SIGTERM for the scripts that run on a host."""
+    with store.edit() as cluster:
+        for number in part(cluster.host(host), "scripts", dict[int, bool]):
+            part(cluster.host(host), "scripts", dict[int, bool])[number] = True
+
+
+class _Shadow(ModuleType):
+    """A module with other values for some of its names."""
+
+    def __init__(self, real: ModuleType, **others: Any) -> None:
+        super().__init__(real.__name__)
+        self._real = real
+        self.__dict__.update(others)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class _Turns:
+    """Threads that take turns, and virtual time that passes when all of them wait.
+
+    :ivar now: virtual seconds; as the time stands still while a program works, it changes in `wait` alone
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.handlers: dict[int, Callable[[int, None], None]] = {}
+        self.waiting: dict[int, tuple[Callable[[], bool], float]] = {}
+        self.whose = threading.get_ident()
+        self.change = threading.Condition()
+        with ctx.cluster() as cluster:
+            self.number = cluster.next_id()
+            part(ctx.host(cluster), "scripts", dict[int, bool])[self.number] = False
+            self.now = cluster.now
+        self.seen = (0, 0)
+
+    def host(self) -> Host:
+        """This host as it is now; the mounts of the namespace have followed."""
+        file = os.stat(self.ctx.store.file)
+        saved = (file.st_ino, file.st_mtime_ns)
+        if saved != self.seen:
+            self.cluster = self.ctx.store.read()
+            self.now = self.cluster.now
+            view.follow(self.ctx.store, self.cluster, self.ctx.host(self.cluster))
+            self.seen = saved
+        return self.ctx.host(self.cluster)
+
+    def on_signal(self, number: int, handler: Callable[[int, None], None]) -> None:
+        self.handlers[number] = handler
+
+    def wait(self, over: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Others have their turn until it is over, or that many virtual seconds have passed; whether it is over."""
+        me = threading.get_ident()
+        self.waiting[me] = (over, float("inf") if seconds is None else self.now + seconds)
+        if not self._give_turn(me):
+            with self.change:
+                self.change.wait_for(lambda: self.whose == me)
+        del self.waiting[me]
+        return over()
+
+    def _give_turn(self, me: int) -> bool:
+        """Time passes until somebody can go on; whether that is the caller."""
+        while True:
+            order = [*self.waiting]
+            after = order.index(me) + 1 if me in order else 0
+            for thread in (*order[after:], *order[:after]):
+                over, end = self.waiting[thread]
+                if over() or self.now >= end:
+                    return self._hand_over(thread, me)
+            ends = [end - self.now for _, end in self.waiting.values()]
+            clock.doze(self.ctx.store, max(0.001, min([LOOKS_EVERY, *ends])))
+            host = self.host()
+            if part(host, "scripts", dict[int, bool]).get(self.number) and signal.SIGTERM in self.handlers:
+                self.handlers.pop(signal.SIGTERM)(signal.SIGTERM, None)
+
+    def _hand_over(self, thread: int, me: int) -> bool:
+        with self.change:
+            self.whose = thread
+            self.change.notify_all()
+        return thread == me
+
+    def leave(self) -> None:
+        """The caller's thread is done: its turn is somebody else's."""
+        self._give_turn(threading.get_ident())
+
+
+class _Flag:
+    """threading.Event."""
+
+    def __init__(self, turns: _Turns) -> None:
+        self.turns = turns
+        self.up = False
+
+    def set(self) -> None:
+        self.up = True
+
+    def is_set(self) -> bool:
+        return self.up
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.turns.wait(lambda: self.up, timeout)
+
+
+class _Thread:
+    """threading.Thread with target, args and daemon."""
+
+    def __init__(self, turns: _Turns, target: Callable[..., object], args: Iterable[Any] = (), daemon: bool = True):
+        self.turns = turns
+        self.done = False
+        self.real = threading.Thread(target=self._run, args=(target, args), daemon=True)
+
+    def _run(self, target: Callable[..., object], args: Iterable[Any]) -> None:
+        me = threading.get_ident()
+        with self.turns.change:
+            self.turns.change.wait_for(lambda: self.turns.whose == me)
+        del self.turns.waiting[me]
+        target(*args)
+        self.done = True
+        self.turns.leave()
+
+    def start(self) -> None:
+        self.real.start()
+        assert self.real.ident is not None
+        self.turns.waiting[self.real.ident] = (lambda: True, 0.0)
+
+    def join(self, timeout: float | None = None) -> None:
+        self.turns.wait(lambda: self.done, timeout)
+
+
+class _Calls:
+    """File calls that may meet an NFS mount.
+
+    :ivar handles: descriptor -> the mount that it was opened on, as it was then
+    """
+
+    def __init__(self, turns: _Turns) -> None:
+        self.turns = turns
+        self.handles: dict[int, nfs.NfsMount] = {}
+
+    def overrides(self) -> dict[str, Callable[..., Any]]:
+        """Name -> the function that takes the place of the one of `os`."""
+        by_descriptor = ("pread", "read", "write", "fsync")
+        return {
+            "open": self.open,
+            "stat": self.stat,
+            "fstat": self.fstat,
+            "listdir": self.listdir,
+            "close": self.close,
+            **{name: self._by_descriptor(getattr(os, name)) for name in by_descriptor},
+        }
+
+    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+        entry = self._meets(path)
+        descriptor = os.open(path, flags, mode)
+        if entry:
+            self.handles[descriptor] = copy.copy(entry)
+        return descriptor
+
+    def stat(self, path: str) -> os.stat_result:
+        entry = self._meets(path)
+        return self._foreign(os.stat(path), entry)
+
+    def fstat(self, descriptor: int) -> os.stat_result:
+        return self._foreign(os.fstat(descriptor), self.handles.get(descriptor))
+
+    def listdir(self, place: str | int) -> list[str]:
+        entry = self._holds(place) if isinstance(place, int) else self._meets(place)
+        if entry and entry.condition == nfs.UNLISTED:
+            raise _error(errno.EIO)
+        return os.listdir(place)
+
+    def close(self, descriptor: int) -> None:
+        self.handles.pop(descriptor, None)
+        os.close(descriptor)
+
+    def _by_descriptor(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(descriptor: int, *words: Any) -> Any:
+            self._holds(descriptor)
+            return call(descriptor, *words)
+
+        return called
+
+    def _meets(self, path: str) -> nfs.NfsMount | None:
+        """The mount that a path is on, None for the own disk; returns when the server has answered.
+
+        :raises OSError: what the kernel says instead
+        """
+        place = view.absolute(os.fspath(path))
+        entry = view.covering(self.turns.host(), place)
+        if entry and entry.condition == nfs.DEAD:
+            first = entry
+
+            def now() -> nfs.NfsMount | None:
+                return next((m for m in nfs.mounts(self.turns.host()) if m.number == first.number), None)
+
+            self._await(lambda: getattr(now(), "condition", ""), first)
+            entry = now()
+        if entry and (entry.condition == nfs.STALE):
+            raise _error(errno.ESTALE)
+        if entry and entry.condition == nfs.UNLISTED and place != entry.target:
+            raise _error(errno.EIO)
+        return entry
+
+    def _holds(self, descriptor: int) -> nfs.NfsMount | None:
+        """The same for what is open: its handle names the server's file system, whatever is mounted now."""
+        entry = self.handles.get(descriptor)
+        if entry is None:
+            return None
+
+        def condition() -> str:
+            nfs.look(self.turns.ctx.store, self.turns.cluster, self.turns.host(), entry)
+            return entry.condition
+
+        if condition() == nfs.DEAD:
+            self._await(condition, entry)
+        if entry.condition == nfs.STALE:
+            raise _error(errno.ESTALE)
+        return entry
+
+    def _await(self, condition: Callable[[], str], entry: nfs.NfsMount) -> None:
+        """Waits for an answer; a mount that is taken away by force, or is soft, ends the call."""
+
+        def here() -> bool:
+            return any(m.number == entry.number for m in nfs.mounts(self.turns.host()))
+
+        answered = self.turns.wait(lambda: not here() or condition() != nfs.DEAD, entry.soft_limit)
+        if not answered or not here():
+            raise _error(errno.EIO)
+
+    @staticmethod
+    def _foreign(found: os.stat_result, entry: nfs.NfsMount | None) -> os.stat_result:
+        """All trees of the lab are on one file system of the machine: that of a mount is another one."""
+        if entry is None:
+            return found
+        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:10]))
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

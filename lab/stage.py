@@ -1,0 +1,273 @@
+"""The stage on the simulated cluster: virtual time, one deployed cluster, and a copy of it for each story."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from f3s.settings import Site
+from lab import actions, build, clock
+from lab.core import LabError, Store
+from lab.linux import python
+from lab.rc import boot
+from scenarios.play import SCENARIOS
+from scenarios.stage import PROBE, CannotError, Cast, Ran, Report, Stage, StageError, Stick, cast
+
+REPO = Path(__file__).resolve().parent.parent
+INVENTORY = "lab/inventory.py"
+PROGRAMS = Path(sys.executable).parent
+PROBE_PLACE = "/var/tmp/f3s-probe"
+PROBE_INTERVAL = 1
+"""Virtual seconds: the model knows no shorter things than CARP's advertisements."""
+PROBE_SECONDS = 30
+"""Virtual seconds that the probe may take to begin, and to end."""
+REAL_SECONDS = 600
+"""What a command may take on the machine that the lab runs on."""
+
+
+@contextlib.contextmanager
+def opened(_: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextManager[LabStage]]]:
+    """A deployed cluster; gives a stage for each story on a copy of it.
+
+    :raises StageError: it cannot be deployed
+    """
+    place = Path(tempfile.mkdtemp(prefix="lab-scenarios-"))
+    kept: list[str] = []
+    try:
+        with _lab_errors():
+            who = deployed(place / "deployed")
+        print("A cluster is deployed. Each story is played on a copy of it; times are virtual.", flush=True)
+
+        @contextlib.contextmanager
+        def stage(name: str) -> Iterator[LabStage]:
+            at = place / name
+            with _lab_errors():
+                if SCENARIOS[name].blank:
+                    blank(at)
+                else:
+                    subprocess.run(["cp", "-a", "--sparse=always", str(place / "deployed"), str(at)], check=True)
+            one = LabStage(Store(at), who)
+            try:
+                yield one
+            finally:
+                one.close()
+            if one.is_kept:
+                kept.append(name)
+            else:
+                shutil.rmtree(at)
+
+        yield stage
+    finally:
+        if kept:
+            shutil.rmtree(place / "deployed")
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def deployed(folder: Path) -> Cast:
+    """Makes a cluster with everything on it in a folder.
+
+    :raises StageError: the deploy failed
+    """
+    site = blank(folder)
+    one = LabStage(Store(folder), cast(site))
+    for ran in (one.pki("init"), one.pyinfra("deploy.py", "-y")):
+        if ran.rc != 0:
+            raise StageError(f"the cluster cannot be deployed:\n{ran.output[-4000:]}")
+    return one.cast
+
+
+def blank(folder: Path) -> Site:
+    """Makes freshly installed hosts in a folder."""
+    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
+
+    site = plans.site()
+    build.up(Store(folder), plans.plans(site))
+    return site
+
+
+def _on_controller(store: Store, words: list[str]) -> Ran:
+    env = {**os.environ, "LAB_STATE": str(store.folder), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
+    done = subprocess.run(
+        words,
+        cwd=REPO,
+        env=env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout)
+
+
+@contextlib.contextmanager
+def _lab_errors() -> Iterator[None]:
+    """
+    :raises StageError: for the lab's own errors
+    """
+    try:
+        yield
+    except LabError as error:
+        raise StageError(f"lab: {error}") from None
+
+
+class LabStage(Stage):
+    """One story's cluster.
+
+    :ivar is_kept: somebody wants to look at its folder afterwards
+    """
+
+    name = "lab"
+
+    def __init__(self, store: Store, who: Cast) -> None:
+        self.store = store
+        self.cast = who
+        self.is_kept = False
+
+    def keep(self) -> str:
+        self.is_kept = True
+        return f"LAB_STATE={self.store.folder} python -m lab status"
+
+    def close(self) -> None:
+        """Nothing runs any more.
+
+        :raises StageError: the lab itself failed meanwhile
+        """
+        with _lab_errors():
+            with self.store.edit() as cluster:
+                for machine in cluster.hosts:
+                    clock.stop_programs(cluster, machine)
+            self.store.tell()
+
+    # -- time --
+
+    def now(self) -> float:
+        return self.store.read().now
+
+    def wait(self, seconds: float) -> None:
+        with _lab_errors():
+            clock.advance(self.store, seconds)
+            self.store.tell()
+
+    # -- commands --
+
+    def run(self, host: str, script: str, *, timeout: float = 60) -> Ran:
+        machine = self.store.read().host(host)
+        if not machine.up:
+            return Ran(255, f"{machine.name} is down\n")
+        if machine.platform == "rocky":
+            # what waits for a server there waits in virtual time
+            script = f"timeout {timeout:g} sh -c {shlex.quote(script)}"
+        try:
+            with _lab_errors():
+                done = clock.run(
+                    self.store,
+                    machine.name,
+                    ["/bin/sh", "-c", script],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    timeout=REAL_SECONDS,
+                )
+        except subprocess.TimeoutExpired as late:
+            return Ran(124, (late.stdout or b"").decode())
+        return Ran(done.returncode, done.stdout.decode())
+
+    def pyinfra(self, *words: str) -> Ran:
+        return _on_controller(self.store, [str(PROGRAMS / "pyinfra"), INVENTORY, *words])
+
+    def pki(self, *words: str) -> Ran:
+        return _on_controller(self.store, [sys.executable, "-m", "f3s.pki", "--inventory", INVENTORY, *words])
+
+    def settle(self) -> None:
+        """The deployed cluster was there before the first story."""
+
+    # -- the hardware --
+
+    def is_up(self, host: str) -> bool:
+        return self.store.read().host(host).up
+
+    def power_cut(self, host: str) -> None:
+        with _lab_errors():
+            boot.crash(self.store, host)
+
+    def boot(self, host: str) -> None:
+        with _lab_errors():
+            boot.boot(self.store, host)
+        if not self.is_up(host):
+            raise StageError(f"{host} does not come up: it stopped in single-user mode")
+
+    def shutdown(self, host: str) -> None:
+        with _lab_errors():
+            boot.shutdown(self.store, host)
+
+    def cable(self, host: str, *, plugged: bool) -> None:
+        with _lab_errors():
+            actions.cut_off(self.store, host, away=not plugged)
+
+    def part(self, one: str, other: str) -> None:
+        with _lab_errors():
+            actions.part(self.store, one, other, away=True)
+
+    def join(self, one: str, other: str) -> None:
+        with _lab_errors():
+            actions.part(self.store, one, other, away=False)
+
+    def stick(self, host: str, state: Stick) -> None:
+        with _lab_errors():
+            match state:
+                case "in":
+                    actions.plug(self.store, host)
+                case "out":
+                    actions.unplug(self.store, host)
+                case "blank":
+                    actions.swap(self.store, host, actions.stick_slot(self.store.read().host(host)))
+                case "unreadable":
+                    raise CannotError("the lab has no stick that cannot be read")
+
+    # -- a client's view --
+
+    def start_probe(self, client: str) -> None:
+        root = self._root(client)
+        (root / PROBE_PLACE[1:]).mkdir(parents=True, exist_ok=True)
+        program = f"{PROBE_PLACE}/probe.py"
+        shutil.copyfile(PROBE, root / program[1:])
+        words = f"--folder {self.cast.mountpoint} --state {PROBE_PLACE}"
+        with _lab_errors(), self.store.edit() as cluster:
+            line = f"python3 {program} run {words} --interval {PROBE_INTERVAL} >{PROBE_PLACE}/said 2>&1"
+            clock.schedule(cluster, 0, "program", cluster.host(client).name, line=line)
+        self._until_there(client, "pid")
+
+    def stop_probe(self, client: str) -> Report:
+        python.terminate(self.store, client)
+        self._until_there(client, "report.json")
+        words = f"--folder {self.cast.mountpoint} --state {PROBE_PLACE}"
+        checked = self.run(client, f"python3 {PROBE_PLACE}/probe.py check {words}")
+        if checked.rc != 0:
+            raise StageError(f"the probe on {client} cannot look for its lines: {checked.output}")
+        return Report.parse(self._file(client, "report.json").read_text())
+
+    def _root(self, host: str) -> Path:
+        return self.store.root(self.store.read().host(host).name)
+
+    def _file(self, client: str, name: str) -> Path:
+        return self._root(client) / PROBE_PLACE[1:] / name
+
+    def _until_there(self, client: str, name: str) -> None:
+        end = self.now() + PROBE_SECONDS
+        while not self._file(client, name).exists():
+            if self.now() >= end:
+                said = self._file(client, "said")
+                text = said.read_text() if said.exists() else ""
+                raise StageError(f"the probe on {client} has not written {name} within {PROBE_SECONDS} s: {text}")
+            self.wait(1)

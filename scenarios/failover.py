@@ -1,0 +1,94 @@
+"""Moves of the address, by accident and on purpose. Takeover and release are both proven."""
+
+from __future__ import annotations
+
+from scenarios.pair import Pair
+from scenarios.play import scenario
+from scenarios.story import Story
+
+
+@scenario("power-cut", pause=5)
+def power_cut(story: Story) -> None:
+    """A power cut on the primary, and automatic failback"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        pair.loses_power(pair.primary)
+        pair.standby_serves()
+        story.stage.wait(60)
+        pair.boots(pair.primary)
+        pair.failback_by_cron()
+
+
+@scenario("planned", pause=2.5)
+def planned(story: Story) -> None:
+    """A planned failover and failback by their tasks"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.deploys("tasks/failover.py", "-y")
+        pair.standby_serves(at_once=True)
+        story.within(f"{pair.primary} serves nothing any more", lambda: pair.quiet(pair.primary), timers=5, work=10)
+        pair.stays("held by carp backup")
+        story.deploys("tasks/failback.py", "-y")
+        pair.primary_serves()
+
+
+@scenario("by-hand", pause=2.5)
+def by_hand(story: Story) -> None:
+    """carp backup and carp master, typed on the primary"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.types(pair.primary, "carp backup")
+        pair.standby_serves(at_once=True)
+        story.within(f"{pair.primary} serves nothing any more", lambda: pair.quiet(pair.primary), timers=5, work=10)
+        pair.stays("held by carp backup")
+        story.types(pair.primary, "carp master")
+        pair.primary_serves()
+
+
+@scenario("reboot", pause=3)
+def reboot(story: Story) -> None:
+    """A reboot of the primary"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.stage.shutdown(pair.primary)
+        story.say(f"{pair.primary} has shut down in order")
+        pair.standby_serves(at_once=True)
+        pair.boots(pair.primary)
+        pair.failback_by_cron()
+
+
+@scenario("reboot-standby", pause=1)
+def reboot_standby(story: Story) -> None:
+    """A reboot of the standby, which no client notices"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.stage.shutdown(pair.standby)
+        story.say(f"{pair.standby} has shut down in order")
+        story.stage.wait(30)
+        story.prove(pair.serves(pair.primary), f"{pair.primary} serves on")
+        pair.boots(pair.standby)
+        story.within(f"{pair.standby} could serve", lambda: pair.could_serve(pair.standby), timers=75, work=60)
+        story.within(f"{pair.standby} serves nothing", lambda: pair.quiet(pair.standby), timers=75, work=60)
+        pair.writes("after", "written after")
+
+
+@scenario("failback-off", pause=5)
+def failback_off(story: Story) -> None:
+    """A power cut with automatic failback switched off"""
+    pair = Pair(story)
+    pair.opening()
+    story.types(pair.primary, "carp auto-failback disable")
+    # the switch is a file of the dataset, and the standby has it with the next replication
+    pair.writes("disabled", "failback is off")
+    with pair.watched():
+        pair.loses_power(pair.primary)
+        pair.standby_serves()
+        pair.boots(pair.primary)
+        pair.stays("is there: carp auto-failback enable removes it")
+        story.types(pair.primary, "carp auto-failback enable")
+        pair.failback_by_cron()

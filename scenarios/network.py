@@ -1,0 +1,70 @@
+"""Cables, and hosts that do not hear each other. Afterwards there is one MASTER, and nothing is lost."""
+
+from __future__ import annotations
+
+from scenarios.pair import FAILBACK, HEALED, SERVING, TAKEOVER, Pair
+from scenarios.play import scenario
+from scenarios.stage import CannotError
+from scenarios.story import Story
+
+ONE_MASTER = "exactly one MASTER, which serves"
+UNPLUGGED_SECONDS = 20
+"""Longer than a takeover takes, and two runs of the client's monitor."""
+
+
+def _settles(pair: Pair) -> None:
+    """One MASTER serves and the client reads; then the primary serves, if it did not already, and the client writes."""
+    limit = {name: TAKEOVER[name] + SERVING[name] for name in TAKEOVER}
+    pair.story.within(ONE_MASTER, lambda: pair.one_master() is not None, **limit)
+    pair.client_reads()
+    pair.primary_serves(**FAILBACK)
+
+
+def _cables(story: Story, first: str, second: str) -> None:
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        for plugged in (False, True):
+            for host in (first, second):
+                story.stage.cable(host, plugged=plugged)
+                story.say(f"the cable of {host} is {'in again' if plugged else 'out'}")
+                story.stage.wait(UNPLUGGED_SECONDS)
+        _settles(pair)
+
+
+@scenario("cables-primary-first", text=ONE_MASTER)
+def cables_primary_first(story: Story) -> None:
+    """Both cables out and in again, the primary's first"""
+    _cables(story, story.cast.primary, story.cast.standby)
+
+
+@scenario("cables-standby-first", text=ONE_MASTER)
+def cables_standby_first(story: Story) -> None:
+    """Both cables out and in again, the standby's first"""
+    _cables(story, story.cast.standby, story.cast.primary)
+
+
+@scenario("split", text="two MASTERs until it is healed, then exactly one")
+def split(story: Story) -> None:
+    """The two storage hosts do not hear each other, with clients on both sides"""
+    if not story.cast.others:
+        raise CannotError("the site has one client, and none for the other side")
+    pair, other = Pair(story), story.cast.others[0]
+    if not story.stage.is_up(other):
+        story.stage.boot(other)
+    pair.opening()
+    pair.has_the_share(other)
+    with pair.watched(pair.client, other):
+        story.stage.part(pair.primary, pair.standby)
+        story.say(f"{pair.primary} and {pair.standby} are parted")
+        story.within(f"{pair.standby} is MASTER, too", lambda: pair.state(pair.standby) == "MASTER", **TAKEOVER)
+        story.stage.wait(60)
+        story.prove(pair.state(pair.primary) == "MASTER", f"{pair.primary} still is MASTER")
+        story.stage.join(pair.primary, pair.standby)
+        story.say("they hear each other again")
+        _settles(pair)
+        story.within(
+            f"{other} writes as well",
+            lambda: pair.asks(other, f"echo healed >{story.cast.mountpoint}/{other}").rc == 0,
+            **HEALED,
+        )

@@ -1,0 +1,224 @@
+"""The storage pair and its client in a story: how they look, and steps that several stories share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scenarios.stage import Ran
+from scenarios.story import NotSoError, Story
+
+FAILBACK_LOG = "/var/log/carp-auto-failback.log"
+TAKEOVER = {"timers": 5.0, "work": 2.0}
+"""A standby hears nothing for 3 advertisements and its own skew: 3.4 s; seen were 2 to 4."""
+SERVING = {"timers": 5.0, "work": 10.0}
+"""From the new MASTER to the last service: devd, the controller, four services."""
+HEALED = {"timers": 15.0, "work": 10.0}
+"""The monitor's timer, every 10 s, and what a run of it may take."""
+REPLICATED = {"timers": 130.0, "work": 10.0}
+"""A replication is due every minute, and one may be under way."""
+READY = {"timers": 75.0, "work": 10.0}
+"""The controller looks every minute."""
+FAILBACK = {"timers": 300.0, "work": 60.0}
+"""A replication after the boot, which is due every minute, then the next minute of cron."""
+STAYS_SECONDS = 180.0
+
+
+@dataclass
+class Pair:
+    """Primary, standby and the client of a story."""
+
+    story: Story
+
+    def __post_init__(self) -> None:
+        cast = self.story.cast
+        self.primary, self.standby, self.client = cast.primary, cast.standby, cast.client
+
+    # -- looking --
+
+    def state(self, host: str) -> str:
+        """The CARP state of a host, ``down`` for one without power."""
+        if not self.story.stage.is_up(host):
+            return "down"
+        words = self.story.attempt(host, "carp 2>/dev/null").output.split()
+        return words[0] if words else "unknown"
+
+    def serves(self, host: str) -> bool:
+        """MASTER, and all services run."""
+        ran = self.story.attempt(host, "service f3s_storage status")
+        return ran.rc == 0 and "carp: MASTER" in ran.output and "stunnel: running" in ran.output
+
+    def quiet(self, host: str) -> bool:
+        """Not MASTER, and no service runs."""
+        ran = self.story.attempt(host, "service f3s_storage status")
+        return ran.rc == 0 and "carp: BACKUP" in ran.output and ": running" not in ran.output
+
+    def could_serve(self, host: str) -> bool:
+        """Its advskew is the configured one; a host that is not ready stands back with 254."""
+        return re.search(r"advskew (\d+) \(configured \1\)", self.story.attempt(host, "carp").output) is not None
+
+    def has(self, host: str, path: str, content: str) -> bool:
+        """A storage host has a file with that line."""
+        ran = self.story.attempt(host, f"cat {path}")
+        return (ran.rc, ran.output) == (0, f"{content}\n")
+
+    def asks(self, client: str, script: str) -> Ran:
+        """A shell line on a client, where a hard mount of a dead server would wait for it."""
+        return self.story.attempt(client, f"timeout {math.ceil(3 * self.story.stage.slow)} sh -c '{script}'")
+
+    def reads(self, client: str, name: str, content: str) -> bool:
+        ran = self.asks(client, f"cat {self.story.cast.mountpoint}/{name}")
+        return (ran.rc, ran.output) == (0, f"{content}\n")
+
+    def one_master(self) -> str | None:
+        """The host that is MASTER and serves while the other one is BACKUP; None if it is not so."""
+        states = {host: self.state(host) for host in (self.primary, self.standby)}
+        if sorted(states.values()) != ["BACKUP", "MASTER"]:
+            return None
+        master = next(host for host, state in states.items() if state == "MASTER")
+        return master if self.serves(master) else None
+
+    # -- steps --
+
+    def opening(self) -> None:
+        """All is well, and what the client wrote has reached the standby."""
+        story = self.story
+        story.within(f"{self.primary} is MASTER and serves", lambda: self.serves(self.primary), timers=60, work=30)
+        story.within(f"{self.standby} serves nothing", lambda: self.quiet(self.standby), timers=60, work=30)
+        self.has_the_share(self.client)
+        self.writes("before", "written before")
+        # until its controller has found the dataset complete, it stands back
+        story.within(f"{self.standby} could serve", lambda: self.could_serve(self.standby), **READY)
+
+    @contextlib.contextmanager
+    def watched(self, *clients: str) -> Iterator[None]:
+        """As `Story.watched`, from the moment in which the standby has the files that the probes read."""
+        share, names = self.story.cast.share, clients or (self.client,)
+        with self.story.watched(*names):
+            self.story.within(
+                f"what the probe reads is on {self.standby}",
+                lambda: (
+                    self.story.attempt(self.standby, f"ls {share}/.f3s-probe-*.fixed | wc -l").output.split()
+                    == [str(len(names))]
+                ),
+                **REPLICATED,
+            )
+            yield
+
+    def has_the_share(self, client: str) -> None:
+        self.story.within(
+            f"{client} has the share mounted",
+            lambda: self.story.attempt(client, "check-nfs-mount.sh --status").rc == 0,
+            timers=60,
+            work=30,
+        )
+
+    def writes(self, name: str, content: str) -> None:
+        """The client writes a file, which reaches the standby."""
+        path = f"{self.story.cast.mountpoint}/{name}"
+        self.story.within(
+            f'{self.client} writes "{content}"',
+            lambda: self.asks(self.client, f"echo {content} >{path}").rc == 0,
+            **HEALED,
+        )
+        self.story.within(
+            f"it is on {self.standby}: a replication a minute",
+            lambda: self.has(self.standby, f"{self.story.cast.share}/{name}", content),
+            **REPLICATED,
+        )
+
+    def client_reads(self) -> None:
+        self.story.within(
+            f"{self.client} reads what was written before",
+            lambda: self.reads(self.client, "before", "written before"),
+            **HEALED,
+        )
+
+    def standby_serves(self, *, at_once: bool = False) -> None:
+        """The standby has the address, serves, and the client reads from it.
+
+        :param at_once: it was given the address
+        """
+        limit = {"timers": 1.0, "work": 2.0} if at_once else TAKEOVER
+        self.story.within(f"{self.standby} is MASTER", lambda: self.state(self.standby) == "MASTER", **limit)
+        self.story.within(f"{self.standby} serves", lambda: self.serves(self.standby), **SERVING)
+        self.client_reads()
+        said = self.asks(self.client, f"touch {self.story.cast.mountpoint}/stray")
+        self.story.prove(
+            said.rc != 0 and "Read-only file system" in said.output,
+            f"{self.client} cannot write: Read-only file system",
+        )
+
+    def primary_serves(self, timers: float = 2, work: float = 2) -> None:
+        """The primary has the address again within that time, the standby lets go, and the client writes."""
+        self.story.within(
+            f"{self.primary} is MASTER again", lambda: self.state(self.primary) == "MASTER", timers=timers, work=work
+        )
+        self.story.within(f"{self.primary} serves", lambda: self.serves(self.primary), **SERVING)
+        self.story.within(f"{self.standby} serves nothing any more", lambda: self.quiet(self.standby), **SERVING)
+        self.client_reads()
+        self.writes("after", "written after")
+
+    def failback_by_cron(self) -> None:
+        """The primary takes the address back by itself, and says why."""
+        self.primary_serves(**FAILBACK)
+        self.story.say(f"the log says why: {self.failback_decisions('failback: MASTER again')[-1]}")
+
+    def failback_decisions(self, text: str) -> list[str]:
+        """The lines of the failback's log with that text, without their time.
+
+        :raises NotSoError: there is none
+        """
+        lines = [line[20:] for line in self.story.on(self.primary, f"cat {FAILBACK_LOG}").splitlines()]
+        found = [line for line in lines if re.search(text, line)]
+        if not found:
+            raise NotSoError(f"no '{text}' in {FAILBACK_LOG} of {self.primary}: {lines[-3:]}")
+        return found
+
+    def stays(self, reason: str) -> None:
+        """The primary does not take the address back for three minutes, and says why.
+
+        :param reason: a regular expression
+        """
+        self.story.stage.wait(STAYS_SECONDS)
+        self.story.prove(self.state(self.primary) == "BACKUP", f"three minutes later {self.primary} still is BACKUP")
+        self.story.prove(self.serves(self.standby), f"{self.standby} serves on")
+        self.story.say(f"the log says why: {self.failback_decisions(reason)[-1]}")
+
+    def loses_power(self, host: str) -> None:
+        self.story.stage.power_cut(host)
+        self.story.say(f"{host} loses power")
+
+    def boots(self, host: str) -> None:
+        self.story.stage.boot(host)
+        self.story.prove(self.story.stage.is_up(host), f"{host} has booted")
+
+    def loads_its_keys(self, host: str) -> None:
+        """The stick is back, and somebody does what the runbook says."""
+        self.story.stage.stick(host, "in")
+        self.story.say(f"the stick of {host} is plugged in again")
+        self.story.types(host, "service f3skeys onerestart && service zfskeys onestart")
+
+    def verdict(self, check: str, host: str) -> tuple[str, str, str]:
+        """What verify says of something: state, reason and next step.
+
+        :param check: how the row is called
+        :param host: short name
+        :raises NotSoError: it has no such row
+        """
+        with tempfile.TemporaryDirectory() as place:
+            file = Path(place) / "verify.json"
+            ran = self.story.stage.pyinfra("tasks/verify.py", "-y", "--data", f"verify_json={file}")
+            if not file.exists():
+                raise NotSoError(f"tasks/verify.py did not come to an end:\n{ran.output[-4000:]}")
+            rows = json.loads(file.read_text())["rows"]
+        for row in rows:
+            if row["check"] == check and row["host"].partition(".")[0] == host:
+                return row["state"], row["reason"], row["next_step"]
+        raise NotSoError(f"verify has no row '{check}' of {host}")

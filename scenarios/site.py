@@ -1,0 +1,222 @@
+"""The stage on a real site: commands over ssh, and an operator who pulls plugs, cables and sticks."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scenarios.stage import PROBE, CannotError, Ran, Report, Stage, StageError, Stick, cast
+
+REPO = Path(__file__).resolve().parent.parent
+PROBE_PLACE = "/var/tmp/f3s-probe"
+PROBE_SECONDS = 20
+CONNECT_SECONDS = 5
+BOOT_SECONDS = 900
+"""Real servers test their memory before they boot."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What this stage has to know."""
+    parser.add_argument("--inventory", default="inventory.py", help="of the site (default: %(default)s)")
+
+
+@contextlib.contextmanager
+def opened(options: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextManager[SiteStage]]]:
+    """Asks whether this site is meant; gives the stage for each story.
+
+    :raises CannotError: nobody is there to ask
+    :raises StageError: the operator does not want it, or the inventory is wrong
+    """
+    stage = SiteStage(options.inventory)
+    primary = stage.cast.primary
+    print(
+        f"The scenarios of this run are played on the site of {options.inventory}, on its real hosts: "
+        f"{primary}, {stage.cast.standby}, {stage.cast.client}. Power, cables and sticks are pulled, hosts are "
+        "rebooted, and each client of the storage may pause for minutes. Have a backup, and nobody at work."
+    )
+    if answered(f"Type the name of the primary to begin: {primary}? ") != primary:
+        raise StageError("that is not the primary's name: nothing was done")
+
+    @contextlib.contextmanager
+    def story(_: str) -> Iterator[SiteStage]:
+        yield stage
+
+    yield story
+
+
+def answered(question: str) -> str:
+    """What the operator types.
+
+    :raises CannotError: there is no terminal
+    """
+    if not sys.stdin.isatty():
+        raise CannotError(f"nobody is at a terminal to be asked: {question}")
+    return input(question).strip()
+
+
+@dataclass(frozen=True)
+class Login:
+    """How commands get to a host: the words of ssh, and what makes root of the user."""
+
+    ssh: tuple[str, ...]
+    become: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, data: dict[str, object]) -> Login:
+        """From the values that pyinfra takes for its own connections."""
+        target = f"{data.get('ssh_user') or getpass.getuser()}@{data.get('ssh_hostname') or name}"
+        options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
+        # a host that lost power ends no connection
+        options += ["-o", f"ServerAliveInterval={CONNECT_SECONDS}", "-o", "ServerAliveCountMax=2"]
+        options += ["-p", str(data["ssh_port"])] if data.get("ssh_port") else []
+        options += ["-i", str(data["ssh_key"])] if data.get("ssh_key") else []
+        become = ("doas",) if data.get("_doas") else ("sudo",) if data.get("_sudo") else ()
+        return cls(("ssh", *options, target), become)
+
+    def words(self, script: str) -> list[str]:
+        """The program that runs a shell line as root. The login shell may be csh, so it is one quoted word."""
+        return [*self.ssh, shlex.join([*self.become, "sh", "-c", script])]
+
+
+class SiteStage(Stage):
+    """The site of an inventory.
+
+    :param inventory: file, as for pyinfra
+    :ivar off: hosts whose power is off
+    """
+
+    name = "site"
+
+    def __init__(self, inventory: str) -> None:
+        from pyinfra.api.state import State  # pyinfra changes the interpreter
+        from pyinfra.context import ctx_state
+        from pyinfra_cli.inventory import make_inventory
+
+        from f3s.settings import HostData, build_site
+
+        self.inventory = inventory
+        with ctx_state.use(State()):
+            hosts = list(make_inventory(inventory, cwd=str(REPO)))
+        site = build_site({host.name: HostData(frozenset(host.groups), host.data.dict()) for host in hosts})
+        self.cast = cast(site)
+        self.logins = {site.host(host.name).short_name: Login.of(host.name, host.data.dict()) for host in hosts}
+        self.off: set[str] = set()
+
+    # -- time --
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    # -- commands --
+
+    def run(self, host: str, script: str, *, timeout: float = 60) -> Ran:
+        return ran(self.logins[host].words(script), timeout=timeout)
+
+    def pyinfra(self, *words: str) -> Ran:
+        return ran([str(Path(sys.executable).with_name("pyinfra")), self.inventory, *words])
+
+    def pki(self, *words: str) -> Ran:
+        raise CannotError("the certificates of a real site are not made anew by a drill")
+
+    def settle(self) -> None:
+        """A real site is what it is."""
+
+    # -- the hardware --
+
+    def is_up(self, host: str) -> bool:
+        return host not in self.off
+
+    def power_cut(self, host: str) -> None:
+        self._asks(f"Cut the power of {host} now: pull its plug.")
+        self.off.add(host)
+
+    def boot(self, host: str) -> None:
+        self._asks(f"Give {host} power and switch it on.")
+        self._until(host, "answers", lambda: self.run(host, "true").rc == 0)
+        self.off.discard(host)
+
+    def shutdown(self, host: str) -> None:
+        self.run(host, "shutdown -p now", timeout=30)
+        self._until(host, "is off", lambda: self.run(host, "true").rc != 0)
+        self._asks(f"{host} shuts down. Wait until it is off.")
+        self.off.add(host)
+
+    def cable(self, host: str, *, plugged: bool) -> None:
+        self._asks(f"{'Plug in' if plugged else 'Pull out'} the cable between {host} and the clients' network.")
+
+    def part(self, one: str, other: str) -> None:
+        raise CannotError(f"no cable parts {one} and {other} alone")
+
+    def join(self, one: str, other: str) -> None:
+        raise CannotError(f"{one} and {other} were not parted")
+
+    def stick(self, host: str, state: Stick) -> None:
+        if state not in ("in", "out"):
+            raise CannotError(f"nobody has a stick that is {state} at hand")
+        self._asks(f"{'Plug the key stick into' if state == 'in' else 'Pull the key stick out of'} {host}.")
+
+    def _asks(self, text: str) -> None:
+        answered(f"    >> {text} Then press Enter. ")
+
+    def _until(self, host: str, what: str, condition: Callable[[], bool]) -> None:
+        end = self.now() + BOOT_SECONDS
+        while not condition():
+            if self.now() >= end:
+                raise StageError(f"not within {BOOT_SECONDS} s: {host} {what}")
+            self.wait(2)
+
+    # -- a client's view --
+
+    def start_probe(self, client: str) -> None:
+        self._must(client, f"rm -rf {PROBE_PLACE} && mkdir -p {PROBE_PLACE}")
+        copy = self.logins[client].words(f"cat >{PROBE_PLACE}/probe.py")
+        done = subprocess.run(copy, input=PROBE.read_bytes(), capture_output=True, timeout=60, check=False)
+        if done.returncode != 0:
+            raise StageError(f"{client}: the probe cannot be copied there: {done.stderr.decode()}")
+        line = f"nohup python3 {self._probe('run')} >{PROBE_PLACE}/said 2>&1 </dev/null &"
+        self._must(client, f"{line} {self._waits('pid')}")
+
+    def stop_probe(self, client: str) -> Report:
+        self._must(client, f"kill $(cat {PROBE_PLACE}/pid); {self._waits('report.json')}")
+        self._must(client, f"timeout {PROBE_SECONDS} python3 {self._probe('check')}")
+        report = Report.parse(self._must(client, f"cat {PROBE_PLACE}/report.json"))
+        self._must(client, f"rm -f {self.cast.mountpoint}/.f3s-probe-$(hostname -s).*; rm -rf {PROBE_PLACE}")
+        return report
+
+    def _probe(self, verb: str) -> str:
+        return f"{PROBE_PLACE}/probe.py {verb} --folder {self.cast.mountpoint} --state {PROBE_PLACE}"
+
+    @staticmethod
+    def _waits(file: str) -> str:
+        ready = f"[ -s {PROBE_PLACE}/{file} ]"
+        return f"i=0; until {ready} || [ $i = {PROBE_SECONDS} ]; do sleep 1; i=$((i+1)); done; {ready}"
+
+    def _must(self, host: str, script: str) -> str:
+        done = self.run(host, script, timeout=3 * PROBE_SECONDS)
+        if done.rc != 0:
+            raise StageError(f"on {host}: {script}: exit status {done.rc}\n{done.output}")
+        return done.output
+
+
+def ran(words: list[str], timeout: float | None = None) -> Ran:
+    """A program of the controller, without a terminal."""
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            words, cwd=REPO, stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired as late:
+        return Ran(124, (late.stdout or b"").decode(errors="replace"))
+    return Ran(done.returncode, done.stdout.decode(errors="replace"))

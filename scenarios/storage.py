@@ -1,0 +1,116 @@
+"""Sticks that are missing or cannot be read, and a replica that was written to."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from scenarios.pair import Pair
+from scenarios.play import scenario
+from scenarios.story import Story
+
+BOUND = {"timers": 120.0, "work": 60.0}
+"""What a run may take that meets something which does not answer."""
+
+
+@scenario("missing-stick", pause=5)
+def missing_stick(story: Story) -> None:
+    """The primary comes back without its key stick"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.stage.stick(pair.primary, "out")
+        story.say(f"the stick of {pair.primary} is pulled out")
+        pair.loses_power(pair.primary)
+        pair.standby_serves()
+        pair.boots(pair.primary)
+        story.prove(not pair.serves(pair.primary), f"{pair.primary} serves nothing")
+        _bare_mount_point_is_shut(pair, pair.primary)
+        pair.stays(f"the key of {story.cast.dataset} is not loaded")
+        pair.loads_its_keys(pair.primary)
+        pair.failback_by_cron()
+
+
+@scenario("missing-stick-standby", pause=1)
+def missing_stick_standby(story: Story) -> None:
+    """The standby comes back without its key stick, and no client notices"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.stage.stick(pair.standby, "out")
+        story.say(f"the stick of {pair.standby} is pulled out")
+        pair.loses_power(pair.standby)
+        pair.boots(pair.standby)
+        story.within(f"{pair.standby} stands back", lambda: not pair.could_serve(pair.standby), timers=75, work=60)
+        story.prove(not pair.serves(pair.standby), f"{pair.standby} serves nothing")
+        _bare_mount_point_is_shut(pair, pair.standby)
+        story.prove(pair.serves(pair.primary), f"{pair.primary} serves on")
+        pair.loads_its_keys(pair.standby)
+        story.types(pair.standby, f"zfs mount {story.cast.replica}")
+        story.within(f"{pair.standby} could serve", lambda: pair.could_serve(pair.standby), timers=75, work=30)
+        pair.writes("after", "written after")
+
+
+def _bare_mount_point_is_shut(pair: Pair, host: str) -> None:
+    said = pair.story.attempt(host, f"touch {pair.story.cast.share.rpartition('/')[0]}/plain")
+    pair.story.prove(
+        said.rc != 0 and "not permitted" in said.output,
+        "its bare mount point takes no plain text: Operation not permitted",
+    )
+
+
+@scenario("unreadable-stick", pause=1)
+def unreadable_stick(story: Story) -> None:
+    """A stick that cannot be read ends a run with its name, and nobody else is harmed"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.stage.stick(pair.standby, "unreadable")
+        story.say(f"the stick of {pair.standby} cannot be read")
+        limit = BOUND["timers"] + BOUND["work"] * story.stage.slow
+        for task in ("tasks/usb_keys.py", "tasks/verify.py"):
+            begin = story.stage.now()
+            ran = story.stage.pyinfra(task, "-y")
+            took = story.stage.now() - begin
+            story.prove(took <= limit, f"{task} ends within {limit:.0f} s: it took {took:.0f} s")
+            story.prove(ran.rc != 0, f"{task} does not succeed")
+            said = re.search(rf"^.*\b{pair.standby}\b.*(stick|/dev/|\bdid not answer\b).*$", ran.output, re.MULTILINE)
+            story.prove(said is not None, f"{task} names the host and what is wrong there")
+            if said:
+                story.say(f"it says: {said[0].strip()[:200]}")
+        story.prove(pair.serves(pair.primary), f"{pair.primary} serves on")
+        story.stage.stick(pair.standby, "in")
+        story.say(f"{pair.standby} has a good stick again")
+        story.deploys("tasks/usb_keys.py", "-y")
+        story.prove(pair.verdict("stick", pair.standby)[0] == "right", "verify finds the stick right")
+        pair.writes("after", "written after")
+
+
+@scenario("diverged", pause=5)
+def diverged(story: Story) -> None:
+    """A replica that was written to is found, moves nothing, and the printed way out works"""
+    pair, cast = Pair(story), story.cast
+    pair.opening()
+    story.on(
+        pair.standby,
+        f"zfs set readonly=off {cast.replica} && echo x >{cast.share}/diverged; zfs set readonly=on {cast.replica}; "
+        f"zpool sync {cast.replica.partition('/')[0]}",
+    )
+    story.say(f"somebody writes to the replica on {pair.standby}")
+    row = f"replica of {cast.job} untouched"
+    state, reason, step = pair.verdict(row, pair.standby)
+    story.prove(state == "wrong" and "has diverged" in reason, f"verify says: {reason}")
+    ran = story.stage.pyinfra("tasks/failover.py", "-y")
+    story.prove(ran.rc != 0 and "has diverged" in ran.output, "a planned failover is refused: has diverged")
+    story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} still is BACKUP")
+    with pair.watched():
+        pair.loses_power(pair.primary)
+        pair.standby_serves()
+        pair.boots(pair.primary)
+        pair.stays("no replication has succeeded|the standby may have diverged")
+        way_out = re.search(r"pyinfra inventory\.py (tasks/zrepl\.py .*)$", step)
+        story.prove(way_out is not None, f"verify names the way out: {step}")
+        assert way_out is not None
+        story.deploys(*shlex.split(way_out[1]), "-y")
+        pair.failback_by_cron()
+    story.prove(pair.verdict(row, pair.standby)[0] == "right", "verify finds the replica right")

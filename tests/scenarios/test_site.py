@@ -1,0 +1,98 @@
+"""The stage on a real site: how commands get there, and that nothing is done without an operator."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from scenarios import site
+from scenarios.stage import CannotError, Ran, StageError
+from tests.lab.cluster import REPOSITORY
+
+OPTIONS = argparse.Namespace(inventory=str(REPOSITORY / "inventory.py"))
+
+
+class Terminal(io.StringIO):
+    """Somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def stage() -> site.SiteStage:
+    return site.SiteStage(OPTIONS.inventory)
+
+
+def test_logins_are_those_of_the_inventory() -> None:
+    login = site.Login.of("f0.lan", {"ssh_user": "paul", "ssh_port": 2222, "ssh_key": "~/.ssh/k", "_doas": True})
+    words = login.words("echo 'a b' | wc")
+
+    assert words[0] == "ssh"
+    assert words[words.index("-p") + 1] == "2222"
+    assert words[words.index("-i") + 1] == "~/.ssh/k"
+    assert words[-2:] == ["paul@f0.lan", """doas sh -c 'echo '"'"'a b'"'"' | wc'"""]
+
+
+def test_a_host_name_of_its_own_and_root_himself() -> None:
+    login = site.Login.of("f0.lan", {"ssh_user": "root", "ssh_hostname": "192.168.1.130", "_doas": False})
+    assert login.words("id")[-2:] == ["root@192.168.1.130", "sh -c id"]
+    assert site.Login.of("r0", {"ssh_user": "x", "_sudo": True}).words("id")[-1] == "sudo sh -c id"
+
+
+def test_the_cast_is_that_of_the_inventory(stage: site.SiteStage) -> None:
+    assert (stage.cast.primary, stage.cast.standby, stage.cast.client) == ("f0", "f1", "r0")
+    assert stage.logins["f0"].become == ("doas",)
+    assert stage.logins["r0"].become == ("sudo",)
+
+
+def test_without_a_terminal_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("f0\n"))
+    with pytest.raises(CannotError, match="nobody is at a terminal"), site.opened(OPTIONS):
+        pass
+
+
+def test_another_name_than_the_primarys_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("yes\n"))
+    with pytest.raises(StageError, match="nothing was done"), site.opened(OPTIONS):
+        pass
+    assert "on its real hosts: f0, f1, r0" in capsys.readouterr().out
+
+
+def test_the_primarys_name_begins_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("f0\n"))
+    with site.opened(OPTIONS) as story, story("power-cut") as stage:
+        assert stage.cast.primary == "f0"
+
+
+def test_the_operator_pulls_the_plug_and_the_host_is_off(
+    stage: site.SiteStage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("\n\n\n"))
+    monkeypatch.setattr(stage, "run", lambda host, script, *, timeout=60.0: Ran(0, ""))
+    stage.power_cut("f0")
+    assert not stage.is_up("f0")
+    stage.boot("f0")
+    assert stage.is_up("f0")
+    stage.stick("f1", "out")
+    said = capsys.readouterr().out
+    assert "Cut the power of f0 now" in said
+    assert "Pull the key stick out of f1." in said
+
+
+def test_what_no_operator_can_do_is_said(stage: site.SiteStage) -> None:
+    with pytest.raises(CannotError, match="parts f0 and f1"):
+        stage.part("f0", "f1")
+    with pytest.raises(CannotError, match="unreadable"):
+        stage.stick("f1", "unreadable")
+
+
+def test_a_command_without_an_answer_is_given_up(tmp_path: Path) -> None:
+    assert site.ran(["sh", "-c", "echo begun; exec sleep 60"], timeout=0.5) == Ran(124, "begun\n")
+    assert site.ran(["sh", "-c", "echo out; echo err >&2; exit 3"]) == Ran(3, "out\nerr\n")
