@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from f3s.bhyve_tree import local, to_mount
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
+from f3s.quoting import command
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import is_within
 from f3s.verify.model import ClusterView, HostView, Row, judged, right, unknown, wrong
@@ -157,11 +158,28 @@ def keys(cluster: ClusterView, host: HostSettings) -> Row:
         elif fits is not KeyCheck.FITS:
             problems.append(f"{key_file(location)} does not open {name}: {fits.value}")
     if problems:
-        load = f"doas zfs load-key {closed[0]} && doas zfs mount -a" if closed else "docs/runbook.md, key not loaded"
-        return wrong("keys", host.name, "; ".join(problems), load)
+        return wrong(
+            "keys", host.name, "; ".join(problems), _opening(view, wanted, closed) or "docs/runbook.md, key not loaded"
+        )
     if untested:
         return unknown("keys", host.name, f"not tested: the key files of {', '.join(untested)}", ASK_AGAIN)
     return right("keys", host.name, f"loaded, and the stick opens {', '.join(wanted)}" if wanted else "none needed")
+
+
+def _opening(view: HostView, wanted: Mapping[str, str], closed: list[str]) -> str:
+    """The commands that open what a key on the stick opens, for sh and csh; empty where there is none."""
+    checks, commands = view.key_checks or {}, []
+    for name in closed:
+        dataset = (view.datasets or {})[name]
+        if checks.get(name, KeyCheck.FITS) is not KeyCheck.FITS:
+            continue
+        elsewhere = dataset.get("keylocation") != wanted[name]
+        commands.append(
+            command("doas zfs load-key -L {} {}", wanted[name], name)
+            if elsewhere
+            else command("doas zfs load-key {}", name)
+        )
+    return "; ".join([*commands, "doas zfs mount -a"]) if commands else ""
 
 
 def wanted_mounts(cluster: ClusterView, host: HostSettings) -> dict[str, tuple[str, bool]]:
