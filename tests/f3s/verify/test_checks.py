@@ -296,6 +296,23 @@ def test_datasets(host: str, name: str, change: Any, check: str, says: str) -> N
     assert row.next_step
 
 
+def test_every_closed_dataset_that_the_stick_opens_is_named_with_its_command() -> None:
+    closed = CLUSTER_RIGHT
+    for name in ("zdata/enc", NFS):
+        closed = with_dataset(closed, F0, name, put("keystatus", "unavailable"))
+    both = f"doas zfs load-key zdata/enc; doas zfs load-key {NFS}; doas zfs mount -a"
+    assert one(closed, "keys", F0).next_step == both
+    moved = with_dataset(closed, F0, NFS, put("keylocation", "prompt"))
+    location = f"file:///keys/{F0}:zdata.key"
+    assert f"doas zfs load-key -L {location} {NFS}; " in one(moved, "keys", F0).next_step
+    checks = dict(of(F0).key_checks)
+    for bad in (KeyCheck.WRONG, KeyCheck.NO_FILE, KeyCheck.NOT_A_KEY):
+        locked = changed(closed, F0, key_checks={**checks, "zdata/enc": bad})
+        assert one(locked, "keys", F0).next_step == f"doas zfs load-key {NFS}; doas zfs mount -a"
+        locked = changed(closed, F0, key_checks={**checks, "zdata/enc": bad, NFS: bad})
+        assert one(locked, "keys", F0).next_step == "docs/runbook.md, key not loaded"
+
+
 def test_the_plain_tree_of_a_migration_is_told_and_not_counted() -> None:
     old = dataset("zroot/bhyve_old", None)
     cluster = changed(CLUSTER_RIGHT, F0, datasets={**of(F0).datasets, old.name: old})
