@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from f3s.mounts import Mount, parse_mounts
 from f3s.parsing import UnknownOutput, number, sections
+from f3s.quoting import Shell, command
 from f3s.zfs import Dataset, key_file
 
 KEY_BYTES = 32
@@ -82,12 +83,14 @@ class Root:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one stick lacks. conflicts: nobody may go on; doubts: why no key may be made."""
+    """What one stick lacks. conflicts: nobody may go on; unfit: the keys of which some stick has a file that is not the
+    right one; doubts: why no key may be made."""
 
     copies: tuple[Copy, ...] = ()
     makes: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 Keys = Mapping[str, KeyFile]
@@ -184,9 +187,12 @@ def plan(
     makes: list[str] = []
     conflicts: list[str] = []
     doubts: list[str] = []
+    unfit: list[str] = []
     for name in wanted:
         found = {holder: keys[name] for holder, keys in sorted(sticks.items()) if keys and name in keys}
-        conflicts += _conflicts(name, found)
+        if bad := _conflicts(name, found, _users(name, roots)[0]):
+            conflicts += bad
+            unfit.append(name)
         if conflicts or (own is not None and name in own):
             continue
         if found:
@@ -199,17 +205,30 @@ def plan(
         if users:
             # with a stick unread the key may well be there; without, it is lost
             unread = [holder for holder, keys in sticks.items() if keys is None]
-            text = f"no stick that could be read has {name}{SUFFIX}, but it encrypts {', '.join(users)}"
+            data = ", ".join(f"{user.dataset} on {user.host}" for user in users)
+            text = f"no stick that could be read has {name}{SUFFIX}, but it encrypts {data}"
             (doubts if unread else conflicts).append(
                 f"{text}. A new key could never open that data: bring back a stick or a copy that has the key"
             )
         doubts += unsure
     if makes:
         doubts += [f"the stick of {holder} cannot be read" for holder, keys in sticks.items() if keys is None]
-    return Plan(tuple(copies), tuple(makes), tuple(conflicts), tuple(dict.fromkeys(doubts)))
+    return Plan(tuple(copies), tuple(makes), tuple(conflicts), tuple(dict.fromkeys(doubts)), tuple(unfit))
 
 
-def _conflicts(name: str, found: Mapping[str, KeyFile]) -> list[str]:
+def set_aside(name: str, label: str, mountpoint: str) -> Shell:
+    """What somebody types to move a key file aside on a stick, which is mounted read-only; for sh and csh.
+
+    Mounted anew instead of `mount -u`, see files/write-keys.sh. Unlike mv, ln fails where the name is taken.
+    """
+    file = f"{mountpoint}/{name}{SUFFIX}"
+    return command(
+        "doas umount {} && doas mount {} {} && doas ln {} {} && doas rm {}; doas service f3skeys onerestart",
+        *(mountpoint, f"/dev/ufs/{label}", mountpoint, file, f"{file}.aside", file),
+    )
+
+
+def _conflicts(name: str, found: Mapping[str, KeyFile], users: Sequence[Root]) -> list[str]:
     bad = [
         f"{name}{SUFFIX} on the stick of {holder} "
         + ("cannot be read" if key.sha256 is None else f"has {key.size} bytes, a key has {KEY_BYTES}")
@@ -220,16 +239,17 @@ def _conflicts(name: str, found: Mapping[str, KeyFile]) -> list[str]:
         return bad
     if len({key.sha256 for key in found.values()}) > 1:
         which = ", ".join(f"{holder} (SHA-256 {(key.sha256 or '')[:12]}...)" for holder, key in found.items())
+        tries = "; ".join(f"on {user.host} doas zfs load-key -n {user.dataset}" for user in users if user.host in found)
         return [
-            f"the sticks disagree about {name}{SUFFIX}: {which}. Find out which one opens the data "
-            f"(zfs load-key -n -L file://... DATASET), then move the other file away by hand"
+            f"the sticks disagree about {name}{SUFFIX}: {which}. Find out which one opens the data: on a host that has "
+            f"them, zfs load-key -n tries the file of its own stick ({tries or 'no dataset in sight names this key'})"
         ]
     return []
 
 
-def _users(name: str, roots: Mapping[str, Roots]) -> tuple[list[str], list[str]]:
+def _users(name: str, roots: Mapping[str, Roots]) -> tuple[list[Root], list[str]]:
     """Datasets that are encrypted with a key of that name, and reasons why there may be more."""
-    users: list[str] = []
+    users: list[Root] = []
     unsure: list[str] = []
     for known in roots.values():
         if isinstance(known, str):
@@ -239,7 +259,7 @@ def _users(name: str, roots: Mapping[str, Roots]) -> tuple[list[str], list[str]]
             path = key_file(root.keylocation)
             if path is not None:
                 if path.rpartition("/")[2] == f"{name}{SUFFIX}":
-                    users.append(f"{root.dataset} on {root.host}")
+                    users.append(root)
             elif root.keyformat not in ("passphrase", "hex"):
                 unsure.append(
                     f"{root.dataset} on {root.host} has keylocation {root.keylocation}: nothing tells which key "

@@ -272,8 +272,8 @@ def plan_mount(replica: Dataset, key: KeyCheck, keylocation: str, mountpoint: st
         state = "It is open with the old key until it is unmounted" if replica.key_loaded else "It stays locked"
         return Plan(
             report=f"{keylocation} does not open {replica.name}: {key.value}. {state}. If the key was changed on "
-            "the source, copy the source's key file to the sticks; then check with "
-            f"`zfs load-key -n -L {keylocation} {replica.name}`"
+            "the source, the next replication changes the replica's, too, and until then the old file opens it "
+            f"(docs/runbook.md, Change a key by hand). `doas zfs load-key -n -L {keylocation} {replica.name}` tells"
         )
     if key is not KeyCheck.FITS:
         return Plan(refusal=f"{keylocation} does not open {replica.name}: {key.value}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from typing_extensions import override
 
@@ -46,7 +47,8 @@ class UnitStates(HostFact[Units]):
 
     @override
     def command(self, names: Sequence[str], files: Sequence[str] = ()) -> str:
-        show = command("systemctl show --timestamp=unix -p {} -- {}", ",".join(_PROPERTIES), words(names))
+        # not --timestamp=unix, which systemd 250 (Rocky 9.0 and 9.1) does not know
+        show = command("env LC_ALL=C TZ=UTC systemctl show -p {} -- {}", ",".join(_PROPERTIES), words(names))
         ages = [command("if [ -e {} ]; then stat -L -c 'File=%Y %n' -- {}; fi", file, file) for file in files]
         return marked(Shell(" &&\n".join([show, "echo", *ages])))
 
@@ -79,5 +81,13 @@ def _unit(block: Mapping[str, str]) -> Unit:
         active=block["ActiveState"] == "active",
         enabled=block["UnitFileState"] == "enabled",
         stale=block["NeedDaemonReload"] == "yes",
-        since=number(since.removeprefix("@"), "the time of a unit's start") if since else None,
+        since=_seconds(since) if since else None,
     )
+
+
+def _seconds(when: str) -> int:
+    try:
+        # after the day of the week
+        return int(datetime.strptime(when.partition(" ")[2], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC).timestamp())
+    except ValueError as error:
+        raise UnknownOutput(f"the time of a unit's start: {error}") from error

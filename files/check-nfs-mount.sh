@@ -8,6 +8,8 @@
 #   hard mount waits without losing a write, and a bare mount point would take files onto the local disk. When the
 #   server is back, the kernel gets the time that it may take to connect again by itself.
 # - What cannot be looked at is not repaired: a full /run says nothing about a mount.
+# - No bound follows the wall clock, which may be set back meanwhile. bash's SECONDS and `read -t` do (variables.c,
+#   lib/sh/timers.c); the timers of timeout(1) and tail(1) do not.
 # - The journal gets a line for each change of state and each repair, not for each run; of a run by hand, too, as the next
 #   one by the timer finds no change any more.
 #
@@ -136,20 +138,28 @@ process_start() { # PID: its start time in clock ticks since the boot (proc(5), 
     [[ $1 != Z ]] && echo "${20}" # one that waits to be reaped hangs no more
 }
 
+uptime_read() { # NAME: sets it to the seconds since the boot
+    local up
+    read -r up _ </proc/uptime
+    printf -v "$1" %s "${up%.*}"
+}
+
 # bounded SECONDS COMMAND...: 124 when it did not end in time, with the limit in $EXCEEDED, else its own status; its output
 # is in $OUT. timeout(1) waits for its child, and a child in uninterruptible sleep survives SIGKILL: after a grace the wait
 # itself is given up, and GIVEN_UP names the child. No child gets the lock (fd 9), or a stuck one would hold it for ever;
 # output goes to a file, as the end of a pipe would never come.
 bounded() {
-    local limit=$1 pid deadline status child start
+    local limit=$1 pid deadline now status child start
     shift
     GIVEN_UP='' EXCEEDED=''
     OUT=$WORK/$((++CALLS))
     timeout -k 1 "$limit" "$@" >"$OUT" 2>&1 </dev/null 9>&- &
     pid=$!
-    deadline=$((SECONDS + limit + 2))
+    uptime_read now
+    deadline=$((now + limit + 2))
     while kill -0 "$pid" 2>/dev/null; do
-        if ((SECONDS > deadline)); then
+        uptime_read now
+        if ((now > deadline)); then
             child='' # the list ends without a newline, so the status of read says nothing
             { read -r child _ <"/proc/$pid/task/$pid/children"; } 2>/dev/null
             [[ -n $child ]] || child=$pid
@@ -159,7 +169,8 @@ bounded() {
             EXCEEDED=$limit
             return 124
         fi
-        read -r -t 0.02 -u "$IDLE"
+        # returns as soon as that process has ended, or after a second
+        timeout -k 1 1 tail --pid="$pid" -s 0.02 -f /dev/null 9>&- >/dev/null 2>&1
     done
     wait "$pid" 2>/dev/null
     status=$?
@@ -537,8 +548,6 @@ once() {
     # A tmpfs without a free block still makes files, but they stay empty: no step could say what it found.
     { echo room >"$WORK/room" && [[ $(<"$WORK/room") == room ]]; } 2>/dev/null ||
         die "cannot write in $RUN_DIR (is it full?), so no mount was looked at"
-    # A descriptor on which nothing ever comes: "read -t" on it is a sleep without a process
-    exec {IDLE}<> <(:)
     CALLS=0 TUNNEL='' TUNNEL_DETAIL=''
     M_HEALTHY=() M_READONLY=() M_FAILURES=() M_SINCE=() M_CHECKED=() M_HEALS=()
     for i in "${!MOUNT_POINTS[@]}"; do
@@ -583,16 +592,17 @@ status() {
     return "$result"
 }
 
-[[ $# -eq 1 ]] || {
-    usage >&2
-    exit 2
+main() {
+    case $#:${1-} in
+    1:--help) usage ;;
+    1:--once) load_settings && once ;;
+    1:--status) load_settings && status ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
 }
-case $1 in
---help) usage ;;
---once) load_settings && once ;;
---status) load_settings && status ;;
-*)
-    usage >&2
-    exit 2
-    ;;
-esac
+
+# Read as a whole: bash goes on reading where it was in a file that a deploy replaces meanwhile.
+main "$@"; exit

@@ -161,10 +161,10 @@ give_way() {
 		decide "MASTER but not serving: $why; staying, since the peer $F3S_PEER does not answer"
 	else
 		if [ ! -e "$F3S_GAVE_WAY" ]; then	# not the trouble of the last offer: this host was well since
-			[ "$(age "$F3S_LOST")" -ge "$F3S_CALM" ] || date +%s >"$F3S_FLAPS"
-			date +%s >"$F3S_LOST"
+			[ "$(age "$F3S_LOST")" -ge "$F3S_CALM" ] || since_boot >"$F3S_FLAPS"
+			since_boot >"$F3S_LOST"
 		fi
-		date +%s >"$F3S_GAVE_WAY"
+		since_boot >"$F3S_GAVE_WAY"
 		decide "giving the address to the peer: $why"
 		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 	fi
@@ -178,7 +178,7 @@ as_master() {
 	3)
 		# A busy pool must not cost the clients their read-write server: give way only when the
 		# silence lasts. Nothing is started meanwhile.
-		[ -s "$F3S_DOUBT" ] || date +%s >"$F3S_DOUBT"
+		[ -s "$F3S_DOUBT" ] || since_boot >"$F3S_DOUBT"
 		if [ ! -s "$F3S_DOUBT" ]; then
 			decide "MASTER, services left as they are: $REASON; since when cannot be noted in $F3S_RUN"
 			return 1
@@ -267,7 +267,7 @@ stay_out() {
 	[ "$CARP_STATE" = MASTER ] || return 0
 	[ "$(age "$F3S_GAVE_WAY")" -ge "$F3S_RETRY" ] || return 0
 	peer_answers || return 0
-	date +%s >"$F3S_GAVE_WAY"
+	since_boot >"$F3S_GAVE_WAY"
 	decide "stopped, and MASTER: giving the address to the peer"
 	carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 }

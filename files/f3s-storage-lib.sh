@@ -149,14 +149,31 @@ peer_answers() {
 	bounded 3 ping -c 1 -t 2 "$F3S_PEER" >/dev/null 2>&1
 }
 
-# Seconds since the time in a file, or a very long time: also for a time that is still to come, as the clock was
-# stepped back then and nobody should wait until it is there again.
+# Seconds since the boot. A step of the clock moves the time of the boot with it (FreeBSD's kern_tc.c, tc_setclock), so the
+# difference goes on evenly, and no wait gets longer or shorter.
+since_boot() {
+	boot=$(sysctl -n kern.boottime)	# { sec = 1763805411, usec = 302515 } Sat Nov 22 ...
+	boot=${boot#*sec = }
+	boot=${boot%%,*}
+	case $boot in
+	'' | *[!0-9]*) boot=0 ;;
+	esac
+	echo $(($(date +%s) - boot))
+}
+
+# Seconds since the time of this boot in a file; without the file, or with what cannot be in it, a very long time.
 age() {
-	age_then=0
+	age_then=''
 	[ ! -e "$1" ] || read -r age_then <"$1"
-	age_now=$(date +%s)
-	[ "${age_then:-0}" -le "$age_now" ] || age_then=0
-	echo $((age_now - age_then))
+	age_now=$(since_boot)
+	case $age_then in
+	'' | *[!0-9]*) age_then=$((age_now + 1)) ;;
+	esac
+	if [ "$age_then" -gt "$age_now" ]; then
+		echo 999999999
+	else
+		echo $((age_now - age_then))
+	fi
 }
 
 # What is mounted on the mount point (the topmost, if several are), and whether mountd exported it.

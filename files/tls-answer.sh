@@ -4,8 +4,9 @@
 # usage: tls-answer.sh ADDRESS PORT NAME CERT_FILE CA_FILE
 #
 # NAME has to be in the server's certificate, which a CA of CA_FILE has signed; CERT_FILE has the client's
-# certificate and key. Prints a section for each question: the exit status of openssl, the served certificate, and why a
-# handshake failed. Nothing else of what s_client prints: there are keys of the session in it.
+# certificate and key. Prints the client's own certificate, and a section for each question: the exit status of openssl,
+# the served certificate, and why a handshake failed. Nothing else of what s_client prints: there are keys of the session
+# in it.
 #
 # TLS 1.2, because there a server answers to the client's certificate within the handshake; in 1.3 (RFC 8446, 4.4.2.4)
 # the client is done before the server has looked at it, and its refusal comes later, if anybody waits for it.
@@ -35,9 +36,11 @@ ask() {
     echo "rc $status"
     printf '%s\n' "$said" | sed -n \
         -e '/^-----BEGIN CERTIFICATE-----$/,/^-----END CERTIFICATE-----$/p' \
-        -e '/^verify error:/p' -e '/errno=/p' -e '/^connect:/p' -e '/ alert /p' -e '/unexpected eof/p'
+        -e '/^verify error:/p' -e '/errno=/p' -e '/^connect:/p' -e '/ alert /p' -e '/^not[AB]/p' -e '/unexpected eof/p'
 }
 
+echo "=== own"
+openssl x509 -in "$cert"
 echo "=== known"
 ask -cert "$cert" -key "$cert"
 echo "=== stranger"

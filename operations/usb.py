@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory, state
 
-from f3s.keys import KEY_BYTES, SILENT_STICK, SUFFIX, Copy, Keys, Plan, Roots, plan, roots_in_sight
+from f3s.keys import KEY_BYTES, SILENT_STICK, SUFFIX, Copy, Keys, Plan, Roots, plan, roots_in_sight, set_aside
 from f3s.quoting import Shell, command
 from facts.base import DEVICE_SECONDS, bounded, script
 from facts.disks import Probe
@@ -122,11 +122,12 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
         holder: stick.keys if holder == host.name else _keys_of(holder, label, mountpoint) for holder in holders
     }
     todo = plan(host.name, names, sticks, dict.fromkeys(holders, ()))
-    if todo.makes:
+    if todo.makes or todo.conflicts:
         todo = plan(host.name, names, sticks, {holder: _roots_of(holder) for holder in holders})
     own = stick.keys or {}
     exposed = [name for name in names if name in own and not own[name].protected]
-    _refuse(todo, certain=stick.keys is not None)
+    aside = [set_aside(name, label, mountpoint) for name in todo.unfit]
+    _refuse(todo, aside, certain=stick.keys is not None)
     if not (todo.copies or todo.makes or exposed or stick.unfinished):
         host.noop(f"the stick has all {len(names)} keys, root:wheel 0400, and no stick disagrees")
         return
@@ -149,7 +150,7 @@ def _bounded(body: Shell, who: str) -> Shell:
     return command("{} || {{ [ $? -ne 124 ] || echo {} >&2; false; }}", bounded(STICK_SECONDS, body), silent)
 
 
-def _refuse(todo: Plan, certain: bool) -> None:
+def _refuse(todo: Plan, aside: Sequence[str], certain: bool) -> None:
     """Raise where the keys must not be touched. A plan is made before sticks are formatted and mounted: doubts
     that come from that are settled when it is carried out."""
     problems = [*todo.conflicts, *(todo.doubts if executing() else ())]
@@ -158,7 +159,14 @@ def _refuse(todo: Plan, certain: bool) -> None:
     if not certain and executing():
         problems.append("the stick is not mounted")
     if problems:
-        raise OperationError(f"{host.name}: no key was written: " + "; ".join(problems))
+        text = f"{host.name}: no key was written: {'; '.join(problems)}"
+        if aside:
+            lines = " and ".join(f"`{line}`" for line in aside)
+            text += (
+                f". Where a stick has a wrong file, set that aside: {lines}. Then run this task again: it copies the "
+            )
+            text += "right file there"
+        raise OperationError(text)
 
 
 def _keys_of(name: str, label: str, mountpoint: str) -> Keys | None:

@@ -243,7 +243,8 @@ def key_loaded(dataset: str, keylocation: str) -> Commands:
         raise OperationError(
             f"{host.name}: {keylocation} does not open {dataset}: "
             f"{check.value if check else 'it could not be tested'}. {now}. "
-            f"Put the right key on the stick, or check keylocation ({found.get('keylocation')})"
+            "tasks/usb_keys.py brings a file that this stick lacks; docs/runbook.md, Change a key by hand, says how a "
+            f"wrong one is set aside. Its keylocation is {found.get('keylocation')}"
         )
     current = found.get("keylocation")
     if current != keylocation:

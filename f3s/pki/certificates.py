@@ -84,12 +84,13 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the status table; `not_after` is None for what does not end or is not there."""
+    """One line of the status table; the dates are None for what does not end or is not there."""
 
     name: str
     state: State
     detail: str
     not_after: datetime | None = None
+    not_before: datetime | None = None
 
 
 def profiles(plan: PkiPlan) -> dict[str, Profile]:
@@ -193,6 +194,9 @@ def make_crl(ca: Identity, issued: Iterable[Issued], now: datetime) -> x509.Cert
     return builder.sign(ca.key, hashes.SHA256())
 
 
+_EARLY = "not valid yet: was the clock wrong when it was made?"
+
+
 def judge_ca(ca: Identity | None, plan: PkiPlan, now: datetime) -> Finding:
     """A CA is near its end when a certificate made now would outlive it."""
     if ca is None:
@@ -239,17 +243,19 @@ def judge_crl(
     """Whether the list is this CA's, names exactly the revoked certificates, and is not near its nextUpdate."""
     if crl is None:
         return Finding("crl", State.MISSING, "there is no revocation list")
-    end = crl.next_update_utc
+    start, end = crl.last_update_utc, crl.next_update_utc
     if end is None or not crl.is_signature_valid(ca.key.public_key()):
         return Finding("crl", State.WRONG, "it is not signed by this CA")
     if {entry.serial_number for entry in crl} != {e.serial for e in issued if e.revoked is not None}:
-        return Finding("crl", State.WRONG, "it does not name the certificates that were revoked", end)
+        return Finding("crl", State.WRONG, "it does not name the certificates that were revoked", end, start)
+    if start > now:
+        return Finding("crl", State.WRONG, f"stunnel refuses every connection: it is {_EARLY}", end, start)
     if end <= now:
-        return Finding("crl", State.EXPIRED, "stunnel refuses every connection", end)
+        return Finding("crl", State.EXPIRED, "stunnel refuses every connection", end, start)
     if end - now < timedelta(days=plan.renew_before_days):
-        return Finding("crl", State.NEAR_END, "stunnel refuses every connection from that day on", end)
+        return Finding("crl", State.NEAR_END, "stunnel refuses every connection from that day on", end, start)
     revoked = len(list(crl))
-    return Finding("crl", State.GOOD, f"{revoked} revoked", end)
+    return Finding("crl", State.GOOD, f"{revoked} revoked", end, start)
 
 
 def names_of(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
@@ -277,19 +283,20 @@ def _mismatch(found: Identity, profile: Profile, ca: Identity) -> str:
 
 
 def _by_time(name: str, certificate: x509.Certificate, now: datetime, before: timedelta) -> Finding | None:
-    end = certificate.not_valid_after_utc
-    if certificate.not_valid_before_utc > now:
-        return Finding(name, State.WRONG, "not valid yet: was the clock wrong when it was made?", end)
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if start > now:
+        return Finding(name, State.WRONG, f"it is {_EARLY}", end, start)
     if end <= now:
-        return Finding(name, State.EXPIRED, "", end)
+        return Finding(name, State.EXPIRED, "", end, start)
     if end - now < before:
-        return Finding(name, State.NEAR_END, "", end)
+        return Finding(name, State.NEAR_END, "", end, start)
     return None
 
 
 def _good(name: str, certificate: x509.Certificate) -> Finding:
     values = [str(alt_name.value) for alt_name in names_of(certificate)]
-    return Finding(name, State.GOOD, ", ".join(values), certificate.not_valid_after_utc)
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return Finding(name, State.GOOD, ", ".join(values), end, start)
 
 
 def _builder(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from f3s.clock import LIMIT
 from f3s.settings import HostSettings, Job
+from f3s.verify.certificates import days_until
 from f3s.verify.model import ClusterView, Row, State
 from f3s.verify.replication import lag
-from f3s.verify.serving import carp_state, days_until, masters
+from f3s.verify.serving import carp_state, masters
 
 WIDTH = 1040
 MARGIN, GAP = 20, 24

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from f3s.verify.certificates import certificate_rows
 from f3s.verify.clients import client_rows
 from f3s.verify.clocks import clock_rows
 from f3s.verify.listening import listening_rows
@@ -28,6 +29,7 @@ def rows(cluster: ClusterView) -> tuple[Row, ...]:
         *storage_rows(cluster),
         *replication_rows(cluster),
         *serving_rows(cluster),
+        *certificate_rows(cluster),
         *listening_rows(cluster),
         *client_rows(cluster),
     )

@@ -1,38 +1,31 @@
-"""Who holds the virtual IP, whether the right services run there, and how it answers."""
+"""Who holds the virtual IP, and whether the right services run there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
 
 from f3s.carp import CarpState
 from f3s.mount_options import TUNNEL_UNIT
-from f3s.pki.certificates import State as PkiState
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
 from f3s.replication import failback_values
 from f3s.secretfile import ABSENT
 from f3s.settings import HostSettings
 from f3s.stunnel import secret_files
-from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, HostView, Row, judged, right, unknown, wrong
+from f3s.verify.model import CLUSTER, ClusterView, HostView, Row, judged, right, unknown, wrong
 from f3s.verify.replication import PROMOTED, promoted
 from f3s.verify.storage import ASK_AGAIN, RUN
-from f3s.verify.tls import Outcome, TlsAnswer
 
 PUBLIC = (CA_CERTIFICATE, CRL)
 """What everybody may read of the secrets folder's files on hosts."""
 
 
 def serving_rows(cluster: ClusterView) -> Iterator[Row]:
-    """CARP, the services on both sides, TLS as each client sees it, and the certificates."""
+    """CARP, the services on both sides, and the files of the tunnel."""
     pair = [host for host in cluster.site.storage_hosts if host.name in cluster.hosts]
     yield from (address(cluster, host) for host in pair)
     yield one_master(cluster)
     yield from (services(cluster, host) for host in pair)
     yield from (tunnel_files(cluster, host) for host in (*pair, *cluster.site.clients) if host.name in cluster.hosts)
-    if not cluster.site.clients:
-        yield unknown("TLS", CLUSTER, "there is no client to ask from", "add one to group clients")
-    yield from (tls(cluster, host) for host in cluster.site.clients if host.name in cluster.hosts)
-    yield from certificates(cluster)
 
 
 def carp_state(view: HostView, host: HostSettings) -> CarpState | None:
@@ -251,74 +244,3 @@ def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:
     if view.unread is None:
         return unknown("tunnel files", host.name, "not known whether the running stunnel has read them", ASK_AGAIN)
     return right("tunnel files", host.name, f"{', '.join(wanted.values())} as in the secrets folder")
-
-
-def days_until(end: datetime, now: datetime) -> int:
-    """Whole days, negative after it."""
-    return (end - now) // timedelta(days=1)
-
-
-def tls(cluster: ClusterView, host: HostSettings) -> Row:
-    """The virtual IP shows this client the right certificate, lets it in, and nobody without one."""
-    answer = cluster.of(host).tls
-    where = f"{host.vip.address}:{host.stunnel.port}"
-    if answer is None:
-        return unknown("TLS", host.name, f"{where} could not be asked", "see the error above; is the client deployed?")
-    problems, steps = _tls_problems(cluster, host, answer, where)
-    if problems:
-        return wrong("TLS", host.name, "; ".join(problems), steps[0])
-    if answer.stranger is not Outcome.REFUSED:
-        return unknown("TLS", host.name, "it is not known whether it refuses without a certificate", ASK_AGAIN)
-    assert answer.not_after is not None
-    left = days_until(answer.not_after, cluster.now)
-    return right("TLS", host.name, f"{where} answers, certificate for {left} days, refuses without one")
-
-
-def _tls_problems(
-    cluster: ClusterView, host: HostSettings, answer: TlsAnswer, where: str
-) -> tuple[list[str], list[str]]:
-    problems: list[str] = []
-    steps: list[str] = []
-    if answer.stranger is Outcome.ACCEPTED:
-        problems.append(f"{where} lets in anybody without a certificate")
-        steps.append(f"doas service stunnel onestop on the MASTER at once, then {RUN.format('stunnel')}")
-    if answer.known is Outcome.UNREACHABLE:
-        problems.append(f"nothing answers on {where}")
-        steps.append("see the rows one MASTER and services")
-    elif answer.known is Outcome.REFUSED:
-        problems.append(f"{where} refuses this client's certificate ({answer.detail})")
-        steps.append(f"python -m f3s.pki status; then {RUN.format('stunnel')} and {RUN.format('clients')}")
-    elif answer.known is Outcome.NOT_VERIFIED:
-        problems.append(f"{where} shows a certificate that is not the server's ({answer.detail})")
-        steps.append(f"{RUN.format('stunnel')}; if it stays, somebody else answers on {host.vip.address}")
-    elif answer.not_after is not None:
-        left = days_until(answer.not_after, cluster.now)
-        if cluster.server_sha256 is not None and answer.sha256 != cluster.server_sha256:
-            problems.append("the certificate served is not the one in the secrets folder")
-            steps.append(RUN.format("stunnel"))
-        if left < host.pki.renew_before_days:
-            problems.append(f"the certificate served ends in {left} days")
-            steps.append(f"python -m f3s.pki init; then {RUN.format('stunnel')}")
-    return problems, steps
-
-
-def certificates(cluster: ClusterView) -> Iterator[Row]:
-    """What is in the secrets folder: everything good, with the days left."""
-    if cluster.findings is None:
-        reason = cluster.pki_problem or "the secrets folder could not be read"
-        yield unknown("certificates", CONTROLLER, reason, "python -m f3s.pki status")
-        return
-    for finding in cluster.findings:
-        check = f"certificate {finding.name}" if finding.not_after else finding.name
-        left = f", {days_until(finding.not_after, cluster.now)} days left" if finding.not_after else ""
-        if finding.state is PkiState.GOOD:
-            yield right(check, CONTROLLER, f"good{left}")
-        else:
-            step = "python -m f3s.pki init; then pyinfra inventory.py deploy.py"
-            if finding.state is PkiState.LEFT_OVER:
-                step = f"python -m f3s.pki revoke {finding.name}"
-            elif finding.state is PkiState.REVOKED:
-                extra = finding.name in cluster.site.primary.pki.extra_clients
-                where = "pki_extra_clients" if extra else "the inventory"
-                step = f"python -m f3s.pki renew {finding.name}, or take it out of {where}"
-            yield wrong(check, CONTROLLER, f"{finding.state.value}: {finding.detail}{left}", step)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from f3s.bhyve_tree import local, to_mount
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
+from f3s.quoting import command
 from f3s.replication import OLD_KEY
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import is_within
@@ -196,8 +197,8 @@ def keys(cluster: ClusterView, host: HostSettings) -> Row:
     replicas = closed_replicas(cluster.site, host, view.datasets)
     tests = key_tests(cluster.site, host, view.datasets, view.snapshots)
     tests = {name: location for name, location in tests.items() if name not in replicas}
-    load = f"doas zfs load-key {closed[0]} && doas zfs mount -a" if closed else "docs/runbook.md, key not loaded"
-    return _tested(view, "keys", host, tests, problems, load)
+    step = _opening(view, wanted, closed) or "docs/runbook.md, key not loaded"
+    return _tested(view, "keys", host, tests, problems, step)
 
 
 def replica_keys(cluster: ClusterView, host: HostSettings) -> Row:
@@ -239,6 +240,22 @@ def _tested(
         return unknown(check, host.name, f"not tested: the key files of {names}", ASK_AGAIN)
     loaded = "the stick opens" if check == "replica keys" else "loaded, and the stick opens"
     return right(check, host.name, f"{loaded} {', '.join(tests)}" if tests else "none needed")
+
+
+def _opening(view: HostView, wanted: Mapping[str, str], closed: list[str]) -> str:
+    """The commands that open what a key on the stick opens, for sh and csh; empty where there is none."""
+    checks, commands = view.key_checks or {}, []
+    for name in closed:
+        dataset = (view.datasets or {})[name]
+        if checks.get(name, KeyCheck.FITS) is not KeyCheck.FITS:
+            continue
+        elsewhere = dataset.get("keylocation") != wanted[name]
+        commands.append(
+            command("doas zfs load-key -L {} {}", wanted[name], name)
+            if elsewhere
+            else command("doas zfs load-key {}", name)
+        )
+    return "; ".join([*commands, "doas zfs mount -a"]) if commands else ""
 
 
 def wanted_mounts(cluster: ClusterView, host: HostSettings) -> dict[str, tuple[str, bool]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,6 +26,24 @@ class Outcome(enum.Enum):
     UNREACHABLE = "nothing answers"
 
 
+class Fault(enum.Enum):
+    """What is wrong with the dates of a certificate, in the eyes of who does not take it."""
+
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not valid yet"
+
+
+_FAULTS = {
+    # RFC 5246, 7.2.2: what OpenSSL makes of its verify errors (ssl_x509err2alert). bad_certificate may be another one
+    "alert number 45": Fault.EXPIRED,
+    "alert number 42": Fault.NOT_YET_VALID,
+    # its own verify errors (x509_vfy.h)
+    "verify error:num=10:": Fault.EXPIRED,
+    "verify error:num=9:": Fault.NOT_YET_VALID,
+}
+_NAMED = re.compile(r"^not(?:Before|After)=(.*) GMT$", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class TlsAnswer:
     """Both handshakes.
@@ -33,6 +52,10 @@ class TlsAnswer:
     + detail: what openssl said about the first
     + sha256: fingerprint of the served certificate, hex; None where none was seen
     + not_after: its end
+    + own: from when and until when the client's certificate is valid
+    + fault: what the server has against the dates of the client's certificate or of its own revocation list; or,
+      not verified, the client against those of the server's certificate
+    + named: in that case, the date in the server's certificate that the client does not like
     """
 
     known: Outcome
@@ -40,31 +63,46 @@ class TlsAnswer:
     detail: str = ""
     sha256: str | None = None
     not_after: datetime | None = None
+    own: tuple[datetime, datetime] | None = None
+    fault: Fault | None = None
+    named: datetime | None = None
 
 
 def parse_answer(lines: Iterable[str]) -> TlsAnswer:
-    """Read the sections `known` and `stranger` of files/tls-answer.sh.
+    """Read the sections `own`, `known` and `stranger` of files/tls-answer.sh.
 
     Raises UnknownOutput on other output, and on a failure that says neither that the server refused nor that it
     cannot be reached: then nothing is known about who gets in.
     """
     found = sections(lines)
-    if found.keys() != {"known", "stranger"}:
+    if found.keys() != {"own", "known", "stranger"}:
         raise UnknownOutput(f"sections of the TLS answer: {sorted(found)}")
     known, stranger = _outcome(found["known"]), _outcome(found["stranger"])
-    certificate = _certificate(found["known"])
+    own, certificate = _certificate(found["own"]), _certificate(found["known"])
+    if own is None:
+        raise UnknownOutput("the client's file has no certificate")
+    if certificate is None and known is Outcome.ACCEPTED:
+        raise UnknownOutput("a handshake without a server certificate")
     said = [line for line in found["known"][1:] if not _is_pem(line, found["known"])]
-    if certificate is None:
-        if known is Outcome.ACCEPTED:
-            raise UnknownOutput("a handshake without a server certificate")
-        return TlsAnswer(known, stranger, "; ".join(said))
+    text = "\n".join(said)
+    date = _NAMED.search(text)
     return TlsAnswer(
         known,
         stranger,
         "; ".join(said),
-        certificate.fingerprint(hashes.SHA256()).hex(),
-        certificate.not_valid_after_utc,
+        certificate.fingerprint(hashes.SHA256()).hex() if certificate else None,
+        certificate.not_valid_after_utc if certificate else None,
+        (own.not_valid_before_utc, own.not_valid_after_utc),
+        next((fault for wording, fault in _FAULTS.items() if wording in text), None),
+        _date(date[1]) if date else None,
     )
+
+
+def _date(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise UnknownOutput(f"a date of a certificate: {error}") from error
 
 
 def _outcome(lines: Sequence[str]) -> Outcome:

@@ -1,8 +1,6 @@
-"""openssl s_client: a TLS handshake with the stunnel that answers for an address, and nothing after it."""
+"""openssl: a TLS handshake with the stunnel that answers for an address and nothing after it, and the client's file."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from lab.core import Context, Host, part
 from lab.linux import tls
@@ -11,11 +9,21 @@ from lab.rc.scripts import processes
 
 WITH_VALUE = ("-connect", "-CAfile", "-verify_hostname", "-cert", "-key")
 ALONE = ("-tls1_2", "-verify_return_error")
-ALERT = "error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert handshake failure:SSL alert number 40"
+ALERTS = {10: (45, "certificate expired"), 12: (45, "certificate expired"), 9: (42, "bad certificate")}
+ALERTS |= {11: (42, "bad certificate"), 23: (44, "certificate revoked")}
+ALERTS |= dict.fromkeys((2, 18, 19, 20, 21), (48, "unknown ca"))
+"""Verify error -> the alert that the other side gets (ssl_x509err2alert in OpenSSL's ssl/statem/statem_lib.c)."""
+NO_CERTIFICATE = (40, "handshake failure")
 
 
 def main(ctx: Context) -> int:
-    """``openssl s_client`` as files/tls-answer.sh calls it: TLS 1.2, so the server's verdict is in the handshake."""
+    """``openssl x509`` and ``openssl s_client`` as files/tls-answer.sh calls them.
+
+    TLS 1.2, so the server's verdict is in the handshake.
+    """
+    if ctx.args[:2] == ["x509", "-in"] and len(ctx.args) == 3:
+        ctx.out(tls.load({"cert": ctx.args[2]}).certificate)
+        return 0
     if ctx.args[:1] != ["s_client"]:
         raise ctx.not_simulated()
     options: dict[str, str] = {}
@@ -45,19 +53,20 @@ def main(ctx: Context) -> int:
         # refused by the host, or nobody answers the question who has the address
         ctx.err("connect:errno=111\n" if server is not None else "connect:errno=113\n")
         return 1
-    if not tls.trusts(ctx.store, cluster, mine, theirs, purpose="sslserver"):
-        nameless = replace(mine, options={**mine.options, "checkHost": ""})
-        named = tls.trusts(ctx.store, cluster, nameless, theirs, purpose="sslserver")
-        ctx.err(
-            f"verify error:num={'62:hostname mismatch' if named else '20:unable to get local issuer certificate'}\n"
-        )
+    if (error := tls.refusal(ctx.store, cluster, mine, theirs, purpose="sslserver")) is not None:
+        ctx.err(f"verify error:num={error[0]}:{error[1]}\n")
         return 1
     ctx.out(f"---\nServer certificate\n{theirs.certificate}---\n")
-    wanted = theirs.options.get("requireCert") == "yes"
-    if (not mine.certificate and wanted) or (
-        mine.certificate and not tls.trusts(ctx.store, cluster, theirs, mine, purpose="sslclient")
-    ):
-        ctx.err(f"{ALERT}\n")
+    alert = None
+    if mine.certificate:
+        error = tls.refusal(ctx.store, cluster, theirs, mine, purpose="sslclient")
+        alert = ALERTS.get(error[0], (46, "certificate unknown")) if error else None
+    elif theirs.options.get("requireCert") == "yes":
+        alert = NO_CERTIFICATE
+    if alert is not None:
+        number, text = alert
+        code = f"{0x0A000000 + 1000 + number:08X}"
+        ctx.err(f"error:{code}:SSL routines:ssl3_read_bytes:sslv3 alert {text}:SSL alert number {number}\n")
         return 1
     return 0
 

@@ -13,10 +13,10 @@ VERBS = {}
 
 
 def main(ctx: Context) -> int:
-    """systemctl [--now] [-p PROPERTIES] [--timestamp=unix] [--value] [--no-pager] [-q] VERB UNIT..."""
+    """systemctl [--now] [-p PROPERTIES] [--value] [--no-pager] [-q] VERB UNIT..."""
     try:
         pairs, words = getopt.gnu_getopt(
-            ctx.args, "p:ql", ["now", "timestamp=", "property=", "value", "no-pager", "quiet", "no-legend"]
+            ctx.args, "p:ql", ["now", "property=", "value", "no-pager", "quiet", "no-legend"]
         )
     except getopt.GetoptError as error:
         raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
@@ -52,14 +52,14 @@ def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
         "SubState": sub,
         "UnitFileState": enabled,
         "NeedDaemonReload": "yes" if units.is_stale(root, host, unit) else "no",
-        "ActiveEnterTimestamp": f"@{int(since)}" if since is not None else "",
+        "ActiveEnterTimestamp": "" if since is None else time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(since)),
         "Result": "exit-code" if unit in state.failed else "success",
     }
 
 
 def _show(ctx: Context, options: Options, names: list[str]) -> int:
     wanted = [name for key, value in options if key == "--property" for name in value.split(",")]
-    if not wanted or not names or (("--timestamp", "unix") not in options and "ActiveEnterTimestamp" in wanted):
+    if not wanted or not names or (ctx.env.get("TZ") != "UTC" and "ActiveEnterTimestamp" in wanted):
         raise ctx.not_simulated()
     host = ctx.host(ctx.store.read())
     blocks = []

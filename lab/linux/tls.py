@@ -17,6 +17,8 @@ from lab.core import INSIDE, Cluster, LabError, Store, inside
 BEGIN = "-----BEGIN CERTIFICATE-----"
 _BLOCK = re.compile(rf"{BEGIN}.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
+_ERROR = re.compile(r"^(?:no: )?error (\d+) at \d+ depth lookup: ?(.*)$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -49,7 +51,12 @@ def _checks_peer(end: Loaded) -> bool:
 
 
 def trusts(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpose: str) -> bool:
-    """Whether one end accepts the other's certificate.
+    """Whether one end accepts the other's certificate; see `refusal`."""
+    return refusal(store, cluster, end, peer, purpose=purpose) is None
+
+
+def refusal(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpose: str) -> tuple[int, str] | None:
+    """Why one end does not accept the other's certificate: number and text of OpenSSL's verify error; None: it does.
 
     Certificates are made in the machine's time and the lab's clock starts somewhere else: they age by as much as the
     virtual clock went on.
@@ -57,9 +64,9 @@ def trusts(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpose
     :param purpose: ``sslclient`` or ``sslserver``: what the peer's certificate must be good for
     """
     if not _checks_peer(end):
-        return True
+        return None
     if not end.ca or not peer.certificate:
-        return False
+        return 20, "unable to get local issuer certificate"
     hours = (int(cluster.now // 3600), int(time.time() // 3600))
     host_name = end.options.get("checkHost", "")
     words = (end.ca, end.crl, peer.certificate, purpose, host_name, str(hours))
@@ -71,7 +78,8 @@ def trusts(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpose
         fresh = known.with_suffix(f".{time.monotonic_ns()}")
         fresh.write_text(verdict)
         fresh.rename(known)
-    return known.read_text() == "yes"
+    found = _ERROR.search(known.read_text())
+    return (int(found[1]), found[2]) if found else None
 
 
 def _verify(known: Path, cluster: Cluster, end: Loaded, peer: Loaded, purpose: str, host_name: str) -> str:
@@ -92,6 +100,6 @@ def _verify(known: Path, cluster: Cluster, end: Loaded, peer: Loaded, purpose: s
             line += ["-verify_hostname", host_name]
         done = subprocess.run([*line, str(files["peer"])], capture_output=True, check=False)
     said = done.stderr.decode(errors="replace")
-    if done.returncode and not re.search(r"^error .* depth lookup: ", said, re.MULTILINE):
+    if done.returncode and not _ERROR.search(said):
         raise LabError(f"openssl verify did not come to a verdict: {said}")
     return "yes" if done.returncode == 0 else f"no: {said}"

@@ -1,8 +1,25 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from f3s.keys import Copy, KeyFile, Keys, Plan, Root, Roots, encryption_roots, parse_stick, plan, roots_in_sight
+from f3s.keys import (
+    Copy,
+    KeyFile,
+    Keys,
+    Plan,
+    Root,
+    Roots,
+    encryption_roots,
+    parse_stick,
+    plan,
+    roots_in_sight,
+    set_aside,
+)
 from f3s.parsing import UnknownOutput
 from f3s.zfs import parse_datasets
 from tests.facts.recorded import ENC, GLABEL_STATUS, GLABEL_STATUS_BLANK_STICK, MOUNT_P, PLAIN, REPLICA, zfs_get
@@ -53,6 +70,39 @@ def test_every_host_decides_the_same() -> None:
 def test_sticks_that_disagree_stop_every_host(host: str) -> None:
     (conflict,) = plan(host, [K0], sticks(f0=key(), f1=key(digit="b")), NO_ROOTS).conflicts
     assert "the sticks disagree about f0:zdata.key: f0 (SHA-256 aaaaaaaaaaaa...), f1 (SHA-256 bbbb" in conflict
+    assert "no dataset in sight names this key" in conflict
+
+
+@pytest.mark.parametrize("shell", ["sh", "tcsh"])
+@pytest.mark.parametrize("fails", ["", "umount", "mount", "ln"])
+def test_a_file_is_set_aside_from_either_shell(tmp_path: Path, shell: str, fails: str) -> None:
+    """After a step that failed none goes on, on the system disk; the stick is mounted in any case."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    calls = tmp_path / "calls"
+    doas = tmp_path / "doas"
+    doas.write_text(f'#!/bin/sh\necho "$*" >>"{calls}"\n[ "$1" != "{fails}" ]\n')
+    doas.chmod(0o755)
+    options = ["-f"] if shell == "tcsh" else []
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([shell, *options, "-c", set_aside(K0, "F3S_KEYS", "/keys")], env=environment, check=True)
+    steps = [
+        "umount /keys",
+        "mount /dev/ufs/F3S_KEYS /keys",
+        "ln /keys/f0:zdata.key /keys/f0:zdata.key.aside",
+        "rm /keys/f0:zdata.key",
+    ]
+    done = ["umount", "mount", "ln", ""].index(fails) + 1
+    assert calls.read_text().splitlines() == [*steps[:done], "service f3skeys onerestart"]
+
+
+def test_whose_data_tell_which_key_is_right() -> None:
+    found = plan("f0", [K0], sticks(f0=key(), f1=key(digit="b")), used("file:///keys/f0:zdata.key"))
+    assert found.unfit == (K0,)
+    assert "(on f1 doas zfs load-key -n zdata/x)" in found.conflicts[0]
+    # a host whose stick has no such file cannot tell
+    found = plan("f0", [K0], sticks(f0=key(), f2=key(digit="b")), used("file:///keys/f0:zdata.key"))
+    assert "no dataset in sight" in found.conflicts[0]
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -139,7 +139,7 @@ class StorageHost(StubHost):
         self.command("logger")
         self.command("daemon")
         self.command("install", 'for last; do :; done; mkdir -p "$last"')
-        self.command("sysctl", 'cat "$STATE/preempt"')
+        self.command("sysctl", 'case "$2" in kern.boottime) cat "$STATE/boottime" ;; *) cat "$STATE/preempt" ;; esac')
         self.command("id", 'cat "$STATE/uid"', record=False)
         # lockf(1) of FreeBSD in terms of flock(1): -k -s -t SECONDS FILE COMMAND...
         lockf = '[ "$1 $2 $3" = "-k -s -t" ] || exit 64; shift 3\nexec /usr/bin/flock -o -w "$1" -E 75 "$2" '
@@ -149,6 +149,7 @@ class StorageHost(StubHost):
         self.command("sleep", "exec /bin/sleep 0.01", record=False)
         self.state("uid", "0\n")
         self.state("preempt", "0\n")
+        self.booted(0)
         self.state("health", "ONLINE\n")
         self.state("snapshots", "100\n250\n200\n")
         self.state("bookmarks", "")
@@ -157,6 +158,10 @@ class StorageHost(StubHost):
         self.mounted(self.dataset)
         self.marker()
         self.write("/var/run/f3s/started", "")
+
+    def booted(self, when: int) -> None:
+        """The time of the boot, as the clock says now."""
+        self.state("boottime", f"{{ sec = {when}, usec = 302515 }} Sat Nov 22 08:56:51 2026\n")
 
     def carp(self, state: str, skew: int | None = None) -> None:
         self.state("carp", f"{state}\n")

@@ -15,6 +15,8 @@ import pytest
 
 from tests.files.nfs_client import SCRIPT, Client
 
+FAKETIME = shutil.which("faketime")
+
 
 @pytest.fixture
 def client(tmp_path: Path) -> Client:
@@ -135,6 +137,55 @@ def test_a_process_that_cannot_be_killed_is_given_up_and_not_added_to(client: Cl
     client.set(stat="ok", call="0")
     assert client.run().rc == 0
     assert client.record()["stuck"] == ""
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="faketime is not installed")
+@pytest.mark.parametrize("step", [-7200, 7200])
+@pytest.mark.parametrize("killable", [True, False])
+def test_a_clock_that_is_set_during_a_check_changes_no_bound(client: Client, killable: bool, step: int) -> None:
+    clock = client.host.root / "clock"
+    clock.write_text("+0\n")
+    client.set(stat="hang", call="1")
+    client.host.state("call-after-restart", "1")
+    set_clock = f'echo {step:+d} >"{clock}"\n'
+    client.host.command("stat", set_clock + "exec sleep 30")
+    client.configure()
+    environment = {
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    begin = time.monotonic()
+    with contextlib.nullcontext() if killable else unkillable(client, "stat"):
+        process = subprocess.Popen(
+            # the program faketime sets the variable FAKETIME, which would win over the file
+            [str(FAKETIME), "-f", "+0", "env", "-u", "FAKETIME", "/bin/bash", str(SCRIPT), "--once"],
+            env=client.environment(journal=False) | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        # not until faketime ends: it waits for what cannot be killed, too
+        while not client.textfile.exists():
+            assert time.monotonic() - begin < 12
+            time.sleep(0.05)
+        assert time.monotonic() - begin >= 1
+    assert (process.wait(timeout=5), client.record()["state"]) == (1, "hung")
+
+
+def test_a_run_does_not_see_that_the_deploy_replaces_the_script(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / SCRIPT.name
+    script.write_text(SCRIPT.read_text())
+    monkeypatch.setattr("tests.files.nfs_client.SCRIPT", script)
+    client.set(dd="hang")
+    process = client.start("--once")
+    wait_for(client, "dd")
+    # in place, as cp does it
+    script.write_text("exit 7\n" * 10000)
+    assert (process.wait(timeout=20), client.record()["state"]) == (1, "unwritable")
+    assert process.communicate()[1] == ""
 
 
 @contextlib.contextmanager

@@ -375,10 +375,42 @@ def test_a_master_gives_way_when_the_silence_lasts(host: StorageHost) -> None:
     assert host.carp_now() == ("BACKUP", 254)
 
 
-def test_a_clock_that_was_set_back_does_not_prolong_the_silence(host: StorageHost) -> None:
+@pytest.mark.parametrize("step", [-7200, 7200])
+@pytest.mark.parametrize(("seconds", "state"), [(20, "MASTER"), (31, "BACKUP")])
+def test_a_clock_that_is_set_changes_nothing_of_the_silence(
+    host: StorageHost, step: int, seconds: int, state: str
+) -> None:
+    now = int(time.time())
+    host.booted(now - 86400)
     host.serving()
     hang(host, "zpool")
-    host.write("/var/run/f3s/doubt", f"{int(time.time()) + 3600}\n")
+    host.reconcile()
+    began = int(host.path("/var/run/f3s/doubt").read_text())
+    assert 86400 <= began < 86430
+    # what the kernel does with a step: the time of the boot moves along
+    host.command(
+        "date", f'[ "$1" != +%s ] || {{ echo {now + seconds + step}; exit; }}; exec /bin/date "$@"', record=False
+    )
+    host.booted(now - 86400 + step)
+    host.write("/var/run/f3s/doubt", "86400\n")
+    host.reconcile()
+    assert host.carp_now()[0] == state
+
+
+@pytest.mark.parametrize("stamp", ["", "soon", str(int(time.time()) + 3600)])
+def test_a_mark_that_tells_no_time_of_this_boot_keeps_nobody_waiting(host: StorageHost, stamp: str) -> None:
+    host.serving()
+    suspended(host)
+    host.booted(int(time.time()) - 60)
+    host.write("/var/run/f3s/gave.way", f"{stamp}\n")
+    host.reconcile()
+    assert host.carp_now() == ("BACKUP", 254)
+
+
+def test_soon_after_a_boot_the_first_offer_waits_for_nothing(host: StorageHost) -> None:
+    host.serving()
+    suspended(host)
+    host.booted(int(time.time()) - 60)
     host.reconcile()
     assert host.carp_now() == ("BACKUP", 254)
 

@@ -6,13 +6,16 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from f3s.verify.tls import Outcome, TlsAnswer, parse_answer
+from f3s.pki.certificates import make_crl
+from f3s.verify.tls import Fault, Outcome, TlsAnswer, parse_answer
 from tests.files.stubs import FILES
 from tests.templates.test_stunnel import ON_SERVER
 from tests.templates.tunnel import NAMES, R0, SERVER, Ca, Tunnel, free_address
@@ -56,19 +59,53 @@ def test_a_revoked_client(tunnel: Tunnel) -> None:
     tunnel.ca.revoke(identity)
     server = tunnel.server(ON_SERVER)
     answer = ask(tunnel, server.address, identity.pem())
-    assert answer.known is Outcome.REFUSED
+    assert (answer.known, answer.fault) == (Outcome.REFUSED, None)
     assert "alert" in answer.detail
 
 
 def test_a_client_of_another_ca(tunnel: Tunnel) -> None:
     server = tunnel.server(ON_SERVER)
-    assert ask(tunnel, server.address, Ca().issue(R0).pem()).known is Outcome.REFUSED
+    answer = ask(tunnel, server.address, Ca().issue(R0).pem())
+    assert (answer.known, answer.fault) == (Outcome.REFUSED, None)
+
+
+@pytest.mark.parametrize(("days_ago", "fault"), [(900, Fault.EXPIRED), (-2, Fault.NOT_YET_VALID)])
+def test_a_client_with_a_certificate_of_another_time(tunnel: Tunnel, days_ago: int, fault: Fault) -> None:
+    identity = tunnel.ca.issue(R0, days_ago)
+    answer = ask(tunnel, tunnel.server(ON_SERVER).address, identity.pem())
+    assert (answer.known, answer.stranger, answer.fault) == (Outcome.REFUSED, Outcome.REFUSED, fault)
+    certificate = identity.certificate
+    assert answer.own == (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_revocation_list_of_another_time_locks_everybody_out(
+    tunnel: Tunnel, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = make_crl(tunnel.ca.identity, [], tunnel.ca.now + timedelta(days=2)).public_bytes(Encoding.PEM)
+    crl = {Fault.EXPIRED: tunnel.ca.expired_crl(), Fault.NOT_YET_VALID: later}[fault]
+    monkeypatch.setattr(tunnel.ca, "crl", lambda: crl)
+    answer = ask(tunnel, tunnel.server(ON_SERVER).address, tunnel.ca.issue(R0).pem())
+    assert (answer.known, answer.fault) == (Outcome.REFUSED, fault)
+    assert answer.own is not None
+    assert answer.own[0] < tunnel.ca.now < answer.own[1], "so it is the list"
+
+
+@pytest.mark.parametrize(("days_ago", "fault"), [(900, Fault.EXPIRED), (-2, Fault.NOT_YET_VALID)])
+def test_a_server_with_a_certificate_of_another_time(tunnel: Tunnel, days_ago: int, fault: Fault) -> None:
+    identity = tunnel.ca.issue(SERVER, days_ago)
+    fake = tunnel.fake_server(identity)
+    address = (str(fake.server_address[0]), int(fake.server_address[1]))
+    answer = ask(tunnel, address, tunnel.ca.issue(R0).pem())
+    assert (answer.known, answer.fault) == (Outcome.NOT_VERIFIED, fault)
+    start, end = identity.certificate.not_valid_before_utc, identity.certificate.not_valid_after_utc
+    assert answer.named == (end if fault is Fault.EXPIRED else start)
 
 
 def test_a_server_of_another_name(tunnel: Tunnel) -> None:
     server = tunnel.server(ON_SERVER)
     answer = ask(tunnel, server.address, tunnel.ca.issue(R0).pem(), "elsewhere")
-    assert answer.known is Outcome.NOT_VERIFIED
+    assert (answer.known, answer.fault) == (Outcome.NOT_VERIFIED, None)
     assert "hostname mismatch" in answer.detail
 
 

@@ -11,14 +11,14 @@ from operations import units
 from tests.operations.harness import Result, run
 from tests.shell import program_of
 
-# `systemctl show --timestamp=unix -p ...` of systemd 252: one block a unit, in the order in which they were named
+# `TZ=UTC systemctl show -p ...` of systemd 252: one block a unit, in the order in which they were named
 SHOW = """\
 Id=stunnel.service
 LoadState=loaded
 ActiveState=active
 NeedDaemonReload=no
 UnitFileState=enabled
-ActiveEnterTimestamp=@1795363200
+ActiveEnterTimestamp=Sun 2026-11-22 16:00:00 UTC
 
 Id=nfs-mount-monitor.timer
 LoadState=not-found
@@ -54,7 +54,7 @@ def test_fact() -> None:
         SHOW[1:],
         SHOW[:3],
         [*SHOW, "Failed to connect to bus"],
-        [line.replace("@1795363200", "n/a") for line in SHOW],
+        [line.replace("Sun 2026-11-22", "n/a") for line in SHOW],
     ],
 )
 def test_output_that_is_not_known(lines: list[str]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lab.connector import csh_says
 from tests.lab.cluster import F0, F1, F2, Cluster
 
 pytestmark = pytest.mark.lab
@@ -16,6 +19,7 @@ pytestmark = pytest.mark.lab
 TASKS = ("usb_keys", "zfs_encrypt")
 KEYS = sorted(f"{host}:{purpose}.key" for host in (F0, F1, F2) for purpose in ("bhyve", "zdata"))
 KEY = f"/keys/{F0}:zdata.key"
+OTHER_KEY = "dd if=/dev/random of={} bs=32 count=1 2>/dev/null"
 ENC, NFSDATA = "zdata/enc", "zdata/enc/nfsdata"
 
 
@@ -207,16 +211,63 @@ def test_a_key_lost_on_one_stick_comes_back(deployed: Cluster, fresh: Fresh) -> 
     assert cluster.sh(F1, f"sha256 -q {KEY}") == cluster.sh(F0, f"sha256 -q {KEY}")
 
 
-def test_a_stick_with_another_key_stops_the_deploy(deployed: Cluster, fresh: Fresh) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "make", "says"),
+    [
+        (
+            F1,
+            "dd if=/dev/random of={} bs=32 count=1 2>/dev/null",
+            f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256",
+        ),
+        (
+            F0,
+            "dd if=/dev/random of={} bs=32 count=1 2>/dev/null",
+            f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256",
+        ),
+        (F1, "printf short > {}", f"{F0}:zdata.key on the stick of {F1} has 5 bytes, a key has 32"),
+    ],
+)
+def test_a_stick_with_another_key_stops_the_deploy_until_the_file_is_set_aside_as_told(
+    deployed: Cluster, fresh: Fresh, wrong: str, make: str, says: str
+) -> None:
     cluster = fresh(deployed)
-    rewrite(cluster, F1, f"rm {KEY}; dd if=/dev/random of={KEY} bs=32 count=1 2>/dev/null; chmod 400 {KEY}")
+    right = cluster.sh(F0, f"sha256 -q {KEY}")
+    rewrite(cluster, wrong, f"rm {KEY}; {make.format(KEY)}; chmod 400 {KEY}")
     before = state(cluster)
     for options in (["--dry"], ["-y"]):
         run = cluster.pyinfra("tasks/usb_keys.py", *options)
         assert run.rc != 0
-        assert f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256" in run.output
-        assert F1 in run.output
+        assert says in run.output
+        assert wrong in run.output
     assert state(cluster) == before
+    if "disagree" in says:
+        tells = f"on {F0} doas zfs load-key -n {ENC}"
+        assert tells in run.output
+        fits = cluster.attempt(F0, tells.removeprefix(f"on {F0} ")).rc == 0
+        assert fits == (wrong != F0)
+    [advice] = set(re.findall(r"set that aside: `([^`]+)`", run.output))
+    assert csh_says(advice) == ""
+    assert cluster.attempt(wrong, advice).rc == 0
+    assert re.search(r"\sro\s", cluster.sh(wrong, f"ls {KEY}.aside; mount -p | grep /keys"))
+    assert cluster.deploy("usb_keys").changed == [f"{wrong}: USB keys: every key on every stick"]
+    assert cluster.sh(wrong, f"sha256 -q {KEY}") == right
+    again = cluster.attempt(wrong, advice)
+    assert "File exists" in again.out + again.err, "what was set aside is not written over"
+    assert cluster.sh(wrong, f"sha256 -q {KEY}") == right
+
+
+def test_verify_tells_how_each_closed_dataset_is_opened(deployed: Cluster, fresh: Fresh, tmp_path: Path) -> None:
+    cluster = fresh(deployed)
+    cluster.sh(
+        F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key -a; zfs set keylocation=file:///mnt/x {ENC}"
+    )
+    file = tmp_path / "verify.json"
+    cluster.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", f"verify_json={file}")
+    [row] = [row for row in json.loads(file.read_text())["rows"] if (row["check"], row["host"]) == ("keys", F0)]
+    assert row["state"] == "wrong"
+    assert csh_says(row["next_step"]) == ""
+    cluster.sh(F0, row["next_step"])
+    assert cluster.sh(F0, f"zfs get -H -o value keystatus,mounted {ENC} {NFSDATA}").split() == ["available", "yes"] * 2
 
 
 def test_a_key_in_use_lost_on_all_sticks_is_not_made_anew(deployed: Cluster, fresh: Fresh) -> None:

@@ -184,6 +184,10 @@ def test_judges_the_revocation_list() -> None:
 
     assert [state(d) for d in (0, 3590, 3591, 3650)] == [State.GOOD, State.GOOD, State.NEAR_END, State.EXPIRED]
     assert judge_crl(None, CA, revoked, PLAN, NOW).state is State.MISSING
+    later = judge_crl(make_crl(CA, revoked, NOW + timedelta(days=1)), CA, revoked, PLAN, NOW)
+    assert (later.state, "not valid yet" in later.detail) == (State.WRONG, True)
+    assert later.not_before is not None
+    assert later.not_before > NOW
     assert judge_crl(crl, make_ca(3650, NOW), revoked, PLAN, NOW).state is State.WRONG
     assert judge_crl(crl, CA, [entry(leaf)], PLAN, NOW).state is State.WRONG
     assert judge_crl(make_crl(CA, [], NOW), CA, revoked, PLAN, NOW).state is State.WRONG

@@ -18,11 +18,12 @@ from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
 from f3s.replication import JobStatus, failback_values
 from f3s.secretfile import ABSENT
+from f3s.verify.certificates import RENEW
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.storage import key_tests, wanted_keys, wanted_mounts
-from f3s.verify.tls import Outcome, TlsAnswer
+from f3s.verify.tls import Fault, Outcome, TlsAnswer
 from f3s.zfs import MIGRATION, Dataset, Marks, Property, Snapshot
 from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
 from tests.f3s.verify.world import (
@@ -332,6 +333,23 @@ def test_datasets(host: str, name: str, change: Any, check: str, says: str) -> N
     row = one(with_dataset(CLUSTER_RIGHT, host, name, change), check, host)
     assert (row.state, says in row.reason) == (State.WRONG, True), row
     assert row.next_step
+
+
+def test_every_closed_dataset_that_the_stick_opens_is_named_with_its_command() -> None:
+    closed = CLUSTER_RIGHT
+    for name in ("zdata/enc", NFS):
+        closed = with_dataset(closed, F0, name, put("keystatus", "unavailable"))
+    both = f"doas zfs load-key zdata/enc; doas zfs load-key {NFS}; doas zfs mount -a"
+    assert one(closed, "keys", F0).next_step == both
+    moved = with_dataset(closed, F0, NFS, put("keylocation", "prompt"))
+    location = f"file:///keys/{F0}:zdata.key"
+    assert f"doas zfs load-key -L {location} {NFS}; " in one(moved, "keys", F0).next_step
+    checks = dict(of(F0).key_checks)
+    for bad in (KeyCheck.WRONG, KeyCheck.NO_FILE, KeyCheck.NOT_A_KEY):
+        locked = changed(closed, F0, key_checks={**checks, "zdata/enc": bad})
+        assert one(locked, "keys", F0).next_step == f"doas zfs load-key {NFS}; doas zfs mount -a"
+        locked = changed(closed, F0, key_checks={**checks, "zdata/enc": bad, NFS: bad})
+        assert one(locked, "keys", F0).next_step == "docs/runbook.md, key not loaded"
 
 
 def test_the_plain_tree_of_a_migration_is_told_and_not_counted() -> None:
@@ -644,8 +662,132 @@ def test_certificates() -> None:
         row = one(
             replace(CLUSTER_RIGHT, findings=(Finding("r0", state, "detail", ENDING),)), "certificate r0", CONTROLLER
         )
-        assert (row.state, row.reason) == (State.WRONG, f"{state.value}: detail, 20 days left")
+        assert (row.state, row.reason) == (State.WRONG, f"{state.value}: detail, until {ENDING:%Y-%m-%d} (20 days)")
         assert step in row.next_step
+
+
+@pytest.mark.parametrize(
+    ("finding", "says"),
+    [
+        (Finding("r0", PkiState.NEAR_END, "", ENDING), f"near its end, until {ENDING:%Y-%m-%d} (20 days)"),
+        (Finding("r0", PkiState.EXPIRED, "", NOW), f"expired, until {NOW:%Y-%m-%d} (0 days)"),
+        (Finding("r0", PkiState.EXPIRED, "", NOW - timedelta(days=1)), "expired, until 2026-02-28"),
+        (Finding("r0", PkiState.MISSING, "there is no certificate"), "missing: there is no certificate"),
+    ],
+)
+def test_a_certificate_is_told_with_its_end(finding: Finding, says: str) -> None:
+    [row] = [row for row in rows(replace(CLUSTER_RIGHT, findings=(finding,))) if row.host == CONTROLLER]
+    assert (row.state, row.reason) == (State.WRONG, says)
+    assert row.next_step == RENEW
+
+
+DAY = timedelta(days=1)
+CERT, LIST, FOREVER = (NOW - 10 * DAY, NOW + 10 * DAY), (NOW - 5 * DAY, NOW + 20 * DAY), (NOW - DAY, NOW + 90 * DAY)
+SET_F0, SET_R0 = (f"set the clock of {name} " for name in (F0, R0))
+
+
+def said(when: Any) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+@pytest.mark.parametrize(
+    ("fault", "own", "crl", "clock", "says", "step"),
+    [
+        (Fault.EXPIRED, (CERT[0], NOW), LIST, None, f"this client: its certificate expired {said(NOW)}", RENEW),
+        (Fault.EXPIRED, CERT, (LIST[0], NOW), None, f"everybody: the revocation list expired {said(NOW)}", RENEW),
+        (
+            Fault.EXPIRED,
+            CERT,
+            LIST,
+            NOW + 11 * DAY,
+            f"this client: its certificate is valid until {said(CERT[1])}, and the clock of {F0} says "
+            f"{said(NOW + 11 * DAY)}",
+            SET_F0,
+        ),
+        (
+            Fault.EXPIRED,
+            FOREVER,
+            LIST,
+            NOW + 21 * DAY,
+            f"everybody: the revocation list is valid until {said(LIST[1])}, and the clock of {F0} says "
+            f"{said(NOW + 21 * DAY)}",
+            SET_F0,
+        ),
+        (
+            Fault.NOT_YET_VALID,
+            CERT,
+            LIST,
+            NOW - 11 * DAY,
+            f"this client: its certificate is valid from {said(CERT[0])}, and the clock of {F0} says "
+            f"{said(NOW - 11 * DAY)}",
+            SET_F0,
+        ),
+        (
+            Fault.NOT_YET_VALID,
+            CERT,
+            LIST,
+            NOW - 6 * DAY,
+            f"everybody: the revocation list is valid from {said(LIST[0])}, and the clock of {F0} says "
+            f"{said(NOW - 6 * DAY)}",
+            SET_F0,
+        ),
+        (
+            Fault.NOT_YET_VALID,
+            (NOW + DAY, CERT[1]),
+            LIST,
+            NOW,
+            f"this client: its certificate is not valid before {said(NOW + DAY)}",
+            RENEW,
+        ),
+        # nothing explains it: another reason, or a clock that nobody could read
+        (Fault.EXPIRED, CERT, LIST, NOW, "this client's certificate (alert)", f"date here and on {F0}"),
+        (Fault.EXPIRED, CERT, LIST, None, "this client's certificate (alert)", f"date here and on {F0}"),
+        (Fault.NOT_YET_VALID, CERT, LIST, NOW, "this client's certificate (alert)", f"date here and on {F0}"),
+        (None, (CERT[0], NOW), LIST, NOW, "this client's certificate (alert)", "f3s.pki status"),
+    ],
+)
+def test_why_the_server_refuses_a_client(
+    fault: Fault | None, own: Any, crl: Any, clock: Any, says: str, step: str
+) -> None:
+    answer = TlsAnswer(Outcome.REFUSED, Outcome.REFUSED, "alert", SERVER, ENDING, own, fault)
+    cluster = replace(CLUSTER_RIGHT, findings=(Finding("crl", PkiState.GOOD, "", crl[1], crl[0]),))
+    cluster = changed(changed(cluster, R0, tls=answer), F0, now=int(clock.timestamp()) if clock else None)
+    row = one(cluster, "TLS", R0)
+    assert row.state is State.WRONG
+    assert row.reason == f"192.168.1.138:2323 refuses {says}"
+    assert step in row.next_step
+
+
+@pytest.mark.parametrize(
+    ("fault", "named", "clock", "says", "step"),
+    [
+        (Fault.EXPIRED, NOW - DAY, NOW, f"that expired {said(NOW - DAY)}", RENEW),
+        (Fault.EXPIRED, None, NOW, "that expired", RENEW),
+        (Fault.NOT_YET_VALID, NOW + DAY, NOW, f"that is not valid before {said(NOW + DAY)}", RENEW),
+        (
+            Fault.EXPIRED,
+            NOW + DAY,
+            NOW + 2 * DAY,
+            f"that is valid until {said(NOW + DAY)}, and the clock of this client says {said(NOW + 2 * DAY)}",
+            SET_R0,
+        ),
+        (
+            Fault.NOT_YET_VALID,
+            NOW - DAY,
+            NOW - 2 * DAY,
+            f"that is valid from {said(NOW - DAY)}, and the clock of this client says {said(NOW - 2 * DAY)}",
+            SET_R0,
+        ),
+        (None, None, NOW, "that is not the server's (verify error)", "somebody else answers"),
+    ],
+)
+def test_why_a_client_does_not_take_the_server(
+    fault: Fault | None, named: Any, clock: Any, says: str, step: str
+) -> None:
+    answer = TlsAnswer(Outcome.NOT_VERIFIED, Outcome.NOT_VERIFIED, "verify error", own=CERT, fault=fault, named=named)
+    row = one(changed(CLUSTER_RIGHT, R0, tls=answer, now=int(clock.timestamp())), "TLS", R0)
+    assert (row.state, row.reason) == (State.WRONG, f"192.168.1.138:2323 shows a certificate {says}")
+    assert step in row.next_step
 
 
 def test_a_host_that_is_down_is_one_row_and_what_needs_it_is_unknown() -> None:

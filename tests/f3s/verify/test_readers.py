@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from f3s.carp import CarpState
 from f3s.parsing import UnknownOutput
+from f3s.pki.certificates import make_ca
 from f3s.verify.controller import Controller, parse_controller
 from f3s.verify.mount_state import MountState, parse_status
-from f3s.verify.tls import Outcome, TlsAnswer, parse_answer
+from f3s.verify.tls import Fault, Outcome, TlsAnswer, parse_answer
+from tests.f3s.verify.world import NOW
 
 CONTROLLER = """\
 === now
@@ -92,14 +95,35 @@ def test_other_states(line: str) -> None:
 
 
 REFUSED = ["rc 1", "80EB:error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert handshake failure:SSL alert number 40"]
+CLIENT = make_ca(100, NOW)
+OWN = ["=== own", *CLIENT.certificate.public_bytes(Encoding.PEM).decode().splitlines()]
+VALID = (CLIENT.certificate.not_valid_before_utc, CLIENT.certificate.not_valid_after_utc)
 
 
 def test_nothing_answers() -> None:
-    found = parse_answer(["=== known", "rc 1", "connect:errno=111", "=== stranger", "rc 124"])
-    assert found == TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE, "connect:errno=111")
+    found = parse_answer([*OWN, "=== known", "rc 1", "connect:errno=111", "=== stranger", "rc 124"])
+    assert found == TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE, "connect:errno=111", own=VALID)
     # the server went away in the middle of the handshake
     eof = "80EB:error:0A000126:SSL routines:ssl3_read_n:unexpected eof while reading:ssl/record/rec_layer_s3.c:304:"
-    assert parse_answer(["=== known", "rc 1", eof, "=== stranger", "rc 1", eof]).known is Outcome.UNREACHABLE
+    assert parse_answer([*OWN, "=== known", "rc 1", eof, "=== stranger", "rc 1", eof]).known is Outcome.UNREACHABLE
+
+
+def test_a_refusal_by_a_newer_openssl() -> None:
+    """3.2 has other words for the same alert (ssl/ssl_err.c), not another number."""
+    alert = "40A7:error:0A000415:SSL routines:ssl3_read_bytes:ssl/tls alert certificate expired:SSL alert number 45"
+    found = parse_answer([*OWN, "=== known", "rc 1", alert, "=== stranger", *REFUSED])
+    assert (found.known, found.fault) == (Outcome.REFUSED, Fault.EXPIRED)
+
+
+def test_a_date_that_is_none() -> None:
+    expired = ["rc 1", "verify error:num=10:certificate has expired", "notAfter=soon GMT"]
+    with pytest.raises(UnknownOutput, match="a date"):
+        parse_answer([*OWN, "=== known", *expired, "=== stranger", *REFUSED])
+
+
+def test_a_file_without_a_certificate() -> None:
+    with pytest.raises(UnknownOutput, match="no certificate"):
+        parse_answer(["=== own", "=== known", *REFUSED, "=== stranger", *REFUSED])
 
 
 @pytest.mark.parametrize(
@@ -126,4 +150,4 @@ def test_nothing_answers() -> None:
 )
 def test_other_answers(lines: list[str]) -> None:
     with pytest.raises(UnknownOutput):
-        parse_answer(lines)
+        parse_answer([*OWN, *lines])

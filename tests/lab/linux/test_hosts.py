@@ -33,7 +33,7 @@ AccuracySec=1
 WantedBy=timers.target
 END
 """
-SHOW = "systemctl show --timestamp=unix -p LoadState,ActiveState,UnitFileState,NeedDaemonReload -- "
+SHOW = "systemctl show -p LoadState,ActiveState,UnitFileState,NeedDaemonReload -- "
 
 
 def shown(lab: Cluster, unit: str) -> dict[str, str]:
