@@ -18,7 +18,7 @@ from scenarios.story import STEPS
 
 STAGES = {"lab": "lab.stage", "machines": "machines.stage", "site": "scenarios.site"}
 """Modules with ``opened(options)``, a context that gives a stage for each story, and perhaps ``arguments(parser)``."""
-STORIES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
+STORIES = tuple(f"scenarios.{name}" for name in ("deploy", "failover", "network", "storage", "faults"))
 """Modules that register scenarios, in the order in which they are played."""
 RESULTS = {"machines": Path("build/vm-test.json")}
 
@@ -53,7 +53,9 @@ def chosen(names: list[str], *, blank: bool) -> list[Scenario]:
     """
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise StageError(f"there is no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-    return [SCENARIOS[n] for n in names] or [one for one in SCENARIOS.values() if blank or not one.blank]
+    return [SCENARIOS[n] for n in names] or [
+        one for one in SCENARIOS.values() if not one.part and (blank or not one.blank)
+    ]
 
 
 def parser(argv: list[str]) -> argparse.ArgumentParser:

@@ -56,7 +56,7 @@ def _deployed(story: Story, *limit: str) -> None:
     changed_nothing(story, ("deploy.py", *limit))
 
 
-@scenario("smoke", text="keys, pools, replication, address; a second run changes nothing", blank=True)
+@scenario("smoke", text="keys, pools, replication, address; a second run changes nothing", blank=True, part=True)
 def smoke(story: Story) -> None:
     """The storage pair alone: from blank disks to an address that serves"""
     primary, standby = story.cast.primary, story.cast.standby

@@ -18,12 +18,14 @@ class Scenario:
     """A story with its name and what is expected of it; its first line of documentation is its title.
 
     :param blank: it begins with blank disks instead of a deployed cluster
+    :param part: another one has all of it: it is only played where it is asked for
     """
 
     name: str
     expect: Expect
     tell: Tell
     blank: bool = False
+    part: bool = False
 
     @property
     def title(self) -> str:
@@ -34,15 +36,17 @@ SCENARIOS: dict[str, Scenario] = {}
 """All scenarios by name, in the order in which they are told."""
 
 
-def scenario(name: str, pause: float | None = None, text: str = "", *, blank: bool = False) -> Callable[[Tell], Tell]:
+def scenario(
+    name: str, pause: float | None = None, text: str = "", *, blank: bool = False, part: bool = False
+) -> Callable[[Tell], Tell]:
     """Makes a function a scenario.
 
     :param pause: as in `Expect`
-    :param blank: as in `Scenario`
+    :param blank, part: as in `Scenario`
     """
 
     def register(tell: Tell) -> Tell:
-        SCENARIOS[name] = Scenario(name, Expect(pause, text), tell, blank)
+        SCENARIOS[name] = Scenario(name, Expect(pause, text), tell, blank, part)
         return tell
 
     return register

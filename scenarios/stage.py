@@ -41,6 +41,7 @@ class Cast:
     :param dataset: what is served
     :param share: the shared directory on the storage hosts
     :param mountpoint: where a client has it
+    :param site: all of the settings
     """
 
     primary: str
@@ -52,6 +53,7 @@ class Cast:
     job: str
     share: str
     mountpoint: str
+    site: Site
 
 
 def cast(site: Site) -> Cast:
@@ -69,6 +71,7 @@ def cast(site: Site) -> Cast:
         job.name,
         f"{primary.nfs.mountpoint}/{mount.share}",
         mount.mountpoint,
+        site,
     )
 
 

@@ -1,0 +1,149 @@
+"""Faults that real machines showed: each is found by verify, said as what it is, and the way out works."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+from scenarios.deploy import all_right
+from scenarios.pair import READY, REPLICATED, Pair
+from scenarios.play import scenario
+from scenarios.story import Story
+
+
+def _clock_off(story: Story, host: str, seconds: int) -> None:
+    """Sets a host's clock ahead or back."""
+    story.on(host, f"date -f %s $(($(date +%s) + {seconds})) >/dev/null")
+
+
+@scenario("clock-behind", text="found, and no move of the address until it is right")
+def clock_behind(story: Story) -> None:
+    """The primary's clock is two hours behind: its snapshots are no proof of anything"""
+    pair = Pair(story)
+    pair.opening()
+    _clock_off(story, pair.primary, -7200)
+    story.say(f"the clock of {pair.primary} is set back by two hours")
+    state, reason, step = pair.verdict("clock", pair.primary)
+    story.prove(state == "wrong" and "off" in reason, f"verify says: {reason}: {step}")
+    state, reason, _ = pair.verdict(f"replica of {story.cast.job} fresh", pair.standby)
+    story.prove(state == "wrong", f"verify does not take the future for fresh: {reason}")
+    ran = story.stage.pyinfra("tasks/failover.py", "-y")
+    story.prove(ran.rc != 0 and "clock" in ran.output, "a planned failover is refused: the clock")
+    story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} still is BACKUP")
+    _clock_off(story, pair.primary, 7200)
+    story.say(f"the clock of {pair.primary} is right again")
+    pair.writes("after", "written after")
+    all_right(story)
+
+
+@scenario("changed-key", text="a closed replica that no key opens is found, until it has the next snapshot")
+def changed_key(story: Story) -> None:
+    """The key of the virtual machines is changed by hand, and their closed replica does not know it yet"""
+    pair = Pair(story)
+    pair.opening()
+    site = story.cast.site
+    job = next(job for job in site.jobs_from(site.primary) if job.replica_mountpoint is None)
+    replica, parent = site.replica(job), site.primary.bhyve.dataset
+    location = story.on(pair.primary, f"zfs get -Ho value keylocation {parent}").strip()
+    story.within(
+        f"{pair.standby} has the replica {replica}",
+        lambda: story.attempt(pair.standby, f"zfs list {replica}").rc == 0,
+        **REPLICATED,
+    )
+    key = location.removeprefix("file://")
+    new = story.on(pair.primary, "dd if=/dev/random bs=32 count=1 2>/dev/null | b64encode -r -").strip()
+    for host in (pair.primary, pair.standby):
+        keys = site.primary.usb.mountpoint
+        story.on(
+            host,
+            f"set -e; mount -u -w {keys}; echo '{new}' | b64decode -r >{key}.new; chmod 400 {key}.new; "
+            f"mv {key}.new {key}; mount -u -r {keys}",
+        )
+    story.on(pair.primary, f"zfs change-key -o keyformat=raw -o keylocation={location} {parent}")
+    story.say(f"{parent} has a new key, which is on both sticks")
+    state, reason, step = pair.verdict("replica keys", pair.standby)
+    story.prove(state == "wrong" and replica in reason, f"verify says: {reason}: {step}")
+    story.on(pair.primary, f"zfs snapshot {job.dataset}@zrepl_by_hand && zrepl signal wakeup {job.name}")
+    story.within(
+        f"with the next snapshot {replica} is opened by the new key",
+        lambda: story.attempt(pair.standby, f"zfs load-key -n -L {location} {replica}").rc == 0,
+        **REPLICATED,
+    )
+    story.prove(pair.verdict("replica keys", pair.standby)[0] == "right", "verify finds the replica's key right")
+
+
+@scenario("renamed-job", pause=5, text="the primary still comes back by itself")
+def renamed_job(story: Story) -> None:
+    """The job that replicates the data gets another name, and only its task is run"""
+    pair, job = Pair(story), story.cast.job
+    pair.opening()
+    jobs = [each.model_dump() for each in story.cast.site.primary.zrepl.jobs]
+    renamed = json.dumps([{**each, "name": f"{each['name']}_new"} if each["name"] == job else each for each in jobs])
+    data = ("--data", f"zrepl_jobs={renamed}")
+    story.deploys("tasks/zrepl.py", "-y", *data)
+    ran = story.stage.pyinfra("tasks/verify.py", "-y", *data)
+    said = re.search(rf"^.*\b{job}\b(?!_new).*$", ran.output, re.MULTILINE)
+    story.prove(said is not None, "verify names what the old job has left")
+    assert said is not None
+    story.say(f"it says: {said[0].strip()[:200]}")
+    with story.watched():
+        pair.loses_power(pair.primary)
+        pair.standby_serves()
+        pair.boots(pair.primary)
+        pair.failback_by_cron()
+
+
+@scenario("own-snapshot", text="found; the printed way out works")
+def own_snapshot(story: Story) -> None:
+    """Somebody takes a snapshot of the replica, and with it stops the replication"""
+    pair, cast = Pair(story), story.cast
+    pair.opening()
+    story.types(pair.standby, f"zfs snapshot {cast.replica}@mine")
+    story.within(
+        f"{pair.standby} takes no more snapshots",
+        lambda: (
+            "mine" in story.on(pair.standby, f"zfs list -Ho name -s createtxg -t snapshot {cast.replica} | tail -1")
+        ),
+        timers=70,
+    )
+    row = f"replica of {cast.job} untouched"
+    state, reason, step = pair.verdict(row, pair.standby)
+    story.prove(state == "wrong" and "mine" in reason, f"verify says: {reason}: {step}")
+    way_out = re.search(r"pyinfra inventory\.py (tasks/zrepl\.py .*)$", step)
+    story.prove(way_out is not None, f"verify names the way out: {step}")
+    assert way_out is not None
+    story.deploys(*shlex.split(way_out[1]), "-y")
+    pair.writes("after", "written after")
+    story.prove(pair.verdict(row, pair.standby)[0] == "right", "verify finds the replica right")
+
+
+@scenario("expired", text="said as what it is")
+def expired(story: Story) -> None:
+    """A client whose clock is three years ahead does not trust the server's certificate any more"""
+    pair = Pair(story)
+    pair.opening()
+    story.on(pair.client, "date -s '+3 years' >/dev/null && systemctl restart stunnel")
+    story.say(f"the clock of {pair.client} is three years ahead")
+    state, reason, step = pair.verdict("tunnel", pair.client)
+    story.prove(state == "wrong" and "expired" in reason, f"verify says: {reason}: {step}")
+    story.on(pair.client, "date -s '-3 years' >/dev/null && systemctl restart stunnel")
+    story.within(
+        f"{pair.client} writes again",
+        lambda: pair.asks(pair.client, f"echo x >{story.cast.mountpoint}/again").rc == 0,
+        timers=60,
+        work=30,
+    )
+
+
+@scenario("clock-back", text="the monitor goes on")
+def clock_back(story: Story) -> None:
+    """A client's clock steps back while its monitor looks"""
+    pair = Pair(story)
+    pair.opening()
+    runs = "journalctl -u nfs-mount-monitor.service --no-pager -q | grep -c Finished; true"
+    story.on(pair.client, "for i in 1 2 3 4 5 6 7 8; do date -s '-10 minutes' >/dev/null; sleep 1; done")
+    story.say(f"the clock of {pair.client} steps back, ten minutes a second, eight times")
+    before = int(story.on(pair.client, runs))
+    story.within("the monitor runs again and again", lambda: int(story.on(pair.client, runs)) >= before + 2, **READY)
+    story.on(pair.client, "date -s '+80 minutes' >/dev/null")
