@@ -18,8 +18,9 @@ from scenarios.story import STEPS
 
 STAGES = {"lab": "lab.stage", "machines": "machines.stage", "site": "scenarios.site"}
 """Modules with ``opened(options)``, a context that gives a stage for each story, and perhaps ``arguments(parser)``."""
-STORIES = tuple(f"scenarios.{name}" for name in ("deploy", "failover", "network", "storage", "faults"))
-"""Modules that register scenarios, in the order in which they are played."""
+MOVES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
+STORIES = {"lab": MOVES, "machines": ("scenarios.deploy", *MOVES, "scenarios.faults"), "site": MOVES}
+"""Modules that register scenarios, in the order in which they are played. What the lab leaves out, its tests have."""
 RESULTS = {"machines": Path("build/vm-test.json")}
 
 Open = Callable[[str], AbstractContextManager[Stage]]
@@ -45,17 +46,14 @@ def performed(one: Scenario, open_stage: Open) -> Row:
         return Row(one.name, str(one.expect) or one.title, None, 0, 0, 0, verdict, str(error), seconds)  # type: ignore[arg-type]
 
 
-def chosen(names: list[str], *, blank: bool) -> list[Scenario]:
+def chosen(names: list[str]) -> list[Scenario]:
     """The scenarios of those names, all by default.
 
-    :param blank: whether those that begin with blank disks are among all
     :raises StageError: there is no such scenario
     """
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise StageError(f"there is no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-    return [SCENARIOS[n] for n in names] or [
-        one for one in SCENARIOS.values() if not one.part and (blank or not one.blank)
-    ]
+    return [SCENARIOS[n] for n in names] or [one for one in SCENARIOS.values() if not one.part]
 
 
 def parser(argv: list[str]) -> argparse.ArgumentParser:
@@ -75,13 +73,13 @@ def parser(argv: list[str]) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status: 1 if a row is wrong."""
-    for name in STORIES:
-        importlib.import_module(name)
     words = sys.argv[1:] if argv is None else argv
-    options = parser(words).parse_args(words)
+    options = parser(words).parse_intermixed_args(words)
+    for name in STORIES[options.stage]:
+        importlib.import_module(name)
     rows: list[Row] = []
     try:
-        scenarios = chosen(options.names, blank=options.stage == "machines")
+        scenarios = chosen(options.names)
         if options.list:
             width = max(map(len, SCENARIOS))
             tell("\n".join(f"{one.name:<{width}}  {one.title}" for one in scenarios))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scenarios.stage import CannotError, Cast, Ran, Report, Stage, Stick
+from scenarios.stage import CannotError, Ran, Report, Stage, Stick, cast
+from tests.f3s.settings_data import build, good
 
-CAST = Cast("f0", "f1", "r0", ("r1",), "zdata/enc/nfsdata", "zdata/sink/nfsdata", "job", "/data/nfs/share", "/mnt")
+CAST = cast(build(good()))
 
 
 @dataclass
