@@ -167,6 +167,11 @@ def _forget(cluster: Cluster, number: int) -> None:
             del sleepers(cluster)[wake]
 
 
+def is_waited_for() -> bool:
+    """Whether somebody waits for this program, who so wants time to pass when it sleeps; no event has started it."""
+    return _program() == 0
+
+
 def _program() -> int:
     """The program that this process is a part of."""
     return int((INSIDE / "ns" / "machine").read_text().splitlines()[2] if inside() else os.environ.get(PROGRAM, "0"))

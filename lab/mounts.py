@@ -98,7 +98,12 @@ def wanted(host: Host) -> list[list[str]]:
 
 
 def sync(host: Host) -> None:
-    """Applies the difference between the namespace and the host's mount table."""
+    """Applies the difference between the namespace and the host's mount table.
+
+    A program that sleeps handles what is due on other hosts, too: their mounts are none of this namespace's.
+    """
+    if (INSIDE / "host").read_text().strip() != host.name:
+        return
     want = wanted(host)
     have: list[list[str]] = json.loads(APPLIED.read_text()) if APPLIED.exists() else []
     if want == have:

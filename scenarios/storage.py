@@ -91,19 +91,19 @@ def diverged(story: Story) -> None:
     """A replica that was written to is found, moves nothing, and the printed way out works"""
     pair, cast = Pair(story), story.cast
     pair.opening()
-    story.on(
-        pair.standby,
-        f"zfs set readonly=off {cast.replica} && echo x >{cast.share}/diverged; zfs set readonly=on {cast.replica}; "
-        f"zpool sync {cast.replica.partition('/')[0]}",
-    )
-    story.say(f"somebody writes to the replica on {pair.standby}")
-    row = f"replica of {cast.job} untouched"
-    state, reason, step = pair.verdict(row, pair.standby)
-    story.prove(state == "wrong" and "has diverged" in reason, f"verify says: {reason}")
-    ran = story.stage.pyinfra("tasks/failover.py", "-y")
-    story.prove(ran.rc != 0 and "has diverged" in ran.output, "a planned failover is refused: has diverged")
-    story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} still is BACKUP")
     with pair.watched():
+        story.on(
+            pair.standby,
+            f"zfs set readonly=off {cast.replica}; echo x >{cast.share}/diverged; "
+            f"zfs set readonly=on {cast.replica} && zpool sync {cast.replica.partition('/')[0]}",
+        )
+        story.say(f"somebody writes to the replica on {pair.standby}")
+        row = f"replica of {cast.job} untouched"
+        state, reason, step = pair.verdict(row, pair.standby)
+        story.prove(state == "wrong" and "has diverged" in reason, f"verify says: {reason}")
+        ran = story.stage.pyinfra("tasks/failover.py", "-y")
+        story.prove(ran.rc != 0 and "has diverged" in ran.output, "a planned failover is refused: has diverged")
+        story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} still is BACKUP")
         pair.loses_power(pair.primary)
         pair.standby_serves()
         pair.boots(pair.primary)

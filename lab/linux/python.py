@@ -1,9 +1,10 @@
 """python3 of a Linux host, for scripts that measure: their threads, clocks and file calls live in the simulation.
 
-A script runs in this process with shadows of a few modules. Its threads take turns; when all of them wait, so does the
-script, until others have let virtual time pass. A call that meets an NFS mount waits or fails as the kernel's would
-(`lab.linux.nfs`), by path and by a descriptor that has been open for long; everything else is the machine's own Python.
-A signal does not get from one sandbox into another: `terminate` is the way to end such a script.
+A script runs in this process with shadows of a few modules. Its threads take turns; when all of them wait, virtual time
+passes, or, where nobody waits for the script, it waits until others have let time pass. A call that meets an NFS mount
+waits or fails as the kernel's would (`lab.linux.nfs`), by path and by a descriptor that has been open for long;
+everything else is the machine's own Python. A signal does not get from one sandbox into another: `terminate` is the way
+to end such a script.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 from lab import clock
 from lab.core import CommandError, Context, Host, Store, part
-from lab.linux import nfs, view
+from lab.linux import nfs, view, waiting
 
 LOOKS_EVERY = 1.0
 """Virtual seconds after which a call that hangs looks again."""
@@ -131,10 +132,16 @@ class _Turns:
                 if over() or self.now >= end:
                     return self._hand_over(thread, me)
             ends = [end - self.now for _, end in self.waiting.values()]
-            clock.doze(self.ctx.store, max(0.001, min([LOOKS_EVERY, *ends])))
+            self._sleep(max(0.001, min([LOOKS_EVERY, *ends])))
             host = self.host()
             if part(host, "scripts", dict[int, bool]).get(self.number) and signal.SIGTERM in self.handlers:
                 self.handlers.pop(signal.SIGTERM)(signal.SIGTERM, None)
+
+    def _sleep(self, seconds: float) -> None:
+        if clock.is_waited_for():
+            waiting.wait(self.ctx, seconds, lambda: False, "python3")
+        else:
+            clock.doze(self.ctx.store, seconds)
 
     def _hand_over(self, thread: int, me: int) -> bool:
         with self.change:
