@@ -82,32 +82,6 @@ def _time(text: str) -> datetime | None:
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
 
 
-@dataclass(frozen=True)
-class JobFigures:
-    """A push job in zrepl's Prometheus figures.
-
-    last_successful: seconds since the epoch; None if nothing was replicated since the daemon started.
-    failed: file systems that the latest run could not replicate; -1 if it failed before it knew them.
-    """
-
-    last_successful: float | None
-    failed: int
-
-
-_FIGURE = re.compile(r'zrepl_replication_(last_successful|filesystem_errors)\{zrepl_job="([^"]+)"\} (\S+)')
-
-
-def parse_figures(text: str) -> dict[str, JobFigures]:
-    """The push jobs in the text of zrepl's metrics listener (zrepl 0.7.0, daemon/job/active.go)."""
-    found: dict[str, dict[str, float]] = {}
-    for figure, job, value in _FIGURE.findall(text):
-        found.setdefault(job, {})[figure] = float(value)
-    return {
-        job: JobFigures(values.get("last_successful") or None, int(values.get("filesystem_errors", 0)))
-        for job, values in found.items()
-    }
-
-
 def newest_common(source: Iterable[Snapshot], replica: Iterable[Snapshot]) -> Snapshot | None:
     """The newest snapshot that both sides have, as the replica names it; a guid survives send and receive."""
     guids = {snapshot.guid for snapshot in source}

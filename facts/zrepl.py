@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from f3s.parsing import UnknownOutput, number
 from f3s.quoting import command
-from f3s.replication import JobFigures, JobStatus, parse_figures, parse_status
+from f3s.replication import JobStatus, parse_status
 from f3s.zrepl import job_names
 from facts.base import HostFact, marked
 
@@ -25,21 +25,6 @@ class Jobs(HostFact[dict[str, JobStatus]]):
             return parse_status("\n".join(lines))
         except ValueError as error:
             raise FactProcessError(str(error)) from error
-
-
-class Figures(HostFact[dict[str, JobFigures]]):
-    """The push jobs in the figures of zrepl's metrics listener, by name; None where nothing answers.
-
-    + port: TCP port on the loopback address
-    """
-
-    @override
-    def command(self, port: int) -> str:
-        return marked(command("fetch -qo - {}", f"http://127.0.0.1:{port}/metrics"))
-
-    @override
-    def read(self, lines: list[str]) -> dict[str, JobFigures]:
-        return parse_figures("\n".join(lines))
 
 
 class ConfiguredJobs(HostFact[tuple[str, ...]]):

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from f3s.replication import JobFigures, JobStatus, allowed_age, newest_common, parse_figures, parse_status
+from f3s.replication import JobStatus, allowed_age, newest_common, parse_status
 from f3s.zfs import Snapshot
 from tests.facts.zrepl_output import (
     DONE,
-    FIGURES,
     PLANNING_FAILED,
     SNAPSHOTS_FAILED,
     raw,
@@ -86,14 +85,6 @@ def test_snapshots_that_fail_are_a_failure_although_the_old_ones_are_replicated(
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not the output of|unknown state"):
         parse_status(text)
-
-
-def test_figures() -> None:
-    assert parse_figures(FIGURES) == {
-        JOB: JobFigures(1795363995.5426142, 0),
-        "f0_to_f1_fedora": JobFigures(None, -1),
-    }
-    assert parse_figures("# nothing\n") == {}
 
 
 def snapshots(dataset: str, *guids: str) -> list[Snapshot]:

@@ -5,15 +5,13 @@ from pyinfra.api.exceptions import FactProcessError
 
 from f3s.quoting import UnsafeValue
 from facts.base import END
-from facts.zrepl import Figures, Jobs, Written
-from tests.facts.zrepl_output import DONE, FIGURES, status
+from facts.zrepl import Jobs, Written
+from tests.facts.zrepl_output import DONE, status
 
 
-def test_jobs_and_figures_by_name() -> None:
+def test_jobs_by_name() -> None:
     jobs = Jobs().process([status(Attempts=[DONE]), END]) or {}
     assert jobs["f0_to_f1_nfsdata"].succeeded_at is not None
-    figures = Figures().process([*FIGURES.splitlines(), END]) or {}
-    assert figures["f0_to_f1_fedora"].failed == -1
 
 
 def test_a_daemon_that_does_not_answer_is_unknown() -> None:

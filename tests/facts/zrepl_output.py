@@ -76,21 +76,3 @@ PLANNING_FAILED = {
     },
     "Filesystems": [],
 }
-
-FIGURES = """\
-# HELP zrepl_daemon_log_entries number of log entries per job task and level
-# TYPE zrepl_daemon_log_entries counter
-zrepl_daemon_log_entries{level="info",zrepl_job="f0_to_f1_nfsdata"} 17
-# HELP zrepl_replication_bytes_replicated number of bytes replicated from sender to receiver per filesystem
-# TYPE zrepl_replication_bytes_replicated counter
-zrepl_replication_bytes_replicated{filesystem="zdata/enc/nfsdata",zrepl_job="f0_to_f1_nfsdata"} 0
-# HELP zrepl_replication_filesystem_errors number of filesystems that failed replication in the latest replication \
-attempt, or -1 if the job failed before enumerating the filesystems
-# TYPE zrepl_replication_filesystem_errors gauge
-zrepl_replication_filesystem_errors{zrepl_job="f0_to_f1_fedora"} -1
-zrepl_replication_filesystem_errors{zrepl_job="f0_to_f1_nfsdata"} 0
-# HELP zrepl_replication_last_successful timestamp of last successful replication
-# TYPE zrepl_replication_last_successful gauge
-zrepl_replication_last_successful{zrepl_job="f0_to_f1_fedora"} 0
-zrepl_replication_last_successful{zrepl_job="f0_to_f1_nfsdata"} 1.7953639955426142e+09
-"""
