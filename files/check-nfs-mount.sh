@@ -580,7 +580,8 @@ status() {
             read -r told <"$mark"
             echo "    escalated: ${told//[^[:print:]]/?} is told when this is over"
         fi
-        if ((now - CHECKED > 120)); then
+        # of a time to come: the clock was set back since
+        if ((now - CHECKED > 120 || CHECKED - now > 60)); then
             echo "    the last check is too old to rely on (is nfs-mount-monitor.timer running?)"
             result=3
         fi

@@ -441,3 +441,12 @@ def test_shellcheck() -> None:
     done = subprocess.run(["shellcheck", *map(str, scripts)], capture_output=True, text=True, check=False)
     assert done.stdout == ""
     assert all(os.access(script, os.X_OK) for script in scripts)
+
+
+@pytest.mark.parametrize(("seconds", "rc"), [(-61, 3), (-60, 0), (0, 0), (120, 0), (121, 3)])
+def test_a_check_that_is_too_old_or_of_a_time_to_come_says_nothing(client: Client, seconds: int, rc: int) -> None:
+    client.time(0)
+    assert client.run().rc == 0
+    client.time(seconds)
+    status = client.run("--status")
+    assert (status.rc, "too old to rely on" in status.out) == (rc, rc == 3)
