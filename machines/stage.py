@@ -64,8 +64,13 @@ def _made(cluster: Cluster, names: list[str]) -> None:
     cluster.start()
     home = cluster.site.primary
     cluster.must(home.short_name, freebsd.virtual_machines(home.bhyve.dataset), timeout=600)
+    took = time.monotonic() - begin
+    slow = cluster.measure()
     cluster.freeze(BLANK)
-    print(f"{', '.join(names)} are up after {time.monotonic() - begin:.0f} s", flush=True)
+    print(
+        f"{', '.join(names)} are up after {took:.0f} s; programs take {slow:.0f} times as long as on hardware",
+        flush=True,
+    )
 
 
 @contextlib.contextmanager
@@ -87,8 +92,7 @@ class MachinesStage(Stage):
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.cast = cast(cluster.site)
-        self.slow = cluster.slowness()
-        print(f"programs take {self.slow:.0f} times as long as on hardware", flush=True)
+        self.slow = cluster.slow
 
     def settle(self) -> None:
         with _machines_errors():
