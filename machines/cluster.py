@@ -13,14 +13,14 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from f3s.settings import HostSettings, Site
 from machines import freebsd, linux, programs
 from machines.freebsd import prefixed
 from machines.programs import MachinesError
-from machines.qemu import STICK, Machine, Nic, reap, spawn
+from machines.qemu import STICK, Machine, Nic, end, reap, spawn
 from scenarios.stage import Ran, Stick
 
 LAN, WIREGUARD = "lan", "wg"
@@ -186,9 +186,7 @@ class Cluster:
         for machine in self.machines.values():
             machine.kill()
         for part in (LAN, WIREGUARD):
-            if pid := self._switch_pid(part):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            end(partial(self._switch_pid, part))
             (self.folder / part / "control").unlink(missing_ok=True)
         for control in self.folder.glob("*.ssh"):
             control.unlink()

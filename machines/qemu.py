@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,10 +141,7 @@ class Machine:
 
     def kill(self) -> None:
         """The power cut."""
-        while (pid := self.pid()) is not None:
-            os.kill(pid, signal.SIGKILL)
-            reap(pid)
-            time.sleep(0.02)
+        end(self.pid)
         self._pid_file.unlink(missing_ok=True)
 
     # -- the monitor --
@@ -218,6 +217,18 @@ def spawn(words: list[str], folder: Path, output: int, *, orphan: bool) -> subpr
         start_new_session=True,
         preexec_fn=before if sys.platform == "linux" else None,
     )
+
+
+def end(running: Callable[[], int | None]) -> None:
+    """Kills a process, and waits until it is gone.
+
+    :param running: its number as long as it is there
+    """
+    while (pid := running()) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        reap(pid)
+        time.sleep(0.02)
 
 
 def reap(pid: int) -> None:
