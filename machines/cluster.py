@@ -260,9 +260,10 @@ class Cluster:
         self.down()
         self.start(name)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(self._set_clock, self.machines))
+            list(pool.map(self.set_clock, self.machines))
 
-    def _set_clock(self, name: str) -> None:
+    def set_clock(self, name: str) -> None:
+        """Sets a machine's clock to now: it goes on from the moment in which it was frozen."""
         form = "date -f %s" if self.host(name).is_freebsd else "date -s"
         now = time.time()
         self.ssh(name, f"{form} {'' if self.host(name).is_freebsd else '@'}{now:.0f}")

@@ -7,7 +7,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 
 from machines import freebsd, site, switch
@@ -53,7 +53,7 @@ def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContext
                         cluster.thaw(BLANK)
                         MachinesStage(cluster).deploy()
                     cluster.thaw(DEPLOYED)
-                    yield MachinesStage(cluster)
+                    yield MachinesStage(cluster, asleep=cluster.machines.keys() & set(cast(cluster.site).others))
 
         yield stage
 
@@ -85,12 +85,18 @@ def _machines_errors() -> Iterator[None]:
 
 
 class MachinesStage(Stage):
-    """One story's machines."""
+    """One story's machines.
+
+    :param asleep: those that take no processor until the story wants them
+    """
 
     name = "machines"
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, asleep: Set[str] = frozenset()) -> None:
         self.cluster = cluster
+        self._asleep = set(asleep)
+        for name in asleep:
+            cluster.machine(name).monitor("stop")
         self.cast = cast(cluster.site)
         self.slow = cluster.slow
 
@@ -122,9 +128,19 @@ class MachinesStage(Stage):
         with _machines_errors():
             if self.cluster.machine(host).pid() is None:
                 return Ran(255, f"{host} is off\n")
+            self._wake(host)
             return self.cluster.ssh(host, script, timeout=timeout * self.slow)
 
+    def _wake(self, host: str) -> None:
+        if host in self._asleep:
+            self._asleep.remove(host)
+            self.cluster.machine(host).monitor("cont")
+            self.cluster.set_clock(host)
+
     def pyinfra(self, *words: str) -> Ran:
+        with _machines_errors():
+            for host in [*self._asleep]:
+                self._wake(host)
         return self._on_controller(self.cluster.pyinfra_words(*words))
 
     def pki(self, *words: str) -> Ran:
@@ -180,6 +196,8 @@ class MachinesStage(Stage):
     def start_probe(self, client: str) -> None:
         if client not in self.cluster.machines:
             raise CannotError(f"{client} was not started")
+        with _machines_errors():
+            self._wake(client)
         program = PROBE.read_text()
         assert "\nEND\n" not in program
         self._must(client, f"mkdir -p {PROBE_PLACE}\ncat >{PROBE_PLACE}/probe.py <<'END'\n{program}\nEND\n")
