@@ -20,7 +20,7 @@ from lab.core import LabError, Store
 from lab.linux import python
 from lab.rc import boot
 from scenarios.play import SCENARIOS
-from scenarios.stage import PROBE, CannotError, Cast, Ran, Report, Stage, StageError, Stick, cast
+from scenarios.stage import PROBE, Cast, Ran, Report, Stage, StageError, Stick, cast
 
 REPO = Path(__file__).resolve().parent.parent
 INVENTORY = "lab/inventory.py"
@@ -227,13 +227,17 @@ class LabStage(Stage):
         with _lab_errors():
             match state:
                 case "in":
-                    actions.plug(self.store, host)
+                    machine = self.store.read().host(host)
+                    if actions.stick_slot(machine) in machine.slots:
+                        actions.unreadable(self.store, host, "no")
+                    else:
+                        actions.plug(self.store, host)
                 case "out":
                     actions.unplug(self.store, host)
                 case "blank":
                     actions.swap(self.store, host, actions.stick_slot(self.store.read().host(host)))
                 case "unreadable":
-                    raise CannotError("the lab has no stick that cannot be read")
+                    actions.unreadable(self.store, host)
 
     # -- a client's view --
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -131,6 +132,19 @@ class Story:
             raise NotSoError(f"pyinfra {' '.join(words)}: exit status {ran.rc}\n{ran.output[-4000:]}")
         self.say(f"controller: pyinfra {' '.join(words)}")
         return ran.output
+
+    def refused(self, *words: str, because: str) -> str:
+        """A run of pyinfra that fails with a reason; the line that says it.
+
+        :param because: a regular expression
+        :raises NotSoError: it succeeded, or says something else
+        """
+        ran = self.stage.pyinfra(*words)
+        said = re.search(rf"^.*{because}.*$", ran.output, re.MULTILINE)
+        if ran.rc == 0 or said is None:
+            raise NotSoError(f"pyinfra {' '.join(words)}: exit status {ran.rc}, no '{because}'\n{ran.output[-4000:]}")
+        self.say(f"controller: pyinfra {' '.join(words)} fails: {said[0].strip()[:200]}")
+        return said[0]
 
     @contextlib.contextmanager
     def watched(self, *clients: str) -> Iterator[None]:

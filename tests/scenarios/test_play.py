@@ -128,3 +128,14 @@ def test_a_long_run_that_ends_before_its_middle_is_no_proof() -> None:
     with pytest.raises(NotSoError, match="ended too early, with exit status 1"):
         story.while_running(lambda: Ran(1, "refused"), until=never, then=lambda: None)
     assert story.while_running(lambda: Ran(0, ""), until=lambda: True, then=lambda: None).rc == 0
+
+
+def test_a_refusal_is_a_failure_with_its_reason() -> None:
+    def story(rc: int) -> Story:
+        return Story(FakeStage(lambda host, script: Ran(rc, "-> f1\nno failover: it has diverged\n")), STEPS, print)
+
+    assert story(1).refused("tasks/failover.py", because="has div") == "no failover: it has diverged"
+    with pytest.raises(NotSoError, match="exit status 0, no 'has div'"):
+        story(0).refused("tasks/failover.py", because="has div")
+    with pytest.raises(NotSoError, match="no 'is late'"):
+        story(1).refused("tasks/failover.py", because="is late")
