@@ -13,6 +13,7 @@ from lab.rc.scripts import processes
 FIXED = {
     "mountd": (("udp4", "*:736"), ("tcp4", "*:736")),
     "rpcbind": (("udp4", "*:111"), ("udp4", "*:778"), ("tcp4", "*:111")),
+    "sshd": (("tcp4", "*:22"),),
 }
 """Ports of daemons as seen, where they bind all addresses."""
 

@@ -76,7 +76,7 @@ def import_(ctx: Context, node: Node, args: Arguments) -> int:
         return 0
     if not args.operands and not args.has("a"):
         if not found:
-            raise CommandError("no pools available to import")
+            raise CommandError("no pools available to import", 0)
         ctx.out("\n".join(importable(node, p) for p in found))
         return 0
     chosen = found
