@@ -54,7 +54,10 @@ PACKAGES = ("stunnel", "zrepl", "vm-bhyve")
 GIB = 1 << 30
 SYSTEM_SIZE = 1077993472
 """Of the image's disk in bytes."""
-RECORDINGS = site.REPOSITORY / "tests/lab/transcripts"
+QUESTIONS = site.REPOSITORY / "machines/questions.txt"
+"""Further commands that only look, ``HOST<tab>LINE``: wording and shapes that a person meets."""
+RECORDING = site.REPOSITORY / "tests/lab/transcripts/freebsd-15.1.jsonl"
+"""What the machines answered last."""
 MARK = "-- machines.compare: standard error --"
 
 
@@ -203,7 +206,14 @@ def collected(lab: Simulated) -> list[tuple[str, str]]:
     log.unlink()
     # as root on both sides: how one becomes root is another thing than what is asked
     lines = ((entry["host"].partition(".")[0], entry["cmd"].removeprefix("doas -n ")) for entry in entries)
-    return list(dict.fromkeys((host, line) for host, line in lines if LOOKS.fullmatch(line)))
+    sent = [(host, line) for host, line in lines if LOOKS.fullmatch(line)]
+    return list(dict.fromkeys([*sent, *questions()]))
+
+
+def questions() -> list[tuple[str, str]]:
+    """Host and line of what is asked besides."""
+    host_and_line = (line.split("\t") for line in QUESTIONS.read_text().splitlines())
+    return [(host, line) for host, line in host_and_line]
 
 
 def answers(side: Side, point: str, lines: Iterable[tuple[str, str]]) -> list[Command]:
@@ -270,6 +280,14 @@ def recorded(real: Real, lines: list[tuple[str, str]]) -> list[Command]:
     return blank + answers(real, DEPLOYED, lines)
 
 
+def replayed(labs: dict[str, Simulated], recording: list[Command]) -> list[Command]:
+    """What the simulated cluster answers to the commands of a recording."""
+    found = []
+    for point, lab in labs.items():
+        found += answers(lab, point, [(each.host, each.cmd) for each in recording if each.section == point])
+    return found
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m machines.compare", description=__doc__)
@@ -284,10 +302,10 @@ def main(argv: list[str] | None = None) -> int:
             else:
                 real = Real(site.cluster(orphans=True))
                 theirs = recorded(real, collected(labs[DEPLOYED].copy(Path(folder) / "collected")))
-                file = RECORDINGS / f"commands-{real.version()}.jsonl"
+                file = RECORDING.with_name(f"freebsd-{real.version()}.jsonl")
                 file.write_text(written(theirs))
                 print(f"recorded in {file}")
-            ours = [each for point, lab in labs.items() for each in answers(lab, point, lines_of(theirs, point))]
+            ours = replayed(labs, theirs)
     except (CompareError, LabError, MachinesError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -300,11 +318,6 @@ def main(argv: list[str] | None = None) -> int:
     same = sum(outcome.same for outcome in outcomes)
     print(f"{len(outcomes)} commands, {same} answered alike, {len(outcomes) - same - len(unexpected)} known to differ")
     return 1 if unexpected or stale else 0
-
-
-def lines_of(commands: Iterable[Command], point: str) -> list[tuple[str, str]]:
-    """Host and line of the commands of a section."""
-    return [(each.host, each.cmd) for each in commands if each.section == point]
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ def geom(ctx: Context) -> int:
             raise CommandError(f"geom: No such geom: {name}.")
         disk = cluster.disks[host.slots[name]]
         size = _human(disk.size)
-        mode = "r1w1e2" if disks.user(ctx.store, cluster, host, disk) else "r0w0e0"
+        mode = _open_mode(ctx, cluster, host, disk)
         stripe, per_track, heads = (4096, 32, 64) if name.startswith("da") else (0, 63, 16)
         ctx.out(
             f"Geom name: {name}\nProviders:\n1. Name: {name}\n   Mediasize: {disk.size} ({size})\n   Sectorsize: 512\n"
@@ -206,6 +206,17 @@ def geom(ctx: Context) -> int:
             f"   fwsectors: {per_track}\n   fwheads: {heads}\n\n"
         )
     return 0
+
+
+def _open_mode(ctx: Context, cluster: Cluster, host: Host, disk: Disk) -> str:
+    """How GEOM shows that a disk is open (seen on 13.2 and 15.1)."""
+    place = disks.user(ctx.store, cluster, host, disk)
+    if place is None:
+        return "r0w0e0"
+    mounted = [entry for entry in host.mounts if entry.target == place and entry.fstype == "ufs"]
+    if not mounted:
+        return "r1w1e1"  # a pool
+    return "r1w0e1" if mounted[-1].read_only else "r1w1e2"
 
 
 def _labels(ctx: Context, cluster: Cluster, host: Host) -> list[tuple[str, str]]:
@@ -304,7 +315,8 @@ def _show(host: Host, name: str, disk: Disk, provider_names: bool) -> str:
         rows.append(f"  {first:>10}  {sectors:>10}         - free -  ({disk.size // disks.MIB}M)")
     for index, (kind, start, count) in enumerate(parts, 1):
         shown = f"{name}p{index}" if provider_names else str(index)
-        rows.append(f"  {start:>10}  {count:>10}  {shown:>5}  {kind}  ({count // 2048}M)")
+        size = f"{count // 2048}M" if count >= 2048 else f"{(count + 1) // 2}K"
+        rows.append(f"  {start:>10}  {count:>10}  {shown:>5}  {kind}  ({size})")
     return "\n".join(rows) + "\n\n"
 
 
