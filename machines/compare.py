@@ -1,7 +1,7 @@
 """Measures the simulated cluster against real machines: both get the same commands, differences are listed.
 
-The commands are those that a deploy sends when it finds nothing to do, those of tasks/verify.py, and what scripts run
-on the hosts meanwhile, as far as they only look (`LOOKS`). Both sides answer them twice: blank, and deployed. What the
+The commands are those of the facts that a deploy and tasks/verify.py ask, what scripts run on the hosts meanwhile, as far
+as they only look (`LOOKS`), and `QUESTIONS`. Both sides answer them twice: blank, and deployed. What the
 machines answer is kept as a recording that names their version; with it the comparison needs no machines.
 
 The machines are those of `python -m machines reset f0 f1`. The status is 1 where a difference is not in
@@ -19,6 +19,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,8 +46,8 @@ ASKING = (
     r"(pgrep|sockstat|fstyp|diskinfo|showmount|swapctl) .*",
     r"(glabel|zrepl) status.*|(geom|gpart) (\S+ )?(list|show).*|zdb -l .*",
 )
-LOOKS = re.compile(rf"(doas -n )?sh -c .*|\S*/({'|'.join(ASKING)})", re.DOTALL)
-"""Commands that change nothing: what a run sends that finds nothing to do, and of what scripts run that which asks."""
+LOOKS = re.compile(rf"(doas -n )?sh -c 'export LC_ALL=C; .*|\S*/({'|'.join(ASKING)})", re.DOTALL)
+"""Commands that change nothing: the facts of this project, and of what scripts run that which asks."""
 SETTLE_SECONDS = 130
 """After a deploy: what cron and zrepl do first is done then."""
 PACKAGES = ("stunnel", "zrepl", "vm-bhyve")
@@ -127,6 +128,10 @@ class Real:
         ran: Ran = self.cluster.ssh(host, script, timeout=900)
         stdout, _, stderr = ran.output.partition(f"{MARK}\n")
         return ran.rc, stdout, stderr
+
+    def settle(self) -> None:
+        """What comes after a deploy has happened."""
+        time.sleep(SETTLE_SECONDS)
 
     def version(self) -> str:
         """Of FreeBSD: ``15.1``."""
@@ -276,7 +281,7 @@ def recorded(real: Real, lines: list[tuple[str, str]]) -> list[Command]:
     prepare(real)
     blank = answers(real, BLANK, lines)
     pyinfra(real, "deploy.py", "-y")
-    pyinfra(real, "deploy.py", "-y")  # what comes after a deploy has happened
+    real.settle()
     return blank + answers(real, DEPLOYED, lines)
 
 

@@ -177,7 +177,7 @@ def diskinfo(ctx: Context) -> int:
                 (str(per_track), "Sectors according to firmware."),
                 (disk.model, "Disk descr."),
                 (disk.serial, "Disk ident."),
-                ("umass-sim0" if stick else "ahcich0", "Attachment"),
+                ("umass-sim0" if stick else f"ahcich{name[-1]}", "Attachment"),
                 ("Yes", "TRIM/UNMAP support"),
                 ("Unknown", "Rotation rate in RPM"),
                 ("Not_Zoned", "Zone Mode"),

@@ -21,7 +21,7 @@ def answered(stdout: str, *, cmd: str = "zpool list", rc: int = 0) -> Command:
 @pytest.mark.parametrize(
     "line",
     [
-        "doas -n sh -c 'zfs get all'",
+        "doas -n sh -c 'export LC_ALL=C; { zfs get all; }'",
         "/sbin/zfs get -Hp all",
         "/sbin/zpool status",
         "/sbin/ifconfig vtnet0",
@@ -44,6 +44,7 @@ def test_what_only_looks_is_sent(line: str) -> None:
         "/etc/rc.d/nfsd onestop",
         "/sbin/mount -a",
         "/bin/rm -rf /data",
+        "doas -n sh -c 'rm -rf /data'",
     ],
 )
 def test_what_changes_something_is_not(line: str) -> None:
