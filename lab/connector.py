@@ -103,6 +103,8 @@ class LabConnector(BaseConnector):
             unix_command.get_raw_value(),
         ]
         self._round_trip()
+        if not control.get("_stdin"):  # which may be a secret
+            self.store.note(self.host.name, unix_command.get_raw_value())
         simulated = self.store.read().hosts[self.host.name]
         if not simulated.up:
             raise OSError(f"{self.host.name} is down (lab): connection lost")

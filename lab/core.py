@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pickle
 import sys
@@ -221,6 +222,12 @@ class Store:
         """Keeps an error of the lab itself for whoever looks next (`tell`)."""
         with open(self.folder / "errors", "a") as log:
             log.write(f"{text}\n")
+
+    def note(self, host: str, line: str) -> None:
+        """Keeps a command that was sent or played, where somebody has made the file for it (`machines.compare`)."""
+        if (file := self.folder / "commands").exists():
+            with open(file, "a") as log:
+                log.write(json.dumps({"host": host, "cmd": line}) + "\n")
 
     def tell(self) -> None:
         """Tells the errors of the lab itself, once.

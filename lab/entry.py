@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -45,6 +46,7 @@ def main(argv: list[str]) -> int:
         return refuse(" ".join([os.path.basename(path), *argv[1:]]))
     module, function = target.split(":")
     context = Context(argv, Store(), (INSIDE / "host").read_text().strip())
+    context.store.note(context.host_name, shlex.join(argv))
     try:
         rc: int = getattr(importlib.import_module(module), function)(context)
     except CommandError as error:

@@ -30,6 +30,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
             lines.append(f'ifconfig_{interface.name}="inet {address}/{length}"')
     rootfs.write(root, "etc/rc.conf", "".join(f"{line}\n" for line in lines))
     rootfs.write(root, "etc/fstab", "# Device\tMountpoint\tFStype\tOptions\tDump\tPass#\n")
+    rootfs.write(root, "etc/sysctl.conf", "#\n#  This file is read when going to multi-user.\n#\n")
     rootfs.write(root, "etc/hosts", "::1\t\tlocalhost\n127.0.0.1\tlocalhost\n")
     disks.link_devices(store, cluster, host)
     host.mounts = boot.boot_mounts(host)

@@ -12,10 +12,10 @@ from lab import catalog, tools
 from lab.core import Host, LabError, Store
 
 FREEBSD_FOLDERS = """
-bin sbin etc/rc.d etc/defaults etc/cron.d etc/devd etc/newsyslog.conf.d etc/periodic boot dev/ufs dev/zvol
+bin sbin etc/rc.d etc/rc.conf.d etc/defaults etc/cron.d etc/devd etc/newsyslog.conf.d etc/periodic boot dev/ufs dev/zvol
 home/operator  lib lib64 media mnt root tmp usr/bin usr/sbin usr/lib usr/lib64 usr/libexec usr/local/bin
 usr/local/sbin  usr/local/etc/rc.d usr/local/etc/devd usr/local/etc/newsyslog.conf.d usr/local/libexec
-var/cron/tabs var/db var/log  var/run var/spool var/tmp
+var/cron/tabs var/db var/empty var/log  var/run var/spool var/tmp
 """.split()
 ROCKY_FOLDERS = """
 dev etc/systemd/system etc/cron.d home/operator lib lib64 media mnt proc root run tmp usr/bin

@@ -177,7 +177,7 @@ def diskinfo(ctx: Context) -> int:
                 (str(per_track), "Sectors according to firmware."),
                 (disk.model, "Disk descr."),
                 (disk.serial, "Disk ident."),
-                ("umass-sim0" if stick else "ahcich0", "Attachment"),
+                ("umass-sim0" if stick else f"ahcich{name[-1]}", "Attachment"),
                 ("Yes", "TRIM/UNMAP support"),
                 ("Unknown", "Rotation rate in RPM"),
                 ("Not_Zoned", "Zone Mode"),
@@ -197,15 +197,26 @@ def geom(ctx: Context) -> int:
             raise CommandError(f"geom: No such geom: {name}.")
         disk = cluster.disks[host.slots[name]]
         size = _human(disk.size)
-        mode = "r1w1e2" if disks.user(ctx.store, cluster, host, disk) else "r0w0e0"
-        stripe = 4096 if name.startswith("da") else 0
+        mode = _open_mode(ctx, cluster, host, disk)
+        stripe, per_track, heads = (4096, 32, 64) if name.startswith("da") else (0, 63, 16)
         ctx.out(
             f"Geom name: {name}\nProviders:\n1. Name: {name}\n   Mediasize: {disk.size} ({size})\n   Sectorsize: 512\n"
             + (f"   Stripesize: {stripe}\n   Stripeoffset: 0\n" if stripe else "")
             + f"   Mode: {mode}\n   descr: {disk.model}\n   ident: {disk.serial}\n   rotationrate: unknown\n"
-            "   fwsectors: 32\n   fwheads: 64\n\n"
+            f"   fwsectors: {per_track}\n   fwheads: {heads}\n\n"
         )
     return 0
+
+
+def _open_mode(ctx: Context, cluster: Cluster, host: Host, disk: Disk) -> str:
+    """How GEOM shows that a disk is open (seen on 13.2 and 15.1)."""
+    place = disks.user(ctx.store, cluster, host, disk)
+    if place is None:
+        return "r0w0e0"
+    mounted = [entry for entry in host.mounts if entry.target == place and entry.fstype == "ufs"]
+    if not mounted:
+        return "r1w1e1"  # a pool
+    return "r1w0e1" if mounted[-1].read_only else "r1w1e2"
 
 
 def _labels(ctx: Context, cluster: Cluster, host: Host) -> list[tuple[str, str]]:
@@ -255,7 +266,7 @@ def gpart(ctx: Context) -> int:
             for name in names or tables:
                 if name not in tables:
                     raise CommandError(f"gpart: No such geom: {name}.")
-                ctx.out(_show(name, cluster.disks[host.slots[name]], "-p" in rest))
+                ctx.out(_show(host, name, cluster.disks[host.slots[name]], "-p" in rest))
             return 0
         name = rest[-1].removeprefix("/dev/") if rest else ""
         if name not in host.slots:
@@ -281,20 +292,31 @@ def _table(ctx: Context, cluster: Cluster, host: Host, slot: str) -> bool:
     return disks.has_gpt(ctx.store, cluster.disks[host.slots[slot]])
 
 
-def _show(name: str, disk: Disk, provider_names: bool) -> str:
-    sectors = disk.size // 512 - 80
-    rows = [f"=>{40:>10}  {sectors:>10}  {name}  GPT  ({disk.size // disks.MIB // 1024 or disk.size // disks.MIB}G)"]
-    if name == "ada0":
+def _show(host: Host, name: str, disk: Disk, provider_names: bool) -> str:
+    ufs = name == "ada0" and host.parts["ufs root"]
+    first = 34 if ufs else 40
+    sectors = disk.size // 512 - (67 if ufs else 80)
+    size = f"{disk.size // disks.MIB // 1024 or disk.size // disks.MIB}G"
+    rows = [f"=>{first:>10}  {sectors:>10}  {name}  GPT  ({size})"]
+    if ufs:  # as the observed machines
+        parts = [
+            ("freebsd-boot", 34, 45),
+            ("freebsd-ufs", 79, 1843200),
+            ("freebsd-swap", 1843279, sectors - 1843245),
+        ]
+    elif name == "ada0":
         parts = [
             ("freebsd-boot", 40, 1024),
             ("freebsd-swap", 1064, 4194304),
             ("freebsd-zfs", 4195368, sectors - 4195328),
         ]
-        for index, (kind, start, count) in enumerate(parts, 1):
-            shown = f"{name}p{index}" if provider_names else str(index)
-            rows.append(f"  {start:>10}  {count:>10}  {shown:>5}  {kind}  ({count // 2048}M)")
     else:
-        rows.append(f"  {40:>10}  {sectors:>10}         - free -  ({disk.size // disks.MIB}M)")
+        parts = []
+        rows.append(f"  {first:>10}  {sectors:>10}         - free -  ({disk.size // disks.MIB}M)")
+    for index, (kind, start, count) in enumerate(parts, 1):
+        shown = f"{name}p{index}" if provider_names else str(index)
+        size = f"{count // 2048}M" if count >= 2048 else f"{(count + 1) // 2}K"
+        rows.append(f"  {start:>10}  {count:>10}  {shown:>5}  {kind}  ({size})")
     return "\n".join(rows) + "\n\n"
 
 

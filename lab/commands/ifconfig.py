@@ -8,7 +8,8 @@ from lab.commands import sysctls
 from lab.core import Cluster, CommandError, Context, Host, part
 from lab.net import model
 
-FLAGS = "flags=8963<UP,BROADCAST,RUNNING,PROMISC,SIMPLEX,MULTICAST> metric 0 mtu 1500"
+FLAGS = "flags=8863<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> metric 0 mtu 1500"
+CARP_FLAGS = "flags=8963<UP,BROADCAST,RUNNING,PROMISC,SIMPLEX,MULTICAST> metric 0 mtu 1500"
 OPTIONS = (
     "options=4c07bb<RXCSUM,TXCSUM,VLAN_MTU,VLAN_HWTAGGING,JUMBO_MTU,VLAN_HWCSUM,TSO4,TSO6,LRO,VLAN_HWTSO,"
     "LINKSTATE,TXCSUM_IPV6>"
@@ -49,7 +50,8 @@ def _show(interface: model.Interface, cidr: bool) -> str:
     if interface.name.startswith("lo"):
         lines = [f"{interface.name}: flags=8049<UP,LOOPBACK,RUNNING,MULTICAST> metric 0 mtu 16384"]
     else:
-        lines = [f"{interface.name}: {FLAGS}", OPTIONS, f"ether {interface.ether}"]
+        flags = CARP_FLAGS if interface.carps else FLAGS
+        lines = [f"{interface.name}: {flags}", OPTIONS, f"ether {interface.ether}"]
     for address, length, vhid in interface.addresses:
         net = ipaddress.ip_network(f"{address}/{length}", strict=False)
         mask = f"/{length}" if cidr else f" netmask {int(net.netmask):#010x}"

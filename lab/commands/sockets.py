@@ -13,6 +13,7 @@ from lab.rc.scripts import processes
 FIXED = {
     "mountd": (("udp4", "*:736"), ("tcp4", "*:736")),
     "rpcbind": (("udp4", "*:111"), ("udp4", "*:778"), ("tcp4", "*:111")),
+    "sshd": (("tcp4", "*:22"),),
 }
 """Ports of daemons as seen, where they bind all addresses."""
 
@@ -51,11 +52,12 @@ def sockstat(ctx: Context) -> int:
         ctx.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
     for name, pids in sorted(processes(host).items(), key=lambda each: -each[1][0]):
         pid = str(pids[0])
-        if name in bound:
-            address, port = bound[name]
-            if name == "stunnel" and "l" not in options:
-                ctx.out("".join(row.line for row in _connections(ctx, cluster, host, pid)))
-            ctx.out(Row(name, name, pid, "9", "tcp4", f"{address or '*'}:{port}").line)
+        if name == "stunnel" and name in bound and "l" not in options:
+            ctx.out("".join(row.line for row in _connections(ctx, cluster, host, pid)))
+        for owner, (address, port) in bound.items():
+            if owner.split()[0] == name:  # zrepl has several
+                user = "root" if name == "zrepl" else name
+                _both(ctx, options, Row(user, name, pid, "9", "tcp4", f"{address or '*'}:{port}"))
         for protocol, local in _fixed(host, name):
             _both(ctx, options, Row("root", name, pid, "9", protocol, local))
     if "nfsd" in processes(host) and "-u" in host.parts["nfsd flags"]:
@@ -75,6 +77,10 @@ def _fixed(host: Host, name: str) -> tuple[tuple[str, str], ...]:
         return (("tcp4", _nfsd(host)),) if "-t" in host.parts["nfsd flags"] else ()
     if name == "mountd" and not speaks_mount(host):
         return ()
+    if name == "rpcbind" and "-h" in (flags := host.parts.get("rpcbind flags", [])):
+        # the port from which it asks others is not bound to the address (seen)
+        address = flags[flags.index("-h") + 1]
+        return tuple((protocol, local.replace("*:111", f"{address}:111")) for protocol, local in FIXED[name])
     return FIXED.get(name, ())
 
 

@@ -16,7 +16,8 @@ WRITABLE = {
     "vfs.nfs.enable_uidtostring": "0",
     # FreeBSD 15.1 (seen), 13.2: 0. rc.d/nfsd sets it at every start
     "vfs.nfsd.nfs_privport": "1",
-    "vfs.nfsd.server_max_nfsvers": "3",
+    # rc.d/nfsd sets it at every start
+    "vfs.nfsd.server_max_nfsvers": "4",
     "vfs.nfsd.server_min_nfsvers": "2",
 }
 CARP = {
@@ -53,7 +54,7 @@ def _all(ctx: Context, cluster: Cluster, host: Host) -> dict[str, str]:
 
 
 def find(ctx: Context, cluster: Cluster, host: Host, name: str) -> dict[str, str]:
-    """The variable of that name, or those below it; empty if there is none.
+    """The variable of that name, or those below it; empty if there is none (net.link.bridge.member_ifaddrs: before 15).
 
     :raises NotSimulatedError: a subtree that the lab knows nothing of
     """
@@ -61,7 +62,7 @@ def find(ctx: Context, cluster: Cluster, host: Host, name: str) -> dict[str, str
     if name in known:
         return {name: known[name]}
     below = {oid: value for oid, value in known.items() if oid.startswith(name + ".")}
-    if not below and not name.startswith("net.inet.carp"):
+    if not below and name != "net.link.bridge.member_ifaddrs" and not name.startswith("net.inet.carp"):
         raise ctx.not_simulated(name)
     return below
 

@@ -89,7 +89,7 @@ def sysrc(ctx: Context) -> int:
 
 
 def sysctl(ctx: Context) -> int:
-    """sysctl(8) with -n -i -q: names, subtrees and NAME=VALUE."""
+    """sysctl(8) with -n -i -q: names, subtrees and NAME=VALUE. The status is the number of those that failed."""
     options, names = parse(ctx, "inq")
     if not names:
         raise ctx.not_simulated()
@@ -102,7 +102,7 @@ def sysctl(ctx: Context) -> int:
             if not found:
                 if "i" not in options:
                     ctx.err(f"sysctl: unknown oid '{name}'\n")
-                    rc = 1
+                    rc += 1
                 continue
             if not sign:
                 for oid, current in found.items():
@@ -111,7 +111,7 @@ def sysctl(ctx: Context) -> int:
             old = found[name] if list(found) == [name] else None
             if old is None or not sysctls.change(host, name, value):
                 ctx.err(f"sysctl: oid '{name}' is read only\n")
-                rc = 1
+                rc += 1
             elif "q" not in options:
                 ctx.out(f"{value}\n" if "n" in options else f"{name}: {old} -> {value}\n")
     return rc

@@ -151,6 +151,8 @@ def start(ctx: Context, service: table.Service) -> int:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         pids = processes(host)[service.name] = new_pids(host, service.processes)
+        if service.name == "rpcbind":
+            host.parts["rpcbind flags"] = rc_conf(["rpcbind_flags"])["rpcbind_flags"].split()
         pid_file = service.pid_file or pid_files(host).get(service.name)
     if pid_file:
         Path(pid_file).write_text(f"{pids[0]}\n")

@@ -100,7 +100,9 @@ def get(node: Node, pool: Pool, name: str, exact: bool) -> tuple[str, str] | Non
     if prop is None:
         return None
     if prop.default is not None:
-        return (pool.props[name], "local") if name in pool.props else (prop.default, "default")
+        value = pool.props.get(name, prop.default)
+        # whoever sets the default value gets the default (spa.c, spa_prop_get)
+        return value, "default" if value == prop.default else "local"
     size = space.pool_size(pool)
     used = min(size, space.Space(node).used(pool.datasets[pool.name]))
     number = {"size": size, "allocated": used, "free": size - used, "freeing": 0, "leaked": 0}.get(name)

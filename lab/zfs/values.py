@@ -69,6 +69,8 @@ def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset,
         return mountpoint(node, item)
     if name in ("volsize", "volblocksize") and item.partial and item.partial.new:
         return None  # zfs_ioctl.c, zfs_ioc_objset_stats_impl: those of a volume are not read while it is inconsistent
+    if name == "volblocksize" and prop.default and item.props.get(name) == prop.default:
+        return prop.default, DEFAULT  # dsl_prop.c, dsl_prop_nvlist_add_uint64
     if name in ("encryption", "keyformat", "keylocation", "encryptionroot", "keystatus"):
         return _encryption(node, item, name)
     found = _own(sizes, item, name)

@@ -32,7 +32,13 @@ def load_key(ctx: Context, node: Node, args: Arguments) -> int:
     if location not in (None, "prompt") and many:
         raise UsageError("alternate keylocation may only be 'prompt' with -r or -a", LOAD)
     attempted = failed = 0
-    for dataset in _chosen(node, args, LOAD):
+    try:
+        chosen = _chosen(node, args, LOAD)
+    except CommandError:
+        if args.has("n") and args.operands:  # seen: a dataset that is not there counts as none
+            ctx.out("0 / 0 key(s) successfully verified\n")
+        raise
+    for dataset in chosen:
         if many and not args.has("n") and node.key_loaded(dataset):
             continue
         attempted += 1

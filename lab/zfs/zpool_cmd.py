@@ -76,7 +76,7 @@ def import_(ctx: Context, node: Node, args: Arguments) -> int:
         return 0
     if not args.operands and not args.has("a"):
         if not found:
-            raise CommandError("no pools available to import")
+            raise CommandError("no pools available to import", 0)
         ctx.out("\n".join(importable(node, p) for p in found))
         return 0
     chosen = found
@@ -144,7 +144,7 @@ def status_(ctx: Context, node: Node, args: Arguments) -> int:
             ctx.out(f"pool '{args.operands[0]}' is healthy\n" if one else "all pools are healthy\n")
         chosen = ill
     if not chosen and not args.operands and not args.has("x"):
-        ctx.out("no pools available\n")
+        ctx.err("no pools available\n")
     ctx.out("\n".join(status(node, p, paths=args.has("P") or args.has("L")) for p in chosen))
     return rc
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from lab.core import CommandError, Context
@@ -34,6 +35,8 @@ def main(ctx: Context) -> int:
             break
     if words == ["version"]:
         ctx.out("client: zrepl version=v0.7.0 go=go1.26.8 GOOS=freebsd GOARCH=amd64 Compiler=gc\n")
+        if not Path(path).exists():
+            raise CommandError("config parsing error: open : no such file or directory")
         return 0
     if words[:3] == ["zfs-abstraction", "release-all", "--job"] and len(words) == 4:
         return _release(ctx, words[3])

@@ -41,7 +41,8 @@ def read(ctx: Context, path: str) -> config.Config:
     try:
         text = Path(path).read_text()
     except OSError:
-        raise ConfigError(f"open {path}: no such file or directory") from None
+        # without --config it looks for several, and names none (seen)
+        raise ConfigError(f"open {'' if path == DEFAULT_CONFIG else path}: no such file or directory") from None
     folders = [*sys.path, ctx.store.read().parts["yaml folder"]]
     if inside():
         # this process was started before it got a root directory of its own, and its path is the machine's

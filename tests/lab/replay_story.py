@@ -10,7 +10,7 @@ from f3s.pki.plan import PkiPlan
 from lab import actions, build, clock, rootfs
 from lab.core import Store
 from lab.rc import boot
-from tests.lab.replay import Step
+from lab.replay import Step
 
 GIB = 1 << 30
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from lab.core import Store
-from tests.lab.replay import Outcome, difference, recorded, replay
+from lab.replay import Outcome, difference, recorded, replay
 from tests.lab.replay_story import BEFORE, machines
 
+TRANSCRIPT = Path(__file__).with_name("transcripts") / "freebsd-13.2.jsonl"
 MEASURED = {
     "ZFS and disks": ("pool", "usb", "zfs", "sink", "migrate"),
     "serving": ("carp", "nfs", "stunnel", "svc", "boot"),
@@ -48,7 +49,7 @@ pytestmark = pytest.mark.lab
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     store = Store(Path(tmp_path_factory.mktemp("replay")) / "lab")
     machines(store)
-    return replay(store, recorded(), BEFORE)
+    return replay(store, recorded(TRANSCRIPT), BEFORE)
 
 
 def test_every_section_is_replayed(outcomes: list[Outcome]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.replay_text import Key, Normaliser
+from lab.replay_text import Key, Normaliser
 
 ANY: Key = ("nfs", 0)
 

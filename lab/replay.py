@@ -11,9 +11,8 @@ from pathlib import Path
 
 from lab import clock
 from lab.core import Store
-from tests.lab.replay_text import Normaliser
+from lab.replay_text import Normaliser
 
-TRANSCRIPT = Path(__file__).with_name("transcripts") / "freebsd-13.2.jsonl"
 KILL = 'kill() { command /bin/kill "$@"; }; '
 """Goes before a line that uses the shell's own kill, which knows nothing of daemons that the lab plays."""
 
@@ -49,7 +48,7 @@ class Outcome:
     wanted: tuple[int, str, str]
 
 
-def recorded(transcript: Path = TRANSCRIPT) -> list[Command]:
+def recorded(transcript: Path) -> list[Command]:
     """The transcript, in order."""
     commands: list[Command] = []
     counts: dict[str, int] = {}

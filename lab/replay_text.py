@@ -5,6 +5,7 @@ Nothing here touches an exit status. `PATTERNS` is for all commands; `LINES` for
 
 from __future__ import annotations
 
+import functools
 import re
 
 Key = tuple[str, int]
@@ -117,7 +118,7 @@ class Normaliser:
         for pattern, word in (*PATTERNS, *WORDS.get(key, ())):
             line = re.sub(pattern, word, line)
         for kind, pattern in IDENTITIES.items():
-            line = re.sub(pattern, lambda match, kind=kind: self._name(kind, match.group()), line)
+            line = re.sub(pattern, functools.partial(self._name, kind), line)
         for pattern in DATES:
             line = re.sub(pattern, "<date>", line)
         line = re.sub(SIZE, "<size>", line)
@@ -129,6 +130,6 @@ class Normaliser:
         # columns are as wide as what is in them, so they are only compared where nothing was replaced
         return line if line == before else re.sub(r" {2,}", "  ", line)
 
-    def _name(self, kind: str, value: str) -> str:
+    def _name(self, kind: str, match: re.Match[str]) -> str:
         known = self._names[kind]
-        return known.setdefault(value, f"<{kind} {len(known) + 1}>")
+        return known.setdefault(match.group(), f"<{kind} {len(known) + 1}>")

@@ -1,0 +1,329 @@
+"""Measures the simulated cluster against real machines: both get the same commands, differences are listed.
+
+The commands are those of the facts that a deploy and tasks/verify.py ask, what scripts run on the hosts meanwhile, as far
+as they only look (`LOOKS`), and `QUESTIONS`. Both sides answer them twice: blank, and deployed. What the
+machines answer is kept as a recording that names their version; with it the comparison needs no machines.
+
+The machines are those of `python -m machines reset f0 f1`. The status is 1 where a difference is not in
+`machines.differences`, or one of those is none any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab import build, clock, replay
+from lab.core import LabError, Store
+from lab.rc import boot
+from lab.replay import Command, Outcome
+from lab.replay_text import Normaliser
+from machines import freebsd, site
+from machines.cluster import Cluster
+from machines.differences import ACCEPTED, Accepted
+from machines.programs import MachinesError
+from scenarios.stage import Ran
+
+HOSTS = ("f0", "f1")
+LIMIT = ("--limit", "freebsd")
+BLANK, DEPLOYED = "blank", "deployed"
+"""When commands are sent; the sections of a recording."""
+ASKING = (
+    r"(zfs|zpool) (get|list|status)( [^@]*)?",
+    r"zfs load-key -n .*",
+    r"sysctl [^=]*|ifconfig( \S+)?|mount( -p)?|kldstat.*|vm list",
+    r"(service|rc\.d/)\S* (\S+ )?(one)?status",
+    r"(pgrep|sockstat|fstyp|diskinfo|showmount|swapctl) .*",
+    r"(glabel|zrepl) status.*|(geom|gpart) (\S+ )?(list|show).*|zdb -l .*",
+)
+LOOKS = re.compile(rf"(doas -n )?sh -c 'export LC_ALL=C; .*|\S*/({'|'.join(ASKING)})", re.DOTALL)
+"""Commands that change nothing: the facts of this project, and of what scripts run that which asks."""
+SETTLE_SECONDS = 130
+"""After a deploy: what cron and zrepl do first is done then."""
+PACKAGES = ("stunnel", "zrepl", "vm-bhyve")
+"""What the machines' image has from the beginning."""
+GIB = 1 << 30
+SYSTEM_SIZE = 1077993472
+"""Of the image's disk in bytes."""
+QUESTIONS = site.REPOSITORY / "machines/questions.txt"
+"""Further commands that only look, ``HOST<tab>LINE``: wording and shapes that a person meets."""
+RECORDING = site.REPOSITORY / "tests/lab/transcripts/freebsd-15.1.jsonl"
+"""What the machines answered last."""
+MARK = "-- machines.compare: standard error --"
+
+
+Answer = tuple[int, str, str]
+"""Status, standard output, standard error."""
+
+
+class CompareError(Exception):
+    """A run failed; the text is the whole message."""
+
+
+class Simulated:
+    """The simulated cluster, built as the machines are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
+        self.inventory = "machines/simulated.py"
+        self.environment = {**os.environ, "LAB_STATE": str(folder), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
+
+    def make(self) -> None:
+        """Blank hosts with the machines' disks and cards, from the settings of their site."""
+        plans = []
+        for number, host in enumerate(each for each in site.site().hosts if each.short_name in HOSTS):
+            name = host.short_name.upper()
+            slots = {
+                "ada0": (SYSTEM_SIZE, "QEMU HARDDISK", f"{name}SYSTEM"),
+                "ada1": (3 * GIB, "QEMU HARDDISK", f"{name}DATA"),
+                "ada2": (3 * GIB, "QEMU HARDDISK", f"{name}VM"),
+                "da0": (64 << 20, "QEMU QEMU HARDDISK", f"1-0000:00:0{number}.0-1"),
+            }
+            cards = {"vtnet0": (host.lan.address, 24), "vtnet1": (host.wireguard.address, 24)}
+            plans.append(build.Plan(host.name, "freebsd", slots, {**cards, "vtnet2": ("10.0.2.15", 24)}, ufs_root=True))
+        build.up(self.store, plans)
+        for plan in plans:
+            self.answer(plan.name, f"pkg install -y {' '.join(PACKAGES)}")
+
+    def answer(self, host: str, line: str) -> Answer:
+        """What a line comes to: status and output."""
+        answer = replay.run(self.store, Command("", 0, host, line, 0, "", ""))
+        clock.quiesce(self.store)
+        return answer
+
+    def copy(self, folder: Path) -> Simulated:
+        """Another one in the same state."""
+        subprocess.run(["cp", "-a", "--sparse=always", self.store.folder, folder], check=True)
+        for place in folder.glob("hosts/*/root/.lab/state-path"):
+            place.write_text(f"{folder}\n")
+        return Simulated(folder)
+
+    def settle(self) -> None:
+        """What comes after a deploy has happened."""
+        clock.tick(self.store, SETTLE_SECONDS)
+
+
+class Real:
+    """The machines."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.inventory = site.INVENTORY
+        self.environment = cluster.environment
+
+    def answer(self, host: str, line: str) -> Answer:
+        """What a line comes to: status and output."""
+        errors = "/var/tmp/compare.stderr"
+        script = f"sh -c {shlex.quote(line)} 2>{errors} </dev/null; rc=$?; echo '{MARK}'; cat {errors}; exit $rc"
+        ran: Ran = self.cluster.ssh(host, script, timeout=900)
+        stdout, _, stderr = ran.output.partition(f"{MARK}\n")
+        return ran.rc, stdout, stderr
+
+    def settle(self) -> None:
+        """What comes after a deploy has happened."""
+        time.sleep(SETTLE_SECONDS)
+
+    def version(self) -> str:
+        """Of FreeBSD: ``15.1``."""
+        return self.cluster.must(HOSTS[0], "uname -r").partition("-")[0]
+
+
+Side = Simulated | Real
+
+
+def controller(side: Side, *words: str, **more: str) -> None:
+    """A program of this virtual environment for the hosts of one side.
+
+    :raises CompareError: it failed
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=site.REPOSITORY,
+        env={**side.environment, **more},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    # tasks/verify.py does not know of clients, which are not asked
+    if done.returncode != 0 and " 0 wrong, " not in done.stdout:
+        raise CompareError(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
+
+
+def pyinfra(side: Side, *words: str, **more: str) -> None:
+    """pyinfra on the hosts of one side.
+
+    :raises CompareError: it failed
+    """
+    controller(side, "pyinfra", side.inventory, *words, *LIMIT, **more)
+
+
+def prepare(side: Side) -> None:
+    """Blank hosts get what a site has before the first deploy: certificates, and virtual machines on the primary.
+
+    :raises CompareError: that failed
+    """
+    controller(side, "f3s.pki", "--inventory", side.inventory, "init")
+    primary = site.site().primary
+    rc, stdout, stderr = side.answer(primary.short_name, freebsd.virtual_machines(primary.bhyve.dataset))
+    if rc != 0:
+        raise CompareError(f"virtual machines on {primary.name}: {stdout}{stderr}")
+
+
+def simulated(folder: Path) -> dict[str, Simulated]:
+    """The simulated cluster at both points.
+
+    :raises CompareError: a run failed
+    """
+    lab = Simulated(folder / DEPLOYED)
+    lab.make()
+    prepare(lab)
+    blank = lab.copy(folder / BLANK)
+    pyinfra(lab, "deploy.py", "-y")
+    lab.settle()
+    return {BLANK: blank, DEPLOYED: lab}
+
+
+def collected(lab: Simulated) -> list[tuple[str, str]]:
+    """Host and line of the commands that a deployed cluster gets, each once, in order.
+
+    :raises CompareError: a run failed
+    """
+    log = lab.store.folder / "commands"
+    log.touch()
+    pyinfra(lab, "deploy.py", "-y")
+    pyinfra(lab, "tasks/verify.py", "-y")
+    for host in reversed(HOSTS):
+        boot.reboot(lab.store, host)
+        lab.settle()
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    log.unlink()
+    # as root on both sides: how one becomes root is another thing than what is asked
+    lines = ((entry["host"].partition(".")[0], entry["cmd"].removeprefix("doas -n ")) for entry in entries)
+    sent = [(host, line) for host, line in lines if LOOKS.fullmatch(line)]
+    return list(dict.fromkeys([*sent, *questions()]))
+
+
+def questions() -> list[tuple[str, str]]:
+    """Host and line of what is asked besides."""
+    host_and_line = (line.split("\t") for line in QUESTIONS.read_text().splitlines())
+    return [(host, line) for host, line in host_and_line]
+
+
+def answers(side: Side, point: str, lines: Iterable[tuple[str, str]]) -> list[Command]:
+    """What a side answers, as the section of a recording."""
+    return [Command(point, number, host, line, *side.answer(host, line)) for number, (host, line) in enumerate(lines)]
+
+
+def written(commands: Iterable[Command]) -> str:
+    """A recording: an object of JSON a line."""
+    fields = ("section", "host", "cmd", "rc", "stdout", "stderr")
+    return "".join(json.dumps({name: getattr(each, name) for name in fields}) + "\n" for each in commands)
+
+
+def compared(recorded: Iterable[Command], simulated: Iterable[Command]) -> list[Outcome]:
+    """Both sides' answers, with what differs between machines left out.
+
+    :raises ValueError: they are answers to different commands
+    """
+    theirs, ours = Normaliser(), Normaliser()
+    outcomes = []
+    for real, mine in zip(recorded, simulated, strict=True):
+        if (real.host, real.cmd) != (mine.host, mine.cmd):
+            raise ValueError(f"{real.host}: {real.cmd} is compared with {mine.host}: {mine.cmd}")
+        key = (real.section, real.number)
+        wanted = (real.rc, theirs(real.stdout, key), theirs(real.stderr, key))
+        got = (mine.rc, ours(mine.stdout, key), ours(mine.stderr, key))
+        outcomes.append(Outcome(real, *got, same=wanted == got, wanted=wanted))
+    return outcomes
+
+
+def judged(
+    outcomes: Iterable[Outcome], accepted: Iterable[Accepted] = ACCEPTED
+) -> tuple[list[Outcome], list[Accepted]]:
+    """The differences that nothing accepts, and what accepts none of them."""
+    different = [each for each in outcomes if not each.same]
+    unexpected = [each for each in different if not any(entry.covers(each.command) for entry in accepted)]
+    stale = [entry for entry in accepted if not any(entry.covers(each.command) for each in different)]
+    return unexpected, stale
+
+
+def difference(outcome: Outcome) -> str:
+    """One row of the table: which command, on which host, what differs and how."""
+    command = outcome.command
+    kinds = ("status", "stdout", "stderr")
+    pairs = list(zip(kinds, outcome.wanted, (outcome.rc, outcome.stdout, outcome.stderr), strict=True))
+    short = re.sub(r"\s+", " ", command.cmd)
+    what = ", ".join(kind for kind, theirs, ours in pairs if theirs != ours)
+    rows = [f"{command.section} {command.number} on {command.host}: {what}: {short[:160]}"]
+    for kind, theirs, ours in pairs:
+        lines = difflib.unified_diff(str(theirs).splitlines(), str(ours).splitlines(), "machine", "lab", "", "", 0, "")
+        rows += [f"    {kind} {line}" for line in lines if not line.startswith(("---", "+++", "@@"))]
+    return "\n".join(rows)
+
+
+def recorded(real: Real, lines: list[tuple[str, str]]) -> list[Command]:
+    """Deploys on blank machines; what they answer before and after.
+
+    :raises CompareError: a run failed
+    """
+    prepare(real)
+    blank = answers(real, BLANK, lines)
+    pyinfra(real, "deploy.py", "-y")
+    real.settle()
+    return blank + answers(real, DEPLOYED, lines)
+
+
+def replayed(labs: dict[str, Simulated], recording: list[Command]) -> list[Command]:
+    """What the simulated cluster answers to the commands of a recording."""
+    found = []
+    for point, lab in labs.items():
+        found += answers(lab, point, [(each.host, each.cmd) for each in recording if each.section == point])
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m machines.compare", description=__doc__)
+    parser.add_argument("--recording", type=Path, help="the machines' answers of another day, in place of machines")
+    args = parser.parse_args(argv)
+    os.environ["MACHINES_STATE"] = str(site.folder())
+    try:
+        with tempfile.TemporaryDirectory(prefix="compare-") as folder:
+            labs = simulated(Path(folder))
+            if args.recording:
+                theirs = replay.recorded(args.recording)
+            else:
+                real = Real(site.cluster(orphans=True))
+                theirs = recorded(real, collected(labs[DEPLOYED].copy(Path(folder) / "collected")))
+                file = RECORDING.with_name(f"freebsd-{real.version()}.jsonl")
+                file.write_text(written(theirs))
+                print(f"recorded in {file}")
+            ours = replayed(labs, theirs)
+    except (CompareError, LabError, MachinesError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    outcomes = compared(theirs, ours)
+    unexpected, stale = judged(outcomes)
+    for outcome in unexpected:
+        print(difference(outcome))
+    for entry in stale:
+        print(f"no difference any more, take it out of machines/differences.py: {entry}")
+    same = sum(outcome.same for outcome in outcomes)
+    print(f"{len(outcomes)} commands, {same} answered alike, {len(outcomes) - same - len(unexpected)} known to differ")
+    return 1 if unexpected or stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

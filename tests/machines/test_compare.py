@@ -1,0 +1,93 @@
+"""The simulated cluster against what real machines answered (tests/lab/transcripts)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.replay import Command, recorded
+from machines import compare
+from machines.compare import BLANK, DEPLOYED, RECORDING
+from machines.differences import Accepted
+from tests.lab.cluster import Cluster
+
+
+def answered(stdout: str, *, cmd: str = "zpool list", rc: int = 0) -> Command:
+    return Command(BLANK, 0, "f0", cmd, rc, stdout, "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "doas -n sh -c 'export LC_ALL=C; { zfs get all; }'",
+        "/sbin/zfs get -Hp all",
+        "/sbin/zpool status",
+        "/sbin/ifconfig vtnet0",
+        "/sbin/sysctl -n net.inet.carp.preempt",
+        "/etc/rc.d/nfsd onestatus",
+    ],
+)
+def test_what_only_looks_is_sent(line: str) -> None:
+    assert compare.LOOKS.fullmatch(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/sbin/zfs set readonly=on zdata",
+        "/sbin/zfs list tank@zrepl_20260101",
+        "/sbin/zfs load-key zdata/enc",
+        "/sbin/ifconfig vtnet0 vhid 1 pass secret alias 192.168.1.138/32",
+        "/sbin/sysctl net.inet.carp.preempt=1",
+        "/etc/rc.d/nfsd onestop",
+        "/sbin/mount -a",
+        "/bin/rm -rf /data",
+        "doas -n sh -c 'rm -rf /data'",
+    ],
+)
+def test_what_changes_something_is_not(line: str) -> None:
+    assert not compare.LOOKS.fullmatch(line)
+
+
+def test_a_difference_is_told_and_judged() -> None:
+    real, mine = answered("no pools available\n"), answered("", rc=1)
+    outcomes = compare.compared([real], [mine])
+    text = compare.difference(outcomes[0])
+    assert "blank 0 on f0: status, stdout: zpool list" in text
+    assert "status -0\n    status +1\n    stdout -no pools available" in text
+    assert compare.judged(outcomes, []) == (outcomes, [])
+    known = Accepted("^zpool list$", "why")
+    assert compare.judged(outcomes, [known]) == ([], [])
+    stale = Accepted("^zpool status$", "why")
+    assert compare.judged(outcomes, [known, stale]) == ([], [stale])
+    assert compare.judged(outcomes, [Accepted("^zpool list$", "why", DEPLOYED)])[0] == outcomes
+
+
+def test_only_answers_to_the_same_command_are_compared() -> None:
+    with pytest.raises(ValueError, match="zpool list is compared with f0: zfs list"):
+        compare.compared([answered("")], [answered("", cmd="zfs list")])
+
+
+@pytest.mark.lab
+def test_commands_are_noted_where_somebody_wants_them(lab: Cluster) -> None:
+    lab.sh("f0", "sysctl -n kern.hostname")
+    log = lab.state / "commands"
+    assert not log.exists()
+    log.touch()
+    lab.sh("f0", "sysctl -n kern.ostype")
+    lab.pyinfra("-y", "exec", "--", "zpool list", inventory="@lab/f1.lan.buetow.org")
+    noted = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"host": "f0.lan.buetow.org", "cmd": "/sbin/sysctl -n kern.ostype"} in noted
+    assert {"host": "f1.lan.buetow.org", "cmd": "sh -c 'zpool list'"} in noted
+
+
+@pytest.mark.lab
+def test_the_lab_answers_as_the_machines_did(tmp_path: Path) -> None:
+    labs = compare.simulated(tmp_path)
+    theirs = recorded(RECORDING)
+    assert {each.section for each in theirs} == {BLANK, DEPLOYED}
+    unexpected, stale = compare.judged(compare.compared(theirs, compare.replayed(labs, theirs)))
+    assert not unexpected, "\n\n".join(map(compare.difference, unexpected))
+    assert not stale, f"no difference any more, take them out of machines/differences.py: {stale}"
