@@ -80,7 +80,7 @@ class Story:
         while not condition():
             if self.stage.now() - begin >= limit:
                 raise NotSoError(f"not within {limit:.0f} s: {what}")
-            self.stage.wait(max(1.0, min(5.0, limit / 15)))
+            self.stage.wait(max(1.0, min(10.0, limit / 15)))
         self.say(what)
         return self.stage.now() - begin
 
