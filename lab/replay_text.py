@@ -35,7 +35,8 @@ PATTERNS = (
     (r"(?<=running as pid )[\d ]+", "<pids>"),
     (r"(?<=already running, pid: )\d+", "<pid>"),
     (r"^\d+ (?=stunnel$|mountd$)", "<pid> "),
-    (r"^(\w+ +\w+ +)\d+ +\d+ +((?:tcp|udp)4)", r"\1<pid> \2"),
+    # how wide the columns of sockstat are is another thing in each version
+    (r"^(\w+) +(\w+) +\d+ +\d+ +((?:tcp|udp)[46]) +(\S+) +(\S+) *$", r"\1 \2 <pid> \3 \4 \5"),
     (r"\b(stunnel|mountd|root)\[\d+\]: ", r"\1[<pid>]: "),
     (r"^ *\d+ +- +Ss +\d+:\d\d\.\d\d ", "<pid> "),
     # connections: the client's port, which of a daemon's connections it is, bytes

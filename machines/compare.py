@@ -1,8 +1,8 @@
 """Measures the simulated cluster against real machines: both get the same commands, differences are listed.
 
-The commands are those of the facts that a deploy and tasks/verify.py ask, what scripts run on the hosts meanwhile, as far
-as they only look (`LOOKS`), and `QUESTIONS`. Both sides answer them twice: blank, and deployed. What the
-machines answer is kept as a recording that names their version; with it the comparison needs no machines.
+The commands are those of the facts that a deploy and tasks/verify.py ask, what scripts run on the hosts meanwhile, as
+far as they only look (`LOOKS`), and `QUESTIONS`. Both sides answer them twice: blank, and deployed. What the machines
+answer is kept as a recording that names their version; with it the comparison needs no machines.
 
 The machines are those of `python -m machines reset f0 f1`. The status is 1 where a difference is not in
 `machines.differences`, or one of those is none any more.
@@ -249,28 +249,32 @@ def compared(recorded: Iterable[Command], simulated: Iterable[Command]) -> list[
     return outcomes
 
 
-def judged(
-    outcomes: Iterable[Outcome], accepted: Iterable[Accepted] = ACCEPTED
-) -> tuple[list[Outcome], list[Accepted]]:
-    """The differences that nothing accepts, and what accepts none of them."""
-    different = [each for each in outcomes if not each.same]
-    unexpected = [each for each in different if not any(entry.covers(each.command) for entry in accepted)]
-    stale = [entry for entry in accepted if not any(entry.covers(each.command) for each in different)]
-    return unexpected, stale
+def rows(outcome: Outcome) -> list[str]:
+    """What differs, line by line: ``stdout -what the machine says``, ``stdout +what the lab says``."""
+    found = []
+    theirs, ours = outcome.wanted, (outcome.rc, outcome.stdout, outcome.stderr)
+    for kind, real, mine in zip(("status", "stdout", "stderr"), theirs, ours, strict=True):
+        lines = difflib.unified_diff(str(real).splitlines(), str(mine).splitlines(), "-", "+", n=0, lineterm="")
+        found += [f"{kind} {line}" for line in list(lines)[2:] if not line.startswith("@@")]
+    return found
 
 
-def difference(outcome: Outcome) -> str:
-    """One row of the table: which command, on which host, what differs and how."""
-    command = outcome.command
-    kinds = ("status", "stdout", "stderr")
-    pairs = list(zip(kinds, outcome.wanted, (outcome.rc, outcome.stdout, outcome.stderr), strict=True))
-    short = re.sub(r"\s+", " ", command.cmd)
-    what = ", ".join(kind for kind, theirs, ours in pairs if theirs != ours)
-    rows = [f"{command.section} {command.number} on {command.host}: {what}: {short[:160]}"]
-    for kind, theirs, ours in pairs:
-        lines = difflib.unified_diff(str(theirs).splitlines(), str(ours).splitlines(), "machine", "lab", "", "", 0, "")
-        rows += [f"    {kind} {line}" for line in lines if not line.startswith(("---", "+++", "@@"))]
-    return "\n".join(rows)
+def judged(outcomes: Iterable[Outcome], accepted: Iterable[Accepted] = ACCEPTED) -> tuple[list[str], list[Accepted]]:
+    """The differences that nothing accepts, for people, and what accepts none."""
+    unexpected = []
+    used = set()
+    for outcome in outcomes:
+        left = []
+        for row in rows(outcome):
+            covering = [entry for entry in accepted if entry.covers(outcome.command, row)]
+            used.update(covering)
+            left += [] if covering else [row]
+        if left:
+            command = outcome.command
+            short = re.sub(r"\s+", " ", command.cmd)[:160]
+            title = f"{command.section} {command.number} on {command.host}: {short}"
+            unexpected.append("\n    ".join([title, *left]))
+    return unexpected, [entry for entry in accepted if entry not in used]
 
 
 def recorded(real: Real, lines: list[tuple[str, str]]) -> list[Command]:
@@ -316,12 +320,12 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     outcomes = compared(theirs, ours)
     unexpected, stale = judged(outcomes)
-    for outcome in unexpected:
-        print(difference(outcome))
+    for text in unexpected:
+        print(text)
     for entry in stale:
         print(f"no difference any more, take it out of machines/differences.py: {entry}")
     same = sum(outcome.same for outcome in outcomes)
-    print(f"{len(outcomes)} commands, {same} answered alike, {len(outcomes) - same - len(unexpected)} known to differ")
+    print(f"{len(outcomes)} answers, {same} alike, {len(outcomes) - same - len(unexpected)} known to differ")
     return 1 if unexpected or stale else 0
 
 

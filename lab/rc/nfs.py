@@ -184,7 +184,8 @@ def showmount(ctx: Context) -> int:
         raise ctx.not_simulated()
     host = ctx.host(ctx.store.read())
     if not _registered(ctx.store.read(), host):
-        ctx.err("RPC: Program not registered\nshowmount: can't do exports rpc\n")
+        why = "Program not registered" if processes(host).get("rpcbind") else "Port mapper failure"
+        ctx.err(f"RPC: {why}\nshowmount: can't do exports rpc\n")
         return 1
     ctx.out("Exports list on localhost:\n")
     for directory, who in exported(host):

@@ -94,7 +94,7 @@ def test_services_heed_rc_conf_unless_told_one(lab: Cluster) -> None:
     assert "mountd is running as pid" in out
     assert "nfsuserd is not running." in out
     ran = lab.attempt("f0", "service nosuch start")
-    assert (ran.rc, "nosuch does not exist in /etc/rc.d" in ran.err) == (1, True)
+    assert (ran.rc, "nosuch does not exist in /etc/rc.d" in ran.out) == (1, True)
 
 
 def test_scripts_boot_in_the_order_that_was_seen(lab: Cluster) -> None:
