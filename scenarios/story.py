@@ -187,7 +187,8 @@ class Story:
 def felt(report: Report) -> str:
     """A report in one line."""
     errors = [f"{n} x {kind} ({op})" for op, kinds in report.errors.items() for kind, n in kinds.items()]
-    words = [f"reading paused for at most {report.pause:.1f} s", f"{report.acknowledged} lines acknowledged"]
+    longest = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.pauses.items())
+    words = [f"longest pauses: {longest or 'none'}", f"{report.acknowledged} lines acknowledged"]
     words += [", ".join(errors)] if errors else ["no error"]
     words += [f"{report.lost} LOST"] if report.lost else []
     words += [f"{report.stray} ASTRAY"] if report.stray else []
