@@ -126,7 +126,9 @@ class Real:
         errors = "/var/tmp/compare.stderr"
         script = f"sh -c {shlex.quote(line)} 2>{errors} </dev/null; rc=$?; echo '{MARK}'; cat {errors}; exit $rc"
         ran: Ran = self.cluster.ssh(host, script, timeout=900)
-        stdout, _, stderr = ran.output.partition(f"{MARK}\n")
+        stdout, mark, stderr = ran.output.partition(f"{MARK}\n")
+        if not mark:
+            raise MachinesError(f"{host} gave no answer to {line}: {ran.output}")
         return ran.rc, stdout, stderr
 
     def settle(self) -> None:

@@ -39,7 +39,6 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(r"stdout [-+]USER +COMMAND .*", "the width of columns since 15", "sockstat"),
     Accepted(r"stdout -\w+: flags=.*LOWER_UP> .*", "a flag since 14", "ifconfig"),
     Accepted(r"stdout \+\w+: flags=.*MULTICAST> .*", "a flag since 14", "ifconfig"),
-    Accepted(r"stdout -\t {6}peer 224\.0\.0\.18 peer6 ff02::12", "carp(4) since 14", "ifconfig"),
     Accepted(r"stdout [-+]<.*> +at scbus\d .*", "the order of the names, and which bus", "camcontrol"),
     Accepted(r"stdout [-+]\|(YES|NO)", "nfs_reserved_port_only is YES in 15.1's defaults", "nfs_reserved_port_only"),
     Accepted(r"stdout [-+](YES|NO)\|-u -t\|.*", "nfs_reserved_port_only, zfskeys_timeout, sendmail_enable", "defaults"),

@@ -137,7 +137,8 @@ def _line(entry: Mount) -> str:
 
 def _fstab_line(entry: Mount) -> str:
     def padded(text: str, width: int) -> str:
-        return text + "\t" * max(1, -(-(width - len(text)) // 8))
+        # what fills its column is followed by a blank (sbin/mount/mount.c; recorded on 15.1)
+        return text + ("\t" * -(-(width - len(text)) // 8) or " ")
 
     mode = "ro" if entry.read_only else "rw"
     if extra := [word for word in entry.options if word != "NFS exported"]:

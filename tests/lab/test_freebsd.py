@@ -7,7 +7,8 @@ import hashlib
 import pytest
 
 from lab import actions, clock
-from lab.core import LabError
+from lab.commands import mounting
+from lab.core import LabError, Mount
 from lab.rc import boot
 from tests.lab.cluster import F0, F1, Cluster
 
@@ -287,3 +288,10 @@ def test_mountd_cannot_be_bound_to_the_loopback_that_it_adds_itself(lab: Cluster
     # without the Mount protocol it binds nothing
     lab.sh("f0", "sysrc mountd_flags='-r -S -R'; service mountd onestart; service mountd onestatus")
     assert "Program not registered" in lab.attempt("f0", "showmount -e").err
+
+
+def test_long_names_in_mount_p_are_followed_by_a_blank() -> None:
+    dataset = "zdata/sink/f0/zdata/enc/nfsdata"
+    line = mounting._fstab_line(Mount(dataset, "/data/nfs", "zfs", "trees/1", read_only=True, options=("nfsv4acls",)))
+    assert line.startswith(f"{dataset} /data/nfs\t\tzfs\tro")  # recorded on 15.1
+    assert mounting._fstab_line(Mount("zdata", "/data", "zfs", "trees/1")).startswith("zdata\t\t\t/data\t\t\tzfs\trw")

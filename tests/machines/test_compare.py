@@ -87,7 +87,7 @@ def test_commands_are_noted_where_somebody_wants_them(lab: Cluster) -> None:
 def test_the_lab_answers_as_the_machines_did(tmp_path: Path) -> None:
     labs = compare.simulated(tmp_path)
     theirs = recorded(RECORDING)
-    assert {each.section for each in theirs} == {BLANK, DEPLOYED}
+    assert {each.section for each in theirs} <= {BLANK, DEPLOYED}
     unexpected, stale = compare.judged(compare.compared(theirs, compare.replayed(labs, theirs)))
     assert not unexpected, "\n\n".join(unexpected)
     assert not stale, f"no difference any more, take them out of machines/differences.py: {stale}"
