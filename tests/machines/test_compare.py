@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ from lab.replay import Command, recorded
 from machines import compare
 from machines.compare import BLANK, DEPLOYED, RECORDING
 from machines.differences import Accepted
-from tests.lab.cluster import Cluster
+from tests.lab.cluster import REPOSITORY, Cluster
 
 
 def answered(stdout: str, *, cmd: str = "zpool list", rc: int = 0) -> Command:
@@ -84,10 +85,9 @@ def test_commands_are_noted_where_somebody_wants_them(lab: Cluster) -> None:
 
 
 @pytest.mark.lab
-def test_the_lab_answers_as_the_machines_did(tmp_path: Path) -> None:
-    labs = compare.simulated(tmp_path)
-    theirs = recorded(RECORDING)
-    assert {each.section for each in theirs} <= {BLANK, DEPLOYED}
-    unexpected, stale = compare.judged(compare.compared(theirs, compare.replayed(labs, theirs)))
-    assert not unexpected, "\n\n".join(unexpected)
-    assert not stale, f"no difference any more, take them out of machines/differences.py: {stale}"
+def test_the_lab_answers_as_the_machines_did() -> None:
+    assert {each.section for each in recorded(RECORDING)} <= {BLANK, DEPLOYED}
+    # a process of its own: pyinfra's command line changes the whole interpreter
+    words = [sys.executable, "-m", "machines.compare", "--recording", str(RECORDING)]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

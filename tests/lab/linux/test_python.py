@@ -11,6 +11,7 @@ from lab.core import Store
 from lab.linux import python
 from lab.stage import LabStage
 from scenarios.stage import Report, cast
+from tests.f3s.settings_data import build, good
 from tests.lab.cluster import REPOSITORY, Cluster
 
 pytestmark = pytest.mark.lab
@@ -26,10 +27,8 @@ def script(cluster: Cluster, text: str) -> str:
 @pytest.fixture
 def stage(site: Cluster) -> Iterator[LabStage]:
     """Nobody mends the client's mount."""
-    from lab import plans
-
     site.sh("r0", "systemctl stop nfs-mount-monitor.timer")
-    one = LabStage(Store(site.state), cast(plans.site()))
+    one = LabStage(Store(site.state), cast(build(good())))
     yield one
     one.close()
 
