@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from scenarios.pair import Pair
 from scenarios.play import scenario
 from scenarios.pyinfra_output import changes
 from scenarios.story import Story
@@ -78,14 +79,9 @@ def smoke(story: Story) -> None:
         timers=90,
         work=10,
     )
-    story.within(f"{primary} is MASTER", lambda: "MASTER" in story.on(primary, "carp"), timers=60, work=10)
-    story.within(f"{standby} is BACKUP", lambda: "BACKUP" in story.on(standby, "carp"), timers=60, work=10)
-    story.within(
-        f"{primary} serves",
-        lambda: "stunnel: running" in story.on(primary, "service f3s_storage status"),
-        timers=90,
-        work=30,
-    )
+    pair = Pair(story)
+    story.within(f"{primary} is MASTER and serves", lambda: pair.serves(primary), timers=90, work=30)
+    story.within(f"{standby} serves nothing", lambda: pair.quiet(standby), timers=90, work=30)
 
 
 @scenario("deploy", text="dry run, deploy, second run, verify, each task alone", blank=True)
