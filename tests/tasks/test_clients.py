@@ -45,7 +45,7 @@ def facts(selinux: str = "Enforcing") -> dict[type, Any]:
         SecretFile: ABSENT,
         Fstab: "/dev/vda4 / xfs defaults 0 0\n",
         LinuxMounts: (),
-        UnitStates: lambda names, files=(): Units(dict.fromkeys(names, NEW), {}),
+        UnitStates: lambda names, files=(), **_: Units(dict.fromkeys(names, NEW), {}),
     }
 
 
