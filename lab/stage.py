@@ -20,12 +20,11 @@ from lab.core import LabError, Store
 from lab.linux import python
 from lab.rc import boot
 from scenarios.play import SCENARIOS
-from scenarios.stage import PROBE, Cast, Ran, Report, Stage, StageError, Stick, cast
+from scenarios.stage import PROBE, PROBE_PLACE, Cast, Ran, Report, Stage, StageError, Stick, cast
 
 REPO = Path(__file__).resolve().parent.parent
 INVENTORY = "lab/inventory.py"
 PROGRAMS = Path(sys.executable).parent
-PROBE_PLACE = "/var/tmp/f3s-probe"
 PROBE_INTERVAL = 1
 """Virtual seconds: the model knows no shorter things than CARP's advertisements."""
 PROBE_SECONDS = 30

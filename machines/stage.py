@@ -14,11 +14,10 @@ from machines import freebsd, site, switch
 from machines.cluster import LAN, Cluster, taken_down
 from machines.programs import MachinesError
 from scenarios.play import SCENARIOS
-from scenarios.stage import PROBE, CannotError, Ran, Report, Stage, StageError, Stick, cast
+from scenarios.stage import PROBE, PROBE_PLACE, CannotError, Ran, Report, Stage, StageError, Stick, cast
 
 BLANK, DEPLOYED = "blank", "deployed"
 """Names of the frozen states."""
-PROBE_PLACE = "/var/tmp/f3s-probe"
 PROBE_SECONDS = 60
 """What the probe may take to begin and to end; starting Python takes seconds on a machine without KVM."""
 

@@ -98,7 +98,7 @@ def deploy(story: Story) -> None:
 @scenario("migrate", text="a power cut in the middle of the copy; every byte arrives", blank=True)
 def migrate(story: Story) -> None:
     """A tree of virtual machines is moved, and the host loses power in the middle of it"""
-    primary = story.cast.primary
+    primary, name = story.cast.primary, story.cast.site.primary.name
     contents = "cat /dev/zvol/zroot/bhyve/rocky/disk0 | sha256 -q; sha256 -q /zroot/bhyve/fedora/disk0.img"
     before = story.on(primary, contents)
     story.prove(story.stage.pki("init").rc == 0, "certificates are made")
@@ -106,20 +106,15 @@ def migrate(story: Story) -> None:
         story.deploys(f"tasks/{task}.py", "-y", "--limit", "freebsd")
     halfway = "zfs list -Ho name -r zroot/bhyve | grep -q rocky && zpool sync"
     story.while_running(
-        lambda: story.stage.pyinfra("tasks/bhyve_migrate.py", "-y", "--limit", primary_name(story)),
+        lambda: story.stage.pyinfra("tasks/bhyve_migrate.py", "-y", "--limit", name),
         until=lambda: story.attempt(primary, halfway).rc == 0,
         then=lambda: story.stage.power_cut(primary),
     )
     story.say(f"{primary} loses power")
     story.stage.boot(primary)
     story.say(f"{primary} has booted")
-    story.deploys("tasks/bhyve_migrate.py", "-y", "--limit", primary_name(story))
-    changed_nothing(story, ("tasks/bhyve_migrate.py", "--limit", primary_name(story)))
+    story.deploys("tasks/bhyve_migrate.py", "-y", "--limit", name)
+    changed_nothing(story, ("tasks/bhyve_migrate.py", "--limit", name))
     plain = story.on(primary, "zfs get -rHo name,value encryption zroot/bhyve | grep -v '@' | grep -w off || echo none")
     story.prove(plain == "none\n", "all of the new tree is encrypted")
     story.prove(story.on(primary, contents) == before, "the disks of the machines are equal to the byte")
-
-
-def primary_name(story: Story) -> str:
-    """The primary's name in the inventory."""
-    return story.on(story.cast.primary, "hostname").strip()

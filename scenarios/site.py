@@ -14,10 +14,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenarios.stage import PROBE, CannotError, Ran, Report, Stage, StageError, Stick, cast
+from scenarios.stage import PROBE, PROBE_PLACE, CannotError, Ran, Report, Stage, StageError, Stick, cast
 
 REPO = Path(__file__).resolve().parent.parent
-PROBE_PLACE = "/var/tmp/f3s-probe"
 PROBE_SECONDS = 20
 CONNECT_SECONDS = 5
 BOOT_SECONDS = 900

@@ -13,6 +13,8 @@ from f3s.settings import Site
 
 PROBE = Path(__file__).with_name("probe.py")
 """The client's probe: one program for every stage."""
+PROBE_PLACE = "/var/tmp/f3s-probe"
+"""Its folder on a client, on the client's own disk."""
 
 Stick = Literal["in", "out", "blank", "unreadable"]
 
