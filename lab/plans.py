@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyinfra.api.state import State
-from pyinfra.context import ctx_state
-from pyinfra_cli.inventory import make_inventory
-
-from f3s.settings import HostData, Site, build_site
+from f3s.settings import Site
 from lab.build import Plan
+from tasks.common import load_site
 
 REPO = Path(__file__).resolve().parent.parent
 GIB = 1 << 30
@@ -20,9 +17,7 @@ def site() -> Site:
 
     :raises pyinfra.api.exceptions.InventoryError: the data is wrong
     """
-    with ctx_state.use(State()):
-        inventory = make_inventory(str(REPO / "inventory.py"), cwd=str(REPO))
-    return build_site({host.name: HostData(frozenset(host.groups), host.data.dict()) for host in inventory})
+    return load_site(str(REPO / "inventory.py"))
 
 
 def _length(network: str) -> int:

@@ -9,11 +9,13 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from f3s.settings import Site
 from scenarios.stage import PROBE, PROBE_PLACE, CannotError, Ran, Report, Stage, StageError, Stick, cast
 
 REPO = Path(__file__).resolve().parent.parent
@@ -35,7 +37,7 @@ def opened(options: argparse.Namespace) -> Iterator[Callable[[str], AbstractCont
     :raises CannotError: nobody is there to ask
     :raises StageError: the operator does not want it, or the inventory is wrong
     """
-    stage = SiteStage(options.inventory)
+    stage = loaded(options.inventory)
     primary = stage.cast.primary
     print(
         f"The scenarios of this run are played on the site of {options.inventory}, on its real hosts: "
@@ -50,6 +52,17 @@ def opened(options: argparse.Namespace) -> Iterator[Callable[[str], AbstractCont
         yield stage
 
     yield story
+
+
+def loaded(inventory: str) -> SiteStage:
+    """The stage of an inventory.
+
+    :raises pyinfra.api.exceptions.InventoryError: the data is wrong
+    """
+    from tasks.common import load_inventory, site_of
+
+    hosts: Any = load_inventory(inventory)
+    return SiteStage(inventory, site_of(hosts), {host.name: host.data.dict() for host in hosts})
 
 
 def answered(question: str) -> str:
@@ -70,7 +83,7 @@ class Login:
     become: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, data: dict[str, object]) -> Login:
+    def of(cls, name: str, data: Mapping[str, object]) -> Login:
         """From the values that pyinfra takes for its own connections."""
         target = f"{data.get('ssh_user') or getpass.getuser()}@{data.get('ssh_hostname') or name}"
         options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
@@ -90,24 +103,17 @@ class SiteStage(Stage):
     """The site of an inventory.
 
     :param inventory: file, as for pyinfra
+    :param site: its settings
+    :param data: each host's data, by its name in the inventory
     :ivar off: hosts whose power is off
     """
 
     name = "site"
 
-    def __init__(self, inventory: str) -> None:
-        from pyinfra.api.state import State  # pyinfra changes the interpreter
-        from pyinfra.context import ctx_state
-        from pyinfra_cli.inventory import make_inventory
-
-        from f3s.settings import HostData, build_site
-
+    def __init__(self, inventory: str, site: Site, data: Mapping[str, Mapping[str, object]]) -> None:
         self.inventory = inventory
-        with ctx_state.use(State()):
-            hosts = list(make_inventory(inventory, cwd=str(REPO)))
-        site = build_site({host.name: HostData(frozenset(host.groups), host.data.dict()) for host in hosts})
         self.cast = cast(site)
-        self.logins = {site.host(host.name).short_name: Login.of(host.name, host.data.dict()) for host in hosts}
+        self.logins = {site.host(name).short_name: Login.of(name, own) for name, own in data.items()}
         self.off: set[str] = set()
 
     # -- time --

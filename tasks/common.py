@@ -41,7 +41,7 @@ def site() -> Site:
 
     Raises pyinfra's InventoryError with every problem of the data, --data and --group-data included.
     """
-    return _site_of(ctx_inventory.get())
+    return site_of(ctx_inventory.get())
 
 
 def this_host() -> HostSettings:
@@ -123,20 +123,32 @@ def nfs_variables() -> None:
         nfs.nfsuserd_restarted(flags=flags, name="nfs: nfsuserd runs with its flags")
 
 
-def load_site(inventory_file: str) -> Site:
-    """The settings of the hosts of an inventory file, outside of a pyinfra run; group_data/ is looked for as there.
+def load_inventory(inventory_file: str) -> Inventory:
+    """The hosts of an inventory file with their data, outside of a pyinfra run; group_data/ is looked for as there.
 
-    Raises pyinfra's InventoryError with every problem of the data, FileNotFoundError without such a file.
+    It loads pyinfra's command line, which patches the whole interpreter for gevent: no test does it in its own process.
+
+    Raises pyinfra's InventoryError where the file refuses its data, FileNotFoundError without such a file.
     """
     from pyinfra_cli.inventory import make_inventory
 
     path = Path(inventory_file).resolve(strict=True)
     with ctx_state.use(State()):  # pyinfra notes in it which file it runs
-        return _site_of(make_inventory(str(path), cwd=os.getcwd()))
+        inventory: Inventory = make_inventory(str(path), cwd=os.getcwd())
+    return inventory
+
+
+def load_site(inventory_file: str) -> Site:
+    """The settings of the hosts of an inventory file, outside of a pyinfra run.
+
+    Raises pyinfra's InventoryError with every problem of the data, FileNotFoundError without such a file.
+    """
+    return site_of(load_inventory(inventory_file))
 
 
 @functools.lru_cache(maxsize=1)  # one inventory a run; compared by identity
-def _site_of(inventory: Inventory, found: tuple[Problem, ...] = ()) -> Site:
+def site_of(inventory: Inventory, found: tuple[Problem, ...] = ()) -> Site:
+    """The settings of an inventory's hosts, or an InventoryError with every problem of the data."""
     data = {each.name: HostData(frozenset(each.groups), each.data.dict()) for each in inventory}
     arguments = {name for name, _ in all_global_arguments()}
     found += tuple(
@@ -183,7 +195,7 @@ def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
             groups.setdefault(group, ([], {}))[1].update(data)
     all_data = groups.pop("all", ([], {}))[1]
     overrides = dict(item.split("=", 1) for item in options.get("data", ()))
-    _site_of(
+    site_of(
         Inventory(
             (list(names), all_data),
             override_data={name: parse_cli_arg(value) for name, value in overrides.items()},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from gevent import monkey
 
 from tests.lab.cluster import Cluster
 
@@ -19,6 +21,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if report.skipped and os.environ.get("F3S_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may be skipped (F3S_NO_SKIP is set): {report.longrepr}"
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """pyinfra's command line patches the interpreter for gevent, and no worker of xdist comes to its end with that."""
+    if monkey.is_module_patched("threading"):
+        print(f"{item.nodeid} loads pyinfra's command line: do that in a process of its own", file=sys.__stderr__)
+        os._exit(1)  # nothing else ends a patched worker; xdist names the test
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from scenarios import site
 from scenarios.stage import CannotError, Ran, StageError
+from tests.f3s.settings_data import build, good
 from tests.lab.cluster import REPOSITORY
 
 OPTIONS = argparse.Namespace(inventory=str(REPOSITORY / "inventory.py"))
@@ -24,8 +26,16 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def stage() -> site.SiteStage:
-    return site.SiteStage(OPTIONS.inventory)
+def stage(monkeypatch: pytest.MonkeyPatch) -> site.SiteStage:
+    """That of settings, not of the inventory: pyinfra's command line patches the interpreter."""
+    hosts = {
+        "f0.lan.buetow.org": {"_doas": True},
+        "f1.lan.buetow.org": {"_doas": True},
+        "r0.lan.buetow.org": {"_sudo": True},
+    }
+    stage = site.SiteStage(OPTIONS.inventory, build(good()), hosts)
+    monkeypatch.setattr(site, "loaded", {OPTIONS.inventory: stage}.get)
+    return stage
 
 
 def test_logins_are_those_of_the_inventory() -> None:
@@ -44,18 +54,14 @@ def test_a_host_name_of_its_own_and_root_himself() -> None:
     assert site.Login.of("r0", {"ssh_user": "x", "_sudo": True}).words("id")[-1] == "sudo sh -c id"
 
 
-def test_the_cast_is_that_of_the_inventory(stage: site.SiteStage) -> None:
-    assert (stage.cast.primary, stage.cast.standby, stage.cast.client) == ("f0", "f1", "r0")
-    assert stage.logins["f0"].become == ("doas",)
-    assert stage.logins["r0"].become == ("sudo",)
-
-
+@pytest.mark.usefixtures("stage")
 def test_without_a_terminal_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("f0\n"))
     with pytest.raises(CannotError, match="nobody is at a terminal"), site.opened(OPTIONS):
         pass
 
 
+@pytest.mark.usefixtures("stage")
 def test_another_name_than_the_primarys_ends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,10 +71,21 @@ def test_another_name_than_the_primarys_ends_it(
     assert "on its real hosts: f0, f1, r0" in capsys.readouterr().out
 
 
-def test_the_primarys_name_begins_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_primarys_name_begins_it(stage: site.SiteStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("f0\n"))
-    with site.opened(OPTIONS) as story, story("power-cut") as stage:
-        assert stage.cast.primary == "f0"
+    with site.opened(OPTIONS) as story, story("power-cut") as given:
+        assert given is stage
+
+
+def test_the_inventory_says_who_plays_and_how_to_get_there() -> None:
+    script = """
+from scenarios import site
+stage = site.loaded("inventory.py")
+print(stage.cast.primary, stage.cast.standby, stage.cast.client, *stage.logins["f1"].become, *stage.logins["r0"].become)
+"""
+    # in a process of its own: reading the inventory patches the interpreter for gevent
+    run = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert run.stdout == "f0 f1 r0 doas sudo\n"
 
 
 def test_the_operator_pulls_the_plug_and_the_host_is_off(
