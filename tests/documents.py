@@ -39,7 +39,8 @@ _MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+?)(?: names (?P<names>[A-
 _ACTION = re.compile(r"^<!-- (lab|data): (.+) -->$")
 _VERIFY = "<!-- verify -->"
 _SAYS = "**verify says**"
-_ROW = re.compile(r"`([^`]+ (?:WRONG|UNKNOWN)\b[^`]*)`")
+_ROW = re.compile(r"`([^`]+ (?:ok|WRONG|UNKNOWN)\b[^`]*)`")
+_SHOWN = {"right": "ok", "wrong": "WRONG", "unknown": "UNKNOWN"}
 _HOSTS = {"f0", "f1", "f2", "r0", "r1", "r2"}
 _INVENTORY = "--inventory lab/inventory.py"
 
@@ -184,7 +185,7 @@ class Runner:
             file = Path(folder) / "verify.json"
             ran = self.lab.pyinfra("tasks/verify.py", "-y", "--data", f"verify_json={file}", *self.data)
             rows = json.loads(file.read_text())["rows"]
-        shown = [" ".join([row["check"], row["host"], row["state"].upper(), row["reason"]]) for row in rows]
+        shown = [" ".join([row["check"], row["host"], _SHOWN[row["state"]], row["reason"]]) for row in rows]
         missing = [row for row in block.lines if not any(_pattern(row).match(line) for line in shown)]
         enough = len(missing) < len(block.lines) if block.any_of else not missing
         assert enough, f"{self.document}:{block.line}: verify does not say {missing}:\n{ran.output}"
