@@ -39,8 +39,8 @@ class Wanted:
     """The settings of one host's migration.
 
     encryption: the cipher of the new dataset; stick: the device with the keys as `mount -p` shows it, without /dev/;
-    stop_timeout: seconds; wait_script, metadata_script, guard_script: text of files/bhyve-wait.sh,
-    files/bhyve-metadata.sh and files/guard-below.sh.
+    stop_timeout: seconds; wait_script, metadata_script, guard_script: text of files/once/bhyve-wait.sh,
+    files/once/bhyve-metadata.sh and files/once/guard-below.sh.
     """
 
     dataset: str

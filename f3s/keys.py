@@ -219,7 +219,7 @@ def plan(
 def set_aside(name: str, label: str, mountpoint: str) -> Shell:
     """What somebody types to move a key file aside on a stick, which is mounted read-only; for sh and csh.
 
-    Mounted anew instead of `mount -u`, see files/write-keys.sh. Unlike mv, ln fails where the name is taken.
+    Mounted anew instead of `mount -u`, see files/once/write-keys.sh. Unlike mv, ln fails where the name is taken.
     """
     file = f"{mountpoint}/{name}{SUFFIX}"
     return command(

@@ -30,7 +30,7 @@ _FILE_LINE = re.compile(r"file (?P<mode>[0-7]{1,4}) (?P<user>\S+) (?P<group>\S+)
 
 
 def parse_state(line: str) -> SecretState:
-    """Read a line of files/stat-secret.sh; raises UnknownOutput on other ones, and where it is no plain file."""
+    """Read a line of files/once/stat-secret.sh; raises UnknownOutput on other ones, and where it is no plain file."""
     if line == "absent":
         return ABSENT
     if line == "other":

@@ -28,8 +28,8 @@ FILES = Path(__file__).parent.parent / "files"
 
 
 def script(name: str, *arguments: str | int) -> Shell:
-    """The command that runs a program of files/ with its arguments, without leaving it on the host."""
-    return quoting.script((FILES / f"{name}.sh").read_text(), name, *arguments)
+    """The command that runs a program of files/once/ with its arguments, without leaving it on the host."""
+    return quoting.script((FILES / "once" / f"{name}.sh").read_text(), name, *arguments)
 
 
 def marked(body: Shell) -> str:
@@ -43,7 +43,7 @@ def bounded(seconds: int, body: Shell) -> Shell:
     For what waits for a disk: in the kernel a process may be deaf to every signal. pyinfra's own `_timeout` would leave
     it behind, too, but tell neither who did not answer nor what to do.
     """
-    program = f'{(FILES / "bounded.sh").read_text()}\nexec 8<&0\nBOUNDED_ENDS=\nbounded "$@"\n'
+    program = f'{(FILES / "freebsd" / "bounded.sh").read_text()}\nexec 8<&0\nBOUNDED_ENDS=\nbounded "$@"\n'
     return command("{} sh -c {}", quoting.script(program, "bounded", seconds), as_word(body))
 
 

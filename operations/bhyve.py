@@ -59,9 +59,9 @@ def wanted(
         stick=stick,
         stop_timeout=stop_timeout,
         destroy_old=destroy_old,
-        wait_script=(FILES / "bhyve-wait.sh").read_text(),
-        metadata_script=(FILES / "bhyve-metadata.sh").read_text(),
-        guard_script=(FILES / "guard-below.sh").read_text(),
+        wait_script=(FILES / "once" / "bhyve-wait.sh").read_text(),
+        metadata_script=(FILES / "once" / "bhyve-metadata.sh").read_text(),
+        guard_script=(FILES / "once" / "guard-below.sh").read_text(),
     )
 
 

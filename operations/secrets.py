@@ -32,7 +32,7 @@ def file(
     """A file with a secret in it, readable by its owner alone from the first byte on.
 
     The content goes over standard input, so it is in no process list, log, diff or temporary file elsewhere; what
-    arrived is checked against its SHA-256 before it replaces the file in one step (files/put-secret.sh).
+    arrived is checked against its SHA-256 before it replaces the file in one step (files/once/put-secret.sh).
 
     + path: absolute path; its folder must be there when the operation runs
     + content: text that ends in a newline, hidden from pyinfra's output

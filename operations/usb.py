@@ -34,7 +34,7 @@ _made: dict[str, bytes] = {}
 def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = ()) -> Commands:
     """There is a stick with this label; where there is none, the device is formatted if it is blank beyond doubt.
 
-    A run that is killed lets it finish, see files/format-stick.sh: half of a file system is not blank.
+    A run that is killed lets it finish, see files/once/format-stick.sh: half of a file system is not blank.
 
     + device: name of the stick's disk, without /dev/; a stick with the label is found under any name
     + label: UFS label
@@ -99,7 +99,7 @@ def mounted_read_only(label: str, mountpoint: str) -> Commands:
     elif stick.mount.read_only:
         host.noop(f"the stick {label} is mounted read-only on {mountpoint}")
     else:
-        # not `mount -u`, see files/write-keys.sh
+        # not `mount -u`, see files/once/write-keys.sh
         yield _bounded(command("umount {} && service f3skeys onestart", mountpoint), f"the stick {label}")
 
 
@@ -108,7 +108,7 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
     """All keys are on this host's stick: copied from a stick that has them, made where none can ever have been.
 
     Keys pass through the controller's memory and standard input only. See f3s.keys for the decision and
-    files/write-keys.sh for the writing.
+    files/once/write-keys.sh for the writing.
 
     + names: names of all keys, without `.key`
     + holders: all hosts with a stick, whatever --limit selects
@@ -216,5 +216,5 @@ def _read(copy: Copy, mountpoint: str) -> bytes:
 
 
 def _line(name: str, key: bytes) -> str:
-    """A line for files/write-keys.sh."""
+    """A line for files/once/write-keys.sh."""
     return f"write {name}{SUFFIX} {hashlib.sha256(key).hexdigest()} {base64.b64encode(key).decode()}"

@@ -317,8 +317,8 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
     it (observed). Without this a host that boots without keys writes plain text into the pool's root.
 
     While the dataset is mounted there the directory below is not visible. That it was guarded is kept in a property
-    of the parent; where it was not, as with datasets that were made by hand, files/guard-below.sh makes up for it. A
-    directory that is not empty holds data that was to be encrypted: that is an error. So is any other file system
+    of the parent; where it was not, as with datasets that were made by hand, files/once/guard-below.sh makes up for it.
+    A directory that is not empty holds data that was to be encrypted: that is an error. So is any other file system
     there: ZFS would mount over it, and hide what is in use.
 
     + path: the mount point

@@ -71,8 +71,8 @@ def config(path: str, text: str) -> Generator[StringCommand]:
 def running(path: str, text: str) -> Commands:
     """zrepl runs, with the configuration that is in place; a restart interrupts a transfer, which resumes.
 
-    What was not read yet is on record (files/put-zrepl-config.sh), so a run that was killed before the restart is made
-    up for. The file itself is only looked at for the plan: there `config` has not replaced it yet.
+    What was not read yet is on record (files/once/put-zrepl-config.sh), so a run that was killed before the restart is
+    made up for. The file itself is only looked at for the plan: there `config` has not replaced it yet.
 
     + path, text: as in `config`
 

@@ -69,7 +69,7 @@ if settings.is_storage:
     for source, (destination, mode) in host.loop(PROGRAMS.items()):
         put = files.put(
             name=f"carp: {destination}",
-            src=str(REPOSITORY / "files" / source),
+            src=str(REPOSITORY / "files" / "freebsd" / source),
             dest=destination,
             mode=mode,
             user="root",

@@ -114,7 +114,7 @@ if settings.is_client:
     for script in host.loop(["check-nfs-mount.sh", "nfs-null-call.sh", *hooks]):
         files.put(
             name=f"clients: {script}",
-            src=f"files/{script}",
+            src=f"files/rocky/{script}",
             dest=f"{BIN}/{script}",
             user="root",
             group="root",

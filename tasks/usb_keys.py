@@ -29,7 +29,7 @@ if me.is_freebsd:
     # in /etc/rc.d, because the boot needs it before it has mounted anything else
     files.put(
         name="USB keys: rc.d script f3skeys mounts the stick before zfskeys loads the keys",
-        src=str(FILES / "f3skeys"),
+        src=str(FILES / "freebsd" / "f3skeys"),
         dest="/etc/rc.d/f3skeys",
         user="root",
         group="wheel",

@@ -108,7 +108,7 @@ def test_documents_name_files_that_are_there() -> None:
 
 def test_sudo_is_given_the_whole_path_of_our_programs() -> None:
     """Enterprise Linux 9 has no /usr/local/bin in sudo's secure_path. Next steps of verify are no less a document."""
-    ours = "|".join(re.escape(file.name) for file in (REPOSITORY / "files").iterdir())
+    ours = "|".join(re.escape(file.name) for file in (REPOSITORY / "files").glob("*/*"))
     documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "f3s").rglob("*.py")]
     assert [path.name for path in documents if re.search(rf"sudo ({ours})\b", path.read_text())] == []
 
@@ -149,9 +149,9 @@ def test_the_map_of_the_specification_names_what_is_there() -> None:
     named = re.findall(r"`([\w./-]+)`", table.partition("| section |")[2])
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
     programs = {
-        f"{folder}/{file.name}"
+        str(file.relative_to(REPOSITORY))
         for folder in ("tasks", "facts", "operations", "files", "templates")
-        for file in (REPOSITORY / folder).iterdir()
-        if file.is_file() and file.name != "__init__.py"
+        for file in (REPOSITORY / folder).rglob("*")
+        if file.is_file() and file.suffix != ".pyc" and file.name != "__init__.py"
     }
     assert sorted(programs - set(named)) == []

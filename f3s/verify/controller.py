@@ -18,7 +18,7 @@ FILES = {
     "floor": f"{RUN}/backup.createtxg",
     "values": "/usr/local/etc/f3s/storage.conf",
 }
-"""As files/f3s-storage-lib.sh names them."""
+"""As files/freebsd/f3s-storage-lib.sh names them."""
 
 
 _IDLE = tuple(f"{state.value}, not serving" for state in CarpState)

@@ -69,7 +69,7 @@ class TlsAnswer:
 
 
 def parse_answer(lines: Iterable[str]) -> TlsAnswer:
-    """Read the sections `own`, `known` and `stranger` of files/tls-answer.sh.
+    """Read the sections `own`, `known` and `stranger` of files/once/tls-answer.sh.
 
     Raises UnknownOutput on other output, and on a failure that says neither that the server refused nor that it
     cannot be reached: then nothing is known about who gets in.

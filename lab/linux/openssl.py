@@ -17,7 +17,7 @@ NO_CERTIFICATE = (40, "handshake failure")
 
 
 def main(ctx: Context) -> int:
-    """``openssl x509`` and ``openssl s_client`` as files/tls-answer.sh calls them.
+    """``openssl x509`` and ``openssl s_client`` as files/once/tls-answer.sh calls them.
 
     TLS 1.2, so the server's verdict is in the handshake.
     """

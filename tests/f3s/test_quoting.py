@@ -115,7 +115,7 @@ def test_a_program_of_one_line_stays_as_it_is() -> None:
     assert one_line(Shell("[ ! -e /x ] && echo y")) == "[ ! -e /x ] && echo y"
 
 
-@pytest.mark.parametrize("file", sorted(FILES.glob("*.sh")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(FILES.rglob("*.sh")), ids=lambda file: file.name)
 def test_the_programs_of_files_are_what_sh_gets(file: Path) -> None:
     built = script(file.read_text(), "name")
     assert "\n" not in built

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.files.stubs import FILES, Result, StubHost
 
-SCRIPT = FILES / "check-nfs-mount.sh"
+SCRIPT = FILES / "rocky" / "check-nfs-mount.sh"
 SOURCE = "127.0.0.1:/k3svolumes"
 
 STAT = r"""

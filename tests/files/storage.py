@@ -120,14 +120,18 @@ class StorageHost(StubHost):
         self.dataset = DATASET[role]
         self.mountpoint = self.path("/data/nfs")
         self.write("/usr/local/etc/f3s/storage.conf", self.rewrite(conf(role)))
-        self.install(FILES / "bounded.sh", "/usr/local/libexec/f3s/bounded.sh")
-        library = self.install(FILES / "f3s-storage-lib.sh", "/usr/local/libexec/f3s/storage.sh")
+        self.install(FILES / "freebsd" / "bounded.sh", "/usr/local/libexec/f3s/bounded.sh")
+        library = self.install(FILES / "freebsd" / "f3s-storage-lib.sh", "/usr/local/libexec/f3s/storage.sh")
         # A test must not wait ten seconds for a command that never answers.
         library.write_text(library.read_text().replace("F3S_LIMIT=10", "F3S_LIMIT=1"))
-        self.control = self.install(FILES / "f3s-storage-control.sh", "/usr/local/libexec/f3s/storage-control")
-        self.carp_program = self.install(FILES / "carp", "/usr/local/bin/carp")
-        self.hook = self.install(FILES / "carpcontrol.sh", "/usr/local/bin/carpcontrol.sh")
-        self.failback = self.install(FILES / "carp-auto-failback.sh", "/usr/local/bin/carp-auto-failback.sh")
+        self.control = self.install(
+            FILES / "freebsd" / "f3s-storage-control.sh", "/usr/local/libexec/f3s/storage-control"
+        )
+        self.carp_program = self.install(FILES / "freebsd" / "carp", "/usr/local/bin/carp")
+        self.hook = self.install(FILES / "freebsd" / "carpcontrol.sh", "/usr/local/bin/carpcontrol.sh")
+        self.failback = self.install(
+            FILES / "freebsd" / "carp-auto-failback.sh", "/usr/local/bin/carp-auto-failback.sh"
+        )
         for folder in ("/var/run/f3s", "/var/db/f3s", "/var/log", "/tmp", "/data/nfs", "/var/run/stunnel"):
             self.path(folder).mkdir(parents=True, exist_ok=True)
         self.command("ifconfig", IFCONFIG)

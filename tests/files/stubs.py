@@ -7,7 +7,7 @@ PATH. A command that nobody declared is "not found" and fails the test that did 
     host = StubHost(tmp_path)
     host.command("ifconfig", 'cat "$STATE/ifconfig"')
     host.state("ifconfig", "\tcarp: MASTER vhid 1 advbase 1 advskew 0\n")
-    carp = host.install(FILES / "carp", "/usr/local/bin/carp")
+    carp = host.install(FILES / "freebsd" / "carp", "/usr/local/bin/carp")
     result = host.run(carp, "master")
     assert host.calls("ifconfig") == [["re0"]]
 """

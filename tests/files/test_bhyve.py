@@ -1,4 +1,4 @@
-"""files/bhyve-wait.sh and files/bhyve-metadata.sh under a real sh."""
+"""files/once/bhyve-wait.sh and files/once/bhyve-metadata.sh under a real sh."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait(host: StubHost, lists: list[str], *args: str, heading: str = HEADING) -
     for number, text in enumerate(lists):
         host.state(f"list{number}", heading + text)
     # the rewriting leaves /dev alone, and this machine's must not be asked
-    program = host.install(FILES / "bhyve-wait.sh", "/tmp/bhyve-wait")
+    program = host.install(FILES / "once" / "bhyve-wait.sh", "/tmp/bhyve-wait")
     program.write_text(program.read_text().replace("/dev/vmm", f"{host.root}/dev/vmm"))
     return host.run(program, *args)
 
@@ -192,7 +192,7 @@ def trees(tmp_path: Path) -> StubHost:
 
 
 def metadata(host: StubHost, verb: str) -> Result:
-    return host.run(FILES / "bhyve-metadata.sh", verb, "old", "new")
+    return host.run(FILES / "once" / "bhyve-metadata.sh", verb, "old", "new")
 
 
 def test_copies_all_files_as_they_are(trees: StubHost) -> None:

@@ -75,7 +75,7 @@ def rc_script(host: StorageHost) -> Path:
         'eval "enabled=\\$$rcvar"; [ "$enabled" = YES ] || { echo "set $rcvar"; return 0; }\n'
         '[ -r "$required_files" ] || return 1\neval "eval \\"\\${${1}_cmd}\\""\n}\n',
     )
-    return host.install(FILES / "f3s_storage", "/usr/local/etc/rc.d/f3s_storage")
+    return host.install(FILES / "freebsd" / "f3s_storage", "/usr/local/etc/rc.d/f3s_storage")
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "status", "reconcile"])
@@ -89,7 +89,7 @@ def test_the_rc_script_runs_the_controller(host: StorageHost, verb: str) -> None
 
 def test_the_rc_script_comes_after_the_services_and_stops_at_shutdown() -> None:
     """Seen: with these words it starts after all serving services, and its stop runs while the host is MASTER."""
-    lines = (FILES / "f3s_storage").read_text().splitlines()
+    lines = (FILES / "freebsd" / "f3s_storage").read_text().splitlines()
     assert "# PROVIDE: f3s_storage" in lines
     assert "# REQUIRE: LOGIN cron nfsd" in lines
     assert "# KEYWORD: shutdown" in lines
@@ -99,8 +99,8 @@ def test_newsyslog_rotates_the_failback_log() -> None:
     """Fields of newsyslog.conf(5): name, owner, mode, count, size, when, flags."""
     entries = [
         line.split()
-        for line in (FILES / "newsyslog-f3s.conf").read_text().splitlines()
+        for line in (FILES / "freebsd" / "newsyslog-f3s.conf").read_text().splitlines()
         if line and not line.startswith("#")
     ]
     assert entries == [["/var/log/carp-auto-failback.log", "root:wheel", "644", "14", "*", "@T00", "JC"]]
-    assert "LOG=/var/log/carp-auto-failback.log" in (FILES / "carp-auto-failback.sh").read_text()
+    assert "LOG=/var/log/carp-auto-failback.log" in (FILES / "freebsd" / "carp-auto-failback.sh").read_text()

@@ -1,4 +1,4 @@
-"""files/catch-up-replica.sh under a real sh: what it waits for, when it wakes the job, and what it says in the end."""
+"""catch-up-replica.sh under a real sh: what it waits for, when it wakes the job, and what it says in the end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def steps(host: StubHost, snapshots: dict[int, str], bookmarks: dict[int, str]) 
 
 
 def catch_up(host: StubHost, seconds: str = "20") -> Result:
-    program = host.install(FILES / "catch-up-replica.sh", "/catch-up-replica.sh")
+    program = host.install(FILES / "once" / "catch-up-replica.sh", "/catch-up-replica.sh")
     return host.run(program, "job", "zdata/enc/nfsdata", seconds)
 
 

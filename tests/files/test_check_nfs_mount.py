@@ -1,4 +1,4 @@
-"""files/check-nfs-mount.sh under the real bash: each state, what is done about it and what is said."""
+"""files/rocky/check-nfs-mount.sh under the real bash: each state, what is done about it and what is said."""
 
 from __future__ import annotations
 

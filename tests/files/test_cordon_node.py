@@ -1,4 +1,4 @@
-"""files/cordon-node.sh under the real bash, with a kubectl that keeps the node's state."""
+"""files/rocky/cordon-node.sh under the real bash, with a kubectl that keeps the node's state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Node:
         self.host.command("sync", 'exec /usr/bin/sync "$@"')
         self.host.state("api", "up")
         self.host.state("node", "")
-        self.program = self.host.install(FILES / "cordon-node.sh", "/usr/local/bin/cordon-node.sh")
+        self.program = self.host.install(FILES / "rocky" / "cordon-node.sh", "/usr/local/bin/cordon-node.sh")
 
     def hook(self, event: str, mountpoint: str = DATA) -> Result:
         return self.host.run(self.program, event, mountpoint, "hung", "6", shell=BASH)
@@ -90,5 +90,7 @@ def test_usage(node: Node, arguments: tuple[str, ...]) -> None:
 
 
 def test_shellcheck() -> None:
-    done = subprocess.run(["shellcheck", FILES / "cordon-node.sh"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["shellcheck", FILES / "rocky" / "cordon-node.sh"], capture_output=True, text=True, check=False
+    )
     assert done.stdout == ""

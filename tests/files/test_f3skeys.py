@@ -1,4 +1,4 @@
-"""files/f3skeys, the rc.d script, under a real sh with a small rc.subr and played commands."""
+"""files/freebsd/f3skeys, the rc.d script, under a real sh with a small rc.subr and played commands."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Boot:
         self.host.command("umount", 'for last; do :; done; sed -i "\\#$last#d" "$STATE/mounts"')
         self.host.command("fsck_ufs", '[ ! -e "$STATE/damaged" ]')
         self.host.command("sleep", '[ ! -e "$STATE/late" ] || : >"$(cat "$STATE/late")"')
-        self.program = self.host.install(FILES / "f3skeys", "/etc/rc.d/f3skeys")
+        self.program = self.host.install(FILES / "freebsd" / "f3skeys", "/etc/rc.d/f3skeys")
         self.program.write_text(self.program.read_text().replace('"/dev/ufs/', f'"{self.host.root}/dev/ufs/'))
 
     def service(self, verb: str) -> Result:
@@ -59,7 +59,7 @@ def boot(tmp_path: Path) -> Boot:
 
 def test_the_order_of_the_boot() -> None:
     """After the root file system, which unmounts everything else first, and before the keys are loaded."""
-    text = (FILES / "f3skeys").read_text()
+    text = (FILES / "freebsd" / "f3skeys").read_text()
     assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in text
 
 

@@ -1,4 +1,4 @@
-"""files/format-stick.sh under a real sh: newfs is played, and what kills a run on its way is real."""
+"""files/once/format-stick.sh under a real sh: newfs is played, and what kills a run on its way is real."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ echo "super-block backups at:"; echo " 192, 33024" >&2
 def host(tmp_path: Path) -> StubHost:
     stubs = StubHost(tmp_path)
     stubs.path("/tmp").mkdir()
-    stubs.install(FILES / "format-stick.sh", "/format-stick.sh")
+    stubs.install(FILES / "once" / "format-stick.sh", "/format-stick.sh")
     return stubs
 
 

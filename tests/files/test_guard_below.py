@@ -1,4 +1,4 @@
-"""files/guard-below.sh under a real sh: the null mount is played by a link to what lies below."""
+"""files/once/guard-below.sh under a real sh: the null mount is played by a link to what lies below."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def host(tmp_path: Path) -> StubHost:
 
 
 def guard(host: StubHost, directory: str = "nfs") -> Result:
-    program = host.install(FILES / "guard-below.sh", "/root/guard-below.sh")
+    program = host.install(FILES / "once" / "guard-below.sh", "/root/guard-below.sh")
     result = host.run(program, "/data", directory)
     assert list(host.path("/var/run").iterdir()) == []
     return result

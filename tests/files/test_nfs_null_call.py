@@ -1,4 +1,4 @@
-"""files/nfs-null-call.sh against real sockets: a server that answers, and each way not to."""
+"""files/rocky/nfs-null-call.sh against real sockets: a server that answers, and each way not to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.files.stubs import FILES
 
-SCRIPT = FILES / "nfs-null-call.sh"
+SCRIPT = FILES / "rocky" / "nfs-null-call.sh"
 
 
 @contextmanager

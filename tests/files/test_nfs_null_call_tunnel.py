@@ -1,4 +1,4 @@
-"""files/nfs-null-call.sh through both real stunnels with the site's configurations: what it tells of a broken path."""
+"""nfs-null-call.sh through both real stunnels with the site's configurations: what it tells of a broken path."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tunnel(tmp_path: Path) -> Iterator[Tunnel]:
 
 
 def call(address: tuple[str, int]) -> int:
-    words = ["/bin/bash", str(FILES / "nfs-null-call.sh"), address[0], str(address[1])]
+    words = ["/bin/bash", str(FILES / "rocky" / "nfs-null-call.sh"), address[0], str(address[1])]
     return subprocess.run(words, stdout=subprocess.DEVNULL, check=False, timeout=20).returncode
 
 

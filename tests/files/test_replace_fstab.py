@@ -1,4 +1,4 @@
-"""files/replace-fstab.sh under a real sh."""
+"""files/once/replace-fstab.sh under a real sh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.files.stubs import FILES
 
-SCRIPT = FILES / "replace-fstab.sh"
+SCRIPT = FILES / "once" / "replace-fstab.sh"
 OLD, NEW = "/dev/vda4 / xfs defaults 0 0\n", "/dev/vda4 / xfs defaults 0 0\n127.0.0.1:/k /data nfs4 hard 0 0\n"
 
 

@@ -1,4 +1,4 @@
-"""files/run-service.sh under a real sh: what it prints and how it ends, also with a daemon left behind."""
+"""files/once/run-service.sh under a real sh: what it prints and how it ends, also with a daemon left behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.files.stubs import FILES, StubHost
 def run(host: StubHost, *arguments: str) -> subprocess.CompletedProcess[str]:
     """With its output on pipes, read to their end, as ssh does it."""
     host.path("/tmp").mkdir()
-    program = host.install(FILES / "run-service.sh", "/run-service.sh")
+    program = host.install(FILES / "once" / "run-service.sh", "/run-service.sh")
     return subprocess.run(
         ["/bin/sh", str(program), *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""files/put-secret.sh and files/stat-secret.sh under a real sh, as Linux has them and with FreeBSD's commands."""
+"""put-secret.sh and stat-secret.sh under a real sh, as Linux has them and with FreeBSD's commands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def real(name: str) -> str:
 
 def put(host: StubHost, path: Path, content: bytes = SECRET, mode: str = "0400") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        ["/bin/sh", FILES / "put-secret.sh", path, DIGEST, USER, GROUP, mode],
+        ["/bin/sh", FILES / "once" / "put-secret.sh", path, DIGEST, USER, GROUP, mode],
         env={"PATH": host.path_variable},
         input=content,
         capture_output=True,
@@ -51,7 +51,7 @@ def put(host: StubHost, path: Path, content: bytes = SECRET, mode: str = "0400")
 
 def stat(host: StubHost, path: Path) -> SecretState | None:
     done = subprocess.run(
-        ["/bin/sh", FILES / "stat-secret.sh", path],
+        ["/bin/sh", FILES / "once" / "stat-secret.sh", path],
         env={"PATH": host.path_variable},
         capture_output=True,
         text=True,
@@ -125,7 +125,7 @@ def test_several_files_are_told_in_their_order(host: StubHost, tmp_path: Path) -
     path = tmp_path / "key.pem"
     put(host, path)
     done = subprocess.run(
-        ["/bin/sh", FILES / "stat-secret.sh", tmp_path / "none", path, tmp_path],
+        ["/bin/sh", FILES / "once" / "stat-secret.sh", tmp_path / "none", path, tmp_path],
         env={"PATH": host.path_variable},
         capture_output=True,
         text=True,

@@ -26,5 +26,5 @@ def test_shellcheck(program: Path) -> None:
 
 
 def test_the_programs_are_found() -> None:
-    assert FILES / "carp" in programs()
-    assert FILES / "f3s-storage-lib.sh" in programs()
+    assert FILES / "freebsd" / "carp" in programs()
+    assert FILES / "freebsd" / "f3s-storage-lib.sh" in programs()

@@ -1,4 +1,4 @@
-"""files/stop-service.sh under a real sh: what counts is whether the service is gone."""
+"""files/once/stop-service.sh under a real sh: what counts is whether the service is gone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_it_waits_until_the_service_is_gone(tmp_path: Path, stop: int, looks: in
     count = 'left=$(cat "$STATE/left"); [ "$left" -gt 0 ] && echo $((left - 1)) >"$STATE/left"'
     host.command("service", f"case $2 in onestop) exit {stop} ;; esac\n{count}")
     host.command("sleep")
-    result = host.run(host.install(FILES / "stop-service.sh", "/stop-service.sh"), "nfsuserd")
+    result = host.run(host.install(FILES / "once" / "stop-service.sh", "/stop-service.sh"), "nfsuserd")
     assert result.rc == rc
     assert host.calls("service")[0] == ["nfsuserd", "onestop"]
     assert set(map(tuple, host.calls("service")[1:])) == {("nfsuserd", "onestatus")}

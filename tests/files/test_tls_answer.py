@@ -1,4 +1,4 @@
-"""files/tls-answer.sh against the real stunnel with the server's configuration, and what f3s/verify/tls.py reads."""
+"""tls-answer.sh against the real stunnel with the server's configuration, and what f3s/verify/tls.py reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tunnel(tmp_path: Path) -> Iterator[Tunnel]:
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = ["sh", str(FILES / "tls-answer.sh"), *words]
+    command = ["sh", str(FILES / "once" / "tls-answer.sh"), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -1,4 +1,4 @@
-"""files/write-keys.sh under a real sh: openssl is real, mounting is played."""
+"""files/once/write-keys.sh under a real sh: openssl is real, mounting is played."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def host(tmp_path: Path) -> StubHost:
 
 def write(host: StubHost, *lines: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["/bin/sh", "-c", (FILES / "write-keys.sh").read_text(), "write-keys", host.path("/keys"), DEVICE],
+        ["/bin/sh", "-c", (FILES / "once" / "write-keys.sh").read_text(), "write-keys", host.path("/keys"), DEVICE],
         input="".join(f"{line}\n" for line in lines),
         env={"PATH": host.path_variable},
         capture_output=True,
@@ -100,7 +100,7 @@ def test_a_key_that_did_not_arrive_whole_is_not_kept(host: StubHost) -> None:
 
 def test_a_line_that_was_cut_off_is_not_carried_out(host: StubHost) -> None:
     done = subprocess.run(
-        ["/bin/sh", FILES / "write-keys.sh", host.path("/keys"), DEVICE],
+        ["/bin/sh", FILES / "once" / "write-keys.sh", host.path("/keys"), DEVICE],
         input=WRITE,
         env={"PATH": host.path_variable},
         capture_output=True,

@@ -37,7 +37,7 @@ def real_zrepl(host: StubHost) -> None:
 
 
 def put(host: StubHost, text: str, sha256: str | None = None) -> subprocess.CompletedProcess[str]:
-    program = host.install(FILES / "put-zrepl-config.sh", "/put-zrepl-config.sh")
+    program = host.install(FILES / "once" / "put-zrepl-config.sh", "/put-zrepl-config.sh")
     digest = sha256 or hashlib.sha256(text.encode()).hexdigest()
     return subprocess.run(
         ["/bin/sh", str(program), str(host.path(PATH)), digest, str(host.path(UNREAD))],
@@ -116,7 +116,7 @@ def await_replica(
         f'[ "$n" -ge {arrives_after} ] && echo "$8@zrepl_1" && exit 0\n'
         'echo "cannot open: dataset does not exist" >&2; exit 1',
     )
-    program = host.install(FILES / "await-replica.sh", "/await-replica.sh")
+    program = host.install(FILES / "once" / "await-replica.sh", "/await-replica.sh")
     result = host.run(program, seconds, *datasets)
     assert result.err == ""
     return result.rc, result.out, int(host.state("looks"))
@@ -158,7 +158,7 @@ def test_a_job_is_woken(host: StubHost, answers: list[tuple[int, str]], rc: int,
     cases = "\n".join(f"{n}) echo '{text}' >&2; exit {code} ;;" for n, (code, text) in enumerate(answers, 1))
     count = 'n=$(($(cat "$STATE/n") + 1)); echo "$n" >"$STATE/n"'
     host.command("zrepl", f'{count}\ncase $n in\n{cases}\n*) echo "called too often" >&2; exit 2 ;;\nesac')
-    program = host.install(FILES / "wake-zrepl-job.sh", "/wake-zrepl-job.sh")
+    program = host.install(FILES / "once" / "wake-zrepl-job.sh", "/wake-zrepl-job.sh")
     result = host.run(program, "f0_to_f1_nfsdata")
     assert result.rc == rc
     assert host.calls("zrepl") == [["signal", "wakeup", "f0_to_f1_nfsdata"]] * calls

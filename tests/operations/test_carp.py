@@ -136,7 +136,7 @@ def test_the_address_leaves_rc_conf_and_foreign_aliases_stay() -> None:
 
 
 OURS = {
-    "/usr/local/etc/rc.d/f3s_storage": (FILES / "f3s_storage").read_text(),
+    "/usr/local/etc/rc.d/f3s_storage": (FILES / "freebsd" / "f3s_storage").read_text(),
     "/usr/local/etc/f3s/storage.conf": (TEMPLATES / "storage.conf.j2").read_text(),
     "/etc/exports": "V4: /data/nfs -sec=sys",
     "/usr/local/etc/stunnel/stunnel.conf": (TEMPLATES / "stunnel-server.conf.j2").read_text(),

@@ -18,7 +18,7 @@ from tests.shell import words_of
 
 SECRET = "-----BEGIN EC PRIVATE KEY-----\nMHc it's $(secret)\n"
 DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
-SCRIPT = (Path(__file__).parents[2] / "files" / "put-secret.sh").read_text()
+SCRIPT = (Path(__file__).parents[2] / "files" / "once" / "put-secret.sh").read_text()
 PATH = "/etc/stunnel/it's me.pem"
 
 

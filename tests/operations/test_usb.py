@@ -40,7 +40,7 @@ KEY = bytes(range(32))
 FORMAT = script("format-stick", "F3S_KEYS", "/dev/da0")
 # folding loses the newline at the end (f3s/quoting.py)
 BOUNDED = usb._bounded
-PROGRAM = (FILES / "format-stick.sh").read_text().rstrip("\n")
+PROGRAM = (FILES / "once" / "format-stick.sh").read_text().rstrip("\n")
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ def test_the_wanted_configuration_is_left_alone() -> None:
 def test_another_one_goes_through_configcheck(found: SecretState) -> None:
     (put,), noops = config(found)
     assert noops == []
-    script = (FILES / "put-zrepl-config.sh").read_text()
+    script = (FILES / "once" / "put-zrepl-config.sh").read_text()
     words = ["sh", "-c", script.rstrip("\n"), "put-zrepl-config", PATH, DIGEST, zrepl.UNREAD]
     assert words_of(put.get_raw_value()) == words
     assert put.connector_arguments == {"_stdin": TEXT}

@@ -291,7 +291,7 @@ def test_a_run_killed_before_the_restart_is_made_up_for(pair: Cluster) -> None:
 
 
 def test_a_configuration_that_zrepl_refuses_never_replaces_the_running_one(pair: Cluster) -> None:
-    script = (Path(__file__).parents[2] / "files" / "put-zrepl-config.sh").read_text()
+    script = (Path(__file__).parents[2] / "files" / "once" / "put-zrepl-config.sh").read_text()
     before = pair.sh(F0, f"sha256 -q {CONFIG}")
     pair.sh(F0, f"cat >/tmp/put.sh <<'END'\n{script}END\nprintf 'jobs: [{{type: shove, name: x}}]\\n' >/tmp/new.yml")
     run = pair.attempt(F0, f"sh /tmp/put.sh {CONFIG} $(sha256 -q /tmp/new.yml) /var/db/unread </tmp/new.yml")

@@ -27,7 +27,7 @@ def render(name: str, **values: object) -> str:
 def units(tmp_path: Path) -> Path:
     service = render("nfs-mount-monitor.service.j2", start_timeout=90)
     (tmp_path / "nfs-mount-monitor.service").write_text(
-        service.replace("/usr/local/bin/check-nfs-mount.sh", str(FILES / "check-nfs-mount.sh"))
+        service.replace("/usr/local/bin/check-nfs-mount.sh", str(FILES / "rocky" / "check-nfs-mount.sh"))
     )
     (tmp_path / "nfs-mount-monitor.timer").write_text(render("nfs-mount-monitor.timer.j2", interval=10))
     (tmp_path / "stunnel.service").write_text(STUNNEL)
@@ -65,7 +65,7 @@ def test_no_setting_gives_the_monitor_a_mount_namespace(units: Path) -> None:
 
 
 def test_the_start_timeout_covers_every_bound_of_the_script() -> None:
-    script = (FILES / "check-nfs-mount.sh").read_text()
+    script = (FILES / "rocky" / "check-nfs-mount.sh").read_text()
     bounds = {name: int(value) for name, value in re.findall(r"\b([A-Z]+)_SECONDS=(\d+)", script)}
     named = {"WRITE": WRITE, "PATIENCE": PATIENCE, "CALL": CALL, "SERVICE": SERVICE, "ESCALATE": ESCALATE}
     assert {name: bounds[name] for name in named} == named

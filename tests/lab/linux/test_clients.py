@@ -170,7 +170,10 @@ esac
 def test_a_node_that_was_cordoned_is_free_again_after_a_reboot(site: Cluster) -> None:
     """The server is away for too long, and the client is restarted; the API is not there at once after that."""
     root = site.store.root(site.hosts.host("r0").name)
-    for name, text in (("kubectl", KUBECTL), ("cordon-node.sh", (REPOSITORY / "files/cordon-node.sh").read_text())):
+    for name, text in (
+        ("kubectl", KUBECTL),
+        ("cordon-node.sh", (REPOSITORY / "files/rocky/cordon-node.sh").read_text()),
+    ):
         (root / "usr/local/bin" / name).write_text(text)
         (root / "usr/local/bin" / name).chmod(0o755)
     (root / "var/lib/node").touch()

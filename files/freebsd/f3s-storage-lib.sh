@@ -60,7 +60,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	mkdir -p "$F3S_RUN" "${F3S_HOLD%/*}"
 fi
 
-# shellcheck source=files/bounded.sh
+# shellcheck source=files/freebsd/bounded.sh
 . /usr/local/libexec/f3s/bounded.sh
 
 need_root() {

@@ -4,7 +4,7 @@
 # returns at once, because devd runs one action at a time and waits for it (seen: 6 s of sleep delayed the
 # next event by 7 s).
 
-# shellcheck source=files/f3s-storage-lib.sh
+# shellcheck source=files/freebsd/f3s-storage-lib.sh
 . /usr/local/libexec/f3s/storage.sh
 
 if [ $# -ne 2 ]; then

@@ -7,7 +7,7 @@
 # 77 not root, 78 not configured.
 
 # shellcheck disable=SC2153	# the values of storage.conf
-# shellcheck source=files/f3s-storage-lib.sh
+# shellcheck source=files/freebsd/f3s-storage-lib.sh
 . /usr/local/libexec/f3s/storage.sh
 
 LOCK_WAIT=60	# seconds: two service(8) calls at their limit

@@ -6,7 +6,7 @@
 # Exit status: 0 stayed or failed back, 1 the failback did not hold, 64 usage, 77 not root, 78 not configured.
 
 # shellcheck disable=SC2153	# the values of storage.conf
-# shellcheck source=files/f3s-storage-lib.sh
+# shellcheck source=files/freebsd/f3s-storage-lib.sh
 . /usr/local/libexec/f3s/storage.sh
 
 LOG=/var/log/carp-auto-failback.log
