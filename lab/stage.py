@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -22,9 +21,6 @@ from lab.rc import boot
 from scenarios.play import SCENARIOS
 from scenarios.stage import PROBE, PROBE_PLACE, Cast, Ran, Report, Stage, StageError, Stick, cast
 
-REPO = Path(__file__).resolve().parent.parent
-INVENTORY = "lab/inventory.py"
-PROGRAMS = Path(sys.executable).parent
 PROBE_INTERVAL = 1
 """Virtual seconds: the model knows no shorter things than CARP's advertisements."""
 PROBE_SECONDS = 30
@@ -79,9 +75,7 @@ def deployed(folder: Path) -> Cast:
     """
     site = blank(folder)
     one = LabStage(Store(folder), cast(site))
-    for ran in (one.pki("init"), one.pyinfra("deploy.py", "-y")):
-        if ran.rc != 0:
-            raise StageError(f"the cluster cannot be deployed:\n{ran.output[-4000:]}")
+    one.deploy()
     return one.cast
 
 
@@ -92,21 +86,6 @@ def blank(folder: Path) -> Site:
     site = plans.site()
     build.up(Store(folder), plans.plans(site))
     return site
-
-
-def _on_controller(store: Store, words: list[str]) -> Ran:
-    env = {**os.environ, "LAB_STATE": str(store.folder), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
-    done = subprocess.run(
-        words,
-        cwd=REPO,
-        env=env,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout)
 
 
 @contextlib.contextmanager
@@ -127,9 +106,11 @@ class LabStage(Stage):
     """
 
     name = "lab"
+    inventory = "lab/inventory.py"
 
     def __init__(self, store: Store, who: Cast) -> None:
         self.store = store
+        self.environment = {**os.environ, "LAB_STATE": str(store.folder), "PYINFRA_PROGRESS": "off", "NO_COLOR": "1"}
         self.cast = who
         self.is_kept = False
 
@@ -181,12 +162,6 @@ class LabStage(Stage):
         except subprocess.TimeoutExpired as late:
             return Ran(124, (late.stdout or b"").decode())
         return Ran(done.returncode, done.stdout.decode())
-
-    def pyinfra(self, *words: str) -> Ran:
-        return _on_controller(self.store, [str(PROGRAMS / "pyinfra"), INVENTORY, *words])
-
-    def pki(self, *words: str) -> Ran:
-        return _on_controller(self.store, [sys.executable, "-m", "f3s.pki", "--inventory", INVENTORY, *words])
 
     def settle(self) -> None:
         """The deployed cluster was there before the first story."""

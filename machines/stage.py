@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
@@ -14,12 +12,11 @@ from machines import freebsd, site, switch
 from machines.cluster import LAN, Cluster, taken_down
 from machines.programs import MachinesError
 from scenarios.play import SCENARIOS
-from scenarios.stage import PROBE, PROBE_PLACE, CannotError, Ran, Report, Stage, StageError, Stick, cast
+from scenarios.real import RealStage
+from scenarios.stage import CannotError, Ran, StageError, Stick, cast
 
 BLANK, DEPLOYED = "blank", "deployed"
 """Names of the frozen states."""
-PROBE_SECONDS = 60
-"""What the probe may take to begin and to end; starting Python takes seconds on a machine without KVM."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +47,9 @@ def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContext
                 else:
                     if not cluster.has_frozen(DEPLOYED):
                         cluster.thaw(BLANK)
-                        MachinesStage(cluster).deploy()
+                        first = MachinesStage(cluster)
+                        first.deploy()
+                        first.settle()
                     cluster.thaw(DEPLOYED)
                     yield MachinesStage(cluster, asleep=cluster.machines.keys() & set(cast(cluster.site).others))
 
@@ -83,13 +82,14 @@ def _machines_errors() -> Iterator[None]:
         raise StageError(str(error)) from None
 
 
-class MachinesStage(Stage):
+class MachinesStage(RealStage):
     """One story's machines.
 
     :param asleep: those that take no processor until the story wants them
     """
 
     name = "machines"
+    inventory = site.INVENTORY
 
     def __init__(self, cluster: Cluster, asleep: Set[str] = frozenset()) -> None:
         self.cluster = cluster
@@ -98,28 +98,11 @@ class MachinesStage(Stage):
             cluster.machine(name).monitor("stop")
         self.cast = cast(cluster.site)
         self.slow = cluster.slow
+        self.environment = cluster.environment
 
     def settle(self) -> None:
         with _machines_errors():
             self.cluster.freeze(DEPLOYED)
-
-    def deploy(self) -> None:
-        """Certificates and the whole deploy, without telling; later stories start from there.
-
-        :raises StageError: it failed
-        """
-        for ran in (self.pki("init"), self.pyinfra("deploy.py", "-y")):
-            if ran.rc != 0:
-                raise StageError(f"the deploy failed:\n{ran.output[-4000:]}")
-        self.settle()
-
-    # -- time --
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
 
     # -- commands --
 
@@ -140,23 +123,7 @@ class MachinesStage(Stage):
         with _machines_errors():
             for host in [*self._asleep]:
                 self._wake(host)
-        return self._on_controller(self.cluster.pyinfra_words(*words))
-
-    def pki(self, *words: str) -> Ran:
-        return self._on_controller([sys.executable, "-m", "f3s.pki", "--inventory", site.INVENTORY, *words])
-
-    def _on_controller(self, words: list[str]) -> Ran:
-        done = subprocess.run(
-            words,
-            cwd=site.REPOSITORY,
-            env=self.cluster.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout)
+        return super().pyinfra(*words)
 
     # -- the hardware --
 
@@ -197,27 +164,4 @@ class MachinesStage(Stage):
             raise CannotError(f"{client} was not started")
         with _machines_errors():
             self._wake(client)
-        program = PROBE.read_text()
-        assert "\nEND\n" not in program
-        self._must(client, f"mkdir -p {PROBE_PLACE}\ncat >{PROBE_PLACE}/probe.py <<'END'\n{program}\nEND\n")
-        words = f"--folder {self.cast.mountpoint} --state {PROBE_PLACE}"
-        self._must(
-            client,
-            f"cd {PROBE_PLACE}; rm -f pid report.json; nohup python3 probe.py run {words} >said 2>&1 </dev/null & "
-            f"i=0; until [ -s {PROBE_PLACE}/pid ]; do sleep 1; i=$((i+1)); [ $i -lt {PROBE_SECONDS} ] || "
-            f"{{ cat {PROBE_PLACE}/said; exit 1; }}; done",
-        )
-
-    def stop_probe(self, client: str) -> Report:
-        words = f"--folder {self.cast.mountpoint} --state {PROBE_PLACE}"
-        self._must(
-            client,
-            f"kill $(cat {PROBE_PLACE}/pid); i=0; until [ -s {PROBE_PLACE}/report.json ]; do sleep 1; i=$((i+1)); "
-            f"[ $i -lt {PROBE_SECONDS} ] || {{ cat {PROBE_PLACE}/said; exit 1; }}; done",
-        )
-        self._must(client, f"timeout {PROBE_SECONDS} python3 {PROBE_PLACE}/probe.py check {words}")
-        return Report.parse(self._must(client, f"cat {PROBE_PLACE}/report.json"))
-
-    def _must(self, host: str, script: str) -> str:
-        with _machines_errors():
-            return self.cluster.must(host, script, timeout=3 * PROBE_SECONDS)
+        super().start_probe(client)

@@ -6,20 +6,16 @@ import argparse
 import contextlib
 import getpass
 import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from f3s.settings import Site
-from scenarios.stage import PROBE, PROBE_PLACE, CannotError, Ran, Report, Stage, StageError, Stick, cast
+from scenarios.real import RealStage
+from scenarios.stage import CannotError, Ran, StageError, Stick, cast, ran
 
-REPO = Path(__file__).resolve().parent.parent
-PROBE_SECONDS = 20
 CONNECT_SECONDS = 5
 BOOT_SECONDS = 900
 """Real servers test their memory before they boot."""
@@ -99,7 +95,7 @@ class Login:
         return [*self.ssh, shlex.join([*self.become, "sh", "-c", script])]
 
 
-class SiteStage(Stage):
+class SiteStage(RealStage):
     """The site of an inventory.
 
     :param inventory: file, as for pyinfra
@@ -116,21 +112,10 @@ class SiteStage(Stage):
         self.logins = {site.host(name).short_name: Login.of(name, own) for name, own in data.items()}
         self.off: set[str] = set()
 
-    # -- time --
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     # -- commands --
 
     def run(self, host: str, script: str, *, timeout: float = 60) -> Ran:
         return ran(self.logins[host].words(script), timeout=timeout)
-
-    def pyinfra(self, *words: str) -> Ran:
-        return ran([str(Path(sys.executable).with_name("pyinfra")), self.inventory, *words])
 
     def pki(self, *words: str) -> Ran:
         raise CannotError("the certificates of a real site are not made anew by a drill")
@@ -181,47 +166,3 @@ class SiteStage(Stage):
             if self.now() >= end:
                 raise StageError(f"not within {BOOT_SECONDS} s: {host} {what}")
             self.wait(2)
-
-    # -- a client's view --
-
-    def start_probe(self, client: str) -> None:
-        self._must(client, f"rm -rf {PROBE_PLACE} && mkdir -p {PROBE_PLACE}")
-        copy = self.logins[client].words(f"cat >{PROBE_PLACE}/probe.py")
-        done = subprocess.run(copy, input=PROBE.read_bytes(), capture_output=True, timeout=60, check=False)
-        if done.returncode != 0:
-            raise StageError(f"{client}: the probe cannot be copied there: {done.stderr.decode()}")
-        line = f"nohup python3 {self._probe('run')} >{PROBE_PLACE}/said 2>&1 </dev/null &"
-        self._must(client, f"{line} {self._waits('pid')}")
-
-    def stop_probe(self, client: str) -> Report:
-        self._must(client, f"kill $(cat {PROBE_PLACE}/pid); {self._waits('report.json')}")
-        self._must(client, f"timeout {PROBE_SECONDS} python3 {self._probe('check')}")
-        report = Report.parse(self._must(client, f"cat {PROBE_PLACE}/report.json"))
-        self._must(client, f"rm -f {self.cast.mountpoint}/.f3s-probe-$(hostname -s).*; rm -rf {PROBE_PLACE}")
-        return report
-
-    def _probe(self, verb: str) -> str:
-        return f"{PROBE_PLACE}/probe.py {verb} --folder {self.cast.mountpoint} --state {PROBE_PLACE}"
-
-    @staticmethod
-    def _waits(file: str) -> str:
-        ready = f"[ -s {PROBE_PLACE}/{file} ]"
-        return f"i=0; until {ready} || [ $i = {PROBE_SECONDS} ]; do sleep 1; i=$((i+1)); done; {ready}"
-
-    def _must(self, host: str, script: str) -> str:
-        done = self.run(host, script, timeout=3 * PROBE_SECONDS)
-        if done.rc != 0:
-            raise StageError(f"on {host}: {script}: exit status {done.rc}\n{done.output}")
-        return done.output
-
-
-def ran(words: list[str], timeout: float | None = None) -> Ran:
-    """A program of the controller, without a terminal."""
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-    try:
-        done = subprocess.run(
-            words, cwd=REPO, stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, timeout=timeout, check=False
-        )
-    except subprocess.TimeoutExpired as late:
-        return Ran(124, (late.stdout or b"").decode(errors="replace"))
-    return Ran(done.returncode, done.stdout.decode(errors="replace"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +14,7 @@ from typing import Literal
 
 from f3s.settings import Site
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 PROBE = Path(__file__).with_name("probe.py")
 """The client's probe: one program for every stage."""
 PROBE_PLACE = "/var/tmp/f3s-probe"
@@ -33,6 +37,27 @@ class Ran:
 
     rc: int
     output: str
+
+
+def ran(words: list[str], timeout: float | None = None, environment: Mapping[str, str] = os.environ) -> Ran:
+    """A program of the controller, without a terminal. No end in time: status 124.
+
+    :param timeout: seconds
+    """
+    try:
+        done = subprocess.run(
+            words,
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        return Ran(124, (late.stdout or b"").decode(errors="replace"))
+    return Ran(done.returncode, done.stdout.decode(errors="replace"))
 
 
 @dataclass(frozen=True)
@@ -121,6 +146,10 @@ class Stage(ABC):
 
     name: str
     cast: Cast
+    inventory: str
+    """The inventory file, as for pyinfra, from the top of the repository."""
+    environment: Mapping[str, str] = os.environ
+    """That of programs on the controller."""
     slow: float = 1.0
     """How many times longer programs take than on ordinary hardware, measured. Timers are not slower."""
 
@@ -147,13 +176,23 @@ class Stage(ABC):
         :param timeout: seconds of work on ordinary hardware
         """
 
-    @abstractmethod
     def pyinfra(self, *words: str) -> Ran:
         """``pyinfra INVENTORY WORDS...`` on the controller, without questions."""
+        return ran([str(Path(sys.executable).with_name("pyinfra")), self.inventory, *words], None, self.environment)
 
-    @abstractmethod
     def pki(self, *words: str) -> Ran:
         """``python -m f3s.pki WORDS...`` on the controller."""
+        words = ("-m", "f3s.pki", "--inventory", self.inventory, *words)
+        return ran([sys.executable, *words], None, self.environment)
+
+    def deploy(self) -> None:
+        """Certificates and the whole deploy, without telling.
+
+        :raises StageError: it failed
+        """
+        for done in (self.pki("init"), self.pyinfra("deploy.py", "-y")):
+            if done.rc != 0:
+                raise StageError(f"the deploy failed:\n{done.output[-4000:]}")
 
     @abstractmethod
     def settle(self) -> None:

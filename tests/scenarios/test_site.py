@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scenarios import site
-from scenarios.stage import CannotError, Ran, StageError
+from scenarios.stage import CannotError, Ran, StageError, ran
 from tests.f3s.settings_data import build, good
 from tests.lab.cluster import REPOSITORY
 
@@ -111,5 +111,5 @@ def test_what_no_operator_can_do_is_said(stage: site.SiteStage) -> None:
 
 
 def test_a_command_without_an_answer_is_given_up(tmp_path: Path) -> None:
-    assert site.ran(["sh", "-c", "echo begun; exec sleep 60"], timeout=0.5) == Ran(124, "begun\n")
-    assert site.ran(["sh", "-c", "echo out; echo err >&2; exit 3"]) == Ran(3, "out\nerr\n")
+    assert ran(["sh", "-c", "echo begun; exec sleep 60"], timeout=0.5) == Ran(124, "begun\n")
+    assert ran(["sh", "-c", "echo out; echo err >&2; exit 3"]) == Ran(3, "out\nerr\n")
