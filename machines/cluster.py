@@ -379,6 +379,8 @@ def taken_down(cluster: Cluster) -> Iterator[Cluster]:
     """At the end nothing runs any more, also when this process is told to end."""
 
     def ended(number: int, _: object) -> None:
+        if cluster.exists():
+            cluster.down()  # at once: threads that wait for a machine end when it is gone
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, ended) for number in (signal.SIGTERM, signal.SIGHUP)}

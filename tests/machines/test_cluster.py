@@ -1,0 +1,41 @@
+"""How a run with machines ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from machines import cluster
+
+
+class Machines(cluster.Cluster):
+    """Nothing but the end of them."""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+        self.waited: Future[bool] = Future()
+
+    def exists(self) -> bool:
+        return True
+
+    def down(self) -> None:
+        self.gone.set()
+
+
+def run_that_is_told_to_end(machines: Machines, number: int) -> None:
+    with cluster.taken_down(machines), ThreadPoolExecutor() as pool:
+        machines.waited = pool.submit(machines.gone.wait, 20)
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_waits_for_a_machine_in_a_thread_is_ended_too(number: int) -> None:
+    machines = Machines()
+    with pytest.raises(SystemExit) as ended:
+        run_that_is_told_to_end(machines, number)
+    assert ended.value.code == 128 + number
+    assert machines.waited.result()
