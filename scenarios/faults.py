@@ -26,7 +26,7 @@ def clock_behind(story: Story) -> None:
     story.say(f"the clock of {pair.primary} is set back by two hours")
     state, reason, step = pair.verdict("clock", pair.primary)
     story.prove(state == "wrong" and "off" in reason, f"verify says: {reason}: {step}")
-    state, reason, _ = pair.verdict(f"replica of {story.cast.job} fresh", pair.standby)
+    state, reason, _ = pair.verdict(f"replica of {story.cast.job}", pair.standby)
     story.prove(state == "wrong", f"verify does not take the future for fresh: {reason}")
     ran = story.stage.pyinfra("tasks/failover.py", "-y")
     story.prove(ran.rc != 0 and "clock" in ran.output, "a planned failover is refused: the clock")
@@ -125,7 +125,7 @@ def expired(story: Story) -> None:
     pair.opening()
     story.on(pair.client, "date -s '+3 years' >/dev/null && systemctl restart stunnel")
     story.say(f"the clock of {pair.client} is three years ahead")
-    state, reason, step = pair.verdict("tunnel", pair.client)
+    state, reason, step = pair.verdict("TLS", pair.client)
     story.prove(state == "wrong" and "expired" in reason, f"verify says: {reason}: {step}")
     story.on(pair.client, "date -s '-3 years' >/dev/null && systemctl restart stunnel")
     story.within(
