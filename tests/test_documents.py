@@ -113,8 +113,8 @@ def test_sudo_is_given_the_whole_path_of_our_programs() -> None:
     assert [path.name for path in documents if re.search(rf"sudo ({ours})\b", path.read_text())] == []
 
 
-def test_the_readme_names_the_files_in_etc_of_which_a_task_changes_lines() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| .* \| (.+) \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+def test_the_list_of_tasks_names_the_files_in_etc_of_which_a_task_changes_lines() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.+) \|$", (REPOSITORY / "docs/tasks.md").read_text(), re.MULTILINE)
     assert len(rows) == 8
     for task, changes in rows:
         code = (REPOSITORY / "tasks" / f"{task}.py").read_text()

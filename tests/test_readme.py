@@ -1,4 +1,4 @@
-"""Every command of README.md, in its order, against a simulated cluster of its own."""
+"""Every command of README.md and docs/day-two.md, in its order, against a simulated cluster of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ README = blocks((REPOSITORY / "README.md").read_text())
 CHAPTERS = {
     # chapters that go on from where the one before left the cluster
     "play": ("Five minutes to the demo",),
-    "first run, day two": ("From three FreeBSD boxes to a first plan", "Another site", "Day two"),
+    "first run, day two": ("From three FreeBSD boxes to a first plan", "Day two"),
 }
 
 
@@ -40,3 +40,8 @@ def test_the_commands_do_what_the_text_says(headings: tuple[str, ...], tmp_path:
     if headings != CHAPTERS["play"]:
         lab = installed.copy(tmp_path / "state")
     Runner(lab, "README.md").follow(chapter(*headings))
+
+
+def test_the_commands_of_day_two_do_what_the_text_says(tmp_path: Path, everything: Cluster) -> None:
+    day_two = blocks((REPOSITORY / "docs/day-two.md").read_text())
+    Runner(everything.copy(tmp_path / "state"), "docs/day-two.md").follow(day_two)
