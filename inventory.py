@@ -1,7 +1,7 @@
 """The hosts of the site: groups, addresses, and what differs from host to host.
 
 Everything that several hosts share is in group_data/: all.py, freebsd.py, storage.py, clients.py.
-Where two groups of a host set the same variable, the group that stands further down here wins.
+If two groups of a host set the same variable, the group that is further down here wins.
 """
 
 from tasks.common import check_inventory

@@ -1,8 +1,8 @@
 """The protocol that every fact of this project follows.
 
-pyinfra calls `process` only when a command printed something, and hands out `default()` where a command
-failed: with an empty default a failed command would look like a host without pools. So a command ends with a
-marker line once all of it succeeded, nothing at all is the default None, and None means unknown.
+pyinfra calls `process` only if a command printed something, and returns `default()` if a command failed: with an empty
+default a failed command would look like a host without pools. So a command ends with a marker line once all of it has
+succeeded, the default is None, and None means unknown.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ T = TypeVar("T")
 END = "=== end"
 SILENT = "=== silent"
 DEVICE_SECONDS = 60
-"""For a question to a disk. A stick that is only slow, on an emulated machine that starts four programs a second, has
-answered by then; one whose reads the kernel retries for ever never does (seen)."""
+"""For a question to a disk. A stick that is only slow has answered by then, even on an emulated machine that starts
+four programs a second. One whose reads the kernel retries for ever never does (seen)."""
 FILES = Path(__file__).parent.parent / "files"
 
 
@@ -38,17 +38,17 @@ def marked(body: Shell) -> str:
 
 
 def bounded(seconds: int, body: Shell) -> Shell:
-    """The command, ended or left behind after so many seconds: the status is 124 then.
+    """The command, ended or left behind after so many seconds; its status is then 124.
 
-    For what waits for a disk: in the kernel a process may be deaf to every signal. pyinfra's own `_timeout` would leave
-    it behind, too, but tell neither who did not answer nor what to do.
+    For commands that wait for a disk: in the kernel a process may ignore every signal. pyinfra's own `_timeout` would
+    leave it behind, too, but would say neither which disk did not answer nor what to do.
     """
     program = f'{(FILES / "freebsd" / "bounded.sh").read_text()}\nexec 8<&0\nBOUNDED_ENDS=\nbounded "$@"\n'
     return command("{} sh -c {}", quoting.script(program, "bounded", seconds), as_word(body))
 
 
 class HostFact(FactBase[T | None], Generic[T]):
-    """A fact that is None where the answer is unknown. Subclasses implement `read` and use `marked`."""
+    """A fact that is None if the answer is unknown. Subclasses implement `read` and use `marked`."""
 
     abstract = True
 
@@ -67,13 +67,13 @@ class HostFact(FactBase[T | None], Generic[T]):
 
 
 class DeviceFact(HostFact[T]):
-    """A fact of what a disk may never answer: then it is a NoAnswer. Subclasses use `asked` and implement `silence`."""
+    """A fact that a disk may never answer; it is then a NoAnswer. Subclasses use `asked` and implement `silence`."""
 
     abstract = True
 
     @staticmethod
     def asked(body: Shell) -> str:
-        """As `marked`, within DEVICE_SECONDS; what was printed by then tells who was asked last."""
+        """As `marked`, within DEVICE_SECONDS; the output by then shows who was asked last."""
         answers = "case $? in 0) echo {} ;; 124) echo {} ;; *) false ;; esac"
         return command(f"export LC_ALL=C; {{}}; {answers}", bounded(DEVICE_SECONDS, body), END, SILENT)
 
@@ -88,5 +88,5 @@ class DeviceFact(HostFact[T]):
         who, next_step = self.silence(output[:-1])
         last = [line.removeprefix(SECTION) for line in output[:-1] if line.startswith(SECTION)][-1:]
         asked = f" (asked last: {last[0]})" if last else ""
-        # the askers know of it: operations.base.known, facts.cluster.answer
+        # handled by operations.base.known and facts.cluster.answer
         return cast(T, NoAnswer(f"{who} did not answer within {DEVICE_SECONDS} s{asked}", next_step))

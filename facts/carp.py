@@ -17,7 +17,7 @@ echo '=== ifconfig' && ifconfig {} && echo '=== sysctl' &&
 if sysctl -n net.inet.carp.preempt >/dev/null 2>&1; then
     sysctl -n net.inet.carp.demotion net.inet.carp.preempt
 fi"""
-# Says whose an alias is, never what it holds: it may be the password of another CARP group.
+# Says whose an alias is, never its words: they may include the password of another CARP group.
 _ALIASES = """\
 ( interface={} address={} file={} header={}
 {{ . /etc/defaults/rc.conf && source_rc_confs; }} >/dev/null 2>&1

@@ -75,7 +75,7 @@ class SelinuxState(HostFact[Selinux]):
 
 
 class MountStates(HostFact[tuple[MountState, ...]]):
-    """What the monitor found at its last check. No mount is touched.
+    """What the monitor found at its last check. Touches no mount.
 
     + monitor: path of check-nfs-mount.sh
     """

@@ -1,7 +1,7 @@
-"""Has a file changed since it was last read? Seen on the host, so that a run that was killed in between is no loss.
+"""Has a file changed since it was last read? The host's own state decides, so a run after a killed one catches up.
 
-The times of files decide. A clock that was ahead at boot and was stepped back leaves marks with a time to come, which
-would hide every change until then: such a mark says nothing. What is read once more makes a new one.
+The times of files decide. A clock that was ahead at boot and was stepped back leaves marks from the future, which would
+hide every change until then. So such a mark does not count; the next reading makes a new one.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ is_mounted )"""
 
 
 class NfsExported(HostFact[tuple[str, ...]]):
-    """The mount points that the kernel exports: `mount` alone says so (observed), `mount -p` and exports(5) do not."""
+    """The mount points that the kernel exports. Only `mount` shows them (observed), not `mount -p` or exports(5)."""
 
     @override
     def command(self) -> str:
@@ -56,7 +56,7 @@ class NfsExported(HostFact[tuple[str, ...]]):
 class ShareEntries(HostFact[dict[str, str] | bool]):
     """For each name below the mount point: `file`, `absent`, `other`, or a directory's mode in octal.
 
-    False where the dataset is not what is mounted there: then there is nothing to be said about its entries.
+    False if the dataset is not what is mounted there: then nothing is known about its entries.
 
     + dataset: the dataset that should be mounted
     + mountpoint: where

@@ -10,8 +10,8 @@ from f3s.parsing import UnknownOutput
 from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
-# `pkg -N` fails until pkg itself has been installed; pkg(7) would then fetch it. A service that is there although pkg
-# does not know it was put there by hand, as on a host without a network.
+# `pkg -N` fails until pkg itself has been installed; pkg(7) would then fetch it. A service that pkg does not
+# know was installed by hand, as on a host without a network.
 _SCRIPT = """\
 there() {{
     {{ pkg -N >/dev/null 2>&1 && pkg info -e "$1"; }} || [ -x "/usr/local/etc/rc.d/$1" ]

@@ -1,6 +1,6 @@
 """Variables of rc.conf and of files like it, read by sourcing the file once.
 
-One `sysrc` call costs about ten times as much (observed), and does not tell an unset variable from an empty one.
+One `sysrc` call takes about ten times as long (observed), and does not tell an unset variable from an empty one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What secret files on a host are, see f3s.secretfile."""
+"""The state of secret files on a host, see f3s.secretfile."""
 
 from __future__ import annotations
 

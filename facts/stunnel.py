@@ -1,4 +1,4 @@
-"""Whether the stunnel that runs has read the files that lie there now."""
+"""Whether the running stunnel has read its files as they are now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a TLS server answers to this host, with its certificate and without one."""
+"""How a TLS server answers this host, with its certificate and without one."""
 
 from __future__ import annotations
 

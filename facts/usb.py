@@ -8,8 +8,8 @@ from f3s.keys import SILENT_STICK, SUFFIX, UNFINISHED, Stick, labelled_disk, par
 from f3s.quoting import command
 from facts.base import DeviceFact
 
-# A folder that cannot be read is not an empty one, and a file that stat(1) cannot look at is not a missing one. A mount
-# whose stick is gone is not looked into: each read may fail.
+# A folder that cannot be read is not an empty one, and a file that stat(1) cannot read is not a missing one. A mount
+# whose stick is gone is left alone: each read may fail.
 _SCRIPT = f"""\
 device={{}}
 cd {{}} 2>/dev/null || cd /var/empty

@@ -73,7 +73,7 @@ class Snapshots(HostFact[tuple[Snapshot, ...]]):
         return parse_snapshots(lines)
 
 
-# One list tells which of all snapshots have holds; only those are asked for them. A name may contain blanks.
+# One list shows which snapshots have holds; only those are asked about. A name may contain blanks.
 _MARKS = """\
 listed=$(zfs list -Hp -t snapshot,bookmark -o name,userrefs) &&
 echo "=== bookmarks" && printf '%s\\n' "$listed" | awk -F '\\t' '$1 ~ /#/ {{ print $1 }}' &&

@@ -1,6 +1,6 @@
 """Values of the Rocky Linux machines that mount the shares."""
 
-_sudo = True  # works for root as well as for a user with sudo rights without a password
+_sudo = True  # works for root, and for a user who may use sudo without a password
 
 # -- client: mounts (tasks/clients.py) --
 client_mounts = [{"share": "k3svolumes", "mountpoint": "/data/nfs/k3svolumes"}]  # a directory of nfs_shares each

@@ -1,6 +1,6 @@
 """Values of all FreeBSD hosts: key sticks, pools, virtual machines, NFS, replication."""
 
-_doas = True  # every command runs through doas(1); False where you log in as root
+_doas = True  # every command runs through doas(1); False if you log in as root
 
 # -- wireguard --
 wireguard_network = "192.168.2.0/24"  # every wireguard_address is in it
@@ -41,7 +41,7 @@ nfs_dataset = f"{enc_dataset}/nfsdata"  # what is served and replicated, directl
 nfs_mountpoint = f"{pool_mountpoint}/nfs"  # where it is mounted; the NFSv4 root
 nfs_shares = [{"directory": "k3svolumes", "mode": "0755"}]  # directories below it that clients mount
 nfs_marker = "nfs.DO_NOT_REMOVE"  # file in nfs_mountpoint that proves that the right dataset is mounted
-nfs_failback_block = "nfs.NO_AUTO_FAILBACK"  # file in nfs_mountpoint that holds the primary's return off
+nfs_failback_block = "nfs.NO_AUTO_FAILBACK"  # file in nfs_mountpoint that switches automatic failback off
 nfs_owners = "numeric"  # numeric: uid and gid pass as they are; names: user@nfs_idmap_domain, by nfsuserd
 nfs_idmap_domain = "lan.buetow.org"  # used with nfs_owners = "names" only
 
@@ -70,7 +70,7 @@ zrepl_sink_root = f"{pool_name}/sink"  # directly below a pool; replicas arrive 
 zrepl_port = 8888  # TCP, on wireguard_address
 zrepl_metrics_port = 9811  # TCP, loopback: Prometheus metrics
 zrepl_snapshot_prefix = "zrepl_"  # only snapshots with it are ever pruned
-zrepl_keep_last = 10  # so many of the newest snapshots stay in any case
+zrepl_keep_last = 10  # this many of the newest snapshots always stay
 zrepl_keep_grid = "1x1h(keep=all) | 24x1h | 14x1d"  # history: all of the last hour, then hourly, then daily ones
 zrepl_first_replication_timeout = 300  # seconds that a run waits for a new replica to appear
 zrepl_rollback_replicas = []  # jobs whose diverged replica is rolled back: WHAT WAS WRITTEN THERE IS LOST

@@ -1,1 +1,1 @@
-"""Real FreeBSD and Linux in virtual machines: the deploy and the scenarios on what they are made for."""
+"""Real FreeBSD and Linux in virtual machines, for the deploy and the scenarios."""

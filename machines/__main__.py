@@ -29,16 +29,16 @@ def _parser() -> argparse.ArgumentParser:
         ("reset", "make them anew"),
     ):
         command(name, what).add_argument("names", nargs="*", help=f"which hosts of the site ({' '.join(site.PLAYERS)})")
-    command("down", "end all of it; the disks stay")
+    command("down", "stop everything; the disks stay")
     command("status", "one line about each machine")
     command("ssh", "a command as root", "host").add_argument("argv", nargs=argparse.REMAINDER)
     command("power-cut", "the machine is off at once", "host")
     command("boot", "switch a machine on and wait until it answers", "host")
-    command("shutdown", "switch it off in order", "host")
+    command("shutdown", "shut it down", "host")
     command("cable", "the cable to the clients' network", "host").add_argument("state", choices=["in", "out"])
     states = ["in", "out", "blank", "unreadable"]
     command("stick", "what is in the USB port", "host").add_argument("state", choices=states)
-    command("part", "two machines do not reach each other any more on the clients' network", "one", "other")
+    command("part", "two machines no longer reach each other on the clients' network", "one", "other")
     command("join", "end that", "one", "other")
     command("blank-disk", "put a blank disk into a machine that is off", "host", "disk")
     command("freeze", "keep the state of all machines under a name", "name")

@@ -1,11 +1,11 @@
-"""Measures the simulated cluster against real machines: both get the same commands, differences are listed.
+"""Measures the simulated cluster against real machines: both get the same commands, and differences are listed.
 
-The commands are those of the facts that a deploy and tasks/verify.py ask, what scripts run on the hosts meanwhile, as
-far as they only look (`LOOKS`), and `QUESTIONS`. Both sides answer them twice: blank, and deployed. What the machines
-answer is kept as a recording that names their version; with it the comparison needs no machines.
+The commands are those of the facts of a deploy and of tasks/verify.py, those that scripts run on the hosts meanwhile
+if they only look (`LOOKS`), and `QUESTIONS`. Both sides answer twice: blank, and deployed. The machines' answers are
+kept as a recording that names their version; with it the comparison needs no machines.
 
-The machines are those of `python -m machines reset f0 f1`. The status is 1 where a difference is not in
-`machines.differences`, or one of those is none any more.
+The machines are those of `python -m machines reset f0 f1`. The exit status is 1 if a difference is not in
+`machines.differences`, or if one of those no longer occurs.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ ASKING = (
     r"(glabel|zrepl) status.*|(geom|gpart) (\S+ )?(list|show).*|zdb -l .*",
 )
 LOOKS = re.compile(rf"(doas -n )?sh -c 'export LC_ALL=C; .*|\S*/({'|'.join(ASKING)})", re.DOTALL)
-"""Commands that change nothing: the facts of this project, and of what scripts run that which asks."""
+"""Commands that change nothing: the facts of this project, and those commands of scripts that only ask."""
 SETTLE_SECONDS = 130
-"""After a deploy: what cron and zrepl do first is done then."""
+"""After a deploy, until cron and zrepl have run once."""
 PACKAGES = ("stunnel", "zrepl", "vm-bhyve")
 """What the machines' image has from the beginning."""
 GIB = 1 << 30
 SYSTEM_SIZE = 1077993472
 """Of the image's disk in bytes."""
 QUESTIONS = site.REPOSITORY / "machines/questions.txt"
-"""Further commands that only look, ``HOST<tab>LINE``: wording and shapes that a person meets."""
+"""Further commands that only look, ``HOST<tab>LINE``: output that people see."""
 RECORDING = site.REPOSITORY / "tests/lab/transcripts/freebsd-15.1.jsonl"
-"""What the machines answered last."""
+"""The machines' last answers."""
 MARK = "-- machines.compare: standard error --"
 
 
@@ -158,7 +158,7 @@ def controller(side: Side, *words: str, **more: str) -> None:
         text=True,
         check=False,
     )
-    # tasks/verify.py does not know of clients, which are not asked
+    # tasks/verify.py knows nothing of the clients, which are not asked
     if done.returncode != 0 and " 0 wrong, " not in done.stdout:
         raise CompareError(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
 
@@ -211,14 +211,14 @@ def collected(lab: Simulated) -> list[tuple[str, str]]:
         lab.settle()
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     log.unlink()
-    # as root on both sides: how one becomes root is another thing than what is asked
+    # as root on both sides: how to become root is not part of the question
     lines = ((entry["host"].partition(".")[0], entry["cmd"].removeprefix("doas -n ")) for entry in entries)
     sent = [(host, line) for host, line in lines if LOOKS.fullmatch(line)]
     return list(dict.fromkeys([*sent, *questions()]))
 
 
 def questions() -> list[tuple[str, str]]:
-    """Host and line of what is asked besides."""
+    """Host and line of the further questions."""
     host_and_line = (line.split("\t") for line in QUESTIONS.read_text().splitlines())
     return [(host, line) for host, line in host_and_line]
 
@@ -229,7 +229,7 @@ def answers(side: Side, point: str, lines: Iterable[tuple[str, str]]) -> list[Co
 
 
 def written(commands: Iterable[Command]) -> str:
-    """A recording: an object of JSON a line."""
+    """A recording: one JSON object per line."""
     fields = ("section", "host", "cmd", "rc", "stdout", "stderr")
     return "".join(json.dumps({name: getattr(each, name) for name in fields}) + "\n" for each in commands)
 
@@ -262,7 +262,7 @@ def rows(outcome: Outcome) -> list[str]:
 
 
 def judged(outcomes: Iterable[Outcome], accepted: Iterable[Accepted] = ACCEPTED) -> tuple[list[str], list[Accepted]]:
-    """The differences that nothing accepts, for people, and what accepts none."""
+    """The differences that no entry accepts, for people, and the entries that accept none."""
     unexpected = []
     used = set()
     for outcome in outcomes:

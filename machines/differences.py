@@ -1,4 +1,4 @@
-"""Where the simulated cluster answers otherwise than the machines, line by line, with the reason."""
+"""Where the simulated cluster answers differently from the machines, line by line, with the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Accepted:
     """Lines that may differ.
 
     :param row: regular expression for a whole line of `machines.compare.rows`
-    :param command: regular expression that is found in the command; any where empty
+    :param command: regular expression that is found in the command; any command if empty
     """
 
     row: str
@@ -30,7 +30,7 @@ NEW_PROPERTIES = (
     "default(user|group|project)(obj)?quota"
 )
 ACCEPTED: tuple[Accepted, ...] = (
-    # what 15.1 says otherwise than 13.2, whose wording the lab has
+    # what 15.1 says differently from 13.2, whose wording the lab has
     Accepted(r"std(out|err) [-+].*(15\.1|13\.2)-RELEASE.*", "the release", r"uname|freebsd-version"),
     Accepted(r"status [-+]\d+", "freebsd-version -ku is not played", "freebsd-version"),
     Accepted(r"stdout [-+]\S+\t(compression|relatime)\t(on|off)\tdefault", "the default since OpenZFS 2.2"),
@@ -54,7 +54,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         r"stdout -nfsd is not running\.|stdout [-+]rc=\d", "status needs no rcvar since 14", "service nfsd status"
     ),
     Accepted(r"stdout \+Cannot 'status' nfsd\. .*", "status needs no rcvar since 14", "service nfsd status"),
-    # what the machines have otherwise than the hosts of a site
+    # where the machines differ from the hosts of a site
     Accepted(r"stdout [-+].* (diskid|gptid|iso9660|ufsid)/.*", "labels of the machines' disks are off", ""),
     Accepted(r"stdout -gptid/.*", "the machines' boot disk", ""),
     Accepted(r"stdout [-+]\toptions=.*", "the machines' network card", "ifconfig"),

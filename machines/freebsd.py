@@ -18,8 +18,8 @@ def seed(host: HostSettings, key: str) -> dict[str, str]:
     """The files of the volume ``cidata``, whose ``user-data`` an image runs at its first boot.
 
     The images that this was tried with (13.2 and 15.1) run it before the network comes up. FreeBSD's BASIC-CLOUDINIT
-    images run it at the end of the boot (rc.d/nuageinit_user_data_script); they have no doas, which is fetched then.
-    Of those none was tried.
+    images run it at the end of the boot (rc.d/nuageinit_user_data_script). They have no doas, so it is fetched then.
+    None of those was tried.
 
     :param key: public key that may log in
     """
@@ -41,10 +41,10 @@ fi
 
 
 def virtual_machines(dataset: str) -> str:
-    """A script that makes a tree of vm-bhyve as people have it, unencrypted, on the third disk.
+    """A script that makes a typical tree of vm-bhyve, unencrypted, on the third disk.
 
     ``rocky`` has its disk on a sparse volume and a child file system, ``fedora`` a file. They cannot start: there is no
-    virtualization inside of the machines, and on 13.2 ``vm init`` refuses therefore (seen): its folders are made here.
+    virtualization inside the machines, so on 13.2 ``vm init`` refuses (seen): its folders are made here.
 
     :param dataset: of vm-bhyve, directly below a pool of its own
     """

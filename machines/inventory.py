@@ -1,4 +1,4 @@
-"""The site's own inventory on machines: other ways to reach the hosts, other devices; group_data is the site's."""
+"""The site's own inventory on machines: other addresses for ssh, other devices, the site's own group_data."""
 
 import json as _json
 import runpy as _runpy

@@ -1,8 +1,8 @@
 """The Linux client: a bootable image that is made once, and the volume that gives a machine its identity.
 
 The image stands in for Rocky Linux 9. It is Debian 12, which has the same systemd (252), with a real NFS client,
-stunnel and nftables; machines/linux/ makes of it what the deploy takes for Rocky. Its dnf installs packages without
-content (stunnel's has the unit) from the disk, so that a machine needs no network beyond its LAN.
+stunnel and nftables; machines/linux/ makes it look like Rocky to the deploy. Its dnf installs packages without content
+(stunnel's has the unit) from the disk, so that a machine needs no network beyond its LAN.
 
 mmdebstrap makes it, without root where the user has subordinate ids (/etc/subuid), which useradd gives.
 """
@@ -62,8 +62,8 @@ class Linux:
 def image(cache: Path) -> Linux:
     """The system, from the cache or made now (about a minute and a half, 0.3 GB).
 
-    With the variable ROCKY_IMAGE it is that file. Nobody has tried this here: cloud-init takes the same volume
-    (`seed`), and its dnf needs a network with Rocky's packages.
+    If the variable ROCKY_IMAGE is set, it is that file. Nobody has tried that: cloud-init reads the same volume
+    (`seed`), and Rocky's dnf needs a network with its packages.
 
     cache: folder of images; made if it is not there.
 
@@ -122,7 +122,7 @@ def seed(name: str, addresses: Mapping[str, str], public_key: str) -> dict[str, 
 
 
 def mirror(apt: Path = APT) -> str | None:
-    """Where this machine's apt has Debian's SUITE from, by http. None: from nowhere, then mmdebstrap knows a mirror.
+    """The http source of Debian's SUITE in this machine's apt. None: there is none; mmdebstrap then picks a mirror.
 
     apt: folder of sources.list and sources.list.d, in either of its formats
     """
@@ -141,7 +141,7 @@ def mirror(apt: Path = APT) -> str | None:
 
 
 def check_programs(root: bool) -> None:
-    """Everything that makes the image is there.
+    """Every program that makes the image is there.
 
     root: the user is root, and needs no subordinate ids
 
@@ -160,7 +160,7 @@ def check_programs(root: bool) -> None:
 
 
 def _tree() -> dict[str, tuple[int, bytes]]:
-    """What goes into the new system: path there -> mode and content. Beside root/, what makes the rest, in /build."""
+    """What goes into the new system: path there -> mode and content. /build has the scripts for the rest."""
     files = sorted(path for path in DATA.rglob("*") if path.is_file())
     return {
         str(path.relative_to(DATA / "root") if (DATA / "root") in path.parents else Path("build") / path.name): (
@@ -183,7 +183,7 @@ def _command(source: str | None, folder: Path, root: bool) -> list[str]:
         f"tar-in {target}/tree.tar /",
         'chroot "$1" sh /build/install.sh',
         'sh "$1"/build/make-image.sh "$1"',
-        # root in the namespace of a plain user cannot write there, mmdebstrap can
+        # root in the namespace of an ordinary user cannot write there; mmdebstrap can
         f"sync-out /image {target}",
     ]
     return [
@@ -202,10 +202,10 @@ def _command(source: str | None, folder: Path, root: bool) -> list[str]:
 
 
 def _build(folder: Path, tree: Mapping[str, tuple[int, bytes]]) -> None:
-    """Make the folder of the image, all of it or nothing."""
+    """Make the folder of the image, completely or not at all."""
     root = os.geteuid() == 0
     check_programs(root)
-    print(f"The Linux client's image is made, once, in {folder}: about a minute and a half ...", end=" ", flush=True)
+    print(f"Making the Linux client's image, once, in {folder}: about a minute and a half ...", end=" ", flush=True)
     start = time.monotonic()
     new = folder.with_suffix(".new")
     if new.exists():
@@ -225,7 +225,7 @@ def _build(folder: Path, tree: Mapping[str, tuple[int, bytes]]) -> None:
         print("failed", flush=True)
         lines = log.read_text(errors="replace").splitlines()
         why = "; ".join([line for line in lines if line.startswith("E:")] or lines[-1:])
-        advice = "" if root else ". Where a plain user may not make user namespaces, run the same once by `sudo -E`"
+        advice = "" if root else ". If ordinary users may not make user namespaces, run this once with `sudo -E`"
         raise MachinesError(f"mmdebstrap could not make the Linux client's image ({log}): {why}{advice}")
     (new / "tree.tar").unlink()
     (new / "disk.qcow2").chmod(0o444)
@@ -234,7 +234,7 @@ def _build(folder: Path, tree: Mapping[str, tuple[int, bytes]]) -> None:
 
 
 def _pack(tree: Mapping[str, tuple[int, bytes]], archive: Path) -> None:
-    """A tar archive in which everything is root's, whoever has the files here."""
+    """A tar archive in which root owns everything, whoever owns the files here."""
     with tarfile.open(archive, "w") as tar:
         for path, (mode, content) in tree.items():
             entry = tarfile.TarInfo(path)

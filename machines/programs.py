@@ -1,4 +1,4 @@
-"""What the machines need of this computer: programs, KVM where it is, images. Nothing is fetched."""
+"""What the machines need from this computer: programs, images, and KVM if it has it. Nothing is fetched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = {
 
 
 class MachinesError(Exception):
-    """Something that the person who starts machines has to know; the text is the whole message."""
+    """A problem for the person who starts the machines; the text is the whole message."""
 
 
 def need(packages: Mapping[str, str] = PACKAGES) -> None:

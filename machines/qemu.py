@@ -1,4 +1,4 @@
-"""One machine: its qemu process, its devices, and the monitor through which they are handled."""
+"""One machine: its qemu process, its devices, and the monitor that controls them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from machines.switch import connect
 
 PROMPT = b"(qemu) "
 MONITOR_SECONDS = 120
-"""How long a command of the monitor may take: savevm writes the memory to disk."""
+"""Seconds for a command of the monitor: savevm writes the memory to disk."""
 PR_SET_PDEATHSIG = 1
 STICK = "stick"
 """Name of the stick's file, without its ending, and of its device."""
@@ -45,7 +45,7 @@ class Machine:
         system first
     :param memory: MiB
     :param port: of this computer that leads to the machine's sshd
-    :param boot: options of qemu that say what is booted, where the first disk does not (Linux: ``-kernel``)
+    :param boot: options of qemu that say what is booted, if it is not the first disk (Linux: ``-kernel``)
     :param virtio: disks are on virtio (Linux: vda, vdb ...)
     :param stick: it has a USB port
     :param orphan: its process outlives the one that starts it
@@ -69,13 +69,13 @@ class Machine:
         return self.folder / f"{self.name}.pid"
 
     def pid(self) -> int | None:
-        """Of its process, None where it is off."""
+        """Number of its process, None if it is off."""
         try:
             pid = int(self._pid_file.read_text())
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return None
-        # another process may have got the number
+        # another process may have this number now
         return pid if f"{self.name},process={self._process}".encode() in words else None
 
     @property
@@ -110,7 +110,7 @@ class Machine:
         outside = f"user,id=outside,hostfwd=tcp:127.0.0.1:{self.port}-:22"
         words += ["-netdev", outside, "-device", "virtio-net-pci,netdev=outside", "-device", "virtio-rng-pci"]
         if self.stick:
-            # on virtio-scsi: the emulated USB bus fails reads of 256 KiB (seen), which `stick_unreadable` makes use of
+            # on virtio-scsi: the emulated USB bus fails reads of 256 KiB (seen), which an unreadable stick makes use of
             words += ["-device", "virtio-scsi-pci,id=port", "-device", "qemu-xhci,id=usb"]
             words += ["-drive", f"id={STICK},if=none,{self._file(STICK)}"]
             words += ["-device", f"scsi-hd,bus=port.0,drive={STICK},id={STICK}device"]
@@ -178,11 +178,11 @@ class Machine:
     def pull_stick(self) -> None:
         """Takes the stick out."""
         self.monitor(f"device_del {STICK}device")
-        for _ in range(100):  # the guest has to let it go
+        for _ in range(100):  # the guest has to release it
             if not self.has_stick():
                 return
             time.sleep(0.1)
-        raise MachinesError(f"{self.name} does not let its stick go")
+        raise MachinesError(f"{self.name} does not release its stick")
 
     def plug_stick(self, *, readable: bool = True) -> None:
         """Puts the stick in; into the emulated USB bus, where it cannot be read, if it is not `readable`."""

@@ -12,7 +12,7 @@ from machines.programs import freebsd_image
 REPOSITORY = Path(__file__).resolve().parent.parent
 INVENTORY = "machines/inventory.py"
 PLAYERS = ["f0", "f1", "r0", "r1"]
-"""The hosts that play: the pair, and a client for each side of a split. A key holder would show nothing more."""
+"""The hosts that play: the pair, and a client for each side of a split. A mere key holder would add nothing."""
 
 
 def folder() -> Path:
@@ -36,7 +36,7 @@ def site() -> Site:
 
 
 def images(names: Site) -> dict[str, Path]:
-    """The image of each FreeBSD machine: ``FREEBSD_IMAGE``, for the standby ``FREEBSD_IMAGE_STANDBY`` where it is set.
+    """The image of each FreeBSD machine: ``FREEBSD_IMAGE``, for the standby ``FREEBSD_IMAGE_STANDBY`` if it is set.
 
     :raises machines.programs.MachinesError: the variable is not set, or names no file
     """

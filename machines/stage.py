@@ -85,7 +85,7 @@ def _machines_errors() -> Iterator[None]:
 class MachinesStage(RealStage):
     """One story's machines.
 
-    :param asleep: those that take no processor until the story wants them
+    :param asleep: those that use no processor until the story wants them
     """
 
     name = "machines"

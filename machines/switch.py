@@ -1,10 +1,10 @@
 """An Ethernet switch for machines, without root: ``python -m machines.switch FOLDER NAME...``
 
 A port NAME is the pair of datagram sockets FOLDER/NAME.hub (ours) and FOLDER/NAME.vm (qemu's). A frame goes to every
-other port. (qemu's own multicast network gives a guest its own frames back, which CARP takes for a rival's.)
+other port. (qemu's own multicast network gives a guest its own frames back, and CARP takes those for a rival's.)
 
-Datagrams to FOLDER/control: ``cut A B`` parts two ports, ``join A B`` joins them again. Every CARP advertisement is a
-line on standard output: time, port, vhid and advskew.
+Datagrams to FOLDER/control: ``cut A B`` separates two ports, ``join A B`` joins them again. Every CARP advertisement
+is a line on standard output: time, port, vhid and advskew.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def serve(names: list[str]) -> None:
                 print(f"{time.time():.2f} {sender} vhid {claim[0]} advskew {claim[1]}", flush=True)
             for name, port in ports.items():
                 if name != sender and frozenset((sender, name)) not in cuts:
-                    # a machine that is off, or whose queue is full: the frame is lost, as on a wire
+                    # a machine that is off, or whose queue is full: the frame is lost, as on a cable
                     with contextlib.suppress(OSError):
                         port.sendto(frame, f"{name}.vm")
 
@@ -75,7 +75,7 @@ def control(folder: Path, verb: str, one: str, other: str) -> None:
 
 
 def connect(link: socket.socket, path: Path) -> None:
-    """Connects to a Unix socket wherever it lies: an address has 107 bytes at most.
+    """Connects to a Unix socket, however long its path: an address has 107 bytes at most.
 
     :raises OSError: nobody listens there
     """

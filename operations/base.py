@@ -19,11 +19,11 @@ Commands = Generator[Shell, None, None]
 
 
 FACT_SECONDS = 600
-"""For any fact: what hangs beside a disk that is asked (facts.base.DeviceFact), as a pool that is suspended."""
+"""For any fact. Not only a question to a disk may hang (facts.base.DeviceFact): one to a suspended pool does, too."""
 
 
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
-    """A fact of the current host; raises OperationError where it is unknown: nothing may be concluded."""
+    """A fact of the current host; raises OperationError if it is unknown, because then nothing may be concluded."""
     value: T | None = host.get_fact(fact, **arguments, _timeout=FACT_SECONDS)
     if isinstance(value, NoAnswer):
         raise OperationError(f"{host.name}: {value}. Nothing was changed")
@@ -33,7 +33,7 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
 
 
 def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | None:
-    """A fact of another host, whatever --limit selects; None where it cannot be read: the host is off, or it fails."""
+    """A fact of another host, whatever --limit selects; None if the host is off, or the fact fails."""
     try:
         value: T | None = inventory.get_host(name).get_fact(fact, **arguments, _timeout=FACT_SECONDS)
     except ConnectError:
@@ -45,5 +45,5 @@ def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | Non
 
 
 def executing() -> bool:
-    """False while pyinfra collects the plan: then what an earlier operation will make is not there yet."""
+    """False while pyinfra makes its plan. Then what an earlier operation will make is not there yet."""
     return bool(state.is_executing)

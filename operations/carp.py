@@ -20,9 +20,9 @@ _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
 _STARTED = "/var/run/f3s/started"  # made at boot, long after rc.d/netif
 _APPLIED = "/var/run/f3s/netif.applied"
 _MARK_APPLIED = f"mkdir -p /var/run/f3s && touch {_APPLIED}"
-# What other tasks write, and a line that only they write: without these files the services of f3s_storage could not
-# start, or not as its rc scripts expect them, and the host would give the address away. A host that was set up by hand
-# may have a stunnel.conf without a pid file.
+# Files of other tasks, each with a line that only those tasks write. Without them the services of f3s_storage could not
+# start, or not as their rc scripts expect, and the host would give the address away. A host that was set up by hand may
+# have a stunnel.conf without a pid file.
 SERVES_WITH = {
     "/usr/local/etc/rc.d/f3s_storage": "^name=f3s_storage$",
     "/usr/local/etc/f3s/storage.conf": "^F3S_SERVICES=",
@@ -52,7 +52,7 @@ def only_boot_alias(interface: str, address: str) -> Commands:
     + interface: the LAN interface
     + address: the shared address
 
-    Raises OperationError where /etc/rc.conf.d/netif belongs to somebody else.
+    Raises OperationError if /etc/rc.conf.d/netif is not from this deploy.
 
     **Example:** `carp.only_boot_alias("re0", "192.168.1.138")`
     """
@@ -71,15 +71,15 @@ def only_boot_alias(interface: str, address: str) -> Commands:
 def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) -> Commands:
     """The interface has the shared address with its vhid now, as the next boot would set it.
 
-    advskew is not compared: the controller changes it with what it knows (docs/controller.md). The password
-    is read on the host, from the file that rc.d/netif reads, so no command of this deploy holds it.
+    advskew is not compared, because the controller changes it (docs/controller.md). The password is read on the host,
+    from the file that rc.d/netif reads, so no command of this deploy contains it.
 
     + interface: the LAN interface
     + vhid, advbase: of CARP; advbase in seconds
     + shared: the shared address
     + alias: its number in /etc/rc.conf.d/netif
 
-    Raises OperationError where the address is there without a vhid, or belongs to another one.
+    Raises OperationError if the address is there without a vhid, or belongs to another one.
 
     **Example:** `carp.address("re0", 1, 1, "192.168.1.138", 0)`
     """
@@ -102,17 +102,17 @@ def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) ->
 
 @operation()
 def password_for_both(interface: str, vhid: int, wanted: HiddenValue, peer: str) -> Commands:
-    """A new password comes to both hosts in one run or to none; it changes nothing itself.
+    """A new password comes to both hosts in one run or to neither. Changes nothing itself.
 
     Hosts with different passwords do not hear each other, so both become MASTER: the other one at the latest when it
-    boots with the old one.
+    boots with the old password.
 
     + interface, vhid: as in `address`
     + wanted: the password
     + peer: name of the other host
 
-    Raises OperationError where this host has another password, or a vhid with one that is not known, and the peer does
-    not take part in the run.
+    Raises OperationError if this host has another password, or a vhid with an unknown one, and the peer does not take
+    part in the run.
 
     **Example:** `carp.password_for_both("re0", 1, HiddenValue("..."), "f1.lan.buetow.org")`
     """
@@ -139,14 +139,14 @@ def _takes_part(peer: str) -> bool:
 def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
     """The running vhid has the password of /etc/rc.conf.d/netif.
 
-    The kernel does not tell its password, so the time at which that file was last applied has to do. Both hosts
-    become MASTER while only one has a new password, some seconds in one run of the deploy.
+    The kernel does not tell its password, so this goes by the time at which that file was last applied. While only one
+    host has a new password, both are MASTER: for some seconds in a run of the deploy.
 
     + interface, vhid, alias: as in `address`
     + peer: name of the other host, see `password_for_both`
 
-    Without the peer in the run the vhid keeps what it has, which is what the peer has: `password_for_both` lets no new
-    password into the file then, but another number of the alias or advskew changes the file, too.
+    Without the peer in the run the vhid keeps its password, which is the peer's, too. `password_for_both` lets no new
+    password into the file then, but another number of the alias or another advskew also changes the file.
 
     **Example:** `carp.password(interface="re0", vhid=1, alias=0, peer="f1.lan.buetow.org")`
     """
@@ -166,7 +166,7 @@ def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
 
 @operation()
 def devd_knows(rule: str) -> Commands:
-    """devd has read a rule; it does so only when it starts.
+    """devd has read a rule. It does that only when it starts.
 
     + rule: path of the rule's file
 
@@ -182,7 +182,7 @@ def devd_knows(rule: str) -> Commands:
 def controller_started() -> Commands:
     """f3s_storage has been started since the boot, once all of SERVES_WITH is there.
 
-    The last line of each task that writes one of these files, so the order of the tasks does not matter.
+    It is the last operation of each task that writes one of these files, so the order of the tasks does not matter.
 
     **Example:** `carp.controller_started()`
     """
@@ -198,9 +198,9 @@ def controller_started() -> Commands:
 
 @operation(is_idempotent=False)
 def controller_reconciles() -> Commands:
-    """f3s_storage looks again; call it only where something that it reads has changed (cron would, in a minute).
+    """f3s_storage looks again. Call it only if something that it reads has changed (cron would do it within a minute).
 
-    Not `restart`: that would give the address away. Fails where this host is MASTER and cannot serve.
+    Not `restart`: that would give the address away. Fails if this host is MASTER and cannot serve.
 
     **Example:** `carp.controller_reconciles(_if=values.did_change)`
     """

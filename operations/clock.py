@@ -13,7 +13,7 @@ from operations.base import Commands, known
 
 @operation()
 def compared() -> Commands:
-    """Reports a clock that is far off the controller's: snapshots, their ages and certificates go by clocks.
+    """Reports a clock that is far off the controller's. Snapshots, their ages and certificates depend on clocks.
 
     **Example:** `clock.compared()`
     """

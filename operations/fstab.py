@@ -63,7 +63,7 @@ def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "n
 
 @operation()
 def mount_point(path: str) -> Commands:
-    """A directory to mount on. While something is mounted there it is left alone: a dead server would not answer.
+    """A directory to mount on. While something is mounted there it is left alone, as a dead server would not answer.
 
     + path: absolute path
 
@@ -79,10 +79,10 @@ def mount_point(path: str) -> Commands:
 
 @operation()
 def mounted(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: str) -> Commands:
-    """Have mounts of /etc/fstab mounted now, by the monitor: it is the one that mounts, bounded and never twice.
+    """Mounts of /etc/fstab are mounted now, by the monitor, which never mounts twice and never hangs.
 
-    A server that does not answer is no error here: all is configured then, and the monitor's timer goes on trying.
-    What is not usable in the end, and which options are not in force, is said as a warning.
+    A server that does not answer is no error here: everything is configured, and the monitor's timer goes on trying.
+    Mounts that are not usable in the end, and options that are not in force, are reported as warnings.
 
     + mounts: source and mount point of each
     + options: those of /etc/fstab; a mount that has others is left as it is
@@ -101,7 +101,7 @@ def mounted(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: 
     table = known(LinuxMounts)
     missing = [point for source, point in mounts if (top := mounted_at(table, point)) is None or top.source != source]
     if missing:
-        # 1: not healthy, 75: the timer's own run is at it; both are results
+        # 1: not healthy, 75: the timer's own run is busy with it; both are results
         yield command("{} --once; case $? in 0|1|75) ;; *) exit 1 ;; esac", monitor)
     else:
         host.noop(f"mounted: {', '.join(point for _, point in mounts)}")
@@ -110,7 +110,7 @@ def mounted(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: 
 
 
 def _report(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: str | None) -> None:
-    """Warns of mounts that the monitor, where it was asked to mount, found unusable, and of options not in force."""
+    """Warns of mounts that the monitor found unusable, and of options that are not in force."""
     for seen in known(MountStates, monitor=monitor) if monitor else ():
         if seen.state not in ("healthy", "readonly"):
             why = f"{seen.state}, {seen.detail}" if seen.state else "not checked yet"

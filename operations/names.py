@@ -14,11 +14,11 @@ from operations.base import Commands, known, known_of
 
 @operation()
 def own(others: Sequence[str]) -> Commands:
-    """This host's name is no other client's; it changes nothing itself.
+    """This host's name is no other client's. Changes nothing itself.
 
-    A Linux client tells an NFSv4 server who it is by its name. Those with the same name are one client to the server,
-    which seems to be restarted all the time: they take each other's open files and locks away (Linux,
-    Documentation/filesystems/nfs/client-identifier.rst). Machines that were copied from one image have the same.
+    A Linux client tells an NFSv4 server who it is by its name. To the server, clients with the same name are one client
+    that restarts all the time, so they take each other's open files and locks away (Linux,
+    Documentation/filesystems/nfs/client-identifier.rst). Machines that were copied from one image have the same name.
 
     + others: the other clients in the inventory; only those that take part in the run are asked
 

@@ -23,9 +23,9 @@ EXPORTS = "/etc/exports"
 _PID_FILE = "/var/run/mountd.pid"
 _FLAGS = "nfsuserd_flags"
 FLAGS_UNREAD = "/var/run/f3s-nfsuserd-flags"
-"""There while nfsuserd may run with other flags than rc.conf has; no boot leaves it (rc.d/cleanvar)."""
+"""Exists while nfsuserd may run with other flags than rc.conf has. Every boot removes it (rc.d/cleanvar)."""
 
-# Between the fact and the change the dataset may have gone: the change looks itself.
+# The dataset may go away between the fact and the change, so the change itself looks, too.
 _MOUNTED = "mount | awk -v fs={} -v on={} '$2 == \"on\" && $3 == on {{ top = $1 }} END {{ exit top != fs }}' && "
 
 
@@ -35,7 +35,7 @@ def shares(
 ) -> Commands:
     """The dataset has its shared directories and the marker file; the bare mount point never gets them.
 
-    Nor does a dataset that was made anew while a replica has the data of the one before: without the marker it is not
+    Nor does a dataset that was made anew while a replica has the data of the old one: without the marker it is not
     served (docs/controller.md).
 
     + dataset: what has to be mounted
@@ -44,8 +44,8 @@ def shares(
     + marker: name of the marker file
     + replicas: host -> dataset there which the dataset is replicated to
 
-    Raises OperationError where the dataset is not mounted when it should be written to, an entry is something else
-    than it should be, or the marker is missing and a replica is not known to be of this dataset.
+    Raises OperationError if the dataset is not mounted when it should be written to, if an entry is not of the kind
+    that it should be, or if the marker is missing and a replica is not known to be of this dataset.
 
     **Example:** `nfs.shares("zdata/enc/nfsdata", "/data/nfs", {"k3svolumes": "0755"}, "nfs.DO_NOT_REMOVE",
     {"f1.lan.buetow.org": "zdata/sink/f0/zdata/enc/nfsdata"})`
@@ -62,7 +62,7 @@ def shares(
     changes = list(_directory_changes(mountpoint, directories, found))
     if found[marker] not in ("absent", "file"):
         raise OperationError(f"{host.name}: {mountpoint}/{marker} is not a file")
-    # last: without the marker nothing is served, and it promises that the rest is there
+    # last: nothing is served without the marker, and the marker promises that the rest is there
     if found[marker] == "absent":
         _refuse_other_data(dataset, marker, replicas)
         changes.append(command("touch {}", f"{mountpoint}/{marker}"))
@@ -73,7 +73,7 @@ def shares(
 
 
 def _refuse_other_data(dataset: str, marker: str, replicas: Mapping[str, str]) -> None:
-    """Raise where a replica has, or may have, data that the dataset never had."""
+    """Raise if a replica has, or may have, data that the dataset never had."""
     own = [snapshot for snapshot in known(Snapshots) if snapshot.dataset == dataset] if replicas else []
     for target, replica in replicas.items():
         theirs = known_of(target, Snapshots)
@@ -89,7 +89,7 @@ def _refuse_other_data(dataset: str, marker: str, replicas: Mapping[str, str]) -
             raise OperationError(
                 f"{host.name}: {dataset} has no {marker}, and no snapshot in common with its replica {replica} on "
                 f"{target}, the newest of which is {received[-1].short_name}: that replica may be all that is left of "
-                f"the data. Send it back (docs/runbook.md, Disk dead), or, where nothing in it is wanted any more, run "
+                f"the data. Send it back (docs/runbook.md, Disk dead), or, if nobody needs anything in it, run "
                 f"`zfs destroy -r {replica}` on {target}"
             )
 
@@ -107,10 +107,10 @@ def _directory_changes(mountpoint: str, directories: Mapping[str, str], found: M
 
 @operation()
 def exports_read() -> Commands:
-    """A running mountd has read /etc/exports; one that does not run reads it when it starts.
+    """A running mountd has read /etc/exports. One that does not run reads it when it starts.
 
-    SIGHUP applies changed exports; its pid file is then as new as what it has read. (A dataset that was mounted after
-    mountd started needs a restart: f3s_storage does that.)
+    SIGHUP applies changed exports. The pid file is then made as new as what mountd has read. (A dataset that was
+    mounted after mountd started needs a restart: f3s_storage does that.)
 
     **Example:** `nfs.exports_read()`
     """
@@ -124,9 +124,9 @@ def exports_read() -> Commands:
 
 @operation()
 def nfsuserd_flags(flags: str) -> Commands:
-    """rc.conf has these flags for nfsuserd, and that it has not read them yet is on record before they change.
+    """rc.conf has these flags for nfsuserd. Before they change it is recorded that nfsuserd has not read them.
 
-    A running nfsuserd does not tell its flags: setproctitle(3) has taken their place (usr.sbin/nfsuserd/nfsuserd.c).
+    A running nfsuserd does not show its flags, because it uses setproctitle(3) (usr.sbin/nfsuserd/nfsuserd.c).
 
     + flags: its arguments
 
@@ -140,9 +140,9 @@ def nfsuserd_flags(flags: str) -> Commands:
 
 @operation()
 def nfsuserd_restarted(flags: str) -> Commands:
-    """A running nfsuserd was started with the flags of rc.conf. Clients wait for it, they lose nothing.
+    """A running nfsuserd was started with the flags of rc.conf. Clients wait for its restart and lose nothing.
 
-    + flags: as in `nfsuserd_flags`, for the plan: there rc.conf does not have them yet
+    + flags: as in `nfsuserd_flags`; for the plan, when rc.conf does not have them yet
 
     **Example:** `nfs.nfsuserd_restarted("-domain lan.buetow.org")`
     """

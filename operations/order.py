@@ -1,4 +1,4 @@
-"""Order between hosts, which pyinfra by itself keeps only on each host."""
+"""Order between hosts. pyinfra itself keeps the order only on each host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def barrier() -> Generator[PyinfraCommand]:
     """
     Nothing that comes later in the deploy runs on any host before everything above has run on all hosts.
 
-    pyinfra sorts operations by their order on each single host (``State.get_op_order``, 3.10.0): what runs on f0 alone
-    and what runs on f1 alone is interleaved, whatever the deploy's text says. An operation that all hosts share stands
-    after everything above and before everything below on each of them, and so between the two.
+    pyinfra sorts operations by their order on each single host (``State.get_op_order``, 3.10.0). Operations of f0 alone
+    and of f1 alone are interleaved, whatever the deploy's text says. An operation that all hosts share comes after
+    everything above and before everything below on each host, and so separates the two.
 
     **Example:**
 

@@ -25,5 +25,5 @@ def installed(names: Sequence[str]) -> Commands:
     if not missing:
         host.noop(f"{', '.join(names)}: installed")
         return
-    # the variable also answers the question whether pkg itself may be installed (pkg(7))
+    # the variable also answers yes to the question whether to install pkg itself (pkg(7))
     yield command("env ASSUME_ALWAYS_YES=yes pkg install -y {}", words(missing))

@@ -39,10 +39,10 @@ def _newest() -> dict[str, Snapshot]:
 
 @operation()
 def arrived(jobs: Mapping[str, tuple[str, str]], seconds: int) -> Commands:
-    """Waits for first replications. One that takes longer is no failure: the next run goes on from there.
+    """Waits for first replications. One that takes longer is no failure: the next run goes on waiting.
 
-    The source says what else lies below a job's dataset. What has no snapshot there yet comes with the job's next
-    ones, and only a job that has brought nothing so far is waited for until then.
+    The source says what else lies below a job's dataset. A dataset without a snapshot there comes with the job's next
+    snapshots; only a job that has brought nothing so far is waited for until then.
 
     + jobs: replica of a job's dataset -> name of the source, dataset there
     + seconds: how long to wait for all of them together
@@ -82,13 +82,13 @@ def arrived(jobs: Mapping[str, tuple[str, str]], seconds: int) -> Commands:
 def undiverged(
     replicas: Mapping[str, str], sink: str, sources: Mapping[str, tuple[str, str]], rollback: Sequence[str] = ()
 ) -> Commands:
-    """Nothing came to replicas, nor below them, but what they received; what did is reported, and dropped only if that
-    is wanted.
+    """Replicas, and what is below them, have only what they received. Anything else is reported, and dropped only if
+    the settings say so.
 
     + replicas: dataset -> name of the job that fills it
     + sink: dataset that all of them are below
     + sources: name of the job -> the host that sends, dataset there
-    + rollback: names of the jobs of whose replicas what came to them is dropped
+    + rollback: names of the jobs whose replicas are rolled back
 
     **Example:** `replicas.undiverged({"zdata/sink/f0/zdata/enc/nfsdata": "f0_to_f1_nfsdata"}, "zdata/sink",
     {"f0_to_f1_nfsdata": ("f0.lan.buetow.org", "zdata/enc/nfsdata")})`
@@ -108,7 +108,7 @@ def undiverged(
         for name in (name for name in written if is_within(name, replica) and name in names):
             own = [snapshot for snapshot in received if snapshot.dataset == name]
             theirs = [each for each in origins[source] or () if each.dataset == origin + name.removeprefix(replica)]
-            # where the source is off, or has it no more, only what was written is known
+            # if the source is off, or no longer has it, only the written bytes are known
             back = way_back(theirs, own) if theirs else WayBack(own[-1])
             if back is None:
                 host.log(f"{name} has no snapshot in common with its source on {source}: {NO_COMMON}", logger.warning)
@@ -131,14 +131,14 @@ def undiverged(
 
 @operation()
 def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands:
-    """Encrypted datasets that stay closed say which key opens them: they are received with `keylocation=prompt`.
+    """Encrypted datasets that stay closed name the key that opens them. They are received with `keylocation=prompt`.
 
-    Without it nobody could tell whether a key that is lost on all sticks still matters (f3s.keys). Each is tested in
-    every run, since a key that was changed on the source comes with the next replication only. One that the key does
-    not open is reported and keeps what it has.
+    Without the name nobody could tell whether a key that is lost on all sticks still matters (f3s.keys). Each is
+    tested in every run, because a key that was changed on the source arrives only with the next replication. A dataset
+    that the key does not open is reported and keeps its location.
 
     + replicas: dataset -> `file:///keys/SOURCE:PURPOSE.key`
-    + opened: replicas that `mounted` opens, and names the key of
+    + opened: replicas that `mounted` opens; it names their key as well
 
     **Example:** `replicas.keys_named({"zdata/sink/f0/zroot/bhyve/fedora": "file:///keys/f0:bhyve.key"}, [])`
     """
@@ -166,7 +166,7 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
 
 @operation()
 def mounted(dataset: str, keylocation: str, mountpoint: str) -> Commands:
-    """A replica is open with its source's key and mounted read-only, also after a reboot; a promoted one is reported.
+    """A replica is open with its source's key and mounted read-only, also after a reboot. A promoted one is reported.
 
     + dataset: the replica
     + keylocation: `file:///keys/SOURCE:PURPOSE.key`
@@ -180,15 +180,15 @@ def mounted(dataset: str, keylocation: str, mountpoint: str) -> Commands:
         "readonly": command("zfs set readonly=on {}", dataset),
         "canmount": command("zfs set canmount=on {}", dataset),
         "mountpoint": command("zfs set mountpoint={} {}", mountpoint, dataset),
-        # setting the mount point may have mounted it
+        # setting the mount point may have mounted it already
         "mount": command("case $(zfs get -H -o value mounted {}) in yes) ;; *) zfs mount {} ;; esac", dataset, dataset),
     }
     found = known(Datasets).get(dataset)
     if found is None or dataset not in _newest():
         if executing():
             host.log(
-                f"{dataset} has not arrived yet, so {mountpoint} is not mounted. A first replication takes as long "
-                "as the data are large: see `zrepl status` on the source, and run this task again afterwards",
+                f"{dataset} has not arrived yet, so {mountpoint} is not mounted. A first replication of much "
+                "data takes long: see `zrepl status` on the source, and run this task again afterwards",
                 logger.warning,
             )
             return

@@ -1,6 +1,6 @@
-"""Files that nobody but their owner may ever read: keys, certificates with keys, passwords.
+"""Files that only their owner may ever read: keys, certificates with keys, passwords.
 
-pyinfra's files.put is no way for them: over doas or sudo it uploads to a temporary file in /tmp with the login
+pyinfra's files.put is not fit for them: over doas or sudo it uploads to a temporary file in /tmp with the login
 user's umask and copies that (pyinfra 3.10, connectors/ssh.py put_file), and ``--diff`` prints the content.
 """
 
@@ -31,8 +31,8 @@ def file(
 ) -> Generator[StringCommand]:
     """A file with a secret in it, readable by its owner alone from the first byte on.
 
-    The content goes over standard input, so it is in no process list, log, diff or temporary file elsewhere; what
-    arrived is checked against its SHA-256 before it replaces the file in one step (files/once/put-secret.sh).
+    The content goes over standard input, so it is in no process list, log, diff or temporary file elsewhere. It is
+    checked against its SHA-256 before it replaces the file in one step (files/once/put-secret.sh).
 
     + path: absolute path; its folder must be there when the operation runs
     + content: text that ends in a newline, hidden from pyinfra's output
@@ -40,7 +40,7 @@ def file(
     + group: group (wheel on FreeBSD, root on Rocky)
     + mode: octal; group and others get nothing
 
-    :raises OperationError: an argument outside of the above
+    :raises OperationError: an argument that is not as described
 
     **Example:**
 

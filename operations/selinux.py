@@ -11,12 +11,12 @@ from facts.clients import SelinuxState
 from operations.base import Commands, executing, known
 
 _GENERIC = ("unreserved_port_t", "reserved_port_t", "ephemeral_port_t", "hi_reserved_port_t", "port_t")
-"""Types of whole ranges, which the policy gives to ports that nobody else has."""
+"""Types of whole ranges, for ports that no service has to itself."""
 
 
 @operation()
 def stunnel_port(port: int) -> Commands:
-    """Label the port on which stunnel listens as stunnel_port_t, where SELinux is enforcing.
+    """Label the port on which stunnel listens as stunnel_port_t, if SELinux is enforcing.
 
     The policy of Fedora and of Enterprise Linux 9 lets stunnel_t bind and connect any port (stunnel.te:
     corenet_tcp_bind_all_ports, corenet_tcp_connect_all_ports); the reference policy lets it bind stunnel_port_t

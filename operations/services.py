@@ -1,5 +1,5 @@
 """rc(8) services. A service that is not there is an error: pyinfra's `freebsd.service` shows a green line for it
-(observed). The one* verbs also work where X_enable is NO."""
+(observed). The one* verbs also work if X_enable is NO."""
 
 from __future__ import annotations
 

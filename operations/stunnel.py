@@ -1,4 +1,4 @@
-"""The tunnel in front of the NFS server. f3s_storage starts and stops it; here it only gets to know its files."""
+"""The tunnel in front of the NFS server. f3s_storage starts and stops it; here it is only told to read its files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from operations.base import Commands, known
 
 @operation()
 def port_is_ours(address: str, port: int, pid_file: str) -> Commands:
-    """What listens on the tunnel's address is the daemon that its rc script knows, or nothing; it changes nothing.
+    """Only the daemon that the rc script knows, or nothing, listens on the tunnel's address. Changes nothing.
 
-    A stunnel without a pid file keeps the port while `service stunnel stop` says "not running" (observed). To the
-    controller it does not run: it could not start one, and both hosts would give the address away. It is not stopped
-    here, as it may serve clients.
+    A stunnel without a pid file keeps the port while `service stunnel stop` says "not running" (observed). The
+    controller does not see it and could not start another, and both hosts would give the address away. It is not
+    stopped here, as it may serve clients.
 
     + address, port: of the tunnel
     + pid_file: its pid file
 
-    Raises OperationError where another process listens there.
+    Raises OperationError if another process listens there.
 
     **Example:** `stunnel.port_is_ours("192.168.1.138", 2323, "/var/run/stunnel/stunnel.pid")`
     """
@@ -53,8 +53,8 @@ def reloaded(pid_file: str, stamp: str, files: Sequence[str]) -> Commands:
     """A running stunnel has read its files as they are now; its connections stay.
 
     The rc script of the package has no reload (security/stunnel/files/stunnel.in), so the daemon gets SIGHUP. It is
-    found by its pid file: another stunnel of the host is none of our business. The age of the files tells what is to
-    be done and not whether this run changed them, so that a run which was killed in between is made up for.
+    found by its pid file, so that another stunnel of the host is left alone. The age of the files decides, not whether
+    this run changed them: so the run after a killed one catches up.
 
     + pid_file: its pid file
     + stamp: file that remembers the last reload, in a folder that only root writes to

@@ -21,7 +21,7 @@ def values(wanted: Mapping[str, str], set_by: str | None = None) -> Commands:
     """Sysctls have these values now; `files.line` on /etc/sysctl.conf keeps them.
 
     + wanted: value of each name
-    + set_by: service whose start sets them from rc.conf. Where it does not run, what they are now matters to nobody
+    + set_by: service whose start sets them from rc.conf. If it does not run, their present values do not matter
 
     **Example:** `sysctl.values({"vfs.nfsd.enable_stringtouid": "1"})`
     """
@@ -32,7 +32,7 @@ def values(wanted: Mapping[str, str], set_by: str | None = None) -> Commands:
     changed = False
     for name, value in wanted.items():
         if current[name] is None and executing():
-            continue  # set at boot, and when its module comes: nothing to set now
+            continue  # set at boot and when its module is loaded: nothing to set now
         if current[name] != value:
             changed = True
             yield command("sysctl {}", f"{name}={value}")

@@ -1,7 +1,7 @@
 """systemd units that run with the files that are there now.
 
-pyinfra's systemd.service restarts when the caller says so: a run that is killed between a changed file and the restart
-leaves the old configuration running, and the next run sees nothing to do. Here the host's own state tells.
+pyinfra's systemd.service restarts when the caller says so. A run that is killed between a changed file and the restart
+leaves the old configuration running, and the next run sees nothing to do. Here the host's own state decides.
 """
 
 from __future__ import annotations

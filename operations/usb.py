@@ -24,17 +24,17 @@ from facts.zfs import Datasets, ImportablePools
 from operations.base import Commands, executing, known, known_of
 
 STICK_SECONDS = 300
-"""For work on a stick: a large one is formatted in this time, also by a slow machine."""
+"""Seconds for work on a stick: enough for a slow machine to format a large one."""
 
 _made: dict[str, bytes] = {}
-"""Keys made in this run, so that hosts that are served at the same time get the same ones."""
+"""Keys made in this run, so that hosts that pyinfra works on at the same time get the same ones."""
 
 
 @operation()
 def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = ()) -> Commands:
-    """There is a stick with this label; where there is none, the device is formatted if it is blank beyond doubt.
+    """There is a stick with this label. If there is none, the device is formatted, if it is provably blank.
 
-    A run that is killed lets it finish, see files/once/format-stick.sh: half of a file system is not blank.
+    If the run is killed, formatting still finishes (files/once/format-stick.sh): half of a file system is not blank.
 
     + device: name of the stick's disk, without /dev/; a stick with the label is found under any name
     + label: UFS label
@@ -71,7 +71,7 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
             f"{host.name}: {device} was not formatted, it is not blank: {disk.why()}. Nothing was changed; {way_on}"
         )
     if stick.pulled(label):
-        # the kernel may have done it by itself since: it does after a read that failed (ffs_subr.c, ffs_fsfail_unmount)
+        # the kernel may have done it since: it does so after a read that failed (ffs_subr.c, ffs_fsfail_unmount)
         umount = command("umount -f {} || ! mount -p | grep -F {}", mountpoint, f"/dev/ufs/{label}")
         yield _bounded(umount, f"the stick {label}")
     yield _bounded(script("format-stick", label, f"/dev/{device}"), f"the stick {device}")
@@ -79,7 +79,7 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
 
 @operation()
 def mounted_read_only(label: str, mountpoint: str) -> Commands:
-    """The stick is mounted read-only, by the rc.d script f3skeys; one that a killed run left writable is put back.
+    """The stick is mounted read-only, by the rc.d script f3skeys, also if a killed run left it writable.
 
     + label: UFS label
     + mountpoint: where it is mounted
@@ -105,7 +105,7 @@ def mounted_read_only(label: str, mountpoint: str) -> Commands:
 
 @operation()
 def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: str) -> Generator[StringCommand]:
-    """All keys are on this host's stick: copied from a stick that has them, made where none can ever have been.
+    """All keys are on this host's stick: copied from a stick that has them, made only if they can never have existed.
 
     Keys pass through the controller's memory and standard input only. See f3s.keys for the decision and
     files/once/write-keys.sh for the writing.
@@ -131,7 +131,7 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
     if not (todo.copies or todo.makes or exposed or stick.unfinished):
         host.noop(f"the stick has all {len(names)} keys, root:wheel 0400, and no stick disagrees")
         return
-    # in the plan pyinfra stops at the first command: no key is read or made then
+    # for the plan pyinfra stops at the first command, so no key is read or made
     lines = [f"protect {name}{SUFFIX}" for name in exposed]
     if executing():
         for copy in todo.copies:
@@ -145,14 +145,14 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
 
 
 def _bounded(body: Shell, who: str) -> Shell:
-    """A command that works on a stick and says so where that does not answer."""
+    """A command that works on a stick and says so if the stick does not answer."""
     silent = f"{host.name}: {who} did not answer within {STICK_SECONDS} s. {SILENT_STICK}"
     return command("{} || {{ [ $? -ne 124 ] || echo {} >&2; false; }}", bounded(STICK_SECONDS, body), silent)
 
 
 def _refuse(todo: Plan, aside: Sequence[str], certain: bool) -> None:
-    """Raise where the keys must not be touched. A plan is made before sticks are formatted and mounted: doubts
-    that come from that are settled when it is carried out."""
+    """Raise if the keys must not be touched. A plan is made before sticks are formatted and mounted: doubts that come
+    from that are settled when it is carried out."""
     problems = [*todo.conflicts, *(todo.doubts if executing() else ())]
     if todo.makes and todo.doubts and executing():
         problems.insert(0, f"no stick has {', '.join(name + SUFFIX for name in todo.makes)}")
@@ -170,13 +170,13 @@ def _refuse(todo: Plan, aside: Sequence[str], certain: bool) -> None:
 
 
 def _keys_of(name: str, label: str, mountpoint: str) -> Keys | None:
-    """The keys on another host's stick, None where they cannot be read: the host is off, or the stick is not in."""
+    """The keys on another host's stick, None if they cannot be read: the host is off, or the stick is not in."""
     stick = known_of(name, KeyStick, label=label, mountpoint=mountpoint)
     return stick.keys if stick is not None else None
 
 
 def _roots_of(name: str) -> Roots:
-    """All encryption roots of a host, or why some may be out of sight."""
+    """All encryption roots of a host, or why some may be missing from the list."""
     unread = f"the datasets of {name} cannot be read"
     datasets = known_of(name, Datasets)
     if datasets is None:  # each further question to a host that is off would wait, too

@@ -1,4 +1,4 @@
-"""Pools and encrypted datasets. Nothing here forces: no `-f`, no destroy, no key is ever made or replaced.
+"""Pools and encrypted datasets. Nothing is forced: no `-f`, no destroy, and no key is made or replaced.
 
 pyinfra's own zfs operations compare `encryption=on` with what ZFS reports and so fail on the second run
 (observed); these compare in ZFS's own form.
@@ -38,7 +38,7 @@ def pool(
     serial: str | None = None,
     model: str | None = None,
 ) -> Commands:
-    """A pool on one whole disk, made only where the disk is blank beyond doubt; its settings converge.
+    """A pool on one whole disk, made only if the disk is provably blank. Its settings converge.
 
     + pool: name of the pool
     + disk: name of the whole disk, without /dev/
@@ -81,7 +81,7 @@ def pool(
         raise OperationError(
             f"{host.name}: pool {pool} is there with mount point {actual_mountpoint}, the settings want "
             f"{mountpoint}. Moving it would unmount everything below: change the setting, or run "
-            f"`zfs set mountpoint={mountpoint} {pool}` at a time that suits"
+            f"`zfs set mountpoint={mountpoint} {pool}` at a convenient time"
         )
     changes = {key: value for key, value in wanted.items() if found.properties[key] != value}
     for key, value in changes.items():
@@ -94,9 +94,9 @@ def pool(
 def pool_mounted(pool: str, mountpoint: str) -> Commands:
     """The root dataset of a pool is mounted: the mount points of all others are directories in it.
 
-    It is not after `zpool import -N`, nor where a run was killed between the making of the pool and its mount
-    (zpool_do_create in OpenZFS's zpool_main.c). It is mounted only where that hides nothing: what is mounted below is
-    left as it is, and told; another file system there and files in the bare directory are errors.
+    It is not after `zpool import -N`, nor if a run was killed between the making of the pool and its mount
+    (zpool_do_create in OpenZFS's zpool_main.c). It is mounted only if that hides nothing. Mounts below it are left as
+    they are, and reported; another file system there and files in the bare directory are errors.
 
     + pool: name of the pool
     + mountpoint: mount point of its root dataset, as `pool` has compared it
@@ -148,7 +148,7 @@ def pool_mounted(pool: str, mountpoint: str) -> Commands:
 
 @operation()
 def dataset(dataset: str, properties: Mapping[str, Value]) -> Commands:
-    """A file system with these properties; one that is there keeps everything else.
+    """A file system with these properties. An existing one keeps everything else.
 
     + dataset: name of the dataset
     + properties: any of f3s.zfs.DATASET_PROPERTIES that can be set
@@ -169,9 +169,9 @@ def encrypted_dataset(
 ) -> Commands:
     """A file system that is an encryption root of its own, with a raw key.
 
-    It is made as one in a single step, also below another encryption root: no kill can leave it half done.
-    One that inherits its parent's encryption gets a key of its own (`zfs change-key`) only as long as it has no
-    snapshot: afterwards a replica may exist that would no longer look like it.
+    It is made as one in a single step, also below another encryption root, so a kill cannot leave it half done. A file
+    system that inherits its parent's encryption gets a key of its own (`zfs change-key`) only as long as it has no
+    snapshot: afterwards a replica may exist that would no longer match.
 
     + dataset: name of the dataset
     + encryption: cipher, e.g. `aes-256-gcm`; cannot be changed later
@@ -217,8 +217,8 @@ def encrypted_dataset(
 
 @operation()
 def key_loaded(dataset: str, keylocation: str) -> Commands:
-    """The key of an encryption root is loaded and, after a reboot, will be: the key file is tested even when
-    the key is loaded already (`zfs load-key -n`), and keylocation names it.
+    """The key of an encryption root is loaded, and will be after a reboot: the key file is tested even if the key is
+    loaded already (`zfs load-key -n`), and keylocation names it.
 
     + dataset: name of an encryption root
     + keylocation: `file:///keys/...`
@@ -263,7 +263,7 @@ def keys_loaded_at_boot(datasets: Sequence[str], sink: str) -> Commands:
     only those that it names (list_datasets in FreeBSD's libexec/rc/rc.d/zfskeys). So one entry needs all the others.
 
     + datasets: encryption roots that the deploy makes or serves
-    + sink: dataset below which replicas arrive; those are opened only where `datasets` names them
+    + sink: dataset below which replicas arrive; those are opened only if `datasets` names them
 
     **Example:** `zfs.keys_loaded_at_boot(["zdata/enc"], "zdata/sink")`
     """
@@ -316,10 +316,10 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
     """The bare directory below a mount point takes no writes: it is empty and `schg`, and ZFS still mounts over
     it (observed). Without this a host that boots without keys writes plain text into the pool's root.
 
-    While the dataset is mounted there the directory below is not visible. That it was guarded is kept in a property
-    of the parent; where it was not, as with datasets that were made by hand, files/once/guard-below.sh makes up for it.
-    A directory that is not empty holds data that was to be encrypted: that is an error. So is any other file system
-    there: ZFS would mount over it, and hide what is in use.
+    While the dataset is mounted the directory below is not visible. A property of the parent records that it was
+    guarded; if it was not, as with datasets that were made by hand, files/once/guard-below.sh does it. A directory
+    that is not empty holds data that should have been encrypted, which is an error. So is any other file system there:
+    ZFS would mount over it, and hide what is in use.
 
     + path: the mount point
     + datasets: what may be mounted there
@@ -351,7 +351,7 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
         if executing():
             raise OperationError(
                 f"{host.name}: {path} was not made: {parent} is not mounted on {parent_mountpoint}, "
-                f"but {holder.device if holder else 'nothing'}. tasks/zfs_encrypt.py mounts it, or says what hinders it"
+                f"but {holder.device if holder else 'nothing'}. tasks/zfs_encrypt.py mounts it, or says what prevents it"
             )
         yield command("mkdir -p {} && chflags schg {} && {}", path, path, record)
         return

@@ -24,14 +24,14 @@ from facts.zrepl import Jobs
 from operations.base import Commands, executing, known
 
 UNREAD = "/var/run/f3s-zrepl-unread"
-"""There while zrepl may run with another configuration than the one in place; no boot leaves it (rc.d/cleanvar)."""
+"""Exists while zrepl may run with another configuration than the one in place. Each boot removes it (cleanvar)."""
 
 
 @operation()
 def sources(jobs: Mapping[str, str]) -> Commands:
-    """What the host's jobs send is there and encrypted; else the run ends here, before anything is changed.
+    """What the host's jobs send is there and encrypted. Otherwise the run ends here, before anything is changed.
 
-    While the plan is made a dataset may be missing: an earlier task is about to make it.
+    While the plan is made a dataset may be missing, because an earlier task is about to make it.
 
     + jobs: job name -> dataset
 
@@ -69,10 +69,10 @@ def config(path: str, text: str) -> Generator[StringCommand]:
 
 @operation()
 def running(path: str, text: str) -> Commands:
-    """zrepl runs, with the configuration that is in place; a restart interrupts a transfer, which resumes.
+    """zrepl runs with the configuration that is in place. A restart interrupts a transfer, which resumes.
 
-    What was not read yet is on record (files/once/put-zrepl-config.sh), so a run that was killed before the restart is
-    made up for. The file itself is only looked at for the plan: there `config` has not replaced it yet.
+    A configuration that was not read yet is on record (files/once/put-zrepl-config.sh), so the run after a killed one
+    still restarts zrepl. The file itself is compared only for the plan, when `config` has not replaced it yet.
 
     + path, text: as in `config`
 
@@ -102,7 +102,7 @@ def _digest(text: str) -> str:
 
 @operation()
 def woken(jobs: Mapping[str, tuple[str, str, str]]) -> Commands:
-    """Jobs replicate now of which something has snapshots here and has not arrived on the target yet.
+    """Jobs replicate now if something of them has snapshots here and has not arrived on the target yet.
 
     + jobs: job name -> dataset, name of the target host, dataset there
 
@@ -112,7 +112,7 @@ def woken(jobs: Mapping[str, tuple[str, str, str]]) -> Commands:
     taken = {snapshot.dataset for snapshot in known(Snapshots)}
     done = []
     for job, (dataset, target, replica) in jobs.items():
-        # below it, what has no snapshot yet comes with the job's next ones, and waking makes none
+        # a dataset below it without a snapshot comes with the job's next ones; waking the job makes none
         pairs = sent(dataset, replica, taken)
         if snapshots[target].issuperset(pairs.values()):
             done.append(f"{', '.join(pairs.values())}: arrived on {target}")
@@ -125,7 +125,7 @@ def woken(jobs: Mapping[str, tuple[str, str, str]]) -> Commands:
 
 
 def _snapshots_on(target: str) -> set[str]:
-    """The datasets of another host that have snapshots; none where it is not part of the run, or unknown."""
+    """The datasets of another host that have snapshots; none if it is not part of the run, or unknown."""
     peer = state.inventory.get_host(target)
     snapshots = peer.get_fact(Snapshots) if peer.connected else None
     return {snapshot.dataset for snapshot in snapshots or ()}
@@ -133,7 +133,7 @@ def _snapshots_on(target: str) -> set[str]:
 
 @operation()
 def jobs_reported(jobs: tuple[str, ...]) -> Commands:
-    """Says which of the host's jobs failed last, and of what. It changes nothing.
+    """Says which of the host's jobs failed last, and why. Changes nothing.
 
     + jobs: their names
     """

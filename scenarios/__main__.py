@@ -20,7 +20,7 @@ STAGES = {"lab": "lab.stage", "machines": "machines.stage", "site": "scenarios.s
 """Modules with ``opened(options)``, a context that gives a stage for each story, and perhaps ``arguments(parser)``."""
 MOVES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
 STORIES = {"lab": MOVES, "machines": ("scenarios.deploy", *MOVES, "scenarios.faults"), "site": MOVES}
-"""Modules that register scenarios, in the order in which they are played. What the lab leaves out, its tests have."""
+"""Modules that register scenarios, in the order of play. What the lab leaves out, its tests cover."""
 RESULTS = {"machines": Path("build/vm-test.json")}
 
 Open = Callable[[str], AbstractContextManager[Stage]]
@@ -31,7 +31,7 @@ def tell(text: str) -> None:
 
 
 def performed(one: Scenario, open_stage: Open) -> Row:
-    """The row of a story on a stage of its own; a stage that does not open is a row as well."""
+    """The row of a story on a stage of its own. A stage that does not open gives a row, too."""
     begin = time.monotonic()
     try:
         with open_stage(one.name) as stage:
@@ -57,13 +57,13 @@ def chosen(names: list[str]) -> list[Scenario]:
 
 
 def parser(argv: list[str]) -> argparse.ArgumentParser:
-    """The command line, with what the stage adds that its first word names."""
+    """The command line, with what the named stage adds."""
     made = argparse.ArgumentParser(prog="python -m scenarios", description=__doc__)
     made.add_argument("stage", choices=STAGES, help="where the scenarios are played")
     made.add_argument("names", nargs="*", metavar="NAME", help="which ones; all by default")
-    made.add_argument("--list", action="store_true", help="say which there are")
+    made.add_argument("--list", action="store_true", help="list them")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
-    made.add_argument("--steps-only", action="store_true", help="a pause is no fault, nor is an error that it brings")
+    made.add_argument("--steps-only", action="store_true", help="do not count pauses, nor the errors that they bring")
     if argv and argv[0] in STAGES:
         more = getattr(importlib.import_module(STAGES[argv[0]]), "arguments", None)
         if more is not None:
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
                 judged = replace(one, expect=STEPS) if options.steps_only else one
                 rows.append(performed(judged, open_stage))
                 if file:
-                    # after each, so that a run that is interrupted leaves what it found
+                    # after each story, so that an interrupted run leaves what it found
                     write(rows, file)
     except (CannotError, StageError) as error:
         print(f"scenarios: {error}", file=sys.stderr)

@@ -30,7 +30,7 @@ def changed_nothing(story: Story, words: tuple[str, ...]) -> None:
 
 
 def all_right(story: Story, *words: str) -> None:
-    """verify has nothing to say against the cluster, within a replication or two.
+    """verify finds nothing wrong with the cluster, within a replication or two.
 
     :raises NotSoError: it has
     """
@@ -117,4 +117,4 @@ def migrate(story: Story) -> None:
     changed_nothing(story, ("tasks/bhyve_migrate.py", "--limit", name))
     plain = story.on(primary, "zfs get -rHo name,value encryption zroot/bhyve | grep -v '@' | grep -w off || echo none")
     story.prove(plain == "none\n", "all of the new tree is encrypted")
-    story.prove(story.on(primary, contents) == before, "the disks of the machines are equal to the byte")
+    story.prove(story.on(primary, contents) == before, "the disks of the machines are the same, byte for byte")

@@ -70,7 +70,7 @@ def reboot_standby(story: Story) -> None:
         story.stage.shutdown(pair.standby)
         story.say(f"{pair.standby} has shut down in order")
         story.stage.wait(30)
-        story.prove(pair.serves(pair.primary), f"{pair.primary} serves on")
+        story.prove(pair.serves(pair.primary), f"{pair.primary} still serves")
         pair.boots(pair.standby)
         story.within(f"{pair.standby} could serve", lambda: pair.could_serve(pair.standby), timers=75, work=60)
         story.within(f"{pair.standby} serves nothing", lambda: pair.quiet(pair.standby), timers=75, work=60)
@@ -83,7 +83,7 @@ def failback_off(story: Story) -> None:
     pair = Pair(story)
     pair.opening()
     story.types(pair.primary, "carp auto-failback disable")
-    # the switch is a file of the dataset, and the standby has it with the next replication
+    # the switch is a file in the dataset; the standby gets it with the next replication
     pair.writes("disabled", "failback is off")
     with pair.watched():
         pair.loses_power(pair.primary)

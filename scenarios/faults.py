@@ -1,4 +1,4 @@
-"""Faults that real machines showed: each is found by verify, said as what it is, and the way out works."""
+"""Faults that real machines showed: verify finds each and names it correctly, and the way out works."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def clock_behind(story: Story) -> None:
     state, reason, step = pair.verdict("clock", pair.primary)
     story.prove(state == "wrong" and "off" in reason, f"verify says: {reason}: {step}")
     state, reason, _ = pair.verdict(f"replica of {story.cast.job}", pair.standby)
-    story.prove(state == "wrong", f"verify does not take the future for fresh: {reason}")
+    story.prove(state == "wrong", f"verify does not call a snapshot from the future fresh: {reason}")
     ran = story.stage.pyinfra("tasks/failover.py", "-y")
     story.prove(ran.rc != 0 and "clock" in ran.output, "a planned failover is refused: the clock")
-    story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} still is BACKUP")
+    story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} is still BACKUP")
     _clock_off(story, pair.primary, 7200)
     story.say(f"the clock of {pair.primary} is right again")
     pair.writes("after", "written after")
@@ -39,7 +39,7 @@ def clock_behind(story: Story) -> None:
 
 @scenario("changed-key", text="a closed replica that no key opens is found, until it has the next snapshot")
 def changed_key(story: Story) -> None:
-    """The key of the virtual machines is changed by hand, and their closed replica does not know it yet"""
+    """The key of the virtual machines is changed by hand, and their closed replica still has the old one"""
     pair = Pair(story)
     pair.opening()
     site = story.cast.site
@@ -118,7 +118,7 @@ def own_snapshot(story: Story) -> None:
     story.prove(pair.verdict(row, pair.standby)[0] == "right", "verify finds the replica right")
 
 
-@scenario("expired", text="said as what it is")
+@scenario("expired", text="verify names the cause")
 def expired(story: Story) -> None:
     """A client whose clock is three years ahead does not trust the server's certificate any more"""
     pair = Pair(story)

@@ -46,7 +46,7 @@ def cables_standby_first(story: Story) -> None:
 
 @scenario("split", text="two MASTERs until it is healed, then exactly one")
 def split(story: Story) -> None:
-    """The two storage hosts do not hear each other, with clients on both sides"""
+    """The two storage hosts do not hear each other, and each has clients on its side"""
     if not story.cast.others:
         raise CannotError("the site has one client, and none for the other side")
     pair, other = Pair(story), story.cast.others[0]
@@ -59,7 +59,7 @@ def split(story: Story) -> None:
         story.say(f"{pair.primary} and {pair.standby} are parted")
         story.within(f"{pair.standby} is MASTER, too", lambda: pair.state(pair.standby) == "MASTER", **TAKEOVER)
         story.stage.wait(60)
-        story.prove(pair.state(pair.primary) == "MASTER", f"{pair.primary} still is MASTER")
+        story.prove(pair.state(pair.primary) == "MASTER", f"{pair.primary} is still MASTER")
         story.stage.join(pair.primary, pair.standby)
         story.say("they hear each other again")
         _settles(pair)

@@ -1,4 +1,4 @@
-"""The storage pair and its client in a story: how they look, and steps that several stories share."""
+"""The storage pair and its client in a story: their state, and steps that several stories share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAKEOVER = {"timers": 5.0, "work": 2.0}
 SERVING = {"timers": 5.0, "work": 10.0}
 """From the new MASTER to the last service: devd, the controller, four services."""
 HEALED = {"timers": 15.0, "work": 10.0}
-"""The monitor's timer, every 10 s, and what a run of it may take."""
+"""The monitor's timer, every 10 s, and the time that a run may take."""
 REPLICATED = {"timers": 130.0, "work": 10.0}
 """A replication is due every minute, and one may be under way."""
 READY = {"timers": 75.0, "work": 10.0}
@@ -60,7 +60,7 @@ class Pair:
         return ran.rc == 0 and "carp: BACKUP" in ran.output and ": running" not in ran.output
 
     def could_serve(self, host: str) -> bool:
-        """Its advskew is the configured one; a host that is not ready stands back with 254."""
+        """Its advskew is the configured one; a host that is not ready has 254."""
         return re.search(r"advskew (\d+) \(configured \1\)", self.story.attempt(host, "carp").output) is not None
 
     def has(self, host: str, path: str, content: str) -> bool:
@@ -69,7 +69,7 @@ class Pair:
         return (ran.rc, ran.output) == (0, f"{content}\n")
 
     def asks(self, client: str, script: str) -> Ran:
-        """A shell line on a client, where a hard mount of a dead server would wait for it."""
+        """A shell line on a client, bounded: a hard mount would wait for a dead server."""
         return self.story.attempt(client, f"timeout {math.ceil(3 * self.story.stage.slow)} sh -c '{script}'")
 
     def reads(self, client: str, name: str, content: str) -> bool:
@@ -93,12 +93,12 @@ class Pair:
         story.within(f"{self.standby} serves nothing", lambda: self.quiet(self.standby), timers=60, work=30)
         self.has_the_share(self.client)
         self.writes("before", "written before")
-        # until its controller has found the dataset complete, it stands back
+        # not before its controller has found the dataset complete
         story.within(f"{self.standby} could serve", lambda: self.could_serve(self.standby), **READY)
 
     @contextlib.contextmanager
     def watched(self, *clients: str) -> Iterator[None]:
-        """As `Story.watched`, from the moment in which the standby has the files that the probes read."""
+        """As `Story.watched`, from the moment when the standby has the files that the probes read."""
         share, names = self.story.cast.share, clients or (self.client,)
         with self.story.watched(*names):
             self.story.within(
@@ -156,7 +156,7 @@ class Pair:
         )
 
     def primary_serves(self, timers: float = 2, work: float = 2) -> None:
-        """The primary has the address again within that time, the standby lets go, and the client writes."""
+        """The primary has the address again within that time, the standby stops serving, and the client writes."""
         self.story.within(
             f"{self.primary} is MASTER again", lambda: self.state(self.primary) == "MASTER", timers=timers, work=work
         )
@@ -187,8 +187,8 @@ class Pair:
         :param reason: a regular expression
         """
         self.story.stage.wait(STAYS_SECONDS)
-        self.story.prove(self.state(self.primary) == "BACKUP", f"three minutes later {self.primary} still is BACKUP")
-        self.story.prove(self.serves(self.standby), f"{self.standby} serves on")
+        self.story.prove(self.state(self.primary) == "BACKUP", f"three minutes later {self.primary} is still BACKUP")
+        self.story.prove(self.serves(self.standby), f"{self.standby} still serves")
         self.story.say(f"the log says why: {self.failback_decisions(reason)[-1]}")
 
     def loses_power(self, host: str) -> None:
@@ -200,7 +200,7 @@ class Pair:
         self.story.prove(self.story.stage.is_up(host), f"{host} has booted")
 
     def loads_its_keys(self, host: str) -> None:
-        """The stick is back, and somebody does what the runbook says."""
+        """The stick is back, and the operator does what the runbook says."""
         self.story.stage.stick(host, "in")
         self.story.say(f"the stick of {host} is plugged in again")
         self.story.types(host, "service f3skeys onerestart && service zfskeys onestart")
@@ -208,7 +208,7 @@ class Pair:
     def verdict(self, check: str, host: str) -> tuple[str, str, str]:
         """What verify says of something: state, reason and next step.
 
-        :param check: how the row is called
+        :param check: the name of the row
         :param host: short name
         :raises NotSoError: it has no such row
         """

@@ -18,7 +18,7 @@ class Scenario:
     """A story with its name and what is expected of it; its first line of documentation is its title.
 
     :param blank: it begins with blank disks instead of a deployed cluster
-    :param part: another one has all of it: it is only played where it is asked for
+    :param part: another scenario contains all of it, so it is played only when asked for
     """
 
     name: str
@@ -53,7 +53,7 @@ def scenario(
 
 
 def play(one: Scenario, stage: Stage, tell: Callable[[str], None]) -> Row:
-    """Plays it from the intact cluster that the stage is; never raises for what the story finds."""
+    """Plays it on the intact cluster of the stage; never raises for what the story finds."""
     tell(f"\n== {one.title} ({one.name})")
     begin = time.monotonic()
     story = Story(stage, one.expect, tell)

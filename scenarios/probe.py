@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What programs on a client feel while the cluster moves: copied to the client, needs Python 3.9 alone.
+"""What programs on a client notice during a failover. Copied to the client; needs only Python 3.9.
 
 ``probe.py run --folder MOUNTPOINT --state DIR`` does five things ten times a second, each in a thread of its own, as
-each may hang: it asks the server for a file's attributes, lists the folder, opens a file, reads by a descriptor that
-has been open from the beginning, and appends a numbered line with fsync(2). It writes ``DIR/pid`` as soon as it
-measures. At SIGTERM it writes ``DIR/report.json`` and ends, whatever hangs.
+each may hang: it asks the server for a file's attributes, lists the folder, opens a file, reads from a descriptor that
+has been open from the beginning, and appends a numbered line with fsync(2). It writes ``DIR/pid`` when it begins to
+measure. At SIGTERM it writes ``DIR/report.json`` and ends, whatever hangs.
 
 ``probe.py check --folder MOUNTPOINT --state DIR`` is for afterwards, when the server is back: which of the acknowledged
-lines does it not have? The numbers are printed, and their count is entered in the report.
+lines are missing there? It prints their numbers, and enters their count in the report.
 
 DIR has to be on the client's own disk. In the folder the files are called ``.f3s-probe-HOST.*``.
 """
@@ -31,14 +31,14 @@ from typing import Any
 
 INTERVAL = 0.1
 PATIENCE = 3.0
-"""Seconds that an operation has to come back at the end, before it is said to hang."""
+"""Seconds that an operation may still take at the end before it counts as hanging."""
 CONTENT = b"what the probe wrote before it began to measure\n" * 64
 LINE = re.compile(rb"^line (\d+)\.$", re.MULTILINE)
-"""With an end, so that a torn line is none."""
+"""With an end, so that a torn line does not count."""
 
 
 class WrongError(Exception):
-    """A call succeeded and brought something else than what is there; the text is the kind."""
+    """A call succeeded but returned something else than what is there; the text is the kind."""
 
 
 def kind(error: Exception) -> str:
@@ -49,7 +49,7 @@ def kind(error: Exception) -> str:
 
 
 def asking_stat() -> Callable[[str], None]:
-    """stat(2) that never is content with what the client remembers: statx(2) with AT_STATX_FORCE_SYNC (Linux).
+    """stat(2) that never uses the client's cache: statx(2) with AT_STATX_FORCE_SYNC (Linux).
 
     Elsewhere it is stat(2), which may answer from the cache.
     """
@@ -68,7 +68,7 @@ def asking_stat() -> Callable[[str], None]:
 
 
 def forget(descriptor: int) -> None:
-    """What the client has cached of a file is thrown away, so that the next read asks the server."""
+    """Drops what the client has cached of a file, so that the next read asks the server."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -78,7 +78,7 @@ class Files:
 
     def __init__(self, folder: str, state: Path) -> None:
         name = f".f3s-probe-{socket.gethostname().partition('.')[0]}"
-        # in the mount point itself: on a bare one a program that creates its file would succeed as well
+        # in the mount point itself: a program that creates its file succeeds on a bare mount point, too
         self.folder = folder
         self.fixed = os.path.join(folder, f"{name}.fixed")
         self.lines = os.path.join(folder, f"{name}.lines")
@@ -129,7 +129,7 @@ class Files:
         descriptor = os.open(self.lines, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             stray = os.fstat(descriptor).st_dev == self.own_disk
-            # a line of its own, also after one that was torn
+            # on a line of its own, also after a torn one
             os.write(descriptor, b"\nline %d.\n" % self.number)
             os.fsync(descriptor)
         finally:
@@ -238,7 +238,7 @@ def run(folder: str, state: Path, interval: float) -> int:
 
 
 def check(folder: str, state: Path) -> int:
-    """Looks for the acknowledged lines on the server, and enters what is lost in the report."""
+    """Looks for the acknowledged lines on the server, and enters the lost ones in the report."""
     files = Files(folder, state)
     try:
         descriptor = os.open(files.lines, os.O_RDONLY)
@@ -259,7 +259,7 @@ def check(folder: str, state: Path) -> int:
 
 
 def save(file: Path, text: str) -> None:
-    """Writes a file in one step: who waits for it finds it complete."""
+    """Writes a file in one step, so that whoever waits for it finds it complete."""
     new = file.with_name(f"{file.name}.new")
     new.write_text(text)
     new.rename(file)
@@ -267,7 +267,7 @@ def save(file: Path, text: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="probe.py", description="What programs feel in a mounted folder.")
+    parser = argparse.ArgumentParser(prog="probe.py", description="What programs notice in a mounted folder.")
     parser.add_argument("verb", choices=("run", "check"))
     parser.add_argument("--folder", required=True, help="the mount point")
     parser.add_argument("--state", required=True, type=Path, help="a folder on this host's own disk")

@@ -1,4 +1,4 @@
-"""What pyinfra's output tells of a run."""
+"""What pyinfra's output says about a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def changes(output: str) -> list[str]:
-    """The operations that changed something, as ``HOST: OPERATION``; colours are passed over."""
+    """The operations that changed something, as ``HOST: OPERATION``; colours are ignored."""
     found = []
     operation = ""
     for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines():

@@ -1,4 +1,4 @@
-"""The rows that stories end in: a table to read, and ``build/vm-test.json`` for programs."""
+"""The results of stories: a table to read, and ``build/vm-test.json`` for programs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one scenario.
+    """The result of one scenario.
 
     :param expected: in words
     :param pause_max_s: the longest pause that a reading client felt, None where none was watched
     :param errors: that reading clients got
-    :param reason: why it is not right; empty where it is
+    :param reason: why it is not right; empty if it is
     """
 
     scenario: str

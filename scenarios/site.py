@@ -22,15 +22,15 @@ BOOT_SECONDS = 900
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What this stage has to know."""
+    """The options of this stage."""
     parser.add_argument("--inventory", default="inventory.py", help="of the site (default: %(default)s)")
 
 
 @contextlib.contextmanager
 def opened(options: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextManager[SiteStage]]]:
-    """Asks whether this site is meant; gives the stage for each story.
+    """Asks whether this is the right site; gives the stage for each story.
 
-    :raises CannotError: nobody is there to ask
+    :raises CannotError: there is nobody to ask
     :raises StageError: the operator does not want it, or the inventory is wrong
     """
     stage = loaded(options.inventory)
@@ -38,7 +38,7 @@ def opened(options: argparse.Namespace) -> Iterator[Callable[[str], AbstractCont
     print(
         f"The scenarios of this run are played on the site of {options.inventory}, on its real hosts: "
         f"{primary}, {stage.cast.standby}, {stage.cast.client}. Power, cables and sticks are pulled, hosts are "
-        "rebooted, and each client of the storage may pause for minutes. Have a backup, and nobody at work."
+        "rebooted, and each client of the storage may hang for minutes. Have a backup, and nobody at work."
     )
     if answered(f"Type the name of the primary to begin: {primary}? ") != primary:
         raise StageError("that is not the primary's name: nothing was done")
@@ -73,7 +73,7 @@ def answered(question: str) -> str:
 
 @dataclass(frozen=True)
 class Login:
-    """How commands get to a host: the words of ssh, and what makes root of the user."""
+    """How commands get to a host: the words of ssh, and how the user becomes root."""
 
     ssh: tuple[str, ...]
     become: tuple[str, ...]
@@ -121,7 +121,7 @@ class SiteStage(RealStage):
         raise CannotError("the certificates of a real site are not made anew by a drill")
 
     def settle(self) -> None:
-        """A real site is what it is."""
+        """Nothing to keep on a real site."""
 
     # -- the hardware --
 
@@ -147,14 +147,14 @@ class SiteStage(RealStage):
         self._asks(f"{'Plug in' if plugged else 'Pull out'} the cable between {host} and the clients' network.")
 
     def part(self, one: str, other: str) -> None:
-        raise CannotError(f"no cable parts {one} and {other} alone")
+        raise CannotError(f"there is no cable that separates only {one} and {other}")
 
     def join(self, one: str, other: str) -> None:
         raise CannotError(f"{one} and {other} were not parted")
 
     def stick(self, host: str, state: Stick) -> None:
         if state not in ("in", "out"):
-            raise CannotError(f"nobody has a stick that is {state} at hand")
+            raise CannotError(f"there is no stick at hand that is {state}")
         self._asks(f"{'Plug the key stick into' if state == 'in' else 'Pull the key stick out of'} {host}.")
 
     def _asks(self, text: str) -> None:

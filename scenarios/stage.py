@@ -62,7 +62,7 @@ def ran(words: list[str], timeout: float | None = None, environment: Mapping[str
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays, by short names, and with what: from the site's settings.
+    """The hosts of a story, by short names, and what they work with, from the site's settings.
 
     :param others: further clients
     :param dataset: what is served
@@ -84,7 +84,7 @@ class Cast:
 
 
 def cast(site: Site) -> Cast:
-    """The first client plays; the others would tell the same."""
+    """The first client plays; the others would show the same."""
     primary, client = site.primary, site.clients[0]
     mount = client.client.mounts[0]
     job = site.served_job
@@ -104,7 +104,7 @@ def cast(site: Site) -> Cast:
 
 @dataclass(frozen=True)
 class Report:
-    """What a client felt, as its probe wrote it.
+    """What a client noticed, as its probe wrote it.
 
     :param pauses: operation -> longest time in seconds without a success
     :param errors: operation -> name of the error (``ESTALE``) -> how often
@@ -151,10 +151,10 @@ class Stage(ABC):
     environment: Mapping[str, str] = os.environ
     """That of programs on the controller."""
     slow: float = 1.0
-    """How many times longer programs take than on ordinary hardware, measured. Timers are not slower."""
+    """How many times longer programs take than on ordinary hardware, as measured. Timers are not slower."""
 
     def keep(self) -> str:
-        """Something went wrong: keeps the cluster as it is, and says how to look at it; empty where it cannot."""
+        """Something went wrong: keeps the cluster as it is, and says how to look at it; empty if it cannot."""
         return ""
 
     # -- time --
@@ -196,7 +196,7 @@ class Stage(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """The cluster as it is now is what later stories start from, where the stage keeps one for them."""
+        """Later stories start from the cluster as it is now, if the stage keeps one for them."""
 
     # -- the hardware --
 
@@ -213,7 +213,7 @@ class Stage(ABC):
 
     @abstractmethod
     def shutdown(self, host: str) -> None:
-        """In order; it is off afterwards."""
+        """An orderly shutdown; the host is off afterwards."""
 
     @abstractmethod
     def cable(self, host: str, *, plugged: bool) -> None:
@@ -221,7 +221,7 @@ class Stage(ABC):
 
     @abstractmethod
     def part(self, one: str, other: str) -> None:
-        """Nothing gets from one to the other any more on the clients' network; both see the rest of it."""
+        """The two no longer reach each other on the clients' network; both still see the rest of it."""
 
     @abstractmethod
     def join(self, one: str, other: str) -> None:
@@ -239,4 +239,4 @@ class Stage(ABC):
 
     @abstractmethod
     def stop_probe(self, client: str) -> Report:
-        """It ends, and says what it felt."""
+        """It ends, and reports."""

@@ -10,7 +10,7 @@ from scenarios.play import scenario
 from scenarios.story import Story
 
 BOUND = {"timers": 120.0, "work": 60.0}
-"""What a run may take that meets something which does not answer."""
+"""The time that a run may take if something does not answer."""
 
 
 @scenario("missing-stick", pause=5)
@@ -41,10 +41,10 @@ def missing_stick_standby(story: Story) -> None:
         story.say(f"the stick of {pair.standby} is pulled out")
         pair.loses_power(pair.standby)
         pair.boots(pair.standby)
-        story.within(f"{pair.standby} stands back", lambda: not pair.could_serve(pair.standby), timers=75, work=60)
+        story.within(f"{pair.standby} holds back", lambda: not pair.could_serve(pair.standby), timers=75, work=60)
         story.prove(not pair.serves(pair.standby), f"{pair.standby} serves nothing")
         _bare_mount_point_is_shut(pair, pair.standby)
-        story.prove(pair.serves(pair.primary), f"{pair.primary} serves on")
+        story.prove(pair.serves(pair.primary), f"{pair.primary} still serves")
         pair.loads_its_keys(pair.standby)
         story.types(pair.standby, f"zfs mount {story.cast.replica}")
         story.within(f"{pair.standby} could serve", lambda: pair.could_serve(pair.standby), timers=75, work=30)
@@ -61,7 +61,7 @@ def _bare_mount_point_is_shut(pair: Pair, host: str) -> None:
 
 @scenario("unreadable-stick", pause=1)
 def unreadable_stick(story: Story) -> None:
-    """A stick that cannot be read ends a run with its name, and nobody else is harmed"""
+    """A stick that cannot be read stops a run, which names it, and nobody else is harmed"""
     pair = Pair(story)
     pair.opening()
     with pair.watched():
@@ -73,7 +73,7 @@ def unreadable_stick(story: Story) -> None:
             story.refused(task, "-y", because=rf"\b{pair.standby}\b.*(stick|/dev/|did not answer)")
             took = story.stage.now() - begin
             story.prove(took <= limit, f"that took {took:.0f} s, at most {limit:.0f} s")
-        story.prove(pair.serves(pair.primary), f"{pair.primary} serves on")
+        story.prove(pair.serves(pair.primary), f"{pair.primary} still serves")
         story.stage.stick(pair.standby, "in")
         story.say(f"{pair.standby} has a good stick again")
         story.deploys("tasks/usb_keys.py", "-y")
@@ -97,7 +97,7 @@ def diverged(story: Story) -> None:
         state, reason, step = pair.verdict(row, pair.standby)
         story.prove(state == "wrong" and "has diverged" in reason, f"verify says: {reason}")
         story.refused("tasks/failover.py", "-y", because="has diverged")
-        story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} still is BACKUP")
+        story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} is still BACKUP")
         pair.loses_power(pair.primary)
         pair.standby_serves()
         pair.boots(pair.primary)

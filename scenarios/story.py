@@ -1,4 +1,4 @@
-"""Telling a story: steps that are proven, waits that are bounded, and what a client felt all the while."""
+"""Telling a story: proven steps, bounded waits, and what a client noticed meanwhile."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scenarios.stage import Cast, Ran, Report, Stage, StageError
 
 
 class NotSoError(Exception):
-    """A step was not as told; the text is the whole message."""
+    """A step did not go as told; the text is the whole message."""
 
 
 @dataclass(frozen=True)
 class Expect:
-    """What a client may feel at most. Acknowledged lines are never lost, and none lands on the client's own disk.
+    """The most that a client may notice. Acknowledged lines are never lost, and none lands on the client's own disk.
 
     :param pause: seconds that a reading program may have to wait; None: the story has no such measure
     """
@@ -32,14 +32,14 @@ class Expect:
 
 
 STEPS = Expect(None, "every step as told, no line lost or astray")
-"""For a stage whose pauses are those of a model."""
+"""For a stage whose pauses come from a model."""
 
 
 @dataclass
 class Story:
     """One story on a stage, from an intact cluster.
 
-    :param reports: what clients felt; filled by `watched`
+    :param reports: what clients noticed; filled by `watched`
     """
 
     stage: Stage
@@ -87,7 +87,7 @@ class Story:
     # -- acting and looking --
 
     def attempt(self, host: str, script: str, *, timeout: float = 60) -> Ran:
-        """A shell line as root, whatever comes of it."""
+        """A shell line as root, whatever its result."""
         return self.stage.run(host, script, timeout=timeout)
 
     def on(self, host: str, script: str, *, timeout: float = 60) -> str:
@@ -148,14 +148,14 @@ class Story:
 
     @contextlib.contextmanager
     def watched(self, *clients: str) -> Iterator[None]:
-        """Meanwhile probes run on clients (by default on the one of the cast); what they felt goes to `reports`."""
+        """Meanwhile probes run on clients (by default on the one of the cast); their reports go to `reports`."""
         names = clients or (self.cast.client,)
         for name in names:
             self.stage.start_probe(name)
         try:
             yield
         except Exception:
-            # what went wrong is what counts; a client that is out of order now may have no report
+            # the first error counts; a broken client may have no report
             for name in names:
                 with contextlib.suppress(StageError):
                     self._ask(name)
@@ -169,7 +169,7 @@ class Story:
         self.say(f"{client} felt: {felt(report)}")
 
     def faults(self) -> list[str]:
-        """What clients felt beyond what is expected; empty where all is well."""
+        """What clients noticed beyond what is expected; empty if all is well."""
         found = []
         for report in self.reports:
             if report.lost:

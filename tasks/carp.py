@@ -45,10 +45,10 @@ if settings.is_storage:
     )
 
 if settings.is_freebsd:
-    # for people and their tools; nothing of this deploy looks the address up by name
+    # for people and their tools; this deploy never looks the address up by name
     name_virtual_ip()
 
-    # -- time to shut down: a guest that mounts the share takes 90 s and more when both servers are gone. rc.shutdown is
+    # -- time to shut down: a guest that mounts the share takes 90 s and more if both servers are gone. rc.shutdown is
     #    killed after 90 s, and init waits 120 s: the host would stay on, in single-user mode (rc.conf(5), init(8))
     rcconf.variables(values={"rcshutdown_timeout": SHUTDOWN}, name="carp: time for rc.shutdown")
     files.line(
@@ -76,7 +76,7 @@ if settings.is_storage:
             group="wheel",
         )
         programs.append(put)
-    # -- what it starts keeps its flags: with new values it may start nfsuserd at once
+    # -- before the values: with new ones the controller may start nfsuserd at once, and a service keeps its flags
     nfs_variables()
     values = files.template(
         name="carp: values of f3s_storage",
@@ -122,7 +122,7 @@ if settings.is_storage:
     )
     carp.devd_knows(rule=RULE, name="carp: devd knows the rule")
 
-    # -- the kernel: no preemption, or a host that gets ready again would take the address by itself
+    # -- the kernel: no preemption, or a host that is ready again would take the address by itself
     rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")
     carp.module_loaded(interface=interface, name="carp: module now")
     files.line(
@@ -166,8 +166,8 @@ if settings.is_storage:
     if settings.is_primary:
         address_now()
 
-# without preemption the MASTER is whoever waited for an advertisement first, and it keeps the address whatever its
-# advskew: at the same time on both hosts, a second of delay would make it the standby
+# without preemption the host that waited first becomes MASTER, and it keeps the address whatever its advskew: if both
+# hosts got the address at the same time, a second of delay would make the standby MASTER
 order.barrier(name="carp: the primary has the shared address")
 if settings.is_storage:
     if not settings.is_primary:
@@ -176,7 +176,7 @@ if settings.is_storage:
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
     carp.controller_started(name="carp: f3s_storage is started")
-    carp.controller_reconciles(name="carp: f3s_storage takes the change up", _if=any_changed(values, *programs))
+    carp.controller_reconciles(name="carp: f3s_storage takes up the change", _if=any_changed(values, *programs))
     crontab.crontab(
         name="carp: f3s_storage looks every minute",
         command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",

@@ -1,7 +1,7 @@
 """The Rocky Linux clients: NFS mounts through stunnel, kept usable by a monitor.
 
-The order: the tunnel before the mount, the mount's line before the monitor that mounts, the monitor before its timer.
-Nothing fails because the servers are away: all is configured then, and the timer mounts when they are back.
+The order: the tunnel before the mount, the line in fstab before the monitor that mounts, the monitor before its timer.
+Nothing fails if the servers are away: everything is configured, and the timer mounts when they are back.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if settings.is_client:
         others=[each.name for each in site().clients if each.name != settings.name],
     )
 
-    # nfs-utils brings mount.nfs4, openssl asks for verify; the SELinux tools are needed only where SELinux enforces
+    # nfs-utils brings mount.nfs4, verify uses openssl; the SELinux tools are needed only if SELinux enforces
     packages = ["stunnel", "nfs-utils", "openssl"]
     selinux_state = host.get_fact(SelinuxState)
     if selinux_state is not None and selinux_state.mode == "Enforcing":
@@ -75,14 +75,14 @@ if settings.is_client:
         mode="0644",
     )
     selinux.stunnel_port(name="clients: SELinux lets stunnel listen", port=port)
-    # a restart breaks the connections of the mounts for a moment, so only when one of its files is newer than it is
+    # a restart interrupts the mounts for a moment, so only when one of its files is newer than the process
     units.running(
         name="clients: stunnel runs",
         unit=TUNNEL_UNIT,
         files=[CLIENT_CONFIG, tunnel["cert_file"], tunnel["ca_file"]],
     )
 
-    # -- owners: numeric ones need nothing here --
+    # -- owners: numbers need nothing here --
     if nfs.owners == "names":
         files.line(
             name="clients: domain of the owners' names",
@@ -109,7 +109,7 @@ if settings.is_client:
         unmount_timeout=client.unmount_timeout,
         mount_timeout=client.mount_timeout,
     )
-    # the hook that this project brings, for a site that names it; another program is the site's own
+    # our own hook, if the site names it; any other program is the site's own
     hooks = ["cordon-node.sh"] if client.escalate_command == CORDON_HOOK else []
     for script in host.loop(["check-nfs-mount.sh", "nfs-null-call.sh", *hooks]):
         files.put(

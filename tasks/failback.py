@@ -2,9 +2,9 @@
 
     pyinfra inventory.py tasks/failback.py
 
-Refused, with every reason, unless the primary is ready and the replica fresh and undiverged: what was written on the
-standby would be lost. Where the primary does not serve in the end, the address goes to the standby again, held there.
-At least one client has to take part: it sees who serves.
+Refused, with every reason, unless the primary is ready and the replica is fresh and has not diverged: what was written
+on the standby would be lost. If the primary does not serve in the end, the address goes back to the standby and is held
+there. At least one client has to take part: it sees who serves.
 """
 
 from pyinfra.api.exceptions import DeployError

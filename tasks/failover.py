@@ -1,11 +1,12 @@
-"""Planned failover: the standby serves (read-only) until tasks/failback.py, whatever the primary could do.
+"""Planned failover: the standby serves (read-only) until tasks/failback.py, even if the primary could serve.
 
     pyinfra inventory.py tasks/failover.py
 
-Refused, with every reason, unless the standby is ready, its replica fresh and undiverged, and nothing else in progress.
-The steps run on the primary; where the standby does not serve in the end, the address goes back at once. At least one
-client has to take part: it sees who serves. While it lasts, automatic failback is off (docs/controller.md: the hold).
-Where the standby serves already, unplanned, only the hold is set. After a run that was killed, what it left is done.
+Refused, with every reason, unless the standby is ready, its replica is fresh and has not diverged, and nothing else is
+in progress. The steps run on the primary. If the standby does not serve in the end, the address goes back at once. At
+least one client has to take part: it sees who serves. Until failback, automatic failback is off (docs/controller.md:
+the hold). If the standby serves already, unplanned, only the hold is set. After a killed run, this one does what was
+left.
 """
 
 from pyinfra.api.exceptions import DeployError
@@ -35,7 +36,7 @@ if this_host().is_primary:
             verb="backup",
         )
     if plan.left is Left.ALL:
-        # while clients still write: what is left for the end is what they write from now on
+        # while clients still write: only what they write from now on is left for the end
         python.call(
             name=f"failover: {standby.short_name} has a snapshot from now (at most {seconds} s)",
             function=move.caught_up,
@@ -56,7 +57,7 @@ if this_host().is_primary:
             site=site(),
             undo="master",
         )
-        # nobody writes on the primary any more, so the next snapshot has the last write
+        # nobody writes on the primary now, so the next snapshot has the last write
         python.call(
             name=f"failover: {standby.short_name} has the last write (at most {seconds} s)",
             function=move.caught_up,

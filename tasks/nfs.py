@@ -19,11 +19,11 @@ if settings.is_storage:
 
     # -- rc variables: nothing of this starts at boot
     nfs_variables()
-    # rc.d/nfsd sets it when it starts, and nfsd may run since before the deploy. Before the first start it is what the
-    # kernel has by itself, 1 since FreeBSD 15 (seen)
+    # rc.d/nfsd sets it when it starts, and nfsd may have been running since before the deploy. Until the first start it
+    # has the kernel's own value, 1 since FreeBSD 15 (seen)
     sysctl.values(wanted={"vfs.nfsd.nfs_privport": "0"}, set_by="nfsd", name="nfs: clients need no reserved port now")
 
-    # -- owners: numbers as they are, or names through nfsuserd; a mix would show files as nobody's (seen)
+    # -- owners: numbers as they are, or names through nfsuserd; with a mix, files appear to belong to nobody (seen)
     for variable in host.loop(("vfs.nfsd.enable_stringtouid", "vfs.nfs.enable_uidtostring")):
         value = "1" if numeric else "0"
         pattern = variable.replace(".", r"\.")
@@ -35,7 +35,7 @@ if settings.is_storage:
         )
         sysctl.values(wanted={variable: value}, name=f"nfs: {variable} now")
     if numeric:
-        services.stopped(service="nfsuserd", name="nfs: no nfsuserd where owners are numbers")
+        services.stopped(service="nfsuserd", name="nfs: no nfsuserd, as owners are numbers")
 
     # -- V4 makes the mount point the root that clients see: they mount 127.0.0.1:/k3svolumes (seen)
     files.put(

@@ -1,7 +1,7 @@
-"""TLS in front of NFS on the storage pair: certificates, configuration, and a reload where the tunnel runs.
+"""TLS in front of NFS on the storage pair: certificates, configuration, and a reload if the tunnel runs.
 
-It is started and stopped by f3s_storage alone, on the host that serves. A reload keeps every connection and enforces
-a new revocation list for the next ones (tests/templates/test_stunnel.py); a restart would cut all clients off.
+Only f3s_storage starts and stops it, on the host that serves. A reload keeps every connection and enforces a new
+revocation list for the next ones (tests/templates/test_stunnel.py); a restart would cut all clients off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if settings.is_storage:
     made = credentials()
     values = tunnel.server_variables(settings)
 
-    # before anything is changed: to the rc script a stunnel without a pid file does not run (seen)
+    # before anything is changed: the rc script does not see a stunnel without a pid file (seen)
     stunnel.port_is_ours(
         name="stunnel: its port is free or its own",
         address=settings.vip.address,
@@ -38,7 +38,7 @@ if settings.is_storage:
     files.directory(
         name="stunnel: configuration folder", path=tunnel.SERVER_FOLDER, user="root", group="wheel", mode="755"
     )
-    # the daemon writes its pid file after it gave up root's rights
+    # the daemon writes its pid file after it has given up root's rights
     files.directory(
         name="stunnel: folder of the pid file",
         path=tunnel.RUN_FOLDER,
@@ -47,7 +47,7 @@ if settings.is_storage:
         mode="755",
     )
 
-    # -- before the configuration that names them; the key belongs to stunnel because a reload reads it as stunnel
+    # -- before the configuration that names them; the key belongs to the user stunnel, who reads it at a reload
     secrets.file(
         name="stunnel: key and certificate of the virtual IP",
         path=values["cert_file"],

@@ -1,6 +1,6 @@
 """Section 2: the USB sticks with the keys of all encrypted datasets, the same keys on every stick.
 
-The stick is not in /etc/fstab: there a missing one would stop the boot before the network is up (observed).
+The stick is not in /etc/fstab: a missing one would then stop the boot before the network is up (observed).
 """
 
 import re
@@ -17,7 +17,7 @@ me = this_host()
 
 if me.is_freebsd:
     usb.formatted(
-        name="USB keys: a stick with the label; a blank one is formatted",
+        name="USB keys: a stick with the label (a blank one is formatted)",
         device=me.usb.device,
         label=me.usb.label,
         mountpoint=me.usb.mountpoint,
@@ -45,8 +45,8 @@ if me.is_freebsd:
         },
     )
 
-    # After f3skeys is in place: a reboot in between finds the stick either way. The mount point is the second field
-    # (fstab(5)); a line that has it elsewhere belongs to another file system.
+    # After f3skeys is in place, so that a reboot in between finds the stick either way. The mount point is the second
+    # field (fstab(5)); a line that has it elsewhere belongs to another file system.
     files.line(
         name="USB keys: no line for the stick in /etc/fstab",
         path="/etc/fstab",
@@ -57,7 +57,7 @@ if me.is_freebsd:
 
     usb.mounted_read_only(name="USB keys: stick mounted read-only", label=me.usb.label, mountpoint=me.usb.mountpoint)
 
-    # one host after the other: the first makes what no stick has, the others copy it
+    # one host after the other: the first makes the keys that no stick has, the others copy them
     usb.keys(
         name="USB keys: every key on every stick",
         names=site().key_names,

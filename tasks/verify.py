@@ -1,10 +1,10 @@
-"""Section 10: is the whole cluster as it should be? Looks, changes nothing, and ends with 1 where anything is wrong.
+"""Section 10: is the whole cluster as it should be? Looks, changes nothing, and exits with 1 if anything is wrong.
 
     pyinfra inventory.py tasks/verify.py -y
     pyinfra inventory.py tasks/verify.py -y --data verify_json=state.json --data verify_html=state.html
 
-All of it happens while pyinfra would make its plan: there is nothing to plan, so --dry shows the same table, and the
-run ends with it. A host without a connection is a row; -y lets pyinfra go on without asking about such a host. It is
+It all happens while pyinfra would make its plan. There is nothing to plan, so --dry shows the same table, and the run
+ends with it. A host without a connection is a row; with -y pyinfra goes on without asking about such a host. verify is
 not part of a deploy, where it would look before the first operation has run.
 """
 

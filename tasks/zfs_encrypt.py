@@ -1,6 +1,6 @@
 """Section 3: the data pool, and in it the encrypted datasets with keys from the stick.
 
-Every mount point directory is made and guarded before the dataset that is mounted on it: the bare directory
+Every mount point directory is made and guarded before the dataset that is mounted on it, because the bare directory
 belongs to the unencrypted root of the pool.
 """
 
@@ -60,7 +60,7 @@ if me.has_pool:
             parent_mountpoint=me.pool.mountpoint,
         )
 
-    # An encryption root of its own, with the same key: so the replica, which always is one, looks like it.
+    # An encryption root of its own, with the same key, like the replica, which always is one.
     if me.is_primary:
         nfs_key = me.key_location(me.key_of(me.nfs.dataset))
         roots.append(me.nfs.dataset)
@@ -76,13 +76,13 @@ if me.has_pool:
 
     # The boot: zfskeys loads the keys, once f3skeys has mounted the stick.
     zfs.keys_loaded_at_boot(name="ZFS: keys that the boot loads", datasets=roots, sink=me.zrepl.sink_root)
-    # The installer sets zfs_enable only where the root is on ZFS; without it rc.d/zpool imports no pool.
+    # The installer sets zfs_enable only if the root is on ZFS; without it rc.d/zpool imports no pool.
     rcconf.variables(
         name="ZFS: pools are imported and keys loaded at boot",
         values={"zfs_enable": "YES", "zfskeys_enable": "YES"},
     )
 
-    # periodic writes the pool's name so in the name of its threshold (800.scrub-zfs)
+    # how periodic writes the pool's name in the name of its threshold (800.scrub-zfs)
     pool_variable = re.sub(r"[.:-]", "_", me.pool.name)
     rcconf.variables(
         name="ZFS: scrub from periodic(8)",

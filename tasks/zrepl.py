@@ -1,7 +1,7 @@
 """Replication: snapshots of the sources go to their targets, whose replicas are open read-only.
 
-The source pushes raw streams: what is encrypted there arrives as it is, and the target needs the key only where it
-mounts the replica. Replicas with a mount point are opened here, once their first replication is complete.
+The source pushes raw streams: data arrives as encrypted as it was, and the target needs the key only to mount the
+replica. Replicas with a mount point are opened here, once their first replication is complete.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if content is not None:
     sends, receives = all_hosts.jobs_from(settings), all_hosts.jobs_to(settings)
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
 
-    # zrepl takes no snapshot of what has one from the future
+    # zrepl takes no snapshot of a dataset that has one from the future
     clock.compared(name="zrepl: the clock is that of the controller")
     if sends:
-        # zrepl does not complain about a dataset that is not there, it just replicates nothing
+        # zrepl does not complain about a missing dataset, it just replicates nothing
         zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})
 
     packages.installed(name="zrepl: package", names=["zrepl"])
@@ -44,7 +44,7 @@ if content is not None:
 
     files.directory(name="zrepl: configuration folder", path="/usr/local/etc/zrepl", mode="755")
     # The rc script of the package makes these with mode 755, and then zrepl refuses to make its control socket
-    # there (internal/daemon/nethelpers). It leaves folders alone that it finds.
+    # there (internal/daemon/nethelpers). It leaves existing folders alone.
     for folder in host.loop((RUN, f"{RUN}/stdinserver")):
         files.directory(
             name=f"zrepl: {folder} is closed to others", path=folder, user="root", group="wheel", mode="700"
@@ -55,7 +55,7 @@ if content is not None:
     rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": config.CONFIG})
     zrepl.running(name="zrepl: service runs with this configuration", path=config.CONFIG, text=text)
 
-    # -- as soon as the jobs are: the primary proves by this one that it may take the address back. tasks/carp.py makes
+    # -- together with the jobs: by this one the primary proves that it may take the address back. tasks/carp.py makes
     #    the file
     if settings.is_storage and host.get_fact(File, path=STORAGE_CONF):
         for variable, value in host.loop(failback_values(all_hosts.served_job).items()):
@@ -96,7 +96,7 @@ if content is not None:
         )
 
     for job, path in host.loop(opened):
-        # before it is mounted: afterwards the directory below is out of sight
+        # before it is mounted: afterwards the directory below cannot be seen
         zfs.guarded_mountpoint(
             name=f"zrepl: {path} takes no writes while nothing is mounted",
             path=path,
@@ -118,4 +118,4 @@ if content is not None:
         )
 
     if sends:
-        zrepl.jobs_reported(name="zrepl: what failed is reported", jobs=tuple(job.name for job in sends))
+        zrepl.jobs_reported(name="zrepl: failed jobs are reported", jobs=tuple(job.name for job in sends))

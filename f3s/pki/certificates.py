@@ -27,12 +27,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from f3s.pki.plan import SERVER, PkiError, PkiPlan
 
 BACKDATED = timedelta(hours=1)
-"""A certificate is valid from an hour ago: a host whose clock is a little behind takes it, too."""
+"""A certificate is valid from an hour ago, so that a host whose clock is a little behind accepts it, too."""
 
 
 @dataclass(frozen=True, repr=False)
 class Identity:
-    """A private key and the certificate for it. Has no repr: a key belongs in no log."""
+    """A private key and its certificate. Without a repr, because a key belongs in no log."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -71,7 +71,7 @@ class Issued:
 
 
 class State(enum.Enum):
-    """What is to be said of an item. All but GOOD need something done."""
+    """The state of an item. All but GOOD need attention."""
 
     GOOD = "good"
     NEAR_END = "near its end"
@@ -84,7 +84,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the status table; the dates are None for what does not end or is not there."""
+    """One line of the status table; the dates are None for an item without an end, or a missing one."""
 
     name: str
     state: State
@@ -133,8 +133,8 @@ def parse_identity(pem: bytes, what: str) -> Identity:
 def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = None) -> Identity:
     """A self-signed CA; with the key of an earlier one it is that CA with a new lifetime.
 
-    Name and key identifiers stay the same then, so all that the CA has signed is good under the new certificate, and
-    hosts may get that at different times.
+    Name and key identifiers then stay the same. So everything that the CA has signed is good under the new certificate,
+    and hosts may get that at different times.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "f3s storage CA")])
@@ -154,7 +154,7 @@ def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = N
 def issue(ca: Identity, profile: Profile, serial: int, now: datetime) -> Identity:
     """A new key and a certificate for it.
 
-    :param serial: recorded by the caller before, so that no certificate is out that cannot be revoked
+    :param serial: recorded by the caller first, so that every certificate can be revoked
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)])
@@ -176,7 +176,7 @@ def make_crl(ca: Identity, issued: Iterable[Issued], now: datetime) -> x509.Cert
     """The list of the revoked certificates, good for as long as the CA.
 
     OpenSSL refuses every certificate once the list is past its nextUpdate, so a short life would turn a forgotten
-    deploy into an outage; the list gets to the hosts by deploy and not by polling, so it would protect from nothing.
+    deploy into an outage. It would protect from nothing, because hosts get the list by a deploy and do not poll.
     """
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -215,7 +215,7 @@ def judge_leaf(
     plan: PkiPlan,
     now: datetime,
 ) -> Finding:
-    """Whether a certificate is what its profile says, from this CA, and good for a while yet."""
+    """Whether a certificate is what its profile says, from this CA, and not near its end."""
     name = profile.name
     if found is None:
         return Finding(name, State.MISSING, "there is no certificate")
@@ -269,7 +269,7 @@ def names_of(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
 def _mismatch(found: Identity, profile: Profile, ca: Identity) -> str:
     certificate = found.certificate
     if _public(certificate.public_key()) != _public(found.key.public_key()):
-        return "its key is another one's"
+        return "its key belongs to another certificate"
     try:
         certificate.verify_directly_issued_by(ca.certificate)
     except (ValueError, TypeError, InvalidSignature):

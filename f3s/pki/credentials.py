@@ -1,4 +1,4 @@
-"""What a host may have, read from the secrets folder. The CA's key is none of it."""
+"""What a host may have, read from the secrets folder; never the CA's key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings the secrets folder to what the plan says, and tells what is in it."""
+"""Makes the secrets folder match the plan, and tells what is in it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CA = "ca.pem"
 ISSUED = "issued.json"
 
 # ifconfig(8) copies the password with strlcpy into CARP_KEY_LEN (20) bytes, so the 20th character and all after it
-# are dropped without a word (sbin/ifconfig/ifcarp.c, sys/netinet/ip_carp.h). Letters and digits need no quoting.
+# are silently dropped (sbin/ifconfig/ifcarp.c, sys/netinet/ip_carp.h). Letters and digits need no quoting.
 CARP_PASSWORD_LENGTH = 19
 CARP_PASSWORD_FORM = re.compile(rb"[A-Za-z0-9]{8,19}\n")
 
@@ -53,14 +53,14 @@ class Pki:
         self.now = now.replace(microsecond=0)
         self.profiles = profiles(plan)
 
-    # What follows is read anew in each step: the folder is the state, so a killed run goes on where it was.
+    # Each step reads the folder anew: the folder is the state, so the run after a killed one goes on from there.
 
     def init(self) -> list[str]:
-        """Make what is missing, renew what is near its end, leave all else; tells what was done.
+        """Make what is missing, renew what is near its end, leave the rest; tells what was done.
 
         A revoked certificate is left revoked: whether its owner gets a new one is the operator's decision.
 
-        :raises PkiError: files are gone that cannot be made again without losing something
+        :raises PkiError: files are missing that cannot be made again without losing something
         """
         with self.store.locked():
             done: list[str] = []
@@ -103,9 +103,9 @@ class Pki:
             return f"made a new certificate for {name}; the one before is valid until it ends or is revoked"
 
     def revoke(self, name: str) -> str:
-        """Revoke every certificate that a name ever got and that has not ended. The deploy has to carry the list out.
+        """Revoke every certificate that a name ever got and that has not ended. A deploy brings it to the hosts.
 
-        Only the servers read the list: with it on the clients, each revocation would restart every client's stunnel.
+        Only the servers read the list. On clients, each revocation would restart every client's stunnel.
 
         :raises PkiError: the name never got one, or is the server's
         """
@@ -128,8 +128,8 @@ class Pki:
             self._write_issued([replace(e, revoked=self.now) if applies(e) else e for e in issued])
             self._bring_crl()
             return (
-                f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts. A connection that "
-                "stands then goes on until stunnel is restarted on the MASTER"
+                f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts. A connection "
+                "that is open goes on until stunnel is restarted on the MASTER"
             )
 
     def status(self) -> list[Finding]:
@@ -156,7 +156,7 @@ class Pki:
         return findings
 
     def _refuse_loss(self) -> None:
-        """Files that hold what no other file holds, gone while others show that they were there."""
+        """Files that nothing else replaces, missing although other files show that they were there."""
         names = set(self.store.names())
         made = {ISSUED, CRL, CA_CERTIFICATE, identity_file(SERVER)} & names
         if CA not in names and made:

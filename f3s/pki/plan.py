@@ -13,12 +13,12 @@ RESERVED = ("ca", "crl", SERVER)
 
 # RFC 5280 appendix A.1, ub-common-name
 MAX_COMMON_NAME = 64
-# The dots and dashes of a host name, nothing that means something in a path.
+# The dots and dashes of a host name, nothing with a meaning in a path.
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 class PkiError(ValueError):
-    """Something in the settings or in the secrets folder that needs a decision of the operator."""
+    """Something in the settings or in the secrets folder that the operator has to decide."""
 
 
 @dataclass(frozen=True)

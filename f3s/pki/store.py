@@ -26,7 +26,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Make the folder if need be and keep other writers out; the lock goes with its process, however that ends.
 
-        :raises PkiError: the folder is not one that only its owner can enter
+        :raises PkiError: others than its owner can enter the folder
         """
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.folder, 0o700)

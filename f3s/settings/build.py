@@ -1,4 +1,4 @@
-"""From the data of an inventory to a checked Site. Every problem is found in one go."""
+"""From the data of an inventory to a checked Site. All problems are found at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_site(inventory: Mapping[str, HostData], found: Iterable[Problem] = ())
     """Check the data of all hosts and make the settings from it.
 
     + inventory: host name -> data, for every host of the inventory whether or not it takes part in this run
-    + found: what the caller found wrong, to be told in the same go
+    + found: what the caller found wrong, to be reported with the rest
 
     Raises SettingsError with every problem of every host.
     """
@@ -60,8 +60,8 @@ def build_site(inventory: Mapping[str, HostData], found: Iterable[Problem] = ())
 def _part(model: type[Part], host: str, prefix: str, data: Mapping[str, object], problems: list[Problem]) -> object:
     """The part, made from the variables that begin with ``prefix``.
 
-    Where a variable is refused, something that has the other fields only, and the refused ones by name: the checks
-    that look at several values still see those, and the site that it is in is never handed out.
+    If a variable is refused, it is an object with the other fields and the names of the refused ones. The checks that
+    look at several values can still use it; a site with such a part is never handed out.
     """
     values: dict[str, object] = {}
     refused: set[str] = set()
@@ -84,7 +84,7 @@ _REFUSED = object()
 
 
 def _field(model: type[Part], field: str, value: object, host: str, variable: str, problems: list[Problem]) -> object:
-    """The accepted value, without the refused items where it is a list, or _REFUSED."""
+    """The accepted value, without the refused items if it is a list, or _REFUSED."""
     adapter = _adapter(model, field)
     try:
         return adapter.validate_python(value)
@@ -99,7 +99,7 @@ def _field(model: type[Part], field: str, value: object, host: str, variable: st
         good = [item for index, item in enumerate(value) if index not in bad_items]
         try:
             return adapter.validate_python(good)
-        except ValidationError:  # such as a list that is too short now: the cause is reported already
+        except ValidationError:  # such as a list that is now too short: the cause is already reported
             return _REFUSED
 
 
@@ -152,7 +152,7 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_name(host: str, variable: str, value: str, name: str, known: Iterable[str]) -> Problem:
-    """A problem of a variable: the name is none of those that are known."""
+    """A problem of a variable: it names something unknown."""
     nearest = _nearest(name, known)
     return Problem(host, variable, value, _unknown(nearest), nearest or ", ".join(sorted(known)))
 

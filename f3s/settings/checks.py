@@ -1,7 +1,7 @@
 """Checks that need more than one value: of one host, of two hosts, of the whole site.
 
-A value that its own rule refused is not there any more; a check that needs it is left out, so that each
-mistake is reported once.
+A value that its own rule refused is no longer there. A check that needs it is skipped, so that each mistake is reported
+once.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SAME_EVERYWHERE = {
     "carp": ("vhid", "advbase", "password"),
     "pki": ("directory", "extra_clients", "ca_days", "server_days", "client_days", "renew_before_days"),
 }
-"""What hosts must agree on, by prefix: a share, a password or a job that only one end knows is of no use."""
+"""What hosts must agree on, by prefix: a share, a password or a job that only one end knows is useless."""
 
 
 def check_site(site: Site) -> Iterator[Problem]:
-    """Every problem that only shows when several values are seen together."""
+    """Every problem that shows only when several values are compared."""
     for check in _CHECKS:
         yield from check(site)
 

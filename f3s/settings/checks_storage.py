@@ -11,7 +11,7 @@ from f3s.settings.problems import SITE, Problem
 from f3s.settings.site import HostSettings, Site
 
 CARP_MAXSKEW = 240
-"""What the kernel advertises at most, whatever advskew and demotion add up to (sys/netinet/ip_carp.c)."""
+"""The most that the kernel advertises, whatever advskew and demotion add up to (sys/netinet/ip_carp.c)."""
 
 
 def _carp(site: Site) -> Iterator[Problem]:
@@ -53,7 +53,7 @@ def _datasets(site: Site) -> Iterator[Problem]:
             yield Problem(host.name, "enc_dataset", repr(enc), "is not in the data pool", f"below {pool}")
         elif pool and enc and get(host, "pool.disk"):
             yield from _directly_below(host, "enc_dataset", enc, "pool_name", pool)
-        # it is named alike on all hosts, but only the primary has it: the others may have pools of other names
+        # all hosts name it, but only the primary has it: the others may have pools with other names
         if host.is_primary and enc and nfs and (nfs == enc or not is_within(nfs, enc)):
             yield Problem(host.name, "nfs_dataset", repr(nfs), "would not be encrypted", f"below {enc}")
         elif host.is_primary and enc and nfs:
@@ -77,7 +77,7 @@ def _datasets(site: Site) -> Iterator[Problem]:
 
 
 def _directly_below(host: HostSettings, name: str, dataset: str, what: str, parent: str) -> Iterator[Problem]:
-    """`zfs create` makes no parents (zfs-create(8)), and nobody said which properties those should have."""
+    """`zfs create` makes no parents (zfs-create(8)), and no setting says which properties those should have."""
     between = dataset.rpartition("/")[0]
     if between != parent:
         wrong = f"is not directly below {what}, and nothing makes {between}"
@@ -124,7 +124,7 @@ def _zrepl_jobs(site: Site) -> Iterator[Problem]:
 
 
 def _served_job(site: Site, jobs: tuple[Job, ...]) -> Iterator[Problem]:
-    """The standby serves what one job brings it. That there are no two of them is checked for all jobs above."""
+    """The standby serves what one job brings it. That there are not two of them is checked above, for all jobs."""
     pair = _pair(site)
     if pair is None or not all(accepted(host, "zrepl.jobs") for host in site.hosts):
         return

@@ -8,7 +8,7 @@ from f3s.settings.model import Job
 from f3s.settings.site import HostSettings, Site
 
 REFUSED = "refused_fields"
-"""Where a part that is not complete keeps the names of its refused fields, those with a refused item among them."""
+"""Where an incomplete part keeps the names of its refused fields, including those with a refused item."""
 
 
 def get(host: HostSettings, name: str) -> Any:
@@ -24,7 +24,7 @@ def is_none(host: HostSettings, name: str) -> bool:
 
 
 def accepted(host: HostSettings, name: str) -> bool:
-    """Whether no rule refused the value of ``prefix.field``, nor an item of it, which would be left out."""
+    """Whether no rule refused the value of ``prefix.field`` or an item of it (a refused item would be left out)."""
     prefix, field = name.split(".")
     return field not in getattr(host.parts.get(prefix), REFUSED, ())
 
@@ -35,5 +35,5 @@ def variable(name: str) -> str:
 
 
 def jobs_of(site: Site) -> tuple[Job, ...]:
-    """The jobs of the first host that has any: that another says otherwise is reported as a disagreement."""
+    """The jobs of the first host that has any. If another host has others, that is reported as a disagreement."""
     return next((jobs for host in site.hosts if (jobs := get(host, "zrepl.jobs")) is not None), ())

@@ -1,7 +1,7 @@
 """The variables of inventory.py and group_data/: one model for each prefix.
 
 The variable ``carp_vhid`` of inventory.py or group_data/ is ``host.carp.vhid`` here; every field of every
-part below is written the same way. What a field means is said in group_data/, where people edit it.
+part below is named in the same way. group_data/, where people edit it, says what a field means.
 """
 
 from __future__ import annotations

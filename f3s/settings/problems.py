@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 SITE = "site"
-"""Stands in the place of a host's name where a problem belongs to no single host."""
+"""In place of a host's name if a problem belongs to no single host."""
 
 HIDDEN = "(hidden)"
-"""Stands in the place of a value that must not be printed."""
+"""In place of a value that must not be printed."""
 
 
 @dataclass(frozen=True, order=True)

@@ -1,7 +1,7 @@
 """What a rule for a single value is, and the simple ones.
 
-A rule is put into a type annotation; pydantic calls it before its own (strict) check of the type, so that
-each refusal carries this project's text.
+A rule is put into a type annotation. pydantic calls it before its own (strict) check of the type, so that each refusal
+has this project's text.
 """
 
 from __future__ import annotations

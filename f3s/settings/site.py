@@ -29,7 +29,7 @@ P = TypeVar("P", bound=Part)
 
 
 class HostPart(Generic[P]):
-    """A part of HostSettings that the hosts of one group have; elsewhere reading it is an error, not None."""
+    """A part of HostSettings that the hosts of one group have. Reading it on other hosts is an error, not None."""
 
     def __init__(self, model: type[P], group: str) -> None:
         self.model = model
@@ -106,7 +106,7 @@ class HostSettings:
 
     @property
     def has_pool(self) -> bool:
-        """Whether this deploy makes a data pool on the host: it does where a disk is named."""
+        """Whether this deploy makes a data pool on the host: it does if a disk is named."""
         return self.is_freebsd and self.pool.disk is not None
 
     def key_name(self, key: str) -> str:
@@ -185,8 +185,8 @@ class Site:
     def served_job(self) -> Job:
         """The job whose replica the standby serves: of ``nfs_dataset``, from the primary to the standby and no other.
 
-        What is sent to a third host says nothing of the standby. The settings have exactly one such job
-        (f3s.settings.checks_storage).
+        What is sent to a third host says nothing about the standby. f3s.settings.checks_storage makes sure that there
+        is exactly one such job.
         """
         return next(
             job

@@ -1,4 +1,4 @@
-"""What every kind of value may be, and the types that carry these rules into the settings."""
+"""The rules for every kind of value, and the types that bring them into the settings."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _nfs_port(value: Any) -> int:
 
 
 def _boot_mountpoint(value: Any) -> str:
-    """For f3skeys, which runs before any other file system than / is mounted."""
+    """For f3skeys, which runs before any file system but / is mounted."""
     path = _mountpoint(value)
     if path.count("/") > 1:
         raise ValueError("lies in a directory that may be on a file system which the boot mounts later")
@@ -74,7 +74,7 @@ _COMPONENT = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
 def _pool_name(value: Any) -> str:
-    """zpool-create(8) for the reserved names; the characters of OpenZFS' zfs_namecheck.c, less the blank."""
+    """zpool-create(8) for the reserved names; the characters of OpenZFS' zfs_namecheck.c, without the blank."""
     given = text(value)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.:-]*", given):
         raise ValueError("has not the right form")
@@ -84,7 +84,7 @@ def _pool_name(value: Any) -> str:
 
 
 def _dataset(value: Any) -> str:
-    """A file system or volume below a pool: dataset_namecheck in zfs_namecheck.c, less blank and ``%``."""
+    """A file system or volume below a pool: dataset_namecheck in zfs_namecheck.c, without blank and ``%``."""
     given = text(value)
     if len(given) > 255:
         raise ValueError(f"has {len(given)} characters, 255 at most fit")
@@ -154,7 +154,7 @@ def _grid(value: Any) -> str:
 
 CARP_PASSWORD_LONGEST = 19
 """CARP_KEY_LEN is 20 (sys/netinet/ip_carp.h) and ifconfig copies with strlcpy (sbin/ifconfig/ifcarp.c), which
-keeps 19 characters and cuts the rest off without a word."""
+keeps 19 characters and silently cuts off the rest."""
 _CARP_PASSWORD_SHORTEST = 8
 _PLACEHOLDERS = frozenset(
     "carppass carppassword changeit changeme changethis default example password passwort placeholder secret "
@@ -172,8 +172,8 @@ def _carp_password(value: Any) -> str | None:
         raise ValueError(f"has {len(given)} characters, ifconfig cuts it after {CARP_PASSWORD_LONGEST}")
     if len(given) < _CARP_PASSWORD_SHORTEST:
         raise ValueError(f"has only {len(given)} characters")
-    # a dash behind 0-9 or a-f is a range of addresses to network.subr (ifalias_af_common_handler), which then calls
-    # itself with the same words until sh dies: the host would boot without a network
+    # to network.subr a dash behind 0-9 or a-f is a range of addresses (ifalias_af_common_handler): it would call itself
+    # with the same words until sh dies, and the host would boot without a network
     if not re.fullmatch(r"[A-Za-z0-9._+]+", given):
         raise ValueError("has characters that rc.conf would take apart")
     return given

@@ -1,4 +1,4 @@
-"""How the virtual IP answers to each client, and the certificates that both sides show."""
+"""How the virtual IP answers each client, and the certificates that both sides show."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def days_until(end: datetime, now: datetime) -> int:
 
 
 def tls(cluster: ClusterView, host: HostSettings) -> Row:
-    """The virtual IP shows this client the right certificate, lets it in, and nobody without one."""
+    """The virtual IP shows this client the right certificate, lets it in, and lets nobody in without one."""
     answer = cluster.of(host).tls
     where = f"{host.vip.address}:{host.stunnel.port}"
     if answer is None:
@@ -66,10 +66,10 @@ def _problems(cluster: ClusterView, host: HostSettings, answer: TlsAnswer, where
 
 
 def _refused(cluster: ClusterView, answer: TlsAnswer, where: str) -> tuple[str, str]:
-    """Why the server refuses a client, and what mends it.
+    """Why the server refuses a client, and what to do.
 
     Its alert is the same for the client's certificate and for its revocation list, which locks everybody out (OpenSSL,
-    ssl_x509err2alert in ssl/statem/statem_lib.c): their dates tell which, by the clock here and by the server's.
+    ssl_x509err2alert in ssl/statem/statem_lib.c). Their dates tell which, by the clock here and by the server's.
     """
     master = next(iter(masters(cluster)), None)
     server = master.name if master else "the host that serves"
@@ -93,7 +93,7 @@ def _refused(cluster: ClusterView, answer: TlsAnswer, where: str) -> tuple[str, 
 
 
 def _dated(cluster: ClusterView, answer: TlsAnswer) -> Iterator[tuple[str, str, datetime | None, datetime | None]]:
-    """What the server looks at before it lets a client in: whom it is about, what it is, its dates."""
+    """What the server checks before it lets a client in: whom it concerns, what it is, its dates."""
     if answer.own is not None:
         yield "this client", "its certificate", *answer.own
     names = {"crl": "the revocation list", "ca": "the CA's certificate"}
@@ -103,7 +103,7 @@ def _dated(cluster: ClusterView, answer: TlsAnswer) -> Iterator[tuple[str, str, 
 
 
 def _not_verified(cluster: ClusterView, host: HostSettings, answer: TlsAnswer, where: str) -> tuple[str, str]:
-    """Why the client does not take the server's certificate: its dates, its own clock, or somebody else answers."""
+    """Why the client does not accept the server's certificate: its dates, its own clock, or somebody else."""
     if answer.fault is None:
         return (
             f"{where} shows a certificate that is not the server's ({answer.detail})",
@@ -138,7 +138,7 @@ def _said(when: datetime) -> str:
 
 
 def certificates(cluster: ClusterView) -> Iterator[Row]:
-    """What is in the secrets folder: everything good, with its end."""
+    """What is in the secrets folder: everything is good, and when it ends."""
     if cluster.findings is None:
         reason = cluster.pki_problem or "the secrets folder could not be read"
         yield unknown("certificates", CONTROLLER, reason, "python -m f3s.pki status")

@@ -20,7 +20,7 @@ CHECK_NOW = f"sudo systemctl start nfs-mount-monitor.timer; {MONITOR}"
 
 
 def client_rows(cluster: ClusterView) -> Iterator[Row]:
-    """A row for each mount of each client that was reached, and one for their options where there is a mount."""
+    """A row for each mount of each client that was reached, and one for their options if there is a mount."""
     for host in cluster.site.clients:
         if host.name in cluster.hosts:
             for wanted in host.client.mounts:
@@ -29,7 +29,7 @@ def client_rows(cluster: ClusterView) -> Iterator[Row]:
 
 
 def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
-    """The kernel has the mount, and the monitor could lately read and write there.
+    """The kernel has the mount, and the monitor recently read and wrote there.
 
     A read-only server is healthy for the monitor; here it is right only while the standby serves.
     """
@@ -68,7 +68,7 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
 
 
 def options(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
-    """The options of the preset are in force. A changed preset is in /etc/fstab long before: a mount keeps its own.
+    """The options of the preset are in force. A mount keeps its own, even if /etc/fstab has changed since.
 
     One row and one unmount for all: mounts of one server share the first one's timeouts (nfs_compare_super in Linux).
     """

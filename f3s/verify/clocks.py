@@ -1,4 +1,4 @@
-"""The clocks of the hosts: certificates, snapshots and their ages go by them."""
+"""The clocks of the hosts. Certificates, snapshots and their ages depend on them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def listening_rows(cluster: ClusterView) -> Iterator[Row]:
 
 
 def listening(cluster: ClusterView, host: HostSettings) -> Row:
-    """A daemon that ran before the deploy keeps its old flags and sockets; rc.conf does not tell."""
+    """A daemon that ran before the deploy keeps its old flags and sockets; rc.conf does not show that."""
     view = cluster.of(host)
     if view.listeners is None or view.running is None:
         return unknown("listening", host.name, "who listens could not be listed", ASK_AGAIN)

@@ -1,4 +1,4 @@
-"""What is known of the cluster, and what is said about it. None means unknown everywhere: nobody could find out."""
+"""What is known of the cluster, and what is said about it. None means unknown everywhere: it could not be found out."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from f3s.verify.tls import TlsAnswer
 from f3s.zfs import Dataset, Marks, Pool, Snapshot
 
 CLUSTER = "cluster"
-"""In the column of hosts: what no single host has."""
+"""In the column of hosts: what concerns no single host."""
 CONTROLLER = "controller"
 """In the column of hosts: the machine that pyinfra runs on."""
 
 
 class State(enum.Enum):
-    """What a check came to. Unknown is never right: it counts like wrong at the end."""
+    """The result of a check. Unknown is never right: in the end it counts like wrong."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -40,7 +40,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `next_step`: what to do about it, empty where all is right."""
+    """One line of the table. `next_step`: what to do about it, empty if all is right."""
 
     check: str
     host: str
@@ -68,14 +68,14 @@ def judged(check: str, host: str, problems: list[str], fine: str, next_step: str
 
 @dataclass(frozen=True)
 class HostView:
-    """What one reachable host said. A host is only asked what its role has an answer to; the rest stays None.
+    """What one reachable host said. It is asked only what its role can answer; the rest stays None.
 
     + now: its clock, seconds since 1970, read just before the snapshots
     + clock: how far it is off the controller's
     + stick_silent: the stick did not answer in time; `stick` is None then
     + key_checks: whether the key file of each dataset of f3s.verify.storage.key_tests opens it, by dataset
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
-    + running: rc(8) services, of a client its tunnel's unit: name -> whether it runs; a missing one is not in it
+    + running: rc(8) services, or a client's tunnel unit: name -> whether it runs; a missing one is not in it
     + listeners: of TCP and UDP, on a storage host
     + jobs: zrepl's push jobs
     + marks: bookmarks, and holds on snapshots
@@ -123,7 +123,7 @@ class ClusterView:
 
     + hosts: host name -> its answers; a host that is not in it did not take part in the run
     + absent: host name -> why it is not in `hosts`
-    + findings: the certificates in the secrets folder; None with `pki_problem` where they cannot be read
+    + findings: the certificates in the secrets folder; None with `pki_problem` if they cannot be read
     + server_sha256: fingerprint of the server certificate in the secrets folder, hex
     + secrets: SHA-256 of the files there that hosts have, by name, hex; a missing one is not in it
     + now: the controller's clock, aware
@@ -139,5 +139,5 @@ class ClusterView:
     secrets: Mapping[str, str] | None = None
 
     def of(self, host: HostSettings) -> HostView:
-        """The answers of a host, all of them None where it was not reached."""
+        """The answers of a host, all None if it was not reached."""
         return self.hosts.get(host.name, NOTHING)

@@ -16,7 +16,7 @@ from f3s.verify.tls import Outcome, TlsAnswer
 
 
 class Left(enum.Enum):
-    """What is left to do of a move."""
+    """What is left to do for a move."""
 
     ALL = "all of it"
     PROOF = "the address is there: prove that it is served, and in a failover the last write"
@@ -44,7 +44,7 @@ def catch_up_seconds(job: Job) -> int:
 
 
 def plan_failover(cluster: ClusterView) -> Move:
-    """From the primary to the standby, on purpose. With no answer from either host nothing is moved."""
+    """From the primary to the standby, on purpose. Nothing is moved unless both hosts answer."""
     primary, standby = cluster.site.storage_hosts
     job = cluster.site.served_job
     witness = _witness(cluster)
@@ -53,12 +53,12 @@ def plan_failover(cluster: ClusterView) -> Move:
         missing = serves_not(cluster, standby)
         both = (serving.address(cluster, primary), serving.address(cluster, standby))
         if hold is None:
-            # an unplanned one becomes planned: the hold keeps automatic failback off. There is no way to undo it:
-            # whoever made the standby the server may have made it writable, and the primary has older data then
+            # an unplanned one becomes planned: the hold keeps automatic failback off. It is never undone: somebody may
+            # have made the standby writable, and then the primary has older data
             return Move(Left.HOLD, refusals=(*_refusals(cluster, (*both, witness)), *missing))
         if not missing and last_write_arrived(cluster, job):
             return Move(Left.NOTHING, f"{standby.short_name} serves already: planned failover {hold}")
-        # a run ended before its proof. That may be undone, so the primary must have all that the standby has
+        # a run ended before its proof. The move may be undone, so the primary must have everything that the standby has
         rows = (witness, *both, storage.mounts(cluster, standby), *_replication(cluster, job))
         return Move(Left.PROOF, refusals=_refusals(cluster, rows))
     return Move(
@@ -91,7 +91,7 @@ def plan_failback(cluster: ClusterView) -> Move:
     there = states == (CarpState.MASTER, CarpState.BACKUP) and serving.held(cluster) is None
     if there and not serves_not(cluster, primary):
         return Move(Left.NOTHING, f"{primary.short_name} serves already")
-    # both MASTER or both BACKUP: somebody has to look first
+    # both MASTER or both BACKUP: a person has to look first
     together = (
         ()
         if states in ((CarpState.BACKUP, CarpState.MASTER), (CarpState.MASTER, CarpState.BACKUP))
@@ -105,7 +105,7 @@ def plan_failback(cluster: ClusterView) -> Move:
                 *together,
                 *(clocks.clock(cluster, host) for host in (primary, standby)),
                 *(check(cluster, primary) for check in (storage.pools, storage.keys, storage.mounts, serving.address)),
-                # whether what did not start before does now, the move itself shows
+                # the move itself shows whether a service starts now that did not start before
                 serving.services(cluster, primary, tried_anew=True),
                 serving.tunnel_files(cluster, primary),
                 storage.mounts(cluster, standby),
@@ -143,7 +143,7 @@ def _states(cluster: ClusterView) -> tuple[CarpState | None, ...]:
 
 
 def _witness(cluster: ClusterView) -> Row:
-    """A client takes part in the run that can ask the virtual IP. That nothing answers there now is no obstacle."""
+    """A client takes part in the run and can ask the virtual IP. It does not matter if nothing answers there yet."""
     answers = [cluster.of(client).tls for client in cluster.site.clients]
     if any(answer and answer.known in (Outcome.ACCEPTED, Outcome.UNREACHABLE) for answer in answers):
         return right("witness", CLUSTER, "a client can see who serves")
@@ -152,7 +152,7 @@ def _witness(cluster: ClusterView) -> Row:
 
 
 def _nothing_else(cluster: ClusterView) -> Iterator[Row]:
-    """Nobody else is about to move the address. A resilver is told by the row pools; a replication is waited for."""
+    """Nothing else is about to move the address. The row pools reports a resilver; a replication is waited for."""
     primary, standby = cluster.site.storage_hosts
     view = cluster.of(primary)
     state = serving.carp_state(view, primary)
@@ -167,7 +167,7 @@ def _nothing_else(cluster: ClusterView) -> Iterator[Row]:
 
 
 def _replication(cluster: ClusterView, job: Job) -> tuple[Row, ...]:
-    # what else is replicated, and to whom, is no matter of the move
+    # other jobs and targets do not concern the move
     ends = (job.source, job.target)
     zrepl = tuple(row for row in replication.replication_rows(cluster) if row.check == "zrepl" and row.host in ends)
     return (*zrepl, replication.fresh(cluster, job), replication.undiverged(cluster, job))
@@ -192,8 +192,8 @@ def unproven(
 
     + states: the CARP state of both storage hosts, by name
     + missing: services that do not run on the target; None: not known
-    + answers: what clients that take part in the run got from the virtual IP; one that was let in is enough, since
-      another may have a certificate of its own that is no good; without any nothing is proven
+    + answers: what clients in the run got from the virtual IP. One that was let in is enough, since another may have a
+      bad certificate of its own. Without any, nothing is proven
     """
     problems = []
     for name, state in states.items():

@@ -19,7 +19,7 @@ CLIENT_HEIGHT, HOST_HEIGHT = 78, 216
 CLIENTS_IN_ROW = 5
 VIP_WIDTH, VIP_HEIGHT, VIP_SPACE = 380, 58, 64
 LANE = 46
-"""Height that the line of one replication job takes below the hosts."""
+"""Height of one replication job's line below the hosts."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Link:
-    """A curve; `label` at `label_x`, `label_y` where it has one, `arrow` where data goes one way."""
+    """A curve; `label` at `label_x`, `label_y` if it has one, `arrow` if data goes one way."""
 
     path: str
     state: State

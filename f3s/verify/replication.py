@@ -1,4 +1,4 @@
-"""Replicas: fresh, and what they received and nothing else."""
+"""Replicas: fresh, and holding only what they received."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def replication_rows(cluster: ClusterView) -> Iterator[Row]:
 
 
 def _daemon(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
-    """zrepl runs where it has jobs, and keeps nothing for jobs that are gone: that holds history back for ever."""
+    """zrepl runs where it has jobs, and keeps nothing for jobs that are gone, which would keep history for ever."""
     view = cluster.of(host)
     wanted = bool(cluster.site.jobs_from(host) or cluster.site.jobs_to(host))
     known = view.marks is not None and view.configured_jobs is not None
@@ -58,14 +58,14 @@ def _daemon(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
 
 
 def replicas(cluster: ClusterView, job: Job) -> dict[str, str]:
-    """The datasets of a job and where they arrive; its own alone where nothing is known of the source."""
+    """The datasets of a job and where they arrive; only the job's own if nothing is known of the source."""
     return sent(job.dataset, cluster.site.replica(job), cluster.of(cluster.site.host(job.source)).datasets or ())
 
 
 def lag(cluster: ClusterView, job: Job) -> tuple[int, Snapshot] | None:
     """Age of the newest snapshot that both sides have, in seconds of the source's clock; None: none, or not known.
 
-    Of all datasets of the job, that which is behind most; one that the source has no snapshot of is not behind.
+    It is that of the dataset which is furthest behind; a dataset without a snapshot on the source is not behind.
     """
     source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
     if source.now is None or source.snapshots is None or target.snapshots is None:
@@ -82,7 +82,7 @@ def lag(cluster: ClusterView, job: Job) -> tuple[int, Snapshot] | None:
 
 
 def fresh(cluster: ClusterView, job: Job) -> Row:
-    """The newest common snapshots of all datasets of a job are not older than its interval lets them be."""
+    """The newest common snapshots of all datasets of a job are not older than its interval allows."""
     source, target = (cluster.site.host(name) for name in (job.source, job.target))
     check = f"replica of {job.name}"
     missing = [host.name for host in (source, target) if cluster.of(host).snapshots is None]
@@ -99,7 +99,7 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
     cause = f"; zrepl says: {error}" if error else ""
     pairs = replicas(cluster, job)
     taken = {snapshot.dataset for snapshot in cluster.of(source).snapshots or ()}
-    # a round takes the snapshots of all datasets: what has none was made since, unless zrepl failed
+    # a round takes snapshots of all datasets: one without was made since, unless zrepl failed
     new = [name for name in pairs if name not in taken and name != job.dataset]
     found = lag(cluster, job)
     if found is None or (new and error):
@@ -117,7 +117,7 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
         )
         return wrong(check, target.name, reason, SET_IT)
     if age > limit:
-        reason = f"the newest common snapshot {common.short_name} is {age} s old, at most {limit} s are right{cause}"
+        reason = f"the newest common snapshot {common.short_name} is {age} s old, at most {limit} s are allowed{cause}"
         return wrong(check, target.name, reason, f"doas zrepl status on {source.name}; the row below tells more")
     told = f"; not replicated yet, new since the last snapshots: {', '.join(new)}" if new else ""
     of = f" with {len(pairs) - 1} datasets below" if len(pairs) > 1 else ""
@@ -135,10 +135,10 @@ def _common(cluster: ClusterView, job: Job) -> set[str]:
 
 
 def undiverged(cluster: ClusterView, job: Job) -> Row:
-    """Nothing was written to the replicas and nothing came after what they received: both stop their replication.
+    """Nothing was written to the replicas, and nobody made a snapshot of them: either stops the replication.
 
-    A bare write was observed to; of a snapshot zfs-receive(8) says so: the newest one of the destination has to be the
-    one that the stream starts from. What has not arrived yet is told by `fresh`, of the job's own dataset here, too.
+    For a bare write this was observed. For a snapshot zfs-receive(8) says so: the stream has to start from the newest
+    snapshot of the destination. `fresh` reports what has not arrived yet; for the job's own dataset this row does, too.
     """
     there = cluster.of(cluster.site.host(job.target)).datasets
     own = cluster.site.replica(job)
@@ -177,13 +177,13 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
 
 
 def _dropped(job: Job) -> str:
-    """Not the commands: holds come before the rollback, and what is lost is named (f3s.replication.WayBack)."""
+    """The task, not the commands: it releases holds first, and names what is lost (f3s.replication.WayBack)."""
     roll_back = f"--data 'zrepl_rollback_replicas=[\"{job.name}\"]'"
     return f"docs/runbook.md, replica diverged; to drop them: {RUN.format('zrepl')} {roll_back}"
 
 
 def promoted(cluster: ClusterView, job: Job, replica: str | None = None) -> bool:
-    """The replica can be written: somebody made it the data that clients write to, and nobody else has those.
+    """The replica can be written: somebody promoted it, and what clients write there is nowhere else.
 
     + replica: of a dataset below; by default that of the job's own
     """
@@ -207,7 +207,7 @@ def _received_only(cluster: ClusterView, job: Job, dataset: str, replica: str) -
         if snapshot.guid in guids:
             common = True
             break
-        # the hosts are asked at the same time: what zrepl made and sent after the source had answered is no finding
+        # the hosts are asked at the same time: a snapshot that zrepl sent after the source had answered is no finding
         if not (snapshot.short_name.startswith(prefix) and 0 <= snapshot.creation - now <= MEANWHILE):
             own.append(snapshot)
     if not own:

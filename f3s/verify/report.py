@@ -22,7 +22,7 @@ REASON_WIDTH = 72
 
 
 def rows(cluster: ClusterView) -> tuple[Row, ...]:
-    """Every check of the cluster. A host that was not reached is one row; what needs its answers is unknown."""
+    """Every check of the cluster. A host that was not reached is one row; checks that need its answers are unknown."""
     return (
         *absent_rows(cluster),
         *clock_rows(cluster),
@@ -58,7 +58,7 @@ def summary(found: Sequence[Row]) -> str:
 
 
 def table(found: Sequence[Row]) -> str:
-    """The rows as text: check, host, state, reason, and below it the next step where there is one."""
+    """The rows as text: check, host, state, reason, and the next step below, if there is one."""
     heads = ("CHECK", "HOST", "STATE")
     cells = [(row.check, row.host, SIGNS[row.state]) for row in found]
     widths = [max(len(line[column]) for line in [heads, *cells]) for column in range(3)]
@@ -69,7 +69,7 @@ def table(found: Sequence[Row]) -> str:
         lines.append("  ".join([*(f"{each:<{width}}" for each, width in zip(cell, widths, strict=True)), text[0]]))
         lines += [f"{indent}{rest}" for rest in text[1:]]
         if row.next_step:
-            # in one piece: it is there to be copied
+            # in one piece, to be copied
             lines.append(f"{indent}-> {row.next_step}")
     return "\n".join([*lines, "", summary(found)])
 

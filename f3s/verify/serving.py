@@ -42,7 +42,7 @@ def _named(view: HostView, host: HostSettings) -> str:
 
 
 def masters(cluster: ClusterView) -> tuple[HostSettings, ...]:
-    """The storage hosts that say that they are MASTER."""
+    """The storage hosts that say they are MASTER."""
     return tuple(h for h in cluster.site.storage_hosts if carp_state(cluster.of(h), h) is CarpState.MASTER)
 
 
@@ -67,13 +67,13 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
     if view.preempt != 0:
         problems.append("net.inet.carp.preempt is not 0, so the address may move by itself")
     if view.demotion:
-        problems.append(f"net.inet.carp.demotion is {view.demotion}: an interface or pfsync is not well")
+        problems.append(f"net.inet.carp.demotion is {view.demotion}: an interface or pfsync has a problem")
     controller = cluster.of(host).controller
     if ours.advskew != host.carp.advskew:
         if controller is None:
             reason = f"advskew is {ours.advskew} instead of {host.carp.advskew}, and it is not known why"
             return unknown("CARP", host.name, reason, ASK_AGAIN)
-        # a hold and a failed service raise it, and so does what the row services tells
+        # a hold and a failed service raise it, and so does what the row services reports
         if controller.hold is None and controller.failed is None and controller.ready:
             problems.append(f"advskew is {ours.advskew} instead of {host.carp.advskew}")
     held_here = f", held {controller.hold}" if controller and controller.hold else ""
@@ -143,7 +143,7 @@ def _failback_off(cluster: ClusterView) -> str | None:
 
 
 def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
-    """Why the program on a host would wait for ever for a proof that the standby is undiverged; None: it would not."""
+    """Why automatic failback would wait for ever for a proof that the standby has not diverged; None: it would not."""
     controller = cluster.of(host).controller
     wanted = failback_values(cluster.site.served_job)
     if controller is None or all(controller.values.get(name, value) == value for name, value in wanted.items()):
@@ -153,19 +153,19 @@ def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
 
 
 def wanted_services(host: HostSettings) -> tuple[str, ...]:
-    """What runs on the MASTER alone, in the order in which it is started."""
+    """The services that run only on the MASTER, in the order in which they are started."""
     names = ("nfsuserd",) if host.nfs.owners == "names" else ()
     return ("rpcbind", "mountd", *names, "nfsd", "stunnel")
 
 
 def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = False) -> Row:
-    """The controller is started; the services run on the MASTER, and on nobody else; a BACKUP could serve.
+    """The controller is started; the services run on the MASTER and nowhere else; a BACKUP could serve.
 
-    A MASTER's mountd exports the dataset: one that was mounted after mountd started is not (observed), and clients get
-    errors although everything runs.
+    The MASTER's mountd exports the dataset. A dataset that was mounted after mountd started is not exported
+    (observed), and clients get errors although everything runs.
 
-    + tried_anew: leave out what did not start before and what does not run on the MASTER: the move that is planned
-      starts it, and shows whether it does
+    + tried_anew: leave out services that did not start before or do not run on the MASTER: the planned move starts
+      them, and shows whether they start
     """
     view = cluster.of(host)
     state = carp_state(view, host)
@@ -212,12 +212,12 @@ def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = Fal
 def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:
     """The host's certificates and revocation list are those of the secrets folder, and the running stunnel has them.
 
-    So a standby can serve, and what was renewed or revoked has reached the hosts.
+    So a standby can serve, and renewals and revocations have reached the hosts.
     """
     view = cluster.of(host)
     mend = RUN.format("clients" if host.is_client else "stunnel")
     if view.secrets is None:
-        return unknown("tunnel files", host.name, "they could not be looked at", ASK_AGAIN)
+        return unknown("tunnel files", host.name, "they could not be examined", ASK_AGAIN)
     problems, unknowns = [], []
     wanted = secret_files(host)
     for path, name in wanted.items():

@@ -28,7 +28,7 @@ def storage_rows(cluster: ClusterView) -> Iterator[Row]:
     for host in cluster.site.freebsd_hosts:
         if host.name in cluster.hosts and closed_replicas(cluster.site, host, cluster.of(host).datasets or {}):
             yield replica_keys(cluster, host)
-        # without the datasets there is nothing to say; that they could not be read is in other rows
+        # without the datasets there is nothing to say; other rows say that they could not be read
         if host.bhyve.dataset in (cluster.of(host).datasets or {}):
             yield machines(cluster, host)
 
@@ -39,7 +39,7 @@ def stick(cluster: ClusterView, host: HostSettings) -> Row:
     if silent is not None:
         return unknown("stick", host.name, silent.reason, silent.next_step)
     if seen is None:
-        return unknown("stick", host.name, "the stick could not be looked at", ASK_AGAIN)
+        return unknown("stick", host.name, "the stick could not be examined", ASK_AGAIN)
     if seen.disk is None:
         plug = f"plug the stick with the label {host.usb.label} in, then: doas service f3skeys onerestart"
         return wrong("stick", host.name, f"no stick with the label {host.usb.label}", plug)
@@ -83,7 +83,7 @@ HARMLESS = (
     "One or more features are enabled on the pool despite not being requested by the 'compatibility' property.",
     "One or more devices are configured to use a non-native block size.",
 )
-"""How remarks begin that say nothing of the data (status_callback in OpenZFS's zpool_main.c): those for which
+"""How remarks begin that say nothing about the data (status_callback in OpenZFS's zpool_main.c): those with which
 `zpool status -x` calls a pool healthy, and the block size, which costs speed and cannot be changed later."""
 _UNREPAIRED = re.compile(r" with ([0-9]*[1-9][0-9]*) errors ")
 
@@ -124,7 +124,7 @@ def wanted_keys(cluster: ClusterView, host: HostSettings) -> dict[str, str]:
 
 
 def wanted_keys_of(site: Site, host: HostSettings, datasets: Mapping[str, Dataset]) -> dict[str, str]:
-    """The encryption roots that a host opens at boot: dataset -> key location. VM datasets only where it has them."""
+    """The encryption roots that a host opens at boot: dataset -> key location. VM datasets only if it has them."""
     wanted: dict[str, str] = {}
     if host.has_pool:
         wanted[host.enc.dataset] = host.key_location(host.enc.key)
@@ -154,10 +154,10 @@ def closed_replicas(site: Site, host: HostSettings, datasets: Mapping[str, Datas
 def key_tests(
     site: Site, host: HostSettings, datasets: Mapping[str, Dataset], snapshots: Iterable[Snapshot] | None
 ) -> dict[str, str]:
-    """The key file to test each encryption root with, open or not: that which its `keylocation` names on the stick.
+    """The key file to test each encryption root with, open or not: the one on the stick that its `keylocation` names.
 
-    Where it names none there, the one that ought to open it. A replica without a snapshot has not wholly arrived; other
-    people's roots are theirs.
+    If it names none there, the one that should open it. A replica without a snapshot has not arrived completely; roots
+    that are not of this deploy are left out.
     """
     arrived = None if snapshots is None else {snapshot.dataset for snapshot in snapshots}
     closed = closed_replicas(site, host, datasets)
@@ -202,7 +202,7 @@ def keys(cluster: ClusterView, host: HostSettings) -> Row:
 
 
 def replica_keys(cluster: ClusterView, host: HostSettings) -> Row:
-    """Replicas that stay closed name a key that opens them: nobody would notice before they are needed."""
+    """Replicas that stay closed name a key that opens them. Otherwise nobody would notice before they are needed."""
     view = cluster.of(host)
     datasets = view.datasets or {}
     problems, step = [], RUN.format("zrepl")
@@ -220,7 +220,7 @@ def replica_keys(cluster: ClusterView, host: HostSettings) -> Row:
 def _tested(
     view: HostView, check: str, host: HostSettings, tests: Mapping[str, str], problems: list[str], step: str
 ) -> Row:
-    """The problems and what the key files did not open; unknown where all there is are files that were not tried."""
+    """The problems, and what the key files did not open; unknown if there are only files that were not tried."""
     stick = view.stick is not None and view.stick.keys is not None
     untested = []
     for name, location in tests.items():
@@ -243,7 +243,7 @@ def _tested(
 
 
 def _opening(view: HostView, wanted: Mapping[str, str], closed: list[str]) -> str:
-    """The commands that open what a key on the stick opens, for sh and csh; empty where there is none."""
+    """The commands that open what a key on the stick opens, for sh and csh; empty if there is none."""
     checks, commands = view.key_checks or {}, []
     for name in closed:
         dataset = (view.datasets or {})[name]
@@ -291,7 +291,7 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
         fine = ", ".join(f"{dataset} on {point}" for point, (dataset, _) in wanted.items())
         return judged("mounts", host.name, problems, fine or "none needed", next_step)
     if view.entries is None or isinstance(view.entries, bool):
-        return unknown("mounts", host.name, f"{host.nfs.mountpoint} could not be looked into", ASK_AGAIN)
+        return unknown("mounts", host.name, f"{host.nfs.mountpoint} could not be examined", ASK_AGAIN)
     if view.entries.get(host.nfs.marker) != "file":
         from_here = (
             RUN.format("nfs") if host.is_primary else "wait for the next replication, or look at the row replica"
@@ -302,9 +302,9 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
 
 
 def machines(cluster: ClusterView, host: HostSettings) -> Row:
-    """The migrated tree of the virtual machines is open. What somebody unmounted in an open one stays so, and is told.
+    """The migrated tree of the virtual machines is open. What somebody unmounted in it stays so, and is reported.
 
-    As f3s.bhyve_open: a tree without the mark of this deploy is somebody else's, and opened by him.
+    As in f3s.bhyve_open: a tree without the mark of this deploy belongs to somebody else, who opens it.
     """
     datasets = cluster.of(host).datasets or {}
     root = datasets[host.bhyve.dataset]
@@ -321,7 +321,7 @@ def machines(cluster: ClusterView, host: HostSettings) -> Row:
 
 
 def encryption(cluster: ClusterView, host: HostSettings) -> Row:
-    """Nothing below the encrypted trees is plain, each root is its own, and replicas arrived encrypted."""
+    """Nothing below the encrypted trees is plain, each has its own encryption root, and replicas arrived encrypted."""
     view = cluster.of(host)
     if view.datasets is None:
         return unknown("encryption", host.name, "the datasets could not be read", ASK_AGAIN)
@@ -335,16 +335,16 @@ def encryption(cluster: ClusterView, host: HostSettings) -> Row:
         problems.append(f"the move of {old} to the encrypted {host.bhyve.dataset} has not ended")
         return wrong("encryption", host.name, "; ".join(problems), RUN.format("bhyve_migrate"))
     if old in view.datasets and not view.datasets[old].encrypted:
-        # kept on purpose until the operator says so: told, not counted
+        # kept on purpose until the operator says otherwise: reported, not counted as wrong
         fine = f"all encrypted; the plain {old} is still there until bhyve_destroy_old names {host.name}"
     else:
         count = sum(dataset.encrypted for dataset in view.datasets.values())
-        fine = f"{count} datasets encrypted, none of theirs plain"
+        fine = f"{count} datasets are encrypted, and none below them is plain"
     return judged("encryption", host.name, problems, fine, _encrypt_step(host, view))
 
 
 def _migrating(host: HostSettings, datasets: Mapping[str, Dataset]) -> bool:
-    """The virtual machines are between the plain and the encrypted tree (the table in f3s.bhyve)."""
+    """The virtual machines are on their way from the plain to the encrypted tree (the table in f3s.bhyve)."""
     new, old = datasets.get(host.bhyve.dataset), datasets.get(host.bhyve.old_dataset)
     begun = local(old, MIGRATION) == "started" or local(new, MIGRATION) in ("started", "copying")
     return begun or (old is not None and new is None)

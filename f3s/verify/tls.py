@@ -27,7 +27,7 @@ class Outcome(enum.Enum):
 
 
 class Fault(enum.Enum):
-    """What is wrong with the dates of a certificate, in the eyes of who does not take it."""
+    """What is wrong with the dates of a certificate, to the side that refuses it."""
 
     EXPIRED = "expired"
     NOT_YET_VALID = "not valid yet"
@@ -50,12 +50,12 @@ class TlsAnswer:
 
     + known, stranger: how the one with and the one without the client's certificate ended
     + detail: what openssl said about the first
-    + sha256: fingerprint of the served certificate, hex; None where none was seen
+    + sha256: fingerprint of the served certificate, hex; None if none was seen
     + not_after: its end
     + own: from when and until when the client's certificate is valid
-    + fault: what the server has against the dates of the client's certificate or of its own revocation list; or,
-      not verified, the client against those of the server's certificate
-    + named: in that case, the date in the server's certificate that the client does not like
+    + fault: what is wrong with the dates: to the server, of the client's certificate or of its own revocation list; to
+      the client (NOT_VERIFIED), of the server's certificate
+    + named: in the second case, the date in the server's certificate that the client refuses
     """
 
     known: Outcome
@@ -71,8 +71,8 @@ class TlsAnswer:
 def parse_answer(lines: Iterable[str]) -> TlsAnswer:
     """Read the sections `own`, `known` and `stranger` of files/once/tls-answer.sh.
 
-    Raises UnknownOutput on other output, and on a failure that says neither that the server refused nor that it
-    cannot be reached: then nothing is known about who gets in.
+    Raises UnknownOutput on other output, and on a failure that is neither a refusal nor an unreachable server: then it
+    is not known who gets in.
     """
     found = sections(lines)
     if found.keys() != {"own", "known", "stranger"}:
@@ -116,7 +116,7 @@ def _outcome(lines: Sequence[str]) -> Outcome:
         return Outcome.NOT_VERIFIED
     if "alert" in text:
         return Outcome.REFUSED
-    # the last: the server went away in the middle of the handshake
+    # the last one: the server went away during the handshake
     if status == TIMED_OUT or "errno=" in text or "connect:" in text or "unexpected eof" in text:
         return Outcome.UNREACHABLE
     raise UnknownOutput(f"openssl s_client ended with {status} and {text!r}")

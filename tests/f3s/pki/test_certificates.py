@@ -145,7 +145,7 @@ def test_judges_a_certificate_by_its_days() -> None:
         (issue(make_ca(3650, NOW), SERVER, 7, NOW), "not from this CA"),
         (issue(CA, replace(SERVER, alt_names=SERVER.alt_names[:-1]), 7, NOW), "names"),
         (issue(CA, replace(SERVER, usage=CLIENT.usage), 7, NOW), "another use"),
-        (Identity(CA.key, issue(CA, SERVER, 7, NOW).certificate), "key is another one's"),
+        (Identity(CA.key, issue(CA, SERVER, 7, NOW).certificate), "key belongs to another certificate"),
     ],
 )
 def test_judges_a_certificate_wrong_and_says_why(leaf: Identity, says: str) -> None:

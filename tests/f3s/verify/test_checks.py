@@ -255,7 +255,7 @@ def test_wrong(host: str, values: dict[str, Any], check: str, at: str, says: str
 
 
 UNKNOWN = [
-    case(F0, "stick", "could not be looked at", stick=None),
+    case(F0, "stick", "could not be examined", stick=None),
     case(F0, "pools", "could not be listed", pools=None),
     case(F0, "pools", "does not say whether data of zdata", pools=with_pool("zdata", errors=None)),
     case(F0, "keys", "could not be read", datasets=None),
@@ -269,8 +269,8 @@ UNKNOWN = [
     case(F0, "clock", "could not be asked", clock=None),
     case(F0, "clock", "took too long to compare it with the controller's", clock=Offset(0, 31)),
     case(F0, "mounts", "could not be listed", mounts=None),
-    case(F0, "mounts", "could not be looked into", entries=None),
-    case(F0, "mounts", "could not be looked into", entries=False),
+    case(F0, "mounts", "could not be examined", entries=None),
+    case(F0, "mounts", "could not be examined", entries=False),
     case(F0, "encryption", "could not be read", datasets=None),
     case(F0, "zrepl", "could not be listed", running=None),
     case(F0, f"replica of {NFS_JOB}", f"nothing is known of {F0}", at=F1, snapshots=None),
@@ -284,9 +284,9 @@ UNKNOWN = [
     case(F1, "CARP", "not known why", carp=carp(CarpState.BACKUP), controller=None),
     case(F1, "services", "has not looked since it is BACKUP", controller=decided(F1, SERVES)),
     case(F0, "services", "last decision: none", controller=decided(F0, None)),
-    case(F1, "tunnel files", "could not be looked at", secrets=None),
+    case(F1, "tunnel files", "could not be examined", secrets=None),
     case(F1, "tunnel files", "not known whether the running stunnel", unread=None),
-    case(R0, "tunnel files", "could not be looked at", secrets=None),
+    case(R0, "tunnel files", "could not be examined", secrets=None),
     case(R0, "tunnel files", "not known whether the running stunnel", unread=None),
     case(F0, "services", "not known what should run", carp=None),
     case(F0, "services", "could not be listed", running=None),
