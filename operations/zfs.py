@@ -351,7 +351,7 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
         if executing():
             raise OperationError(
                 f"{host.name}: {path} was not made: {parent} is not mounted on {parent_mountpoint}, "
-                f"but {holder.device if holder else 'nothing'}. tasks/zfs_encrypt.py mounts it, or says what prevents it"
+                f"but {holder.device if holder else 'nothing'}. tasks/zfs_encrypt.py mounts it, or says why it cannot"
             )
         yield command("mkdir -p {} && chflags schg {} && {}", path, path, record)
         return
