@@ -1,11 +1,11 @@
-"""Section 4: vm-bhyve's datasets lie below an encrypted parent, and the virtual machines run from there.
+"""Section 4: vm-bhyve's datasets stand below an encrypted parent, and the virtual machines run from there.
 
-The old tree is kept, read-only and unmounted, until `bhyve_destroy_old` names the host. f3s/bhyve.py describes the
-steps, how an interrupted run goes on, and why nothing is lost.
+The old tree is kept, read-only and unmounted, until `bhyve_destroy_old` names the host. What the steps are, how an
+interrupted run goes on and why nothing gets lost is told in f3s/bhyve.py.
 
-The virtual machines of a host are off from the first step to the last. If clients of the same inventory are such
-machines, migrate one host at a time with `--limit`, before the first run of the whole deploy: pyinfra does not
-reconnect to a client that went down during the run.
+The virtual machines of a host are off from the first step to the last. Where the clients of the same inventory are
+such machines, migrate one host at a time with `--limit`, before the first run of the whole deploy: pyinfra does not
+connect again to a client that went down under it.
 """
 
 from pyinfra.context import host
@@ -27,7 +27,7 @@ if me.is_freebsd:
         destroy_old=me.name in me.bhyve.destroy_old,
     )
 
-    # the whole migration, one operation for each step; a host that is done has none
+    # the plan of the whole migration, an operation for each step; a host that is done has none
     survey = bhyve.survey(wanted)
     for step in host.loop(survey.steps):
         bhyve.step(name=f"VMs: {step.title}", planned=step, wanted=wanted)
@@ -42,5 +42,5 @@ if me.is_freebsd:
             values={"zfs_enable": "YES", "zfskeys_enable": "YES"},
         )
 
-    # a refusal is reported here while the plan is made, before anything is changed
+    # a refusal is reported here while the plan is made, so before anything was changed
     bhyve.finished(name=f"VMs: {me.bhyve.dataset} and all below it is encrypted", wanted=wanted)

@@ -302,9 +302,9 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
 
 
 def machines(cluster: ClusterView, host: HostSettings) -> Row:
-    """The migrated tree of the virtual machines is open. What somebody unmounted in it stays so, and is reported.
+    """The migrated tree of the virtual machines is open. What somebody unmounted in an open one stays so, and is told.
 
-    As in f3s.bhyve_open: a tree without the mark of this deploy belongs to somebody else, who opens it.
+    As f3s.bhyve_open: a tree without the mark of this deploy is somebody else's, and opened by him.
     """
     datasets = cluster.of(host).datasets or {}
     root = datasets[host.bhyve.dataset]
