@@ -97,6 +97,12 @@ def test_every_block_of_the_documents_is_known(name: str) -> None:
     blocks((REPOSITORY / name).read_text())
 
 
+def test_a_document_with_commands_has_a_test_that_runs_them() -> None:
+    """tests/test_readme.py and tests/test_runbook.py."""
+    with_commands = {path.name for path in REPOSITORY.glob("docs/*.md") if blocks(path.read_text())}
+    assert with_commands == {"day-two.md", "runbook.md"}
+
+
 def test_documents_name_files_that_are_there() -> None:
     missing = []
     for path in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]:
