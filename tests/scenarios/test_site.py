@@ -104,7 +104,7 @@ def test_the_operator_pulls_the_plug_and_the_host_is_off(
 
 
 def test_what_no_operator_can_do_is_said(stage: site.SiteStage) -> None:
-    with pytest.raises(CannotError, match="parts f0 and f1"):
+    with pytest.raises(CannotError, match="separates only f0 and f1"):
         stage.part("f0", "f1")
     with pytest.raises(CannotError, match="unreadable"):
         stage.stick("f1", "unreadable")
