@@ -11,7 +11,6 @@ from typing import Any
 
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command
-from f3s.settings import Job
 from f3s.settings.model import is_within
 from f3s.zfs import Dataset, Snapshot
 
@@ -164,12 +163,6 @@ def allowed_age(interval: int) -> int:
     missed; a minute is for the transfer.
     """
     return 2 * interval + 60
-
-
-def failback_values(job: Job) -> dict[str, str]:
-    """What storage.conf has to say of the job whose progress proves that the standby is undiverged, by variable."""
-    # a standby that was written to stops the replication: five missed rounds are a reason to stay
-    return {"F3S_REPLICATION_JOB": job.name, "F3S_FAILBACK_MAX_AGE": str(max(300, 5 * job.interval_seconds))}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import TypeVar, cast
 from pyinfra import logger
 from pyinfra.context import host
 
+from f3s.controller import served_dataset, wanted_services
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.parsing import NoAnswer
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, client_variables, secret_files
 from f3s.verify.model import HostView
-from f3s.verify.serving import wanted_services
 from f3s.verify.storage import key_tests
 from f3s.verify.tls import TlsAnswer
 from f3s.zrepl import CONFIG
@@ -124,9 +124,8 @@ def _unread(me: HostSettings) -> tuple[str, ...] | None:
 
 
 def _entries(me: HostSettings, site: Site) -> dict[str, str] | bool | None:
-    nfs = me.nfs
-    dataset = nfs.dataset if me.is_primary else site.replica(site.served_job)
-    return ask(ShareEntries, dataset=dataset, mountpoint=nfs.mountpoint, names=[nfs.marker, nfs.failback_block])
+    nfs, served = me.nfs, served_dataset(me, site)
+    return ask(ShareEntries, dataset=served, mountpoint=nfs.mountpoint, names=[nfs.marker, nfs.failback_block])
 
 
 def tls_answer(me: HostSettings) -> TlsAnswer | None:

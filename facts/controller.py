@@ -1,4 +1,4 @@
-"""The records that f3s_storage keeps on a storage host, and its clock. Files only: nothing is woken or locked."""
+"""What f3s_storage says on a storage host, and how long its services take to start."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.quoting import Shell, command, words
-from f3s.verify.controller import FILES, Controller, parse_controller
+from f3s.controller import CONTROL, STORAGE_CONF, Status, parse_controller
+from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
 
-class StorageController(HostFact[Controller]):
-    """Whether the controller is started, a planned failover lasts, or a service failed."""
+class StorageController(HostFact[Status]):
+    """The status of f3s_storage with its storage.conf. Nothing is woken or locked."""
 
     @override
     def command(self) -> str:
-        looks = [
-            command('echo "=== "{}; if [ -e {} ]; then echo there && cat {}; else echo absent; fi', name, path, path)
-            for name, path in FILES.items()
-        ]
-        return marked(Shell(" &&\n".join(["echo '=== now' && date +%s", *looks])))
+        # its exit status tells whether the services are as they should be; 64 and more: it said nothing
+        ask = "echo '=== status' && {{ {} status || [ $? -lt 64 ]; }} && echo '=== values' && cat {}"
+        found = command(ask, CONTROL, STORAGE_CONF)
+        return marked(command("if [ -x {} ]; then {}; else echo '=== absent'; fi", CONTROL, found))
 
     @override
-    def read(self, lines: list[str]) -> Controller:
+    def read(self, lines: list[str]) -> Status:
         return parse_controller(lines)
 
 

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from f3s.controller import FAILBACK_LOG
 from lab import actions, build, clock, plans
 from lab.core import LabError, Store
 from lab.stage import LabStage
@@ -83,7 +84,7 @@ def main(store: Store) -> int:
     shell("f0", "carp")
     shell("f1", "carp")
     shell("f1", "grep", "f3s_storage:", "/var/log/messages")
-    shell("f0", "tail", "-n", "5", "/var/log/carp-auto-failback.log")
+    shell("f0", "tail", "-n", "5", FAILBACK_LOG)
     headline("Is everything right?")
     run("pyinfra", INVENTORY, "tasks/verify.py", "-y")
     headline("The cluster now")

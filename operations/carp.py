@@ -10,6 +10,7 @@ from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import password_digest, rc_interface
+from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.quoting import command
 from f3s.stunnel import SERVER_CONFIG
 from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
@@ -17,15 +18,14 @@ from facts.newer import Newer
 from operations.base import Commands, known
 
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
-_STARTED = "/var/run/f3s/started"  # made at boot, long after rc.d/netif
-_APPLIED = "/var/run/f3s/netif.applied"
-_MARK_APPLIED = f"mkdir -p /var/run/f3s && touch {_APPLIED}"
+_APPLIED = f"{RUN}/netif.applied"
+_MARK_APPLIED = f"mkdir -p {RUN} && touch {_APPLIED}"
 # Files of other tasks, each with a line that only those tasks write. Without them the services of f3s_storage could not
 # start, or not as their rc scripts expect, and the host would give the address away. A host that was set up by hand may
 # have a stunnel.conf without a pid file.
 SERVES_WITH = {
-    "/usr/local/etc/rc.d/f3s_storage": "^name=f3s_storage$",
-    "/usr/local/etc/f3s/storage.conf": "^F3S_SERVICES=",
+    RC_SCRIPT: "^name=f3s_storage$",
+    STORAGE_CONF: "^# Installed by the deploy",
     "/etc/exports": "^V4: ",
     SERVER_CONFIG: "^; .*Written by the deploy",
 }
@@ -150,7 +150,8 @@ def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
 
     **Example:** `carp.password(interface="re0", vhid=1, alias=0, peer="f1.lan.buetow.org")`
     """
-    if not known(Newer, path=RC_FILE, marks=(_APPLIED, _STARTED)):
+    # the controller is started at boot, long after rc.d/netif
+    if not known(Newer, path=RC_FILE, marks=(_APPLIED, STARTED)):
         host.noop(f"{RC_FILE} has not changed since it was applied")
         return
     if not _takes_part(peer):
@@ -186,7 +187,7 @@ def controller_started() -> Commands:
 
     **Example:** `carp.controller_started()`
     """
-    if host.get_fact(File, path=_STARTED):
+    if host.get_fact(File, path=STARTED):
         host.noop("f3s_storage is started")
         return
     missing = [path for path, line in SERVES_WITH.items() if not host.get_fact(FindInFile, path=path, pattern=line)]

@@ -9,11 +9,12 @@ from pyinfra.api.operation import operation
 from pyinfra.context import ctx_host, host, inventory
 from pyinfra.operations import server
 
+from f3s.controller import wanted_services
 from f3s.quoting import Shell, command
 from f3s.settings import HostSettings, Site
 from f3s.verify.model import HostView
 from f3s.verify.move import unproven
-from f3s.verify.serving import carp_state, wanted_services
+from f3s.verify.serving import carp_state
 from facts.base import script
 from facts.carp import Carp
 from facts.cluster import ANSWER_WITHIN, ask, tls_answer

@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import File, FileContents
 
+from f3s.controller import STARTED
 from f3s.quoting import command
 from facts.sockets import Listeners
 from facts.stunnel import Stunnel
@@ -36,7 +37,7 @@ def port_is_ours(address: str, port: int, pid_file: str) -> Commands:
     if strangers:
         stranger = strangers[0]
         end_it = f"`kill {stranger.pid}`" if stranger.pid else "end it"
-        if host.get_fact(File, path="/var/run/f3s/started"):
+        if host.get_fact(File, path=STARTED):
             # or the controller would start it again, from the same configuration
             end_it = f"`service f3s_storage stop` and {end_it}"
         raise OperationError(

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from f3s.carp import CarpState
+from f3s.controller import FAILBACK_LOG, Status, parse_status
+from f3s.parsing import UnknownOutput
 from scenarios.stage import Ran
 from scenarios.story import NotSoError, Story
 
-FAILBACK_LOG = "/var/log/carp-auto-failback.log"
 TAKEOVER = {"timers": 5.0, "work": 2.0}
 """A standby hears nothing for 3 advertisements and its own skew: 3.4 s; seen were 2 to 4."""
 SERVING = {"timers": 5.0, "work": 10.0}
@@ -49,15 +51,22 @@ class Pair:
         words = self.story.attempt(host, "carp 2>/dev/null").output.split()
         return words[0] if words else "unknown"
 
+    def status(self, host: str) -> Status:
+        """What f3s_storage says; nothing where the host does not answer."""
+        try:
+            return parse_status(self.story.attempt(host, "service f3s_storage status").output.splitlines())
+        except UnknownOutput:
+            return Status()
+
     def serves(self, host: str) -> bool:
         """MASTER, and all services run."""
-        ran = self.story.attempt(host, "service f3s_storage status")
-        return ran.rc == 0 and "carp: MASTER" in ran.output and "stunnel: running" in ran.output
+        status = self.status(host)
+        return status.right and status.carp is CarpState.MASTER
 
     def quiet(self, host: str) -> bool:
-        """Not MASTER, and no service runs."""
-        ran = self.story.attempt(host, "service f3s_storage status")
-        return ran.rc == 0 and "carp: BACKUP" in ran.output and ": running" not in ran.output
+        """BACKUP, and no service runs."""
+        status = self.status(host)
+        return status.right and status.carp is CarpState.BACKUP
 
     def could_serve(self, host: str) -> bool:
         """Its advskew is the configured one; a host that is not ready has 254."""

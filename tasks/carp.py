@@ -9,26 +9,15 @@ from pyinfra.context import host
 from pyinfra.operations import crontab, files
 from pyinfra.operations.util import any_changed
 
-from f3s import stunnel as tunnel
 from f3s.carp import alias_words, rc_file
-from f3s.replication import failback_values
-from f3s.verify.controller import FILES
+from f3s.controller import PROGRAMS, STORAGE_CONF, wanted_values
+from f3s.stunnel import PID_FILE
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
 from tasks.common import REPOSITORY, credentials, name_virtual_ip, nfs_variables, site, this_host
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
-PROGRAMS = {
-    "bounded.sh": ("/usr/local/libexec/f3s/bounded.sh", "0644"),
-    "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
-    "f3s-storage-control.sh": ("/usr/local/libexec/f3s/storage-control", "0755"),
-    "carp": ("/usr/local/bin/carp", "0755"),
-    "carpcontrol.sh": ("/usr/local/bin/carpcontrol.sh", "0755"),
-    "carp-auto-failback.sh": ("/usr/local/bin/carp-auto-failback.sh", "0755"),
-    "f3s_storage": ("/usr/local/etc/rc.d/f3s_storage", "0755"),
-    "newsyslog-f3s.conf": ("/usr/local/etc/newsyslog.conf.d/f3s.conf", "0644"),
-}
 
 # seconds; the second includes the first
 SHUTDOWN, INIT_SHUTDOWN = "300", "330"
@@ -41,7 +30,7 @@ if settings.is_storage:
         name="carp: the port of the tunnel is free or stunnel's own",
         address=settings.vip.address,
         port=settings.stunnel.port,
-        pid_file=tunnel.PID_FILE,
+        pid_file=PID_FILE,
     )
 
 if settings.is_freebsd:
@@ -62,7 +51,6 @@ if settings.is_freebsd:
 if settings.is_storage:
     interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address
     peer = next(each for each in site().storage_hosts if each.name != settings.name)
-    job = site().served_job
 
     # -- the programs first: devd must find its hook when the address comes up
     programs = []
@@ -81,32 +69,11 @@ if settings.is_storage:
     values = files.template(
         name="carp: values of f3s_storage",
         src=str(REPOSITORY / "templates" / "storage.conf.j2"),
-        dest=FILES["values"],
+        dest=STORAGE_CONF,
         mode="0644",
         user="root",
         group="wheel",
-        role="primary" if settings.is_primary else "standby",
-        interface=interface,
-        vhid=vhid,
-        vip=address,
-        advbase=settings.carp.advbase,
-        advskew=settings.carp.advskew,
-        peer=peer.lan.address,
-        pool=settings.pool.name,
-        dataset=settings.nfs.dataset if settings.is_primary else site().replica(job),
-        mountpoint=settings.nfs.mountpoint,
-        marker=settings.nfs.marker_path,
-        failback_block=settings.nfs.failback_block_path,
-        services=[
-            "rpcbind",
-            "mountd",
-            *(["nfsuserd"] if settings.nfs.owners == "names" else []),
-            "nfsd",
-            "stunnel",
-        ],
-        failback=failback_values(job),
-        tunnel_folder=tunnel.RUN_FOLDER,
-        tunnel_user=tunnel.SERVER_USER,
+        variables=wanted_values(settings, site()).variables,
     )
 
     # -- devd only reads its rules when it starts

@@ -6,6 +6,7 @@ belongs to the unencrypted root of the pool.
 
 import re
 
+from f3s.controller import served_dataset
 from facts.rcconf import PERIODIC_CONF
 from operations import rcconf, zfs
 from tasks.common import site, this_host
@@ -55,7 +56,7 @@ if me.has_pool:
         zfs.guarded_mountpoint(
             name="ZFS: no plain text below the mount point of the NFS data",
             path=me.nfs.mountpoint,
-            datasets=[me.nfs.dataset if me.is_primary else site().replica(site().served_job)],
+            datasets=[served_dataset(me, site())],
             parent=me.pool.name,
             parent_mountpoint=me.pool.mountpoint,
         )

@@ -11,13 +11,11 @@ from pyinfra.facts.files import File
 from pyinfra.operations import files
 
 from f3s import zrepl as config
-from f3s.replication import failback_values
-from f3s.verify.controller import FILES
+from f3s.controller import STORAGE_CONF, wanted_values
 from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
 from tasks.common import site, this_host
 
 RUN = "/var/run/zrepl"
-STORAGE_CONF = FILES["values"]
 
 all_hosts = site()
 settings = this_host()
@@ -58,7 +56,7 @@ if content is not None:
     # -- together with the jobs: by this one the primary proves that it may take the address back. tasks/carp.py makes
     #    the file
     if settings.is_storage and host.get_fact(File, path=STORAGE_CONF):
-        for variable, value in host.loop(failback_values(all_hosts.served_job).items()):
+        for variable, value in host.loop(wanted_values(settings, all_hosts).failback.items()):
             files.line(
                 name=f"zrepl: {variable} of f3s_storage",
                 path=STORAGE_CONF,

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from f3s.carp import CarpView
 from f3s.clock import Offset
+from f3s.controller import Status
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import Stick
@@ -19,7 +20,6 @@ from f3s.replication import JobStatus
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
-from f3s.verify.controller import Controller
 from f3s.verify.mount_state import MountState
 from f3s.verify.tls import TlsAnswer
 from f3s.zfs import Dataset, Marks, Pool, Snapshot
@@ -103,7 +103,7 @@ class HostView:
     marks: Marks | None = None
     configured_jobs: tuple[str, ...] | None = None
     carp: CarpView | None = None
-    controller: Controller | None = None
+    controller: Status | None = None
     entries: Mapping[str, str] | bool | None = None
     exported: tuple[str, ...] | None = None
     tls: TlsAnswer | None = None

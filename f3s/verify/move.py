@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from f3s.carp import CarpState
+from f3s.controller import HOLD, wanted_services
 from f3s.replication import allowed_age
 from f3s.settings import HostSettings, Job
 from f3s.verify import clocks, replication, serving, storage
-from f3s.verify.controller import FILES
 from f3s.verify.model import CLUSTER, ClusterView, Row, State, right, unknown, wrong
 from f3s.verify.tls import Outcome, TlsAnswer
 
@@ -120,7 +120,7 @@ def serves_not(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
     """Why it is not proven now that `host` serves; empty when it is."""
     states = dict(zip((each.name for each in cluster.site.storage_hosts), _states(cluster), strict=True))
     running = cluster.of(host).running
-    missing = None if running is None else [name for name in serving.wanted_services(host) if not running.get(name)]
+    missing = None if running is None else [name for name in wanted_services(host) if not running.get(name)]
     answers = {client.name: cluster.of(client).tls for client in cluster.site.clients if client.name in cluster.hosts}
     return tuple(unproven(host, states, missing, answers))
 
@@ -156,14 +156,14 @@ def _nothing_else(cluster: ClusterView) -> Iterator[Row]:
     primary, standby = cluster.site.storage_hosts
     view = cluster.of(primary)
     state = serving.carp_state(view, primary)
-    if view.controller is None or state is None or not view.controller.decided(state):
+    if view.controller is None or state is None or view.controller.decided_as is not state:
         last = view.controller.decision if view.controller else None
         reason = f"f3s_storage is about to decide; last decision: {last or 'not known'}"
         yield unknown("in progress", primary.name, reason, "run it again in a minute")
     theirs = cluster.of(standby).controller
     if theirs is not None and theirs.hold is not None:
         reason = f"held there by carp backup {theirs.hold}"
-        yield wrong("in progress", standby.name, reason, f"find out by whom; then: doas rm {FILES['hold']}")
+        yield wrong("in progress", standby.name, reason, f"find out by whom; then: doas rm {HOLD}")
 
 
 def _replication(cluster: ClusterView, job: Job) -> tuple[Row, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from f3s.carp import CarpState
+from f3s.controller import FAILBACK_LOG, wanted_services, wanted_values
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
-from f3s.replication import failback_values
 from f3s.secretfile import ABSENT
 from f3s.settings import HostSettings
 from f3s.stunnel import secret_files
@@ -118,7 +118,7 @@ def one_master(cluster: ClusterView) -> Row:
     reason = f"{said}: the standby serves, clients cannot write"
     if _promoted(cluster):
         return wrong("one MASTER", CLUSTER, f"{said}: the standby was promoted and serves", PROMOTED)
-    log = f"/var/log/carp-auto-failback.log on {cluster.site.primary.name} says why it stays"
+    log = f"{FAILBACK_LOG} on {cluster.site.primary.name} says why it stays"
     if off:
         return wrong("one MASTER", CLUSTER, f"{reason}, and automatic failback is off", f"{off}; {log}")
     controller = cluster.of(cluster.site.primary).controller
@@ -145,17 +145,13 @@ def _failback_off(cluster: ClusterView) -> str | None:
 def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
     """Why automatic failback would wait for ever for a proof that the standby has not diverged; None: it would not."""
     controller = cluster.of(host).controller
-    wanted = failback_values(cluster.site.served_job)
-    if controller is None or all(controller.values.get(name, value) == value for name, value in wanted.items()):
+    if controller is None or controller.values is None:
         return None
-    told = ", ".join(f"{name}={controller.values.get(name)}" for name in wanted)
+    found = controller.values.failback
+    if found == wanted_values(host, cluster.site).failback:
+        return None
+    told = ", ".join(f"{name}={value}" for name, value in found.items())
     return f"automatic failback goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
-
-
-def wanted_services(host: HostSettings) -> tuple[str, ...]:
-    """The services that run only on the MASTER, in the order in which they are started."""
-    names = ("nfsuserd",) if host.nfs.owners == "names" else ()
-    return ("rpcbind", "mountd", *names, "nfsd", "stunnel")
 
 
 def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = False) -> Row:
@@ -171,8 +167,11 @@ def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = Fal
     state = carp_state(view, host)
     if state is None:
         return unknown("services", host.name, "not known what should run: no CARP state", "see the row CARP")
-    if view.running is None or view.controller is None:
+    if view.running is None:
         return unknown("services", host.name, "the services could not be listed", ASK_AGAIN)
+    if view.controller is None:
+        reason = "f3s_storage did not say what it does, or its programs are not of this version"
+        return unknown("services", host.name, reason, f"{RUN.format('carp')}; {ASK_AGAIN}")
     if view.exported is None:
         return unknown("services", host.name, "not known what is exported", ASK_AGAIN)
     controller, decision = view.controller, view.controller.decision
@@ -191,13 +190,13 @@ def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = Fal
             problems.append(f"{state.value}, but {'not running' if master else 'running'}: {', '.join(astray)}")
         elif master and host.nfs.mountpoint not in view.exported:
             problems.append(f"MASTER, but mountd does not export {host.nfs.mountpoint}")
-        if controller.decided(state) and not controller.ready and controller.failed is None:
+        if controller.decided_as is state and not controller.ready and controller.failed is None:
             problems.append("MASTER that cannot serve" if master else "it could not take over")
     if problems and decision:
         problems.append(f"last decision: {decision}")
     if not problems and (blind := _failback_blind(cluster, host)):
         return wrong("services", host.name, blind, RUN.format("zrepl"))
-    if not problems and not controller.decided(state) and not (master and tried_anew):
+    if not problems and controller.decided_as is not state and not (master and tried_anew):
         reason = f"f3s_storage has not looked since it is {state.value}; last decision: {decision or 'none'}"
         return unknown("services", host.name, reason, "doas service f3s_storage reconcile; then run verify again")
     mend = "doas service f3s_storage reconcile; doas service f3s_storage status"

@@ -17,14 +17,18 @@ usage() {
 	exit 64
 }
 
-# Logs a decision once, when it changes, and keeps it for `status`.
+# decide STATE READY TEXT: logs a decision once, when it changes, and keeps it for `status`.
+# STATE is the CARP state that it is about, READY whether this host serves or could: yes or no.
 decide() {
-	decided=''
-	[ ! -e "$F3S_LAST" ] || read -r decided <"$F3S_LAST"
-	[ "$decided" != "$1" ] || return 0
-	tell "$1"
-	printf '%s\nsince %s\n' "$1" "$(date '+%Y-%m-%d %H:%M:%S')" >"$F3S_LAST.new"
+	decided=$(printf '%s\n' "$F3S_VERSION" "decided_as=$1" "decided_ready=$2" "decision=$(one_line "$3")")
+	[ "$(sed '/^decided_since=/d' "$F3S_LAST" 2>/dev/null)" != "$decided" ] || return 0
+	tell "$3"
+	printf '%s\n' "$decided" "decided_since=$(date '+%Y-%m-%d %H:%M:%S')" >"$F3S_LAST.new"
 	mv "$F3S_LAST.new" "$F3S_LAST"
+}
+
+one_line() {
+	printf '%s' "$1" | tr '\n' ' '
 }
 
 running() {
@@ -156,16 +160,16 @@ give_way() {
 	# Even where it stays MASTER: when a split heals, the host that serves wins.
 	adjust_skew no
 	if [ "$(age "$F3S_GAVE_WAY")" -lt "$F3S_RETRY" ]; then
-		decide "MASTER but not serving: $why; the peer did not keep the address"
+		decide MASTER no "MASTER but not serving: $why; the peer did not keep the address"
 	elif ! peer_answers; then
-		decide "MASTER but not serving: $why; staying, since the peer $F3S_PEER does not answer"
+		decide MASTER no "MASTER but not serving: $why; staying, since the peer $F3S_PEER does not answer"
 	else
 		if [ ! -e "$F3S_GAVE_WAY" ]; then	# not the trouble of the last offer: this host was well since
 			[ "$(age "$F3S_LOST")" -ge "$F3S_CALM" ] || since_boot >"$F3S_FLAPS"
 			since_boot >"$F3S_LOST"
 		fi
 		since_boot >"$F3S_GAVE_WAY"
-		decide "giving the address to the peer: $why"
+		decide none no "giving the address to the peer: $why"
 		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 	fi
 }
@@ -180,11 +184,11 @@ as_master() {
 		# silence lasts. Nothing is started meanwhile.
 		[ -s "$F3S_DOUBT" ] || since_boot >"$F3S_DOUBT"
 		if [ ! -s "$F3S_DOUBT" ]; then
-			decide "MASTER, services left as they are: $REASON; since when cannot be noted in $F3S_RUN"
+			decide MASTER no "MASTER, services left as they are: $REASON; since when cannot be noted in $F3S_RUN"
 			return 1
 		fi
 		if [ "$(age "$F3S_DOUBT")" -lt "$F3S_STRIKE" ]; then
-			decide "MASTER, services left as they are for now: $REASON"
+			decide MASTER no "MASTER, services left as they are for now: $REASON"
 			return 1
 		fi
 		give_way
@@ -204,7 +208,7 @@ as_master() {
 	fi
 	rm -f "$F3S_FAILED" "$F3S_GAVE_WAY"
 	adjust_skew ready
-	decide "MASTER, serving $F3S_DATASET"
+	decide MASTER yes "MASTER, serving $F3S_DATASET"
 }
 
 # Remembers the newest snapshot, or bookmark of one that is gone: a later one at the standby proves that a replication
@@ -224,19 +228,19 @@ as_backup() {
 		readiness=ready
 		rm -f "$F3S_GAVE_WAY"
 		record_floor
-		could='could serve'
-		[ ! -e "$F3S_FAILED" ] || could="would not serve: $(cat "$F3S_FAILED")"
+		could='could serve' able=yes
+		[ ! -e "$F3S_FAILED" ] || able=no could="would not serve: $(cat "$F3S_FAILED")"
 	else
-		readiness=no
+		readiness=no able=no
 		could="could not serve: $REASON"
 	fi
 	if [ "$CARP_STATE" = none ]; then
-		decide "no CARP state of vhid $F3S_VHID on $F3S_INTERFACE, not serving; $could"
+		decide none no "no CARP state of vhid $F3S_VHID on $F3S_INTERFACE, not serving; $could"
 		return 1
 	fi
 	adjust_skew "$readiness"
 	[ ! -e "$F3S_HOLD" ] || could="$could; held by carp backup"
-	decide "$CARP_STATE, not serving; $could"
+	decide "$CARP_STATE" "$able" "$CARP_STATE, not serving; $could"
 }
 
 # Whoever waited for the lock behind a run that read the state after him has nothing left to do.
@@ -268,7 +272,7 @@ stay_out() {
 	[ "$(age "$F3S_GAVE_WAY")" -ge "$F3S_RETRY" ] || return 0
 	peer_answers || return 0
 	since_boot >"$F3S_GAVE_WAY"
-	decide "stopped, and MASTER: giving the address to the peer"
+	decide none no "stopped, and MASTER: giving the address to the peer"
 	carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 }
 
@@ -325,45 +329,61 @@ stop() {
 	leave	# once more: who had the lock may have taken this host for a started one
 	if [ "$left_as" = MASTER ] || [ "$LEFT_AS" = MASTER ]; then
 		if [ "$CARP_STATE" = BACKUP ] && carp_settles BACKUP "$F3S_SETTLE"; then
-			decide "stopped; another host advertises the address, its own log says whether it serves"
+			decide none no "stopped; another host advertises the address, its own log says whether it serves"
 		else
-			decide "stopped; no other host took the address: $REASON"
+			decide none no "stopped; no other host took the address: $REASON"
 		fi
 	else
-		decide "stopped"
+		decide none no "stopped"
 	fi
 	stop_services
 	rm -f "$F3S_STOP_OWED"
 }
 
+# kept KEY FILE: a record as the value of a key, if it is there.
+kept() {
+	kept_text=$(cat "$2" 2>/dev/null) || [ -e "$2" ] || return 0
+	printf '%s=%s\n' "$1" "$(one_line "$kept_text")"
+}
+
+# For people and for parse_status() of f3s/controller.py: key=value, one a line.
 status() {
-	if ! carp_read; then
-		echo "carp: $REASON"
-		return 1
-	fi
-	echo "carp: $CARP_STATE vhid $F3S_VHID on $F3S_INTERFACE, advskew $CARP_SKEW (configured $F3S_ADVSKEW)"
-	[ -e "$F3S_STARTED" ] || echo "f3s_storage is not started: services are left alone"
+	status_right=yes status_started=no status_wanted=stopped
+	carp_read || status_right=no	# the state is `none` then
+	[ ! -e "$F3S_STARTED" ] || status_started=yes	# if not, services are left alone
 	dataset_ready
-	status_ready=$?
-	echo "dataset: $REASON"
-	status_wrong=0
+	case $? in
+	0) status_dataset=ready ;;
+	3) status_dataset=unknown ;;
+	*) status_dataset=unready ;;
+	esac
+	case $CARP_STATE:$status_dataset in
+	MASTER:ready) status_wanted=running ;;
+	MASTER:*) status_right=no ;;
+	esac
+	cat <<-EOF
+	$F3S_VERSION
+	carp=$CARP_STATE
+	vhid=$F3S_VHID@$F3S_INTERFACE
+	advskew=$CARP_SKEW
+	advskew_configured=$F3S_ADVSKEW
+	started=$status_started
+	dataset=$status_dataset
+	dataset_reason=$REASON
+	EOF
 	for service in $F3S_SERVICES; do
-		if running "$service"; then
-			status_is=running
-		else
-			status_is=stopped
-		fi
-		echo "$service: $status_is"
-		if [ "$CARP_STATE" = MASTER ] && [ "$status_ready" -eq 0 ]; then
-			[ "$status_is" = running ] || status_wrong=1
-		else
-			[ "$status_is" = stopped ] || status_wrong=1
-		fi
+		status_is=stopped
+		! running "$service" || status_is=running
+		echo "service.$service=$status_is"
+		[ "$status_is" = "$status_wanted" ] || status_right=no
 	done
-	[ ! -e "$F3S_HOLD" ] || echo "held: $(cat "$F3S_HOLD")"
-	[ ! -e "$F3S_LAST" ] || echo "last decision: $(tr '\n' ' ' <"$F3S_LAST")"
-	[ "$CARP_STATE" != MASTER ] || [ "$status_ready" -eq 0 ] || status_wrong=1
-	return "$status_wrong"
+	kept hold "$F3S_HOLD"
+	kept failed "$F3S_FAILED"
+	kept floor "$F3S_FLOOR"
+	# not one of an earlier version: the next decision replaces it
+	awk -v version="$F3S_VERSION" 'NR == 1 && $0 != version { exit } NR > 1' "$F3S_LAST" 2>/dev/null
+	echo "right=$status_right"
+	[ "$status_right" = yes ]
 }
 
 # lockf -k: the file stays, so waiters queue up; the lock is the kernel's and dies with its holder. The child

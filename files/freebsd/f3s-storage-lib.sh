@@ -21,7 +21,7 @@ F3S_PENDING=$F3S_RUN/pending		# a reconcile was asked for and has not read the s
 F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it no service is started
 F3S_STOPPED=$F3S_RUN/stopped		# `stop` ran and `start` did not since
 F3S_STOP_OWED=$F3S_RUN/stop.owed	# `stop` gave the address away and has not stopped the services yet
-F3S_LAST=$F3S_RUN/last			# the last decision, and since when it holds
+F3S_LAST=$F3S_RUN/last			# the last decision, lines of the status
 F3S_FLOOR=$F3S_RUN/backup.createtxg	# newest snapshot's createtxg when this host was first seen as BACKUP
 F3S_FAILED=$F3S_RUN/service.failed	# a service did not start here as MASTER, until it does or `carp master` is run
 F3S_GAVE_WAY=$F3S_RUN/gave.way		# when a MASTER that cannot serve last offered the address to the peer
@@ -35,6 +35,7 @@ F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everyt
 F3S_RETRY=300		# seconds between two offers of a MASTER that cannot serve
 F3S_CALM=1800		# seconds without automatic failback after this host gave the address away twice within that time
 F3S_STRIKE=30		# seconds that a check may stay without an answer before a serving MASTER gives way
+F3S_VERSION=status=1	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
 F3S_DEMOTED=254		# advskew that loses against every configured one
 
 if [ ! -r "$F3S_CONFIG" ]; then

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from f3s.verify.controller import FILES, Controller
+from f3s.controller import CONTROL, STORAGE_CONF, Status, wanted_values
 from f3s.verify.mount_state import MountState
 from facts.base import END
 from facts.clients import MountStates
@@ -17,6 +17,9 @@ from facts.clock import Clock
 from facts.controller import StorageController
 from facts.nfs import NfsExported
 from facts.tls import Tls
+from tests.f3s.settings_data import build, good
+
+SITE = build(good())
 
 
 def sh(command: str) -> list[str]:
@@ -44,25 +47,28 @@ def test_the_clock() -> None:
         Clock().process(["1", "2", END])
 
 
-def test_the_controllers_files(tmp_path: Path) -> None:
-    command = StorageController().command()
-    for name, path in FILES.items():
-        command = command.replace(path, str(tmp_path / name))
-    found = StorageController().process(sh(command))
-    assert found is not None
-    assert replace_now(found) == Controller(0, False, None, None, None)
-    (tmp_path / "started").touch()
-    (tmp_path / "hold").write_text("since yesterday\n")
-    (tmp_path / "decision").write_text("BACKUP, could serve\nsince now\n")
-    (tmp_path / "floor").write_text("4711\n")
-    found = StorageController().process(sh(command))
-    assert found is not None
-    assert replace_now(found) == Controller(0, True, "since yesterday", None, "BACKUP, could serve since now", 4711)
+def test_the_controller_is_asked_for_its_status(tmp_path: Path) -> None:
+    """Its exit status says whether the services are right; from 64 on it was not asked at all."""
+    control, conf = tmp_path / "control", tmp_path / "storage.conf"
+    command = StorageController().command().replace(CONTROL, str(control)).replace(STORAGE_CONF, str(conf))
+    assert StorageController().process(sh(command)) == Status()
+    values = wanted_values(SITE.primary, SITE)
+    conf.write_text("".join(f"{name}='{value}'\n" for name, value in values.variables.items()))
+    for ends in (0, 1, 78):
+        lines = "status=1\nstarted=yes\nright=no\ncarp=none"
+        control.write_text(f'#!/bin/sh\n[ "$*" = status ] || exit 64\necho "{lines}"\nexit {ends}\n')
+        control.chmod(0o755)
+        if ends < 64:
+            assert StorageController().process(sh(command)) == Status(started=True, values=values)
+            continue
+        with pytest.raises(FactProcessError):
+            StorageController().process(sh(command))
 
 
-def replace_now(found: Controller) -> Controller:
-    assert abs(found.now - time.time()) < 60
-    return Controller(0, found.started, found.hold, found.failed, found.decision, found.floor)
+def test_a_controller_of_an_earlier_version_says_what_to_do() -> None:
+    said = ["=== status", "carp: BACKUP vhid 1 on re0, advskew 0 (configured 0)", "=== values", "F3S_VHID='1'", END]
+    with pytest.raises(FactProcessError, match="not of this version of the deploy: run tasks/carp"):
+        StorageController().process(said)
 
 
 @pytest.mark.parametrize(("status", "known"), [(0, True), (1, True), (3, True), (2, False), (127, False)])

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from f3s.controller import PROGRAMS, STARTED, STORAGE_CONF, Values, wanted_values
+from tests.f3s.settings_data import build, good
 from tests.files.stubs import FILES, REPOSITORY, Result, StubHost
 
+SITE = build(good())
 DATASET = {"primary": "zdata/enc/nfsdata", "standby": "zdata/sink/f0/zdata/enc/nfsdata"}
 SERVICES = ("rpcbind", "mountd", "nfsd", "stunnel")
 
@@ -87,28 +90,10 @@ esac
 """
 
 
-def conf(role: str, mountpoint: str = "/data/nfs") -> str:
+def conf(values: Values) -> str:
     """storage.conf as the deploy renders it."""
     template = (REPOSITORY / "templates" / "storage.conf.j2").read_text()
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.from_string(template).render(
-        role=role,
-        interface="re0",
-        vhid=1,
-        vip="192.168.1.138",
-        advbase=1,
-        advskew=0 if role == "primary" else 100,
-        peer="192.168.1.131" if role == "primary" else "192.168.1.130",
-        pool="zdata",
-        dataset=DATASET[role],
-        mountpoint=mountpoint,
-        marker=f"{mountpoint}/nfs.DO_NOT_REMOVE",
-        failback_block=f"{mountpoint}/nfs.NO_AUTO_FAILBACK",
-        services=SERVICES,
-        failback={"F3S_REPLICATION_JOB": "f0_to_f1_nfsdata", "F3S_FAILBACK_MAX_AGE": "300"},
-        tunnel_folder="/var/run/stunnel",
-        tunnel_user="stunnel",
-    )
+    return Environment(undefined=StrictUndefined).from_string(template).render(variables=values.variables)
 
 
 class StorageHost(StubHost):
@@ -119,19 +104,17 @@ class StorageHost(StubHost):
         self.role = role
         self.dataset = DATASET[role]
         self.mountpoint = self.path("/data/nfs")
-        self.write("/usr/local/etc/f3s/storage.conf", self.rewrite(conf(role)))
-        self.install(FILES / "freebsd" / "bounded.sh", "/usr/local/libexec/f3s/bounded.sh")
-        library = self.install(FILES / "freebsd" / "f3s-storage-lib.sh", "/usr/local/libexec/f3s/storage.sh")
+        self.write(
+            STORAGE_CONF, self.rewrite(conf(wanted_values(SITE.primary if role == "primary" else SITE.standby, SITE)))
+        )
+        programs = {name: self.install(FILES / "freebsd" / name, path) for name, (path, _) in PROGRAMS.items()}
         # A test must not wait ten seconds for a command that never answers.
+        library = programs["f3s-storage-lib.sh"]
         library.write_text(library.read_text().replace("F3S_LIMIT=10", "F3S_LIMIT=1"))
-        self.control = self.install(
-            FILES / "freebsd" / "f3s-storage-control.sh", "/usr/local/libexec/f3s/storage-control"
-        )
-        self.carp_program = self.install(FILES / "freebsd" / "carp", "/usr/local/bin/carp")
-        self.hook = self.install(FILES / "freebsd" / "carpcontrol.sh", "/usr/local/bin/carpcontrol.sh")
-        self.failback = self.install(
-            FILES / "freebsd" / "carp-auto-failback.sh", "/usr/local/bin/carp-auto-failback.sh"
-        )
+        self.control = programs["f3s-storage-control.sh"]
+        self.carp_program = programs["carp"]
+        self.hook = programs["carpcontrol.sh"]
+        self.failback = programs["carp-auto-failback.sh"]
         for folder in ("/var/run/f3s", "/var/db/f3s", "/var/log", "/tmp", "/data/nfs", "/var/run/stunnel"):
             self.path(folder).mkdir(parents=True, exist_ok=True)
         self.command("ifconfig", IFCONFIG)
@@ -161,7 +144,7 @@ class StorageHost(StubHost):
         self.properties()
         self.mounted(self.dataset)
         self.marker()
-        self.write("/var/run/f3s/started", "")
+        self.write(STARTED, "")
 
     def booted(self, when: int) -> None:
         """The time of the boot, as the clock says now."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, StrictUndefined
 
+from f3s.controller import FAILBACK_LOG
 from tests.files.storage import StorageHost
 from tests.files.stubs import FILES, REPOSITORY
 
@@ -102,5 +103,5 @@ def test_newsyslog_rotates_the_failback_log() -> None:
         for line in (FILES / "freebsd" / "newsyslog-f3s.conf").read_text().splitlines()
         if line and not line.startswith("#")
     ]
-    assert entries == [["/var/log/carp-auto-failback.log", "root:wheel", "644", "14", "*", "@T00", "JC"]]
-    assert "LOG=/var/log/carp-auto-failback.log" in (FILES / "freebsd" / "carp-auto-failback.sh").read_text()
+    assert entries == [[FAILBACK_LOG, "root:wheel", "644", "14", "*", "@T00", "JC"]]
+    assert f"LOG={FAILBACK_LOG}\n" in (FILES / "freebsd" / "carp-auto-failback.sh").read_text()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from f3s.carp import CarpState
+from f3s.controller import Status, parse_status
 from tests.files.storage import DATASET, SERVICES, StorageHost
 
 STARTS = [["service", name, "onestart"] for name in SERVICES]
@@ -26,6 +29,16 @@ def standby(tmp_path: Path) -> StorageHost:
 
 def set_skew(skew: int) -> list[str]:
     return ["ifconfig", "re0", "vhid", "1", "advskew", str(skew)]
+
+
+def status(host: StorageHost) -> tuple[Status, list[str]]:
+    """As Python understands it, and the lines as people see them."""
+    host.forget()
+    result = host.run(host.control, "status")
+    assert host.changes() == []
+    found = parse_status(result.out.splitlines())
+    assert (result.rc, result.err) == (0 if found.right else 1, "")
+    return found, result.out.splitlines()
 
 
 # MASTER and ready
@@ -111,7 +124,9 @@ def test_only_a_master_serves(host: StorageHost, state: str) -> None:
 def test_a_backup_says_that_it_could_serve(host: StorageHost) -> None:
     assert host.reconcile().rc == 0
     assert host.log() == ["BACKUP, not serving; could serve"]
-    assert host.path("/var/run/f3s/last").read_text().startswith("BACKUP, not serving; could serve\nsince 2")
+    found, _ = status(host)
+    assert (found.right, found.decided_as, found.ready, found.floor) == (True, CarpState.BACKUP, True, 250)
+    assert "decision=BACKUP, not serving; could serve\ndecided_since=2" in host.path("/var/run/f3s/last").read_text()
 
 
 def test_a_service_that_does_not_stop_is_reported(host: StorageHost) -> None:
@@ -182,108 +197,68 @@ def test_the_newest_snapshot_is_remembered_once(host: StorageHost) -> None:
 # MASTER and not ready: each reason alone
 
 
-def not_imported(host: StorageHost) -> str:
-    (host._state / "health").unlink()
-    return "pool zdata is not imported"
-
-
-def suspended(host: StorageHost) -> str:
+def suspended(host: StorageHost) -> None:
     host.state("health", "SUSPENDED\n")
-    return "pool zdata is SUSPENDED"
 
 
-def no_dataset(host: StorageHost) -> str:
-    (host._state / "dataset").unlink()
-    return f"dataset {host.dataset} does not exist"
-
-
-def no_key(host: StorageHost) -> str:
-    host.properties(keystatus="unavailable")
-    return f"the key of {host.dataset} is not loaded"
-
-
-def not_encrypted(host: StorageHost) -> str:
-    host.properties(keystatus="-")
-    return f"{host.dataset} is not encrypted"
-
-
-def wrong_dataset(host: StorageHost) -> str:
-    host.mounted("zdata/other")
-    return f"zdata/other is mounted on {host.mountpoint} instead of {host.dataset}"
-
-
-def wrong_dataset_on_top(host: StorageHost) -> str:
-    host.mounted(host.dataset)
+def wrong_dataset_on_top(host: StorageHost) -> None:
     host.state("mount", host.state("mount") + f"zdata/other on {host.mountpoint} (zfs, local)\n")
-    return f"zdata/other is mounted on {host.mountpoint} instead of {host.dataset}"
 
 
-def wrong_mountpoint(host: StorageHost) -> str:
+def wrong_mountpoint(host: StorageHost) -> None:
     host.mounted(None)
     host.state("dataset", "keystatus\tavailable\nmountpoint\t/elsewhere\nreadonly\toff\n")
-    return f"{host.dataset} is not mounted on {host.mountpoint}, its mountpoint is /elsewhere"
 
 
-def mount_fails(host: StorageHost) -> str:
+def mount_fails(host: StorageHost) -> None:
+    """The bare directory has a marker file in it, a leftover of a run without the dataset: it is not served."""
+    assert host.path("/data/nfs/nfs.DO_NOT_REMOVE").exists()
     host.mounted(None)
     host.flag("mount_fails")
-    return (
-        f"{host.dataset} is not mounted on {host.mountpoint}; "
-        f"zfs mount failed: cannot mount '{host.dataset}': Input/output error"
-    )
 
 
-def no_marker(host: StorageHost) -> str:
-    host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink()
-    return f"marker {host.mountpoint}/nfs.DO_NOT_REMOVE is missing"
-
-
-REASONS = [
-    not_imported,
-    suspended,
-    no_dataset,
-    no_key,
-    not_encrypted,
-    wrong_dataset,
-    wrong_dataset_on_top,
-    wrong_mountpoint,
-    mount_fails,
-    no_marker,
+Breaks = Callable[[StorageHost], object]
+OTHER = "zdata/other is mounted on SHARE instead of zdata/enc/nfsdata"
+NOT_MOUNTED = "zdata/enc/nfsdata is not mounted on SHARE"
+REASONS: list[tuple[Breaks, str]] = [
+    (lambda host: (host._state / "health").unlink(), "pool zdata is not imported"),
+    (suspended, "pool zdata is SUSPENDED"),
+    (lambda host: (host._state / "dataset").unlink(), "dataset zdata/enc/nfsdata does not exist"),
+    (lambda host: host.properties(keystatus="unavailable"), "the key of zdata/enc/nfsdata is not loaded"),
+    (lambda host: host.properties(keystatus="-"), "zdata/enc/nfsdata is not encrypted"),
+    (lambda host: host.mounted("zdata/other"), OTHER),
+    (wrong_dataset_on_top, OTHER),
+    (wrong_mountpoint, f"{NOT_MOUNTED}, its mountpoint is /elsewhere"),
+    (mount_fails, f"{NOT_MOUNTED}; zfs mount failed: cannot mount 'zdata/enc/nfsdata': Input/output error"),
+    (lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(), "marker SHARE/nfs.DO_NOT_REMOVE is missing"),
 ]
 
 
-@pytest.mark.parametrize("reason", REASONS)
-def test_a_master_that_cannot_serve_gives_way_to_the_peer(host: StorageHost, reason) -> None:
+@pytest.mark.parametrize(("breaks", "said"), REASONS)
+def test_a_master_that_cannot_serve_gives_way_to_the_peer(host: StorageHost, breaks: Breaks, said: str) -> None:
     host.serving()
-    said = reason(host)
+    breaks(host)
     assert host.reconcile().rc == 1
     assert host.running() == ()
     assert [c for c in host.changes() if c[:2] != ["zfs", "mount"]] == [*STOPS, set_skew(254), GIVE_AWAY]
     assert host.carp_now() == ("BACKUP", 254)
-    assert f"giving the address to the peer: {said}" in host.log()
+    assert f"giving the address to the peer: {said.replace('SHARE', str(host.mountpoint))}" in host.log()
+    assert "decided_as=none\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
 
 
-@pytest.mark.parametrize("reason", REASONS)
-def test_nothing_is_started_on_a_master_that_cannot_serve(host: StorageHost, reason) -> None:
+@pytest.mark.parametrize(("breaks", "said"), REASONS)
+def test_nothing_is_started_on_a_master_that_cannot_serve(host: StorageHost, breaks: Breaks, said: str) -> None:
     host.carp("MASTER")
     host.flag("peer_dead")
-    said = reason(host)
+    breaks(host)
     assert host.reconcile().rc == 1
     assert not any(call[0] == "service" for call in host.changes())
     staying = "staying, since the peer 192.168.1.131 does not answer"
+    said = said.replace("SHARE", str(host.mountpoint))
     assert host.log()[-1] == f"MASTER but not serving: {said}; {staying}"
+    assert "decided_as=MASTER\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
     # still MASTER, but it loses the election against a host that serves when a split heals
     assert host.carp_now() == ("MASTER", 254)
-
-
-def test_the_bare_directory_is_never_served(host: StorageHost) -> None:
-    """Not even with a marker file in it: the marker may be a leftover of a run without the dataset."""
-    host.carp("MASTER")
-    host.mounted(None)
-    host.flag("mount_fails")
-    host.marker()
-    host.reconcile()
-    assert host.running() == ()
 
 
 def test_two_hosts_that_cannot_serve_do_not_play_ping_pong(host: StorageHost) -> None:
@@ -321,6 +296,7 @@ def test_a_service_that_does_not_start_costs_the_mastership(host: StorageHost) -
     host.reconcile()
     assert host.carp_now() == ("BACKUP", 254)
     assert host.log()[-1] == "BACKUP, not serving; would not serve: service nfsd did not start"
+    assert "decided_as=BACKUP\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
 
 
 def test_a_failed_service_that_starts_after_all_ends_the_demotion(host: StorageHost) -> None:
@@ -363,6 +339,7 @@ def test_a_serving_master_does_not_give_way_for_one_slow_check(host: StorageHost
     assert host.running() == SERVICES
     assert host.changes() == []
     assert host.log() == [f"MASTER, services left as they are for now: {said}"]
+    assert "decided_as=MASTER\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
 
 
 def test_a_master_gives_way_when_the_silence_lasts(host: StorageHost) -> None:
@@ -397,21 +374,15 @@ def test_a_clock_that_is_set_changes_nothing_of_the_silence(
     assert host.carp_now()[0] == state
 
 
-@pytest.mark.parametrize("stamp", ["", "soon", "in an hour"])
-def test_a_mark_that_tells_no_time_of_this_boot_keeps_nobody_waiting(host: StorageHost, stamp: str) -> None:
+@pytest.mark.parametrize("stamp", [None, "", "soon", "in an hour"])
+def test_a_mark_that_tells_no_time_of_this_boot_keeps_nobody_waiting(host: StorageHost, stamp: str | None) -> None:
+    """None: soon after a boot the first offer waits for nothing either."""
     host.serving()
     suspended(host)
     host.booted(int(time.time()) - 60)
     # a parameter that tells the time would be another one in each of pytest's workers
-    host.write("/var/run/f3s/gave.way", f"{stamp.replace('in an hour', str(int(time.time()) + 3600))}\n")
-    host.reconcile()
-    assert host.carp_now() == ("BACKUP", 254)
-
-
-def test_soon_after_a_boot_the_first_offer_waits_for_nothing(host: StorageHost) -> None:
-    host.serving()
-    suspended(host)
-    host.booted(int(time.time()) - 60)
+    if stamp is not None:
+        host.write("/var/run/f3s/gave.way", f"{stamp.replace('in an hour', str(int(time.time()) + 3600))}\n")
     host.reconcile()
     assert host.carp_now() == ("BACKUP", 254)
 
@@ -628,6 +599,7 @@ def test_a_master_that_was_held_before_the_boot_gives_the_address_back(host: Sto
     host.write("/var/db/f3s/carp.hold", "since yesterday\n")
     assert host.run(host.control, "start").rc == 0
     assert host.carp_now() == ("BACKUP", 254)
+    assert host.running() == ()
     assert "held by carp backup: giving the address to the peer" in host.log()
 
 
@@ -644,14 +616,6 @@ def test_start_forgets_what_an_earlier_boot_left(host: StorageHost) -> None:
     host.run(host.control, "start")
     assert host.path("/var/run/f3s/backup.createtxg").read_text() == "250\n"
     assert host.carp_now() == ("BACKUP", 0)
-
-
-def test_a_planned_failover_outlives_a_reboot(host: StorageHost) -> None:
-    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
-    host.carp("MASTER", 0)
-    host.run(host.control, "start")
-    assert host.carp_now() == ("BACKUP", 254)
-    assert host.running() == ()
 
 
 def test_a_held_host_serves_when_the_peer_is_dead(host: StorageHost) -> None:
@@ -794,35 +758,63 @@ def test_a_lock_that_is_never_free_is_reported(host: StorageHost) -> None:
 def test_status_of_a_serving_master(host: StorageHost) -> None:
     host.carp("MASTER")
     host.reconcile()
-    host.forget()
-    result = host.run(host.control, "status")
-    assert result.rc == 0
-    lines = result.out.splitlines()
-    assert lines[:3] == [
-        "carp: MASTER vhid 1 on re0, advskew 0 (configured 0)",
-        "dataset: zdata/enc/nfsdata is mounted and complete",
-        "rpcbind: running",
-    ]
-    assert lines[-1].startswith("last decision: MASTER, serving zdata/enc/nfsdata since 2")
-    assert host.changes() == []
+    found, lines = status(host)
+    assert lines[:5] == ["status=1", "carp=MASTER", "vhid=1@re0", "advskew=0", "advskew_configured=0"]
+    assert lines[5:8] == ["started=yes", "dataset=ready", f"dataset_reason={host.dataset} is mounted and complete"]
+    assert lines[8:12] == [f"service.{name}=running" for name in SERVICES]
+    assert (found.started, found.right, found.carp) == (True, True, CarpState.MASTER)
+    assert (found.decided_as, found.ready) == (CarpState.MASTER, True)
+    assert (found.decision or "").startswith(f"MASTER, serving {host.dataset} since 2")
 
 
 def test_status_tells_what_is_not_as_it_should_be(host: StorageHost) -> None:
     host.serving()
     host.carp("BACKUP")
-    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
+    host.write("/var/db/f3s/carp.hold", "since yesterday\nby hand\n")
+    host.write("/var/run/f3s/service.failed", "service nfsd did not start\n")
+    host.write("/var/run/f3s/backup.createtxg", "4711\n")
     host.path("/var/run/f3s/started").unlink()
-    result = host.run(host.control, "status")
-    assert result.rc == 1
-    assert "stunnel: running" in result.out
-    assert "held: since yesterday" in result.out
-    assert "f3s_storage is not started" in result.out
+    found, lines = status(host)
+    assert "service.stunnel=running" in lines
+    hold, failed = "since yesterday by hand", "service nfsd did not start"
+    assert found == Status(carp=CarpState.BACKUP, hold=hold, failed=failed, floor=4711)
 
 
 def test_status_without_carp(host: StorageHost) -> None:
     host.carp("none")
-    result = host.run(host.control, "status")
-    assert (result.rc, result.out) == (1, "carp: no CARP state of vhid 1 on re0\n")
+    assert status(host)[0] == Status(started=True)
+    host.reconcile()
+    assert (status(host)[0].decided_as, status(host)[0].ready) == (None, False)
+
+
+def test_a_master_without_a_service_or_dataset_is_not_right(host: StorageHost) -> None:
+    host.serving()
+    (host._state / "running.nfsd").unlink()
+    assert not status(host)[0].right
+    host.flag("running.nfsd")
+    host.properties(keystatus="unavailable")
+    found, lines = status(host)
+    assert not found.right
+    assert "dataset=unready" in lines
+    assert f"dataset_reason=the key of {host.dataset} is not loaded" in lines
+
+
+def test_a_decision_of_an_earlier_version_is_no_decision(host: StorageHost) -> None:
+    """Nothing is concluded from its prose, and the next look replaces it."""
+    host.write("/var/run/f3s/last", "BACKUP, not serving; could serve\nsince 2026-03-01 11:00:05\n")
+    assert status(host)[0].decision is None
+    host.reconcile()
+    assert status(host)[0].decided_as is CarpState.BACKUP
+
+
+def test_a_reason_of_several_lines_stays_one_value(host: StorageHost) -> None:
+    host.mounted(None)
+    host.command("zfs", 'case $1 in mount) printf "one\\ntwo=2\\n" >&2; exit 1 ;; *) cat "$STATE/dataset" ;; esac')
+    host.reconcile()
+    host.forget()
+    host.reconcile()
+    assert host.log() == [], "the same decision is logged once"
+    assert "zfs mount failed: one two=2 since 2" in (status(host)[0].decision or "")
 
 
 @pytest.mark.parametrize("arguments", [(), ("restart",), ("start", "now"), ("locked", "usage"), ("locked",)])

@@ -16,7 +16,7 @@ from f3s.mounts import Mount, MountTable
 from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
-from f3s.replication import JobStatus, failback_values
+from f3s.replication import JobStatus
 from f3s.secretfile import ABSENT
 from f3s.verify.certificates import RENEW
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
@@ -43,7 +43,6 @@ from tests.f3s.verify.world import (
     SECONDS,
     SERVER,
     SERVES,
-    SITE,
     carp,
     changed,
     dataset,
@@ -110,7 +109,10 @@ ENDING = NOW + timedelta(days=20)
 
 SERVER_PEM, CRL_PEM = (f"/usr/local/etc/stunnel/{name}.pem" for name in ("server", "crl"))
 CLIENT_PEM = "/etc/stunnel/client.pem"
-NOT_READY = "BACKUP, not serving; could not serve: the key of zdata is not loaded since 2026-03-01 10:00:00"
+NO_KEY = "BACKUP, not serving; could not serve: the key of zdata is not loaded since 2026-03-01 10:00:00"
+NOT_READY = {**IDLE, "ready": False, "decision": NO_KEY}
+BUSY = {**SERVES, "ready": False, "decision": "MASTER, services left as they are: busy"}
+UNDECIDED = {"decided_as": None, "ready": False, "decision": None}
 FAILING = "One or more devices has experienced an unrecoverable error. An attempt was made to correct the error."
 RESILVERING = "One or more devices is currently being resilvered. The pool will continue to function"
 SCRUB = "scrub repaired 0B in 00:10:13 with {} errors on Sun Nov 22 08:56:58 2026"
@@ -121,8 +123,8 @@ def with_pool(name: str, **status: Any) -> Any:
     return {**of(F0).pools, name: pool(name, **status)}
 
 
-def decided(host: str, decision: str | None) -> Any:
-    return replace(of(host).controller, decision=decision)
+def decided(host: str, decision: Any) -> Any:
+    return replace(of(host).controller, **decision)
 
 
 def file_of(host: str, path: str, **values: str) -> Any:
@@ -205,8 +207,8 @@ WRONG = [
     case(F0, "CARP", "preempt is not 0", carp=carp(CarpState.MASTER, preempt=1)),
     case(F0, "CARP", "demotion is 240", carp=carp(CarpState.MASTER, demotion=240)),
     case(F1, "CARP", "advskew is 0 instead of 100", carp=carp(CarpState.BACKUP)),
-    case(F1, "services", f"it could not take over; last decision: {NOT_READY}", controller=decided(F1, NOT_READY)),
-    case(F0, "services", "MASTER that cannot serve", controller=decided(F0, "MASTER, services left as they are: busy")),
+    case(F1, "services", f"it could not take over; last decision: {NO_KEY}", controller=decided(F1, NOT_READY)),
+    case(F0, "services", "MASTER that cannot serve", controller=decided(F0, BUSY)),
     case(F1, "tunnel files", f"{SERVER_PEM} is missing", secrets={**of(F1).secrets, SERVER_PEM: ABSENT}),
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
@@ -283,7 +285,7 @@ UNKNOWN = [
     case(F0, f"replica of {NFS_JOB} untouched", f"of the snapshots on {F0}", at=F1, now=None),
     case(F1, "CARP", "not known why", carp=carp(CarpState.BACKUP), controller=None),
     case(F1, "services", "has not looked since it is BACKUP", controller=decided(F1, SERVES)),
-    case(F0, "services", "last decision: none", controller=decided(F0, None)),
+    case(F0, "services", "last decision: none", controller=decided(F0, UNDECIDED)),
     case(F1, "tunnel files", "could not be examined", secrets=None),
     case(F1, "tunnel files", "not known whether the running stunnel", unread=None),
     case(R0, "tunnel files", "could not be examined", secrets=None),
@@ -291,7 +293,7 @@ UNKNOWN = [
     case(F0, "services", "not known what should run", carp=None),
     case(F0, "services", "could not be listed", running=None),
     case(F0, "services", "not known what is exported", exported=None),
-    case(F0, "services", "could not be listed", controller=None),
+    case(F0, "services", "f3s_storage did not say what it does, or its programs", controller=None),
     case(R0, "TLS", "could not be asked", tls=None),
     case(R0, "TLS", "not known whether it refuses", tls=replace(of(R0).tls, stranger=Outcome.UNREACHABLE)),
     case(R0, f"mount {POINT}", "could not be listed", linux_mounts=None),
@@ -442,7 +444,7 @@ def failed_over(hold: str | None) -> ClusterView:
         carp=carp(CarpState.BACKUP),
         running={**dict.fromkeys(of(F0).running, False), "zrepl": True},
         listeners=(),
-        controller=replace(of(F0).controller, hold=hold, decision=IDLE, floor=SECONDS - 100),
+        controller=replace(of(F0).controller, hold=hold, floor=SECONDS - 100, **IDLE),
     )
     cluster = changed(
         cluster,
@@ -451,27 +453,28 @@ def failed_over(hold: str | None) -> ClusterView:
         running=dict.fromkeys(of(F1).running, True),
         exported=of(F0).exported,
         listeners=of(F0).listeners,
-        controller=replace(of(F1).controller, decision=SERVES),
+        controller=decided(F1, SERVES),
     )
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
     return cluster
 
 
-@pytest.mark.parametrize("told", [{"F3S_REPLICATION_JOB": "old_name"}, {"F3S_FAILBACK_MAX_AGE": "60"}])
-def test_a_failback_that_waits_for_the_proof_of_another_job(told: dict[str, str]) -> None:
+@pytest.mark.parametrize(("name", "value"), [("replication_job", "old_name"), ("failback_max_age", 60)])
+def test_a_failback_that_waits_for_the_proof_of_another_job(name: str, value: object) -> None:
     """A renamed job with only tasks/zrepl.py run (seen): the primary never came back, and verify said that it would."""
     cluster = failed_over(None)
-    values = failback_values(SITE.served_job)
-    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values))
     assert "it comes back by itself" in one(cluster, "one MASTER", "cluster").next_step
-    cluster = changed(cluster, F0, controller=replace(cluster.hosts[F0].controller, values=values | told))
+    controller = cluster.hosts[F0].controller
+    assert controller is not None
+    assert controller.values is not None
+    told = controller.values.model_copy(update={name: value})
+    cluster = changed(cluster, F0, controller=replace(controller, values=told))
     for check, host in (("one MASTER", "cluster"), ("services", F0)):
         row = one(cluster, check, host)
         assert row.state is State.WRONG
-        name, value = next(iter(told.items()))
         assert f"automatic failback goes by another job than {NFS_JOB} (" in row.reason
-        assert f"{name}={value}" in row.reason
+        assert f"F3S_{name.upper()}={value}" in row.reason
         assert row.next_step.startswith("pyinfra inventory.py tasks/zrepl.py")
 
 
@@ -531,7 +534,7 @@ def test_a_master_that_is_held_is_wrong() -> None:
     since = "since 2026-03-01 11:00:00"
     left = changed(CLUSTER_RIGHT, F0, controller=replace(of(F0).controller, hold=since))
     planned = failed_over(since)
-    both = changed(planned, F1, controller=replace(of(F1).controller, hold=since, decision=SERVES))
+    both = changed(planned, F1, controller=replace(of(F1).controller, hold=since, **SERVES))
     for cluster, host in ((left, F0), (both, F1)):
         assert not_right(cluster) == {("one MASTER", CLUSTER): State.WRONG}
         row = one(cluster, "one MASTER", CLUSTER)
@@ -561,8 +564,8 @@ def test_failback_that_is_off_is_told_before_it_is_missed() -> None:
 
 
 def test_what_stays_is_not_told_to_come_back_by_itself() -> None:
-    for trouble in ({"failed": "nfsd"}, {"decision": NOT_READY}):
-        controller = replace(of(F0).controller, **{"decision": IDLE, **trouble})
+    for trouble in ({"failed": "nfsd"}, NOT_READY):
+        controller = replace(of(F0).controller, **{**IDLE, **trouble})
         failed = changed(failed_over(None), F0, controller=controller)
         row = one(failed, "one MASTER", CLUSTER)
         assert (row.state, "by itself" in row.next_step) == (State.WRONG, False)

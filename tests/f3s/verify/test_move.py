@@ -13,13 +13,13 @@ from f3s.verify.model import ClusterView
 from f3s.verify.move import Left, Move, catch_up_seconds, plan_failback, plan_failover, unproven
 from f3s.verify.tls import Outcome, TlsAnswer
 from tests.f3s.settings_data import build, good, with_backup
-from tests.f3s.verify.test_checks import NOT_READY, RESILVERING, failed_over
+from tests.f3s.verify.test_checks import NOT_READY, RESILVERING, UNDECIDED, failed_over
 from tests.f3s.verify.world import F0, F1, F2, IDLE, R0, REPLICA, SECONDS, SITE, carp, changed, pool, right_cluster
 
 SERVING = right_cluster()
 HOLD = "since 2026-03-01 11:00:00"
 VIP = "192.168.1.138"
-NOT_STARTED = "BACKUP, not serving; would not serve: service stunnel did not start since 2026-03-01 10:00:00"
+NOT_STARTED = {**NOT_READY, "decision": "BACKUP, not serving; would not serve: service stunnel did not start"}
 
 
 def of(cluster: ClusterView, name: str) -> Any:
@@ -134,8 +134,8 @@ def test_without_a_client_nothing_is_moved(plan: Any, cluster: ClusterView, tls:
         (F1, {"secrets": {}}, "server.pem is missing"),
         # in progress: a controller, somebody's hold, a resilver
         (F0, {"controller": None}, "f3s_storage is about to decide; last decision: not known"),
-        (F0, {"controller": replace(of(SERVING, F0).controller, decision=IDLE)}, "is about to decide"),
-        (F1, {"controller": replace(of(SERVING, F1).controller, decision=None)}, "has not looked since"),
+        (F0, {"controller": replace(of(SERVING, F0).controller, **IDLE)}, "is about to decide"),
+        (F1, {"controller": replace(of(SERVING, F1).controller, **UNDECIDED)}, "has not looked since"),
         (F1, {"controller": replace(of(SERVING, F1).controller, hold="since noon")}, "held there by carp backup since"),
         (
             F0,
@@ -177,7 +177,7 @@ def test_failback_ends_a_hold_that_outlived_its_peer() -> None:
 
 def test_failback_tries_again_what_did_not_start_before() -> None:
     cluster = failed_over(HOLD)
-    failed = replace(of(cluster, F0).controller, failed="service stunnel did not start", decision=NOT_STARTED)
+    failed = replace(of(cluster, F0).controller, failed="service stunnel did not start", **NOT_STARTED)
     demoted = replace(of(cluster, F0).carp, virtual_hosts={1: VirtualHost(CarpState.BACKUP, 1, 254, (VIP,))})
     assert plan_failback(changed(cluster, F0, controller=failed, carp=demoted)) == Move(Left.ALL)
 
@@ -185,9 +185,7 @@ def test_failback_tries_again_what_did_not_start_before() -> None:
 def test_a_failback_that_was_killed_after_the_move_goes_on() -> None:
     cluster = changed(SERVING, F0, running={**of(SERVING, F0).running, "nfsd": False})
     assert plan_failback(cluster) == Move(Left.ALL)
-    assert plan_failback(changed(cluster, F0, controller=replace(of(SERVING, F0).controller, decision=IDLE))) == Move(
-        Left.ALL
-    )
+    assert plan_failback(changed(cluster, F0, controller=replace(of(SERVING, F0).controller, **IDLE))) == Move(Left.ALL)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_a_failback_that_was_killed_after_the_move_goes_on() -> None:
         (F0, {"entries": False}, "mounts on f0"),
         (F0, {"datasets": None}, "keys on f0"),
         (F0, {"controller": None}, "services on f0"),
-        (F0, {"controller": replace(of(SERVING, F0).controller, hold=HOLD, decision=NOT_READY)}, "could not take over"),
+        (F0, {"controller": replace(of(SERVING, F0).controller, hold=HOLD, **NOT_READY)}, "could not take over"),
         (F0, {"secrets": {}}, "server.pem is missing"),
         (F0, {"carp": carp(CarpState.MASTER)}, "both are MASTER"),
         (F1, {"carp": None}, "one MASTER on cluster"),

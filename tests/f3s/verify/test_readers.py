@@ -5,72 +5,11 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from f3s.carp import CarpState
 from f3s.parsing import UnknownOutput
 from f3s.pki.certificates import make_ca
-from f3s.verify.controller import Controller, parse_controller
 from f3s.verify.mount_state import MountState, parse_status
 from f3s.verify.tls import Fault, Outcome, TlsAnswer, parse_answer
 from tests.f3s.verify.world import NOW
-
-CONTROLLER = """\
-=== now
-1772366400
-=== started
-there
-=== hold
-there
-since 2026-03-01 11:00:00
-=== failed
-absent
-=== decision
-there
-BACKUP, not serving; could serve
-since 2026-03-01 11:00:05
-=== floor
-there
-4711
-=== values
-there
-# Installed by the deploy
-F3S_ROLE='primary'
-F3S_SERVICES='rpcbind mountd'""".splitlines()
-
-
-def test_the_records_of_the_controller() -> None:
-    found = parse_controller(CONTROLLER)
-    decision = "BACKUP, not serving; could serve since 2026-03-01 11:00:05"
-    values = {"F3S_ROLE": "primary", "F3S_SERVICES": "rpcbind mountd"}
-    assert found == Controller(1772366400, True, "since 2026-03-01 11:00:00", None, decision, 4711, values)
-
-
-@pytest.mark.parametrize(
-    ("decision", "state", "ready"),
-    [
-        ("BACKUP, not serving; could serve; held by carp backup since now", CarpState.BACKUP, True),
-        ("INIT, not serving; could serve since now", CarpState.INIT, True),
-        ("BACKUP, not serving; could not serve: the key is not loaded since now", CarpState.BACKUP, False),
-        ("BACKUP, not serving; would not serve: service nfsd did not start since now", CarpState.BACKUP, False),
-        ("MASTER, serving zdata/enc/nfsdata since now", CarpState.MASTER, True),
-        ("MASTER, services left as they are for now: zpool list did not end since now", CarpState.MASTER, False),
-        ("MASTER but not serving: marker is missing; staying since now", CarpState.MASTER, False),
-        ("giving the address to the peer: marker is missing since now", None, False),
-        ("stopped since now", None, False),
-        (None, None, False),
-    ],
-)
-def test_the_decisions_of_storage_control(decision: str | None, state: CarpState | None, ready: bool) -> None:
-    controller = Controller(0, True, None, None, decision)
-    assert [each for each in CarpState if controller.decided(each)] == ([state] if state else [])
-    assert controller.ready is ready
-
-
-@pytest.mark.parametrize(
-    "lines", [[], CONTROLLER[:-5], [*CONTROLLER[:-4], "x"], [*CONTROLLER[:3], "what", *CONTROLLER[4:]], CONTROLLER[2:]]
-)
-def test_other_records(lines: list[str]) -> None:
-    with pytest.raises(UnknownOutput):
-        parse_controller(lines)
 
 
 def test_the_state_of_mounts() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from f3s.carp import CarpState, CarpView, VirtualHost
 from f3s.clock import Offset
+from f3s.controller import Status, wanted_services, wanted_values
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import KeyFile, Stick
@@ -21,11 +22,9 @@ from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
 from f3s.stunnel import secret_files
-from f3s.verify.controller import Controller
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.mount_state import MountState
 from f3s.verify.report import rows
-from f3s.verify.serving import wanted_services
 from f3s.verify.storage import key_tests, wanted_keys_of, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Marks, Pool, PoolStatus, Property, Snapshot
@@ -43,8 +42,9 @@ BHYVE_KEY = f"file:///keys/{F0}:bhyve.key"
 NFS = "zdata/enc/nfsdata"
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 SERVER = "ab" * 32
-SERVES = "MASTER, serving zdata since 2026-03-01 10:00:00"
-IDLE = "BACKUP, not serving; could serve since 2026-03-01 10:00:00"
+SERVES = {"decided_as": CarpState.MASTER, "ready": True, "decision": "MASTER, serving zdata since 2026-03-01 10:00:00"}
+IDLE = {"decided_as": CarpState.BACKUP, "ready": True, "decision": "BACKUP, not serving since 2026-03-01 10:00:00"}
+"""What f3s_storage has decided."""
 __all__ = ["F0", "F1", "F2", "NFS", "NOW", "R0", "REPLICA", "SITE", "changed", "dataset", "one", "right_cluster"]
 
 
@@ -133,7 +133,13 @@ def freebsd_view(host: HostSettings) -> HostView:
     return replace(
         view,
         carp=carp(CarpState.MASTER, host) if host.is_primary else carp(CarpState.BACKUP, host),
-        controller=Controller(SECONDS, True, None, None, SERVES if host.is_primary else IDLE),
+        controller=Status(
+            started=True,
+            right=True,
+            carp=CarpState.MASTER if host.is_primary else CarpState.BACKUP,
+            values=wanted_values(host, SITE),
+            **(SERVES if host.is_primary else IDLE),
+        ),
         listeners=listeners(host) if host.is_primary else (),
         secrets=secrets(host),
         unread=(),

@@ -1,0 +1,195 @@
+"""What this project knows of `f3s_storage`, which makes the services follow the shared address (docs/controller.md).
+
+Where it lies on a storage host, what the deploy tells it (storage.conf), and what it says of itself (its status).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from f3s import stunnel
+from f3s.carp import CarpState
+from f3s.parsing import UnknownOutput, number, sections
+from f3s.settings import HostSettings, Site
+
+RC_SCRIPT = "/usr/local/etc/rc.d/f3s_storage"
+CONTROL = "/usr/local/libexec/f3s/storage-control"
+STORAGE_CONF = "/usr/local/etc/f3s/storage.conf"
+RUN = "/var/run/f3s"
+STARTED = f"{RUN}/started"
+HOLD = "/var/db/f3s/carp.hold"
+FAILBACK_LOG = "/var/log/carp-auto-failback.log"
+"""Paths as files/freebsd/f3s-storage-lib.sh names them."""
+
+PROGRAMS = {
+    "bounded.sh": ("/usr/local/libexec/f3s/bounded.sh", "0644"),
+    "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
+    "f3s-storage-control.sh": (CONTROL, "0755"),
+    "carp": ("/usr/local/bin/carp", "0755"),
+    "carpcontrol.sh": ("/usr/local/bin/carpcontrol.sh", "0755"),
+    "carp-auto-failback.sh": ("/usr/local/bin/carp-auto-failback.sh", "0755"),
+    "f3s_storage": (RC_SCRIPT, "0755"),
+    "newsyslog-f3s.conf": ("/usr/local/etc/newsyslog.conf.d/f3s.conf", "0644"),
+}
+"""What it consists of: files of files/freebsd, and where each goes with which mode."""
+
+OTHER_VERSION = "is not of this version of the deploy: run tasks/carp.py"
+
+
+# -- what it is told --
+
+
+def wanted_services(host: HostSettings) -> tuple[str, ...]:
+    """What runs on the MASTER alone, in the order in which it is started."""
+    names = ("nfsuserd",) if host.nfs.owners == "names" else ()
+    return ("rpcbind", "mountd", *names, "nfsd", "stunnel")
+
+
+def served_dataset(host: HostSettings, site: Site) -> str:
+    """What a storage host serves when it is MASTER: the share on the primary, its replica on the standby."""
+    return host.nfs.dataset if host.is_primary else site.replica(site.served_job)
+
+
+class Values(BaseModel):
+    """storage.conf: the field `name` is the variable F3S_NAME."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["primary", "standby"]
+    interface: str
+    vhid: int
+    vip: str
+    advbase: int
+    advskew: int
+    peer: str
+    pool: str
+    dataset: str
+    mountpoint: str
+    marker: str
+    failback_block: str
+    services: str
+    replication_job: str
+    failback_max_age: int
+    tunnel_folder: str
+    tunnel_user: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {f"F3S_{name.upper()}": str(value) for name, value in self}
+
+    @property
+    def failback(self) -> dict[str, str]:
+        """The variables of the job whose progress proves that the standby is undiverged."""
+        return {name: self.variables[name] for name in ("F3S_REPLICATION_JOB", "F3S_FAILBACK_MAX_AGE")}
+
+
+def wanted_values(host: HostSettings, site: Site) -> Values:
+    """What templates/storage.conf.j2 is filled with."""
+    return Values(
+        role="primary" if host.is_primary else "standby",
+        interface=host.carp.interface,
+        vhid=host.carp.vhid,
+        vip=host.vip.address,
+        advbase=host.carp.advbase,
+        advskew=host.carp.advskew,
+        peer=next(each for each in site.storage_hosts if each.name != host.name).lan.address,
+        pool=host.pool.name,
+        dataset=served_dataset(host, site),
+        mountpoint=host.nfs.mountpoint,
+        marker=host.nfs.marker_path,
+        failback_block=host.nfs.failback_block_path,
+        services=" ".join(wanted_services(host)),
+        replication_job=site.served_job.name,
+        # a standby that was written to stops the replication: five missed rounds are a reason to stay
+        failback_max_age=max(300, 5 * site.served_job.interval_seconds),
+        tunnel_folder=stunnel.RUN_FOLDER,
+        tunnel_user=stunnel.SERVER_USER,
+    )
+
+
+def parse_values(lines: Iterable[str]) -> Values:
+    """Read storage.conf; raises UnknownOutput where it is not as the template writes it."""
+    try:
+        words = shlex.split("\n".join(lines), comments=True)
+        told = dict(word.split("=", 1) for word in words)
+        return Values.model_validate({name.removeprefix("F3S_").lower(): value for name, value in told.items()})
+    except ValueError as error:
+        raise UnknownOutput(f"{STORAGE_CONF} {OTHER_VERSION}") from error
+
+
+# -- what it says --
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `service f3s_storage status` says; the defaults are those of a host that has no f3s_storage.
+
+    + started: it was started and not stopped, so it moves the services
+    + right: the services are as the CARP state and the dataset want them
+    + carp: state of its vhid; None: there is none
+    + hold: what `carp backup` wrote there while a planned failover lasts, else None
+    + failed: the service that did not start here as MASTER, else None
+    + floor: createtxg of the newest snapshot when this host was first seen as BACKUP, None where it is not
+    + decision: its last one, with the reason and the time, for people; None before the first
+    + decided_as: the CARP state that the decision is about; None where it gave the address away, or was stopped
+    + ready: it decided that it serves, or could, so advskew is the configured one unless it is held
+    + values: storage.conf, where that was asked for
+    """
+
+    started: bool = False
+    right: bool = False
+    carp: CarpState | None = None
+    hold: str | None = None
+    failed: str | None = None
+    floor: int | None = None
+    decision: str | None = None
+    decided_as: CarpState | None = None
+    ready: bool = False
+    values: Values | None = None
+
+
+_YES = {"yes": True, "no": False}
+_STATES = {"none": None, **{state.value: state for state in CarpState}}
+_KNOWN = """
+    status started right carp hold failed floor decision decided_as decided_ready decided_since
+    vhid advskew advskew_configured dataset dataset_reason
+""".split()
+
+
+def parse_status(lines: Iterable[str]) -> Status:
+    """Read `key=value` lines; raises UnknownOutput on another version and on keys and values that it does not know."""
+    pairs = [(name, value) for name, _, value in (line.partition("=") for line in lines)]
+    said = dict(pairs)
+    strange = [name for name in said if name not in _KNOWN and not name.startswith("service.")]
+    if pairs[:1] != [("status", "1")] or len(said) != len(pairs) or strange:
+        raise UnknownOutput(f"the status of f3s_storage {OTHER_VERSION}; it has {strange or pairs[:1]}")
+    decided = "decision" in said
+    try:
+        return Status(
+            started=_YES[said["started"]],
+            right=_YES[said["right"]],
+            carp=_STATES[said["carp"]],
+            hold=said.get("hold"),
+            failed=said.get("failed"),
+            floor=number(said["floor"], "createtxg of the newest snapshot") if said.get("floor") else None,
+            decision=f"{said['decision']} since {said['decided_since']}" if decided else None,
+            decided_as=_STATES[said["decided_as"]] if decided else None,
+            ready=decided and _YES[said["decided_ready"]],
+        )
+    except KeyError as error:
+        raise UnknownOutput(f"the status of f3s_storage {OTHER_VERSION}; {error} is missing or not known") from error
+
+
+def parse_controller(lines: Iterable[str]) -> Status:
+    """Read the sections `status` and `values`, or nothing where the host has no f3s_storage."""
+    found = sections(lines)
+    if found == {"absent": []}:
+        return Status()
+    if found.keys() != {"status", "values"}:
+        raise UnknownOutput(f"sections of f3s_storage: {sorted(found)}")
+    return replace(parse_status(found["status"]), values=parse_values(found["values"]))
