@@ -29,12 +29,10 @@ def _prune(link: Link, source: Dataset, node: Node, dataset: Dataset, rules: tup
         return NO_CURSOR
     # from the oldest on, everything before the cursor's snapshot has been replicated; without that snapshot nothing
     replicated = any(snap.guid == mark.guid for snap in dataset.snapshots)
-    at_cursor_too = any(rule.kind == "not_replicated" and not rule.keep_snapshot_at_cursor for rule in rules)
     snaps = []
     for snap in dataset.snapshots:
-        here = snap.guid == mark.guid
-        replicated = replicated and not here
-        snaps.append(Snap(snap.name, snap.creation, replicated or (at_cursor_too and here)))
+        replicated = replicated and snap.guid != mark.guid
+        snaps.append(Snap(snap.name, snap.creation, replicated))
     failed = []
     for name in destroyed(snaps, rules):
         found = dataset.snapshot(name)

@@ -51,16 +51,12 @@ class Job:
 
     :param sleep_until: when it takes the next snapshots
     :param pruned: side -> file system -> why its snapshots could not be pruned, or empty
-    :param last_successful: 0 if nothing was replicated since the daemon started
     """
 
     sleep_until: float
     run: Run | None = None
     snapshot_error: str = ""
     pruned: dict[str, dict[str, str]] = field(default_factory=dict)
-    last_successful: float = 0.0
-    failed: int = 0
-    replicated: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
