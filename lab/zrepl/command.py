@@ -14,7 +14,7 @@ from lab.zfs import snapshots
 from lab.zfs.model import Node
 from lab.zrepl import daemon
 from lab.zrepl.config import ConfigError
-from lab.zrepl.state import CONTROL, Daemon, Filesystem, Job, running
+from lab.zrepl.state import CONTROL, Daemon, Job, running
 
 NEVER = "0001-01-01T00:00:00Z"
 
@@ -97,80 +97,33 @@ def _time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else NEVER
 
 
-def _error(text: str, when: float) -> dict[str, str] | None:
-    return {"Err": text, "Time": _time(when)} if text else None
+def _error(text: str) -> dict[str, str] | None:
+    return {"Err": text} if text else None
 
 
 def _status(found: Daemon) -> str:
+    """What the deploy reads of the status; the real one tells more."""
     internal = {"internal": None, "type": "internal"}
     jobs: dict[str, Any] = {"_control": internal, "_prometheus": internal}
     for push in found.config.pushes:
         jobs[push.name] = {"push": _push(found.jobs[push.name]), "type": "push"}
     for sink in found.config.sinks:
         jobs[sink.name] = {"sink": {"Snapper": None}, "type": "sink"}
-    everything = {"Jobs": jobs, "Global": {"ZFSCmds": {"Active": None}, "Envconst": {"Entries": []}, "OsEnviron": []}}
-    return json.dumps(everything, separators=(",", ":"))
+    return json.dumps({"Jobs": jobs}, separators=(",", ":"))
 
 
 def _push(job: Job) -> dict[str, Any]:
     report = None
     if job.run is not None:
-        report = {
-            "StartAt": _time(job.run.started),
-            "FinishAt": NEVER,
-            "WaitReconnectSince": NEVER,
-            "WaitReconnectUntil": NEVER,
-            "WaitReconnectError": None,
-            "Attempts": [
-                {
-                    "State": job.run.state,
-                    "StartAt": _time(job.run.started),
-                    "FinishAt": _time(0 if job.run.paused else job.run.finished),
-                    "PlanError": _error(job.run.error, job.run.finished),
-                    "Filesystems": [_filesystem(each, job.run.finished) for each in job.run.filesystems],
-                }
+        attempt = {
+            "State": job.run.state,
+            "FinishAt": _time(0 if job.run.paused else job.run.finished),
+            "PlanError": _error(job.run.error),
+            "Filesystems": [
+                {"Info": {"Name": each.name}, "PlanError": None, "StepError": _error(each.error)}
+                for each in job.run.filesystems
             ],
         }
-    snapshots: dict[str, Any] = {
-        "State": 32 if job.snapshot_error else 16,
-        "SleepUntil": _time(job.sleep_until),
-        "Error": job.snapshot_error,
-        "Progress": [],
-    }
-    return {
-        "Replication": report,
-        "PruningSender": _pruning(job.pruned.get("sender")),
-        "PruningReceiver": _pruning(job.pruned.get("receiver")),
-        "Snapshotting": {
-            "Type": "periodic",
-            "Periodic": snapshots,
-            "Cron": None,
-            "Manual": None,
-        },
-    }
-
-
-def _filesystem(each: Filesystem, when: float) -> dict[str, Any]:
-    return {
-        "Info": {"Name": each.name},
-        "State": "step-error" if each.error else "done",
-        "BlockedOn": "nothing",
-        "PlanError": None,
-        "StepError": _error(each.error, when),
-        "CurrentStep": len(each.steps),
-        "Steps": [
-            {"Info": {"From": start, "To": to, "Resumed": False, "BytesExpected": size, "BytesReplicated": size}}
-            for start, to, size in each.steps
-        ],
-    }
-
-
-def _pruning(errors: dict[str, str] | None) -> dict[str, Any] | None:
-    if errors is None:
-        return None
-    done = [
-        {"Filesystem": name, "SnapshotList": [], "DestroyList": [], "SkipReason": "", "LastError": error}
-        for name, error in errors.items()
-    ]
-    state = "ExecErr" if any(errors.values()) else "Done"
-    return {"State": state, "Error": "", "Pending": [], "Completed": done}
+        report = {"WaitReconnectError": None, "Attempts": [attempt]}
+    snapshots = {"Type": "periodic", "Periodic": {"Error": job.snapshot_error}}
+    return {"Replication": report, "Snapshotting": snapshots}

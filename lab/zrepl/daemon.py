@@ -59,7 +59,7 @@ def start(ctx: Context) -> bool:
         host = ctx.host(cluster)
         daemon = Daemon(found, cluster.now, cluster.next_id())
         host.parts["zrepl"] = daemon
-        daemon.jobs = {push.name: Job(0.0) for push in found.pushes}
+        daemon.jobs = {push.name: Job() for push in found.pushes}
         plan_beats(ctx.store, cluster, host)
         listening = part(host, "sockets", dict[str, tuple[str, int]])
         for address in (found.metrics, *(sink.listen for sink in found.sinks)):
@@ -92,7 +92,6 @@ def plan_beats(store: Store, cluster: Cluster, host: Host) -> None:
     clock.cancel(cluster, lambda event: event.host != host.name or event.kind != "zrepl snapshot")
     for push in daemon.config.pushes:
         due = _first_beat(Node(store, cluster, host), push)
-        daemon.jobs[push.name].sleep_until = due
         _schedule(cluster, host, daemon, "zrepl snapshot", push.name, due - cluster.time_on(host))
 
 
@@ -136,7 +135,6 @@ def snapshot(store: Store, event: Event) -> None:
                 snapshots.take(node, [f"{dataset.name}@{push.prefix}{stamp}"])
             except CommandError:
                 job.snapshot_error = "one or more snapshots could not be created, check logs for details"
-        job.sleep_until = cluster.time_on(host) + push.interval
         _schedule(cluster, host, daemon, "zrepl snapshot", push.name, push.interval)
         _schedule(cluster, host, daemon, "zrepl replicate", push.name, REPLICATION_SECONDS)
 
@@ -158,7 +156,7 @@ def replicate_and_prune(store: Store, event: Event) -> None:
             _schedule(cluster, host, daemon, "zrepl replicate", push.name, FIRST_SECONDS)
             return
         if not job.run.error:
-            job.pruned = prune.both(replicate.connect(store, cluster, host, push))
+            prune.both(replicate.connect(store, cluster, host, push))
 
 
 def wake(cluster: Cluster, host: Host, daemon: Daemon, job: str) -> None:

@@ -101,7 +101,7 @@ def run(store: Store, cluster: Cluster, source: Host, push: Push, begun: Run | N
             report.error = f"zfs exited with error: exit status {error.rc}\nstderr:\n{error.message}\n"
         except ReplicationError as error:
             report.error = str(error)
-        if any(not start for start, _, _ in report.steps):
+        if report.whole:
             result.paused = True
             return result
     result.finished = cluster.now
@@ -120,8 +120,8 @@ def _replicate(link: Link, dataset: Dataset, report: Filesystem) -> None:
     for start, snap in pairwise(path):
         if not isinstance(snap, Snapshot):
             raise AssertionError(snap)
-        size = _step(link, dataset, start, snap)
-        report.steps.append((_relative(start) if start else "", f"@{snap.name}", size))
+        _step(link, dataset, start, snap)
+        report.whole |= start is None
         _remember(link, dataset, snap)
     if existing is not None and path[0] is not None and len(path) == 1:
         _remember(link, dataset, path[0])
@@ -167,8 +167,8 @@ def _path(dataset: Dataset, existing: Dataset | None) -> list[Snapshot | Bookmar
     )
 
 
-def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap: Snapshot) -> int:
-    """Sends one snapshot; returns how many bytes that took.
+def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap: Snapshot) -> None:
+    """Sends one snapshot.
 
     :raises ReplicationError: zrepl refuses
     :raises CommandError: zfs does
@@ -182,7 +182,6 @@ def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap:
     data = stream.encode(records)
     wanted = receive.Options(resumable=True, override=link.sink.override)
     receive.receive(link.receiver, data, f"{link.target(dataset)}@{snap.name}", wanted, lambda _: None)
-    return len(data)
 
 
 def _placeholders(link: Link, target: str) -> None:
