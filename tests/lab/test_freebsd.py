@@ -83,15 +83,6 @@ def test_services_heed_rc_conf_unless_told_one(lab: Cluster) -> None:
     assert (ran.rc, "nosuch does not exist in /etc/rc.d" in ran.out) == (1, True)
 
 
-def test_scripts_boot_in_the_order_that_was_seen(lab: Cluster) -> None:
-    lab.sh("f0", "pkg install -y stunnel")
-    order = [s.provide[0] for s in boot.scripts_of(lab.store, lab.hosts.host("f0"))]
-    seen = (
-        "zpool zfskeys mountcritlocal zfs FILESYSTEMS kld netif devd NETWORKING stunnel DAEMON LOGIN mountd nfsd cron"
-    )
-    assert [name for name in order if name in seen.split()] == seen.split()
-
-
 def test_an_fstab_line_for_a_missing_stick_stops_the_boot(lab: Cluster) -> None:
     lab.sh("f0", f"{STICK}; echo '/dev/ufs/F3S_KEYS /keys ufs rw 0 2' >> /etc/fstab")
     boot.reboot(lab.store, "f0")
@@ -266,13 +257,12 @@ def test_ps_tells_when_a_process_began(lab: Cluster) -> None:
     assert lines[2] == "none"
 
 
-def test_mountd_cannot_be_bound_to_the_loopback_that_it_adds_itself(lab: Cluster) -> None:
-    lab.sh("f0", "echo 'V4: /' > /etc/exports; sysrc mountd_flags='-r -S -h 127.0.0.1'")
-    assert lab.attempt("f0", "service mountd onestart; service mountd onestatus").rc == 1
-    assert "]: bindresvport_sa: Address already in use" in lab.sh("f0", "cat /var/log/messages")
-    # without the Mount protocol it binds nothing
-    lab.sh("f0", "sysrc mountd_flags='-r -S -R'; service mountd onestart; service mountd onestatus")
-    assert "Program not registered" in lab.attempt("f0", "showmount -e").err
+def test_mountd_without_the_mount_protocol_exports_all_the_same(lab: Cluster) -> None:
+    lab.sh("f0", "echo 'V4: /' > /etc/exports; sysrc mountd_flags='-r -S -R'; service mountd onestart")
+    assert "Program not registered" in lab.attempt("f0", "service mountd onestatus && showmount -e").err
+    # the real one ends with -h 127.0.0.1 (docs/design.md); the lab plays it without
+    ran = lab.attempt("f0", "sysrc mountd_flags='-r -S -h 127.0.0.1'; service mountd onerestart")
+    assert "lab: not simulated: mountd with -r -S -h 127.0.0.1" in ran.err
 
 
 def test_long_names_in_mount_p_are_followed_by_a_blank() -> None:
