@@ -44,10 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     unreadable.add_argument("host")
     unreadable.add_argument("how", nargs="?", default="hangs", choices=disks.HOW, help="what each read does")
     unreadable.add_argument("slot", nargs="?", default="", help="device name, e.g. ada1 (default: the stick)")
-    swap = commands.add_parser("swap", help="put another disk into a slot; the old one is gone")
+    swap = commands.add_parser("swap", help="put a blank disk into a slot; the old one is gone")
     swap.add_argument("host")
     swap.add_argument("slot", help="device name, e.g. da0")
-    swap.add_argument("content", nargs="?", default="blank", choices=actions.CONTENTS)
     return parser
 
 
@@ -55,7 +54,7 @@ def _run(args: argparse.Namespace, store: Store) -> int:
     match args.command:
         case "up" | "reset":
             if args.command == "reset" or not store.exists():
-                from lab import plans  # pyinfra takes a second to import
+                from lab import plans  # with pyinfra, which takes a second to import
 
                 build.up(store, plans.plans(plans.site()))
         case "status":
@@ -95,9 +94,9 @@ def _run(args: argparse.Namespace, store: Store) -> int:
         case "unreadable":
             actions.unreadable(store, args.host, args.how, args.slot)
         case "swap":
-            actions.swap(store, args.host, args.slot, args.content)
+            actions.swap(store, args.host, args.slot)
         case "demo":
-            from lab import demo
+            from lab import demo  # with pyinfra, as above
 
             return demo.main(store)
     return 0

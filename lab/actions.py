@@ -76,18 +76,11 @@ def unreadable(store: Store, name: str, how: str = "hangs", slot: str = "") -> N
         disks.link_devices(store, cluster, host)
 
 
-CONTENTS = ("blank", "gpt", "fat", "ufs", "noise")
+def swap(store: Store, name: str, slot: str) -> None:
+    """Puts a blank disk of the same size and model into a slot; the old one is gone.
 
-
-def swap(store: Store, name: str, slot: str, content: str = "blank", size: int = 0, model_name: str = "") -> None:
-    """Puts another disk into a slot; the old one is gone.
-
-    :param content: one of `CONTENTS`: what the new disk holds
-    :param size: bytes; that of the old disk when 0
-    :raises LabError: no such slot or content
+    :raises LabError: no such slot, or its disk is in use
     """
-    if content not in CONTENTS:
-        raise LabError(f"a disk can be {', '.join(CONTENTS)}, not {content!r}")
     with store.edit() as cluster:
         host = cluster.host(name)
         if slot not in host.slots:
@@ -95,18 +88,8 @@ def swap(store: Store, name: str, slot: str, content: str = "blank", size: int =
         old = cluster.disks[host.slots[slot]]
         if disks.user(store, cluster, host, old):
             raise LabError(f"{host.name}: {slot} is in use; crash the host or unplug it first")
-        fresh = Disk(
-            f"{host.short}-{slot}-{cluster.next_id()}", size or old.size, model_name or old.model, f"S{cluster.counter}"
-        )
+        fresh = Disk(f"{host.short}-{slot}-{cluster.next_id()}", old.size, old.model, f"S{cluster.counter}")
         build.add_disk(store, cluster, host, slot, fresh)
-        if content == "gpt":
-            disks.make_gpt(store, fresh)
-        elif content == "fat":
-            disks.make_fat(store, fresh)
-        elif content == "ufs":
-            disks.make_ufs(store, cluster, fresh, "OTHER")
-        elif content == "noise":
-            disks.write(store, fresh, 1 << 20, b"left over from something")
         disks.link_devices(store, cluster, host)
 
 

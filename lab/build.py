@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from dataclasses import dataclass, field
 
-from lab import clock, rootfs
-from lab.core import Cluster, Disk, Host, LabError, Store
+import lab.catalog  # noqa: F401 (registers the parts, for whoever makes a lab)
+from lab import clock, freebsd, rootfs, vmhost
+from lab.core import START, Cluster, Disk, Host, LabError, Store
+from lab.linux import boot
 from lab.net import model as net
-
-START = 1767225600.0
-"""Virtual time of a new lab: 2026-01-01 00:00:00 UTC."""
 
 MIB = 1 << 20
 
@@ -32,9 +30,8 @@ class Plan:
     ufs_root: bool = False
 
 
-FREEBSD_PARTS = ("lab.freebsd", "lab.zrepl.daemon", "lab.vmhost")
-"""Modules with a function ``install(store, cluster, host)`` that puts their field's files and state on a new host."""
-ROCKY_PARTS = ("lab.linux.boot",)
+INSTALL = {"freebsd": (freebsd.install, vmhost.install), "rocky": (boot.install,)}
+"""What puts files and state on a new host, by its platform."""
 
 
 def up(store: Store, plans: list[Plan]) -> Cluster:
@@ -58,8 +55,8 @@ def up(store: Store, plans: list[Plan]) -> Cluster:
             net.interfaces(host)[name].addresses.append((address, length, 0))
         net.interfaces(host)["lo0"] = net.Interface("lo0", "", [("127.0.0.1", 8, 0)])
         rootfs.build(store, host)
-        for module in FREEBSD_PARTS if plan.platform == "freebsd" else ROCKY_PARTS:
-            importlib.import_module(module).install(store, cluster, host)
+        for install in INSTALL[plan.platform]:
+            install(store, cluster, host)
     store.save(cluster)
     if plans:
         tried = clock.run(store, plans[0].name, ["/bin/sh", "-c", ":"], capture_output=True)

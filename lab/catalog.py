@@ -1,121 +1,199 @@
-"""Which program of a simulated host is played by which function: path -> ``module:function``.
+"""The one place that knows all parts of the lab, and gives their functions to the modules that call them.
 
-A function takes a `lab.core.Context` and returns the exit status. ``FREEBSD`` and ``ROCKY`` are there from the
-installation on, ``PACKAGES`` (platform, package) come with ``pkg install`` or ``dnf install``.
+``FREEBSD`` and ``ROCKY`` say which function plays a program that is there from the installation on; what is in
+``PACKAGES`` (platform, package) comes with ``pkg install`` or ``dnf install``. At the end the functions are registered:
+modules below this one have tables for them, and import no part. A process that needs one and has not imported this
+module fails with a KeyError.
 """
 
 from __future__ import annotations
 
-from lab import tools
+from lab import clock, core, mounts, rootfs, tools
+from lab.commands import (
+    base,
+    disks,
+    files,
+    ifconfig,
+    mounting,
+    processes,
+    signals,
+    sockets,
+    system,
+    unreadable,
+    vm,
+)
+from lab.core import Cluster, Host, Program, Store
+from lab.linux import (
+    boot,
+    df,
+    journal,
+    openssl,
+    owners,
+    packages,
+    python,
+    selinux,
+    systemctl,
+    systemd,
+    tunnel,
+    view,
+    waiting,
+)
+from lab.linux import files as linux_files
+from lab.linux import mounting as linux_mounting
+from lab.net import model
+from lab.rc import cron, devd, nfs, order, programs, scripts, stunnel, table
+from lab.rc.table import Actions
+from lab.zfs import zfs_cmd, zpool_cmd
+from lab.zrepl import command as zrepl
+from lab.zrepl import daemon
 
-FREEBSD: dict[str, str] = {
-    "/.lab/bin/meet": "lab.commands.unreadable:meet",
-    "/bin/pgrep": "lab.commands.processes:pgrep",
-    "/bin/pkill": "lab.commands.signals:pkill",
-    "/bin/ps": "lab.commands.processes:ps",
-    "/sbin/dmesg": "lab.commands.processes:dmesg",
-    "/sbin/ifconfig": "lab.commands.ifconfig:main",
-    "/sbin/ping": "lab.commands.processes:ping",
-    "/usr/bin/fetch": "lab.zrepl.command:fetch",
-    "/usr/bin/lockf": "lab.rc.programs:lockf",
-    "/bin/kill": "lab.commands.signals:kill",
-    "/sbin/rcorder": "lab.rc.order:rcorder",
-    "/usr/bin/nfsstat": "lab.rc.nfs:nfsstat",
-    "/usr/bin/showmount": "lab.rc.nfs:showmount",
-    "/usr/bin/sockstat": "lab.commands.sockets:sockstat",
-    "/usr/sbin/mountd": "lab.rc.nfs:mountd",
-    "/usr/sbin/daemon": "lab.rc.programs:daemon",
-    "/sbin/kldload": "lab.commands.system:kldload",
-    "/sbin/kldstat": "lab.commands.system:kldstat",
-    "/sbin/sysctl": "lab.commands.system:sysctl",
-    "/usr/bin/crontab": "lab.commands.system:crontab",
-    "/usr/bin/logger": "lab.commands.system:logger",
-    "/usr/sbin/ntpd": "lab.commands.base:ntpd",
-    "/usr/sbin/pkg": "lab.commands.system:pkg",
-    "/usr/sbin/sysrc": "lab.commands.system:sysrc",
-    "/bin/df": "lab.commands.mounting:df",
-    "/sbin/camcontrol": "lab.commands.disks:camcontrol",
-    "/sbin/dumpfs": "lab.commands.disks:dumpfs",
-    "/sbin/fsck_ffs": "lab.commands.disks:fsck",
-    "/sbin/fsck_ufs": "lab.commands.disks:fsck",
-    "/sbin/geom": "lab.commands.disks:geom",
-    "/sbin/glabel": "lab.commands.disks:glabel",
-    "/sbin/gpart": "lab.commands.disks:gpart",
-    "/sbin/mount": "lab.commands.mounting:mount",
-    "/sbin/newfs": "lab.commands.disks:newfs",
-    "/sbin/umount": "lab.commands.mounting:umount",
-    "/sbin/swapctl": "lab.commands.disks:swapctl",
-    "/usr/sbin/zdb": "lab.commands.disks:zdb",
-    "/usr/sbin/diskinfo": "lab.commands.disks:diskinfo",
-    "/usr/sbin/fstyp": "lab.commands.disks:fstyp",
-    "/bin/chflags": "lab.commands.files:chflags",
-    "/bin/ls": "lab.commands.files:ls",
-    "/usr/bin/chgrp": "lab.commands.files:chown",
-    "/usr/bin/install": "lab.commands.files:install",
-    "/usr/bin/stat": "lab.commands.files:stat",
-    "/usr/bin/touch": "lab.commands.files:touch",
-    "/usr/sbin/chown": "lab.commands.files:chown",
-    "/bin/date": "lab.commands.base:date",
-    "/bin/freebsd-version": "lab.commands.base:freebsd_version",
-    "/bin/sleep": "lab.commands.base:sleep",
-    "/sbin/zfs": "lab.zfs.zfs_cmd:main",
-    "/sbin/zpool": "lab.zfs.zpool_cmd:main",
-    "/usr/bin/uname": "lab.commands.base:uname",
+FREEBSD: dict[str, Program] = {
+    "/.lab/bin/meet": unreadable.meet,
+    "/bin/pgrep": processes.pgrep,
+    "/bin/pkill": signals.pkill,
+    "/bin/ps": processes.ps,
+    "/sbin/dmesg": processes.dmesg,
+    "/sbin/ifconfig": ifconfig.main,
+    "/sbin/ping": processes.ping,
+    "/usr/bin/lockf": programs.lockf,
+    "/bin/kill": signals.kill,
+    "/sbin/rcorder": order.rcorder,
+    "/usr/bin/nfsstat": nfs.nfsstat,
+    "/usr/bin/showmount": nfs.showmount,
+    "/usr/bin/sockstat": sockets.sockstat,
+    "/usr/sbin/mountd": nfs.mountd,
+    "/usr/sbin/daemon": programs.daemon,
+    "/sbin/kldload": system.kldload,
+    "/sbin/kldstat": system.kldstat,
+    "/sbin/sysctl": system.sysctl,
+    "/usr/bin/crontab": system.crontab,
+    "/usr/bin/logger": system.logger,
+    "/usr/sbin/ntpd": base.ntpd,
+    "/usr/sbin/pkg": system.pkg,
+    "/usr/sbin/sysrc": system.sysrc,
+    "/bin/df": mounting.df,
+    "/sbin/camcontrol": disks.camcontrol,
+    "/sbin/dumpfs": disks.dumpfs,
+    "/sbin/fsck_ffs": disks.fsck,
+    "/sbin/fsck_ufs": disks.fsck,
+    "/sbin/geom": disks.geom,
+    "/sbin/glabel": disks.glabel,
+    "/sbin/gpart": disks.gpart,
+    "/sbin/mount": mounting.mount,
+    "/sbin/newfs": disks.newfs,
+    "/sbin/umount": mounting.umount,
+    "/sbin/swapctl": disks.swapctl,
+    "/usr/sbin/zdb": disks.zdb,
+    "/usr/sbin/diskinfo": disks.diskinfo,
+    "/usr/sbin/fstyp": disks.fstyp,
+    "/bin/chflags": files.chflags,
+    "/bin/ls": files.ls,
+    "/usr/bin/chgrp": files.chown,
+    "/usr/bin/install": files.install,
+    "/usr/bin/stat": files.stat,
+    "/usr/bin/touch": files.touch,
+    "/usr/sbin/chown": files.chown,
+    "/bin/date": base.date,
+    "/bin/freebsd-version": base.freebsd_version,
+    "/bin/sleep": base.sleep,
+    "/sbin/zfs": zfs_cmd.main,
+    "/sbin/zpool": zpool_cmd.main,
+    "/usr/bin/uname": base.uname,
 }
 
-ROCKY: dict[str, str] = {
-    "/usr/bin/date": "lab.commands.base:date",
-    "/usr/bin/dnf": "lab.linux.packages:dnf",
-    "/usr/bin/findmnt": "lab.linux.mounting:findmnt",
-    "/usr/bin/journalctl": "lab.linux.journal:journalctl",
-    "/usr/bin/logger": "lab.linux.journal:logger",
-    "/usr/bin/mount": "lab.linux.mounting:mount",
-    "/usr/bin/openssl": "lab.linux.openssl:main",
-    "/usr/bin/python3": "lab.linux.python:main",
-    "/usr/bin/rpm": "lab.linux.packages:rpm",
-    "/usr/bin/sleep": "lab.linux.waiting:sleep",
-    "/usr/bin/systemctl": "lab.linux.systemctl:main",
-    "/usr/bin/systemd-cat": "lab.linux.journal:systemd_cat",
-    "/usr/bin/umount": "lab.linux.mounting:umount",
-    "/usr/bin/uname": "lab.commands.base:uname",
-    "/usr/sbin/getenforce": "lab.linux.selinux:getenforce",
-    "/usr/sbin/selinuxenabled": "lab.linux.selinux:selinuxenabled",
-    "/usr/sbin/ss": "lab.linux.mounting:ss",
-    **{f"/usr/bin/{name}": "lab.linux.files:main" for name in tools.ROCKY_WRAPPED},
-    "/usr/bin/chown": "lab.linux.owners:chown",
-    "/usr/bin/df": "lab.linux.df:main",
-    "/usr/bin/ls": "lab.linux.owners:ls",
-    "/usr/bin/stat": "lab.linux.files:stat",
+ROCKY: dict[str, Program] = {
+    "/usr/bin/date": base.date,
+    "/usr/bin/dnf": packages.dnf,
+    "/usr/bin/findmnt": linux_mounting.findmnt,
+    "/usr/bin/journalctl": journal.journalctl,
+    "/usr/bin/logger": journal.logger,
+    "/usr/bin/mount": linux_mounting.mount,
+    "/usr/bin/openssl": openssl.main,
+    "/usr/bin/python3": python.main,
+    "/usr/bin/rpm": packages.rpm,
+    "/usr/bin/sleep": waiting.sleep,
+    "/usr/bin/systemctl": systemctl.main,
+    "/usr/bin/systemd-cat": journal.systemd_cat,
+    "/usr/bin/umount": linux_mounting.umount,
+    "/usr/bin/uname": base.uname,
+    "/usr/sbin/getenforce": selinux.getenforce,
+    "/usr/sbin/selinuxenabled": selinux.selinuxenabled,
+    "/usr/sbin/ss": linux_mounting.ss,
+    **{f"/usr/bin/{name}": linux_files.main for name in tools.ROCKY_WRAPPED},
+    "/usr/bin/chown": owners.chown,
+    "/usr/bin/df": df.main,
+    "/usr/bin/ls": owners.ls,
+    "/usr/bin/stat": linux_files.stat,
 }
 """In /usr/bin and /usr/sbin, to which /bin and /sbin lead."""
 
-PACKAGES: dict[tuple[str, str], dict[str, str]] = {
+PACKAGES: dict[tuple[str, str], dict[str, Program]] = {
     ("freebsd", "stunnel"): {},
-    ("rocky", "stunnel"): {"/usr/bin/stunnel": "lab.linux.tunnel:main"},
+    ("rocky", "stunnel"): {"/usr/bin/stunnel": tunnel.main},
     ("rocky", "nfs-utils"): {
-        "/usr/sbin/mount.nfs4": "lab.linux.mounting:mount_nfs",
-        "/usr/sbin/nfsidmap": "lab.linux.mounting:nfsidmap",
+        "/usr/sbin/mount.nfs4": linux_mounting.mount_nfs,
+        "/usr/sbin/nfsidmap": linux_mounting.nfsidmap,
     },
-    ("rocky", "policycoreutils-python-utils"): {"/usr/sbin/semanage": "lab.linux.selinux:semanage"},
-    ("freebsd", "zrepl"): {"/usr/local/bin/zrepl": "lab.zrepl.command:main"},
-    ("freebsd", "vm-bhyve"): {"/usr/local/sbin/vm": "lab.commands.vm:main"},
+    ("rocky", "policycoreutils-python-utils"): {"/usr/sbin/semanage": selinux.semanage},
+    ("freebsd", "zrepl"): {"/usr/local/bin/zrepl": zrepl.main},
+    ("freebsd", "vm-bhyve"): {"/usr/local/sbin/vm": vm.main},
 }
 
-PACKAGE_FOLDERS: dict[str, tuple[str, ...]] = {
-    "stunnel": ("/usr/local/etc/stunnel",),
-    "zrepl": ("/usr/local/etc/zrepl",),
-}
-"""Folders that a package makes."""
+rootfs.PROGRAMS.update({"freebsd": FREEBSD, "rocky": ROCKY})
+rootfs.PACKAGES.update(PACKAGES)
+
+clock.HANDLERS.update(
+    {
+        "carp timer": model.timer,
+        "cron minute": cron.minute,
+        "devd": devd.notify,
+        "linux boot": boot.start,
+        "linux mount": boot.mount,
+        "program": programs.run,
+        "systemd timer": systemd.timer,
+        "zrepl replicate": daemon.replicate_and_prune,
+        "zrepl snapshot": daemon.snapshot,
+        "vm off": vm.power_off,
+    }
+)
+
+table.ACTIONS.update(
+    {
+        "cron": Actions(cron.start),
+        "devd": Actions(devd.start),
+        "mountd": Actions(nfs.export, hangup=nfs.read_again),
+        "nfsd": Actions(nfs.serve),
+        "nfsuserd": Actions(nfs.map_owners),
+        "rpcbind": Actions(),
+        "sshd": Actions(),
+        "stunnel": Actions(stunnel.start, stunnel.stop, stunnel.reload),
+        "syslogd": Actions(),
+        "vm": Actions(vm.boot, vm.shut_down),
+        "zrepl": Actions(daemon.start, daemon.stop),
+    }
+)
 
 
-def played(path: str, platform: str) -> str | None:
+def _follow_freebsd(_store: Store, _cluster: Cluster, host: Host) -> None:
+    mounts.sync(host)
+
+
+def _follow_rocky(store: Store, cluster: Cluster, host: Host) -> None:
+    view.follow(store, cluster, host)
+    tunnel.listen(host)
+
+
+core.FOLLOW.update({"freebsd": _follow_freebsd, "rocky": _follow_rocky})
+
+
+def played(path: str, platform: str) -> Program | None:
     """The function that plays the program at that path on hosts of that platform; None if there is none."""
     if platform == "freebsd" and path.startswith(("/etc/rc.d/", "/usr/local/etc/rc.d/")):
-        return "lab.rc.scripts:main"
+        return scripts.main
     if platform == "rocky":
         path = path if path.startswith("/usr/") else f"/usr{path}"
     packages = (programs for (owner, _), programs in PACKAGES.items() if owner == platform)
-    for table in (FREEBSD if platform == "freebsd" else ROCKY, *packages):
-        if path in table:
-            return table[path]
+    for known in (FREEBSD if platform == "freebsd" else ROCKY, *packages):
+        if path in known:
+            return known[path]
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import marshal
 import os
 import signal
@@ -24,20 +23,9 @@ MOVES = 256
 """How many of the last movements of the clock are kept with the real time at which they began."""
 REAL = INSIDE / "real"
 """Where a sandbox has the machine's root directory."""
-HANDLERS: dict[str, str] = {
-    "carp timer": "lab.net.model:timer",
-    "cron minute": "lab.rc.cron:minute",
-    "devd": "lab.rc.devd:notify",
-    "linux boot": "lab.linux.boot:start",
-    "linux mount": "lab.linux.boot:mount",
-    "program": "lab.rc.programs:run",
-    "systemd timer": "lab.linux.systemd:timer",
-    "zrepl replicate": "lab.zrepl.daemon:replicate_and_prune",
-    "zrepl snapshot": "lab.zrepl.daemon:snapshot",
-    "vm off": "lab.commands.vm:power_off",
-}
-"""Event kind -> ``module:function``. A function takes (store, event) and holds the state only while it edits it.
-The kind ``wake`` ends the sleep of somebody."""
+HANDLERS: dict[str, Callable[[Store, Event], None]] = {}
+"""Event kind -> function, which holds the state only while it edits it; `lab.catalog` registers them. The kind
+``wake`` ends the sleep of somebody."""
 STARTS_PROGRAMS = ("devd", "linux boot", "linux mount", "program", "systemd timer")
 """Events that take time, because they run programs."""
 EVENT = "event"
@@ -214,8 +202,7 @@ def handle(store: Store, number: int) -> None:
         program = programs(cluster)[number]
         program.pid = _machine_pid()
     try:
-        module, function = HANDLERS[program.event.kind].split(":")
-        getattr(importlib.import_module(module), function)(store, program.event)
+        HANDLERS[program.event.kind](store, program.event)
     except Exception:
         store.report(f"{program.event}\n{traceback.format_exc()}")
     finally:
@@ -309,7 +296,7 @@ def zygote_socket() -> Path:
         place = Path("/tmp") / place.name
     if not _listening(place):
         place.unlink(missing_ok=True)
-        program = [sys.executable, "-I", "-S", str(here / "sandbox.py"), str(place)]
+        program = [sys.executable, "-I", str(here / "sandbox.py"), str(place)]
         nothing = subprocess.DEVNULL
         subprocess.Popen(program, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
         for _ in range(200):

@@ -24,6 +24,9 @@ INSIDE = Path("/.lab")
 
 NOT_SIMULATED_RC = 99
 
+START = 1767225600.0
+"""Virtual time of a new lab: 2026-01-01 00:00:00 UTC."""
+
 
 class LabError(Exception):
     """Something that the person who uses the lab has to know; the text is the whole message."""
@@ -286,15 +289,8 @@ class Context:
         with self.store.edit() as cluster:
             yield cluster
             host = cluster.hosts[self.host_name]
-        if inside() and host.platform == "rocky":
-            from lab.linux import tunnel, view
-
-            view.follow(self.store, cluster, host)
-            tunnel.listen(host)
-        elif inside():
-            from lab.mounts import sync
-
-            sync(host)
+        if inside():
+            FOLLOW[host.platform](self.store, cluster, host)
 
     def host(self, cluster: Cluster) -> Host:
         return cluster.hosts[self.host_name]
@@ -305,3 +301,10 @@ class Context:
         :param what: the option, property or state; the command's whole line when empty
         """
         return NotSimulatedError(f"{self.name} {what}" if what else " ".join([self.name, *self.args]))
+
+
+Program = Callable[[Context], int]
+"""Plays a program; returns its exit status."""
+
+FOLLOW: dict[str, Callable[[Store, Cluster, Host], None]] = {}
+"""Platform -> what makes this process's namespace follow a changed state; `lab.catalog` registers it."""

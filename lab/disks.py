@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import rootfs
+from lab import rootfs, zfs
 from lab.core import Cluster, Disk, Host, Store, part
 
 UFS_SUPERBLOCK = 65536
@@ -96,12 +96,6 @@ def make_gpt(store: Store, disk: Disk) -> None:
     write(store, disk, disk.size - 512, GPT_MAGIC)
 
 
-def make_fat(store: Store, disk: Disk) -> None:
-    """What a stick from a shop holds: a FAT32 file system without a partition table."""
-    write(store, disk, 82, FAT_MAGIC)
-    write(store, disk, 510, b"\x55\xaa")
-
-
 def resolve(store: Store, cluster: Cluster, host: Host, device: str) -> Disk | None:
     """The disk behind ``da0``, ``/dev/da0`` or ``/dev/ufs/LABEL`` on a host; None if there is none."""
     name = device.removeprefix("/dev/")
@@ -120,8 +114,6 @@ def user(store: Store, cluster: Cluster, host: Host, disk: Disk) -> str | None:
     for entry in host.mounts:
         if entry.fstype == "ufs" and not entry.dead and resolve(store, cluster, host, entry.device) is disk:
             return entry.target
-    from lab import zfs
-
     return zfs.pool_using(cluster, host, disk.id)
 
 

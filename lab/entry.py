@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shlex
 import signal
@@ -41,14 +40,13 @@ def main(argv: list[str]) -> int:
     os.environ.pop("LD_LIBRARY_PATH", None)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     path = argv[0]
-    target = catalog.played(path, (INSIDE / "platform").read_text().strip())
-    if target is None:
+    program = catalog.played(path, (INSIDE / "platform").read_text().strip())
+    if program is None:
         return refuse(" ".join([os.path.basename(path), *argv[1:]]))
-    module, function = target.split(":")
     context = Context(argv, Store(), (INSIDE / "host").read_text().strip())
     context.store.note(context.host_name, shlex.join(argv))
     try:
-        rc: int = getattr(importlib.import_module(module), function)(context)
+        rc = program(context)
     except CommandError as error:
         context.err(error.message + "\n" if error.message else "")
         rc = error.rc

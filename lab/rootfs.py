@@ -6,10 +6,21 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lab import catalog, tools
-from lab.core import Host, LabError, Store
+from lab import tools
+from lab.core import Host, LabError, Program, Store
+
+PROGRAMS: dict[str, Mapping[str, Program]] = {}
+"""Platform -> the programs that are played there from the installation on; `lab.catalog` registers them."""
+PACKAGES: dict[tuple[str, str], Mapping[str, Program]] = {}
+"""(Platform, package) -> the played programs that come with it; also from `lab.catalog`."""
+PACKAGE_FOLDERS: dict[str, tuple[str, ...]] = {
+    "stunnel": ("/usr/local/etc/stunnel",),
+    "zrepl": ("/usr/local/etc/zrepl",),
+}
+"""Folders that a package of FreeBSD makes."""
 
 FREEBSD_FOLDERS = """
 bin sbin etc/rc.d etc/rc.conf.d etc/defaults etc/cron.d etc/devd etc/newsyslog.conf.d etc/periodic boot dev/ufs dev/zvol
@@ -98,8 +109,11 @@ def write(root: Path, path: str, text: str, mode: int = 0o644) -> None:
     file.chmod(mode)
 
 
-def install_played(root: Path, programs: dict[str, str]) -> None:
-    """Puts the programs of a table of `lab.catalog` in place."""
+def install_played(root: Path, programs: Iterable[str]) -> None:
+    """Puts played programs in place.
+
+    :param programs: their paths
+    """
     for path in programs:
         write(root, path, "#!/.lab/bin/play\n", 0o755)
 
@@ -161,14 +175,14 @@ def _freebsd_programs(root: Path) -> None:
         head, _, rest = text.partition("\n")
         text = f"{head}\n{MEET if script in ('dd', 'hash') else ''}{rest}"
         write(root, path, re.sub(r"@(\w+)@", lambda match: real(match.group(1)), text), 0o755)
-    install_played(root, catalog.FREEBSD)
+    install_played(root, PROGRAMS["freebsd"])
     write(root, "usr/local/bin/doas", DOAS, 0o755)
 
 
 def _rocky_programs(root: Path) -> None:
     link(root, "bin", "usr/bin")
     link(root, "sbin", "usr/sbin")
-    install_played(root, catalog.ROCKY)  # some get a wrapper below
+    install_played(root, PROGRAMS["rocky"])  # some get a wrapper below
     for name in tools.ROCKY:
         link(root, f"usr/bin/{name}", real(name))
     wrappers = Path(__file__).with_name("wrappers")

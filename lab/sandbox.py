@@ -10,14 +10,13 @@ unprivileged login would be able to change it: only /tmp and /home can be writte
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lab import catalog, clock, entry, zygote
+from lab import clock, entry, zygote
 from lab.core import INSIDE, Cluster, Host, LabError, Store
 from lab.linux import tunnel, view
 from lab.mounts import (
@@ -33,7 +32,6 @@ from lab.mounts import (
     sync,
     unshare,
 )
-from lab.rc import table
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x04000000, 0x10000000, 0x20000000
 CLONE_NEWNET = 0x40000000
@@ -167,24 +165,12 @@ def _as_init(machine: Host, command: list[str]) -> int:
     return zygote.Zygote(listener, entry.main, main_child).serve()
 
 
-def preload() -> None:
-    """Imports every module that plays a program, once for all children."""
-    for programs in (catalog.FREEBSD, catalog.ROCKY, *catalog.PACKAGES.values()):
-        for target in programs.values():
-            importlib.import_module(target.split(":")[0])
-    services = [service for services in (table.BASE, *table.PACKAGED.values()) for service in services]
-    of_services = [target for service in services for target in (service.start, service.stop) if target]
-    for target in (*clock.HANDLERS.values(), *of_services):
-        importlib.import_module(target.split(":")[0])
-
-
 def main(path: str) -> int:
     """The machine's zygote: starts sandboxes until nobody has asked for one for a while."""
     try:
         listener = zygote.listen(path)
     except OSError:
         return 0  # another one was quicker
-    preload()
     try:
         return zygote.Zygote(listener, lambda words: run(words, path)).serve(zygote.IDLE_SECONDS)
     finally:
@@ -194,5 +180,4 @@ def main(path: str) -> int:
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         raise SystemExit(main(sys.argv[1]))
-    preload()
     raise SystemExit(run(sys.argv[1:], str(clock.zygote_socket())))

@@ -6,7 +6,7 @@ the lab's Rocky hosts: these go on while the virtual machine is off. The other h
 
 from __future__ import annotations
 
-from lab import catalog, rootfs
+from lab import rootfs
 from lab.commands import vm
 from lab.core import Cluster, Host, Store
 from lab.rc import table
@@ -26,7 +26,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
         return
     root = store.root(host.name)
     host.packages.add(PACKAGE)
-    rootfs.install_played(root, catalog.PACKAGES["freebsd", PACKAGE])
+    rootfs.install_played(root, rootfs.PACKAGES["freebsd", PACKAGE])
     for service in table.PACKAGED[PACKAGE]:
         rootfs.write(root, service.path, f"#!/.lab/bin/play\n{service.header}", 0o755)
     node = Node(store, cluster, host)

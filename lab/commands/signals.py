@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.commands.options import parse
 from lab.commands.processes import matches
 from lab.core import Context, part
-from lab.rc import scripts, table
+from lab.rc import table
 from lab.rc.scripts import processes
 
 ENDS = ("TERM", "INT", "KILL")
@@ -61,23 +61,21 @@ def _hang_up(ctx: Context) -> int:
     raise ctx.not_simulated()
 
 
-RELOADS = {"mountd": "lab.rc.nfs:read_again", "stunnel": "lab.rc.stunnel:reload"}
-
-
 def send(ctx: Context, name: str, what: str) -> None:
     """A daemon gets a signal; what it does on others than these is not known here.
 
     :param what: the signal's name without SIG
     """
-    if what == "HUP" and name in RELOADS:
-        scripts.call(RELOADS[name], ctx)
+    actions = table.ACTIONS.get(name)
+    if what == "HUP" and actions and actions.hangup:
+        actions.hangup(ctx)
         return
     if what not in ENDS:
         raise ctx.not_simulated(f"{what} to {name}")
     known = next((s for each in (table.BASE, *table.PACKAGED.values()) for s in each if s.name == name), None)
     if known and what != "KILL":  # it tidies up
-        if known.stop:
-            scripts.call(known.stop, ctx)
+        if actions and actions.stop:
+            actions.stop(ctx)
         if known.pid_file:
             Path(known.pid_file).unlink(missing_ok=True)
     with ctx.cluster() as cluster:

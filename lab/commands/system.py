@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import catalog, rootfs, syslog
+from lab import rootfs, syslog
 from lab.commands import sysctls
 from lab.commands.options import parse
 from lab.core import CommandError, Context, part
@@ -245,10 +245,10 @@ def install_package(ctx: Context, name: str) -> None:
             return
         host.packages.add(name)
         root = ctx.store.root(host.name)
-        rootfs.install_played(root, catalog.PACKAGES.get(("freebsd", name), {}))
+        rootfs.install_played(root, rootfs.PACKAGES.get(("freebsd", name), {}))
         for service in table.PACKAGED.get(name, []):
             rootfs.write(root, service.path, f"#!/.lab/bin/play\n{service.header}", 0o755)
-        for folder in catalog.PACKAGE_FOLDERS.get(name, ()):
+        for folder in rootfs.PACKAGE_FOLDERS.get(name, ()):
             (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
     ctx.out(
         f"[{host.short}] [1/1] Installing {name}-{VERSIONS[name]}...\n[{host.short}] [1/1] Extracting {name}: done\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getopt
 
-from lab import catalog, rootfs
+from lab import rootfs
 from lab.core import CommandError, Context
 
 BASE = {
@@ -105,7 +105,7 @@ def _install(ctx: Context, name: str) -> None:
             return
         host.packages.add(name)
     root = ctx.store.root(ctx.host_name)  # not "/": there /usr/lib is the machine's
-    rootfs.install_played(root, catalog.PACKAGES.get(("rocky", name), {}))
+    rootfs.install_played(root, rootfs.PACKAGES.get(("rocky", name), {}))
     for path, text in FILES.get(name, {}).items():
         rootfs.write(root, path, text)
     if name == "stunnel":

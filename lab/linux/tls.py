@@ -11,8 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build import START
-from lab.core import INSIDE, Cluster, LabError, Store, inside
+from lab.core import INSIDE, START, Cluster, LabError, Store, inside
 
 BEGIN = "-----BEGIN CERTIFICATE-----"
 _BLOCK = re.compile(rf"{BEGIN}.*?-----END CERTIFICATE-----\n?", re.DOTALL)

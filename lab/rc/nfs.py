@@ -12,7 +12,6 @@ from lab.core import Cluster, CommandError, Context, Host, Mount, part
 from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
 
 FLAG = "NFS exported"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def exports(text: str) -> list[tuple[str, str]]:
@@ -39,28 +38,20 @@ def exported(host: Host) -> list[tuple[str, str]]:
 
 
 def export(ctx: Context) -> bool:
-    """mountd starts: the file systems that the exported directories are on now get exported, and no others later.
-
-    It adds 127.0.0.1 and ::1 to the addresses of -h without a look whether they are there; the second socket on the
-    same address and port cannot be bound, and that ends it (usr.sbin/mountd/mountd.c, create_service).
-    """
+    """mountd starts: the file systems that the exported directories are on now get exported, and no others later."""
     file = Path("/etc/exports")
     if not file.exists():
         ctx.err("/etc/rc.d/mountd: WARNING: /etc/exports is not readable.\n")
         return False
     flags = rc_conf(["mountd_flags"])["mountd_flags"].split()
-    twice = any(flag == "-h" and address in LOOPBACK for flag, address in pairwise(flags))
-    fails = twice and "-R" not in flags
+    if not set(flags) <= {"-r", "-S", "-R"}:
+        raise ctx.not_simulated(f"with {' '.join(flags)}")
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         host.parts["mountd flags"], host.parts["mountd started"] = flags, cluster.now
-        pid = new_pids(host, 1)[0]  # of the process that forks the daemon
-        _warn(ctx, cluster, host, pid)
-        if fails:
-            # by then it has left the terminal
-            syslog.write(ctx.store, cluster, host, f"mountd[{pid + 1}]", "bindresvport_sa: Address already in use")
+        _warn(ctx, cluster, host, new_pids(host, 1)[0])  # of the process that forks the daemon
     _apply(ctx, [])
-    return not fails
+    return True
 
 
 def _warn(ctx: Context, cluster: Cluster, host: Host, pid: int) -> None:

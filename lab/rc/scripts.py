@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 from pathlib import Path
@@ -108,7 +107,9 @@ def _reload(ctx: Context, service: table.Service, pids: list[int]) -> int:
     if not pids:
         ctx.err(f"{service.name} not running? (check {service.pid_file}).\n")
         return 1
-    call(service.reload, ctx)
+    hangup = table.ACTIONS[service.name].hangup
+    assert hangup is not None, service
+    hangup(ctx)
     return 0
 
 
@@ -124,12 +125,6 @@ def _stunnel_pid_file() -> str:
     return rc_conf(["stunnel_pidfile"])["stunnel_pidfile"] or "/var/run/stunnel.pid"
 
 
-def call(target: str, ctx: Context) -> bool:
-    """Runs a service's own function."""
-    module, function = target.split(":")
-    return bool(getattr(importlib.import_module(module), function)(ctx))
-
-
 def start(ctx: Context, service: table.Service) -> int:
     """Starts a service and what it needs."""
     pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
@@ -140,7 +135,8 @@ def start(ctx: Context, service: table.Service) -> int:
         if not processes(ctx.host(ctx.store.read())).get(needed):
             start(ctx, next(each for each in table.BASE if each.name == needed))
     ctx.out(f"Starting {service.name}.\n")
-    if service.start and not call(service.start, ctx):
+    begin = table.ACTIONS[service.name].start
+    if begin and not begin(ctx):
         warning = f"{service.path}: WARNING: failed to start {service.name}"
         ctx.err(f"{warning}\n")
         with ctx.cluster() as cluster:
@@ -167,8 +163,8 @@ def stop(ctx: Context, service: table.Service) -> int:
         ctx.err(f"{service.name} not running?{hint}\n")
         return 1
     ctx.out(f"Stopping {service.name}.\nWaiting for PIDS: {pids[-1]}.\n")
-    if service.stop:
-        call(service.stop, ctx)
+    if end := table.ACTIONS[service.name].stop:
+        end(ctx)
     with ctx.cluster() as cluster:
         del processes(ctx.host(cluster))[service.name]
     if service.pid_file:

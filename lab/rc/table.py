@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from lab.core import Context
 
 
 @dataclass(frozen=True)
@@ -10,12 +13,10 @@ class Service:
     """A daemon whose rc.d script is played; scripts without a daemon are in lab/rootfiles/rc.d.
 
     :param rcvar: its switch in rc.conf
-    :param start: ``module:function`` of (ctx) -> bool, run before the daemon counts as started; False: it failed
-    :param stop: ``module:function`` of (ctx), run when it is stopped
     :param processes: how many it consists of
     :param needs: services that are started with it (rc.subr's force_depend)
     :param pid_file: what it writes when it starts
-    :param reload: ``module:function`` of (ctx), for scripts with ``reload`` in extra_commands; others refuse the verb
+    :param reload: whether the script has ``reload`` in extra_commands; others refuse the verb
     """
 
     name: str
@@ -23,13 +24,11 @@ class Service:
     before: str = ""
     keyword: str = ""
     rcvar: str = ""
-    start: str = ""
-    stop: str = ""
     processes: int = 1
     needs: tuple[str, ...] = ()
     folder: str = "/etc/rc.d"
     pid_file: str = ""
-    reload: str = ""
+    reload: bool = False
 
     @property
     def path(self) -> str:
@@ -44,26 +43,41 @@ class Service:
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Actions:
+    """What a daemon does, besides being there.
+
+    :param start: run before it counts as started; False: it failed
+    :param stop: run when it is stopped
+    :param hangup: what it does on SIGHUP
+    """
+
+    start: Callable[[Context], bool] | None = None
+    stop: Callable[[Context], object] | None = None
+    hangup: Callable[[Context], object] | None = None
+
+
+ACTIONS: dict[str, Actions] = {}
+"""By the service's name; `lab.catalog` registers all of them."""
+
 BASE = [
-    Service("devd", "netif", rcvar="devd_enable", start="lab.rc.devd:start", pid_file="/var/run/devd.pid"),
-    Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5, start="lab.rc.nfs:map_owners"),
+    Service("devd", "netif", rcvar="devd_enable", pid_file="/var/run/devd.pid"),
+    Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5),
     Service("syslogd", "NETWORKING", rcvar="syslogd_enable", pid_file="/var/run/syslog.pid"),
     Service("rpcbind", "NETWORKING", rcvar="rpcbind_enable"),
     Service(
         "mountd",
         "NETWORKING rpcbind quota mountlate",
         rcvar="mountd_enable",
-        start="lab.rc.nfs:export",
         needs=("rpcbind",),
         keyword="shutdown",
         pid_file="/var/run/mountd.pid",
-        reload="lab.rc.nfs:read_again",
+        reload=True,
     ),
     Service(
         "nfsd",
         "mountcritremote mountd hostname gssd nfsuserd",
         rcvar="nfs_server_enable",
-        start="lab.rc.nfs:serve",
         processes=2,
         needs=("rpcbind", "mountd"),
         keyword="shutdown",
@@ -75,7 +89,6 @@ BASE = [
         "securelevel",
         keyword="shutdown",
         rcvar="cron_enable",
-        start="lab.rc.cron:start",
         pid_file="/var/run/cron.pid",
     ),
 ]
@@ -88,8 +101,6 @@ PACKAGED: dict[str, list[Service]] = {
             "DAEMON",
             keyword="shutdown",
             rcvar="stunnel_enable",
-            start="lab.rc.stunnel:start",
-            stop="lab.rc.stunnel:stop",
             folder="/usr/local/etc/rc.d",
         )
     ],
@@ -99,8 +110,6 @@ PACKAGED: dict[str, list[Service]] = {
             "LOGIN",
             keyword="shutdown",
             rcvar="zrepl_enable",
-            start="lab.zrepl.daemon:start",
-            stop="lab.zrepl.daemon:stop",
             folder="/usr/local/etc/rc.d",
         )
     ],
@@ -111,8 +120,6 @@ PACKAGED: dict[str, list[Service]] = {
             "LOGIN",  # its place in the recorded order
             keyword="shutdown nojail",
             rcvar="vm_enable",
-            start="lab.commands.vm:boot",
-            stop="lab.commands.vm:shut_down",
             folder="/usr/local/etc/rc.d",
         )
     ],

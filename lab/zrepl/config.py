@@ -1,35 +1,47 @@
-"""zrepl.yml into jobs, refusing what `zrepl configcheck` refuses (0.7.0, internal/config and internal/daemon/job)."""
+"""The jobs of a zrepl.yml.
+
+Only what the deploy writes is known; any other key or value is not simulated, and says so. Whether zrepl takes a
+configuration is for the real `zrepl configcheck` to say (tests/f3s/test_zrepl.py).
+"""
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
+
+import yaml
 
 from lab.core import NotSimulatedError
-from lab.zrepl import yamltree as y
-from lab.zrepl.keep import Rule, grid
-from lab.zrepl.yamltree import ConfigError, Field, Node
+from lab.zrepl.keep import UNITS, Rule, grid
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LOGGING = [
+    {"type": "stdout", "level": "error", "format": "human"},
+    {"type": "syslog", "level": "info", "format": "human"},
+]
+JOB_TYPES = ("local", "pull", "push", "sink", "snap", "source")
+NAME = r"[A-Za-z][A-Za-z0-9_-]*"
+DATASET = r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]"
+ADDRESS = r"[0-9.]+:[0-9]+"
+
+
+class ConfigError(Exception):
+    """What `zrepl configcheck` says of a file that it refuses."""
 
 
 @dataclass(frozen=True)
 class Push:
     """A push job.
 
-    :param filesystems: pattern (`DATASET` or `DATASET<`) -> whether what it matches is sent
-    :param interval: seconds between two snapshots; None: it takes none
+    :param filesystems: datasets of which everything is sent, with all below them
+    :param interval: seconds between two snapshots
     """
 
     name: str
     address: str
-    filesystems: dict[str, bool]
-    encrypted: bool
+    filesystems: tuple[str, ...]
     prefix: str
-    interval: int | None
+    interval: int
     keep_sender: tuple[Rule, ...]
     keep_receiver: tuple[Rule, ...]
 
@@ -46,372 +58,161 @@ class Sink:
     root_fs: str
     listen: str
     clients: dict[str, str]
-    inherit: tuple[str, ...]
     override: dict[str, str]
-    placeholder: str
 
 
 @dataclass(frozen=True)
 class Config:
+    """:param metrics: address of the metrics listener"""
+
     pushes: tuple[Push, ...]
     sinks: tuple[Sink, ...]
-    metrics: tuple[str, ...]
+    metrics: str
 
 
-def read(text: str, folders: Sequence[str] = ()) -> Config:
+def read(text: str) -> Config:
     """A configuration file.
 
-    :param folders: where PyYAML is, see `yamltree.parse`
     :raises ConfigError: zrepl refuses it
-    :raises NotSimulatedError: zrepl takes it, the lab does not
+    :raises NotSimulatedError: the lab does not know what is in it
     """
-    node = y.parse(text, folders)
-    empty: dict[str, Any] = {"jobs": [], "global": {"monitoring": []}}
-    values: dict[str, Any] = y.struct(TOP)(node) if node is not None else empty
-    seen: set[str] = set()
-    for job in values["jobs"]:
-        if job["name"].startswith("_"):
-            raise ConfigError(f'job name "{job["name"]}" is reserved for internal use (starts with _)')
-        if job["name"] in seen:
-            raise ConfigError(f'duplicate job name "{job["name"]}"')
-        seen.add(job["name"])
-    jobs = [_build(job) for job in values["jobs"]]
-    return Config(
-        tuple(job for job in jobs if isinstance(job, Push)),
-        tuple(job for job in jobs if isinstance(job, Sink)),
-        tuple(each["listen"] for each in values["global"]["monitoring"]),
-    )
-
-
-def _build(job: dict[str, Any]) -> Push | Sink:
     try:
-        component(job["name"], "invalid job name: must be usable as a dataset path component")
-        return _push(job) if job["type"] == "push" else _sink(job)
-    except ConfigError as error:
-        raise ConfigError(f'cannot build jobs from config: cannot build job "{job["name"]}": {error}') from None
+        found = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"yaml: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("jobs"), list):
+        raise _unknown("a file without a list of jobs", found)
+    pushes: list[Push] = []
+    sinks: list[Sink] = []
+    for job in found["jobs"]:
+        match job:
+            case {"type": "push"}:
+                pushes.append(_push(job))
+            case {"type": "sink"}:
+                sinks.append(_sink(job))
+            case {"type": str(kind)} if kind not in JOB_TYPES:
+                raise ConfigError(f'yaml: unmarshal errors: invalid type name "{kind}"')
+            case _:
+                raise _unknown("job", job)
+    names = [push.name for push in pushes] + [sink.name for sink in sinks]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"duplicate job name among {', '.join(names)}")
+    settings = _section(_section(found, "the file", "global", "jobs")["global"], "global", "logging", "monitoring")
+    if settings["logging"] != LOGGING or len(settings["monitoring"]) != 1:
+        raise _unknown("global", settings)
+    monitoring = _typed(settings["monitoring"][0], "monitoring", "prometheus", "listen")
+    return Config(tuple(pushes), tuple(sinks), _text(monitoring["listen"], "monitoring", ADDRESS))
 
 
-def _push(job: dict[str, Any]) -> Push:
-    for pattern in job["filesystems"]:
-        if "<" in pattern[:-1] and pattern.count("<") == 1:
-            raise ConfigError("pattern invalid: only one '<' at end of string allowed")
-        dataset_path(pattern.rstrip("<"), "pattern is not a dataset path")
-    snapshotting = job["snapshotting"]
-    return Push(
-        job["name"],
-        job["connect"]["address"],
-        job["filesystems"],
-        job["send"]["encrypted"],
-        snapshotting.get("prefix", ""),
-        snapshotting.get("interval"),
-        tuple(job["pruning"]["keep_sender"]),
-        tuple(job["pruning"]["keep_receiver"]),
-    )
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, as zrepl does; PyYAML by itself takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        if len(set(keys)) != len(keys):
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is given twice: {keys}")
+        return super().construct_mapping(node, deep)
 
 
-def _sink(job: dict[str, Any]) -> Sink:
-    dataset_path(job["root_fs"], "root_fs is not a valid zfs filesystem path")
-    properties = job["recv"]["properties"]
-    for name in (*properties["inherit"], *properties["override"]):
-        if not re.fullmatch(r"[0-9a-zA-Z_.:][0-9a-zA-Z_.:-]*", name):
-            raise ConfigError(f'cannot build receiver config: property "{name}"')
-    for address, identity in job["serve"]["clients"].items():
-        _client(address, identity)
-    return Sink(
-        job["name"],
-        job["root_fs"],
-        job["serve"]["listen"],
-        job["serve"]["clients"],
-        tuple(properties["inherit"]),
-        properties["override"],
-        job["recv"]["placeholder"]["encryption"],
-    )
+def _unknown(where: str, found: object) -> NotSimulatedError:
+    return NotSimulatedError(f"zrepl configuration: {where}: {found!r}")
 
 
-def _client(address: str, identity: str) -> None:
-    problem = f'cannot build listener factory: cannot parse client IP map: cannot not parse "{address}":"{identity}"'
-    if "/" in address or "%" in address:
-        raise NotSimulatedError(f"zrepl client {address}")
-    if "*" in identity:
-        raise ConfigError(f"{problem}: non-CIDR matches must not contain '*' placeholder")
-    component(identity, f"{problem}: invalid client identity")
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        raise ConfigError(f'{problem}: invalid client address "{address}"') from None
-
-
-def component(name: str, problem: str) -> None:
-    """One component of a dataset's name (zfs/namecheck.go)."""
-    if not re.fullmatch(r"[0-9a-zA-Z_.: -]{1,255}", name) or name in (".", ".."):
-        raise ConfigError(f'{problem}: must only contain alphanumeric chars and any in "-_.: "')
-
-
-def dataset_path(name: str, problem: str) -> None:
-    """A dataset's name as zrepl checks it (zfs/zfs.go, NewDatasetPath)."""
-    if any(c in "@#|\t<>*" for c in name):
-        raise ConfigError(f"{problem}: contains forbidden characters (any of '@#|\t<>*')")
-    if name.endswith("/"):
-        raise ConfigError(f"{problem}: must not end with a '/'")
-
-
-# -- what the keys are --
-
-
-def _duration(node: Node) -> int:
-    value = y.text(node)
-    match = re.fullmatch(r"\s*([+-]?\d+)\s*(|s|m|h|d|w)\s*", value)
-    if not match:
-        raise y.refuse(node, f'cannot parse value "{value}": must match ^\\s*([\\+-]?\\d+)\\s*(|s|m|h|d|w)\\s*$')
-    number, unit = int(match[1]), match[2]
-    if not unit and number:
-        raise y.refuse(node, f'cannot parse value "{value}": missing time unit')
-    if number <= 0:
-        raise y.refuse(node, f"duration must be positive, got {value}")
-    return number * UNITS[unit]
-
-
-def _go_duration(node: Node) -> str:
-    value = y.text(node)
-    if not re.fullmatch(r"(\d+(\.\d+)?(ns|us|ms|s|m|h))+|\d+", value):
-        raise y.refuse(node, f"cannot unmarshal !!str `{value}` into time.Duration")
-    return value
-
-
-def _choice(*values: str) -> y.Read:
-    def inner(node: Node) -> str:
-        if (value := y.text(node)) not in values:
-            raise y.refuse(node, f'invalid value "{value}", must be one of {", ".join(values)}')
-        return value
-
-    return inner
-
-
-def regex(text: str) -> str:
-    """A regular expression that Go takes, in a form in which Python means the same.
-
-    :raises ConfigError: Go does not take it
-    """
-    if re.search(r"\(\?(=|!|<=|<!)|\\[1-9]", text):
-        raise ConfigError(f"error parsing regexp: invalid or unsupported Perl syntax: `{text}`")
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ConfigError(f"error parsing regexp: {error}: `{text}`") from None
-    return text
-
-
-def _missing(node: Node, what: str) -> NoReturn:
-    raise NotSimulatedError(f"zrepl configuration: {what}, line {node.line}")
-
-
-def _unplayed(what: str) -> y.Read:
-    return lambda node: _missing(node, what)
-
-
-def _optional(read: y.Read, value: Any) -> Field:
-    return Field(read, lambda: value)
-
-
-def _rule(kind: str, fields: dict[str, Field]) -> y.Read:
-    shape = y.struct({"type": Field(y.text), **fields})
-
-    def inner(node: Node) -> dict[str, Any]:
-        values = shape(node)
-        if kind == "last_n" and values["count"] <= 0:
-            raise ConfigError(f"cannot build rule: must specify positive number, got {values['count']}")
-        return {"rule": Rule(**{"kind": kind, **{k: v for k, v in values.items() if k != "type"}})}
-
-    return inner
-
-
-def _regex(node: Node) -> str:
-    return regex(y.text(node))
-
-
-def _grid(node: Node) -> Any:
-    try:
-        return grid(y.text(node))
-    except ValueError as error:
-        raise y.refuse(node, str(error)) from None
-
-
-_RULE = y.one_of(
-    {
-        "not_replicated": _rule("not_replicated", {"keep_snapshot_at_cursor": _optional(y.boolean, True)}),
-        "last_n": _rule("last_n", {"count": Field(y.integer), "regex": _optional(_regex, "")}),
-        "grid": _rule("grid", {"grid": Field(_grid), "regex": Field(_regex)}),
-        "regex": _rule("regex", {"regex": Field(_regex), "negate": _optional(y.boolean, False)}),
-    }
-)
-
-
-def _rules(node: Node) -> list[Rule]:
-    return [each["rule"] for each in y.items(_RULE)(node)]
-
-
-_TYPE = {"type": Field(y.text)}
-_KEEP = Field(_rules)
-_UNLIMITED = _optional(_unplayed("bandwidth_limit"), None)
-_GUARANTEE = _optional(
-    _choice("guarantee_resumability", "guarantee_incremental", "guarantee_nothing"), "guarantee_resumability"
-)
-_SEND = {
-    "encrypted": _optional(y.boolean, False),
-    **{
-        name: _optional(y.boolean, False)
-        for name in (
-            "raw",
-            "send_properties",
-            "backup_properties",
-            "large_blocks",
-            "compressed",
-            "embedded_data",
-            "saved",
-        )
-    },
-    "bandwidth_limit": _UNLIMITED,
-}
-_PERIODIC = {
-    **_TYPE,
-    "prefix": Field(y.text),
-    "interval": Field(_duration),
-    "hooks": _optional(_unplayed("hooks"), None),
-    "timestamp_format": _optional(_unplayed("timestamp_format"), None),
-    "timestamp_location": _optional(_unplayed("timestamp_location"), None),
-}
-_PUSH = {
-    **_TYPE,
-    "name": Field(y.text),
-    "connect": Field(
-        y.one_of(
-            {
-                "tcp": y.struct(
-                    {**_TYPE, "address": Field(y.hostport), "dial_timeout": _optional(_go_duration, "10s")}
-                ),
-                "tls": _unplayed("tls"),
-                "ssh+stdinserver": _unplayed("ssh+stdinserver"),
-                "local": _unplayed("local"),
-            }
-        )
-    ),
-    "filesystems": Field(y.pairs(y.boolean)),
-    "send": y.defaults(_SEND),
-    "snapshotting": Field(
-        y.one_of({"periodic": y.struct(_PERIODIC), "manual": y.struct(_TYPE), "cron": _unplayed("cron")})
-    ),
-    "pruning": Field(y.struct({"keep_sender": _KEEP, "keep_receiver": _KEEP})),
-    "replication": y.defaults(
-        {
-            "protection": y.defaults({"initial": _GUARANTEE, "incremental": _GUARANTEE}),
-            "concurrency": _optional(_unplayed("concurrency"), None),
-        }
-    ),
-    "conflict_resolution": y.defaults(
-        {"initial_replication": _optional(_choice("most_recent", "all", "fail"), "most_recent")}
-    ),
-}
-_SINK = {
-    **_TYPE,
-    "name": Field(y.text),
-    "root_fs": Field(y.text),
-    "serve": Field(
-        y.one_of(
-            {
-                "tcp": y.struct(
-                    {
-                        **_TYPE,
-                        "listen": Field(y.hostport),
-                        "listen_freebind": _optional(y.boolean, False),
-                        "clients": Field(y.pairs(y.text)),
-                    }
-                ),
-                "tls": _unplayed("tls"),
-                "stdinserver": _unplayed("stdinserver"),
-                "local": _unplayed("local"),
-            }
-        )
-    ),
-    "recv": y.defaults(
-        {
-            "properties": y.defaults(
-                {
-                    "inherit": Field(y.items(y.text), list),
-                    "override": Field(y.pairs(y.text), dict),
-                }
-            ),
-            "placeholder": y.defaults(
-                {"encryption": _optional(_choice("unspecified", "off", "inherit"), "unspecified")}
-            ),
-            "bandwidth_limit": _UNLIMITED,
-        }
-    ),
-}
-_LEVEL = Field(_choice("debug", "info", "warn", "error"))
-_FORMAT = Field(_choice("human", "logfmt", "json"))
-_FACILITIES = (
-    "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp "
-    "local0 local1 local2 local3 local4 local5 local6 local7"
-).split()
-_OUTLET = y.one_of(
-    {
-        "stdout": y.struct(
-            {
-                **_TYPE,
-                "level": _LEVEL,
-                "format": _FORMAT,
-                "time": _optional(y.boolean, True),
-                "color": _optional(y.boolean, True),
-            }
-        ),
-        "syslog": y.struct(
-            {
-                **_TYPE,
-                "level": _LEVEL,
-                "format": _FORMAT,
-                "facility": _optional(_choice(*_FACILITIES), "local0"),
-                "retry_interval": _optional(_go_duration, "10s"),
-            }
-        ),
-        "tcp": _unplayed("tcp outlet"),
-    }
-)
-
-
-def _outlets(node: Node) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = y.items(_OUTLET)(node)
-    kinds = [outlet["type"] for outlet in found]
-    for kind in ("syslog", "stdout"):
-        if kinds.count(kind) > 1:
-            raise ConfigError(f"cannot build logging from config: can only define one '{kind}' outlet")
+def _section(found: Any, where: str, *names: str) -> dict[str, Any]:
+    """A mapping with exactly these keys."""
+    if not isinstance(found, dict) or found.keys() != set(names):
+        raise _unknown(where, found)
     return found
 
 
-_MONITORING = y.one_of(
-    {"prometheus": y.struct({**_TYPE, "listen": Field(y.hostport), "listen_freebind": _optional(y.boolean, False)})}
-)
-TOP = {
-    "jobs": Field(
-        y.items(
-            y.one_of(
-                {
-                    "push": y.struct(_PUSH),
-                    "sink": y.struct(_SINK),
-                    "pull": _unplayed("pull job"),
-                    "source": _unplayed("source job"),
-                    "snap": _unplayed("snap job"),
-                }
-            )
-        ),
-        list,
-    ),
-    "global": y.defaults(
-        {
-            "logging": Field(_outlets, list),
-            "monitoring": Field(y.items(_MONITORING), list),
-            "control": _optional(_unplayed("control"), None),
-            "serve": _optional(_unplayed("global serve"), None),
-        }
-    ),
-    "include": _optional(_unplayed("include"), None),
-}
+def _typed(found: Any, where: str, kind: str, *names: str) -> dict[str, Any]:
+    """A mapping of that type with exactly these keys besides."""
+    section = _section(found, where, "type", *names)
+    if section["type"] != kind:
+        raise _unknown(where, found)
+    return section
+
+
+def _text(found: Any, where: str, pattern: str) -> str:
+    if not isinstance(found, str) or not re.fullmatch(pattern, found):
+        raise _unknown(where, found)
+    return found
+
+
+def _push(found: Any) -> Push:
+    job = _typed(found, "push", "push", "name", "connect", "filesystems", "send", "snapshotting", "pruning")
+    name = _text(job["name"], "name", NAME)
+    connect = _typed(job["connect"], f"{name}, connect", "tcp", "address")
+    snapshots = _typed(job["snapshotting"], f"{name}, snapshotting", "periodic", "prefix", "interval")
+    pruning = _section(job["pruning"], f"{name}, pruning", "keep_sender", "keep_receiver")
+    if job["send"] != {"encrypted": True}:
+        raise _unknown(f"{name}, send", job["send"])
+    if not isinstance(job["filesystems"], dict) or set(job["filesystems"].values()) != {True}:
+        raise _unknown(f"{name}, filesystems", job["filesystems"])
+    return Push(
+        name,
+        _text(connect["address"], f"{name}, connect", ADDRESS),
+        tuple(_text(each, f"{name}, filesystems", f"{DATASET}<").rstrip("<") for each in job["filesystems"]),
+        _text(snapshots["prefix"], f"{name}, prefix", NAME),
+        _seconds(snapshots["interval"], f"{name}, interval"),
+        _rules(pruning["keep_sender"], f"{name}, keep_sender"),
+        _rules(pruning["keep_receiver"], f"{name}, keep_receiver"),
+    )
+
+
+def _seconds(found: Any, where: str) -> int:
+    text = _text(found, where, f"[1-9][0-9]*[{''.join(UNITS)}]")
+    return int(text[:-1]) * UNITS[text[-1]]
+
+
+def _rules(found: Any, where: str) -> tuple[Rule, ...]:
+    if not isinstance(found, list) or not found:
+        raise _unknown(where, found)
+    return tuple(_rule(each, where) for each in found)
+
+
+def _rule(found: Any, where: str) -> Rule:
+    match found:
+        case {"type": "not_replicated", **rest} if not rest:
+            return Rule("not_replicated")
+        case {"type": "last_n", "count": int(count), "regex": regex, **rest} if not rest and count > 0:
+            return Rule("last_n", _regex(regex, where), count=count)
+        case {"type": "grid", "grid": str(intervals), "regex": regex, **rest} if not rest:
+            try:
+                return Rule("grid", _regex(regex, where), grid=grid(intervals))
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
+        case {"type": "regex", "negate": True, "regex": regex, **rest} if not rest:
+            return Rule("regex", _regex(regex, where), negate=True)
+    raise _unknown(where, found)
+
+
+def _regex(found: Any, where: str) -> str:
+    """A regular expression that means the same in Go and in Python."""
+    text = _text(found, where, r"\^.+\$")
+    if "(?" in text or "\\" in text.replace("\\-", "").replace("\\.", ""):
+        raise _unknown(where, found)
+    try:
+        re.compile(text)
+    except re.error:
+        raise _unknown(where, found) from None
+    return text
+
+
+def _sink(found: Any) -> Sink:
+    job = _typed(found, "sink", "sink", "name", "root_fs", "serve", "recv")
+    name = _text(job["name"], "name", NAME)
+    serve = _typed(job["serve"], f"{name}, serve", "tcp", "listen", "listen_freebind", "clients")
+    recv = _section(job["recv"], f"{name}, recv", "properties", "placeholder")
+    override = _section(recv["properties"], f"{name}, properties", "override")["override"]
+    if serve["listen_freebind"] is not True or recv["placeholder"] != {"encryption": "off"}:
+        raise _unknown(name, found)
+    if override != {"readonly": "on"} or not isinstance(serve["clients"], dict) or not serve["clients"]:
+        raise _unknown(name, found)
+    return Sink(
+        name,
+        _text(job["root_fs"], f"{name}, root_fs", DATASET),
+        _text(serve["listen"], f"{name}, listen", ADDRESS),
+        {_text(of, name, "[0-9.]+"): _text(identity, name, NAME) for of, identity in serve["clients"].items()},
+        override,
+    )

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import time
 from pathlib import Path
 
 from lab import clock
-from lab.core import INSIDE, Cluster, CommandError, Context, Event, Host, Store, inside, part
+from lab.core import Cluster, CommandError, Context, Event, Host, Store, part
 from lab.rc.scripts import keep_output, rc_conf
 from lab.zfs import snapshots
 from lab.zfs.model import Node
 from lab.zrepl import config, prune, replicate
-from lab.zrepl.config import Push
+from lab.zrepl.config import ConfigError, Push
 from lab.zrepl.state import CONTROL, Daemon, Job, running
-from lab.zrepl.yamltree import ConfigError
 
 DEFAULT_CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
 REPLICATION_SECONDS = 1.0
@@ -26,14 +24,7 @@ FIRST_SECONDS = 8.0
 """Virtual seconds between the arrival of a whole file system and that of the next one: longer than anybody polls."""
 
 
-def install(store: Store, cluster: Cluster, host: Host) -> None:
-    """Notes where PyYAML is, which the played programs cannot import otherwise (`lab.zrepl.yamltree`)."""
-    import yaml
-
-    cluster.parts["yaml folder"] = str(Path(yaml.__file__).resolve().parent.parent)
-
-
-def read(ctx: Context, path: str) -> config.Config:
+def read(path: str) -> config.Config:
     """A configuration file of the host.
 
     :raises ConfigError: zrepl refuses it
@@ -43,11 +34,7 @@ def read(ctx: Context, path: str) -> config.Config:
     except OSError:
         # without --config it looks for several, and names none (seen)
         raise ConfigError(f"open {'' if path == DEFAULT_CONFIG else path}: no such file or directory") from None
-    folders = [*sys.path, ctx.store.read().parts["yaml folder"]]
-    if inside():
-        # this process was started before it got a root directory of its own, and its path is the machine's
-        folders = [str(INSIDE / "real") + folder for folder in folders if not folder.startswith(str(INSIDE))]
-    return config.read(text, folders)
+    return config.read(text)
 
 
 def start(ctx: Context) -> bool:
@@ -60,7 +47,7 @@ def start(ctx: Context) -> bool:
             each.chmod(0o755)
     ctx.out("Performing sanity check on zrepl configuration:\n")
     try:
-        found = read(ctx, path)
+        found = read(path)
     except ConfigError as error:
         ctx.err(f"could not parse config: {error}\n")
         return False
@@ -72,10 +59,10 @@ def start(ctx: Context) -> bool:
         host = ctx.host(cluster)
         daemon = Daemon(found, cluster.now, cluster.next_id())
         host.parts["zrepl"] = daemon
-        daemon.jobs = {push.name: Job(0.0) for push in found.pushes}
+        daemon.jobs = {push.name: Job() for push in found.pushes}
         plan_beats(ctx.store, cluster, host)
         listening = part(host, "sockets", dict[str, tuple[str, int]])
-        for address in (*found.metrics, *(sink.listen for sink in found.sinks)):
+        for address in (found.metrics, *(sink.listen for sink in found.sinks)):
             ip, _, port = address.rpartition(":")
             listening[f"zrepl {address}"] = (ip, int(port))
     return True
@@ -105,15 +92,13 @@ def plan_beats(store: Store, cluster: Cluster, host: Host) -> None:
     clock.cancel(cluster, lambda event: event.host != host.name or event.kind != "zrepl snapshot")
     for push in daemon.config.pushes:
         due = _first_beat(Node(store, cluster, host), push)
-        daemon.jobs[push.name].sleep_until = due
-        if push.interval is not None:
-            _schedule(cluster, host, daemon, "zrepl snapshot", push.name, due - cluster.time_on(host))
+        _schedule(cluster, host, daemon, "zrepl snapshot", push.name, due - cluster.time_on(host))
 
 
 def _first_beat(node: Node, push: Push) -> float:
     """When a job takes its first snapshots: an interval after its newest one, or at once (daemon/snapper)."""
     beats = [
-        max(mine) + (push.interval or 0)
+        max(mine) + push.interval
         for dataset in replicate.selected(push, node)
         if (mine := [snap.creation for snap in dataset.snapshots if snap.name.startswith(push.prefix)])
     ]
@@ -150,8 +135,7 @@ def snapshot(store: Store, event: Event) -> None:
                 snapshots.take(node, [f"{dataset.name}@{push.prefix}{stamp}"])
             except CommandError:
                 job.snapshot_error = "one or more snapshots could not be created, check logs for details"
-        job.sleep_until = cluster.time_on(host) + (push.interval or 0)
-        _schedule(cluster, host, daemon, "zrepl snapshot", push.name, push.interval or 0)
+        _schedule(cluster, host, daemon, "zrepl snapshot", push.name, push.interval)
         _schedule(cluster, host, daemon, "zrepl replicate", push.name, REPLICATION_SECONDS)
 
 
@@ -171,14 +155,8 @@ def replicate_and_prune(store: Store, event: Event) -> None:
             job.run.finished = cluster.now + FIRST_SECONDS
             _schedule(cluster, host, daemon, "zrepl replicate", push.name, FIRST_SECONDS)
             return
-        job.failed = -1 if job.run.error else sum(bool(each.error) for each in job.run.filesystems)
-        if job.failed == 0:
-            job.last_successful = cluster.now
-        for each in job.run.filesystems:
-            sent = sum(size for _, _, size in each.steps)
-            job.replicated[each.name] = job.replicated.get(each.name, 0) + sent
         if not job.run.error:
-            job.pruned = prune.both(replicate.connect(store, cluster, host, push))
+            prune.both(replicate.connect(store, cluster, host, push))
 
 
 def wake(cluster: Cluster, host: Host, daemon: Daemon, job: str) -> None:

@@ -35,7 +35,6 @@ class Rule:
     negate: bool = False
     count: int = 0
     grid: tuple[tuple[int, int], ...] = ()
-    keep_snapshot_at_cursor: bool = True
 
     def drops(self, snaps: Sequence[Snap]) -> set[str]:
         """The names of the snapshots that this rule does not keep."""

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from lab.core import CommandError
 from lab.zfs import datasets
 from lab.zfs.model import Dataset, Node
 from lab.zrepl.keep import Rule, Snap, destroyed
 from lab.zrepl.replicate import Link, cursor, selected
 
-NO_CURSOR = "replication cursor bookmark does not exist (one successful replication is required before pruning works)"
 
-
-def both(link: Link) -> dict[str, dict[str, str]]:
-    """Prunes; says per side and file system what went wrong, or an empty text."""
-    found: dict[str, dict[str, str]] = {"sender": {}, "receiver": {}}
+def both(link: Link) -> None:
+    """Prunes; what cannot be destroyed stays."""
     for dataset in selected(link.push, link.sender):
-        found["sender"][dataset.name] = _prune(link, dataset, link.sender, dataset, link.push.keep_sender)
+        _prune(link, dataset, link.sender, dataset, link.push.keep_sender)
         received = link.receiver.find(link.target(dataset))
         if received is not None:
-            keep = link.push.keep_receiver
-            found["receiver"][dataset.name] = _prune(link, dataset, link.receiver, received, keep)
-    return found
+            _prune(link, dataset, link.receiver, received, link.push.keep_receiver)
 
 
-def _prune(link: Link, source: Dataset, node: Node, dataset: Dataset, rules: tuple[Rule, ...]) -> str:
+def _prune(link: Link, source: Dataset, node: Node, dataset: Dataset, rules: tuple[Rule, ...]) -> None:
     mark = cursor(source, link.push.name)
     if mark is None:
-        return NO_CURSOR
+        return  # one successful replication is required before pruning works
     # from the oldest on, everything before the cursor's snapshot has been replicated; without that snapshot nothing
     replicated = any(snap.guid == mark.guid for snap in dataset.snapshots)
-    at_cursor_too = any(rule.kind == "not_replicated" and not rule.keep_snapshot_at_cursor for rule in rules)
     snaps = []
     for snap in dataset.snapshots:
-        here = snap.guid == mark.guid
-        replicated = replicated and not here
-        snaps.append(Snap(snap.name, snap.creation, replicated or (at_cursor_too and here)))
-    failed = []
+        replicated = replicated and snap.guid != mark.guid
+        snaps.append(Snap(snap.name, snap.creation, replicated))
     for name in destroyed(snaps, rules):
         found = dataset.snapshot(name)
-        if found is None:
-            raise AssertionError(name)
-        try:
+        assert found is not None
+        with contextlib.suppress(CommandError):  # it has a hold or a clone
             datasets.destroy(node, [found])
-        except CommandError as error:
-            failed.append(f"(@{name}: {error.message})")
-    return f"destroys failed: {', '.join(failed)}" if failed else ""

@@ -40,20 +40,13 @@ class Link:
 
 
 def selected(push: Push, node: Node) -> list[Dataset]:
-    """The file systems and volumes that a job's filter takes (daemon/filters): the longest pattern decides."""
-    found = []
-    for dataset in node.all():
-        best = (-1, False)
-        for pattern, taken in push.filesystems.items():
-            name = pattern.rstrip("<")
-            subtree = pattern.endswith("<")
-            if dataset.name == name and not subtree:
-                best = (1 << 16, taken)
-            elif subtree and f"{dataset.name}/".startswith(f"{name}/" if name else ""):
-                best = max(best, (name.count("/") + 1 if name else 0, taken))
-        if best[1] and dataset.props.get(PLACEHOLDER) != "on":
-            found.append(dataset)
-    return found
+    """The file systems and volumes that a job's filter takes (daemon/filters)."""
+    return [
+        dataset
+        for dataset in node.all()
+        if any(f"{dataset.name}/".startswith(f"{name}/") for name in push.filesystems)
+        and dataset.props.get(PLACEHOLDER) != "on"
+    ]
 
 
 def connect(store: Store, cluster: Cluster, source: Host, push: Push) -> Link:
@@ -108,7 +101,7 @@ def run(store: Store, cluster: Cluster, source: Host, push: Push, begun: Run | N
             report.error = f"zfs exited with error: exit status {error.rc}\nstderr:\n{error.message}\n"
         except ReplicationError as error:
             report.error = str(error)
-        if any(not start for start, _, _ in report.steps):
+        if report.whole:
             result.paused = True
             return result
     result.finished = cluster.now
@@ -127,8 +120,8 @@ def _replicate(link: Link, dataset: Dataset, report: Filesystem) -> None:
     for start, snap in pairwise(path):
         if not isinstance(snap, Snapshot):
             raise AssertionError(snap)
-        size = _step(link, dataset, start, snap)
-        report.steps.append((_relative(start) if start else "", f"@{snap.name}", size))
+        _step(link, dataset, start, snap)
+        report.whole |= start is None
         _remember(link, dataset, snap)
     if existing is not None and path[0] is not None and len(path) == 1:
         _remember(link, dataset, path[0])
@@ -174,39 +167,31 @@ def _path(dataset: Dataset, existing: Dataset | None) -> list[Snapshot | Bookmar
     )
 
 
-def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap: Snapshot) -> int:
-    """Sends one snapshot; returns how many bytes that took.
+def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap: Snapshot) -> None:
+    """Sends one snapshot.
 
     :raises ReplicationError: zrepl refuses
     :raises CommandError: zfs does
     """
-    if link.push.encrypted and dataset.crypt is None:
+    if dataset.crypt is None:
         raise ReplicationError(f'encrypted send mandated by policy, but filesystem "{dataset.name}" is not encrypted')
     if start is None:
         _placeholders(link, link.target(dataset))
-    options = stream.Options(raw=link.push.encrypted, source=_relative(start) if start else None)
+    options = stream.Options(raw=True, source=_relative(start) if start else None)
     records, _ = stream.plan(link.sender, f"{dataset.name}@{snap.name}", options)
     data = stream.encode(records)
-    wanted = receive.Options(resumable=True, exclude=link.sink.inherit, override=link.sink.override)
+    wanted = receive.Options(resumable=True, override=link.sink.override)
     receive.receive(link.receiver, data, f"{link.target(dataset)}@{snap.name}", wanted, lambda _: None)
-    return len(data)
 
 
 def _placeholders(link: Link, target: str) -> None:
-    """The parents that are missing; the client's own dataset is made even where nothing is said about encryption."""
+    """Makes the parents that are missing, unencrypted."""
     parts = target.split("/")
     for length in range(2, len(parts)):
         name = "/".join(parts[:length])
         if link.receiver.find(name) is not None:
             continue
-        if link.sink.placeholder == "unspecified" and name != link.root:
-            raise ReplicationError(
-                f"cannot create placeholder filesystem {name}: placeholder filesystem encryption handling "
-                "is unspecified in receiver config"
-            )
-        given = {PLACEHOLDER: "on", "mountpoint": "none"}
-        if link.sink.placeholder == "off":
-            given["encryption"] = "off"
+        given = {PLACEHOLDER: "on", "mountpoint": "none", "encryption": "off"}
         datasets.create(link.receiver, name, "filesystem", given, None)
 
 

@@ -15,12 +15,12 @@ CONTROL = "/var/run/zrepl/control"
 class Filesystem:
     """What a run did with one file system.
 
-    :param steps: (snapshot it started from or empty, snapshot, bytes) of each transfer
+    :param whole: all of it was sent, not only what is new
     """
 
     name: str
     error: str = ""
-    steps: list[tuple[str, str, int]] = field(default_factory=list)
+    whole: bool = False
 
 
 @dataclass
@@ -47,20 +47,10 @@ class Run:
 
 @dataclass
 class Job:
-    """A push job of a running daemon.
+    """A push job of a running daemon."""
 
-    :param sleep_until: when it takes the next snapshots
-    :param pruned: side -> file system -> why its snapshots could not be pruned, or empty
-    :param last_successful: 0 if nothing was replicated since the daemon started
-    """
-
-    sleep_until: float
     run: Run | None = None
     snapshot_error: str = ""
-    pruned: dict[str, dict[str, str]] = field(default_factory=dict)
-    last_successful: float = 0.0
-    failed: int = 0
-    replicated: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

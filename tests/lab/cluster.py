@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import lab.catalog  # noqa: F401 (registers what the clock starts)
 from lab import clock
 from lab.core import Cluster as ClusterState
 from lab.core import Store

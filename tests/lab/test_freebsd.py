@@ -48,21 +48,6 @@ def test_a_stick_can_be_pulled_out_and_put_into_another_host(lab: Cluster) -> No
     assert lab.sh("f0", "umount -f /keys; mount /dev/ufs/F3S_KEYS /keys; cat /keys/a") == "key\n"
 
 
-@pytest.mark.parametrize(
-    ("content", "look", "shows"),
-    [
-        ("gpt", "gpart show da0", "da0  GPT"),
-        ("fat", "fstyp /dev/da0", "msdosfs"),
-        ("ufs", "fstyp -l /dev/da0", "ufs OTHER"),
-        ("noise", "fstyp /dev/da0; gpart show da0", "gpart: No such geom: da0."),
-    ],
-)
-def test_other_disks_look_like_what_they_hold(lab: Cluster, content: str, look: str, shows: str) -> None:
-    actions.swap(lab.store, "f0", "da0", content)
-    ran = lab.attempt("f0", look)
-    assert shows in ran.out + ran.err
-
-
 def test_a_disk_in_use_cannot_be_swapped(lab: Cluster) -> None:
     lab.sh("f0", STICK)
     with pytest.raises(LabError, match="in use"):
@@ -96,15 +81,6 @@ def test_services_heed_rc_conf_unless_told_one(lab: Cluster) -> None:
     assert "nfsuserd is not running." in out
     ran = lab.attempt("f0", "service nosuch start")
     assert (ran.rc, "nosuch does not exist in /etc/rc.d" in ran.out) == (1, True)
-
-
-def test_scripts_boot_in_the_order_that_was_seen(lab: Cluster) -> None:
-    lab.sh("f0", "pkg install -y stunnel")
-    order = [s.provide[0] for s in boot.scripts_of(lab.store, lab.hosts.host("f0"))]
-    seen = (
-        "zpool zfskeys mountcritlocal zfs FILESYSTEMS kld netif devd NETWORKING stunnel DAEMON LOGIN mountd nfsd cron"
-    )
-    assert [name for name in order if name in seen.split()] == seen.split()
 
 
 def test_an_fstab_line_for_a_missing_stick_stops_the_boot(lab: Cluster) -> None:
@@ -281,13 +257,12 @@ def test_ps_tells_when_a_process_began(lab: Cluster) -> None:
     assert lines[2] == "none"
 
 
-def test_mountd_cannot_be_bound_to_the_loopback_that_it_adds_itself(lab: Cluster) -> None:
-    lab.sh("f0", "echo 'V4: /' > /etc/exports; sysrc mountd_flags='-r -S -h 127.0.0.1'")
-    assert lab.attempt("f0", "service mountd onestart; service mountd onestatus").rc == 1
-    assert "]: bindresvport_sa: Address already in use" in lab.sh("f0", "cat /var/log/messages")
-    # without the Mount protocol it binds nothing
-    lab.sh("f0", "sysrc mountd_flags='-r -S -R'; service mountd onestart; service mountd onestatus")
-    assert "Program not registered" in lab.attempt("f0", "showmount -e").err
+def test_mountd_without_the_mount_protocol_exports_all_the_same(lab: Cluster) -> None:
+    lab.sh("f0", "echo 'V4: /' > /etc/exports; sysrc mountd_flags='-r -S -R'; service mountd onestart")
+    assert "Program not registered" in lab.attempt("f0", "service mountd onestatus && showmount -e").err
+    # the real one ends with -h 127.0.0.1 (docs/design.md); the lab plays it without
+    ran = lab.attempt("f0", "sysrc mountd_flags='-r -S -h 127.0.0.1'; service mountd onerestart")
+    assert "lab: not simulated: mountd with -r -S -h 127.0.0.1" in ran.err
 
 
 def test_long_names_in_mount_p_are_followed_by_a_blank() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import build
-from lab.core import Cluster, Disk, Host, Mount, Store
+from lab.core import START, Cluster, Disk, Host, Mount, Store
 from lab.zfs import datasets, pools
 from lab.zfs.model import Dataset, Node
 
@@ -24,7 +24,7 @@ class Lab:
         self.store = Store(folder)
         for name in ("disks", "trees", "hosts"):
             (folder / name).mkdir()
-        self.cluster = Cluster(now=build.START)
+        self.cluster = Cluster(now=START)
         self.f0, self.f1 = self._host("f0"), self._host("f1")
         for node in (self.f0, self.f1):
             pools.create(node, "zdata", ["ada1"], {}, {}, mountpoint="/data", force=False)
