@@ -12,16 +12,14 @@ Value = tuple[str, str]
 
 
 def setting(node: Node, dataset: Dataset, prop: str) -> Value | None:
-    """A property that can be set: its own value, the received one, or an ancestor's; None if nowhere set."""
+    """A property that can be set: its own value or an ancestor's; None if nowhere set."""
     if prop in dataset.props:
         return dataset.props[prop], LOCAL
-    if prop in dataset.received:
-        return dataset.received[prop], "received"
     known = PROPERTIES.get(prop)
     if known is None or known.inheritable:
         above = node.find(dataset.parent) if dataset.parent else None
         while above is not None:
-            value = above.props.get(prop, above.received.get(prop))
+            value = above.props.get(prop)
             if value is not None:
                 if prop == "mountpoint":
                     value = _extended(value, above.name, dataset.name)
@@ -55,12 +53,10 @@ def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset,
         return _bookmark(item, owner, prop) if prop else None
     if isinstance(item, Snapshot):
         if prop is None:
-            return (item.props[name], LOCAL) if name in item.props else setting(node, owner, name)
+            return setting(node, owner, name)
         if "snapshot" not in prop.types:
             return None
         return _snapshot(sizes, item, owner, prop)
-    if name.startswith("written@"):
-        return str(sizes.written_since(item, name.removeprefix("written@"))), NONE
     if prop is None:
         return setting(node, item, name)
     if item.kind not in prop.types:
@@ -168,7 +164,7 @@ def _snapshot(sizes: space.Space, snap: Snapshot, owner: Dataset, prop: Property
     found = setting(node, owner, name)
     if found is None:
         return prop.default, DEFAULT
-    return (found[0], f"inherited from {owner.name}") if found[1] in (LOCAL, "received") else found
+    return (found[0], f"inherited from {owner.name}") if found[1] == LOCAL else found
 
 
 def _bookmark(mark: Bookmark, owner: Dataset, prop: Property) -> Value | None:
@@ -188,6 +184,4 @@ def text(name: str, value: Value | None, exact: bool) -> str:
     if value is None:
         return "-"
     prop = PROPERTIES.get(name)
-    if prop is None and name.startswith("written@"):
-        prop = PROPERTIES["written"]
     return shown(prop, value[0], exact) if prop else value[0]
