@@ -33,9 +33,6 @@ FREEBSD: dict[str, str] = {
     "/usr/sbin/ntpd": "lab.commands.base:ntpd",
     "/usr/sbin/pkg": "lab.commands.system:pkg",
     "/usr/sbin/sysrc": "lab.commands.system:sysrc",
-    "/bin/df": "lab.commands.mounting:df",
-    "/sbin/camcontrol": "lab.commands.disks:camcontrol",
-    "/sbin/dumpfs": "lab.commands.disks:dumpfs",
     "/sbin/fsck_ffs": "lab.commands.disks:fsck",
     "/sbin/fsck_ufs": "lab.commands.disks:fsck",
     "/sbin/geom": "lab.commands.disks:geom",
@@ -66,7 +63,6 @@ FREEBSD: dict[str, str] = {
 ROCKY: dict[str, str] = {
     "/usr/bin/date": "lab.commands.base:date",
     "/usr/bin/dnf": "lab.linux.packages:dnf",
-    "/usr/bin/findmnt": "lab.linux.mounting:findmnt",
     "/usr/bin/journalctl": "lab.linux.journal:journalctl",
     "/usr/bin/logger": "lab.linux.journal:logger",
     "/usr/bin/mount": "lab.linux.mounting:mount",
@@ -75,7 +71,6 @@ ROCKY: dict[str, str] = {
     "/usr/bin/rpm": "lab.linux.packages:rpm",
     "/usr/bin/sleep": "lab.linux.waiting:sleep",
     "/usr/bin/systemctl": "lab.linux.systemctl:main",
-    "/usr/bin/systemd-cat": "lab.linux.journal:systemd_cat",
     "/usr/bin/umount": "lab.linux.mounting:umount",
     "/usr/bin/uname": "lab.commands.base:uname",
     "/usr/sbin/getenforce": "lab.linux.selinux:getenforce",
@@ -83,7 +78,6 @@ ROCKY: dict[str, str] = {
     "/usr/sbin/ss": "lab.linux.mounting:ss",
     **{f"/usr/bin/{name}": "lab.linux.files:main" for name in tools.ROCKY_WRAPPED},
     "/usr/bin/chown": "lab.linux.owners:chown",
-    "/usr/bin/df": "lab.linux.df:main",
     "/usr/bin/ls": "lab.linux.owners:ls",
     "/usr/bin/stat": "lab.linux.files:stat",
 }

@@ -162,16 +162,14 @@ def kldstat(ctx: Context) -> int:
 
 
 def logger(ctx: Context) -> int:
-    """logger(1) with -i -s -t TAG -p PRIORITY: a line in /var/log/messages, at the virtual time."""
-    options, words = parse(ctx, "ist:p:")
+    """logger(1) with -i -t TAG -p PRIORITY: a line in /var/log/messages, at the virtual time."""
+    options, words = parse(ctx, "it:p:")
     text = " ".join(words) if words else sys.stdin.read().rstrip("\n")
     cluster = ctx.store.read()
     tag = options.get("t", "root")
     pid = f"[{os.getppid()}]" if "i" in options else ""
     for line in text.splitlines():
         syslog.write(ctx.store, cluster, ctx.host(cluster), f"{tag}{pid}", line)
-        if "s" in options:
-            ctx.err(f"{tag}{pid}: {line}\n")
     return 0
 
 

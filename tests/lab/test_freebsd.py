@@ -52,9 +52,9 @@ def test_a_stick_can_be_pulled_out_and_put_into_another_host(lab: Cluster) -> No
     ("content", "look", "shows"),
     [
         ("gpt", "gpart show da0", "da0  GPT"),
-        ("fat", "fstyp /dev/da0", "msdosfs"),
-        ("ufs", "fstyp -l /dev/da0", "ufs OTHER"),
-        ("noise", "fstyp /dev/da0; gpart show da0", "gpart: No such geom: da0."),
+        ("fat", "fstyp -u /dev/da0", "msdosfs"),
+        ("ufs", "fstyp -u /dev/da0; ls /dev/ufs", "ufs\nOTHER\n"),
+        ("noise", "fstyp -u /dev/da0; gpart show da0", "gpart: No such geom: da0."),
     ],
 )
 def test_other_disks_look_like_what_they_hold(lab: Cluster, content: str, look: str, shows: str) -> None:
