@@ -169,10 +169,8 @@ def inherit(node: Node, dataset: Dataset) -> None:
     if crypt.root != dataset.id:
         raise KeyFailure(action, "Key inheritting can only be performed on encryption roots.")
     parent = node.find(dataset.parent) if dataset.parent else None
-    if parent is None:
-        raise KeyFailure(action, "Root dataset cannot inherit key.")
-    if parent.crypt is None:
-        raise KeyFailure(action, "Parent must be encrypted.")
+    if parent is None or parent.crypt is None:
+        raise NotSimulatedError(f"zfs change-key -i {dataset.name}, whose parent is not encrypted")
     if not node.key_loaded(parent):
         raise KeyFailure(action, "Parent key must be loaded.")
     if not node.key_loaded(dataset):
