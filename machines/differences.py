@@ -69,7 +69,7 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
         r".*",
         "recorded once, and no longer played: nothing sends it",
-        r"^(camcontrol devlist|df|zpool get -Hp all .*|zpool labelclear .*|LC_ALL=C fstyp -l .*)$",
+        r"^(camcontrol devlist|df|ifconfig -f .*|zpool get -Hp all .*|zpool labelclear .*|LC_ALL=C fstyp -l .*)$",
     ),
     Accepted(r"stdout [-+].*refcompressratio.*", "the lab compresses nothing", "zfs get"),
     Accepted(r"stderr [-+].*sh: (1: )?/usr/local/bin/carp: not found", "which shell says it", "bin/carp$"),
