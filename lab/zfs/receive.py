@@ -59,11 +59,6 @@ def _mounts_itself(node: Node, made: Dataset) -> bool:
     return made.kind == "filesystem" and values.effective(node, made, "canmount") == "on" and node.key_loaded(made)
 
 
-def _mounts_itself(node: Node, made: Dataset) -> bool:
-    """Whether ``zfs receive`` mounts a new dataset."""
-    return made.kind == "filesystem" and values.effective(node, made, "canmount") == "on" and node.key_loaded(made)
-
-
 def _receive(node: Node, record: Record, place: str, snap: str, options: Options) -> Dataset | None:
     """Receives the snapshot; returns the dataset if it is new."""
     pool = node.pool(place)
