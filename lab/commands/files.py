@@ -200,10 +200,10 @@ def _walk(path: str) -> Iterator[str]:
 
 
 def chflags(ctx: Context) -> int:
-    """chflags(1) of schg, noschg, uarch, nouarch, 0 on directories."""
+    """chflags(1) of schg and noschg on directories."""
     _, names = parse(ctx, "")
-    if len(names) < 2:
-        raise CommandError("usage: chflags [-fhvx] [-R [-H | -L | -P]] flags file ...")
+    if len(names) < 2 or names[0] not in ("schg", "noschg"):
+        raise ctx.not_simulated()
     for path in names[1:]:
         if not os.path.lexists(path):
             raise CommandError(f"chflags: {path}: No such file or directory")
@@ -213,19 +213,12 @@ def chflags(ctx: Context) -> int:
         host = ctx.host(ctx.store.read())
         tree, inner = locate(host, os.path.abspath(path))
         kept = os.path.join(ctx.store.folder, tree if tree != "root" else f"hosts/{host.name}/root", inner)
-        flags = set(owners.flags(kept))
-        for word in names[0].split(","):
-            if word == "0":
-                flags.clear()
-            elif word.removeprefix("no") in ("schg", "uarch"):
-                (flags.discard if word.startswith("no") else flags.add)(word.removeprefix("no"))
-            else:
-                raise ctx.not_simulated(f"flag {word}")
-        owners.set_flags(kept, sorted(flags))
+        flags = ["schg"] if names[0] == "schg" else []
+        owners.set_flags(kept, flags)
         with ctx.cluster() as cluster:
             host = ctx.host(cluster)
             host.immutable = [entry for entry in host.immutable if entry != (tree, inner)]
-            if "schg" in flags:
+            if flags:
                 host.immutable.append((tree, inner))
     return 0
 

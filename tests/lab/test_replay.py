@@ -33,6 +33,7 @@ NO_LONGER_PLAYED = {
     ("zfs", 11): "df",
     ("carp", 9): "ifconfig -f",
     ("client", 4): "df",
+    ("failover", 2): "stat -f without a format",
     ("idmap", 1): "ps ax",
     ("idmap", 6): "ps ax",
     ("migrate", 10): "zfs send -R; replay_story sends each dataset for what follows",
