@@ -29,14 +29,15 @@ def _one(ctx: Context, known: str) -> tuple[dict[str, str], str, Disk | None]:
 
 def newfs(ctx: Context) -> int:
     """newfs(8) with -L LABEL: reformats without a question what is not open for writing."""
-    options, device, disk = _one(ctx, "L:")
+    options, device, _ = _one(ctx, "L:")
     label = options.get("L", "")
     if not re.fullmatch(r"[A-Za-z0-9_-]{0,31}", label):
         raise ctx.not_simulated()
-    if disk is None:
-        raise CommandError(f"newfs: {device}: could not find special device")
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
+        disk = _disk(ctx, cluster, device)
+        if disk is None:
+            raise CommandError(f"newfs: {device}: could not find special device")
         if disks.user(ctx.store, cluster, host, disk):
             raise CommandError(f"newfs: {device}: failed to open disk for writing")
         system = disks.make_ufs(ctx.store, cluster, disk, label)
