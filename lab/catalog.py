@@ -25,7 +25,6 @@ from lab.commands import (
 from lab.core import Cluster, Host, Program, Store
 from lab.linux import (
     boot,
-    df,
     journal,
     openssl,
     owners,
@@ -64,16 +63,12 @@ FREEBSD: dict[str, Program] = {
     "/usr/sbin/mountd": nfs.mountd,
     "/usr/sbin/daemon": programs.daemon,
     "/sbin/kldload": system.kldload,
-    "/sbin/kldstat": system.kldstat,
     "/sbin/sysctl": system.sysctl,
     "/usr/bin/crontab": system.crontab,
     "/usr/bin/logger": system.logger,
     "/usr/sbin/ntpd": base.ntpd,
     "/usr/sbin/pkg": system.pkg,
     "/usr/sbin/sysrc": system.sysrc,
-    "/bin/df": mounting.df,
-    "/sbin/camcontrol": disks.camcontrol,
-    "/sbin/dumpfs": disks.dumpfs,
     "/sbin/fsck_ffs": disks.fsck,
     "/sbin/fsck_ufs": disks.fsck,
     "/sbin/geom": disks.geom,
@@ -104,7 +99,6 @@ FREEBSD: dict[str, Program] = {
 ROCKY: dict[str, Program] = {
     "/usr/bin/date": base.date,
     "/usr/bin/dnf": packages.dnf,
-    "/usr/bin/findmnt": linux_mounting.findmnt,
     "/usr/bin/journalctl": journal.journalctl,
     "/usr/bin/logger": journal.logger,
     "/usr/bin/mount": linux_mounting.mount,
@@ -113,7 +107,6 @@ ROCKY: dict[str, Program] = {
     "/usr/bin/rpm": packages.rpm,
     "/usr/bin/sleep": waiting.sleep,
     "/usr/bin/systemctl": systemctl.main,
-    "/usr/bin/systemd-cat": journal.systemd_cat,
     "/usr/bin/umount": linux_mounting.umount,
     "/usr/bin/uname": base.uname,
     "/usr/sbin/getenforce": selinux.getenforce,
@@ -121,7 +114,6 @@ ROCKY: dict[str, Program] = {
     "/usr/sbin/ss": linux_mounting.ss,
     **{f"/usr/bin/{name}": linux_files.main for name in tools.ROCKY_WRAPPED},
     "/usr/bin/chown": owners.chown,
-    "/usr/bin/df": df.main,
     "/usr/bin/ls": owners.ls,
     "/usr/bin/stat": linux_files.stat,
 }

@@ -42,6 +42,11 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "usr/sbin/service", (files / "service").read_text(), 0o755)
     for script in (files / "rc.d").iterdir():
         rootfs.write(root, f"etc/rc.d/{script.name}", script.read_text(), 0o755)
+    # scripts that are there for the order only, as others name them (freebsd-src, libexec/rc/rc.d)
+    for line in (files / "rc.order").read_text().splitlines():
+        name, *header = line.split(" | ")
+        comments = "".join(f"# {each}\n" for each in header)
+        rootfs.write(root, f"etc/rc.d/{name}", f"#!/bin/sh\n{comments}exit 0\n", 0o755)
     for service in table.BASE:
         rootfs.write(root, service.path, f"#!/.lab/bin/play\n{service.header}", 0o755)
     processes = scripts.processes(host)

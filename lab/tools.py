@@ -97,8 +97,9 @@ sha256sum stat tail tee touch wc
 
 ROCKY_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
-blkid chattr chcon crontab curl dmesg firewall-cmd groupadd gzip hostnamectl ip lsblk lsof mkfs modprobe nc nmcli pgrep
-ping pkill ps reboot restorecon rsync setsebool shutdown ssh sysctl tar timedatectl useradd usermod wget yum
+blkid chattr chcon crontab curl dmesg findmnt firewall-cmd groupadd gzip hostnamectl ip lsblk lsof mkfs modprobe nc
+nmcli pgrep ping pkill ps reboot restorecon rsync setsebool shutdown ssh sysctl systemd-cat tar timedatectl useradd
+usermod wget yum
 """.split()
 )
 """Programs that Rocky has and nobody plays: they say so."""

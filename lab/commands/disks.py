@@ -1,4 +1,4 @@
-"""newfs, fsck, fstyp, dumpfs, diskinfo, geom, glabel, gpart, camcontrol: wording as in the transcripts."""
+"""newfs, fsck, fstyp, zdb, diskinfo, geom, glabel, gpart: wording as in the transcripts."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ def _human(size: int) -> str:
     return f"{size // disks.MIB}M" if size < 1024 * disks.MIB else f"{size // 1024 // disks.MIB}G"
 
 
-def newfs(ctx: Context) -> int:
-    """newfs(8) with -L LABEL, -U, -n, -O 2: reformats without a question what is not open for writing."""
-    options, names = parse(ctx, "L:O:Un")
-    if len(names) != 1 or options.get("O", "2") != "2":
+def _one(ctx: Context, known: str) -> tuple[dict[str, str], str, Disk | None]:
+    """Options, the one device that is named, and the disk that it is; it has been read."""
+    options, names = parse(ctx, known)
+    if len(names) != 1:
         raise ctx.not_simulated()
-    device = names[0]
+    unreadable.read_device(ctx, names[0])
+    return options, names[0], _disk(ctx, ctx.store.read(), names[0])
+
+
+def newfs(ctx: Context) -> int:
+    """newfs(8) with -L LABEL: reformats without a question what is not open for writing."""
+    options, device, _ = _one(ctx, "L:")
     label = options.get("L", "")
-    if not re.fullmatch(r"[A-Za-z0-9_-]*", label):
-        raise CommandError("newfs: bad volume label. Valid characters are alphanumerics, dashes, and underscores.")
-    if len(label) >= 32:
-        raise CommandError(f"newfs: bad volume label. Length is longer than {32}.")
-    unreadable.read_device(ctx, device)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,31}", label):
+        raise ctx.not_simulated()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         disk = _disk(ctx, cluster, device)
@@ -38,10 +41,9 @@ def newfs(ctx: Context) -> int:
         if disks.user(ctx.store, cluster, host, disk):
             raise CommandError(f"newfs: {device}: failed to open disk for writing")
         system = disks.make_ufs(ctx.store, cluster, disk, label)
-        if "n" not in options:
-            (ctx.store.folder / system.tree / ".snap").mkdir(mode=0o775)
+        (ctx.store.folder / system.tree / ".snap").mkdir(mode=0o775)
         disks.link_devices(ctx.store, cluster, host)
-        sectors = disk.size // 512
+    sectors = disk.size // 512
     groups = 4
     ctx.out(
         f"{device}: {disk.size / disks.MIB:.1f}MB ({sectors} sectors) block size 32768, fragment size 4096\n"
@@ -56,54 +58,44 @@ def newfs(ctx: Context) -> int:
 
 def fsck(ctx: Context) -> int:
     """fsck_ufs(8) -p of an unmounted UFS file system: clean."""
-    options, names = parse(ctx, "py")
-    if len(names) != 1:
+    options, device, disk = _one(ctx, "p")
+    if "p" not in options:
         raise ctx.not_simulated()
-    unreadable.read_device(ctx, names[0])
-    cluster = ctx.store.read()
-    disk = _disk(ctx, cluster, names[0])
     if disk is None:
-        raise CommandError(f"Can't stat {names[0]}: No such file or directory", 3 if "p" in options else 8)
-    if disks.ufs_on(ctx.store, cluster, disk) is None:
-        raise CommandError(f"{names[0]}: CANNOT FIGURE OUT FILE SYSTEM PARTITION", 8)
-    ctx.out(f"{names[0]}: FILE SYSTEM CLEAN; SKIPPING CHECKS\n")
+        raise CommandError(f"Can't stat {device}: No such file or directory", 3)
+    if disks.ufs_on(ctx.store, ctx.store.read(), disk) is None:
+        raise CommandError(f"{device}: CANNOT FIGURE OUT FILE SYSTEM PARTITION", 8)
+    ctx.out(f"{device}: FILE SYSTEM CLEAN; SKIPPING CHECKS\n")
     return 0
 
 
 def fstyp(ctx: Context) -> int:
-    """fstyp(8) with -l, -s and -u; ZFS is not recognised without -u, as seen."""
-    options, names = parse(ctx, "lsu")
-    if len(names) != 1:
+    """fstyp(8) -u."""
+    options, device, disk = _one(ctx, "u")
+    if "u" not in options:
         raise ctx.not_simulated()
-    unreadable.read_device(ctx, names[0])
-    cluster = ctx.store.read()
-    disk = _disk(ctx, cluster, names[0])
     if disk is None:
-        raise CommandError(f"fstyp: {names[0]}: No such file or directory")
-    system = disks.ufs_on(ctx.store, cluster, disk)
-    if system:
-        ctx.out(f"ufs {system.label}\n" if "l" in options and system.label else "ufs\n")
+        raise CommandError(f"fstyp: {device}: No such file or directory")
+    if disks.ufs_on(ctx.store, ctx.store.read(), disk):
+        ctx.out("ufs\n")
     elif disks.has_fat(ctx.store, disk):
         ctx.out("msdosfs\n")
-    elif "u" in options and disks.zfs_label(ctx.store, disk) is not None:
+    elif disks.zfs_label(ctx.store, disk) is not None:
         ctx.out("zfs\n")
     else:
-        raise CommandError(f"fstyp: {names[0]}: filesystem not recognized")
+        raise CommandError(f"fstyp: {device}: filesystem not recognized")
     return 0
 
 
 def zdb(ctx: Context) -> int:
     """zdb -l DEVICE: the pool labels on a disk; the four lines and rc 2 of OpenZFS 2.x where there is none."""
-    options, names = parse(ctx, "l")
-    cluster = ctx.store.read()
-    disk = _disk(ctx, cluster, names[0]) if len(names) == 1 and "l" in options else None
-    if disk is None:
-        raise ctx.not_simulated()
     try:
-        unreadable.read(ctx, disk, names[0])
+        options, _, disk = _one(ctx, "l")
     except CommandError:
         ctx.out("".join(f"failed to read label {number}\n" for number in range(4)))  # cmd/zdb/zdb.c, dump_label
         return 2
+    if disk is None or "l" not in options:
+        raise ctx.not_simulated()
     pool = disks.zfs_label(ctx.store, disk)
     if pool is None:
         ctx.out("".join(f"failed to unpack label {number}\n" for number in range(4)))
@@ -122,68 +114,37 @@ def swapctl(ctx: Context) -> int:
     return 0
 
 
-def dumpfs(ctx: Context) -> int:
-    """dumpfs -m DEVICE: the newfs command that would make the file system again."""
-    options, names = parse(ctx, "m")
-    cluster = ctx.store.read()
-    disk = _disk(ctx, cluster, names[0]) if len(names) == 1 and "m" in options else None
-    unreadable.read(ctx, disk, "".join(names))
-    system = disks.ufs_on(ctx.store, cluster, disk) if disk else None
-    if disk is None or system is None:
-        raise ctx.not_simulated()
-    label = f"-L {system.label} " if system.label else ""
-    ctx.out(
-        f"# newfs command for {names[0]} ({names[0]})\n"
-        f"newfs {label}-O 2 -a 32 -b 32768 -d 32768 -e 4096 -f 4096 -g 16384 -h 64 -i 8192 -k 160 -m 8 -o time "
-        f"-s {disk.size // 512} {names[0]} \n"
-    )
-    return 0
-
-
 def diskinfo(ctx: Context) -> int:
-    """diskinfo(8): one line a disk, or with -v one field a line."""
-    options, names = parse(ctx, "vs")
-    if not names:
-        raise CommandError("usage: diskinfo [-cipsStvw] disk ...")
-    cluster = ctx.store.read()
-    rc = 0
-    for name in names:
-        disk = _disk(ctx, cluster, name)
-        if disk is None:
-            ctx.err(f"diskinfo: {name}: No such file or directory\n")
-            rc = 1
-            continue
-        stick = name.removeprefix("/dev/").startswith("da")
-        stripe = 4096 if stick else 0
-        sectors = disk.size // 512
-        cylinders, heads, per_track = (sectors // 2048, 64, 32) if stick else (sectors // 1008, 16, 63)
-        if "s" in options:
-            ctx.out(f"{disk.serial}\n")
-        elif "v" not in options:
-            fields = [name, 512, disk.size, sectors, stripe, 0, cylinders, heads, per_track]
-            ctx.out("\t".join(map(str, fields)) + "\n")
-        else:
-            human = (
-                f"{disk.size // disks.MIB}M" if disk.size < 1024 * disks.MIB else f"{disk.size / 1024 / disks.MIB:.1f}G"
-            )
-            rows = [
-                ("512", "sectorsize"),
-                (str(disk.size), f"mediasize in bytes ({human})"),
-                (str(sectors), "mediasize in sectors"),
-                (str(stripe), "stripesize"),
-                ("0", "stripeoffset"),
-                (str(cylinders), "Cylinders according to firmware."),
-                (str(heads), "Heads according to firmware."),
-                (str(per_track), "Sectors according to firmware."),
-                (disk.model, "Disk descr."),
-                (disk.serial, "Disk ident."),
-                ("umass-sim0" if stick else f"ahcich{name[-1]}", "Attachment"),
-                ("Yes", "TRIM/UNMAP support"),
-                ("Unknown", "Rotation rate in RPM"),
-                ("Not_Zoned", "Zone Mode"),
-            ]
-            ctx.out(name + "\n" + "".join(f"\t{value:<12}\t# {what}\n" for value, what in rows) + "\n")
-    return rc
+    """diskinfo(8) -v: one field a line."""
+    options, names = parse(ctx, "v")
+    if "v" not in options or len(names) != 1:
+        raise ctx.not_simulated()
+    (name,) = names
+    disk = _disk(ctx, ctx.store.read(), name)
+    if disk is None:
+        raise CommandError(f"diskinfo: {name}: No such file or directory")
+    stick = name.removeprefix("/dev/").startswith("da")
+    sectors = disk.size // 512
+    cylinders, heads, per_track = (sectors // 2048, 64, 32) if stick else (sectors // 1008, 16, 63)
+    human = f"{disk.size // disks.MIB}M" if disk.size < 1024 * disks.MIB else f"{disk.size / 1024 / disks.MIB:.1f}G"
+    rows = [
+        ("512", "sectorsize"),
+        (str(disk.size), f"mediasize in bytes ({human})"),
+        (str(sectors), "mediasize in sectors"),
+        ("4096" if stick else "0", "stripesize"),
+        ("0", "stripeoffset"),
+        (str(cylinders), "Cylinders according to firmware."),
+        (str(heads), "Heads according to firmware."),
+        (str(per_track), "Sectors according to firmware."),
+        (disk.model, "Disk descr."),
+        (disk.serial, "Disk ident."),
+        ("umass-sim0" if stick else f"ahcich{name[-1]}", "Attachment"),
+        ("Yes", "TRIM/UNMAP support"),
+        ("Unknown", "Rotation rate in RPM"),
+        ("Not_Zoned", "Zone Mode"),
+    ]
+    ctx.out(name + "\n" + "".join(f"\t{value:<12}\t# {what}\n" for value, what in rows) + "\n")
+    return 0
 
 
 def geom(ctx: Context) -> int:
@@ -239,60 +200,33 @@ def _labels(ctx: Context, cluster: Cluster, host: Host) -> list[tuple[str, str]]
 
 
 def glabel(ctx: Context) -> int:
-    """glabel status [-s] and glabel list are what there is."""
-    if not ctx.args or ctx.args[0] != "status" or ctx.args[1:] not in ([], ["-s"]):
+    """glabel status."""
+    if ctx.args != ["status"]:
         raise ctx.not_simulated()
     cluster = ctx.store.read()
     rows = _labels(ctx, cluster, ctx.host(cluster))
     width = max((len(name) for name, _ in rows), default=4)
-    if "-s" not in ctx.args:
-        ctx.out(f"{'Name':>{width}}  Status  Components\n")
-    status_width = 3 if "-s" in ctx.args else 6
+    ctx.out(f"{'Name':>{width}}  Status  Components\n")
     for name, component in rows:
-        ctx.out(f"{name:>{width}}  {'N/A':>{status_width}}  {component}\n")
+        ctx.out(f"{name:>{width}}     N/A  {component}\n")
     return 0
 
 
 def gpart(ctx: Context) -> int:
-    """gpart show [-p] [NAME...], gpart create -s gpt NAME, gpart destroy [-F] NAME."""
-    action, *rest = ctx.args or [""]
-    with ctx.cluster() as cluster:
-        host = ctx.host(cluster)
-        if action == "show":
-            names = [word for word in rest if word != "-p"]
-            if any(word.startswith("-") for word in names):
-                raise ctx.not_simulated()
-            tables = [slot for slot in sorted(host.slots) if slot == "ada0" or _table(ctx, cluster, host, slot)]
-            for name in names or tables:
-                if name not in tables:
-                    raise CommandError(f"gpart: No such geom: {name}.")
-                ctx.out(_show(host, name, cluster.disks[host.slots[name]], "-p" in rest))
+    """gpart show NAME."""
+    match ctx.args:
+        case ["show", name] if not name.startswith("-"):
+            cluster = ctx.store.read()
+            host = ctx.host(cluster)
+            disk = cluster.disks.get(host.slots.get(name, ""))
+            if disk is None or not (name == "ada0" or disks.has_gpt(ctx.store, disk)):
+                raise CommandError(f"gpart: No such geom: {name}.")
+            ctx.out(_show(host, name, disk))
             return 0
-        name = rest[-1].removeprefix("/dev/") if rest else ""
-        if name not in host.slots:
-            raise CommandError(f"gpart: arg0 '{name}': Invalid argument")
-        disk = cluster.disks[host.slots[name]]
-        if action == "create" and rest[:-1] == ["-s", "gpt"]:
-            if disks.user(ctx.store, cluster, host, disk) or disks.has_gpt(ctx.store, disk):
-                raise CommandError(f"gpart: geom '{name}': File exists")
-            disks.make_gpt(ctx.store, disk)
-            ctx.out(f"{name} created\n")
-        elif action == "destroy" and rest[:-1] in ([], ["-F"]):
-            if not disks.has_gpt(ctx.store, disk):
-                raise CommandError(f"gpart: arg0 '{name}': Invalid argument")
-            disks.write(ctx.store, disk, 512, bytes(8))
-            disks.write(ctx.store, disk, disk.size - 512, bytes(8))
-            ctx.out(f"{name} destroyed\n")
-        else:
-            raise ctx.not_simulated()
-    return 0
+    raise ctx.not_simulated()
 
 
-def _table(ctx: Context, cluster: Cluster, host: Host, slot: str) -> bool:
-    return disks.has_gpt(ctx.store, cluster.disks[host.slots[slot]])
-
-
-def _show(host: Host, name: str, disk: Disk, provider_names: bool) -> str:
+def _show(host: Host, name: str, disk: Disk) -> str:
     ufs = name == "ada0" and host.parts["ufs root"]
     first = 34 if ufs else 40
     sectors = disk.size // 512 - (67 if ufs else 80)
@@ -314,22 +248,6 @@ def _show(host: Host, name: str, disk: Disk, provider_names: bool) -> str:
         parts = []
         rows.append(f"  {first:>10}  {sectors:>10}         - free -  ({disk.size // disks.MIB}M)")
     for index, (kind, start, count) in enumerate(parts, 1):
-        shown = f"{name}p{index}" if provider_names else str(index)
         size = f"{count // 2048}M" if count >= 2048 else f"{(count + 1) // 2}K"
-        rows.append(f"  {start:>10}  {count:>10}  {shown:>5}  {kind}  ({size})")
+        rows.append(f"  {start:>10}  {count:>10}  {index:>5}  {kind}  ({size})")
     return "\n".join(rows) + "\n\n"
-
-
-def camcontrol(ctx: Context) -> int:
-    """camcontrol devlist."""
-    if ctx.args != ["devlist"]:
-        raise ctx.not_simulated()
-    cluster = ctx.store.read()
-    host = ctx.host(cluster)
-    for index, slot in enumerate(sorted(host.slots, key=lambda name: (name.startswith("da"), name))):
-        disk = cluster.disks[host.slots[slot]]
-        stick = slot.startswith("da")
-        bus = 6 if stick else index
-        pair = f"pass{index},{slot}" if stick else f"{slot},pass{index}"
-        ctx.out(f"{f'<{disk.model} 2.5+>':<34} at scbus{bus} target 0 lun 0 ({pair})\n")
-    return 0

@@ -1,4 +1,4 @@
-"""ls, stat, touch, chown, chflags, install, df: FreeBSD's options and output on the host's real files."""
+"""ls, stat, touch, chown, chflags, install: FreeBSD's options and output on the host's real files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lab.mounts import locate
 
 
 def ls(ctx: Context) -> int:
-    """ls(1) with -1 -A -a -d -i -l -n -o -r -t; sorted by name, as in the C locale."""
-    options, names = parse(ctx, "1AaCdilnort")
+    """ls(1) with -1 -A -a -d -l -n -o; sorted by name, as in the C locale."""
+    options, names = parse(ctx, "1Aadlno")
     rc = 0
     files: list[str] = []
     folders: list[str] = []
@@ -30,7 +30,7 @@ def ls(ctx: Context) -> int:
             continue
         is_folder = modes.S_ISDIR(status.st_mode) or (os.path.isdir(name) and "l" not in options)
         (folders if is_folder and "d" not in options else files).append(name)
-    _list(ctx, _ordered(files, "", options), "", options)
+    _list(ctx, sorted(files), "", options)
     for index, folder in enumerate(folders):
         if len(folders) + len(files) > 1:
             ctx.out(f"{chr(10) if index or files else ''}{folder}:\n")
@@ -42,16 +42,8 @@ def ls(ctx: Context) -> int:
         paths = [os.path.join(folder, entry) for entry in entries]
         if set("lno") & options.keys():
             ctx.out(f"total {sum(os.lstat(path).st_blocks for path in paths) // 2}\n")
-        _list(ctx, _ordered(entries, folder, options), folder, options)
+        _list(ctx, sorted(entries), folder, options)
     return rc
-
-
-def _ordered(names: list[str], folder: str, options: dict[str, str]) -> list[str]:
-    if "t" in options:
-        ordered = sorted(names, key=lambda name: (-os.lstat(os.path.join(folder, name)).st_mtime, name))
-    else:
-        ordered = sorted(names)
-    return ordered[::-1] if "r" in options else ordered
 
 
 def _list(ctx: Context, names: list[str], folder: str, options: dict[str, str]) -> None:
@@ -59,14 +51,13 @@ def _list(ctx: Context, names: list[str], folder: str, options: dict[str, str]) 
     rows = [_row(os.path.join(folder, name), name, options) if long else [name] for name in names]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     for name, row in zip(names, rows, strict=True):
-        inode = f"{os.lstat(os.path.join(folder, name)).st_ino} " if "i" in options else ""
         if not long:
-            ctx.out(f"{inode}{name}\n")
+            ctx.out(f"{name}\n")
             continue
         mode, links, user, group, *flags, size, day, shown = row
         cells = [mode, links.rjust(widths[1]), user.ljust(widths[2]) + " ", group.ljust(widths[3]) + " "]
         cells += [flag.ljust(widths[4]) for flag in flags]
-        ctx.out(inode + " ".join([*cells, size.rjust(widths[-3]), day, shown]) + "\n")
+        ctx.out(" ".join([*cells, size.rjust(widths[-3]), day, shown]) + "\n")
 
 
 def _row(path: str, name: str, options: dict[str, str]) -> list[str]:
@@ -209,10 +200,10 @@ def _walk(path: str) -> Iterator[str]:
 
 
 def chflags(ctx: Context) -> int:
-    """chflags(1) of schg, noschg, uarch, nouarch, 0 on directories."""
+    """chflags(1) of schg and noschg on directories."""
     _, names = parse(ctx, "")
-    if len(names) < 2:
-        raise CommandError("usage: chflags [-fhvx] [-R [-H | -L | -P]] flags file ...")
+    if len(names) < 2 or names[0] not in ("schg", "noschg"):
+        raise ctx.not_simulated()
     for path in names[1:]:
         if not os.path.lexists(path):
             raise CommandError(f"chflags: {path}: No such file or directory")
@@ -222,48 +213,24 @@ def chflags(ctx: Context) -> int:
         host = ctx.host(ctx.store.read())
         tree, inner = locate(host, os.path.abspath(path))
         kept = os.path.join(ctx.store.folder, tree if tree != "root" else f"hosts/{host.name}/root", inner)
-        flags = set(owners.flags(kept))
-        for word in names[0].split(","):
-            if word == "0":
-                flags.clear()
-            elif word.removeprefix("no") in ("schg", "uarch"):
-                (flags.discard if word.startswith("no") else flags.add)(word.removeprefix("no"))
-            else:
-                raise ctx.not_simulated(f"flag {word}")
-        owners.set_flags(kept, sorted(flags))
+        flags = ["schg"] if names[0] == "schg" else []
+        owners.set_flags(kept, flags)
         with ctx.cluster() as cluster:
             host = ctx.host(cluster)
             host.immutable = [entry for entry in host.immutable if entry != (tree, inner)]
-            if "schg" in flags:
+            if flags:
                 host.immutable.append((tree, inner))
     return 0
 
 
 def install(ctx: Context) -> int:
-    """install(1): ``-d [-m MODE] [-o USER] [-g GROUP] DIR...`` and ``[-m MODE] [-o USER] [-g GROUP] FILE TARGET``."""
-    options, names = parse(ctx, "CScdpm:o:g:v")
-    mode = int(options.get("m", "755"), 8)
-    if not names or ("d" not in options and len(names) != 2):
+    """install(1) -d [-m MODE] [-o USER] [-g GROUP] DIR..."""
+    options, names = parse(ctx, "dm:o:g:")
+    if not names or "d" not in options:
         raise ctx.not_simulated()
-    if "d" in options:
-        for name in names:
-            os.makedirs(name, exist_ok=True)
-    else:
-        source, target = names
-        if os.path.isdir(target):
-            target = os.path.join(target, os.path.basename(source))
-        try:
-            with open(source, "rb") as file:
-                content = file.read()
-            fresh = f"{target}.INS@{os.getpid()}"
-            with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(content)
-            os.rename(fresh, target)
-        except OSError as error:
-            raise CommandError(f"install: {error.filename}: {error.strerror}", 71) from None
-        names = [target]
     for name in names:
-        os.chmod(name, mode)
+        os.makedirs(name, exist_ok=True)
+        os.chmod(name, int(options.get("m", "755"), 8))
         if {"o", "g"} & options.keys():
             owners.set_owner(name, options.get("o"), options.get("g"))
     return 0

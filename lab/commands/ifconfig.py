@@ -17,14 +17,8 @@ OPTIONS = (
 
 
 def main(ctx: Context) -> int:
-    """``-l``; ``[-f inet:cidr] [IF]``; ``IF`` with vhid, advskew, advbase, pass, state, alias, -alias, an address."""
+    """``-l``; ``[IF]``; ``IF`` with vhid, advskew, advbase, pass, state, alias, -alias, an address."""
     args = list(ctx.args)
-    cidr = False
-    if args[:1] == ["-f"]:
-        if args[1:2] != ["inet:cidr"]:
-            raise ctx.not_simulated()
-        cidr = True
-        args = args[2:]
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         known = model.interfaces(host)
@@ -32,7 +26,7 @@ def main(ctx: Context) -> int:
             ctx.out(" ".join(known) + "\n")
             return 0
         if args in ([], ["-a"]):
-            ctx.out("".join(_show(interface, cidr) for interface in known.values()))
+            ctx.out("".join(_show(interface) for interface in known.values()))
             return 0
         if args[0].startswith("-"):
             raise ctx.not_simulated()
@@ -40,13 +34,13 @@ def main(ctx: Context) -> int:
             raise CommandError(f"ifconfig: interface {args[0]} does not exist")
         interface = known[args[0]]
         if len(args) == 1:
-            ctx.out(_show(interface, cidr))
+            ctx.out(_show(interface))
             return 0
         _change(ctx, cluster, host, interface, args[1:])
     return 0
 
 
-def _show(interface: model.Interface, cidr: bool) -> str:
+def _show(interface: model.Interface) -> str:
     if interface.name.startswith("lo"):
         lines = [f"{interface.name}: flags=8049<UP,LOOPBACK,RUNNING,MULTICAST> metric 0 mtu 16384"]
     else:
@@ -54,7 +48,7 @@ def _show(interface: model.Interface, cidr: bool) -> str:
         lines = [f"{interface.name}: {flags}", OPTIONS, f"ether {interface.ether}"]
     for address, length, vhid in interface.addresses:
         net = ipaddress.ip_network(f"{address}/{length}", strict=False)
-        mask = f"/{length}" if cidr else f" netmask {int(net.netmask):#010x}"
+        mask = f" netmask {int(net.netmask):#010x}"
         broadcast = "" if address.startswith("127.") else f" broadcast {net.broadcast_address}"
         lines.append(f"inet {address}{mask}{broadcast}" + (f" vhid {vhid}" if vhid else ""))
     for carp in interface.carps.values():

@@ -1,9 +1,8 @@
-"""mount, umount, df and the host's fstab, for UFS and for what ZFS has mounted."""
+"""mount, umount and the host's fstab, for UFS and for what ZFS has mounted."""
 
 from __future__ import annotations
 
 import os
-import shutil
 
 from lab import disks
 from lab.commands import unreadable
@@ -145,33 +144,3 @@ def _fstab_line(entry: Mount) -> str:
         mode = ",".join([mode, *extra]) + " "
     passes = "0 0" if entry.fstype != "ufs" else "1 1" if entry.target == "/" else "2 2"
     return padded(entry.device, 24) + padded(entry.target, 24) + f"{entry.fstype}\t" + padded(mode, 16) + passes + "\n"
-
-
-def df(ctx: Context) -> int:
-    """df(1) with -k -m -h of paths or of everything mounted."""
-    options, names = parse(ctx, "hkm")
-    host = ctx.host(ctx.store.read())
-    entries = host.mounts
-    if names:
-        entries = []
-        for name in names:
-            if not os.path.exists(name):
-                raise CommandError(f"df: {name}: No such file or directory")
-            covering = [e for e in host.mounts if f"{os.path.abspath(name)}/".startswith(e.target.rstrip("/") + "/")]
-            entries.append(covering[-1])
-    unit = {"h": 1 << 20, "m": 1 << 20}.get(next(iter(options), "k"), 1024)
-    suffix = "M" if "h" in options else ""
-    title = "Size" if "h" in options else f"{'1M' if unit > 1024 else '1K'}-blocks"
-    if "h" in options:
-        width = max(len(entry.device) for entry in entries)  # usr.bin/df as seen (section zfs)
-        ctx.out(f"{'Filesystem':<{width}} {title:>7} {'Used':>7} {'Avail':>7} Capacity  Mounted on\n")
-    else:
-        ctx.out(f"{'Filesystem':<20} {title:>9} {'Used':>8} {'Avail':>9} Capacity  Mounted on\n")
-    for entry in entries:
-        usage = shutil.disk_usage(entry.target)
-        size, used = min(usage.total, 1 << 30), 0
-        ctx.out(
-            f"{entry.device:<20} {size // unit:>8}{suffix} {used:>7}{suffix} {size // unit:>8}{suffix} "
-            f"{'0%':>6}    {entry.target}\n"
-        )
-    return 0

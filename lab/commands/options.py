@@ -1,8 +1,9 @@
-"""getopt(3) for played commands: options end at the first operand, as on FreeBSD."""
+"""getopt(3) for played commands: on FreeBSD options end at the first operand, on Linux they may come behind it."""
 
 from __future__ import annotations
 
 import getopt
+from collections.abc import Sequence
 
 from lab.core import Context
 
@@ -18,3 +19,15 @@ def parse(ctx: Context, known: str) -> tuple[dict[str, str], list[str]]:
     except getopt.GetoptError as error:
         raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
     return {name[1:]: value for name, value in pairs}, operands
+
+
+def gnu(ctx: Context, short: str, long: Sequence[str] = ()) -> tuple[dict[str, str], list[str]]:
+    """As `parse`, for a command of Linux; the options are named with their dashes.
+
+    :raises NotSimulatedError: an option that is not among them
+    """
+    try:
+        pairs, operands = getopt.gnu_getopt(ctx.args, short, list(long))
+    except getopt.GetoptError as error:
+        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
+    return dict(pairs), operands

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from lab import clock
 from lab.commands.options import parse
-from lab.core import INSIDE, CommandError, Context, Host, part
+from lab.core import INSIDE, CommandError, Context, part
 from lab.net import model
 from lab.rc.scripts import processes
 
 
 def pgrep(ctx: Context) -> int:
     """pgrep(1) with -l -x -q of daemons by name."""
-    options, names = parse(ctx, "flqx")
-    if len(names) != 1 or "f" in options:
+    options, names = parse(ctx, "lqx")
+    if len(names) != 1:
         raise ctx.not_simulated()
     host = ctx.host(ctx.store.read())
     found = [(pid, name) for name, pids in processes(host).items() if matches(names[0], name, options) for pid in pids]
@@ -34,8 +34,8 @@ def matches(pattern: str, name: str, options: dict[str, str]) -> bool:
 
 
 def ping(ctx: Context) -> int:
-    """ping(8) with -c COUNT, -t SECONDS, -q: an answer comes at once, none takes the whole time."""
-    options, names = parse(ctx, "c:t:W:q")
+    """ping(8) -c COUNT -t SECONDS: an answer comes at once, none takes the whole time."""
+    options, names = parse(ctx, "c:t:")
     if len(names) != 1 or "c" not in options:
         raise ctx.not_simulated()
     cluster = ctx.store.read()
@@ -48,13 +48,8 @@ def ping(ctx: Context) -> int:
 
 
 def ps(ctx: Context) -> int:
-    """ps(1): ``ax``, and ``-o lstart= -p PID`` of a process of the program that runs it."""
+    """ps(1) -o lstart= -p PID, of a process of the program that runs it."""
     match ctx.args:
-        case ["ax"]:
-            ctx.out(" PID TT  STAT    TIME COMMAND\n")
-            for pid, title in sorted([*_shell(), *_daemons(ctx.host(ctx.store.read()))]):
-                ctx.out(f"{pid:>4}  -  Ss    0:00.00 {title}\n")
-            return 0
         case ["-o", "lstart=", "-p", pid] if pid.isdigit():
             started = _started(int(pid))
             if started is None:
@@ -62,29 +57,6 @@ def ps(ctx: Context) -> int:
             ctx.out(time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(started)) + "\n")
             return 0
     raise ctx.not_simulated()
-
-
-TITLES = {"nfsuserd": ("nfsuserd: master", "nfsuserd: slave"), "nfsd": ("nfsd: master", "nfsd: server")}
-"""How daemons of several processes call them (setproctitle(3) in freebsd-src, usr.sbin/nfsuserd and usr.sbin/nfsd)."""
-
-
-def _daemons(host: Host) -> list[tuple[int, str]]:
-    """Process id and title of the played daemons."""
-    found = []
-    for name, pids in processes(host).items():
-        first, other = TITLES.get(name, (f"/usr/sbin/{name}", ""))
-        titles = [first, *[other] * (len(pids) - 1)]
-        found += [(pid, f"{t} ({name})" if name in TITLES else t) for pid, t in zip(pids, titles, strict=True)]
-    return found
-
-
-def _shell() -> list[tuple[int, str]]:
-    """The program that this sandbox is there for. What it has started is left out: ps(1) sees that, or not."""
-    for pid, folder in sorted(_processes()):
-        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        if pid > 1 and "sandbox.py" not in " ".join(words):
-            return [(pid, " ".join(words).strip().replace("\n", " "))]
-    return []
 
 
 def _started(pid: int) -> float | None:

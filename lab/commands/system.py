@@ -1,4 +1,4 @@
-"""sysrc, sysctl, kldload, kldstat, logger, crontab, pkg: what a deploy configures a FreeBSD host with."""
+"""sysrc, sysctl, kldload, logger, crontab, pkg: what a deploy configures a FreeBSD host with."""
 
 from __future__ import annotations
 
@@ -140,38 +140,15 @@ def kldload(ctx: Context) -> int:
     return rc
 
 
-def kldstat(ctx: Context) -> int:
-    """kldstat(8): the list, or with -q and -m or -n whether one is there."""
-    options, names = parse(ctx, "m:n:q")
-    if names:
-        raise ctx.not_simulated()
-    modules = part(ctx.host(ctx.store.read()), "modules", sysctls.boot_modules)
-    wanted = options.get("m", options.get("n", "")).removesuffix(".ko")
-    if wanted:
-        if wanted not in modules:
-            if "q" not in options:
-                kind = "module" if "m" in options else "file"
-                ctx.err(f"kldstat: can't find {kind} {wanted}: No such file or directory\n")
-            return 1
-        modules = [wanted]
-    if "q" not in options:
-        ctx.out("Id Refs Address                Size Name\n")
-        for index, name in enumerate(modules, 1):
-            ctx.out(f"{index:2} {1:4} 0xffffffff8{index:07x} {0x3000:8x} {name}{'' if name == 'kernel' else '.ko'}\n")
-    return 0
-
-
 def logger(ctx: Context) -> int:
-    """logger(1) with -i -s -t TAG -p PRIORITY: a line in /var/log/messages, at the virtual time."""
-    options, words = parse(ctx, "ist:p:")
+    """logger(1) with -i -t TAG -p PRIORITY: a line in /var/log/messages, at the virtual time."""
+    options, words = parse(ctx, "it:p:")
     text = " ".join(words) if words else sys.stdin.read().rstrip("\n")
     cluster = ctx.store.read()
     tag = options.get("t", "root")
     pid = f"[{os.getppid()}]" if "i" in options else ""
     for line in text.splitlines():
         syslog.write(ctx.store, cluster, ctx.host(cluster), f"{tag}{pid}", line)
-        if "s" in options:
-            ctx.err(f"{tag}{pid}: {line}\n")
     return 0
 
 

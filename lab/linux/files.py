@@ -105,15 +105,6 @@ def stat(ctx: Context) -> int:
         if "-c" in words and words[words.index("-c") + 1] == "%T":
             ctx.out("nfs\n")
             return 0
-        if words == ["-f", shown]:
-            size = os.statvfs(path)
-            ctx.out(
-                f'  File: "{shown}"\n    ID: 0        Namelen: 255     Type: nfs\n'
-                f"Block size: 131072     Fundamental block size: 131072\n"
-                f"Blocks: Total: {size.f_blocks}       Free: {size.f_bfree}       Available: {size.f_bavail}\n"
-                f"Inodes: Total: {size.f_files}      Free: {size.f_ffree}\n"
-            )
-            return 0
         raise ctx.not_simulated(f"{' '.join(words)} on NFS")
     sys.stdout.flush()
     return run(ctx)

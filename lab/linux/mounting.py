@@ -1,24 +1,16 @@
-"""mount, umount, findmnt and df of util-linux and nfs-utils, for NFS."""
+"""mount and umount of util-linux and nfs-utils, for NFS."""
 
 from __future__ import annotations
 
-import getopt
 import os
 import re
 
+from lab.commands.options import gnu
 from lab.core import Cluster, CommandError, Context, Mount
 from lab.linux import nfs, view, waiting
 
 RETRY_SECONDS = 120.0
 """How long mount.nfs4 goes on in the foreground where nobody answers (nfs(5): "retry")."""
-
-
-def _options(ctx: Context, short: str, long: list[str]) -> tuple[dict[str, str], list[str]]:
-    try:
-        pairs, words = getopt.gnu_getopt(ctx.args, short, long)
-    except getopt.GetoptError as error:
-        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
-    return dict(pairs), words
 
 
 def fstab() -> list[tuple[str, str, str, list[str]]]:
@@ -36,16 +28,10 @@ def fstab() -> list[tuple[str, str, str, list[str]]]:
 
 
 def mount(ctx: Context) -> int:
-    """mount(8): the list, ``[-t nfs4] [-o OPTIONS] SOURCE POINT``, ``POINT`` or ``SOURCE`` of fstab, -a of nfs4."""
-    options, words = _options(ctx, "t:o:a", ["types=", "options=", "all"])
-    given = [word for word in options.get("-o", options.get("--options", "")).split(",") if word]
-    kind = options.get("-t", options.get("--types", ""))
-    if "-a" in options or "--all" in options:
-        if words or given or kind not in ("", "nfs4"):
-            raise ctx.not_simulated()
-        present = {entry.target for entry in nfs.mounts(ctx.host(ctx.store.read()))}
-        wanted = [e for e in fstab() if e[2] in ("nfs", "nfs4") and "noauto" not in e[3] and e[1] not in present]
-        return max([_one(ctx, source, point, opts) for source, point, _, opts in wanted], default=0)
+    """mount(8): the list, ``[-t nfs4] [-o OPTIONS] SOURCE POINT``, ``POINT`` or ``SOURCE`` of fstab."""
+    options, words = gnu(ctx, "t:o:")
+    given = [word for word in options.get("-o", "").split(",") if word]
+    kind = options.get("-t", "")
     if not words:
         if given:
             raise ctx.not_simulated()
@@ -67,11 +53,8 @@ def mount(ctx: Context) -> int:
 
 
 def mount_nfs(ctx: Context) -> int:
-    """mount.nfs4(8): ``SOURCE POINT [-o OPTIONS]``."""
-    options, words = _options(ctx, "o:", [])
-    if len(words) != 2:
-        raise ctx.not_simulated()
-    return _one(ctx, words[0], words[1], [word for word in options.get("-o", "").split(",") if word])
+    """mount.nfs4(8), which mount(8) runs and nobody else."""
+    raise ctx.not_simulated()
 
 
 def _line(entry: Mount) -> str:
@@ -119,11 +102,11 @@ def _one(ctx: Context, source: str, point: str, options: list[str]) -> int:
 
 
 def umount(ctx: Context) -> int:
-    """umount(8) with -f, -l, -c of mount points. Without -f or -l a mount that does not answer is not let go."""
-    options, words = _options(ctx, "flc", ["force", "lazy", "no-canonicalize"])
+    """umount(8) of mount points. Without -f or -l a mount that does not answer is not let go."""
+    options, words = gnu(ctx, "fl", ["no-canonicalize"])
     if not words:
         raise ctx.not_simulated()
-    hard = bool({"-f", "-l", "--force", "--lazy"} & options.keys())
+    hard = bool({"-f", "-l"} & options.keys())
     rc = 0
     for word in words:
         target = view.absolute(word)
@@ -164,33 +147,6 @@ def _take(ctx: Context, cluster: Cluster, target: str) -> None:
         nfs.unmounted(ctx.store, cluster, ctx.host(cluster), found[-1])
 
 
-COLUMNS = ("TARGET", "SOURCE", "FSTYPE", "OPTIONS")
-
-
-def findmnt(ctx: Context) -> int:
-    """findmnt(8) with -n, -o COLUMNS, -M or --mountpoint POINT, -t TYPE, -r; a list without a tree."""
-    options, words = _options(ctx, "no:M:t:r", ["noheadings", "output=", "mountpoint=", "types=", "raw"])
-    point = options.get("-M", options.get("--mountpoint", words[0] if len(words) == 1 else ""))
-    columns = options.get("-o", options.get("--output", ",".join(COLUMNS))).upper().split(",")
-    kinds = options.get("-t", options.get("--types", "")).split(",")
-    if len(words) > 1 or not set(columns) <= set(COLUMNS):
-        raise ctx.not_simulated()
-    rows = []
-    for entry in ctx.host(ctx.store.read()).mounts:
-        if (not point or point in (entry.target, entry.device)) and (kinds == [""] or entry.fstype in kinds):
-            fields = view.table_line(entry).split()
-            values = {"TARGET": entry.target, "SOURCE": entry.device, "FSTYPE": fields[2], "OPTIONS": fields[3]}
-            rows.append([values[column] for column in columns])
-    if not rows:
-        return 1
-    if not {"-n", "--noheadings"} & options.keys():
-        rows.insert(0, columns)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    for row in rows:
-        ctx.out(" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
-    return 0
-
-
 def nfsidmap(ctx: Context) -> int:
     """nfsidmap(8) -c: the kernel's cache of names is emptied; the lab keeps none."""
     if ctx.args != ["-c"]:
@@ -200,11 +156,10 @@ def nfsidmap(ctx: Context) -> int:
 
 def ss(ctx: Context) -> int:
     """ss(8) with -l, -t, -n, -p: who listens."""
-    options, words = _options(ctx, "ltnp4H", [])
+    options, words = gnu(ctx, "ltnp")
     if words or not {"-l", "-t", "-n"} <= options.keys():
         raise ctx.not_simulated()
-    if "-H" not in options:
-        ctx.out("State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\n")
+    ctx.out("State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\n")
     host = ctx.host(ctx.store.read())
     for name, (address, port) in host.parts.get("sockets", {}).items():
         pid = host.parts["processes"][name][0]

@@ -98,9 +98,9 @@ def answering(store: Store, cluster: Cluster, client: Host, port: int, *, kept: 
     if bound[0] not in ("", address) or bound[1] != int(remote):
         raise NoAnswer(f"stunnel on {server.short} listens somewhere else")
     if not (kept and client.parts.get("connection") == _ends(client, server)):
-        if not tls.trusts(store, cluster, theirs, mine, purpose="sslclient"):
+        if tls.refusal(store, cluster, theirs, mine, purpose="sslclient"):
             raise NoAnswer(f"{server.short} refuses the client's certificate")
-        if not tls.trusts(store, cluster, mine, theirs, purpose="sslserver"):
+        if tls.refusal(store, cluster, mine, theirs, purpose="sslserver"):
             raise NoAnswer(f"the client refuses the certificate of {server.short}")
     if not processes(server).get("nfsd"):
         raise NoAnswer(f"no nfsd on {server.short}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import getopt
-
 from lab import rootfs
+from lab.commands.options import gnu
 from lab.core import CommandError, Context
 
 BASE = {
@@ -51,11 +50,7 @@ def _query(name: str, version: str, form: str) -> str:
 
 def rpm(ctx: Context) -> int:
     """rpm(8) with -q NAME... or -qa, and --queryformat."""
-    try:
-        pairs, words = getopt.gnu_getopt(ctx.args, "qa", ["queryformat=", "qf=", "quiet"])
-    except getopt.GetoptError as error:
-        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
-    options = dict(pairs)
+    options, words = gnu(ctx, "qa", ["queryformat=", "qf=", "quiet"])
     form = options.get("--queryformat", options.get("--qf", "%{NAME}-%{VERSION}-%{RELEASE}.x86_64\\n"))
     if "-q" not in options or bool(words) == ("-a" in options):
         raise ctx.not_simulated()
@@ -73,11 +68,7 @@ def rpm(ctx: Context) -> int:
 
 def dnf(ctx: Context) -> int:
     """dnf(8): ``install -y NAME...`` and ``repoquery --quiet --queryformat F --whatprovides NAME``."""
-    try:
-        pairs, words = getopt.gnu_getopt(ctx.args, "yq", ["quiet", "queryformat=", "whatprovides="])
-    except getopt.GetoptError as error:
-        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
-    options = dict(pairs)
+    options, words = gnu(ctx, "yq", ["quiet", "queryformat=", "whatprovides="])
     known = {**BASE, **AVAILABLE}
     if words[:1] == ["repoquery"] and "--whatprovides" in options:
         name = options["--whatprovides"]

@@ -33,11 +33,9 @@ def selinuxenabled(ctx: Context) -> int:
 
 
 def semanage(ctx: Context) -> int:
-    """semanage-port(8): ``port -l [-n]`` and ``port -a -t TYPE -p PROTOCOL PORT``."""
+    """semanage-port(8): ``port -l -n`` and ``port -a -t TYPE -p PROTOCOL PORT``."""
     match ctx.args:
-        case ["port", "-l", *rest] if set(rest) <= {"-n"}:
-            if not rest:
-                ctx.out("SELinux Port Type              Proto    Port Number\n\n")
+        case ["port", "-l", "-n"]:
             table = {key: list(ports) for key, ports in PORTS.items()}
             for kind, protocol, port in _added(ctx.host(ctx.store.read())):
                 table.setdefault((kind, protocol), []).insert(0, port)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getopt
 import time
 
+from lab.commands.options import gnu
 from lab.core import CommandError, Context, Host
 from lab.linux import nfs, systemd, units
 
@@ -13,21 +13,15 @@ VERBS = {}
 
 
 def main(ctx: Context) -> int:
-    """systemctl [--now] [-p PROPERTIES] [--value] [--no-pager] [-q] VERB UNIT..."""
-    try:
-        pairs, words = getopt.gnu_getopt(
-            ctx.args, "p:ql", ["now", "property=", "value", "no-pager", "quiet", "no-legend"]
-        )
-    except getopt.GetoptError as error:
-        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
-    options = [({"-p": "--property", "-q": "--quiet"}.get(name, name), value) for name, value in pairs]
+    """systemctl [--now] [-p PROPERTIES] [-q] VERB UNIT..."""
+    options, words = gnu(ctx, "p:q", ["now"])
     verb, *names = words or [""]
     if verb not in VERBS:
         raise ctx.not_simulated()
     return int(VERBS[verb](ctx, options, [units.full_name(name) for name in names]))
 
 
-Options = list[tuple[str, str]]
+Options = dict[str, str]
 
 
 def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
@@ -58,8 +52,8 @@ def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
 
 
 def _show(ctx: Context, options: Options, names: list[str]) -> int:
-    wanted = [name for key, value in options if key == "--property" for name in value.split(",")]
-    if not wanted or not names or (ctx.env.get("TZ") != "UTC" and "ActiveEnterTimestamp" in wanted):
+    wanted = options.get("-p", "").split(",")
+    if not names or (ctx.env.get("TZ") != "UTC" and "ActiveEnterTimestamp" in wanted):
         raise ctx.not_simulated()
     host = ctx.host(ctx.store.read())
     blocks = []
@@ -67,8 +61,7 @@ def _show(ctx: Context, options: Options, names: list[str]) -> int:
         found = _properties(ctx, host, unit)
         if missing := [name for name in wanted if name not in found]:
             raise ctx.not_simulated(f"show -p {','.join(missing)}")
-        bare = any(key == "--value" for key, _ in options)
-        blocks.append("".join(f"{v}\n" if bare else f"{k}={v}\n" for k, v in found.items() if k in wanted))
+        blocks.append("".join(f"{k}={v}\n" for k, v in found.items() if k in wanted))
     ctx.out("\n".join(blocks))
     return 0
 
@@ -76,7 +69,7 @@ def _show(ctx: Context, options: Options, names: list[str]) -> int:
 def _is_active(ctx: Context, options: Options, names: list[str]) -> int:
     host = ctx.host(ctx.store.read())
     states = [_properties(ctx, host, unit)["ActiveState"] for unit in names]
-    if not any(key == "--quiet" for key, _ in options):
+    if "-q" not in options:
         ctx.out("".join(f"{state}\n" for state in states))
     return 0 if "active" in states else 3
 
@@ -86,18 +79,6 @@ def _is_failed(ctx: Context, options: Options, names: list[str]) -> int:
     states = [_properties(ctx, host, unit)["ActiveState"] for unit in names]
     ctx.out("".join(f"{state}\n" for state in states))
     return 0 if "failed" in states else 1
-
-
-def _is_enabled(ctx: Context, options: Options, names: list[str]) -> int:
-    host = ctx.host(ctx.store.read())
-    rc = 1
-    for unit in names:
-        state = _properties(ctx, host, unit)["UnitFileState"]
-        if not state:
-            raise CommandError(f"Failed to get unit file state for {unit}: No such file or directory")
-        ctx.out(f"{state}\n")
-        rc = 0 if state in ("enabled", "static", "generated") else rc
-    return rc
 
 
 def _enable(ctx: Context, options: Options, names: list[str]) -> int:
@@ -112,19 +93,7 @@ def _enable(ctx: Context, options: Options, names: list[str]) -> int:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(target)
                 ctx.err(f"Created symlink /{link.relative_to(root)} → {target}.\n")
-    return _start(ctx, [], names) if ("--now", "") in options else 0
-
-
-def _disable(ctx: Context, options: Options, names: list[str]) -> int:
-    root = ctx.store.root(ctx.host_name)
-    for unit in names:
-        if units.file_of(root, unit) is None:
-            raise CommandError(f"Failed to disable unit: Unit file {unit} does not exist.")
-        for link in units.wants(root, unit):
-            if link.is_symlink():
-                link.unlink()
-                ctx.err(f'Removed "/{link.relative_to(root)}".\n')
-    return _stop(ctx, [], names) if ("--now", "") in options else 0
+    return _start(ctx, {}, names) if "--now" in options else 0
 
 
 def _start(ctx: Context, options: Options, names: list[str]) -> int:
@@ -163,34 +132,15 @@ def _reload(ctx: Context, options: Options, names: list[str]) -> int:
     return 0
 
 
-def _status(ctx: Context, options: Options, names: list[str]) -> int:
-    host = ctx.host(ctx.store.read())
-    rc = 0
-    for unit in names:
-        found = _properties(ctx, host, unit)
-        if found["LoadState"] == "not-found":
-            ctx.err(f"Unit {unit} could not be found.\n")
-            return 4
-        since = units.manager(host).active.get(unit)
-        day = time.strftime(" since %a %F %T UTC", time.gmtime(since)) if since else ""
-        ctx.out(f"● {unit}\n     Loaded: loaded (...; {found['UnitFileState']})\n")
-        ctx.out(f"     Active: {found['ActiveState']} ({found['SubState']}){day}\n")
-        rc = rc if found["ActiveState"] == "active" else 3
-    return rc
-
-
 VERBS.update(
     {
         "show": _show,
         "is-active": _is_active,
-        "is-enabled": _is_enabled,
         "is-failed": _is_failed,
         "enable": _enable,
-        "disable": _disable,
         "start": _start,
         "stop": _stop,
         "restart": _restart,
         "daemon-reload": _reload,
-        "status": _status,
     }
 )

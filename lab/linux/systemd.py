@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from lab import clock
@@ -232,10 +230,3 @@ def _log_output(store: Store, host: str, unit: str, sections: units.Sections, pr
         level = int(match[1] or "6")
         if level <= most:
             journal.write(store, host, tag, level, match[2], unit)
-
-
-def boot_units(ctx: Context, names: Sequence[str]) -> None:
-    """Starts what is enabled, in the order given; a failure is in the journal and stops nothing."""
-    for unit in names:
-        with contextlib.suppress(CommandError):
-            start(ctx, unit)

@@ -49,11 +49,6 @@ def _checks_peer(end: Loaded) -> bool:
     return end.options.get("verifyChain") == "yes" or end.options.get("verify", "0") in ("2", "3", "4")
 
 
-def trusts(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpose: str) -> bool:
-    """Whether one end accepts the other's certificate; see `refusal`."""
-    return refusal(store, cluster, end, peer, purpose=purpose) is None
-
-
 def refusal(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpose: str) -> tuple[int, str] | None:
     """Why one end does not accept the other's certificate: number and text of OpenSSL's verify error; None: it does.
 

@@ -6,7 +6,7 @@ refusal is a `CommandError` with ZFS's own message. Contents, key files and disk
 so all of it works inside a host's root directory and outside of it; `lab.zfs.mounting.link_volumes` at the end makes
 /dev/zvol follow.
 
-- `pools.install_boot_pool`, `pools.create`, `pools.suspend`, `pools.clear`
+- `pools.install_boot_pool`, `pools.create`, `pools.export`, `pools.import_`
 - `datasets.create`, `datasets.plan_destroy` and `datasets.destroy`, `datasets.rename`, `settings.change`
 - `snapshots.take`, `snapshots.bookmark`, `snapshots.hold`, `snapshots.rollback`
 - `crypt.load`, `crypt.unload`, `crypt.change`; `mounting.mount`, `mounting.mount_pool`
@@ -57,7 +57,7 @@ def disk_gone(cluster: Cluster, host: Host, disk_id: str) -> None:
 
 
 def disk_back(cluster: Cluster, host: Host, disk_id: str) -> None:
-    """It is back: the pool stays suspended until ``zpool clear``."""
+    """It is back: the pool stays suspended until the next boot (``zpool clear`` is not played)."""
     for pool in imported(cluster, host):
         for vdev in pool.vdevs:
             if vdev.disk == disk_id:

@@ -1,90 +1,108 @@
-"""Command lines of zfs and zpool: options first, as FreeBSD's getopt(3) reads them."""
+"""Command lines of zfs and zpool, as FreeBSD's getopt(3) reads them; what is not in a table is refused."""
 
 from __future__ import annotations
 
-from lab.core import CommandError, NotSimulatedError
+import getopt
+from collections.abc import Callable
+from dataclasses import dataclass
 
-USAGE = 2
+from lab.core import CommandError, Context
+from lab.zfs import mounting
+from lab.zfs.model import Node
+
+MANY = 1000
+"""Most operands of a command that takes any number."""
 
 
-class UsageError(CommandError):
-    """The arguments are wrong: message, then the subcommand's usage, status 2."""
-
-    def __init__(self, message: str, usage: str) -> None:
-        super().__init__(f"{message}\nusage:\n\t{usage}", USAGE)
-
-
+@dataclass(frozen=True)
 class Arguments:
     """Parsed options and operands.
 
-    :ivar options: (letter, value or empty), in order
+    :param options: (letter, value or empty), in order
     """
 
-    def __init__(self, options: list[tuple[str, str]], operands: list[str]) -> None:
-        self.options = options
-        self.operands = operands
+    options: list[tuple[str, str]]
+    operands: list[str]
 
     def has(self, letter: str) -> bool:
         return any(name == letter for name, _ in self.options)
 
     def value(self, letter: str) -> str | None:
         """The last value given for an option."""
-        found = [value for name, value in self.options if name == letter]
+        found = self.values(letter)
         return found[-1] if found else None
 
     def values(self, letter: str) -> list[str]:
         return [value for name, value in self.options if name == letter]
 
+    def assignments(self, letter: str) -> dict[str, str]:
+        """The ``name=value`` words of an option."""
+        return dict(split(word) for word in self.values(letter))
 
-def parse(command: str, args: list[str], known: str, usage: str, missing: str = "") -> Arguments:
-    """Splits a subcommand's arguments.
 
-    :param known: getopt(3) string of what is simulated
-    :param missing: options that ZFS has and the lab has not
-    :raises UsageError: an option that ZFS does not have
-    :raises NotSimulatedError: one of ``missing``
+Run = Callable[[Context, Node, Arguments], int]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    :param run: takes the command's context, the host and the arguments, returns the exit status
+    :param options: getopt(3) string of what is simulated
+    :param operands: fewest and most
+    :param writes: runs with the state locked
     """
-    options: list[tuple[str, str]] = []
-    at = 0
-    while at < len(args) and args[at].startswith("-") and args[at] != "-":
-        word = args[at]
-        at += 1
-        if word == "--":
-            break
-        if word.startswith("--"):
-            raise NotSimulatedError(f"{command} {word}")
-        rest = word[1:]
-        while rest:
-            letter, rest = rest[0], rest[1:]
-            if letter in missing and letter != ":":
-                raise NotSimulatedError(f"{command} -{letter}")
-            where = known.find(letter)
-            if where < 0 or letter == ":":
-                raise UsageError(f"invalid option '{letter}'", usage)
-            if known[where + 1 : where + 2] != ":":
-                options.append((letter, ""))
-                continue
-            if not rest and at >= len(args):
-                raise UsageError(f"missing argument for '{letter}' option", usage)
-            if not rest:
-                rest = args[at]
-                at += 1
-            options.append((letter, rest))
-            break
-    return Arguments(options, args[at:])
+
+    run: Run
+    options: str = ""
+    operands: tuple[int, int] = (1, 1)
+    writes: bool = True
 
 
-def assignments(words: list[str], usage: str) -> dict[str, str]:
-    """``name=value`` words of -o.
+def parse(ctx: Context, options: str, operands: tuple[int, int]) -> Arguments:
+    """Splits what comes after the subcommand.
 
-    :raises UsageError: without ``=``, or the same name twice
+    :raises NotSimulatedError: an option or a number of operands that the lab does not play
     """
-    found: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError("missing '=' for property=value argument", usage)
-        if name in found:
-            raise UsageError(f"property '{name}' specified multiple times", usage)
-        found[name] = value
-    return found
+    try:
+        pairs, rest = getopt.getopt(ctx.args[1:], options)
+    except getopt.GetoptError as error:
+        raise ctx.not_simulated(f"{' '.join(ctx.args)} ({error})") from None
+    least, most = operands
+    if not least <= len(rest) <= most:
+        raise ctx.not_simulated()
+    return Arguments([(name[1:], value) for name, value in pairs], rest)
+
+
+def split(word: str) -> tuple[str, str]:
+    """Name and value of ``name=value``."""
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise CommandError("missing '=' for property=value argument", 2)
+    return name, value
+
+
+def run(ctx: Context, command: Command, args: Arguments) -> int:
+    """Runs a subcommand, what writes with the state locked; what was changed before a failure stays changed."""
+    if not command.writes:
+        cluster = ctx.store.read()
+        return command.run(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args)
+    failure: CommandError | None = None
+    rc = 0
+    with ctx.cluster() as cluster:
+        node = Node(ctx.store, cluster, ctx.host(cluster))
+        try:
+            rc = command.run(ctx, node, args)
+        except CommandError as error:
+            failure = error
+        mounting.link_volumes(node)
+    if failure:
+        raise failure
+    return rc
+
+
+def each(ctx: Context, problems: list[CommandError]) -> int:
+    """Reports what went wrong with single datasets or pools."""
+    for problem in problems:
+        ctx.err(problem.message + "\n")
+    return 1 if problems else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from lab.core import CommandError
+from lab.core import CommandError, NotSimulatedError
 from lab.zfs.model import Crypt, Dataset, Node, guid, only
 
 KEY_SIZE = 32
@@ -39,19 +39,11 @@ def material(node: Node, location: str, stdin: BinaryIO | None) -> str:
         except OSError as error:
             raise ValueError(f"Failed to open key material file: {os.strerror(error.errno or 0)}") from None
     else:
-        only(not location.startswith(("http://", "https://")), f"zfs keylocation {location}")
-        raise ValueError("Invalid keylocation.")
+        raise NotSimulatedError(f"zfs keylocation {location}")
     if len(data) != KEY_SIZE:
         how = "short" if len(data) < KEY_SIZE else "long"
         raise ValueError(f"Raw key too {how} (expected {KEY_SIZE}).")
     return hashlib.sha256(data).hexdigest()
-
-
-def check_location(location: str) -> str | None:
-    """Why a keylocation cannot be set, or None (zfs_prop_valid_keylocation)."""
-    if location == "prompt" or location.startswith(("file:///", "https://", "http://")):
-        return None
-    return "invalid keylocation"
 
 
 def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | None) -> Crypt | None:
@@ -63,7 +55,6 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
     keyformat = settings.pop("keyformat", None)
     location = settings.pop("keylocation", None)
     suite = settings.pop("encryption", None)
-    iterations = settings.pop("pbkdf2iters", None)
     parent = node.find(name.rpartition("/")[0]) if "/" in name else None
     above = parent.crypt if parent else None
 
@@ -73,7 +64,7 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
     if suite is None and above:
         suite = above.suite
     if suite in (None, "off"):
-        if keyformat or iterations or location not in (None, "none"):
+        if keyformat or location not in (None, "none"):
             raise fail("Encryption must be turned on to set encryption properties.")
         return None
     if suite is None:
@@ -87,8 +78,6 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
             raise fail("encryption root's key is not loaded or provided")
         return Crypt(above.root, suite, above.keyformat, guid())
     only(keyformat == "raw", f"zfs keyformat={keyformat}")
-    if iterations is not None:
-        raise fail("Cannot specify pbkdf2iters with a non-passphrase keyformat.")
     location = location or "prompt"
     try:
         key = material(node, location, stdin)
@@ -180,10 +169,8 @@ def inherit(node: Node, dataset: Dataset) -> None:
     if crypt.root != dataset.id:
         raise KeyFailure(action, "Key inheritting can only be performed on encryption roots.")
     parent = node.find(dataset.parent) if dataset.parent else None
-    if parent is None:
-        raise KeyFailure(action, "Root dataset cannot inherit key.")
-    if parent.crypt is None:
-        raise KeyFailure(action, "Parent must be encrypted.")
+    if parent is None or parent.crypt is None:
+        raise NotSimulatedError(f"zfs change-key -i {dataset.name}, whose parent is not encrypted")
     if not node.key_loaded(parent):
         raise KeyFailure(action, "Parent key must be loaded.")
     if not node.key_loaded(dataset):

@@ -58,11 +58,3 @@ def read(store: Store, vdev: Vdev) -> Label | None:
                 name, pool_guid, vdev_guid = text[len(NOTE) :].decode().split()
                 return Label(name, int(pool_guid), int(vdev_guid))
     return None
-
-
-def clear(store: Store, vdev: Vdev) -> None:
-    """Overwrites the labels with zeros."""
-    with open(store.disk_file(vdev.disk), "r+b") as image:
-        for offset in offsets(vdev):
-            image.seek(offset)
-            image.write(bytes(LABEL))

@@ -35,7 +35,6 @@ class Snapshot:
     unique: int = 0
     volsize: int = 0
     holds: dict[str, float] = field(default_factory=dict)
-    props: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -77,7 +76,7 @@ class Partial:
 
 @dataclass
 class Dataset:
-    """A file system or volume. ``props`` are set here, ``received`` came with a stream.
+    """A file system or volume. ``props`` are set here.
 
     :param log: bytes that ``written`` shows for the intent log after a power cut
     """
@@ -90,7 +89,6 @@ class Dataset:
     creation: float
     tree: str
     props: dict[str, str] = field(default_factory=dict)
-    received: dict[str, str] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
     bookmarks: list[Bookmark] = field(default_factory=list)
     origin: Snapshot | None = None
@@ -128,13 +126,12 @@ class Pool:
     :param host: who has it imported, or had it last when it was not exported
     :param imported: whether it is imported now
     :param exported: whether it was left with ``zpool export``
-    :param health: ONLINE, DEGRADED, SUSPENDED or FAULTED
+    :param health: ONLINE or SUSPENDED
     :param synced: real time until which everything written is on disk for certain
     """
 
     name: str
     guid: int
-    load_guid: int
     vdevs: list[Vdev]
     host: str
     imported: bool = True

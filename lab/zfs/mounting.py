@@ -19,7 +19,7 @@ def mountable(node: Node, dataset: Dataset) -> bool:
     return values.mountpoint(node, dataset)[0] not in ("none", "legacy")
 
 
-def mount(node: Node, dataset: Dataset, *, read_only: bool = False) -> None:
+def mount(node: Node, dataset: Dataset) -> None:
     """Mounts a file system; does nothing where it is not mountable, as zfs_mount().
 
     :raises CommandError: it cannot be mounted
@@ -36,7 +36,7 @@ def mount(node: Node, dataset: Dataset, *, read_only: bool = False) -> None:
         raise CommandError(f"cannot mount '{target}': mountpoint or dataset is not a directory")
     if not place.is_dir():
         _make(node, target)
-    read_only = read_only or values.effective(node, dataset, "readonly") == "on"
+    read_only = values.effective(node, dataset, "readonly") == "on"
     node.host.mounts.append(Mount(dataset.name, target, "zfs", dataset.tree, read_only, options(node, dataset)))
 
 
@@ -68,12 +68,12 @@ def _make(node: Node, target: str) -> None:
         node.file(path).mkdir()
 
 
-def unmount(node: Node, entry: Mount, *, force: bool = False) -> None:
+def unmount(node: Node, entry: Mount) -> None:
     """Takes one entry out of the mount table.
 
     :raises CommandError: something is open there or mounted below
     """
-    if not force and busy(node, entry):
+    if busy(node, entry):
         raise CommandError(f"cannot unmount '{entry.target}': pool or dataset is busy")
     node.host.mounts.remove(entry)
 
@@ -89,20 +89,16 @@ def busy(node: Node, entry: Mount) -> bool:
     return entry.device in node.state.busy
 
 
-def affected(node: Node, dataset: Dataset, *, everything: bool = False) -> list[Dataset]:
-    """What a change of the mount point reaches: the dataset and those below that inherit it.
-
-    :param everything: those with a mount point of their own, too (a new name reaches them)
-    """
+def affected(node: Node, dataset: Dataset) -> list[Dataset]:
+    """What a change of the mount point reaches: the dataset and those below that inherit it."""
     found = [dataset]
     for child in node.children(dataset):
-        own = "mountpoint" in child.props or "mountpoint" in child.received
-        if everything or not own:
-            found += affected(node, child, everything=everything)
+        if "mountpoint" not in child.props:
+            found += affected(node, child)
     return found
 
 
-def unmount_all(node: Node, datasets: list[Dataset], *, force: bool = False) -> list[Dataset]:
+def unmount_all(node: Node, datasets: list[Dataset]) -> list[Dataset]:
     """Unmounts what is mounted of these, the newest first; all or nothing.
 
     :returns: what was mounted, oldest first
@@ -113,7 +109,7 @@ def unmount_all(node: Node, datasets: list[Dataset], *, force: bool = False) -> 
     entries = [m for m in before if m.fstype == "zfs" and m.device in names]
     try:
         for entry in reversed(entries):
-            unmount(node, entry, force=force)
+            unmount(node, entry)
     except CommandError:
         node.host.mounts = before
         raise

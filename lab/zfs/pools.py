@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from lab.core import CommandError, Host
+from lab.core import CommandError
 from lab.zfs import datasets, labels, mounting, pool_properties, settings, trees
 from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
 from lab.zfs.units import asctime
@@ -52,33 +52,25 @@ def member(node: Node, vdev: Vdev) -> Pool | None:
     return next((p for p in all_pools(node.cluster) if label and p.guid == label.pool_guid), None)
 
 
-def check_free(node: Node, word: str, vdev: Vdev, force: bool) -> None:
+def check_free(node: Node, word: str, vdev: Vdev) -> None:
     """Refuses a disk that belongs to a pool. Anything else on it is overwritten without a question, as ZFS does.
 
-    :raises CommandError: it belongs to one, or is open
+    :raises CommandError: it belongs to one
     """
     pool = member(node, vdev)
     if pool is None:
         return
     active = pool.imported and pool.host == node.host.name
     kind = "active" if active else "exported" if pool.exported else "potentially active"
-    if active or not force:
-        how = (
-            "the following errors must be manually repaired:" if force else "use '-f' to override the following errors:"
-        )
-        path = word if word.startswith("/") else f"/dev/{word}"
-        raise CommandError(f"invalid vdev specification\n{how}\n{path} is part of {kind} pool '{pool.name}'")
+    path = word if word.startswith("/") else f"/dev/{word}"
+    raise CommandError(
+        "invalid vdev specification\nuse '-f' to override the following errors:\n"
+        f"{path} is part of {kind} pool '{pool.name}'"
+    )
 
 
 def create(
-    node: Node,
-    name: str,
-    words: list[str],
-    props: dict[str, str],
-    root: dict[str, str],
-    *,
-    mountpoint: str | None,
-    force: bool,
+    node: Node, name: str, word: str, props: dict[str, str], root: dict[str, str], *, mountpoint: str | None
 ) -> Pool:
     """``zpool create`` on one disk.
 
@@ -86,52 +78,40 @@ def create(
     :raises CommandError: refused
     """
     action = f"cannot create '{name}'"
-    vdevs = []
-    for word in words:
-        only(word not in ("mirror", "raidz", "raidz1", "raidz2", "raidz3", "log", "cache", "spare"), f"zpool {word}")
-        slot = device(node, word)
-        disk = node.cluster.disks[node.host.slots[slot]]
-        vdevs.append(Vdev(slot, disk.id, disk.size, guid()))
-        check_free(node, word, vdevs[-1], force)
-    only(len(vdevs) == 1, "zpool create on more than one disk")
+    slot = device(node, word)
+    disk = node.cluster.disks[node.host.slots[slot]]
+    vdev = Vdev(slot, disk.id, disk.size, guid())
+    check_free(node, word, vdev)
     place = mountpoint or f"/{name}"
-    checked = not force and place not in ("none", "legacy")
-    if checked and node.file(place).is_dir() and any(node.file(place).iterdir()):
+    if place not in ("none", "legacy") and node.file(place).is_dir() and any(node.file(place).iterdir()):
         raise CommandError(
             f"mountpoint '{place}' exists and is not empty\nuse '-m' option to provide a different default"
         )
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.:-]*", name):
-        raise CommandError(
-            f"{action}: name must begin with a letter"
-            if not name[:1].isalpha()
-            else f"{action}: invalid character in pool name"
-        )
-    if re.match(r"(mirror|raidz|draid|spare|log$)", name):
-        raise CommandError(f"{action}: name is reserved")
+    fine = re.fullmatch(r"(?!mirror|raidz|draid|spare|log$)[A-Za-z][A-Za-z0-9_.:-]*", name)
+    only(fine is not None, f"a pool called {name}")
     if any(p.name == name for p in node.imported()):
         raise CommandError(f"{action}: pool already exists")
-    if in_use(node, vdevs[0].device):
+    if in_use(node, vdev.device):
         raise CommandError(f"{action}: no such pool or dataset")
-    if vdevs[0].size < SMALLEST:
+    if vdev.size < SMALLEST:
         raise CommandError(f"{action}: one or more devices is less than the minimum size (64M)")
     root = settings.validated("filesystem", root, action, creating=True)
     only("encryption" not in root, "zpool create -O encryption")
     if mountpoint is not None:
         root["mountpoint"] = mountpoint
-    pool = add(node, name, vdevs, root)
+    pool = add(node, name, vdev, root)
     for key, value in props.items():
         pool_properties.put(pool, key, value, action)
     mounting.mount(node, pool.datasets[name])
     return pool
 
 
-def add(node: Node, name: str, vdevs: list[Vdev], root: dict[str, str]) -> Pool:
-    """A new pool with its root file system, not mounted; what was on the disks before is lost."""
-    for vdev in vdevs:
-        old = member(node, vdev)
-        if old is not None and old.vdevs[0].start == vdev.start:
-            forget(node, old)
-    pool = Pool(name, guid(), guid(), vdevs, node.host.name)
+def add(node: Node, name: str, vdev: Vdev, root: dict[str, str]) -> Pool:
+    """A new pool with its root file system, not mounted; what was on the disk before is lost."""
+    old = member(node, vdev)
+    if old is not None and old.vdevs[0].start == vdev.start:
+        forget(node, old)
+    pool = Pool(name, guid(), [vdev], node.host.name)
     all_pools(node.cluster).append(pool)
     datasets.attach(node, pool, name, "filesystem", root, None)
     labels.write(node.store, pool)
@@ -158,40 +138,22 @@ def imported(node: Node, name: str) -> Pool:
     return found
 
 
-def _release(node: Node, pool: Pool, force: bool) -> None:
-    """Unmounts everything and forgets the keys."""
-    mounting.unmount_all(node, list(pool.datasets.values()), force=force)
+def export(node: Node, name: str) -> None:
+    """``zpool export``: everything is unmounted, the keys are forgotten.
+
+    :raises CommandError: something is busy
+    """
+    pool = imported(node, name)
+    busy = f"cannot export '{pool.name}': pool is busy"
+    if any(d.kind == "volume" and d.name in node.state.busy for d in pool.datasets.values()):
+        raise CommandError(busy)
+    try:
+        mounting.unmount_all(node, list(pool.datasets.values()))
+    except CommandError as error:
+        raise CommandError(f"{error.message}\n{busy}") from None
     node.state.keys = {(p, d) for p, d in node.state.keys if p != pool.guid}
     node.state.cache = [g for g in node.state.cache if g != pool.guid]
-
-
-def destroy(node: Node, name: str, force: bool) -> None:
-    """``zpool destroy``; the labels stay on the disks.
-
-    :raises CommandError: something is busy
-    """
-    pool = imported(node, name)
-    _stop(node, pool, force, "destroy")
-    forget(node, pool)
-
-
-def export(node: Node, name: str, force: bool) -> None:
-    """``zpool export``.
-
-    :raises CommandError: something is busy
-    """
-    pool = imported(node, name)
-    _stop(node, pool, force, "export")
     pool.imported, pool.exported = False, True
-
-
-def _stop(node: Node, pool: Pool, force: bool, verb: str) -> None:
-    if any(d.kind == "volume" and d.name in node.state.busy for d in pool.datasets.values()):
-        raise CommandError(f"cannot {verb} '{pool.name}': pool is busy")
-    try:
-        _release(node, pool, force)
-    except CommandError as error:
-        raise CommandError(f"{error.message}\ncannot {verb} '{pool.name}': pool is busy") from None
 
 
 def importable(node: Node) -> list[Pool]:
@@ -205,24 +167,22 @@ def importable(node: Node) -> list[Pool]:
     return found
 
 
-def import_(node: Node, pool: Pool, *, force: bool, mount: bool, name: str | None = None) -> list[CommandError]:
+def import_(node: Node, pool: Pool, *, mount: bool) -> list[CommandError]:
     """``zpool import`` of one pool; returns what could not be mounted.
 
     :raises CommandError: another host had it last, or the name is taken
     """
-    new = name or pool.name
-    if any(p.name == new for p in node.imported()):
+    if any(p.name == pool.name for p in node.imported()):
         raise CommandError(
             f"cannot import '{pool.name}': a pool with that name already exists\n"
             "use the form 'zpool import <pool | id> <newpool>' to give it a new name"
         )
-    if pool.host != node.host.name and not pool.exported and not force:
+    if pool.host != node.host.name and not pool.exported:
         raise CommandError(
             f"cannot import '{pool.name}': pool was previously in use from another system.\n"
             f"Last accessed by {pool.host} (hostid=0) at {asctime(node.cluster.now)}\n"
             "The pool can be imported, use 'zpool import -f' to import the pool."
         )
-    only(new == pool.name, "zpool import under another name")
     attach(node, pool)
     return mounting.mount_pool(node, pool) if mount else []
 
@@ -234,7 +194,6 @@ def attach(node: Node, pool: Pool) -> None:
         tail = re.sub(r"^[a-z]+\d+", "", vdev.device)
         vdev.device, vdev.state = slots[vdev.disk] + tail, "ONLINE"
     pool.host, pool.imported, pool.exported, pool.health = node.host.name, True, False, "ONLINE"
-    pool.load_guid = guid()
     if pool.guid not in node.state.cache:
         node.state.cache.append(pool.guid)
 
@@ -248,9 +207,8 @@ def install_boot_pool(node: Node, device: str, disk: str, start: int, size: int)
     :param start: where it begins on the disk, in bytes
     :param size: of the partition, in bytes
     """
-    pool = add(node, "zroot", [Vdev(device, disk, size, guid(), start)], {"mountpoint": "/zroot"})
+    pool = add(node, "zroot", Vdev(device, disk, size, guid(), start), {"mountpoint": "/zroot"})
     pool.datasets["zroot"].props |= {"compression": "lz4", "atime": "off"}
-    pool.props["bootfs"] = "zroot/ROOT/default"
     for name, props in {
         "zroot/ROOT": {"mountpoint": "none"},
         "zroot/ROOT/default": {"mountpoint": "/", "canmount": "noauto"},
@@ -260,48 +218,3 @@ def install_boot_pool(node: Node, device: str, disk: str, start: int, size: int)
     }.items():
         datasets.attach(node, pool, name, "filesystem", props, None)
     return pool
-
-
-def label_clear(node: Node, word: str, force: bool) -> None:
-    """``zpool labelclear``.
-
-    :raises CommandError: no label, or one of a pool that is in use
-    """
-    slot = device(node, word)
-    disk = node.cluster.disks[node.host.slots[slot]]
-    vdev = Vdev(slot, disk.id, disk.size, 0)
-    path = f"/dev/{slot}"
-    label = labels.read(node.store, vdev)
-    if label is None:
-        raise CommandError(f"failed to clear label for {path}")
-    pool = member(node, vdev)
-    if pool is not None:
-        active = pool.imported and pool.host == node.host.name
-        if active:
-            raise CommandError(f'{path} is a member (ACTIVE) of pool "{pool.name}"')
-        if not force:
-            kind = "exported" if pool.exported else "potentially active"
-            raise CommandError(
-                f"use '-f' to override the following error:\n{path} is a member of {kind} pool \"{pool.name}\""
-            )
-        forget(node, pool)
-    labels.clear(node.store, vdev)
-
-
-def suspend(host: Host, pool: Pool) -> None:
-    """The pool's disk does not answer any more: with ``failmode=wait`` every change waits for ``zpool clear``."""
-    pool.health = "SUSPENDED"
-    for vdev in pool.vdevs:
-        vdev.state = "REMOVED" if vdev.disk not in host.slots.values() else "FAULTED"
-
-
-def clear(node: Node, pool: Pool) -> None:
-    """``zpool clear``: the pool goes on when its disks are there again.
-
-    :raises CommandError: they are not
-    """
-    if any(v.disk not in node.host.slots.values() for v in pool.vdevs):
-        raise CommandError(f"cannot clear errors for {pool.name}: I/O error")
-    pool.health = "ONLINE"
-    for vdev in pool.vdevs:
-        vdev.state = "ONLINE"

@@ -8,12 +8,13 @@ from typing import Any
 
 from lab.core import CommandError
 from lab.zfs import crypt, datasets, mounting, properties, resume, settings, snapshots, space, stream, trees, values
-from lab.zfs.model import Crypt, Dataset, Node, Partial, Pool, Snapshot, only
+from lab.zfs.model import Crypt, Dataset, Node, Partial, Pool, only
 from lab.zfs.stream import Record
 from lab.zfs.units import nice
 
 FULL = "cannot receive new filesystem stream"
 INCREMENTAL = "cannot receive incremental stream"
+ENCRYPTION = ("encryption", "keyformat", "keylocation")
 
 
 @dataclass(frozen=True)
@@ -24,51 +25,42 @@ class Options:
     :param override: properties of -o
     """
 
-    force: bool = False
     resumable: bool = False
     unmounted: bool = False
-    dry: bool = False
     verbose: bool = False
     exclude: tuple[str, ...] = ()
     override: dict[str, str] = field(default_factory=dict)
 
 
-def receive(node: Node, data: bytes, target: str, options: Options, say: Callable[[str], None]) -> list[Dataset]:
+def receive(node: Node, data: bytes, target: str, options: Options, say: Callable[[str], None]) -> None:
     """Receives a stream.
 
     :param target: dataset, or ``DATASET@SNAPSHOT``
     :param say: takes the lines of -v, which appear even when it fails later
-    :returns: the datasets that were made
-    :raises CommandError: refused; what came before stays
+    :raises CommandError: refused
     """
-    records = stream.decode(data)
-    made: list[Dataset] = []
-    owner, _, short = target.partition("@")
-    for record in records:
-        name, _, snap = record.header["toname"].partition("@")
-        place = owner + name[len(record.header["top"]) :]
-        snap = short or snap
-        if options.verbose:
-            how = "incremental" if record.incremental else "full"
-            verb = "would receive" if options.dry else "receiving"
-            say(f"{verb} {how} stream of {record.header['toname']} into {place}@{snap}\n")
-        fresh = _one(node, record, place, snap, options)
-        if fresh:
-            made.append(fresh)
-        if options.verbose and not options.dry:
-            size = nice(len(record.payload))
-            say(f"received {size} stream in 1 seconds ({size}/sec)\n")
-    if not options.unmounted and not options.dry:
-        for dataset in made:
-            wanted = dataset.kind == "filesystem" and values.effective(node, dataset, "canmount") == "on"
-            if wanted and node.key_loaded(dataset):
-                mounting.mount(node, dataset)
+    record = stream.decode(data)
+    place, _, snap = target.partition("@")
+    snap = snap or record.header["toname"].partition("@")[2]
+    if options.verbose:
+        how = "incremental" if record.incremental else "full"
+        say(f"receiving {how} stream of {record.header['toname']} into {place}@{snap}\n")
+    made = _receive(node, record, place, snap, options)
+    if options.verbose:
+        size = nice(len(record.payload))
+        say(f"received {size} stream in 1 seconds ({size}/sec)\n")
+    if made is not None and not options.unmounted and _mounts_itself(node, made):
+        mounting.mount(node, made)
     mounting.link_volumes(node)
-    return made
 
 
-def _one(node: Node, record: Record, place: str, snap: str, options: Options) -> Dataset | None:
-    """Receives one snapshot; returns the dataset if it is new."""
+def _mounts_itself(node: Node, made: Dataset) -> bool:
+    """Whether ``zfs receive`` mounts a new dataset."""
+    return made.kind == "filesystem" and values.effective(node, made, "canmount") == "on" and node.key_loaded(made)
+
+
+def _receive(node: Node, record: Record, place: str, snap: str, options: Options) -> Dataset | None:
+    """Receives the snapshot; returns the dataset if it is new."""
     pool = node.pool(place)
     existing = node.find(place)
     action = INCREMENTAL if record.incremental else FULL
@@ -86,32 +78,17 @@ def _one(node: Node, record: Record, place: str, snap: str, options: Options) ->
         return _resume(node, pool, existing, record, snap, options, action)
     only(record.header["offset"] == 0, "zfs recv of a resuming stream into a dataset without partial state")
     if record.incremental:
-        _check_incremental(node, existing, record, place, options)
+        _check_incremental(node, existing, record, place)
     else:
-        _check_full(node, pool, existing, place, options, record)
-    if options.dry:
-        return None
+        _check_full(node, pool, existing, place, record)
     if not record.complete:
         raise _interrupted(node, pool, existing, record, place, options, action)
     return _finish(node, pool, existing, record, place, snap, options)
 
 
-def _check_full(node: Node, pool: Pool, existing: Dataset | None, place: str, options: Options, record: Record) -> None:
+def _check_full(node: Node, pool: Pool, existing: Dataset | None, place: str, record: Record) -> None:
     if existing is not None:
-        if not options.force:
-            raise CommandError(f"{FULL}: destination '{place}' exists\nmust specify -F to overwrite it")
-        if existing.snapshots:
-            raise CommandError(
-                f"{FULL}: destination has snapshots (eg. {place}@{existing.snapshots[0].name})\n"
-                "must destroy them to overwrite it"
-            )
-        if record.header["raw"] != (existing.crypt is not None):
-            raise CommandError(
-                f"{FULL}: zfs receive -F cannot be used to destroy an encrypted filesystem or "
-                "overwrite an unencrypted one with an encrypted one"
-            )
-        only(not existing.crypt, "zfs recv -F over an encrypted file system")
-        return
+        raise CommandError(f"{FULL}: destination '{place}' exists\nmust specify -F to overwrite it")
     parent = place.rpartition("/")[0]
     if parent not in pool.datasets:
         raise CommandError(f"cannot open '{parent}': dataset does not exist\n{FULL}: unable to restore to destination")
@@ -119,14 +96,14 @@ def _check_full(node: Node, pool: Pool, existing: Dataset | None, place: str, op
         raise CommandError(f"{FULL}: out of space")
 
 
-def _check_incremental(node: Node, existing: Dataset | None, record: Record, place: str, options: Options) -> None:
+def _check_incremental(node: Node, existing: Dataset | None, record: Record, place: str) -> None:
     header = record.header
     if existing is None:
         raise CommandError(f"{INCREMENTAL}: destination '{place}' does not exist")
     source = next((s for s in existing.snapshots if s.guid == header["fromguid"]), None)
-    if source is None or (source is not existing.snapshots[-1] and not options.force):
+    if source is None or source is not existing.snapshots[-1]:
         raise CommandError(f"{INCREMENTAL}: most recent snapshot of {place} does not\nmatch incremental source")
-    if not options.force and space.modified(node, existing):
+    if space.modified(node, existing):
         raise CommandError(f"{INCREMENTAL}: destination {place} has been modified\nsince most recent snapshot")
     if header["raw"]:
         only(existing.crypt is not None, "a raw incremental stream into an unencrypted dataset")
@@ -144,20 +121,18 @@ def _check_incremental(node: Node, existing: Dataset | None, record: Record, pla
 def _finish(
     node: Node, pool: Pool, existing: Dataset | None, record: Record, place: str, snap: str, options: Options
 ) -> Dataset | None:
-    """Puts a complete snapshot in place."""
+    """Puts a complete snapshot in place; returns the dataset if it is new."""
     header = record.header
-    fresh = existing is None
-    if existing is None:
-        dataset = _make(node, pool, place, header, options)
-    else:
-        dataset = existing
-        if record.incremental:
-            _make_room(node, dataset, header)
+    dataset = existing or _make(node, pool, place, header, options)
     scratch = node.store.new_tree(node.cluster)
     stream.unpack(record.payload, node.path(scratch))
     trees.mirror(node.path(scratch), node.path(dataset.tree))
     trees.remove(node.path(scratch))
-    _set_properties(node, dataset, header, options, fresh)
+    local = {n: v for n, v in options.override.items() if n not in ENCRYPTION}
+    dataset.props |= settings.validated(dataset.kind, local, "cannot receive")
+    if dataset.kind == "volume":
+        dataset.props["volsize"] = str(header["volsize"])
+    mounting.refresh(node, dataset)
     snapshots.add(
         node,
         dataset,
@@ -166,21 +141,10 @@ def _finish(
         number=header["toguid"],
         creation=header["creation"],
         ivset=header["ivset"] if header["raw"] else None,
-        props=header["snapprops"],
     )
-    if header["raw"] and not fresh:
+    if header["raw"] and existing:
         _new_key(node, pool, dataset, header)
-    return dataset if fresh else None
-
-
-def _make_room(node: Node, dataset: Dataset, header: dict[str, Any]) -> None:
-    """-F: takes away what is newer than the stream's source."""
-    cut = next(i for i, s in enumerate(dataset.snapshots) if s.guid == header["fromguid"]) + 1
-    newer: list[Dataset | Snapshot] = [*dataset.snapshots[cut:]]
-    only(
-        not any(node.clones(node.pool_of(dataset), s) for s in newer if isinstance(s, Snapshot)), "zfs recv -F: clones"
-    )
-    datasets.destroy(node, newer)
+    return None if existing else dataset
 
 
 def _make(node: Node, pool: Pool, place: str, header: dict[str, Any], options: Options) -> Dataset:
@@ -194,19 +158,11 @@ def _make(node: Node, pool: Pool, place: str, header: dict[str, Any], options: O
 
 
 def _encryption(node: Node, place: str, header: dict[str, Any], options: Options) -> Crypt | None:
-    """How a new dataset is encrypted: as the stream says (raw, -p, -R), as -o says, or like its parent."""
+    """How a new dataset is encrypted: as a raw stream says, as -o says, or like its parent."""
     if header["raw"]:
         sent = header["crypt"]
-        key = Crypt(0, sent["suite"], sent["keyformat"], sent["master"], sent["key"], "prompt")
-        above = place[: len(place) - len(header["toname"].split("@")[0]) + len(header["top"])]
-        counterpart = node.find(above + sent["root"][len(header["top"]) :])
-        if sent["root"].startswith(header["top"]) and counterpart and counterpart.crypt:
-            key.root, key.key, key.keylocation = counterpart.id, "", "none"
-        return key
-    wanted = {n: v for n, v in options.override.items() if n in ("encryption", "keyformat", "keylocation")}
-    sent = (header["props"] or {}).get("encryption")
-    if not wanted and sent is not None and "encryption" not in options.exclude:
-        wanted = {"encryption": sent}
+        return Crypt(0, sent["suite"], sent["keyformat"], sent["master"], sent["key"], "prompt")
+    wanted = {n: v for n, v in options.override.items() if n in ENCRYPTION}
     if wanted.get("keylocation") == "prompt":
         raise CommandError(f"{FULL}: Cannot use 'prompt' keylocation because stdin is in use.")
     parent = node.dataset(place.rpartition("/")[0])
@@ -214,20 +170,6 @@ def _encryption(node: Node, place: str, header: dict[str, Any], options: Options
         raise CommandError(f"{FULL}: inherited key must be loaded")
     wanted = settings.validated("filesystem", wanted, FULL, creating=True)
     return crypt.for_new(node, place, wanted, None)
-
-
-def _set_properties(node: Node, dataset: Dataset, header: dict[str, Any], options: Options, fresh: bool) -> None:
-    sent = {n: v for n, v in (header["props"] or {}).items() if n not in ("encryption", *options.exclude)}
-    if "keylocation" in sent:
-        if dataset.crypt and fresh and dataset.crypt.root == dataset.id:
-            dataset.crypt.keylocation = sent["keylocation"]
-        del sent["keylocation"]
-    dataset.received |= {n: v for n, v in sent.items() if n != "volblocksize"}
-    local = {n: v for n, v in options.override.items() if n not in ("encryption", "keyformat", "keylocation")}
-    dataset.props |= settings.validated(dataset.kind, local, "cannot receive")
-    if dataset.kind == "volume":
-        dataset.props["volsize"] = str(header["volsize"])
-    mounting.refresh(node, dataset)
 
 
 def _new_key(node: Node, pool: Pool, dataset: Dataset, header: dict[str, Any]) -> None:
@@ -281,8 +223,6 @@ def _resume(
         )
     same = record.header["toguid"] == partial.header["toguid"]
     only(same and record.header["offset"] == len(partial.payload), "zfs recv of a resuming stream for another state")
-    if options.dry:
-        return None
     whole = Record(partial.header, partial.payload + record.payload, record.complete)
     if not whole.complete:
         partial.payload = whole.payload

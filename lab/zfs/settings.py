@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 from lab.core import CommandError
-from lab.zfs import crypt, mounting, values
+from lab.zfs import mounting, values
 from lab.zfs.model import Dataset, Node, only
 from lab.zfs.properties import CREATE_ONLY, UNSIMULATED_SETTINGS, canonical, find, user
-from lab.zfs.units import nice
 
 
 def validated(kind: str, given: dict[str, str], action: str, *, creating: bool = False) -> dict[str, str]:
     """Property values as they are kept.
 
-    :param kind: ``filesystem``, ``volume`` or ``snapshot``
+    :param kind: ``filesystem`` or ``volume``
     :param action: the start of the message, such as ``cannot create 'a/b'``
     :raises CommandError: ZFS does not take one of them
     """
@@ -28,7 +25,7 @@ def validated(kind: str, given: dict[str, str], action: str, *, creating: bool =
             raise CommandError(f"{action}: invalid property '{name}'")
         if not prop.settable and not (creating and prop.name in CREATE_ONLY):
             raise CommandError(f"{action}: '{prop.name}' is readonly")
-        if kind not in prop.types or kind == "snapshot":
+        if kind not in prop.types:
             raise CommandError(f"{action}: '{prop.name}' does not apply to datasets of this type")
         kept = canonical(prop, value)
         if kept is None:
@@ -59,15 +56,11 @@ def change(node: Node, dataset: Dataset, given: dict[str, str]) -> None:
     location = settings.pop("keylocation", None)
     if location is not None:
         _check_keylocation(dataset, location, action)
-    volsize = settings.get("volsize")
-    if volsize is not None:
-        check_volsize(settings, dataset.props.get("volblocksize", "8192"), action)
+    only("volsize" not in settings, "zfs set volsize")
     mounted, was_hidden = _before(node, dataset, settings)
     if location is not None and dataset.crypt:
         dataset.crypt.keylocation = location
     dataset.props.update(settings)
-    if volsize is not None:
-        os.truncate(node.path(dataset.tree) / "data", int(volsize))
     node.txg(node.pool_of(dataset))
     _after(node, dataset, mounted, was_hidden and "mountpoint" in settings)
 
@@ -78,22 +71,8 @@ def _check_keylocation(dataset: Dataset, location: str, action: str) -> None:
             raise CommandError(f"{action}: keylocation must be 'none' for unencrypted datasets")
     elif location == "none":
         raise CommandError(f"{action}: keylocation must not be 'none' for encrypted datasets")
-    elif reason := crypt.check_location(location):
-        raise CommandError(f"{action}: {reason}")
     elif dataset.crypt.root != dataset.id:
         raise CommandError(f"{action}: keylocation may only be set on encryption roots")
-
-
-def check_volsize(settings: dict[str, str], block: str, action: str) -> None:
-    """A volume's size is a positive multiple of its block size.
-
-    :raises CommandError: it is not
-    """
-    size = int(settings["volsize"])
-    if size == 0:
-        raise CommandError(f"{action}: 'volsize' cannot be zero")
-    if size % int(block):
-        raise CommandError(f"{action}: 'volsize' must be a multiple of volume block size ({nice(int(block))})")
 
 
 def _before(node: Node, dataset: Dataset, settings: dict[str, str]) -> tuple[list[Dataset], bool]:
@@ -132,31 +111,8 @@ def _after(node: Node, dataset: Dataset, mounted: list[Dataset], appeared: bool)
         raise problem
 
 
-def inherit(node: Node, dataset: Dataset, name: str, received: bool) -> None:
-    """``zfs inherit`` on one dataset.
-
-    :param received: -S, go back to the received value
-    :raises CommandError: it cannot be inherited
-    """
-    action = f"cannot inherit {name} for '{dataset.name}'"
-    if user(name):
-        dataset.props.pop(name, None)
-        if not received:
-            dataset.received.pop(name, None)
-        node.txg(node.pool_of(dataset))
-        return
-    prop = find(name)
-    if prop is None:
-        raise CommandError(f"invalid property '{name}'")
-    if not prop.settable:
-        raise CommandError(f"'{prop.name}' property is read-only")
-    if not prop.inheritable and not received and prop.name not in ("canmount", "quota", "refquota"):
-        raise CommandError(f"'{prop.name}' property cannot be inherited")
-    if dataset.kind not in prop.types:
-        raise CommandError(f"{action}: '{prop.name}' does not apply to datasets of this type")
-    mounted, hidden = _before(node, dataset, {prop.name: ""})
-    dataset.props.pop(prop.name, None)
-    if not received:
-        dataset.received.pop(prop.name, None)
+def inherit(node: Node, dataset: Dataset, name: str) -> None:
+    """``zfs inherit`` of a user property on one dataset."""
+    only(user(name), f"zfs inherit {name}")
+    dataset.props.pop(name, None)
     node.txg(node.pool_of(dataset))
-    _after(node, dataset, mounted, hidden and prop.name == "mountpoint")

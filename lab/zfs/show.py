@@ -5,21 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.core import CommandError
-from lab.zfs import space, values
+from lab.zfs import space, units, values
 from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
 from lab.zfs.properties import PROPERTIES, find, user
 
 Item = Dataset | Snapshot | Bookmark
-TYPES = {
-    "filesystem": "filesystem",
-    "fs": "filesystem",
-    "volume": "volume",
-    "vol": "volume",
-    "snapshot": "snapshot",
-    "snap": "snapshot",
-    "bookmark": "bookmark",
-}
-EVERYTHING = frozenset(TYPES.values())
+EVERYTHING = frozenset({"filesystem", "volume", "snapshot", "bookmark"})
 
 
 @dataclass(frozen=True)
@@ -37,77 +28,52 @@ class Entry:
         return "snapshot" if isinstance(self.item, Snapshot) else "bookmark"
 
 
-@dataclass
-class Selection:
-    """Which datasets a command works on.
+def parse_types(text: str) -> frozenset[str]:
+    """The value of -t.
 
-    :param depth: levels below each operand; None for all, 0 for none
+    :raises NotSimulatedError: a type that the lab does not know
     """
-
-    types: frozenset[str]
-    depth: int | None = 0
-
-
-def parse_types(text: str) -> frozenset[str] | None:
-    """The value of -t; None if it is wrong."""
-    found: set[str] = set()
-    for word in text.split(","):
-        if word == "all":
-            found |= EVERYTHING
-        elif word in TYPES:
-            found.add(TYPES[word])
-        else:
-            return None
-    return frozenset(found)
+    words = text.split(",")
+    only(set(words) <= {"all", *EVERYTHING}, f"the type {text} of a dataset")
+    return EVERYTHING if "all" in words else frozenset(words)
 
 
 def open_entry(node: Node, name: str) -> Entry:
-    """What an operand names; a path stands for the file system that it is on.
+    """What an operand names.
 
     :raises CommandError: there is no such thing
     """
-    if name.startswith(("/", "./")):
-        found = [m for m in node.host.mounts if name == m.target or name.startswith(m.target.rstrip("/") + "/")]
-        best = max(found, key=lambda m: len(m.target), default=None)
-        if best is None or best.fstype != "zfs":
-            raise CommandError(f"cannot open '{name}': not a ZFS filesystem")
-        name = best.device
+    only(not name.startswith(("/", "./")) and "#" not in name, f"zfs list or get of {name}")
     if "@" in name:
         owner, snap = node.snapshot(name)
         return Entry(name, snap, owner)
-    if "#" in name:
-        found_owner = node.find(name.split("#")[0])
-        marks = found_owner.bookmarks if found_owner else []
-        mark = next((b for b in marks if b.name == name.partition("#")[2]), None)
-        if found_owner is None or mark is None:
-            raise CommandError(f"cannot open '{name}': dataset does not exist")
-        return Entry(name, mark, found_owner)
     dataset = node.dataset(name)
     return Entry(name, dataset, dataset)
 
 
-def select(node: Node, operands: list[str], selection: Selection) -> tuple[list[Entry], list[str]]:
-    """The datasets that operands and options choose, in ZFS's order, and messages about those that are not there."""
-    problems: list[str] = []
-    found: dict[str, Entry] = {}
+def select(
+    node: Node, operands: list[str], types: frozenset[str], depth: int | None
+) -> tuple[list[Entry], list[CommandError]]:
+    """The datasets that operands and options choose, in ZFS's order, and errors about those that are not there.
+
+    :param depth: levels below each operand; None for all, 0 for none
+    """
+    problems: list[CommandError] = []
     tops: list[Entry] = []
     for name in operands:
         try:
             entry = open_entry(node, name)
         except CommandError as error:
-            problems.append(error.message)
+            problems.append(error)
             continue
-        if selection.depth == 0 and entry.kind not in selection.types:
-            problems.append(f"cannot open '{name}': operation not applicable to datasets of this type")
+        if depth == 0 and entry.kind not in types:
+            problems.append(CommandError(f"cannot open '{name}': operation not applicable to datasets of this type"))
             continue
         tops.append(entry)
     if not operands:
         tops = [Entry(p.name, p.datasets[p.name], p.datasets[p.name]) for p in node.imported()]
-    depth = None if not operands and selection.depth == 0 else selection.depth
-    for top in tops:
-        for entry in _descend(node, top, depth):
-            if entry.kind in selection.types:
-                found[entry.name] = entry
+        depth = depth or None
+    found = {entry.name: entry for top in tops for entry in _descend(node, top, depth) if entry.kind in types}
     return sorted(found.values(), key=_order), problems
 
 
@@ -132,24 +98,17 @@ def _order(entry: Entry) -> tuple[str, int, int, str]:
     return entry.owner.name, rank, txg, entry.name
 
 
-def column(name: str) -> tuple[str, int, bool]:
-    """Heading, least width and whether numbers stand on the right."""
-    prop = PROPERTIES.get(name)
-    if prop is None and name.startswith("written@"):
-        return name.upper(), len(name), True
-    if prop is None:
-        return name.upper(), len(name), False
-    return prop.column, prop.width, prop.right
+def known(names: list[str]) -> list[str]:
+    """Full names of properties.
 
-
-def known(names: list[str]) -> list[str] | str:
-    """Full names of properties, or the first one that there is not."""
+    :raises CommandError: there is no such property
+    """
     result = []
     for name in names:
         prop = find(name)
-        if prop is None and not user(name) and not name.startswith("written@"):
-            only("@" not in name, f"zfs property {name}")
-            return name
+        only("@" not in name, f"the property {name}")
+        if prop is None and not user(name):
+            raise CommandError(f"bad property list: invalid property '{name}'", 2)
         result.append(prop.name if prop else name)
     return result
 
@@ -158,55 +117,38 @@ def table(node: Node, entries: list[Entry], names: list[str], *, scripted: bool,
     """The output of ``zfs list``."""
     sizes = space.Space(node)
     rows = [[values.text(n, values.get(sizes, e.item, e.owner, n), exact) for n in names] for e in entries]
-    if scripted:
-        return "".join("\t".join(row) + "\n" for row in rows)
-    heads = [column(n) for n in names]
-    widths = [max([w, *(len(r[i]) for r in rows)]) for i, (_, w, _) in enumerate(heads)]
-    lines = []
-    for row in [[h for h, _, _ in heads], *rows]:
-        cells = []
-        for i, (cell, width, (_, _, right)) in enumerate(zip(row, widths, heads, strict=True)):
-            last = i == len(row) - 1
-            cells.append(cell.rjust(width) if right else cell if last else cell.ljust(width))
-        lines.append("  ".join(cells) + "\n")
-    return "".join(lines)
+    columns = [PROPERTIES.get(name) for name in names]
+    heads = [c.column if c else name.upper() for c, name in zip(columns, names, strict=True)]
+    least = [c.width if c else len(name) for c, name in zip(columns, names, strict=True)]
+    return units.table([heads, *rows], least, [bool(c and c.right) for c in columns], scripted=scripted)
 
 
-def sort(node: Node, entries: list[Entry], keys: list[tuple[str, bool]]) -> list[Entry]:
-    """``-s`` and ``-S`` of zfs list: numbers by size, others as text; the first key counts most."""
+def sort(node: Node, entries: list[Entry], name: str) -> list[Entry]:
+    """``-s`` of zfs list: numbers by size, others as text; what has no value comes last."""
     sizes = space.Space(node)
-    for name, reverse in reversed(keys):
-        numeric = name in PROPERTIES and (PROPERTIES[name].right or name == "creation")
 
-        def key(entry: Entry, name: str = name, numeric: bool = numeric) -> tuple[bool, float, str]:
-            value = values.get(sizes, entry.item, entry.owner, name)
-            if value is None:
-                return True, 0.0, ""
-            if numeric and value[0].isdigit():
-                return False, float(value[0]), ""
-            return False, 0.0, value[0]
+    def key(entry: Entry) -> tuple[bool, float, str]:
+        value = values.get(sizes, entry.item, entry.owner, name)
+        text = value[0] if value else ""
+        return value is None, float(text) if text.isdigit() else 0.0, text
 
-        entries = sorted(entries, key=key, reverse=reverse)
-    return entries
+    return sorted(entries, key=key)
 
 
-@dataclass(frozen=True)
-class GetStyle:
-    """How ``zfs get`` prints.
-
-    :param sources: first words of the sources that -s lets through; empty for all
-    """
-
-    scripted: bool = False
-    exact: bool = False
-    fields: tuple[str, ...] = ("name", "property", "value", "source")
-    sources: tuple[str, ...] = ()
-
-
-def lines(node: Node, entries: list[Entry], names: list[str] | None, style: GetStyle) -> str:
+def lines(
+    node: Node,
+    entries: list[Entry],
+    names: list[str] | None,
+    fields: list[str],
+    sources: set[str],
+    *,
+    scripted: bool,
+    exact: bool,
+) -> str:
     """The output of ``zfs get``.
 
     :param names: None for ``all``
+    :param sources: first words of the sources that -s lets through; empty for all
     """
     sizes = space.Space(node)
     rows: list[dict[str, str]] = []
@@ -216,24 +158,18 @@ def lines(node: Node, entries: list[Entry], names: list[str] | None, style: GetS
             if value is None and names is None:
                 continue
             source = value[1] if value else "-"
-            if style.sources and {"-": "none"}.get(source, source.split()[0]) not in style.sources:
+            if sources and source.split()[0] not in sources:
                 continue
-            received = entry.owner.received.get(name, "-") if entry.item is entry.owner else "-"
-            text = values.text(name, value, style.exact)
-            rows.append({"name": entry.name, "property": name, "value": text, "received": received, "source": source})
-    if style.scripted:
-        return "".join("\t".join(r[f] for f in style.fields) + "\n" for r in rows)
+            text = values.text(name, value, exact)
+            rows.append({"name": entry.name, "property": name, "value": text, "source": source})
     if not rows:
         return ""
-    heads = {f: f.upper() for f in style.fields}
-    widths = {f: max(len(heads[f]), *(len(r[f]) for r in rows)) for f in style.fields}
-    if "value" in widths:
-        widths["value"] = max(widths["value"], *(column(r["property"])[1] for r in rows))
-    out = []
-    for row in [heads, *rows]:
-        cells = [row[f].ljust(widths[f]) for f in style.fields[:-1]] + [row[style.fields[-1]]]
-        out.append("  ".join(cells) + "\n")
-    return "".join(out)
+    # libzfs keeps room for any value of the properties
+    room = max((PROPERTIES[row["property"]].width for row in rows if row["property"] in PROPERTIES), default=0)
+    heads = [field.upper() for field in fields]
+    least = [room if field == "value" else 0 for field in fields]
+    cells = [[row[field] for field in fields] for row in rows]
+    return units.table([heads, *cells], least, [False] * len(fields), scripted=scripted)
 
 
 def _all(node: Node, entry: Entry) -> list[str]:
@@ -241,8 +177,6 @@ def _all(node: Node, entry: Entry) -> list[str]:
     users: set[str] = set()
     dataset: Dataset | None = entry.owner
     while dataset is not None:
-        users |= {n for n in (dataset.props | dataset.received) if user(n)}
+        users |= {n for n in dataset.props if user(n)}
         dataset = node.find(dataset.parent) if dataset.parent else None
-    if not isinstance(entry.item, Dataset):
-        users |= set(getattr(entry.item, "props", {}))
     return [n for n in PROPERTIES if n != "name"] + sorted(users)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lab.core import CommandError
 from lab.zfs import crypt, datasets, mounting, settings, space, trees, values
-from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid
+from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid, only
 
 
-def take(node: Node, names: list[str], *, recursive: bool = False, props: dict[str, str] | None = None) -> None:
+def take(node: Node, names: list[str], *, recursive: bool = False) -> None:
     """``zfs snapshot``: all of them or none, in one transaction group.
 
     :param names: ``DATASET@NAME``
@@ -28,7 +28,7 @@ def take(node: Node, names: list[str], *, recursive: bool = False, props: dict[s
             raise CommandError(f"cannot create snapshot '{dataset.name}@{short}': dataset already exists")
     numbers = {p.guid: node.txg(p) for p in node.imported() if any(node.pool_of(d) is p for d, _ in wanted)}
     for dataset, short in wanted:
-        add(node, dataset, short, txg=numbers[node.pool_of(dataset).guid], props=props or {})
+        add(node, dataset, short, txg=numbers[node.pool_of(dataset).guid])
 
 
 def add(
@@ -40,7 +40,6 @@ def add(
     number: int | None = None,
     creation: float | None = None,
     ivset: int | None = None,
-    props: dict[str, str] | None = None,
 ) -> Snapshot:
     """A snapshot of the present contents.
 
@@ -64,7 +63,6 @@ def add(
         written,
         ivset=(guid() if dataset.crypt else 0) if ivset is None else ivset,
         volsize=int(dataset.props.get("volsize", 0)),
-        props=dict(props or {}),
     )
     dataset.snapshots.append(snap)
     dataset.log = 0
@@ -105,26 +103,38 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
     node.txg(node.pool_of(dataset))
 
 
+def to_destroy(node: Node, name: str) -> Snapshot:
+    """The snapshot that ``zfs destroy DATASET@NAME`` means.
+
+    :raises CommandError: there is none, or it has clones
+    """
+    owner = node.dataset(name.partition("@")[0])
+    found = owner.snapshot(name.partition("@")[2])
+    if found is None:
+        raise CommandError("could not find any snapshots to destroy; check snapshot names.")
+    if clones := node.clones(node.pool_of(owner), found):
+        raise CommandError(
+            f"cannot destroy '{name}': snapshot has dependent clones\n"
+            "use '-R' to destroy the following datasets:\n" + "\n".join(each.name for each in clones)
+        )
+    return found
+
+
 def bookmark(node: Node, source: str, new: str) -> None:
-    """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``.
+    """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``, which zrepl does; both are of one dataset.
 
     :raises CommandError: refused
     """
-    short = new.rpartition("#")[2]
-    owner_name = source.split("@")[0].split("#")[0]
-    target = new.rpartition("#")[0] or owner_name
-    action = f"cannot create bookmark '{target}#{short}'"
-    owner = node.find(owner_name)
-    if owner is None or target != owner_name:
-        reason = "source is not an ancestor of the new bookmark's dataset" if owner else f"'{source}' does not exist"
-        raise CommandError(f"{action}: {reason}" if owner else f"{action}: dataset does not exist")
-    item: Snapshot | Bookmark | None = owner.snapshot(source.partition("@")[2])
-    if "#" in source:
-        item = next((b for b in owner.bookmarks if b.name == source.partition("#")[2]), None)
+    owner_name, _, short = new.partition("#")
+    mark = source[len(owner_name) :]
+    only(source.startswith(owner_name) and mark[:1] in ("@", "#"), f"zfs bookmark {source} {new}")
+    owner = node.dataset(owner_name)
+    versions: list[Snapshot] | list[Bookmark] = owner.snapshots if mark[0] == "@" else owner.bookmarks
+    item = next((each for each in versions if each.name == mark[1:]), None)
     if item is None:
-        raise CommandError(f"{action}: dataset does not exist")
-    if any(b.name == short for b in owner.bookmarks):
-        raise CommandError(f"{action}: bookmark exists")
+        raise CommandError(f"cannot create bookmark '{new}': dataset does not exist")
+    if any(each.name == short for each in owner.bookmarks):
+        raise CommandError(f"cannot create bookmark '{new}': bookmark exists")
     owner.bookmarks.append(Bookmark(short, item.guid, item.createtxg, item.creation, item.ivset, item.referenced))
     node.txg(node.pool_of(owner))
 
@@ -142,8 +152,8 @@ def destroy_bookmark(node: Node, name: str) -> None:
     node.txg(node.pool_of(owner))
 
 
-def clone(node: Node, source: str, name: str, given: dict[str, str], *, parents: bool = False) -> None:
-    """``zfs clone``: a dataset with a snapshot's contents and its encryption.
+def clone(node: Node, source: str, name: str, given: dict[str, str]) -> None:
+    """``zfs clone``: a file system with a snapshot's contents and its encryption.
 
     :raises CommandError: refused
     """
@@ -151,29 +161,20 @@ def clone(node: Node, source: str, name: str, given: dict[str, str], *, parents:
     pool = node.pool_of(origin_of)
     action = f"cannot create '{name}'"
     datasets.check_name(name, action)
-    if name.split("/")[0] != pool.name:
-        raise CommandError(f"{action}: source and target pools differ")
+    only(origin_of.kind == "filesystem" and name.split("/")[0] == pool.name, f"zfs clone {source} {name}")
     if name in pool.datasets:
         raise CommandError(f"{action}: dataset already exists")
-    above = name.rpartition("/")[0]
-    if above not in pool.datasets:
-        if not parents:
-            raise CommandError(f"{action}: parent does not exist")
-        datasets.create(node, above, "filesystem", {}, None, parents=True)
-    if {"encryption", "keyformat", "keylocation", "pbkdf2iters"} & given.keys():
-        raise CommandError(f"{action}: Encryption properties must inherit from origin dataset.")
+    if name.rpartition("/")[0] not in pool.datasets:
+        raise CommandError(f"{action}: parent does not exist")
+    only(not {"encryption", "keyformat", "keylocation"} & given.keys(), "zfs clone with properties of encryption")
     props = settings.validated(origin_of.kind, given, action, creating=True)
-    if origin_of.kind == "volume":
-        props |= {"volsize": str(snap.volsize), "volblocksize": origin_of.props["volblocksize"]}
     key = None
     if origin_of.crypt:
         key = Crypt(origin_of.crypt.root, origin_of.crypt.suite, origin_of.crypt.keyformat, origin_of.crypt.master)
     made = datasets.attach(node, pool, name, origin_of.kind, props, key)
     made.origin = snap
     trees.mirror(node.path(snap.tree), node.path(made.tree))
-    if made.kind == "volume":
-        mounting.link_volumes(node)
-    elif values.effective(node, made, "canmount") == "on" and node.key_loaded(made):
+    if values.effective(node, made, "canmount") == "on" and node.key_loaded(made):
         mounting.mount(node, made)
 
 
@@ -204,45 +205,18 @@ def promote(node: Node, name: str) -> None:
     node.txg(pool)
 
 
-def rename(node: Node, name: str, new: str, *, recursive: bool = False) -> None:
-    """``zfs rename [-r] DATASET@OLD [DATASET]@NEW``.
-
-    :raises CommandError: refused
-    """
-    owner, _, old = name.partition("@")
-    target, _, short = new.partition("@")
-    if target not in ("", owner):
-        raise CommandError(f"cannot rename to '{new}': snapshots must be part of same dataset")
-    top, _ = node.snapshot(name)
-    for dataset in node.below(top) if recursive else [top]:
-        if dataset.snapshot(old) and dataset.snapshot(short):
-            if recursive:
-                raise CommandError(f"cannot rename '{name}': a child dataset already has a snapshot with the new name")
-            raise CommandError(f"cannot rename '{name}': dataset already exists")
-    for dataset in node.below(top) if recursive else [top]:
-        found = dataset.snapshot(old)
-        if found:
-            found.name = short
-    node.txg(node.pool_of(top))
-
-
-def hold(node: Node, tag: str, name: str, *, recursive: bool = False, release: bool = False) -> None:
-    """``zfs hold`` and ``zfs release``.
+def hold(node: Node, tag: str, name: str, *, release: bool = False) -> None:
+    """``zfs hold``, which zrepl does, and ``zfs release``.
 
     :raises CommandError: the tag is there already, or is not
     """
-    top, found = node.snapshot(name)
-    for dataset in node.below(top) if recursive else [top]:
-        snap = dataset.snapshot(found.name)
-        if snap is None:
-            continue
-        full = f"{dataset.name}@{snap.name}"
-        if release and tag not in snap.holds:
-            raise CommandError(f"cannot release hold from snapshot '{full}': no such tag on this dataset")
-        if not release and tag in snap.holds:
-            raise CommandError(f"cannot hold snapshot '{full}': tag already exists on this dataset")
-        if release:
-            del snap.holds[tag]
-        else:
-            snap.holds[tag] = node.cluster.now
+    top, snap = node.snapshot(name)
+    if release and tag not in snap.holds:
+        raise CommandError(f"cannot release hold from snapshot '{name}': no such tag on this dataset")
+    if not release and tag in snap.holds:
+        raise CommandError(f"cannot hold snapshot '{name}': tag already exists on this dataset")
+    if release:
+        del snap.holds[tag]
+    else:
+        snap.holds[tag] = node.cluster.now
     node.txg(node.pool_of(top))

@@ -117,14 +117,6 @@ class Space:
             return self._since(dataset, dataset.origin)
         return self.referenced(dataset)
 
-    def written_since(self, dataset: Dataset, name: str) -> int:
-        """``written@SNAPSHOT``."""
-        snap = dataset.snapshot(name)
-        if snap is None:
-            return 0
-        later = dataset.snapshots[dataset.snapshots.index(snap) + 1 :]
-        return sum(s.written for s in later) + self.written(dataset)
-
     def _since(self, dataset: Dataset, snap: Snapshot) -> int:
         tree = self.node.path(dataset.tree)
         total, newest = 0, 0.0

@@ -1,6 +1,6 @@
-"""Replication streams: bytes with a header per snapshot, so that pipes, files and truncation are real.
+"""Replication streams: bytes with one snapshot each, so that pipes, files and truncation are real.
 
-A record is MAGIC, the header's length and JSON, the payload's length and bytes. A payload is the whole tree of the
+A stream is MAGIC, the header's length and JSON, the payload's length and bytes. A payload is the whole tree of the
 snapshot, also in an incremental stream; it is never shorter than `LEAST`, so that a cut stream breaks in a payload.
 """
 
@@ -17,7 +17,6 @@ from typing import Any
 from lab.core import CommandError
 from lab.zfs import resume, trees
 from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
-from lab.zfs.properties import PROPERTIES, user
 from lab.zfs.units import nice
 
 MAGIC = b"LABZFS1\0"
@@ -41,14 +40,11 @@ class Record:
 class Options:
     """Options of ``zfs send``.
 
-    :param source: of -i or -I, as given
+    :param source: of -i, as given
     """
 
     raw: bool = False
-    replicate: bool = False
-    props: bool = False
     source: str | None = None
-    between: bool = False
 
 
 def pack(tree: Path) -> bytes:
@@ -106,99 +102,61 @@ def unpack(payload: bytes, tree: Path) -> None:
         os.utime(place, ns=(mtime, mtime), follow_symlinks=False)
 
 
-def encode(records: list[Record]) -> bytes:
-    parts = []
-    for record in records:
-        head = json.dumps(record.header).encode()
-        parts += [MAGIC, len(head).to_bytes(8, "big"), head, len(record.payload).to_bytes(8, "big"), record.payload]
+def encode(record: Record) -> bytes:
+    head = json.dumps(record.header).encode()
+    parts = [MAGIC, len(head).to_bytes(8, "big"), head, len(record.payload).to_bytes(8, "big"), record.payload]
     return b"".join(parts)
 
 
-def decode(data: bytes) -> list[Record]:
-    """The records of a stream; the last one may be cut.
+def decode(data: bytes) -> Record:
+    """What a stream holds, be it cut short in its payload.
 
     :raises CommandError: it is no stream
     """
     if not data:
         raise CommandError("cannot receive: failed to read from stream")
-    records = []
-    at = 0
-    while at < len(data):
-        if data[at : at + 8] != MAGIC[: len(data) - at]:
-            raise CommandError("cannot receive: invalid stream (bad magic number)")
-        length = int.from_bytes(data[at + 8 : at + 16], "big")
-        head = data[at + 16 : at + 16 + length]
-        at += 16 + length
-        if len(data) < at + 8:
-            raise CommandError("cannot receive: failed to read from stream")
-        wanted = int.from_bytes(data[at : at + 8], "big")
-        payload = data[at + 8 : at + 8 + wanted]
-        at += 8 + wanted
-        records.append(Record(json.loads(head), payload, len(payload) == wanted))
-    return records
+    if data[:8] != MAGIC[: len(data)]:
+        raise CommandError("cannot receive: invalid stream (bad magic number)")
+    end = 16 + int.from_bytes(data[8:16], "big")
+    if len(data) < end + 8:
+        raise CommandError("cannot receive: failed to read from stream")
+    wanted = int.from_bytes(data[end : end + 8], "big")
+    payload = data[end + 8 : end + 8 + wanted]
+    only(len(data) <= end + 8 + wanted, "zfs receive of several streams in one")
+    return Record(json.loads(data[16:end]), payload, len(payload) == wanted)
 
 
-def plan(node: Node, name: str, options: Options) -> tuple[list[Record], list[str]]:
-    """What ``zfs send`` sends, with payloads.
+def plan(node: Node, name: str, options: Options) -> Record:
+    """What ``zfs send`` sends.
 
     :param name: ``DATASET@SNAPSHOT``
-    :returns: the records, and warnings for standard error
     :raises CommandError: it cannot be sent
     """
-    top, last = node.snapshot(name)
-    records: list[Record] = []
-    warnings = []
-    for dataset in node.below(top) if options.replicate else [top]:
-        snap = dataset.snapshot(last.name)
-        if snap is None:
-            warnings.append(f"WARNING: could not send {dataset.name}@{last.name}: does not exist")
-            continue
-        start = _source(dataset, options.source, name, top) if options.source else None
-        if options.source and start is None and not options.replicate:
-            full = options.source if options.source[0] not in "@#" else dataset.name + options.source
-            raise CommandError(f"warning: cannot send '{name}': incremental source ({full}) does not exist")
-        if start is not None and start.createtxg >= snap.createtxg:
-            raise CommandError(f"warning: cannot send '{name}': not an earlier snapshot from the same fs")
-        chain = [s for s in dataset.snapshots if s.createtxg <= snap.createtxg]
-        chain = [s for s in chain if start is None or s.createtxg > start.createtxg]
-        if not options.between and (start is not None or not options.replicate):
-            chain = [snap]
-        for each in chain:
-            records.append(record(node, dataset, each, start, options, top))
-            start = each
-    return records, warnings
-
-
-def _source(dataset: Dataset, source: str, name: str, top: Dataset) -> Snapshot | Bookmark | None:
-    """The snapshot or bookmark that -i or -I names."""
-    owner, mark = (source[:0], source) if source[0] in "@#" else (source.split("@")[0].split("#")[0], source)
-    short = mark[len(owner) :]
-    if not short:
-        only(False, f"zfs send -i {source} {name}")
-    if owner not in ("", top.name):
-        only(False, f"zfs send from a clone's origin ({source})")
-    if short[0] == "#":
-        return next((b for b in dataset.bookmarks if b.name == short[1:]), None)
-    return dataset.snapshot(short[1:])
-
-
-def record(
-    node: Node, dataset: Dataset, snap: Snapshot, start: Snapshot | Bookmark | None, options: Options, top: Dataset
-) -> Record:
-    """One snapshot of a stream.
-
-    :raises CommandError: the key is not loaded, or properties of an encrypted dataset are to be sent in the clear
-    """
-    raw = options.raw and dataset.crypt is not None
-    name = f"{dataset.name}@{snap.name}"
-    if dataset.crypt and not raw:
-        if options.props or options.replicate:
+    dataset, snap = node.snapshot(name)
+    start = None
+    if options.source:
+        mark = options.source.removeprefix(dataset.name)
+        only(mark[:1] in ("@", "#"), f"zfs send -i {options.source} {name}")
+        versions: list[Snapshot] | list[Bookmark] = dataset.snapshots if mark[0] == "@" else dataset.bookmarks
+        start = next((each for each in versions if each.name == mark[1:]), None)
+        if start is None:
             raise CommandError(
-                f"cannot send {name}: encrypted dataset {dataset.name} may not be sent with properties "
-                "without the raw flag"
+                f"warning: cannot send '{name}': incremental source ({dataset.name}{mark}) does not exist"
             )
-        if not node.key_loaded(dataset):
-            raise CommandError(f"warning: cannot send '{name}': dataset key must be loaded")
+        if start.createtxg >= snap.createtxg:
+            raise CommandError(f"warning: cannot send '{name}': not an earlier snapshot from the same fs")
+    return record(node, dataset, snap, start, raw=options.raw)
+
+
+def record(node: Node, dataset: Dataset, snap: Snapshot, start: Snapshot | Bookmark | None, *, raw: bool) -> Record:
+    """One snapshot as a stream.
+
+    :raises CommandError: the key is not loaded
+    """
+    raw = raw and dataset.crypt is not None
+    name = f"{dataset.name}@{snap.name}"
+    if not raw and not node.key_loaded(dataset):
+        raise CommandError(f"warning: cannot send '{name}': dataset key must be loaded")
     header: dict[str, Any] = {
         "toname": name,
         "toguid": snap.guid,
@@ -212,20 +170,10 @@ def record(
         "raw": raw,
         "volsize": snap.volsize,
         "volblocksize": dataset.props.get("volblocksize", ""),
-        "top": top.name,
         "offset": 0,
-        "props": _props(dataset) if options.props or options.replicate else None,
-        "snapprops": snap.props if options.props or options.replicate else {},
         "crypt": _crypt(node, dataset) if raw else None,
     }
     return Record(header, pack(node.path(snap.tree)))
-
-
-def _props(dataset: Dataset) -> dict[str, str]:
-    """Properties that go with -p and -R: what is set, and always ``encryption``."""
-    known = dataset.received | dataset.props
-    kept = {n: v for n, v in known.items() if user(n) or (PROPERTIES[n].settable and n not in ("volsize",))}
-    return kept | {"encryption": dataset.crypt.suite if dataset.crypt else "off"}
 
 
 def _crypt(node: Node, dataset: Dataset) -> dict[str, Any]:
@@ -237,7 +185,6 @@ def _crypt(node: Node, dataset: Dataset) -> dict[str, Any]:
         "keyformat": dataset.crypt.keyformat,
         "key": root.crypt.key,
         "master": dataset.crypt.master,
-        "root": root.name,
     }
 
 
@@ -260,27 +207,15 @@ def resumed(node: Node, token: str) -> Record:
         start = next((m for m in marks if m.guid == facts["fromguid"]), None)
         if start is None:
             raise CommandError("cannot resume send: incremental source no longer exists", 255)
-    made = record(node, dataset, snap, start, Options(raw=bool(facts["raw"])), dataset)
+    made = record(node, dataset, snap, start, raw=bool(facts["raw"]))
     offset = int(str(facts["bytes"]))
     made.header["offset"] = offset
     made.payload = made.payload[offset:]
     return made
 
 
-def describe(records: list[Record], exact: bool) -> str:
-    """The lines of ``zfs send -nv`` (``exact``: -P)."""
-    lines = []
-    total = 0
-    for each in records:
-        size = len(each.payload)
-        total += size
-        kind = "incremental" if each.incremental else "full"
-        source = each.header.get("fromname", "")
-        if exact:
-            lines.append("\t".join([kind, *([source] if source else []), each.header["toname"], str(size)]))
-        else:
-            what = f"from {source} to " if source else "of "
-            word = f"send {what}" if source else "full send of "
-            lines.append(f"{word}{each.header['toname']} estimated size is {nice(size)}")
-    lines.append(f"size\t{total}" if exact else f"total estimated size is {nice(total)}")
-    return "\n".join(lines) + "\n"
+def describe(record: Record) -> str:
+    """The lines of ``zfs send -v``."""
+    size, source = nice(len(record.payload)), record.header["fromname"]
+    what = f"send from {source} to" if source else "full send of"
+    return f"{what} {record.header['toname']} estimated size is {size}\ntotal estimated size is {size}\n"

@@ -1,8 +1,9 @@
-"""Numbers as ZFS prints and reads them."""
+"""Numbers and tables as ZFS prints and reads them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 UNITS = ("B", "K", "M", "G", "T", "P", "E")
 
@@ -52,3 +53,19 @@ def asctime(seconds: float) -> str:
     """Dates of ``zpool status``: ``Sun Nov 22 08:56:58 2026``."""
     moment = time.gmtime(seconds)
     return time.strftime("%a %b ", moment) + f"{moment.tm_mday:2d}" + time.strftime(" %H:%M:%S %Y", moment)
+
+
+def table(rows: Sequence[Sequence[str]], least: Sequence[int], right: Sequence[bool], *, scripted: bool = False) -> str:
+    """Rows in columns; scripted (-H): with a tab between them and without the first row, which has the headings.
+
+    :param least: least width of each column
+    :param right: whether a column's cells stand on the right; what stands on the left is not padded at the end
+    """
+    if scripted:
+        return "".join("\t".join(row) + "\n" for row in rows[1:])
+    widths = [max(width, *(len(row[i]) for row in rows)) for i, width in enumerate(least)]
+    text = ""
+    for row in rows:
+        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        text += "  ".join(cells if right[-1] else [*cells[:-1], row[-1]]) + "\n"
+    return text

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lab.zfs import space
-from lab.zfs.model import Bookmark, Dataset, Node, Snapshot
-from lab.zfs.properties import PROPERTIES, Property, shown
+from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
+from lab.zfs.properties import PROPERTIES, shown
 
 LOCAL, DEFAULT, NONE = "local", "default", "-"
 Value = tuple[str, str]
@@ -12,16 +12,14 @@ Value = tuple[str, str]
 
 
 def setting(node: Node, dataset: Dataset, prop: str) -> Value | None:
-    """A property that can be set: its own value, the received one, or an ancestor's; None if nowhere set."""
+    """A property that can be set: its own value or an ancestor's; None if nowhere set."""
     if prop in dataset.props:
         return dataset.props[prop], LOCAL
-    if prop in dataset.received:
-        return dataset.received[prop], "received"
     known = PROPERTIES.get(prop)
     if known is None or known.inheritable:
         above = node.find(dataset.parent) if dataset.parent else None
         while above is not None:
-            value = above.props.get(prop, above.received.get(prop))
+            value = above.props.get(prop)
             if value is not None:
                 if prop == "mountpoint":
                     value = _extended(value, above.name, dataset.name)
@@ -52,15 +50,14 @@ def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset,
     prop = PROPERTIES.get(name)
     node = sizes.node
     if isinstance(item, Bookmark):
-        return _bookmark(item, owner, prop) if prop else None
+        found = _version(item, owner, "bookmark").get(name)
+        return None if found is None else (found, NONE)
     if isinstance(item, Snapshot):
         if prop is None:
-            return (item.props[name], LOCAL) if name in item.props else setting(node, owner, name)
+            return setting(node, owner, name)
         if "snapshot" not in prop.types:
             return None
-        return _snapshot(sizes, item, owner, prop)
-    if name.startswith("written@"):
-        return str(sizes.written_since(item, name.removeprefix("written@"))), NONE
+        return _snapshot(sizes, item, owner, name)
     if prop is None:
         return setting(node, item, name)
     if item.kind not in prop.types:
@@ -73,9 +70,9 @@ def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset,
         return prop.default, DEFAULT  # dsl_prop.c, dsl_prop_nvlist_add_uint64
     if name in ("encryption", "keyformat", "keylocation", "encryptionroot", "keystatus"):
         return _encryption(node, item, name)
-    found = _own(sizes, item, name)
-    if found is not None:
-        return found, LOCAL if name == "volsize" else NONE
+    own = _own(sizes, item, name)
+    if own is not None:
+        return own, LOCAL if name == "volsize" else NONE
     if prop.default is not None:
         return setting(node, item, name) or (prop.default, DEFAULT)
     return None
@@ -132,55 +129,28 @@ def _own(sizes: space.Space, dataset: Dataset, name: str) -> str | None:
     return fixed.get(name)
 
 
-def _snapshot(sizes: space.Space, snap: Snapshot, owner: Dataset, prop: Property) -> Value | None:
-    node = sizes.node
-    name = prop.name
-    fixed = {
-        "type": "snapshot",
-        "name": f"{owner.name}@{snap.name}",
-        "creation": str(int(snap.creation)),
-        "createtxg": str(snap.createtxg),
-        "guid": str(snap.guid),
-        "objsetid": str(snap.objsetid),
-        "referenced": str(snap.referenced),
-        "written": str(snap.written),
-        "logicalreferenced": str(snap.referenced),
-        "compressratio": "1.00",
-        "refcompressratio": "1.00",
-        "defer_destroy": "off",
-        "userrefs": str(len(snap.holds)),
-        "clones": ",".join(sorted(d.name for d in node.clones(node.pool_of(owner), snap))),
+def _version(item: Snapshot | Bookmark, owner: Dataset, kind: str) -> dict[str, str]:
+    """What a snapshot and a bookmark both have."""
+    return {
+        "type": kind,
+        "name": f"{owner.name}{'@' if kind == 'snapshot' else '#'}{item.name}",
+        "creation": str(int(item.creation)),
+        "createtxg": str(item.createtxg),
+        "guid": str(item.guid),
+        "referenced": str(item.referenced),
     }
+
+
+def _snapshot(sizes: space.Space, snap: Snapshot, owner: Dataset, name: str) -> Value | None:
+    fixed = _version(snap, owner, "snapshot") | {"written": str(snap.written), "userrefs": str(len(snap.holds))}
     if name == "used":
         return str(sizes.unique(owner, snap)), NONE
     if name in fixed:
         return fixed[name], NONE
     if name == "volsize":
         return (str(snap.volsize), NONE) if owner.kind == "volume" else None
-    if name in ("encryption", "encryptionroot", "keystatus"):
-        return _encryption(node, owner, name)
-    if owner.kind == "volume" and name in ("version", "utf8only", "normalization", "casesensitivity"):
-        return None
-    if name in ("version", "utf8only", "normalization", "casesensitivity"):
-        return _own(sizes, owner, name) or "-", NONE
-    if owner.kind not in prop.types or prop.default is None:
-        return None
-    found = setting(node, owner, name)
-    if found is None:
-        return prop.default, DEFAULT
-    return (found[0], f"inherited from {owner.name}") if found[1] in (LOCAL, "received") else found
-
-
-def _bookmark(mark: Bookmark, owner: Dataset, prop: Property) -> Value | None:
-    fixed = {
-        "type": "bookmark",
-        "name": f"{owner.name}#{mark.name}",
-        "creation": str(int(mark.creation)),
-        "createtxg": str(mark.createtxg),
-        "guid": str(mark.guid),
-        "referenced": str(mark.referenced),
-    }
-    return (fixed[prop.name], NONE) if prop.name in fixed else None
+    only(name in ("encryption", "encryptionroot", "keystatus"), f"the property {name} of a snapshot")
+    return _encryption(sizes.node, owner, name)
 
 
 def text(name: str, value: Value | None, exact: bool) -> str:
@@ -188,6 +158,4 @@ def text(name: str, value: Value | None, exact: bool) -> str:
     if value is None:
         return "-"
     prop = PROPERTIES.get(name)
-    if prop is None and name.startswith("written@"):
-        prop = PROPERTIES["written"]
     return shown(prop, value[0], exact) if prop else value[0]

@@ -7,15 +7,8 @@ import signal
 from lab.core import CommandError, Context
 from lab.zfs import receive as receiving
 from lab.zfs import stream
-from lab.zfs.arguments import Arguments, UsageError, assignments
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Node, only
-
-SEND = "send [-DLPbcehnpsvw] [-[i|I] snapshot] <snapshot>\n\tsend [-DnVvPe] -t <receive_resume_token>"
-RECEIVE = (
-    "receive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ...\n"
-    "\t    <filesystem|volume|snapshot>\n"
-    "\treceive -A <filesystem|volume>"
-)
 
 
 class InterruptedReadError(Exception):
@@ -24,33 +17,19 @@ class InterruptedReadError(Exception):
 
 def send(ctx: Context, args: Arguments) -> int:
     """zfs send: the whole stream is in memory before the state is free again and the pipe is written."""
-    if not args.has("n") and ctx.stdout.isatty():
-        raise CommandError("Error: Stream can not be written to a terminal.\nYou must redirect standard output.")
-    with ctx.store.edit() as cluster:
-        records, warnings = _planned(Node(ctx.store, cluster, ctx.host(cluster)), args)
-    for warning in warnings:
-        ctx.err(warning + "\n")
-    if args.has("v") or (args.has("n") and args.has("P")):
-        (ctx.out if args.has("n") else ctx.err)(stream.describe(records, args.has("P")))
-    if not args.has("n"):
-        ctx.stdout.write(stream.encode(records))
-    return 1 if warnings else 0
-
-
-def _planned(node: Node, args: Arguments) -> tuple[list[stream.Record], list[str]]:
-    """What is to be sent. -L, -e and -c change how blocks are packed, which nobody here can see."""
     token = args.value("t")
-    if token is not None:
-        if args.operands:
-            raise UsageError("invalid flags combined with -t", SEND)
-        return [stream.resumed(node, token)], []
-    if len(args.operands) != 1:
-        raise UsageError("too many arguments" if args.operands else "missing snapshot argument", SEND)
-    name = args.operands[0]
-    only("@" in name, f"zfs send of '{name}', which is no snapshot")
-    source = args.value("I") or args.value("i")
-    options = stream.Options(args.has("w"), args.has("R"), args.has("p"), source, args.has("I"))
-    return stream.plan(node, name, options)
+    only(bool(token) != bool(args.operands) and (not token or not (args.has("w") or args.has("i"))), " ".join(ctx.argv))
+    only(not args.operands or "@" in args.operands[0], "zfs send of what is no snapshot")
+    with ctx.store.edit() as cluster:
+        node = Node(ctx.store, cluster, ctx.host(cluster))
+        if token:
+            record = stream.resumed(node, token)
+        else:
+            record = stream.plan(node, args.operands[0], stream.Options(args.has("w"), args.value("i")))
+    if args.has("v"):
+        ctx.err(stream.describe(record))
+    ctx.stdout.write(stream.encode(record))
+    return 0
 
 
 def receive(ctx: Context, args: Arguments) -> int:
@@ -69,8 +48,6 @@ def receive(ctx: Context, args: Arguments) -> int:
 
 def _read(ctx: Context) -> bytes:
     """Standard input until its end, or until a signal: what has come by then is received as an interrupted stream."""
-    if ctx.stdin.isatty():
-        raise CommandError("Error: Backup stream can not be read from a terminal.\nYou must redirect standard input.")
     parts: list[bytes] = []
 
     def stop(number: int, frame: object) -> None:
@@ -89,20 +66,16 @@ def _read(ctx: Context) -> bytes:
 
 
 def _receive(ctx: Context, node: Node, args: Arguments, data: bytes) -> None:
-    if len(args.operands) != 1:
-        raise UsageError("too many arguments" if args.operands else "missing snapshot argument", RECEIVE)
-    target = args.operands[0]
+    (target,) = args.operands
     if args.has("A"):
         receiving.abort(node, node.dataset(target))
         return
     options = receiving.Options(
-        force=args.has("F"),
         resumable=args.has("s"),
         unmounted=args.has("u"),
-        dry=args.has("n"),
         verbose=args.has("v"),
         exclude=tuple(args.values("x")),
-        override=assignments(args.values("o"), RECEIVE),
+        override=args.assignments("o"),
     )
     pool = node.pool(target)
     if pool and pool.health == "SUSPENDED":

@@ -178,8 +178,7 @@ def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap:
     if start is None:
         _placeholders(link, link.target(dataset))
     options = stream.Options(raw=True, source=_relative(start) if start else None)
-    records, _ = stream.plan(link.sender, f"{dataset.name}@{snap.name}", options)
-    data = stream.encode(records)
+    data = stream.encode(stream.plan(link.sender, f"{dataset.name}@{snap.name}", options))
     wanted = receive.Options(resumable=True, override=link.sink.override)
     receive.receive(link.receiver, data, f"{link.target(dataset)}@{snap.name}", wanted, lambda _: None)
 

@@ -138,6 +138,13 @@ echo "$(date +%T) done" >> /var/log/devdenv
 END
 """
 
+
+def without_children(options: str) -> str:
+    """What ``zfs send -R`` did, by streams of one dataset each."""
+    names = ("rocky", "rocky/disk0")
+    return "; ".join(f"zfs send zroot/bhyve_old/{n}@hamburger | zfs recv {options} zroot/bhyve/{n}" for n in names)
+
+
 BEFORE: Mapping[tuple[str, int], Sequence[Step]] = {
     ("carp", 0): [("f0", HOOK), ("f1", HOOK)],
     ("carp", 3): [seconds(0.1)],
@@ -156,6 +163,8 @@ BEFORE: Mapping[tuple[str, int], Sequence[Step]] = {
         lambda store: boot.reboot(store, "f1"),
     ],
     ("boot", 4): [lambda store: actions.plug(store, "f1"), lambda store: boot.reboot(store, "f1")],
+    ("migrate", 11): [("f0", without_children("-o encryption=off"))],
+    ("migrate", 21): [("f0", without_children("-x encryption"))],
     ("return2", 3): [("f0", "zfs create zdata/enc/test1")],
     ("crash", 0): [
         ("f1", f"zfs set readonly=on {REPLICA}; {NUMBERS}"),

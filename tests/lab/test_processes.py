@@ -32,14 +32,6 @@ def test_a_signal_with_an_unknown_effect_is_refused(lab: Cluster) -> None:
     assert lab.attempt("f0", "service nfsd onestatus").rc == 0
 
 
-def test_ps_shows_daemons_by_their_titles(lab: Cluster) -> None:
-    lab.sh("f0", NFS)
-    titles = [line.split(None, 4)[4] for line in lab.sh("f0", "ps ax").splitlines()[1:]]
-    assert titles.count("nfsuserd: slave (nfsuserd)") == 4
-    assert {"nfsd: master (nfsd)", "nfsd: server (nfsd)", "/usr/sbin/mountd"} <= set(titles)
-    assert any("ps ax" in title for title in titles)  # the line that asks
-
-
 def test_sockets_follow_the_flags_of_nfsd_and_mountd(lab: Cluster) -> None:
     lab.sh("f0", f"sysrc nfs_server_flags='-t -h 127.0.0.1' mountd_flags='-r -S -R'; {NFS}")
     local = [line.split()[4:6] for line in lab.sh("f0", "sockstat -4l | grep -E 'nfsd|mountd|2049'").splitlines()]

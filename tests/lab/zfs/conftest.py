@@ -27,7 +27,7 @@ class Lab:
         self.cluster = Cluster(now=START)
         self.f0, self.f1 = self._host("f0"), self._host("f1")
         for node in (self.f0, self.f1):
-            pools.create(node, "zdata", ["ada1"], {}, {}, mountpoint="/data", force=False)
+            pools.create(node, "zdata", "ada1", {}, {}, mountpoint="/data")
 
     def _host(self, name: str) -> Node:
         host = Host(f"{name}.lan", "freebsd")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from lab import zfs
-from lab.core import CommandError
+from lab.core import CommandError, NotSimulatedError
 from lab.zfs import labels, pool_properties, pools
 from lab.zfs.model import Node, Vdev
 from lab.zfs.pool_status import importable, status
 from tests.lab.zfs.conftest import GIB, Lab, files, make, make_root, write
 
 
-def create(node: Node, name: str, device: str, *, force: bool = False) -> None:
-    pools.create(node, name, [device], {}, {}, mountpoint=None, force=force)
+def create(node: Node, name: str, device: str) -> None:
+    pools.create(node, name, device, {}, {}, mountpoint=None)
 
 
 def test_the_label_is_on_the_disk_and_can_be_wiped(lab: Lab) -> None:
@@ -26,7 +26,7 @@ def test_the_label_is_on_the_disk_and_can_be_wiped(lab: Lab) -> None:
         assert file.read(512 << 10).strip(b"\0")
         file.seek(-(512 << 10), 2)
         assert file.read().strip(b"\0")
-    pools.export(lab.f0, "zdata", False)
+    pools.export(lab.f0, "zdata")
     with open(image, "r+b") as file:
         file.write(bytes(1 << 20))
         file.seek(-(1 << 20), 2)
@@ -34,23 +34,16 @@ def test_the_label_is_on_the_disk_and_can_be_wiped(lab: Lab) -> None:
     assert pools.importable(lab.f0) == []
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_a_member_of_an_imported_pool_is_never_overwritten(lab: Lab, force: bool) -> None:
+@pytest.mark.parametrize("kind", ["active", "exported"])
+def test_a_member_of_a_pool_is_never_overwritten(lab: Lab, kind: str) -> None:
+    if kind == "exported":
+        pools.export(lab.f0, "zdata")
     with pytest.raises(CommandError) as failure:
-        create(lab.f0, "other", "/dev/ada1", force=force)
-    first = (
-        "the following errors must be manually repaired:" if force else ("use '-f' to override the following errors:")
-    )
-    assert failure.value.message == (f"invalid vdev specification\n{first}\n/dev/ada1 is part of active pool 'zdata'")
-
-
-def test_a_member_of_an_exported_pool_is_overwritten_by_force(lab: Lab) -> None:
-    pools.export(lab.f0, "zdata", False)
-    with pytest.raises(CommandError, match="/dev/ada1 is part of exported pool 'zdata'"):
         create(lab.f0, "other", "/dev/ada1")
-    create(lab.f0, "other", "/dev/ada1", force=True)
-    assert [p.name for p in lab.f0.imported()] == ["other"]
-    assert pools.importable(lab.f0) == []
+    assert failure.value.message == (
+        "invalid vdev specification\nuse '-f' to override the following errors:\n"
+        f"/dev/ada1 is part of {kind} pool 'zdata'"
+    )
 
 
 def test_any_other_contents_are_overwritten_without_a_question(lab: Lab) -> None:
@@ -66,8 +59,6 @@ def test_any_other_contents_are_overwritten_without_a_question(lab: Lab) -> None
     [
         ("zdata", "/dev/ada2", "cannot create 'zdata': pool already exists"),
         ("other", "/dev/nope9", "cannot resolve path '/dev/nope9'"),
-        ("1other", "/dev/ada2", "cannot create '1other': name must begin with a letter"),
-        ("mirror", "/dev/ada2", "cannot create 'mirror': name is reserved"),
     ],
 )
 def test_refused_pools(lab: Lab, name: str, device: str, message: str) -> None:
@@ -87,38 +78,36 @@ def test_export_and_import_lose_keys_but_no_data(lab: Lab) -> None:
     root = make_root(lab.f0, "zdata/enc")
     write(lab.f0, root, "file", "text")
     make(lab.f0, "zdata/plain")
-    pools.export(lab.f0, "zdata", False)
+    pools.export(lab.f0, "zdata")
     assert [m.fstype for m in lab.f0.host.mounts] == ["ufs"]
     (pool,) = pools.importable(lab.f0)
     assert importable(lab.f0, pool).endswith(" config:\n\n\tzdata       ONLINE\n\t  ada1      ONLINE\n")
-    pools.import_(lab.f0, pool, force=False, mount=True)
+    pools.import_(lab.f0, pool, mount=True)
     assert [m.device for m in lab.f0.host.mounts if m.fstype == "zfs"] == ["zdata", "zdata/plain"]
     assert not lab.f0.key_loaded(root)
     assert files(lab.f0, root) == ["file"]
 
 
-def test_a_pool_of_a_crashed_host_needs_force_elsewhere(lab: Lab) -> None:
+def test_a_pool_of_a_crashed_host_is_not_imported_elsewhere(lab: Lab) -> None:
     zfs.power_off(lab.cluster, lab.f0.host)
     lab.f1.host.slots["ada3"] = lab.f0.host.slots.pop("ada1")
-    pools.export(lab.f1, "zdata", False)
+    pools.export(lab.f1, "zdata")
     (foreign,) = [p for p in pools.importable(lab.f1) if not p.exported]
     with pytest.raises(CommandError, match="pool was previously in use from another system"):
-        pools.import_(lab.f1, foreign, force=False, mount=True)
-    pools.import_(lab.f1, foreign, force=True, mount=True)
-    assert "ada3" in status(lab.f1, foreign, paths=False)
+        pools.import_(lab.f1, foreign, mount=True)
 
 
-def test_a_pulled_disk_suspends_its_pool_until_it_is_cleared(lab: Lab) -> None:
+def test_a_pulled_disk_suspends_its_pool_until_the_next_boot(lab: Lab) -> None:
     disk = lab.f0.host.slots.pop("ada1")
     zfs.disk_gone(lab.cluster, lab.f0.host, disk)
     (pool,) = lab.f0.imported()
     assert pool_properties.get(lab.f0, pool, "health", False) == ("SUSPENDED", "-")
-    with pytest.raises(CommandError, match="cannot clear errors for zdata"):
-        pools.clear(lab.f0, pool)
+    assert "UNAVAIL" in status(lab.f0, pool, paths=False)
     lab.f0.host.slots["ada1"] = disk
     zfs.disk_back(lab.cluster, lab.f0.host, disk)
     assert pool.health == "SUSPENDED"
-    pools.clear(lab.f0, pool)
+    zfs.power_off(lab.cluster, lab.f0.host)
+    pools.attach(lab.f0, pool)
     assert pool.health == "ONLINE"
 
 
@@ -128,11 +117,10 @@ def test_pool_properties(lab: Lab) -> None:
     assert pool_properties.get(lab.f0, pool, "failmode", False) == ("wait", "default")
     pool_properties.put(pool, "failmode", "panic", "cannot set property for 'zdata'")
     assert pool_properties.get(lab.f0, pool, "failmode", False) == ("panic", "local")
-    for name, text, message in (
-        ("failmode", "never", "'failmode' must be one of 'wait | continue | panic'"),
-        ("nonsense", "1", "invalid property 'nonsense'"),
-        ("size", "1", "'size' is readonly"),
-    ):
-        with pytest.raises(CommandError) as failure:
-            pool_properties.put(pool, name, text, "cannot set property for 'zdata'")
-        assert failure.value.message == f"cannot set property for 'zdata': {message}"
+    with pytest.raises(CommandError) as failure:
+        pool_properties.put(pool, "failmode", "never", "cannot set property for 'zdata'")
+    assert failure.value.message == (
+        "cannot set property for 'zdata': 'failmode' must be one of 'wait | continue | panic'"
+    )
+    with pytest.raises(NotSimulatedError):
+        pool_properties.put(pool, "size", "1", "cannot set property for 'zdata'")
