@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from f3s.bhyve_tree import history, local, tree
+from f3s.bhyve.tree import history, local, tree
 from f3s.zfs import MIGRATION, Snapshot
 from facts.base import END
 from facts.bhyve import AllProperties, EncryptionFeature, Vms

@@ -8,30 +8,30 @@ from collections.abc import Callable
 
 import pytest
 
-from f3s.bhyve import Plan, plan
-from f3s.bhyve_tree import METADATA, Refusal, Wanted, bytes_needed, settings_of
+from f3s.bhyve.copying import bytes_needed
+from f3s.bhyve.model import Plan
+from f3s.bhyve.plan import plan
+from f3s.bhyve.tree import METADATA, Refusal, settings_of
+from f3s.bhyve.vms import Vm
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory
-from f3s.vmbhyve import Vm
 from f3s.zfs import MIGRATION, Dataset, Property
-from tests.f3s.bhyve_world import KEY, NEW, OLD, SNAP, WANTED, Failed, Killed, Node, World, clone
-
-DESTROY = dataclasses.replace(WANTED, destroy_old=True)
-
-
-def next_plan(world: World, wanted: Wanted = WANTED) -> Plan:
-    return plan(world.facts(), wanted)
-
-
-def migrate(world: World, wanted: Wanted = WANTED) -> list[str]:
-    """Run to the end, one step after the other, each planned from the facts of its moment."""
-    done: list[str] = []
-    while steps := next_plan(world, wanted).steps:
-        assert len(done) < 200, f"no end in sight: {done[-3:]}"
-        for text in steps[0].commands:
-            world.execute(text)
-            done.append(text)
-    return done
+from tests.f3s.bhyve.world import (
+    DESTROY,
+    KEY,
+    NEW,
+    OLD,
+    SNAP,
+    WANTED,
+    Failed,
+    Killed,
+    Node,
+    World,
+    clone,
+    done_world,
+    migrate,
+    next_plan,
+)
 
 
 def assert_migrated(world: World, before: World) -> None:
@@ -206,12 +206,6 @@ def test_the_switch_does_not_cut_a_migration_short() -> None:
     assert [name for name in world.nodes if name.startswith(OLD)] == []
     assert world.nodes[f"{NEW}/rocky/disk0"].data == World().nodes[f"{NEW}/rocky/disk0"].data
     assert world.vms == World().vms
-
-
-def done_world() -> World:
-    world = World()
-    migrate(world)
-    return world
 
 
 def lose_guid(world: World) -> None:
@@ -625,9 +619,9 @@ def test_hosts_with_nothing_to_migrate() -> None:
     world.vms = {}
     for name in [name for name in world.nodes if name.startswith(NEW)]:
         del world.nodes[name]
-    assert next_plan(world) == Plan((), f"there is no dataset {NEW}")
+    assert next_plan(world) == Plan((), f"there is no dataset {NEW}", key_at_boot=False)
     world.nodes[NEW] = Node(root=NEW)
-    assert next_plan(world) == Plan((), f"{NEW} and all below it are encrypted")
+    assert next_plan(world) == Plan((), f"{NEW} and all below it are encrypted", key_at_boot=False)
     world.nodes[f"{NEW}/rocky"] = Node()
     with pytest.raises(
         Refusal, match=r"NOT ENCRYPTED, although below zroot/bhyve: zroot/bhyve/rocky\. .*recv -x encryp"
@@ -635,7 +629,7 @@ def test_hosts_with_nothing_to_migrate() -> None:
         next_plan(world)
     world = World()
     world.installed = False
-    assert next_plan(world) == Plan((), f"vm-bhyve is not installed, {NEW} is left alone")
+    assert next_plan(world) == Plan((), f"vm-bhyve is not installed, {NEW} is left alone", key_at_boot=False)
 
 
 def test_an_old_tree_of_somebody_else_is_never_destroyed() -> None:
