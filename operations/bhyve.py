@@ -15,13 +15,13 @@ from f3s.bhyve.model import Facts, Plan, Programs, Step, Wanted
 from f3s.bhyve.plan import at_rest, is_ours, place, plan
 from f3s.bhyve.tree import Refusal
 from f3s.keycheck import KeyCheck
-from f3s.secretfile import ABSENT, SecretState
+from f3s.secretfile import ABSENT
 from f3s.zfs import Dataset
 from facts.base import FILES
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.secrets import SecretFile
+from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
 from operations.base import executing, known
 
@@ -77,10 +77,9 @@ def _key_check(wanted: Wanted) -> KeyCheck | None:
 
 
 def _key_present(path: str) -> bool | None:
-    key: SecretState | None = host.get_fact(SecretFile, path=path)
-    if key is None:
-        raise OperationError(f"{host.name}: it could not be found out whether {path} is there")
-    return True if key != ABSENT else (False if executing() else None)
+    if known(SecretFiles, paths=(path,)) != (ABSENT,):
+        return True
+    return False if executing() else None
 
 
 @operation()

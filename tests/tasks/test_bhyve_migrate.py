@@ -10,7 +10,7 @@ from f3s.zfs import parse_datasets
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.secrets import SecretFile
+from facts.secrets import SecretFiles
 from facts.zfs import Datasets, KeyChecks, Snapshots
 from tests.f3s.bhyve.world import NEW, OLD, World, done_world
 from tests.facts.recorded import ENC, zfs_get
@@ -32,7 +32,7 @@ def facts(world: World) -> dict[type, Any]:
         Datasets: parse_datasets(zfs_get("zdata/enc", ENC)),
         Variables: lambda names, **_: {name: values[name] for name in names},
         # usb_keys brings it in the same run
-        SecretFile: ABSENT,
+        SecretFiles: (ABSENT,),
     }
 
 
