@@ -72,7 +72,7 @@ def _facts(datasets: Mapping[str, Dataset], key_check: KeyCheck | None, wanted: 
 
 
 def _key_check(wanted: Wanted) -> KeyCheck | None:
-    check = known(KeyChecks, keys=((wanted.dataset, f"file://{wanted.key_file}"),)).get(wanted.dataset)
+    check = known(KeyChecks, keys=((wanted.dataset, wanted.location),)).get(wanted.dataset)
     return None if check is KeyCheck.NO_FILE and not executing() else check
 
 

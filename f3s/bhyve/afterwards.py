@@ -46,7 +46,7 @@ def is_open(new: Dataset, key_check: KeyCheck | None, wanted: Wanted) -> bool:
             f"{wanted.key_file} does not open {new.name}: {key_check.value}; {now}. Put the stick in, or the"
             f" right key on it, or check bhyve_key; the keylocation is {value(new, 'keylocation')}"
         )
-    named = value(new, "keylocation") == f"file://{wanted.key_file}"
+    named = value(new, "keylocation") == wanted.location
     return mark == "verified" and named and not _is_closed(new)
 
 
@@ -57,9 +57,8 @@ def keep_open(facts: Facts, wanted: Wanted, new: Dataset) -> Iterator[Step]:
     """
     if is_open(new, facts.key_check, wanted):
         return
-    location = f"file://{wanted.key_file}"
-    if value(new, "keylocation") != location:
-        change = command("zfs set keylocation={} {}", location, new.name)
+    if value(new, "keylocation") != wanted.location:
+        change = command("zfs set keylocation={} {}", wanted.location, new.name)
         yield Step("key file", f"name {wanted.key_file} as the key of {new.name}", (change,))
     if closed := _is_closed(new):
         yield Step("open", f"load the key of {new.name} and mount it", tuple(_open(facts, new)))
@@ -131,8 +130,8 @@ def _check_next_boot(facts: Facts, wanted: Wanted, new: Dataset) -> None:
     if stick is None or stick.device != wanted.stick:
         there = stick.device if stick else "nothing"
         raise Refusal(f"the stick {wanted.stick} is not mounted on {folder}, but {there}")
-    if (location := value(new, "keylocation")) != f"file://{wanted.key_file}":
-        raise Refusal(f"the boot opens {new.name} with {location}, not with file://{wanted.key_file}")
+    if (location := value(new, "keylocation")) != wanted.location:
+        raise Refusal(f"the boot opens {new.name} with {location}, not with {wanted.location}")
     if facts.key_check is not KeyCheck.FITS:
         raise Refusal(f"{wanted.key_file} is not proven to open {new.name}")
 

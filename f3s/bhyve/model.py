@@ -41,6 +41,10 @@ class Wanted:
     destroy_old: bool
     programs: Programs
 
+    @property
+    def location(self) -> str:
+        return f"file://{self.key_file}"
+
 
 @dataclass(frozen=True)
 class Facts:

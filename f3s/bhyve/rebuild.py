@@ -77,7 +77,7 @@ def parent(migration: Migration) -> Iterator[Step]:
     values = {
         "encryption": wanted.encryption,
         "keyformat": "raw",
-        "keylocation": f"file://{wanted.key_file}",
+        "keylocation": wanted.location,
         MIGRATION: "copying",
         **settings,
     }
