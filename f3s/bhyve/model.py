@@ -113,8 +113,7 @@ class Migration:
         self.new = self.moves[0].copy
         self.verified = local(self.new, MIGRATION) == "verified"
         self.recorded = tuple(name for name in (local(root, VMS) or "-").split(",") if name != "-")
-        origin, self.mountpoint = mountpoint(root)
-        self.own_mountpoint = origin == "local"
+        self.origin, self.mountpoint = mountpoint(root)
         self.snapshot = local(root, SNAPSHOT) or wanted.snapshot
         self.outdated = (
             self.renamed

@@ -62,35 +62,13 @@ def at_rest(datasets: Mapping[str, Dataset], key_check: KeyCheck | None, wanted:
     key_check: as in Facts, None where D is no encryption root of this deploy.
     Raises Refusal where a dataset is not what this migration makes.
     """
+    _check_marks(datasets, wanted)
     new, old = datasets.get(wanted.dataset), datasets.get(wanted.old)
     mark = local(old, MIGRATION)
-    _check_name(datasets, wanted)
-    if mark not in (None, "started", "done", "destroying"):
-        raise Refusal(f"{wanted.old} has the unknown mark {MIGRATION}={mark}")
     if new is None and old is None:
         return Plan((), f"there is no dataset {wanted.dataset}", key_at_boot=False)
-    if old and mark is None and (new is None or not new.encrypted):
-        raise Refusal(
-            f"{old.name} is of unknown origin (it has no mark of this migration); look at it,"
-            f" then rename or destroy it by hand"
-        )
-    if old and mark and new and not new.encrypted:
-        raise Refusal(f"{new.name} is not encrypted, and {old.name} was renamed from it: somebody made a second one")
-    if mark == "started" or (new and not new.encrypted):
+    if new is None or not new.encrypted or mark == "started":
         return None
-    if new is None:
-        raise Refusal(f"{wanted.old} is marked {mark}, but {wanted.dataset} is gone: {wanted.old} may be the only copy")
-    return _afterwards(datasets, key_check, wanted, new)
-
-
-def _afterwards(
-    datasets: Mapping[str, Dataset], key_check: KeyCheck | None, wanted: Wanted, new: Dataset
-) -> Plan | None:
-    """D is encrypted, and no migration is under way. The old tree is kept, or destroyed on the explicit switch."""
-    old = datasets.get(wanted.old)
-    mark = local(old, MIGRATION)
-    if (mark or local(new, MIGRATION)) and not new.is_encryption_root:
-        raise Refusal(f"{new.name} is not an encryption root of its own any more, but under {new.encryption_root}")
     if old and wanted.destroy_old:
         if mark:
             return None
@@ -121,18 +99,34 @@ def place(datasets: Mapping[str, Dataset], wanted: Wanted) -> tuple[str, ...]:
     return (path,) if path.startswith("/") else ()
 
 
-def _check_name(datasets: Mapping[str, Dataset], wanted: Wanted) -> None:
-    """Raises Refusal where a migration is under way from another old tree than the wanted one: the name changed."""
+def _check_marks(datasets: Mapping[str, Dataset], wanted: Wanted) -> None:
+    """Raises Refusal where D and O are not a pair that this migration has made or may change."""
+    new, old = datasets.get(wanted.dataset), datasets.get(wanted.old)
+    mark = local(old, MIGRATION)
     for dataset in datasets.values():
-        mark = dataset.properties.get(MIGRATION)
-        # a mark that came with a stream (`received`) is that of a backup
-        if mark == Property("started", "local") and dataset.name not in (wanted.dataset, wanted.old):
+        # the name was changed. A mark that came with a stream (`received`) is that of a backup
+        begun = dataset.properties.get(MIGRATION) == Property("started", "local")
+        if begun and dataset.name not in (wanted.dataset, wanted.old):
             raise Refusal(
                 f"a migration is under way from {dataset.name}, but bhyve_old_dataset is {wanted.old}: set it back"
                 " until it is over"
             )
-    if local(datasets.get(wanted.dataset), MIGRATION) == "copying" and wanted.old not in datasets:
+    if local(new, MIGRATION) == "copying" and old is None:
         raise Refusal(
             f"{wanted.dataset} is not complete, and {wanted.old}, which it is copied from, is not there: look for"
             f" the old tree, and set bhyve_old_dataset to its name"
         )
+    if mark not in (None, "started", "done", "destroying"):
+        raise Refusal(f"{wanted.old} has the unknown mark {MIGRATION}={mark}")
+    if old and mark is None and (new is None or not new.encrypted):
+        raise Refusal(
+            f"{old.name} is of unknown origin (it has no mark of this migration); look at it,"
+            f" then rename or destroy it by hand"
+        )
+    if old and mark and new and not new.encrypted:
+        raise Refusal(f"{new.name} is not encrypted, and {old.name} was renamed from it: somebody made a second one")
+    if mark in ("done", "destroying") and new is None:
+        raise Refusal(f"{wanted.old} is marked {mark}, but {wanted.dataset} is gone: {wanted.old} may be the only copy")
+    ours = mark != "started" and (mark or local(new, MIGRATION))
+    if ours and new and new.encrypted and not new.is_encryption_root:
+        raise Refusal(f"{new.name} is not an encryption root of its own any more, but under {new.encryption_root}")

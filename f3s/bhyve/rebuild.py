@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from f3s.bhyve.commands import guard, options, set_properties, start_commands
 from f3s.bhyve.model import Migration, Move, Step
-from f3s.bhyve.retire import check_feature, check_key, machines_to_start
+from f3s.bhyve.retire import check_encryptable, machines_to_start
 from f3s.bhyve.tree import METADATA, SNAPSHOT, Refusal, check_roots, local, settings_of, tree, value
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command, script
@@ -20,8 +20,7 @@ def check_under_way(migration: Migration) -> None:
         if dataset.mounted and value(dataset, "mountpoint") == migration.mountpoint and dataset is not new:
             raise Refusal(f"{dataset.name} is mounted at {migration.mountpoint}, the place of {wanted.dataset}")
     if new is None:
-        check_feature(facts, root.pool)
-        check_key(facts, wanted)
+        check_encryptable(facts, wanted)
         return
     if local(new, MIGRATION) not in ("copying", "verified"):
         raise Refusal(f"{new.name} was not made by this migration, which is under way from {root.name}")
@@ -32,7 +31,7 @@ def check_under_way(migration: Migration) -> None:
     if strangers := [d.name for d in tree(facts.datasets, new.name) if d.name not in known]:
         raise Refusal(f"without a counterpart below {root.name}: {', '.join(strangers)}")
     if not new.key_loaded:
-        check_key(facts, wanted)
+        check_encryptable(facts, wanted)
 
 
 def move_away(migration: Migration) -> Iterator[Step]:
@@ -72,7 +71,7 @@ def parent(migration: Migration) -> Iterator[Step]:
     wanted = migration.wanted
     settings = settings_of(migration.root)
     settings.pop("mountpoint", None)
-    if migration.own_mountpoint:
+    if migration.origin == "local":
         settings["mountpoint"] = migration.mountpoint
     values = {
         "encryption": wanted.encryption,

@@ -26,8 +26,7 @@ def check_start(migration: Migration) -> None:
         raise Refusal(f"vm_dir in rc.conf is {facts.vm_dir or 'not set'}, not zfs:{new.name}")
     if not migration.mountpoint.startswith("/"):
         raise Refusal(f"{new.name} has the mount point {migration.mountpoint}; vm-bhyve needs a directory")
-    check_key(facts, wanted)
-    check_feature(facts, new.pool)
+    check_encryptable(facts, wanted)
     for wrong, why in (
         ([d.name for d in sources if d.encrypted], "encrypted already, move it away by hand"),
         ([d.name for d in sources if value(d, "receive_resume_token")], "partly received, of unknown origin"),
@@ -44,15 +43,12 @@ def check_start(migration: Migration) -> None:
         raise Refusal(f"{wanted.old} must stand beside {new.name}")
 
 
-def check_key(facts: Facts, wanted: Wanted) -> None:
-    """Raises Refusal where there is no key file."""
+def check_encryptable(facts: Facts, wanted: Wanted) -> None:
+    """Raises Refusal where there is no key file, and where the pool can hold no encrypted dataset."""
     if facts.key_present is False:
         raise Refusal(f"there is no key file {wanted.key_file}: is the stick mounted?")
-
-
-def check_feature(facts: Facts, pool: str) -> None:
-    """Raises Refusal where the pool can hold no encrypted dataset."""
     if facts.encryption_feature not in ("enabled", "active"):
+        pool = wanted.dataset.partition("/")[0]
         raise Refusal(
             f"the pool {pool} has feature@encryption {facts.encryption_feature}: nothing in it can be"
             f" encrypted. `zpool set feature@encryption=enabled {pool}`, on a pool to boot from after its boot code"
@@ -84,7 +80,7 @@ def record(migration: Migration) -> Iterator[Step]:
         MIGRATION: "started",
         SNAPSHOT: migration.snapshot,
         VMS: ",".join(names) or "-",
-        MOUNTPOINT: f"{'local' if migration.own_mountpoint else 'inherited'}:{migration.mountpoint}",
+        MOUNTPOINT: f"{migration.origin}:{migration.mountpoint}",
     }
     below = () if begun else _guard_below(migration)
     title = f"record on {new.name} what runs: {', '.join(names) or 'no virtual machine'}"

@@ -100,7 +100,7 @@ def test_the_end_is_reached_only_when_nothing_is_left() -> None:
 
 
 def test_a_host_that_is_done_is_asked_for_its_datasets_and_key_only() -> None:
-    facts = {AllProperties: done_world().facts().datasets, KeyChecks: {NEW: KeyCheck.FITS}}
+    facts: dict[type, Any] = {AllProperties: done_world().facts().datasets, KeyChecks: {NEW: KeyCheck.FITS}}
     found = left(facts)
     assert (found.steps, found.key_at_boot) == ((), True)
     assert f"{NEW} is migrated; {OLD} is kept" in found.found
@@ -169,7 +169,6 @@ def test_the_key_is_wanted_at_boot_where_a_key_file_opens_the_dataset() -> None:
     assert not left(facts_of(world.facts())).key_at_boot, "nothing will be encrypted"
     world = done_world()
     del world.nodes[NEW].local[MIGRATION], world.nodes[OLD].local[MIGRATION]
-    somebody_elses = {AllProperties: world.facts().datasets}
-    assert left(somebody_elses).key_at_boot
+    assert left({AllProperties: world.facts().datasets}).key_at_boot
     world.nodes[NEW].keylocation = "prompt"
     assert not left({AllProperties: world.facts().datasets}).key_at_boot

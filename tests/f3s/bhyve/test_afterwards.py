@@ -164,6 +164,17 @@ def test_a_root_that_somebody_else_made_is_left_alone() -> None:
     assert next_plan(world).steps == ()
 
 
+@pytest.mark.parametrize("old_tree", [True, False])
+def test_a_tree_that_is_no_root_of_its_own_any_more_is_told(old_tree: bool) -> None:
+    world = done_world()
+    if not old_tree:
+        migrate(world, DESTROY)
+    for name in [name for name in world.nodes if f"{name}/".startswith(f"{NEW}/")]:
+        world.nodes[name].root = "zroot"
+    with pytest.raises(Refusal, match="is not an encryption root of its own any more, but under zroot"):
+        next_plan(world)
+
+
 @pytest.mark.parametrize("gone", ["installed", "able"])
 def test_a_host_that_runs_no_machines_any_more_is_opened_only(gone: str) -> None:
     world = closed()
