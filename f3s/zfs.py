@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from f3s.parsing import UnknownOutput, number, sections
 
 MIGRATION = "f3s:migration"
-"""User property: how far the move of the virtual machines to encrypted datasets is (f3s.bhyve_tree)."""
+"""User property: how far the move of the virtual machines to encrypted datasets is (f3s.bhyve.tree)."""
 DATASET_PROPERTIES = (
     "type",
     "encryption",

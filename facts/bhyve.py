@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from f3s.bhyve_tree import parse_all_properties
-from f3s.parsing import UnknownOutput
+from f3s.bhyve.tree import parse_all_properties, parse_feature
+from f3s.bhyve.vms import VmHost, parse_vm_host
 from f3s.quoting import Shell, command
-from f3s.vmbhyve import VmHost, parse_vm_host
 from f3s.zfs import Dataset
 from facts.base import HostFact, marked
 
@@ -51,9 +50,7 @@ class EncryptionFeature(HostFact[str]):
 
     @override
     def read(self, lines: list[str]) -> str:
-        if len(lines) != 1 or lines[0] not in ("enabled", "active", "disabled", "-"):
-            raise UnknownOutput(f"feature@encryption is {lines}")
-        return lines[0]
+        return parse_feature(lines)
 
 
 class Vms(HostFact[VmHost]):

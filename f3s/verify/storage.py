@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from f3s.bhyve_tree import local, to_mount
+from f3s.bhyve.tree import local, to_mount
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
 from f3s.quoting import command
@@ -304,7 +304,7 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
 def machines(cluster: ClusterView, host: HostSettings) -> Row:
     """The migrated tree of the virtual machines is open. What somebody unmounted in an open one stays so, and is told.
 
-    As f3s.bhyve_open: a tree without the mark of this deploy is somebody else's, and opened by him.
+    As f3s.bhyve.afterwards: a tree without the mark of this deploy is somebody else's, and opened by him.
     """
     datasets = cluster.of(host).datasets or {}
     root = datasets[host.bhyve.dataset]

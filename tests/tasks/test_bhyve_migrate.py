@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from f3s.bhyve import plan as plan_steps
 from f3s.keycheck import KeyCheck
 from f3s.secretfile import ABSENT
 from f3s.zfs import parse_datasets
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.secrets import SecretFile
+from facts.secrets import SecretFiles
 from facts.zfs import Datasets, KeyChecks, Snapshots
-from tests.f3s.bhyve_world import NEW, OLD, WANTED, World
+from tests.f3s.bhyve.world import NEW, OLD, World, done_world
 from tests.facts.recorded import ENC, zfs_get
 from tests.tasks.plan import plan
 
@@ -28,12 +27,12 @@ def facts(world: World) -> dict[type, Any]:
         EncryptionFeature: found.encryption_feature,
         Snapshots: found.snapshots,
         Vms: found.vm,
-        Mounts: found.table,
+        Mounts: found.mounts,
         KeyChecks: {NEW: KeyCheck.FITS},
         Datasets: parse_datasets(zfs_get("zdata/enc", ENC)),
         Variables: lambda names, **_: {name: values[name] for name in names},
         # usb_keys brings it in the same run
-        SecretFile: ABSENT,
+        SecretFiles: (ABSENT,),
     }
 
 
@@ -58,11 +57,7 @@ def test_the_plan_names_every_step_and_dataset() -> None:
 
 
 def test_a_migrated_host_has_nothing_to_do() -> None:
-    world = World()
-    while steps := plan_steps(world.facts(), WANTED).steps:
-        for command in steps[0].commands:
-            world.execute(command)
-    planned = plan("bhyve_migrate", F0, facts(world))
+    planned = plan("bhyve_migrate", F0, facts(done_world()))
     commands = [command for operation in planned for command in operation.commands]
     assert commands == ["sysrc zfskeys_datasets='zdata/enc zroot/bhyve'"]
 

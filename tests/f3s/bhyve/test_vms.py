@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from f3s.bhyve.vms import Vm, parse_vm_host, parse_vm_list
 from f3s.parsing import UnknownOutput
-from f3s.vmbhyve import Vm, parse_vm_host, parse_vm_list
 
 # derived from vm-bhyve 1.7 (lib/vm-core, core::list, aligned by column(1)) and 1.0 (printf with fixed widths)
 LIST_1_7 = """\

@@ -1,20 +1,15 @@
-"""What the migration of VM datasets reads from a host: the tree, its marks, its settings and its size."""
+"""The datasets of virtual machines as ZFS reports them: the tree, its marks and its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
 
-from f3s.keycheck import KeyCheck
-from f3s.mounts import MountTable
 from f3s.parsing import UnknownOutput, number
-from f3s.vmbhyve import VmHost
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Property, Snapshot
 
 # User properties (zfsprops(7)): set locally, inherited by children, so only a local value is a mark.
 # MIGRATION, on O: started, done, destroying
-# on D: started before the rename, then copying, verified; opening after a boot without the key (f3s.bhyve_open)
+# on D: started before the rename, then copying, verified; opening after a boot without the key (f3s.bhyve.afterwards)
 SNAPSHOT = "f3s:migration_snapshot"  # name of the snapshot, chosen at the start; a later one after writes
 VMS = "f3s:migration_vms"  # virtual machines that ran, comma-separated, `-` for none
 MOUNTPOINT = "f3s:migration_mountpoint"  # `local:PATH` or `inherited:PATH`
@@ -26,69 +21,10 @@ METADATA = "f3s:migration_metadata"  # on D: GUID of the snapshot of O whose fil
 _NOT_COPIED = frozenset(
     "encryption encryptionroot keyformat keylocation pbkdf2iters volsize volblocksize version type mounted".split()
 )
-# Room for what nobody can know before: encrypted blocks are not embedded, and metadata is encrypted, too.
-_MARGIN_PARTS, _MARGIN = 10, 64 * 1024**2
 
 
 class Refusal(Exception):
     """The migration must not go on; the text says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The settings of one host's migration.
-
-    encryption: the cipher of the new dataset; stick: the device with the keys as `mount -p` shows it, without /dev/;
-    stop_timeout: seconds; wait_script, metadata_script, guard_script: text of files/once/bhyve-wait.sh,
-    files/once/bhyve-metadata.sh and files/once/guard-below.sh.
-    """
-
-    dataset: str
-    old: str
-    snapshot: str
-    key_file: str
-    encryption: str
-    stick: str
-    stop_timeout: int
-    destroy_old: bool
-    wait_script: str
-    metadata_script: str
-    guard_script: str
-
-
-class Facts(Protocol):
-    """The state of a host; each part is asked for when a decision needs it, and is the same throughout a plan."""
-
-    @property
-    def datasets(self) -> Mapping[str, Dataset]:
-        """All file systems and volumes by name."""
-
-    @property
-    def snapshots(self) -> tuple[Snapshot, ...]:
-        """All snapshots."""
-
-    @property
-    def vm(self) -> VmHost:
-        """vm-bhyve and its machines."""
-
-    @property
-    def vm_dir(self) -> str | None:
-        """The variable of rc.conf, None where it is not set."""
-
-    @property
-    def encryption_feature(self) -> str:
-        """feature@encryption of the pool: enabled, active, disabled; `-` where the pool has no features."""
-
-    @property
-    def key_present(self) -> bool | None:
-        """Whether the key file is there; None while it cannot be known yet, before the keys are distributed."""
-
-    @property
-    def key_check(self) -> KeyCheck | None:
-        """Whether the key file opens the encrypted dataset; None while it cannot be known yet, as key_present."""
-
-    def mounts(self, directory: str) -> MountTable:
-        """All mounts, and the directory as it is seen now."""
 
 
 def parse_all_properties(lines: Iterable[str]) -> dict[str, Dataset]:
@@ -115,10 +51,26 @@ def parse_all_properties(lines: Iterable[str]) -> dict[str, Dataset]:
     return datasets
 
 
+def parse_feature(lines: Sequence[str]) -> str:
+    """Read `zpool get -H -o value feature@encryption`; `-` where the pool is older than features (zpool-features(7)).
+
+    Raises UnknownOutput on another answer.
+    """
+    if len(lines) != 1 or lines[0] not in ("enabled", "active", "disabled", "-"):
+        raise UnknownOutput(f"feature@encryption is {lines}")
+    return lines[0]
+
+
 def value(dataset: Dataset, name: str) -> str | None:
     """A property's value; None where it does not apply or this type of dataset does not have it."""
     found = dataset.properties.get(name)
     return None if found is None or found.value == "-" else found.value
+
+
+def bytes_of(dataset: Dataset, name: str) -> int:
+    """A number of bytes, 0 where it does not apply."""
+    found = value(dataset, name)
+    return int(found) if found and found.isdigit() else 0
 
 
 def is_local(dataset: Dataset, name: str) -> bool:
@@ -178,7 +130,7 @@ def is_thick(volume: Dataset) -> bool:
 
     A partly received volume has no volsize (zfs_ioctl.c, zfs_ioc_objset_stats_impl), and is not.
     """
-    return 0 < _number(volume, "volsize") <= _number(volume, "refreservation")
+    return 0 < bytes_of(volume, "volsize") <= bytes_of(volume, "refreservation")
 
 
 def settings_to_change(settings: Mapping[str, str], target: Dataset) -> dict[str, str]:
@@ -188,28 +140,6 @@ def settings_to_change(settings: Mapping[str, str], target: Dataset) -> dict[str
         for name, wanted in settings.items()
         if not (name == "refreservation" and wanted == "auto" and is_thick(target)) and (local(target, name) != wanted)
     }
-
-
-def bytes_needed(pairs: Iterable[tuple[Dataset, Dataset | None]]) -> int:
-    """Bytes that the rest of the copy takes from the pool: each source with its snapshots and reservation, less
-    what its counterpart has. A thick volume takes again what the next snapshot will hold."""
-    need = 0
-    for source, target in pairs:
-        data = _number(source, "referenced" if value(source, "origin") else "usedbydataset")
-        reserved = _number(source, "refreservation")
-        full = data + _number(source, "usedbysnapshots") + reserved
-        got = 0
-        if target:
-            got = sum(_number(target, f"usedby{what}") for what in ("dataset", "snapshots", "refreservation"))
-        need += max(0, full - got)
-        if reserved:
-            need += _number(source, "written")
-    return need + need // _MARGIN_PARTS + _MARGIN if need else 0
-
-
-def _number(dataset: Dataset, name: str) -> int:
-    found = value(dataset, name)
-    return int(found) if found and found.isdigit() else 0
 
 
 def check_encrypted(datasets: Mapping[str, Dataset], root: Dataset) -> str:

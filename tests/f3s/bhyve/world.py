@@ -10,20 +10,21 @@ import copy
 import dataclasses
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from f3s.bhyve_tree import Wanted
+from f3s.bhyve.model import Facts, Plan, Programs, Wanted
+from f3s.bhyve.plan import plan
+from f3s.bhyve.vms import Vm, VmHost
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory, Mount, MountTable
-from f3s.vmbhyve import Vm, VmHost
 from f3s.zfs import Dataset, Property, Snapshot
 
 NEW, OLD, SNAP = "zroot/bhyve", "zroot/bhyve_old", "f3s_migrate"
 PLACE = "/zroot/bhyve"
 KEY = "/keys/f0.lan.buetow.org:bhyve.key"
 STICK = "ufs/F3S_KEYS"
-WANTED = Wanted(NEW, OLD, SNAP, KEY, "aes-256-gcm", STICK, 60, False, "WAIT", "METADATA", "GUARD")
+WANTED = Wanted(NEW, OLD, SNAP, KEY, "aes-256-gcm", STICK, 60, False, Programs("WAIT", "METADATA", "GUARD"))
+DESTROY = dataclasses.replace(WANTED, destroy_old=True)
 VM = "/usr/local/sbin/vm"
 DEFAULTS = {"canmount": "on", "readonly": "off", "compression": "off", "refreservation": "0", "quota": "0"}
 INHERITED = ("readonly", "compression", "mountpoint")
@@ -36,24 +37,6 @@ class Failed(Exception):
 
 class Killed(Exception):
     """The run ended in the middle of a command."""
-
-
-@dataclass(frozen=True)
-class KnownFacts:
-    """All facts at one moment."""
-
-    datasets: Mapping[str, Dataset]
-    snapshots: tuple[Snapshot, ...]
-    vm: VmHost
-    vm_dir: str | None
-    encryption_feature: str = "enabled"
-    key_present: bool | None = True
-    key_check: KeyCheck | None = KeyCheck.FITS
-    table: MountTable = field(default_factory=lambda: MountTable((), {}))
-
-    def mounts(self, directory: str) -> MountTable:
-        """All mounts, and the directory as it is seen now."""
-        return self.table
 
 
 @dataclass
@@ -126,7 +109,7 @@ class World:
             return above, source
         return DEFAULTS.get(prop, "-"), "default" if prop in DEFAULTS else "-"
 
-    def facts(self) -> KnownFacts:
+    def facts(self) -> Facts:
         """All facts of the moment."""
         users = {prop for node in self.nodes.values() for prop in node.local if ":" in prop}
         datasets: dict[str, Dataset] = {}
@@ -162,14 +145,15 @@ class World:
             datasets[name] = Dataset(name, props)
             for index, (short, guid, _) in enumerate(node.snapshots):
                 snapshots.append(Snapshot(f"{name}@{short}", guid, index, 0))
-        return KnownFacts(
-            datasets,
-            tuple(snapshots),
-            self._vm_host(),
-            self.vm_dir,
-            encryption_feature=self.feature,
+        return Facts(
+            datasets=datasets,
             key_check=self.key_check,
-            table=self._mounts(),
+            key_present=True,
+            snapshots=tuple(snapshots),
+            vm=self._vm_host(),
+            vm_dir=self.vm_dir,
+            encryption_feature=self.feature,
+            mounts=self._mounts(),
         )
 
     def _mounts(self) -> MountTable:
@@ -419,3 +403,24 @@ class World:
 def clone(world: World) -> World:
     """A copy that changes on its own."""
     return copy.deepcopy(world)
+
+
+def next_plan(world: World, wanted: Wanted = WANTED) -> Plan:
+    return plan(world.facts(), wanted)
+
+
+def migrate(world: World, wanted: Wanted = WANTED) -> list[str]:
+    """Run to the end, one step after the other, each planned from the facts of its moment."""
+    done: list[str] = []
+    while steps := next_plan(world, wanted).steps:
+        assert len(done) < 200, f"no end in sight: {done[-3:]}"
+        for text in steps[0].commands:
+            world.execute(text)
+            done.append(text)
+    return done
+
+
+def done_world() -> World:
+    world = World()
+    migrate(world)
+    return world
