@@ -302,6 +302,17 @@ def parse_importable(lines: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
+def parse_written(lines: Iterable[str]) -> dict[str, int]:
+    """Read `zfs get -Hp -o name,value written`: bytes by dataset; raises UnknownOutput on a line in another form."""
+    found = {}
+    for line in lines:
+        name, tab, value = line.partition("\t")
+        if not tab:
+            raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
+        found[name] = number(value, f"written of {name}")
+    return found
+
+
 def key_file(keylocation: str | None) -> str | None:
     """The path in a `file://` key location; None for prompt, https and none."""
     if keylocation is None or not keylocation.startswith("file://"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from f3s.bhyve_tree import parse_all_properties
-from f3s.parsing import UnknownOutput
+from f3s.parsing import only_line
 from f3s.quoting import Shell, command
 from f3s.vmbhyve import VmHost, parse_vm_host
 from f3s.zfs import Dataset
@@ -51,9 +51,7 @@ class EncryptionFeature(HostFact[str]):
 
     @override
     def read(self, lines: list[str]) -> str:
-        if len(lines) != 1 or lines[0] not in ("enabled", "active", "disabled", "-"):
-            raise UnknownOutput(f"feature@encryption is {lines}")
-        return lines[0]
+        return only_line(lines, "feature@encryption", "enabled|active|disabled|-")
 
 
 class Vms(HostFact[VmHost]):

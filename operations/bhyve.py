@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
-from typing_extensions import override
 
 from f3s.bhyve import Plan, plan
 from f3s.bhyve_steps import Step
@@ -27,16 +25,7 @@ from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import SecretFile
 from facts.zfs import KeyChecks, Snapshots
-from operations.base import executing, known
-
-
-class Shown(StringCommand):
-    """A command whose output is shown without -vvv: a copy may take hours and tells how far it is."""
-
-    @override
-    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
-        connector_arguments.update(self.connector_arguments)
-        return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
+from operations.base import Shown, executing, known
 
 
 def wanted(

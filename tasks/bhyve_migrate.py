@@ -10,8 +10,8 @@ connect again to a client that went down under it.
 
 from pyinfra.context import host
 
+from bridge.settings import this_host
 from operations import bhyve, rcconf, zfs
-from tasks.common import this_host
 
 me = this_host()
 

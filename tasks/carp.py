@@ -9,6 +9,7 @@ from pyinfra.context import host
 from pyinfra.operations import crontab, files
 from pyinfra.operations.util import any_changed
 
+from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s import stunnel as tunnel
 from f3s.carp import alias_words, rc_file
 from f3s.replication import failback_values
@@ -16,7 +17,7 @@ from f3s.verify.controller import FILES
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
-from tasks.common import REPOSITORY, credentials, name_virtual_ip, nfs_variables, site, this_host
+from tasks.shared import name_virtual_ip, nfs_variables
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 PROGRAMS = {

@@ -6,9 +6,9 @@ belongs to the unencrypted root of the pool.
 
 import re
 
+from bridge.settings import site, this_host
 from facts.rcconf import PERIODIC_CONF
 from operations import rcconf, zfs
-from tasks.common import site, this_host
 
 me = this_host()
 
