@@ -28,14 +28,7 @@ from f3s.pki.store import Store
 from f3s.secretfile import SecretState
 from f3s.services import ServiceState
 from f3s.settings import HostSettings, Site
-from f3s.stunnel import (
-    CLIENT_CONFIG,
-    PID_FILE,
-    RELOAD_STAMP,
-    SERVER_CONFIG,
-    secret_files,
-    tls_question,
-)
+from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, secret_files, tls_question
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.picture import picture, worst
 from f3s.verify.report import summary

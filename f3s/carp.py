@@ -88,9 +88,7 @@ def parse_carp(lines: Iterable[str]) -> CarpView:
 
     Raises UnknownOutput on others.
     """
-    found = sections(lines)
-    if found.keys() != {"ifconfig", "sysctl"}:
-        raise UnknownOutput(f"sections of CARP: {sorted(found)}")
+    found = sections(lines, "ifconfig", "sysctl")
     values = [number(line, "a sysctl of net.inet.carp") for line in found["sysctl"]]
     if len(values) not in (0, 2):
         raise UnknownOutput(f"sysctls of CARP: {found['sysctl']}")

@@ -105,9 +105,7 @@ def labelled_disk(glabel: Iterable[str], label: str) -> str | None:
 
 def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     """Read the sections of facts.usb.KeyStick. Raises UnknownOutput on other output."""
-    parts = sections(lines)
-    if set(parts) != {"folder", "device", "glabel", "mounts", "files", "sha256"}:
-        raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
+    parts = sections(lines, "device", "glabel", "mounts", "folder", "files", "sha256")
     mounts = parse_mounts(parts["mounts"])
     ours = next((mount for mount in mounts if mount.device == f"ufs/{label}"), None)
     here = next((mount for mount in reversed(mounts) if mount.directory == mountpoint), None)

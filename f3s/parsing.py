@@ -26,10 +26,10 @@ class NoAnswer:
         return f"{self.reason}. {self.next_step}"
 
 
-def sections(lines: Iterable[str]) -> dict[str, list[str]]:
-    """Split output at its `=== NAME` lines.
+def sections(lines: Iterable[str], *names: str) -> dict[str, list[str]]:
+    """Split output at its `=== NAME` lines; where names are given, there are these sections and no others.
 
-    Raises UnknownOutput on text before the first section and on a section that comes twice.
+    Raises UnknownOutput on text before the first section, on a section that comes twice, and on other names.
     """
     found: dict[str, list[str]] = {}
     current: list[str] | None = None
@@ -43,6 +43,8 @@ def sections(lines: Iterable[str]) -> dict[str, list[str]]:
             raise UnknownOutput(f"output before the first section: {line!r}")
         else:
             current.append(line)
+    if names and found.keys() != set(names):
+        raise UnknownOutput(f"sections {', '.join(names)} expected, not {', '.join(found) or 'none'}")
     return found
 
 

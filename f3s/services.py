@@ -6,14 +6,8 @@ from enum import Enum
 
 
 class ServiceState(Enum):
+    """What facts.services.Services says: there is no rc.d script, or how its `onestatus` ended."""
+
     MISSING = "missing"
-    RUNNING = "running"
-    STOPPED = "stopped"
-
-
-STATES = {
-    "missing": ServiceState.MISSING,
-    "status 0": ServiceState.RUNNING,
-    "status 1": ServiceState.STOPPED,
-}
-"""What the words of facts.services.Services mean: no rc.d script, or how its `onestatus` ended."""
+    RUNNING = "status 0"
+    STOPPED = "status 1"

@@ -10,7 +10,7 @@ from typing_extensions import override
 from f3s import parsing
 from f3s.quoting import command, words
 from f3s.rcconf import is_variable
-from f3s.services import STATES, ServiceState
+from f3s.services import ServiceState
 from facts.base import HostFact, marked
 
 # `onestatus`: `status` says nothing useful while X_enable is NO (observed)
@@ -41,4 +41,4 @@ class Services(HostFact[dict[str, ServiceState]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, ServiceState]:
-        return parsing.words(lines, STATES)
+        return parsing.words(lines, {state.value: state for state in ServiceState})
