@@ -4,7 +4,7 @@ Everything that several hosts share is in group_data/: all.py, freebsd.py, stora
 If two groups of a host set the same variable, the group that is further down here wins.
 """
 
-from tasks.common import check_inventory
+from bridge.settings import check_inventory
 
 _domain = "lan.buetow.org"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from f3s.parsing import UnknownOutput, number
+from f3s.parsing import UnknownOutput, number, sections
 
 
 class CarpState(Enum):
@@ -81,6 +81,19 @@ def parse_ifconfig(lines: Iterable[str], demotion: int | None, preempt: int | No
         demotion,
         preempt,
     )
+
+
+def parse_carp(lines: Iterable[str]) -> CarpView:
+    """Read the sections of facts.carp.Carp: `ifconfig IF`, and demotion and preempt where the module is loaded.
+
+    Raises UnknownOutput on others.
+    """
+    found = sections(lines, "ifconfig", "sysctl")
+    values = [number(line, "a sysctl of net.inet.carp") for line in found["sysctl"]]
+    if len(values) not in (0, 2):
+        raise UnknownOutput(f"sysctls of CARP: {found['sysctl']}")
+    demotion, preempt = values or (None, None)
+    return parse_ifconfig(found["ifconfig"], demotion, preempt)
 
 
 def rc_interface(interface: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput
@@ -30,6 +30,14 @@ class Entry:
         """The line of /etc/fstab, without a newline. Not dumped and not checked at boot: network file systems."""
         fields = (self.source, self.mountpoint, self.fstype, ",".join(self.options))
         return " ".join([*map(escape, fields), "0", "0"])
+
+
+def from_hex(lines: Iterable[str]) -> str:
+    """The text of /etc/fstab from the output of od(1); raises UnknownOutput where that is not UTF-8 text in hex."""
+    try:
+        return bytes.fromhex("".join(lines)).decode()
+    except ValueError as error:
+        raise UnknownOutput(f"/etc/fstab is not UTF-8 text: {error}") from error
 
 
 def escape(value: str) -> str:
@@ -58,11 +66,6 @@ def _entry(line: str) -> Entry | None:
 def _lines(text: str) -> Iterator[tuple[str, Entry | None]]:
     # split at newlines only: splitlines() would also break a line at a form feed
     return ((line, _entry(line)) for line in text.split("\n"))
-
-
-def entries(text: str) -> tuple[Entry, ...]:
-    """All entries of /etc/fstab, in its order."""
-    return tuple(entry for _, entry in _lines(text) if entry is not None)
 
 
 def mount_table(text: str) -> tuple[Entry, ...]:

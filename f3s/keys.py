@@ -44,7 +44,7 @@ class KeyFile:
 class Stick:
     """The key stick as a host sees it.
 
-    + disk: the disk with the label, None where there is none
+    + disk: the disk with the label, or the label itself where only that is known; None where there is none
     + mount: what is mounted on the mount point
     + elsewhere: where the labelled stick is mounted if not there
     + keys: the key files by name; None where the stick is not mounted, so that its content is unknown
@@ -105,14 +105,12 @@ def labelled_disk(glabel: Iterable[str], label: str) -> str | None:
 
 def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     """Read the sections of facts.usb.KeyStick. Raises UnknownOutput on other output."""
-    parts = sections(lines)
-    if set(parts) != {"folder", "device", "glabel", "mounts", "files", "sha256"}:
-        raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
+    parts = sections(lines, "device", "glabel", "mounts", "folder", "files", "sha256")
     mounts = parse_mounts(parts["mounts"])
     ours = next((mount for mount in mounts if mount.device == f"ufs/{label}"), None)
     here = next((mount for mount in reversed(mounts) if mount.directory == mountpoint), None)
     # an open label keeps its device node even where glabel does not list it any more
-    disk = labelled_disk(parts["glabel"], label) or ("unknown" if parts["device"] else None)
+    disk = labelled_disk(parts["glabel"], label) or (f"ufs/{label}" if parts["device"] else None)
     keys: dict[str, KeyFile] = {}
     unfinished = []
     if ours is None or here != ours:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from f3s.quoting import argument
 
+PROGRAM = "/usr/local/bin/check-nfs-mount.sh"
 WRITE, PATIENCE, CALL, SERVICE, ESCALATE = 5, 4, 4, 15, 60
 """Seconds of the steps that have no setting; the script has the same numbers."""
 GRACE = 3

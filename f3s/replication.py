@@ -3,66 +3,42 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from f3s.keycheck import KeyCheck
+from f3s.parsing import UnknownOutput
 from f3s.quoting import Shell, command
 from f3s.settings.model import is_within
 from f3s.zfs import Dataset, Snapshot
 
-NEVER = "0001-01-01T00:00:00Z"
-"""Go's zero time: the event has not happened."""
 
-
-@dataclass(frozen=True)
-class JobStatus:
-    """A push job as `zrepl status` shows it.
-
-    running: a replication or its planning is under way.
-    succeeded_at: when the latest run ended, if it ended well; None while it runs, after a failure and before the
-        first run.
-    error: what the latest run or the latest round of snapshots failed of.
-    """
-
-    name: str
-    running: bool
-    succeeded_at: datetime | None
-    error: str | None
-
-
-def parse_status(text: str) -> dict[str, JobStatus]:
+def parse_status(text: str) -> dict[str, str | None]:
     """The push jobs in the output of `zrepl status --mode raw` (zrepl 0.7.0: replication/report, daemon/job).
 
-    Raises ValueError for anything that is not such an output.
+    Each with what its latest run, or the latest round of snapshots, failed of; None for one that goes well.
+
+    Raises UnknownOutput for anything that is not such an output.
     """
     try:
         jobs = json.loads(text)["Jobs"]
-        return {name: _push_status(name, job["push"]) for name, job in jobs.items() if job["type"] == "push"}
-    except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as err:
-        raise ValueError(f"not the output of `zrepl status --mode raw`: {type(err).__name__} {err}") from err
+        return {name: _error(job["push"]) for name, job in jobs.items() if job["type"] == "push"}
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as err:
+        raise UnknownOutput(f"not the output of `zrepl status --mode raw`: {type(err).__name__} {err}") from err
 
 
-def _push_status(name: str, push: Mapping[str, Any]) -> JobStatus:
-    snapshotting = ((push["Snapshotting"] or {}).get("Periodic") or {}).get("Error") or None
-    report = push["Replication"]
-    if report is None or not report["Attempts"]:
-        waiting = (report or {}).get("WaitReconnectError")
-        return JobStatus(name, report is not None, None, waiting["Err"] if waiting else snapshotting)
-    attempt = report["Attempts"][-1]
+def _error(push: Mapping[str, Any]) -> str | None:
+    snapshotting: str | None = ((push["Snapshotting"] or {}).get("Periodic") or {}).get("Error") or None
+    report = push["Replication"] or {"Attempts": None}
+    attempt = (report["Attempts"] or [{"State": "planning"}])[-1]
     state = attempt["State"]
-    if state == "done":
-        done = snapshotting is None
-        return JobStatus(name, False, _time(attempt["FinishAt"]) if done else None, snapshotting)
     if state in ("planning-error", "filesystem-error"):
-        return JobStatus(name, False, None, "; ".join(_errors(attempt)))
-    if state in ("planning", "fan-out-filesystems"):
-        waiting = report["WaitReconnectError"]
-        return JobStatus(name, True, None, waiting["Err"] if waiting else snapshotting)
-    raise ValueError(f"zrepl job {name}: unknown state {state!r}")
+        return "; ".join(_errors(attempt))
+    if state not in ("done", "planning", "fan-out-filesystems"):
+        raise UnknownOutput(f"unknown state {state!r}")
+    waiting = report.get("WaitReconnectError") if state != "done" else None
+    return waiting["Err"] if waiting else snapshotting
 
 
 def _errors(attempt: Mapping[str, Any]) -> list[str]:
@@ -72,13 +48,6 @@ def _errors(attempt: Mapping[str, Any]) -> list[str]:
             if filesystem[kind]:
                 found.append(f"{filesystem['Info']['Name']}: {filesystem[kind]['Err']}")
     return [" ".join(error.split()) for error in found]
-
-
-def _time(text: str) -> datetime | None:
-    if text == NEVER:
-        return None
-    # Go writes nanoseconds, Python reads microseconds
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
 
 
 def newest_common(source: Iterable[Snapshot], replica: Iterable[Snapshot]) -> Snapshot | None:

@@ -1,7 +1,13 @@
-"""What the two stunnel configurations are filled with, from the settings."""
+"""The two stunnel configurations from the settings, and what its daemon has read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from f3s.nfs import PORT as NFS_PORT
+from f3s.parsing import UnknownOutput
 from f3s.pki.credentials import CA_CERTIFICATE, CRL, identity_file
 from f3s.pki.plan import SERVER
 from f3s.settings import HostSettings
@@ -26,7 +32,7 @@ def server_variables(host: HostSettings) -> dict[str, str]:
         "group": SERVER_USER,
         "pid_file": PID_FILE,
         "accept": f"{host.vip.address}:{host.stunnel.port}",
-        "connect": f"127.0.0.1:{host.nfs.port}",
+        "connect": f"127.0.0.1:{NFS_PORT}",
         "cert_file": f"{SERVER_FOLDER}/server.pem",
         "ca_file": f"{SERVER_FOLDER}/ca-cert.pem",
         "crl_file": f"{SERVER_FOLDER}/crl.pem",
@@ -50,6 +56,13 @@ def client_variables(host: HostSettings) -> dict[str, str]:
     }
 
 
+def tls_question(client: HostSettings) -> dict[str, Any]:
+    """The arguments of facts.tls.Tls: how the virtual IP answers to a client."""
+    files = ("server_name", "cert_file", "ca_file")
+    values = client_variables(client)
+    return {"address": client.vip.address, "port": client.stunnel.port, **{name: values[name] for name in files}}
+
+
 def secret_files(host: HostSettings) -> dict[str, str]:
     """Where the host has what of the secrets folder: path -> name there. Empty for a host without a tunnel."""
     if host.is_storage:
@@ -59,3 +72,20 @@ def secret_files(host: HostSettings) -> dict[str, str]:
         values = client_variables(host)
         return {values["cert_file"]: identity_file(host.name), values["ca_file"]: CA_CERTIFICATE}
     return {}
+
+
+@dataclass(frozen=True)
+class StunnelState:
+    """`running`: as its rc script sees it; `stale`: files that changed since it started or was reloaded."""
+
+    running: bool
+    stale: tuple[str, ...] = ()
+
+
+def parse_stunnel(lines: Sequence[str]) -> StunnelState:
+    """Read the lines of facts.stunnel.Stunnel; raises UnknownOutput on others."""
+    if lines == ["stopped"]:
+        return StunnelState(running=False)
+    if lines[:1] != ["running"] or not all(line.startswith("stale /") for line in lines[1:]):
+        raise UnknownOutput(f"the state of stunnel is {lines!r}")
+    return StunnelState(running=True, stale=tuple(line.removeprefix("stale ") for line in lines[1:]))

@@ -195,9 +195,7 @@ def parse_guarded(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def parse_marks(lines: Iterable[str]) -> Marks:
     """Read the sections of facts.zfs.HistoryMarks. Raises UnknownOutput on other output."""
-    parts = sections(lines)
-    if parts.keys() != {"bookmarks", "holds"}:
-        raise UnknownOutput(f"unexpected sections {', '.join(parts)}")
+    parts = sections(lines, "bookmarks", "holds")
     holds: dict[str, tuple[str, ...]] = {}
     for line in parts["holds"]:
         name, tag, *_ = [*line.split("\t"), ""]
@@ -227,9 +225,7 @@ def parse_snapshots(lines: Iterable[str]) -> tuple[Snapshot, ...]:
 
 def parse_pools(lines: Iterable[str]) -> dict[str, Pool]:
     """Read the sections `list` (`zpool list -Hp -o POOL_PROPERTIES`) and `status` (`zpool status -LP`)."""
-    parts = sections(lines)
-    if set(parts) != {"list", "status"}:
-        raise UnknownOutput(f"sections list and status expected, not {', '.join(sorted(parts)) or 'none'}")
+    parts = sections(lines, "list", "status")
     states = parse_pool_status(parts["status"])
     pools: dict[str, Pool] = {}
     for line in parts["list"]:
@@ -300,6 +296,17 @@ def parse_importable(lines: Iterable[str]) -> tuple[str, ...]:
     if not names:
         raise UnknownOutput(f"unexpected output of zpool import: {text[0]!r}")
     return names
+
+
+def parse_written(lines: Iterable[str]) -> dict[str, int]:
+    """Read `zfs get -Hp -o name,value written`: bytes by dataset; raises UnknownOutput on a line in another form."""
+    found = {}
+    for line in lines:
+        name, tab, value = line.partition("\t")
+        if not tab:
+            raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
+        found[name] = number(value, f"written of {name}")
+    return found
 
 
 def key_file(keylocation: str | None) -> str | None:

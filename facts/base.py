@@ -88,5 +88,5 @@ class DeviceFact(HostFact[T]):
         who, next_step = self.silence(output[:-1])
         last = [line.removeprefix(SECTION) for line in output[:-1] if line.startswith(SECTION)][-1:]
         asked = f" (asked last: {last[0]})" if last else ""
-        # handled by operations.base.known and facts.cluster.answer
+        # every way of operations.base to ask knows of it
         return cast(T, NoAnswer(f"{who} did not answer within {DEVICE_SECONDS} s{asked}", next_step))

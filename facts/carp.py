@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from typing_extensions import override
 
-from f3s.carp import RC_HEADER, Aliases, CarpView, parse_aliases, parse_ifconfig, rc_interface
-from f3s.parsing import UnknownOutput, number, sections
+from f3s.carp import RC_HEADER, Aliases, CarpView, parse_aliases, parse_carp, rc_interface
+from f3s.parsing import only_line
 from f3s.quoting import command
 from facts.base import HostFact, marked
 
@@ -61,14 +59,7 @@ class Carp(HostFact[CarpView]):
 
     @override
     def read(self, lines: list[str]) -> CarpView:
-        found = sections(lines)
-        if found.keys() != {"ifconfig", "sysctl"}:
-            raise UnknownOutput(f"sections of CARP: {sorted(found)}")
-        values = [number(line, "a sysctl of net.inet.carp") for line in found["sysctl"]]
-        if len(values) not in (0, 2):
-            raise UnknownOutput(f"sysctls of CARP: {found['sysctl']}")
-        demotion, preempt = values or (None, None)
-        return parse_ifconfig(found["ifconfig"], demotion, preempt)
+        return parse_carp(lines)
 
 
 class BootAliases(HostFact[Aliases]):
@@ -99,8 +90,5 @@ class BootPassword(HostFact[str]):
 
     @override
     def read(self, lines: list[str]) -> str:
-        if lines == ["absent"]:
-            return ""
-        if len(lines) != 1 or not re.fullmatch("[0-9a-f]{64}", lines[0]):
-            raise UnknownOutput(f"the digest of a password: {lines}")
-        return lines[0]
+        digest = only_line(lines, "the digest of a password", "absent|[0-9a-f]{64}")
+        return "" if digest == "absent" else digest

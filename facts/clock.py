@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing_extensions import override
 
 from f3s.clock import Offset, offset
-from f3s.parsing import UnknownOutput, number
+from f3s.parsing import number, only_line
 from f3s.quoting import Shell
 from facts.base import HostFact, marked
 
@@ -34,6 +34,4 @@ class Clock(HostFact[int]):
 
     @override
     def read(self, lines: list[str]) -> int:
-        if len(lines) != 1:
-            raise UnknownOutput(f"the time is one number, not {lines}")
-        return number(lines[0], "the time")
+        return number(only_line(lines, "the time"), "the time")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from f3s.fstab import Entry, mount_table
-from f3s.parsing import UnknownOutput
+from f3s.fstab import Entry, from_hex, mount_table
 from f3s.quoting import Shell
 from facts.base import HostFact, marked
 
@@ -19,10 +18,7 @@ class Fstab(HostFact[str]):
 
     @override
     def read(self, lines: list[str]) -> str:
-        try:
-            return bytes.fromhex("".join(lines)).decode()
-        except ValueError as error:
-            raise UnknownOutput(f"/etc/fstab is not UTF-8 text: {error}") from error
+        return from_hex(lines)
 
 
 class LinuxMounts(HostFact[tuple[Entry, ...]]):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput
+from f3s.parsing import only_line
 from f3s.quoting import Shell, command, words
 from facts.base import HostFact, marked
 
@@ -48,6 +48,4 @@ class Newer(HostFact[bool]):
 
     @override
     def read(self, lines: list[str]) -> bool:
-        if lines not in (["newer"], ["read"]):
-            raise UnknownOutput(f"newer or read, not {lines}")
-        return lines == ["newer"]
+        return only_line(lines, "what is newer", "newer|read") == "newer"

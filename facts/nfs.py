@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput, sections
+from f3s.nfs import parse_entries, parse_exported
 from f3s.quoting import Shell, command, words
 from facts.base import HostFact, marked
-
-_MOUNT = re.compile(r".+? on (/.*) \(([^()]*)\)")
 
 # The mount is looked at before and after: what is seen in between belongs to the dataset.
 _SCRIPT = """\
@@ -42,15 +39,7 @@ class NfsExported(HostFact[tuple[str, ...]]):
 
     @override
     def read(self, lines: list[str]) -> tuple[str, ...]:
-        found = []
-        for line in lines:
-            match = _MOUNT.fullmatch(line)
-            if match is None:
-                raise UnknownOutput(f"a line of mount: {line!r}")
-            point, words = match.groups()
-            if "NFS exported" in words.split(", "):
-                found.append(point)
-        return tuple(found)
+        return parse_exported(lines)
 
 
 class ShareEntries(HostFact[dict[str, str] | bool]):
@@ -69,15 +58,4 @@ class ShareEntries(HostFact[dict[str, str] | bool]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, str] | bool:
-        found = sections(lines)
-        if found == {"not mounted": []}:
-            return False
-        if found.keys() != {"entries"}:
-            raise UnknownOutput(f"sections of the shares: {sorted(found)}")
-        entries = {}
-        for line in found["entries"]:
-            kind, _, name = line.partition(" ")
-            if not name or not (kind in ("file", "absent", "other") or kind.isdigit()):
-                raise UnknownOutput(f"share entry {line!r}")
-            entries[name] = kind
-        return entries
+        return parse_entries(lines)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput
+from f3s import parsing
 from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
@@ -17,11 +17,8 @@ there() {{
     {{ pkg -N >/dev/null 2>&1 && pkg info -e "$1"; }} || [ -x "/usr/local/etc/rc.d/$1" ]
 }}
 for name in {}; do
-    if there "$name"; then
-        echo "installed $name"
-    else
-        echo "missing $name"
-    fi
+    echo "=== $name"
+    if there "$name"; then echo installed; else echo missing; fi
 done"""
 
 
@@ -37,10 +34,4 @@ class Packages(HostFact[dict[str, bool]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, bool]:
-        states = {}
-        for line in lines:
-            state, space, name = line.partition(" ")
-            if not space or state not in ("installed", "missing"):
-                raise UnknownOutput(f"unexpected line about packages: {line!r}")
-            states[name] = state == "installed"
-        return states
+        return parsing.words(lines, {"installed": True, "missing": False})

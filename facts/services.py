@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 
 from pyinfra.api.exceptions import FactValueError
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput, sections
+from f3s import parsing
 from f3s.quoting import command, words
 from f3s.rcconf import is_variable
+from f3s.services import ServiceState
 from facts.base import HostFact, marked
 
-
-class ServiceState(Enum):
-    MISSING = "missing"
-    RUNNING = "running"
-    STOPPED = "stopped"
-
-
-_STATES = {
-    "missing": ServiceState.MISSING,
-    "status 0": ServiceState.RUNNING,
-    "status 1": ServiceState.STOPPED,
-}
 # `onestatus`: `status` says nothing useful while X_enable is NO (observed)
 _SCRIPT = """\
 for name in {}; do
@@ -53,9 +41,4 @@ class Services(HostFact[dict[str, ServiceState]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, ServiceState]:
-        states = {}
-        for name, text in sections(lines).items():
-            if len(text) != 1 or text[0] not in _STATES:
-                raise UnknownOutput(f"service {name} onestatus ends with {' '.join(text)}")
-            states[name] = _STATES[text[0]]
-        return states
+        return parsing.words(lines, {state.value: state for state in ServiceState})

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput
 from f3s.quoting import command, words
+from f3s.stunnel import StunnelState, parse_stunnel
 from facts.base import HostFact, marked
 from facts.newer import SINCE_READ
 
@@ -19,19 +18,11 @@ pid={} stamp={}
 if service stunnel onestatus >/dev/null 2>&1; then
     echo running
     for file in {}; do
-        if [ -e "$file" ] && since_read "$file" "$pid" "$stamp"; then echo "unread $file"; fi
+        if [ -e "$file" ] && since_read "$file" "$pid" "$stamp"; then echo "stale $file"; fi
     done
 else
     echo stopped
 fi )"""
-
-
-@dataclass(frozen=True)
-class StunnelState:
-    """`running`: as its rc script sees it; `unread`: files that changed since it started or was reloaded."""
-
-    running: bool
-    unread: tuple[str, ...] = ()
 
 
 class Stunnel(HostFact[StunnelState]):
@@ -48,8 +39,4 @@ class Stunnel(HostFact[StunnelState]):
 
     @override
     def read(self, lines: list[str]) -> StunnelState:
-        if lines == ["stopped"]:
-            return StunnelState(running=False)
-        if lines[:1] != ["running"] or not all(line.startswith("unread /") for line in lines[1:]):
-            raise UnknownOutput(f"the state of stunnel is {lines!r}")
-        return StunnelState(running=True, unread=tuple(line.removeprefix("unread ") for line in lines[1:]))
+        return parse_stunnel(lines)

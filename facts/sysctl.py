@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput, sections
+from f3s.parsing import values
 from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
@@ -29,9 +29,4 @@ class Sysctls(HostFact[dict[str, str | None]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, str | None]:
-        values: dict[str, str | None] = {}
-        for name, text in sections(lines).items():
-            if len(text) > 1:
-                raise UnknownOutput(f"sysctl {name} has more than one line")
-            values[name] = text[0] if text else None
-        return values
+        return values(lines)

@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput, number
 from f3s.quoting import Shell, command, words
+from f3s.units import UNIT_PROPERTIES, Units, parse_units
 from facts.base import HostFact, marked
-
-_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "ActiveEnterTimestamp")
-
-
-@dataclass(frozen=True)
-class Unit:
-    """`exists`: systemd knows it; `stale`: its file changed since; `since`: epoch in seconds, None: never active."""
-
-    exists: bool
-    active: bool
-    enabled: bool
-    stale: bool
-    since: int | None
-
-
-@dataclass(frozen=True)
-class Units:
-    """Units by name, and for each file that is there when it was last changed, in seconds of the epoch."""
-
-    units: Mapping[str, Unit]
-    changed: Mapping[str, int]
-
-    def newer(self, unit: Unit) -> tuple[str, ...]:
-        """The files that changed after the unit was started, so that it may not have read them."""
-        return tuple(file for file, when in self.changed.items() if unit.since is not None and when > unit.since)
 
 
 class UnitStates(HostFact[Units]):
@@ -48,46 +21,10 @@ class UnitStates(HostFact[Units]):
     @override
     def command(self, names: Sequence[str], files: Sequence[str] = ()) -> str:
         # not --timestamp=unix, which systemd 250 (Rocky 9.0 and 9.1) does not know
-        show = command("env LC_ALL=C TZ=UTC systemctl show -p {} -- {}", ",".join(_PROPERTIES), words(names))
+        show = command("env LC_ALL=C TZ=UTC systemctl show -p {} -- {}", ",".join(UNIT_PROPERTIES), words(names))
         ages = [command("if [ -e {} ]; then stat -L -c 'File=%Y %n' -- {}; fi", file, file) for file in files]
         return marked(Shell(" &&\n".join([show, "echo", *ages])))
 
     @override
     def read(self, lines: list[str]) -> Units:
-        units: dict[str, Unit] = {}
-        changed: dict[str, int] = {}
-        block: dict[str, str] = {}
-        for line in [*lines, ""]:
-            key, mark, value = line.partition("=")
-            if key == "File" and mark:
-                when, _, path = value.partition(" ")
-                changed[path] = number(when, "the time of a file's last change")
-            elif mark and key in _PROPERTIES and key not in block:
-                block[key] = value
-            elif line:
-                raise UnknownOutput(f"unexpected line from systemctl show: {line!r}")
-            elif block:
-                if missing := set(_PROPERTIES) - set(block):
-                    raise UnknownOutput(f"systemctl show left out {sorted(missing)}")
-                units[block["Id"]] = _unit(block)
-                block = {}
-        return Units(units, changed)
-
-
-def _unit(block: Mapping[str, str]) -> Unit:
-    since = block["ActiveEnterTimestamp"]
-    return Unit(
-        exists=block["LoadState"] != "not-found",
-        active=block["ActiveState"] == "active",
-        enabled=block["UnitFileState"] == "enabled",
-        stale=block["NeedDaemonReload"] == "yes",
-        since=_seconds(since) if since else None,
-    )
-
-
-def _seconds(when: str) -> int:
-    try:
-        # after the day of the week
-        return int(datetime.strptime(when.partition(" ")[2], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC).timestamp())
-    except ValueError as error:
-        raise UnknownOutput(f"the time of a unit's start: {error}") from error
+        return parse_units(lines)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-from f3s.parsing import UnknownOutput, number
 from f3s.quoting import command
-from f3s.replication import JobStatus, parse_status
+from f3s.replication import parse_status
+from f3s.zfs import parse_written
 from f3s.zrepl import job_names
 from facts.base import HostFact, marked
 
 
-class Jobs(HostFact[dict[str, JobStatus]]):
-    """The push jobs of the running zrepl by name; None where no daemon answers."""
+class Jobs(HostFact[dict[str, str | None]]):
+    """The push jobs of the running zrepl, each with what it failed of last; None where no daemon answers."""
 
     @override
     def command(self) -> str:
         return marked(command("zrepl status --mode raw && echo"))
 
     @override
-    def read(self, lines: list[str]) -> dict[str, JobStatus]:
-        try:
-            return parse_status("\n".join(lines))
-        except ValueError as error:
-            raise FactProcessError(str(error)) from error
+    def read(self, lines: list[str]) -> dict[str, str | None]:
+        return parse_status("\n".join(lines))
 
 
 class ConfiguredJobs(HostFact[tuple[str, ...]]):
@@ -58,10 +54,4 @@ class Written(HostFact[dict[str, int]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, int]:
-        found = {}
-        for line in lines:
-            name, tab, value = line.partition("\t")
-            if not tab:
-                raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
-            found[name] = number(value, f"written of {name}")
-        return found
+        return parse_written(lines)

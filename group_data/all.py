@@ -14,7 +14,7 @@ vip_names = [  # in /etc/hosts of every host, and in the server certificate
 # -- stunnel: the TLS tunnel around NFS --
 stunnel_port = 2323  # TCP, on the virtual IP for the servers, on 127.0.0.1 for the clients
 
-# -- certificates, made on the controller by `python -m f3s.pki` --
+# -- certificates, made on the controller by `python certificates.py` --
 pki_directory = "secrets"  # folder for keys, certificates and the CARP password; git ignores it
 pki_extra_clients = ["earth"]  # client certificates for machines that are not in the inventory
 pki_ca_days = 3650  # lifetime of the CA, days

@@ -36,7 +36,6 @@ bhyve_stop_timeout = 180  # seconds that virtual machines get to shut down
 bhyve_destroy_old = []  # hosts whose bhyve_old_dataset is destroyed after the proofs: THERE IS NO WAY BACK
 
 # -- nfs: what is served (tasks/nfs.py) --
-nfs_port = 2049  # TCP, loopback only; nfsd has no option for another one
 nfs_dataset = f"{enc_dataset}/nfsdata"  # what is served and replicated, directly below enc_dataset
 nfs_mountpoint = f"{pool_mountpoint}/nfs"  # where it is mounted; the NFSv4 root
 nfs_shares = [{"directory": "k3svolumes", "mode": "0755"}]  # directories below it that clients mount

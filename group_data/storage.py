@@ -7,4 +7,4 @@ pool_disk = "ada1"  # the second disk; the pool is made on it when it is provabl
 carp_interface = "re0"  # the LAN interface
 carp_vhid = 1  # number of the virtual host, 1-254, not used by other CARP or VRRP groups of the LAN
 carp_advbase = 1  # seconds between two advertisements
-carp_password = None  # 8 to 19 characters that no one else knows; None: f3s.pki makes one in pki_directory
+carp_password = None  # 8 to 19 characters that no one else knows; None: certificates.py makes one in pki_directory

@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _make_secrets(folder: Path) -> None:
     env = {**os.environ, "LAB_STATE": str(folder)}
-    words = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"]
+    words = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "init"]
     done = subprocess.run(words, cwd=REPO, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchError(done.stdout + done.stderr)

@@ -65,7 +65,7 @@ def main(store: Store) -> int:
     build.up(store, plans.plans(plans.site()))
     print(actions.status(store, store.read()), end="")
     headline("Certificates and the CARP password, made on the controller")
-    run("python", "-m", "f3s.pki", "--inventory", INVENTORY, "init")
+    run("python", "certificates.py", "--inventory", INVENTORY, "init")
     headline("What the deploy would do")
     run("pyinfra", INVENTORY, "deploy.py", "--dry")
     headline("The deploy")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bridge.settings import load_site
 from f3s.settings import Site
 from lab.build import Plan
-from tasks.common import load_site
 
 REPO = Path(__file__).resolve().parent.parent
 GIB = 1 << 30

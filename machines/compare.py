@@ -176,7 +176,7 @@ def prepare(side: Side) -> None:
 
     :raises CompareError: that failed
     """
-    controller(side, "f3s.pki", "--inventory", side.inventory, "init")
+    controller(side, "certificates", "--inventory", side.inventory, "init")
     primary = site.site().primary
     rc, stdout, stderr = side.answer(primary.short_name, freebsd.virtual_machines(primary.bhyve.dataset))
     if rc != 0:

@@ -30,7 +30,7 @@ def site() -> Site:
 
     :raises pyinfra.api.exceptions.InventoryError: the data is wrong
     """
-    from tasks.common import load_site  # with pyinfra's command line, which takes a second
+    from bridge.settings import load_site  # with pyinfra's command line, which takes a second
 
     return load_site(str(REPOSITORY / INVENTORY))
 

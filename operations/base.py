@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from pyinfra import logger
+from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.api.host import Host
 from pyinfra.context import host, inventory, state
+from typing_extensions import override
 
 from f3s.parsing import NoAnswer
 from f3s.quoting import Shell
-from facts.base import HostFact
+from facts.base import DEVICE_SECONDS, HostFact
 
 T = TypeVar("T")
 Commands = Generator[Shell, None, None]
@@ -20,6 +23,8 @@ Commands = Generator[Shell, None, None]
 
 FACT_SECONDS = 600
 """For any fact. Not only a question to a disk may hang (facts.base.DeviceFact): one to a suspended pool does, too."""
+LOOK_SECONDS = DEVICE_SECONDS + 30
+"""For a look at many hosts: a question that never ends must not hide the other answers. More than a disk has."""
 
 
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
@@ -28,7 +33,8 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
     if isinstance(value, NoAnswer):
         raise OperationError(f"{host.name}: {value}. Nothing was changed")
     if value is None:
-        raise OperationError(f"{host.name}: {fact.__name__} could not be read; nothing was changed")
+        of = f" of {arguments['path']}" if "path" in arguments else ""
+        raise OperationError(f"{host.name}: {fact.__name__}{of} could not be read; nothing was changed")
     return value
 
 
@@ -42,6 +48,34 @@ def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | Non
         host.log(f"{name}: {value}", logger.warning)
         return None
     return value
+
+
+def answer(
+    member: Host, fact: type[HostFact[T]], *, within: int = LOOK_SECONDS, **arguments: object
+) -> T | NoAnswer | None:
+    """A fact of a host that takes part in the run; None where it fails or takes longer than `within` seconds.
+
+    pyinfra shows the error, the host stays in the run.
+    """
+    return cast(T | NoAnswer | None, member.get_fact(fact, **arguments, _ignore_errors=True, _timeout=within))
+
+
+def ask(member: Host, fact: type[HostFact[T]], *, within: int = LOOK_SECONDS, **arguments: object) -> T | None:
+    """As `answer`, with None where a disk does not answer."""
+    said = answer(member, fact, within=within, **arguments)
+    if isinstance(said, NoAnswer):
+        member.log(str(said), logger.error)
+        return None
+    return said
+
+
+class Shown(StringCommand):
+    """A command whose output is shown without -vvv: it takes long, or says what an operator wants to know."""
+
+    @override
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        connector_arguments.update(self.connector_arguments)
+        return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
 
 
 def executing() -> bool:

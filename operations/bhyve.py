@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
-from typing_extensions import override
 
 from f3s.bhyve.model import Facts, Plan, Programs, Step, Wanted
 from f3s.bhyve.plan import at_rest, is_ours, place, plan
@@ -23,7 +21,7 @@ from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
-from operations.base import executing, known
+from operations.base import Shown, executing, known
 
 PROGRAMS = Programs(
     wait=(FILES / "once" / "bhyve-wait.sh").read_text(),
@@ -31,15 +29,6 @@ PROGRAMS = Programs(
     guard=(FILES / "once" / "guard-below.sh").read_text(),
 )
 """What the steps run on a host, for Wanted."""
-
-
-class Shown(StringCommand):
-    """A command whose output is shown without -vvv: a copy may take hours and tells how far it is."""
-
-    @override
-    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
-        connector_arguments.update(self.connector_arguments)
-        return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
 
 
 def left(wanted: Wanted) -> Plan:

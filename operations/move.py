@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator
 
-from pyinfra.api.exceptions import NestedOperationError
+from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
-from pyinfra.context import ctx_host, host, inventory
-from pyinfra.operations import server
+from pyinfra.context import host, inventory
 
 from f3s.controller import wanted_services
 from f3s.quoting import Shell, command
 from f3s.settings import HostSettings, Site
+from f3s.stunnel import tls_question
 from f3s.verify.model import HostView
 from f3s.verify.move import unproven
 from f3s.verify.serving import carp_state
 from facts.base import script
 from facts.carp import Carp
-from facts.cluster import ANSWER_WITHIN, ask, tls_answer
 from facts.controller import NotServing
-from operations.base import Commands
+from facts.tls import Tls
+from operations.base import LOOK_SECONDS, Commands, Shown, ask, executing
 
 CARP = "/usr/local/bin/carp"
 SERVES_WITHIN = 75
@@ -36,62 +36,67 @@ def nothing(why: str) -> Commands:
     yield from ()
 
 
-def caught_up(job: str, dataset: str, seconds: int) -> None:
-    """The receiver of a push job has confirmed a snapshot that was made from now on.
+@operation()
+def caught_up(job: str, dataset: str, seconds: int) -> Generator[Shown]:
+    """The receiver of a push job has confirmed a snapshot that was made from now on; fails where it has not in time.
 
-    Raises NestedOperationError where it has not within so many seconds.
+    + job: its name
+    + dataset: its dataset on this host
+    + seconds: how long to wait
     """
-    _timed("the replica is up to date", script("catch-up-replica", job, dataset, seconds))
+    yield _timed("the replica is up to date", script("catch-up-replica", job, dataset, seconds))
 
 
-def given(verb: str) -> None:
+@operation()
+def given(verb: str) -> Generator[Shown]:
     """`carp backup` (with the hold that keeps automatic failback off) or `carp master`; both wait until it has held.
 
-    Raises NestedOperationError where it did not hold; the program has then taken back what it did.
+    Fails where it did not hold; the program has then taken back what it did.
+
+    + verb: backup or master
     """
-    _timed(f"carp {verb}", command("{} {}", CARP, verb))
+    yield _carp(verb)
 
 
-def proven_or_undone(target: HostSettings, site: Site, undo: str) -> None:
+@operation()
+def proven_or_undone(target: HostSettings, site: Site, undo: str) -> Generator[Shown]:
     """`target` serves: CARP on both hosts, the services, and TLS as the clients of this run see it. If not, undone.
 
+    + target: the storage host that has the address now
     + undo: the verb of `carp` on the primary that takes the move back
 
-    Raises NestedOperationError where it was undone.
+    Raises OperationError where it was undone.
     """
+    if not executing():
+        host.noop("looked at once the address is there")
+        return
     problems = look(target, site)
     if not problems:
         host.log(f"{target.name} serves on {target.vip.address}")
         return
     host.log(f"not proven, so it is undone: {'; '.join(problems)}")
-    given(undo)
-    raise NestedOperationError(f"undone: {'; '.join(problems)}")
+    yield _carp(undo)
+    raise OperationError(f"{host.name}: undone: {'; '.join(problems)}")
 
 
 def look(target: HostSettings, site: Site) -> list[str]:
     """Why it is not proven that `target` serves, see f3s.verify.move.unproven."""
-    with ctx_host.use(inventory.get_host(target.name)):
-        missing = ask(
-            NotServing, names=wanted_services(target), seconds=SERVES_WITHIN, within=SERVES_WITHIN + ANSWER_WITHIN
-        )
+    names, patience = wanted_services(target), SERVES_WITHIN + LOOK_SECONDS
+    missing = ask(inventory.get_host(target.name), NotServing, names=names, seconds=SERVES_WITHIN, within=patience)
     states = {}
     for each in site.storage_hosts:
-        with ctx_host.use(inventory.get_host(each.name)):
-            states[each.name] = carp_state(HostView(carp=ask(Carp, interface=each.carp.interface)), each)
-    answers = {}
-    for client in site.clients:
-        with ctx_host.use(inventory.get_host(client.name)):
-            if host.connected:
-                answers[client.name] = tls_answer(client)
+        view = HostView(carp=ask(inventory.get_host(each.name), Carp, interface=each.carp.interface))
+        states[each.name] = carp_state(view, each)
+    clients = [(inventory.get_host(each.name), each) for each in site.clients]
+    answers = {each.name: ask(member, Tls, **tls_question(each)) for member, each in clients if member.connected}
     return unproven(target, states, missing, answers)
 
 
-def _timed(what: str, line: Shell) -> Sequence[str]:
-    """Runs a command on the current host, shows what it says and how many seconds of the host's clock it took."""
-    timed = command('start=$(date +%s); {}; status=$?; echo "$(($(date +%s) - start)) s"; exit $status', Shell(line))
-    ran = server.shell(name=what, commands=[timed], _ignore_errors=True)
-    for text in (*ran.stdout_lines, *ran.stderr_lines):
-        host.log(f"{what}: {text}")
-    if not ran.did_succeed():
-        raise NestedOperationError(f"{what} failed")
-    return ran.stdout_lines
+def _carp(verb: str) -> Shown:
+    return _timed(f"carp {verb}", command("{} {}", CARP, verb))
+
+
+def _timed(what: str, line: Shell) -> Shown:
+    """A command that shows what it says, and how many seconds of the host's clock it took."""
+    took = 'echo {}": $(($(date +%s) - start)) s"'
+    return Shown(command("start=$(date +%s); {}; status=$?; " + took + "; exit $status", line, what))

@@ -11,11 +11,12 @@ from pyinfra.facts.files import File
 
 from f3s.quoting import Shell, command
 from f3s.replication import newest_common
+from f3s.services import ServiceState
 from facts.base import script
 from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.rcconf import Variables
-from facts.services import Services, ServiceState
+from facts.services import Services
 from facts.zfs import Snapshots
 from operations.base import Commands, executing, known, known_of
 

@@ -20,6 +20,7 @@ from f3s.quoting import command
 from f3s.secretfile import ABSENT, SecretState
 from facts.base import script
 from facts.secrets import SecretFile
+from operations.base import known
 
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*")
 MODE = re.compile(r"0?[0-7]00")
@@ -62,9 +63,7 @@ def file(
         mode=mode.lstrip("0"), user=user, group=group, sha256=hashlib.sha256(text.encode()).hexdigest()
     )
 
-    state: SecretState | None = host.get_fact(SecretFile, path=path)
-    if state is None:
-        raise OperationError(f"secrets.file: what {path} is could not be found out")
+    state = known(SecretFile, path=path)
     if state == wanted:
         host.noop(f"{path} has the wanted content, owner and mode")
     elif state == ABSENT or state.sha256 != wanted.sha256:

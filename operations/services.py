@@ -7,8 +7,9 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from f3s.services import ServiceState
 from facts.base import script
-from facts.services import Services, ServiceState
+from facts.services import Services
 from operations.base import Commands, executing, known
 
 
@@ -20,14 +21,10 @@ def stopped(service: str) -> Commands:
 
     **Example:** `services.stopped("nfsd")`
     """
-    if _state(service) is not ServiceState.RUNNING:
+    state = known(Services, names=(service,))[service]
+    if state is ServiceState.MISSING and executing():
+        raise OperationError(f"{host.name}: there is no service {service} in /etc/rc.d or /usr/local/etc/rc.d")
+    if state is not ServiceState.RUNNING:
         host.noop(f"{service} is not running")
         return
     yield script("stop-service", service)
-
-
-def _state(name: str) -> ServiceState:
-    state = known(Services, names=(name,))[name]
-    if state is ServiceState.MISSING and executing():
-        raise OperationError(f"{host.name}: there is no service {name} in /etc/rc.d or /usr/local/etc/rc.d")
-    return state

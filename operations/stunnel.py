@@ -66,7 +66,7 @@ def reloaded(pid_file: str, stamp: str, files: Sequence[str]) -> Commands:
     state = known(Stunnel, pid_file=pid_file, stamp=stamp, files=tuple(files))
     if not state.running:
         host.noop("stunnel does not run here; it reads its files when it starts")
-    elif not state.unread:
+    elif not state.stale:
         host.noop("stunnel has read its files as they are")
     else:
         # the stamp is made first: a file that changes during the reload is then newer than it

@@ -11,7 +11,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
-from facts.services import Services, ServiceState
+from f3s.services import ServiceState
+from facts.services import Services
 from facts.sysctl import Sysctls
 from operations.base import Commands, executing, known
 

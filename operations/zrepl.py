@@ -16,9 +16,10 @@ from pyinfra.operations.util.files import generate_color_diff
 from f3s.quoting import command
 from f3s.replication import sent, unfit_sources
 from f3s.secretfile import ABSENT, SecretState
+from f3s.services import ServiceState
 from facts.base import script
 from facts.secrets import SecretFile
-from facts.services import Services, ServiceState
+from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
 from operations.base import Commands, executing, known
@@ -55,7 +56,7 @@ def config(path: str, text: str) -> Generator[StringCommand]:
     **Example:** `zrepl.config("/usr/local/etc/zrepl/zrepl.yml", text)`
     """
     digest = _digest(text)
-    found = _configured(path)
+    found = known(SecretFile, path=path)
     if found == SecretState("600", "root", "wheel", digest):
         host.noop(f"{path} has the wanted content, owner and mode")
         return
@@ -81,19 +82,12 @@ def running(path: str, text: str) -> Commands:
     state_now = known(Services, names=("zrepl",))["zrepl"]
     if state_now is ServiceState.MISSING and executing():
         raise OperationError(f"{host.name}: there is no service zrepl: is its package installed?")
-    unread = bool(host.get_fact(File, path=UNREAD)) or _configured(path).sha256 != _digest(text)
+    unread = bool(host.get_fact(File, path=UNREAD)) or known(SecretFile, path=path).sha256 != _digest(text)
     if state_now is ServiceState.RUNNING and not unread:
         host.noop("zrepl runs with the configuration in place")
         return
     verb = "onerestart" if state_now is ServiceState.RUNNING else "onestart"
     yield command("{} && rm -f {}", script("run-service", "zrepl", verb), UNREAD)
-
-
-def _configured(path: str) -> SecretState:
-    found: SecretState | None = host.get_fact(SecretFile, path=path)
-    if found is None:
-        raise OperationError(f"{host.name}: what {path} is could not be found out; nothing was changed")
-    return found
 
 
 def _digest(text: str) -> str:
@@ -144,7 +138,7 @@ def jobs_reported(jobs: tuple[str, ...]) -> Commands:
     for name in jobs:
         if name not in found:
             raise OperationError(f"{host.name}: the running zrepl has no job {name}; see `zrepl status`")
-        if error := found[name].error:
+        if error := found[name]:
             host.log(f"replication job {name} failed: {error}", logger.warning)
     host.noop("read zrepl's status")
     yield from ()

@@ -181,9 +181,8 @@ class Stage(ABC):
         return ran([str(Path(sys.executable).with_name("pyinfra")), self.inventory, *words], None, self.environment)
 
     def pki(self, *words: str) -> Ran:
-        """``python -m f3s.pki WORDS...`` on the controller."""
-        words = ("-m", "f3s.pki", "--inventory", self.inventory, *words)
-        return ran([sys.executable, *words], None, self.environment)
+        """``python certificates.py WORDS...`` on the controller."""
+        return ran([sys.executable, "certificates.py", "--inventory", self.inventory, *words], None, self.environment)
 
     def deploy(self) -> None:
         """Certificates and the whole deploy, without telling.

@@ -10,9 +10,9 @@ connect again to a client that went down under it.
 
 from pyinfra.context import host
 
+from bridge.settings import this_host
 from f3s.bhyve.model import Wanted
 from operations import bhyve, rcconf, zfs
-from tasks.common import this_host
 
 me = this_host()
 

@@ -9,13 +9,14 @@ from pyinfra.context import host
 from pyinfra.operations import crontab, files
 from pyinfra.operations.util import any_changed
 
+from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
 from f3s.controller import PROGRAMS, STORAGE_CONF, wanted_values
 from f3s.stunnel import PID_FILE
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
-from tasks.common import REPOSITORY, credentials, name_virtual_ip, nfs_variables, site, this_host
+from tasks.shared import name_virtual_ip, nfs_variables
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 

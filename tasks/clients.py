@@ -12,16 +12,16 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host
 from pyinfra.operations import dnf, files
 
+from bridge.settings import credentials, rendered, site, this_host
 from f3s.fstab import mount_unit
-from f3s.monitor import longest_check, monitor_settings
+from f3s.monitor import PROGRAM, longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, client_variables
 from facts.clients import SelinuxState
 from operations import fstab, names, secrets, selinux, units
-from tasks.common import credentials, name_virtual_ip, rendered, site, this_host
+from tasks.shared import name_virtual_ip
 
 BIN = "/usr/local/bin"
-MONITOR = f"{BIN}/check-nfs-mount.sh"
 CORDON_HOOK = f"{BIN}/cordon-node.sh"
 MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
 
@@ -163,7 +163,7 @@ if settings.is_client:
         name="clients: systemd reads the units and /etc/fstab",
         names=[*MONITOR_UNITS, *(mount_unit(mountpoint) for _, mountpoint in mounts)],
     )
-    fstab.mounted(name="clients: mounted, if the server answers", mounts=mounts, options=options, monitor=MONITOR)
+    fstab.mounted(name="clients: mounted, if the server answers", mounts=mounts, options=options, monitor=PROGRAM)
     units.running(
         name="clients: the monitor's timer runs",
         unit=MONITOR_UNITS[1],

@@ -8,12 +8,11 @@ there. At least one client has to take part: it sees who serves.
 """
 
 from pyinfra.api.exceptions import DeployError
-from pyinfra.operations import python
 
+from bridge.settings import site, this_host
+from bridge.view import looked_at_pair, needs_primary
 from f3s.verify.move import Left, plan_failback
 from operations import move
-from tasks.cluster import looked_at_pair, needs_primary
-from tasks.common import site, this_host
 
 needs_primary()
 
@@ -26,10 +25,9 @@ if this_host().is_primary:
     if plan.left is Left.NOTHING:
         move.nothing(name="failback: nothing to do", why=plan.why)
     else:
-        python.call(name=f"failback: {primary.short_name} takes the address", function=move.given, verb="master")
-        python.call(
+        move.given(name=f"failback: {primary.short_name} takes the address", verb="master")
+        move.proven_or_undone(
             name=f"failback: {primary.short_name} serves, or the address goes back",
-            function=move.proven_or_undone,
             target=primary,
             site=site(),
             undo="backup",

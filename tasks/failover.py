@@ -10,12 +10,11 @@ left.
 """
 
 from pyinfra.api.exceptions import DeployError
-from pyinfra.operations import python
 
+from bridge.settings import site, this_host
+from bridge.view import looked_at_pair, needs_primary
 from f3s.verify.move import Left, catch_up_seconds, plan_failover
 from operations import move
-from tasks.cluster import looked_at_pair, needs_primary
-from tasks.common import site, this_host
 
 needs_primary()
 
@@ -30,37 +29,32 @@ if this_host().is_primary:
     if plan.left is Left.NOTHING:
         move.nothing(name="failover: nothing to do", why=plan.why)
     if plan.left is Left.HOLD:
-        python.call(
+        move.given(
             name=f"failover: {standby.short_name} serves already, and is held there",
-            function=move.given,
             verb="backup",
         )
     if plan.left is Left.ALL:
         # while clients still write: only what they write from now on is left for the end
-        python.call(
+        move.caught_up(
             name=f"failover: {standby.short_name} has a snapshot from now (at most {seconds} s)",
-            function=move.caught_up,
             job=job.name,
             dataset=job.dataset,
             seconds=seconds,
         )
-        python.call(
+        move.given(
             name=f"failover: the address goes to {standby.short_name} and is held there",
-            function=move.given,
             verb="backup",
         )
     if plan.left in (Left.ALL, Left.PROOF):
-        python.call(
+        move.proven_or_undone(
             name=f"failover: {standby.short_name} serves, or the address comes back",
-            function=move.proven_or_undone,
             target=standby,
             site=site(),
             undo="master",
         )
         # nobody writes on the primary now, so the next snapshot has the last write
-        python.call(
+        move.caught_up(
             name=f"failover: {standby.short_name} has the last write (at most {seconds} s)",
-            function=move.caught_up,
             job=job.name,
             dataset=job.dataset,
             seconds=seconds,

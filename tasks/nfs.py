@@ -7,8 +7,9 @@ from io import StringIO
 from pyinfra.context import host
 from pyinfra.operations import files
 
+from bridge.settings import site, this_host
 from operations import carp, nfs, services, sysctl
-from tasks.common import LOOPBACK, nfs_variables, site, this_host
+from tasks.shared import LOOPBACK, nfs_variables
 
 all_hosts = site()
 settings = this_host()

@@ -12,9 +12,9 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host
 from pyinfra.operations import files
 
+from bridge.settings import credentials, rendered, this_host
 from f3s import stunnel as tunnel
 from operations import carp, packages, rcconf, secrets, stunnel
-from tasks.common import credentials, rendered, this_host
 
 settings = this_host()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pyinfra.operations import files
 
+from bridge.settings import site, this_host
 from operations import rcconf, usb
-from tasks.common import site, this_host
 
 FILES = Path(__file__).resolve().parent.parent / "files"
 

@@ -14,8 +14,8 @@ import click
 from pyinfra.api.exceptions import DeployError
 from pyinfra.context import ctx_state, host
 
+from bridge.view import as_html, looked_at_all
 from f3s.verify import report
-from tasks.cluster import as_html, looked_at_all
 
 if ctx_state.get().get_op_order():
     raise DeployError("verify looks before anything of this run is done: run it by itself, afterwards")

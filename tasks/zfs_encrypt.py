@@ -6,10 +6,10 @@ belongs to the unencrypted root of the pool.
 
 import re
 
+from bridge.settings import site, this_host
 from f3s.controller import served_dataset
 from facts.rcconf import PERIODIC_CONF
 from operations import rcconf, zfs
-from tasks.common import site, this_host
 
 me = this_host()
 

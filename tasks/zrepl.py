@@ -10,10 +10,10 @@ from pyinfra import host
 from pyinfra.facts.files import File
 from pyinfra.operations import files
 
+from bridge.settings import site, this_host
 from f3s import zrepl as config
 from f3s.controller import STORAGE_CONF, wanted_values
 from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
-from tasks.common import site, this_host
 
 RUN = "/var/run/zrepl"
 

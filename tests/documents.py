@@ -252,8 +252,8 @@ def on_the_lab(line: str, data: Sequence[str] = ()) -> str:
         return "true"  # the tests run in that environment
     if line.startswith("python -m lab "):
         return line
-    if line.startswith("python -m f3s.pki "):
-        return line if _INVENTORY in line else line.replace("f3s.pki", f"f3s.pki {_INVENTORY}", 1)
+    if line.startswith("python certificates.py "):
+        return line if _INVENTORY in line else line.replace("certificates.py", f"certificates.py {_INVENTORY}", 1)
     for inventory in ("inventory.py", "lab/inventory.py"):
         if line.startswith(f"pyinfra {inventory} "):
             return " ".join([line.replace(inventory, "lab/inventory.py", 1), *map(shlex.quote, data)])

@@ -60,7 +60,7 @@ def test_rows_of_verify_are_those_of_the_paragraph_above() -> None:
     [
         ("pyinfra inventory.py deploy.py -y", "pyinfra lab/inventory.py deploy.py -y"),
         ("pyinfra lab/inventory.py deploy.py", "pyinfra lab/inventory.py deploy.py"),
-        ("python -m f3s.pki status", "python -m f3s.pki --inventory lab/inventory.py status"),
+        ("python certificates.py status", "python certificates.py --inventory lab/inventory.py status"),
         ("python -m lab up", "python -m lab up"),
     ],
 )

@@ -71,7 +71,7 @@ def test_all_problems_of_inventory_and_group_data_stop_a_deploy(site: Path) -> N
     spoil(site / "group_data" / "storage.py", "carp_password = None", 'carp_password = "changeme"')
 
     known = "carp_advbase, carp_advskew, carp_interface, carp_password, carp_vhid"
-    password = "8 to 19 letters, digits and ._+, or None for one that f3s.pki makes"
+    password = "8 to 19 letters, digits and ._+, or None for one that certificates.py makes"
     assert_refused(
         pyinfra("inventory.py", "exec", "--", "true", cwd=site),
         *[
@@ -94,7 +94,7 @@ def test_debug_inventory_refuses_too(site: Path) -> None:
     assert_refused(
         pyinfra("inventory.py", "debug-inventory", cwd=site),
         *[
-            f"f{number}.lan.buetow.org: nfs_port = 2049: is stunnel_port, too; allowed: a port of its own"
+            f"f{number}.lan.buetow.org: stunnel_port = 2049: is the port of NFS, too; allowed: a port of its own"
             for number in range(3)
         ],
     )

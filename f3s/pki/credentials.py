@@ -21,7 +21,7 @@ class Credentials:
     """Texts to be deployed; the keys among them (`server`, `client`, `carp_password`) belong in a HiddenValue.
 
     :param folder: the secrets folder
-    :raises PkiError: in each method, when it is not there: ``python -m f3s.pki init`` comes first
+    :raises PkiError: in each method, when it is not there: ``python certificates.py init`` comes first
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,5 +51,5 @@ class Credentials:
         self._store.check()
         content = self._store.read(name)
         if content is None:
-            raise PkiError(f"{self._store.folder / name} is missing: run 'python -m f3s.pki init'")
+            raise PkiError(f"{self._store.folder / name} is missing: run 'python certificates.py init'")
         return content.decode()

@@ -47,7 +47,7 @@ class Store:
         try:
             found = os.lstat(self.folder)
         except FileNotFoundError:
-            raise PkiError(f"{self.folder} is missing: 'python -m f3s.pki init' makes it") from None
+            raise PkiError(f"{self.folder} is missing: 'python certificates.py init' makes it") from None
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise PkiError(f"{self.folder} has to be a folder of your own, not a link or someone else's")
         if found.st_mode & 0o077:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from pydantic import BaseModel
 
+from f3s.nfs import PORT as NFS_PORT
 from f3s.settings.checks_storage import STORAGE_CHECKS
 from f3s.settings.lookup import get, is_none, variable
 from f3s.settings.problems import HIDDEN, SITE, Problem
@@ -146,8 +147,8 @@ def _vip_names(site: Site) -> Iterator[Problem]:
 
 def _ports(site: Site) -> Iterator[Problem]:
     for host in site.freebsd_hosts:
-        holders: dict[int, str] = {}
-        for name in ("stunnel.port", "nfs.port", "zrepl.port", "zrepl.metrics_port"):
+        holders = {NFS_PORT: "the port of NFS"}
+        for name in ("stunnel.port", "zrepl.port", "zrepl.metrics_port"):
             port = get(host, name)
             if port is None:
                 continue

@@ -118,7 +118,6 @@ class Share(BaseModel):
 
 
 class Nfs(Part):
-    port: v.NfsPort
     dataset: v.Dataset
     mountpoint: v.Mountpoint
     shares: Annotated[tuple[Share, ...], many("shares", at_least=1)]

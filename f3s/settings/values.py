@@ -55,12 +55,6 @@ def _mountpoint(value: Any) -> str:
     return path
 
 
-def _nfs_port(value: Any) -> int:
-    if value != 2049 or isinstance(value, bool):
-        raise ValueError("is not the port of NFS")
-    return 2049
-
-
 def _boot_mountpoint(value: Any) -> str:
     """For f3skeys, which runs before any file system but / is mounted."""
     path = _mountpoint(value)
@@ -218,7 +212,6 @@ Flag = Annotated[bool, Rule("True or False", _flag)]
 Address = Annotated[str, Rule("an IPv4 address such as 192.168.1.130", _address)]
 Network = Annotated[str, Rule("an IPv4 network such as 192.168.1.0/24, host bits zero", _network)]
 Port = Annotated[int, whole(1, 65535)]
-NfsPort = Annotated[int, Rule("2049: nfsd has no option for another (nfsd(8))", _nfs_port)]
 Seconds = Annotated[int, whole(1, 86400, "seconds")]
 Days = Annotated[int, whole(1, 36500, "days")]
 OptionalPath = Annotated[str | None, nothing_or(_PATH_RULE)]
@@ -254,7 +247,7 @@ CarpPassword = Annotated[
     str | None,
     Rule(
         f"{_CARP_PASSWORD_SHORTEST} to {CARP_PASSWORD_LONGEST} letters, digits and ._+, "
-        "or None for one that f3s.pki makes",
+        "or None for one that certificates.py makes",
         _carp_password,
     ),
 ]

@@ -12,7 +12,7 @@ from f3s.verify.serving import masters
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.verify.tls import Fault, Outcome, TlsAnswer
 
-RENEW = f"python -m f3s.pki init; then {RUN.format('stunnel')} and {RUN.format('clients')}"
+RENEW = f"python certificates.py init; then {RUN.format('stunnel')} and {RUN.format('clients')}"
 
 
 def certificate_rows(cluster: ClusterView) -> Iterator[Row]:
@@ -62,7 +62,10 @@ def _problems(cluster: ClusterView, host: HostSettings, answer: TlsAnswer, where
             yield "the certificate served is not the one in the secrets folder", RUN.format("stunnel")
         left = days_until(answer.not_after, cluster.now)
         if left < host.pki.renew_before_days:
-            yield f"the certificate served ends in {left} days", f"python -m f3s.pki init; then {RUN.format('stunnel')}"
+            yield (
+                f"the certificate served ends in {left} days",
+                f"python certificates.py init; then {RUN.format('stunnel')}",
+            )
 
 
 def _refused(cluster: ClusterView, answer: TlsAnswer, where: str) -> tuple[str, str]:
@@ -87,8 +90,8 @@ def _refused(cluster: ClusterView, answer: TlsAnswer, where: str) -> tuple[str, 
             return f"{refuses} {valid}, and the clock of {server} says {_said(clock)}", _set_clock(server)
     return (
         f"{where} refuses this client's certificate ({answer.detail})",
-        f"python -m f3s.pki status; then {RUN.format('stunnel')} and {RUN.format('clients')}. If it stays, compare the "
-        f"clocks: date here and on {server}",
+        f"python certificates.py status; then {RUN.format('stunnel')} and {RUN.format('clients')}. "
+        f"If it stays, compare the clocks: date here and on {server}",
     )
 
 
@@ -141,7 +144,7 @@ def certificates(cluster: ClusterView) -> Iterator[Row]:
     """What is in the secrets folder: everything is good, and when it ends."""
     if cluster.findings is None:
         reason = cluster.pki_problem or "the secrets folder could not be read"
-        yield unknown("certificates", CONTROLLER, reason, "python -m f3s.pki status")
+        yield unknown("certificates", CONTROLLER, reason, "python certificates.py status")
         return
     for finding in cluster.findings:
         check = f"certificate {finding.name}" if finding.not_after else finding.name
@@ -151,11 +154,11 @@ def certificates(cluster: ClusterView) -> Iterator[Row]:
         else:
             step = RENEW
             if finding.state is State.LEFT_OVER:
-                step = f"python -m f3s.pki revoke {finding.name}; then {RUN.format('stunnel')}"
+                step = f"python certificates.py revoke {finding.name}; then {RUN.format('stunnel')}"
             elif finding.state is State.REVOKED:
                 extra = finding.name in cluster.site.primary.pki.extra_clients
                 where = "pki_extra_clients" if extra else "the inventory"
-                step = f"python -m f3s.pki renew {finding.name}, or take it out of {where}"
+                step = f"python certificates.py renew {finding.name}, or take it out of {where}"
             yield wrong(check, CONTROLLER, reason, step)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from f3s.clock import LIMIT
 from f3s.fstab import NFS_TYPES, mounted_at
+from f3s.monitor import PROGRAM
 from f3s.mount_options import mount_options, not_in_force
 from f3s.settings import HostSettings, Mount
 from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
@@ -15,7 +16,7 @@ from f3s.verify.storage import ASK_AGAIN, RUN
 MONITOR_TOO_OLD = 120
 """Seconds after which check-nfs-mount.sh does not rely on its last check any more."""
 # with its whole path: /usr/local/bin is not in sudo's secure_path on Enterprise Linux
-MONITOR = "sudo /usr/local/bin/check-nfs-mount.sh --once"
+MONITOR = f"sudo {PROGRAM} --once"
 CHECK_NOW = f"sudo systemctl start nfs-mount-monitor.timer; {MONITOR}"
 
 

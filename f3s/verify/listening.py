@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from f3s.nfs import PORT as NFS_PORT
 from f3s.settings import HostSettings
 from f3s.verify.model import ClusterView, Row, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
@@ -20,10 +21,10 @@ def listening(cluster: ClusterView, host: HostSettings) -> Row:
     if view.listeners is None or view.running is None:
         return unknown("listening", host.name, "who listens could not be listed", ASK_AGAIN)
     problems, steps = [], []
-    nfs = [each for each in view.listeners if each.port == host.nfs.port]
+    nfs = [each for each in view.listeners if each.port == NFS_PORT]
     if exposed := [each for each in nfs if not each.loopback]:
         where = ", ".join(f"{each.protocol} {each.address}" for each in exposed)
-        problems.append(f"{exposed[0].owner} takes NFS without TLS on port {host.nfs.port} of {where}")
+        problems.append(f"{exposed[0].owner} takes NFS without TLS on port {NFS_PORT} of {where}")
         # rc.conf has its flags; its clients wait for as long as nfsd takes to come back
         steps.append(f"{RUN.format('nfs')}; then, on the MASTER, doas service nfsd onerestart (elsewhere onestop)")
     tunnel = [each for each in view.listeners if each.takes(host.vip.address, host.stunnel.port)]

@@ -16,7 +16,6 @@ from f3s.keys import Stick
 from f3s.mounts import MountTable
 from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
-from f3s.replication import JobStatus
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
@@ -77,14 +76,14 @@ class HostView:
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
     + running: rc(8) services, or a client's tunnel unit: name -> whether it runs; a missing one is not in it
     + listeners: of TCP and UDP, on a storage host
-    + jobs: zrepl's push jobs
+    + jobs: zrepl's push jobs, each with what it failed of last
     + marks: bookmarks, and holds on snapshots
     + configured_jobs: the names of all jobs in zrepl.yml
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
     + exported: mount points that the kernel exports
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
     + secrets: the files of f3s.stunnel.secret_files, by path
-    + unread: those of them that changed after the running stunnel read them
+    + stale: those of them that changed after the running stunnel read them
     """
 
     now: int | None = None
@@ -99,7 +98,7 @@ class HostView:
     written: Mapping[str, int] | None = None
     running: Mapping[str, bool] | None = None
     listeners: tuple[Listener, ...] | None = None
-    jobs: Mapping[str, JobStatus] | None = None
+    jobs: Mapping[str, str | None] | None = None
     marks: Marks | None = None
     configured_jobs: tuple[str, ...] | None = None
     carp: CarpView | None = None
@@ -110,7 +109,7 @@ class HostView:
     mount_states: tuple[MountState, ...] | None = None
     linux_mounts: tuple[Entry, ...] | None = None
     secrets: Mapping[str, SecretState] | None = None
-    unread: tuple[str, ...] | None = None
+    stale: tuple[str, ...] | None = None
 
 
 NOTHING = HostView()

@@ -11,7 +11,7 @@ from f3s.settings import HostSettings, Job
 from f3s.verify.certificates import days_until
 from f3s.verify.model import ClusterView, Row, State
 from f3s.verify.replication import lag
-from f3s.verify.serving import carp_state, masters
+from f3s.verify.serving import masters, state_name
 
 WIDTH = 1040
 MARGIN, GAP = 20, 24
@@ -157,8 +157,7 @@ def _host_boxes(cluster: ClusterView, rows: Sequence[Row], y: float) -> tuple[Bo
         role = "primary" if host.is_primary else "standby" if host.is_standby else "key holder"
         badge = ""
         if host.is_storage:
-            state = carp_state(cluster.of(host), host)
-            badge = state.value if state else "unknown"
+            badge = state_name(cluster.of(host), host)
         lines = _host_lines(cluster, host, own)
         place = y + row * (HOST_HEIGHT + GAP)
         subtitle = f"{role}, {host.lan.address}"

@@ -18,7 +18,7 @@ from f3s.zfs import Snapshot
 from f3s.zrepl import left_over
 
 MEANWHILE = 180
-"""Seconds that may pass between two hosts' answers: each question has a bound of 90 (facts.cluster.ANSWER_WITHIN)."""
+"""Seconds that may pass between two hosts' answers: each question has a bound of 90 (operations.base.LOOK_SECONDS)."""
 PROMOTED = "docs/runbook.md, host dead: what clients wrote since is nowhere else, and the way back brings it over"
 
 
@@ -94,8 +94,7 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
         moving = is_within(job.dataset, source.bhyve.dataset) and source.bhyve.old_dataset in datasets
         step = RUN.format("bhyve_migrate") if moving else "correct zrepl_jobs"
         return wrong(check, target.name, f"there is no dataset {job.dataset} on {source.name}", step)
-    status = (cluster.of(source).jobs or {}).get(job.name)
-    error = status.error if status is not None else None
+    error = (cluster.of(source).jobs or {}).get(job.name)
     cause = f"; zrepl says: {error}" if error else ""
     pairs = replicas(cluster, job)
     taken = {snapshot.dataset for snapshot in cluster.of(source).snapshots or ()}

@@ -34,7 +34,8 @@ def carp_state(view: HostView, host: HostSettings) -> CarpState | None:
     return ours.state if ours else None
 
 
-def _named(view: HostView, host: HostSettings) -> str:
+def state_name(view: HostView, host: HostSettings) -> str:
+    """The state of a storage host, for people."""
     state = carp_state(view, host)
     if state is not None:
         return state.value
@@ -84,7 +85,7 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
 def one_master(cluster: ClusterView) -> Row:
     """Exactly one host is MASTER; the standby only while a planned failover lasts."""
     pair = cluster.site.storage_hosts
-    said = ", ".join(f"{host.short_name} {_named(cluster.of(host), host)}" for host in pair)
+    said = ", ".join(f"{host.short_name} {state_name(cluster.of(host), host)}" for host in pair)
     found = masters(cluster)
     if len(found) > 1:
         return wrong(
@@ -233,13 +234,13 @@ def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:
             problems.append(f"{path} is not {name} of the secrets folder")
     if host.is_client and view.running is not None and not view.running.get(TUNNEL_UNIT):
         problems.append(f"{TUNNEL_UNIT} is not running")
-    if view.unread:
-        problems.append(f"the running stunnel has not read {', '.join(view.unread)}")
+    if view.stale:
+        problems.append(f"the running stunnel has not read {', '.join(view.stale)}")
     if problems:
         return wrong("tunnel files", host.name, "; ".join(problems), mend)
     if unknowns:
         reason = f"there is no {', '.join(unknowns)} in the secrets folder to compare with"
-        return unknown("tunnel files", host.name, reason, "python -m f3s.pki status")
-    if view.unread is None:
+        return unknown("tunnel files", host.name, reason, "python certificates.py status")
+    if view.stale is None:
         return unknown("tunnel files", host.name, "not known whether the running stunnel has read them", ASK_AGAIN)
     return right("tunnel files", host.name, f"{', '.join(wanted.values())} as in the secrets folder")

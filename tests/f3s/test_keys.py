@@ -277,7 +277,7 @@ def test_no_stick() -> None:
     assert parse_stick(blank, "F3S_KEYS", "/keys").disk is None
     # in use and so not in the list of labels
     blank = output(glabel=GLABEL_STATUS_BLANK_STICK)
-    assert parse_stick(blank, "F3S_KEYS", "/keys").disk == "unknown"
+    assert parse_stick(blank, "F3S_KEYS", "/keys").disk == "ufs/F3S_KEYS"
 
 
 def test_a_stick_that_was_pulled_while_it_was_mounted() -> None:

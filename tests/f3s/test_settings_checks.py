@@ -136,7 +136,7 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     (
         FREEBSD,
         {"zrepl_port": 2049},
-        [f"{host}: zrepl_port = 2049: is nfs_port, too; allowed: a port of its own" for host in FREEBSD],
+        [f"{host}: zrepl_port = 2049: is the port of NFS, too; allowed: a port of its own" for host in FREEBSD],
     ),
     (
         (F2,),
@@ -314,14 +314,6 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
                 for host in FREEBSD
             ],
             f"{SERVED}.replica_mountpoint = '/data/nfs': {ELSEWHERE}; allowed: /keys/data/nfs",
-        ],
-    ),
-    (
-        FREEBSD,
-        {"nfs_port": 2050},
-        [
-            f"{host}: nfs_port = 2050: is not the port of NFS; allowed: 2049: nfsd has no option for another (nfsd(8))"
-            for host in FREEBSD
         ],
     ),
     (

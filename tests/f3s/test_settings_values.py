@@ -23,7 +23,7 @@ GRID = "NxDURATION[(keep=all|N)] | ..., durations not decreasing, such as 24x1h 
 PORT = "a whole number from 1 to 65535"
 SECONDS = "a whole number of seconds from 1 to 86400"
 DAYS = "a whole number of days from 1 to 36500"
-PASSWORD = "8 to 19 letters, digits and ._+, or None for one that f3s.pki makes"
+PASSWORD = "8 to 19 letters, digits and ._+, or None for one that certificates.py makes"
 FILE_NAME = "one file name of letters, digits and ._-, no leading dash or dot"
 KEY = "PURPOSE for the host's own key, or HOST:PURPOSE"
 PRESETS = "a dictionary NAME: 'option,option=value,...', without port, sec, _netdev, nofail, ro and x-systemd.automount"

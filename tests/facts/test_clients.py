@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
+from f3s.selinux import PortLabel, Selinux
 from facts.base import END
-from facts.clients import HostName, PortLabel, Selinux, SelinuxState
-from facts.fstab import Fstab, LinuxMounts
+from facts.clients import HostName, SelinuxState
+from facts.fstab import Fstab
 
 # `semanage port -l -n` prints lines of this form on Enterprise Linux 9
 PORTS = """\
@@ -37,17 +38,10 @@ def test_fstab_that_is_no_text(lines: list[str]) -> None:
         process(Fstab, lines)
 
 
-def test_mounts() -> None:
-    [mount] = process(LinuxMounts, ["127.0.0.1:/k3svolumes /data/my\\040nfs nfs4 rw,hard 0 0"])
-    assert (mount.source, mount.mountpoint) == ("127.0.0.1:/k3svolumes", "/data/my nfs")
-    with pytest.raises(FactProcessError, match="end marker"):
-        LinuxMounts().process(["proc /proc proc rw 0 0"])
-
-
 def test_host_name() -> None:
     assert process(HostName, ["r0.lan"]) == "r0.lan"
     for lines in ([], [""], ["a", "b"]):
-        with pytest.raises(FactProcessError, match="one name"):
+        with pytest.raises(FactProcessError, match="the name of a host"):
             process(HostName, lines)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactValueError
 
-from facts.base import END
 from facts.disks import Probe
-from tests.facts.disk_output import BLANK, probe_output
+from tests.facts.disk_output import BLANK
 
 
 @pytest.mark.parametrize("device", ["/dev/da0", "da0p1", "-rf", "da0; reboot", "ufs/F3S_KEYS"])
@@ -47,12 +46,3 @@ def test_the_command_under_sh(tmp_path: Path, spoil: int | None, blank: bool) ->
     disk = probe.process(out.stdout.splitlines())
     assert disk is not None
     assert disk.blank is blank, disk.why()
-
-
-def test_a_failed_probe_is_unknown() -> None:
-    assert Probe.default() is None
-    probe = Probe()
-    probe.command("da0")
-    disk = probe.process([*probe_output(), END])
-    assert disk is not None
-    assert disk.blank

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError, FactValueError
 
+from f3s.services import ServiceState
 from facts.base import END
 from facts.rcconf import PERIODIC_CONF, Variables
-from facts.services import Services, ServiceState
+from facts.services import Services
 
 
 def test_values_are_read_as_sh_sees_them(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_services() -> None:
         "nfsd": ServiceState.STOPPED,
         "nope": ServiceState.MISSING,
     }
-    with pytest.raises(FactProcessError, match="service zrepl onestatus ends with status 70"):
+    with pytest.raises(FactProcessError, match="zrepl: 'status 70', not one of missing, status 0"):
         Services().process(["=== zrepl", "status 70", END])
     with pytest.raises(FactValueError):
         Services().command(names=("../../tmp/x",))

@@ -11,12 +11,12 @@ DIGEST = "ab" * 32
 
 
 def test_reads_a_plain_file() -> None:
-    state = SecretFile().process([f"file 400 stunnel stunnel {DIGEST}"])
+    state = SecretFile().process([f"file 400 stunnel stunnel {DIGEST}", END])
     assert state == SecretState(mode="400", user="stunnel", group="stunnel", sha256=DIGEST)
 
 
 def test_a_missing_file_is_not_the_same_as_an_unknown_one() -> None:
-    assert SecretFile().process(["absent"]) is ABSENT
+    assert SecretFile().process(["absent", END]) is ABSENT
     assert SecretFile.default() is None
 
 
@@ -29,15 +29,16 @@ def test_a_missing_file_is_not_the_same_as_an_unknown_one() -> None:
         ["file 600 root wheel " + DIGEST.upper()],
         ["absent", "absent"],
         [""],
+        [],
     ],
 )
 def test_refuses_what_it_does_not_know(output: list[str]) -> None:
     with pytest.raises(FactProcessError):
-        SecretFile().process(output)
+        SecretFile().process([*output, END])
 
 
 def test_quotes_the_path() -> None:
-    assert SecretFile().command("/etc/it's here").endswith(" stat-secret '/etc/it'\"'\"'s here'")
+    assert SecretFile().command("/etc/it's here").count(" stat-secret '/etc/it'\"'\"'s here'") == 1
 
 
 def test_several_files_in_their_order() -> None:

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from pyinfra.api.exceptions import FactProcessError
 
-from f3s.sockets import ANY, Listener
-from facts.base import END
+from f3s.sockets import ANY
 from facts.sockets import Listeners
 from tests.lab.cluster import Cluster
 
@@ -16,11 +14,3 @@ def test_listeners_of_a_host(lab: Cluster) -> None:
     assert found is not None
     rpcbind = {(each.protocol, each.address, each.port) for each in found if each.command == "rpcbind"}
     assert {("tcp4", ANY, 111), ("tcp6", ANY, 111), ("udp4", ANY, 111)} <= rpcbind
-
-
-def test_nobody_and_unknown() -> None:
-    assert Listeners().process([END]) == ()
-    assert Listeners().process(["root sshd 1 3 tcp4 *:22 *:*", END]) == (Listener("sshd", 1, "tcp4", ANY, 22),)
-    for lines in (["sockstat: something else", END], []):
-        with pytest.raises(FactProcessError):
-            Listeners().process(lines)

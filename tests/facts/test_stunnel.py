@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
+from f3s.stunnel import StunnelState
 from facts.base import END
-from facts.stunnel import Stunnel, StunnelState
+from facts.stunnel import Stunnel
 from tests.shell import program_of
 
 
@@ -18,14 +19,14 @@ from tests.shell import program_of
     [
         (["stopped"], StunnelState(running=False)),
         (["running"], StunnelState(running=True)),
-        (["running", "unread /a b", "unread /c"], StunnelState(running=True, unread=("/a b", "/c"))),
+        (["running", "stale /a b", "stale /c"], StunnelState(running=True, stale=("/a b", "/c"))),
     ],
 )
 def test_reads(lines: list[str], state: StunnelState) -> None:
     assert Stunnel().process([*lines, END]) == state
 
 
-@pytest.mark.parametrize("lines", [[], ["stopped", "unread /a"], ["running", "stale /a"], ["runs"]])
+@pytest.mark.parametrize("lines", [[], ["stopped", "stale /a"], ["running", "other /a"], ["runs"]])
 def test_refuses_what_it_does_not_know(lines: list[str]) -> None:
     with pytest.raises(FactProcessError):
         Stunnel().process([*lines, END])
@@ -48,7 +49,7 @@ def host(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 @pytest.mark.parametrize(
-    ("changed", "reloaded", "unread"),
+    ("changed", "reloaded", "stale"),
     [
         (900, None, False),
         (1100, None, True),
@@ -60,7 +61,7 @@ def host(tmp_path: Path) -> Path:
         (900, TO_COME, False),
     ],
 )
-def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, unread: bool) -> None:
+def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, stale: bool) -> None:
     file, stamp = host / "it's new", host / "stamp"
     file.touch()
     os.utime(file, (changed, changed))
@@ -75,7 +76,7 @@ def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, 
         assert (done.returncode, done.stderr) == (0, "")
         return Stunnel().process(done.stdout.splitlines())
 
-    assert state() == StunnelState(running=True, unread=(str(file),) if unread else ())
+    assert state() == StunnelState(running=True, stale=(str(file),) if stale else ())
     (host / "down").touch()
     assert state() == StunnelState(running=False)
 
@@ -84,7 +85,7 @@ def test_a_daemon_that_started_while_the_clock_was_ahead_may_have_read_nothing(h
     os.utime(host / "pid", (TO_COME, TO_COME))
     script = Stunnel().command(str(host / "pid"), str(host / "stamp"), [str(host / "old one")])
     done = subprocess.run(["sh", "-c", script], env={"PATH": f"{host}:{os.environ['PATH']}"}, capture_output=True)
-    assert done.stdout.decode().splitlines()[1] == f"unread {host}/old one"
+    assert done.stdout.decode().splitlines()[1] == f"stale {host}/old one"
 
 
 def test_quotes_its_values() -> None:

@@ -9,8 +9,8 @@ from pyinfra.api.exceptions import FactProcessError
 
 from f3s.keycheck import KeyCheck
 from facts.base import END
-from facts.zfs import Datasets, Guarded, KeyChecks, Pools, Snapshots
-from tests.facts.recorded import ENC, STATUS_ZDATA, zfs_get
+from facts.zfs import Datasets, Guarded, KeyChecks, Snapshots
+from tests.facts.recorded import ENC, zfs_get
 
 
 def test_the_options_of_zfs_get_come_before_the_properties() -> None:
@@ -40,12 +40,6 @@ def test_guarded_directories_by_dataset() -> None:
     assert Guarded().process([END]) == {}
     with pytest.raises(FactProcessError, match="unexpected line from zfs get"):
         Guarded().process(["no datasets", END])
-
-
-def test_datasets_and_pools_by_name() -> None:
-    assert list(Datasets().process([*zfs_get("zdata/enc", ENC), END]) or {}) == ["zdata/enc"]
-    lines = ["=== list", "zdata\tONLINE\t1\t2\t3\toff\twait", "=== status", *STATUS_ZDATA.splitlines(), END]
-    assert (Pools().process(lines) or {})["zdata"].vdevs == ("ada1",)
 
 
 def test_key_checks_under_sh(tmp_path: Path) -> None:

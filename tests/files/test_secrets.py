@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from f3s.secretfile import ABSENT, SecretState
+from facts.base import END
 from facts.secrets import SecretFile
 from tests.files.stubs import FILES, StubHost
 
@@ -58,7 +59,7 @@ def stat(host: StubHost, path: Path) -> SecretState | None:
         timeout=60,
         check=True,
     )
-    return SecretFile().process(done.stdout.splitlines())
+    return SecretFile().process([*done.stdout.splitlines(), END])
 
 
 def test_writes_the_file_that_the_fact_then_sees(host: StubHost, tmp_path: Path) -> None:

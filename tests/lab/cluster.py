@@ -101,8 +101,8 @@ class Cluster:
         return file.read_text() if file.exists() else ""
 
     def make_secrets(self) -> None:
-        """`python -m f3s.pki init` for this lab."""
-        words = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "init"]
+        """`python certificates.py init` for this lab."""
+        words = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "init"]
         done = subprocess.run(words, cwd=REPOSITORY, env=self._env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

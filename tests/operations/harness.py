@@ -29,7 +29,7 @@ class FakeHost:
     def noop(self, description: str) -> None:
         self.noops.append(description)
 
-    def log(self, message: str, log_func: Any) -> None:
+    def log(self, message: str, log_func: Any = None) -> None:
         self.logs.append(message)
 
 

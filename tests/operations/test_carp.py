@@ -12,9 +12,10 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, password_digest, rc_file
+from f3s.services import ServiceState
 from facts.carp import BootAliases, BootPassword, Carp
 from facts.newer import Newer
-from facts.services import Services, ServiceState
+from facts.services import Services
 from facts.sysctl import Sysctls
 from operations import carp, sysctl
 from tests.operations.harness import Result, run

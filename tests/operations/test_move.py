@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import subprocess
+from contextlib import nullcontext
 from unittest.mock import patch
 
 import pytest
-from pyinfra.api.exceptions import DeployError
+from pyinfra.api.exceptions import DeployError, OperationError
 
 from f3s.verify.model import ClusterView
 from operations import move
@@ -20,7 +21,7 @@ SERVING = right_cluster()
 
 
 def titles(task: str, cluster: ClusterView) -> list[str]:
-    with patch("tasks.cluster.looked_at_pair", lambda: cluster):
+    with patch("bridge.view.looked_at_pair", lambda: cluster):
         return [operation.title for operation in plan(task, F0, {})]
 
 
@@ -76,18 +77,24 @@ def test_without_the_primary_nothing_can_be_moved(task: str) -> None:
         plan(task, F1, {})
 
 
-@pytest.mark.parametrize("problems", [[], ["f1 is BACKUP instead of MASTER"]])
-def test_what_is_not_proven_is_undone(problems: list[str]) -> None:
+@pytest.mark.parametrize(("problems", "undone"), [([], []), (["f1 is BACKUP instead of MASTER"], ["master"])])
+def test_what_is_not_proven_is_undone(problems: list[str], undone: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
-    host: Any = type("Host", (), {"log": lambda self, text: None})()
-    with (
-        patch.object(move, "look", lambda target, site: problems),
-        patch.object(move, "given", given.append),
-        patch.object(move, "host", host),
-    ):
-        if problems:
-            with pytest.raises(move.NestedOperationError, match="undone: f1 is BACKUP"):
-                move.proven_or_undone(SERVING.site.standby, SERVING.site, "master")
-        else:
-            move.proven_or_undone(SERVING.site.standby, SERVING.site, "master")
-    assert given == (["master"] if problems else [])
+    monkeypatch.setattr(move, "look", lambda target, site: problems)
+    monkeypatch.setattr(move, "_carp", given.append)
+    refused = pytest.raises(OperationError, match="undone: f1 is BACKUP") if problems else nullcontext()
+    with refused:
+        run(move.proven_or_undone, {}, SERVING.site.standby, SERVING.site, "master")
+    assert given == undone
+
+
+def test_the_plan_does_not_look_before_the_address_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(move, "look")
+    assert run(move.proven_or_undone, {}, SERVING.site.standby, SERVING.site, "master", executing=False).commands == []
+
+
+def test_a_step_says_how_long_it_took_and_keeps_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(move, "CARP", "/usr/bin/false")
+    [line] = run(move.given, {}, "backup").commands
+    done = subprocess.run(["sh", "-c", str(line)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "carp backup: 0 s\n")

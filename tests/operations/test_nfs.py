@@ -10,11 +10,12 @@ from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.context import ctx_inventory
 from pyinfra.facts.files import File
 
+from f3s.services import ServiceState
 from f3s.zfs import Snapshot
 from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.rcconf import Variables
-from facts.services import Services, ServiceState
+from facts.services import Services
 from facts.zfs import Snapshots
 from operations import nfs
 from tests.operations.harness import FakeHost, run

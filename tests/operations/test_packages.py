@@ -30,8 +30,8 @@ def test_hostile_names_and_unknown_states() -> None:
         run(packages.installed, {Packages: {"-f": False}}, ["-f"])
     with pytest.raises(OperationError, match="Packages could not be read"):
         run(packages.installed, {Packages: None}, ["zrepl"])
-    with pytest.raises(FactProcessError, match="unexpected line"):
-        Packages().process(["zrepl-0.6.1_1", END])
+    with pytest.raises(FactProcessError, match="not one of installed, missing"):
+        Packages().process(["=== zrepl", "zrepl-0.6.1_1", END])
 
 
 @pytest.mark.parametrize("bootstrapped", [True, False])

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from pyinfra.api.exceptions import OperationError
 
+from f3s.services import ServiceState
 from facts.base import script
 from facts.rcconf import PERIODIC_CONF, Variables
-from facts.services import Services, ServiceState
+from facts.services import Services
 from operations import rcconf, services
 from tests.operations.harness import run
 

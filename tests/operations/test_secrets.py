@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
-from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
 
 from f3s.secretfile import ABSENT, SecretState
 from facts.secrets import SecretFile
 from operations import secrets
+from tests.operations import harness
+from tests.operations.harness import Result
 from tests.shell import words_of
 
 SECRET = "-----BEGIN EC PRIVATE KEY-----\nMHc it's $(secret)\n"
@@ -22,25 +22,9 @@ SCRIPT = (Path(__file__).parents[2] / "files" / "once" / "put-secret.sh").read_t
 PATH = "/etc/stunnel/it's me.pem"
 
 
-class Host:
-    def __init__(self, state: SecretState | None) -> None:
-        self.state = state
-        self.noops: list[str] = []
-
-    def get_fact(self, fact: type, **arguments: object) -> SecretState | None:
-        assert fact is SecretFile
-        assert arguments == {"path": PATH}
-        return self.state
-
-    def noop(self, why: str) -> None:
-        self.noops.append(why)
-
-
-def run(state: SecretState | None, **arguments: object) -> tuple[list[StringCommand], list[str]]:
-    host = Host(state)
-    with patch.object(secrets, "host", host):
-        given = {"path": PATH, "content": HiddenValue(SECRET), "mode": "0400", **arguments}
-        return list(secrets.file._inner(**given)), host.noops
+def run(state: SecretState | None, **arguments: object) -> Result:
+    given = {"path": PATH, "content": HiddenValue(SECRET), "mode": "0400", **arguments}
+    return harness.run(secrets.file, {SecretFile: lambda path: {PATH: state}[path]}, **given)
 
 
 def as_wanted(**changes: str) -> SecretState:
@@ -48,14 +32,14 @@ def as_wanted(**changes: str) -> SecretState:
 
 
 def test_no_change_says_what_it_found() -> None:
-    assert run(as_wanted()) == ([], [f"{PATH} has the wanted content, owner and mode"])
+    assert run(as_wanted()) == Result([], [f"{PATH} has the wanted content, owner and mode"])
 
 
 @pytest.mark.parametrize("state", [ABSENT, as_wanted(sha256="0" * 64), as_wanted(sha256="0" * 64, mode="644")])
 def test_content_goes_over_standard_input_only(state: SecretState) -> None:
-    commands, noops = run(state)
-    assert noops == []
-    [command] = commands
+    done = run(state)
+    assert done.noops == []
+    [command] = done.commands
     words = words_of(command.get_raw_value())
     assert words == ["sh", "-c", SCRIPT.rstrip("\n"), "put-secret", PATH, DIGEST, "root", "wheel", "0400"]
     assert command.connector_arguments == {"_stdin": SECRET}
@@ -63,8 +47,8 @@ def test_content_goes_over_standard_input_only(state: SecretState) -> None:
 
 
 def test_only_mode_and_owner_are_put_right_where_the_content_is() -> None:
-    commands, _ = run(as_wanted(mode="644", user="stunnel"))
-    assert [c.get_raw_value() for c in commands] == [
+    done = run(as_wanted(mode="644", user="stunnel"))
+    assert [command.get_raw_value() for command in done.commands] == [
         "chmod 0400 '/etc/stunnel/it'\"'\"'s me.pem'",
         "chown root:wheel '/etc/stunnel/it'\"'\"'s me.pem'",
     ]
@@ -92,5 +76,5 @@ def test_refuses(change: dict[str, object], names: str) -> None:
 
 
 def test_unknown_state_stops_it() -> None:
-    with pytest.raises(OperationError, match="could not be found out"):
+    with pytest.raises(OperationError, match="could not be read; nothing was changed"):
         run(None)

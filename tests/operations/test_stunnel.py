@@ -5,8 +5,9 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.facts.files import File, FileContents
 
 from f3s.sockets import ANY, Listener
+from f3s.stunnel import StunnelState
 from facts.sockets import Listeners
-from facts.stunnel import Stunnel, StunnelState
+from facts.stunnel import Stunnel
 from operations import stunnel
 from tests.operations.harness import Result, run
 
@@ -18,7 +19,7 @@ def reloaded(state: StunnelState | None) -> Result:
 
 
 def test_a_running_one_with_unread_files_is_reloaded_by_its_pid_file() -> None:
-    assert reloaded(StunnelState(running=True, unread=(FILES[0],))).commands == [
+    assert reloaded(StunnelState(running=True, stale=(FILES[0],))).commands == [
         "touch /var/run/stamp.new && pkill -HUP -F '/var/run/stunnel/it'\"'\"'s.pid' -x stunnel "
         "&& mv -f /var/run/stamp.new /var/run/stamp"
     ]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import FactProcessError, OperationError
 
+from f3s.units import Unit, Units
 from facts.base import END
-from facts.units import Unit, Units, UnitStates
+from facts.units import UnitStates
 from operations import units
 from tests.operations.harness import Result, run
 from tests.shell import program_of

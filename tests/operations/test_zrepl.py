@@ -13,11 +13,11 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra.facts.files import File, FileContents
 
-from f3s.replication import JobStatus
 from f3s.secretfile import ABSENT, SecretState
+from f3s.services import ServiceState
 from f3s.zfs import Snapshot, parse_datasets
 from facts.secrets import SecretFile
-from facts.services import Services, ServiceState
+from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
 from operations import zrepl
@@ -97,7 +97,7 @@ def test_diff_shows_the_change(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_unknown_file_stops_it() -> None:
-    with pytest.raises(OperationError, match="could not be found out"):
+    with pytest.raises(OperationError, match="could not be read; nothing was changed"):
         config(None)
 
 
@@ -184,17 +184,17 @@ def test_a_job_whose_target_is_not_in_the_run_is_left_alone() -> None:
 # -- jobs_reported --
 
 
-def reported(jobs: dict[str, JobStatus] | None, executing: bool = True) -> Iterator[str]:
+def reported(jobs: dict[str, str | None] | None, executing: bool = True) -> Iterator[str]:
     result = run(zrepl.jobs_reported, {Jobs: jobs}, (JOB,), executing=executing)
     assert result.commands == []
     return iter(result.logs)
 
 
 def test_a_failed_job_is_reported_and_a_good_one_is_not() -> None:
-    assert list(reported({JOB: JobStatus(JOB, False, None, "zdata/enc/nfsdata: no route to host")})) == [
+    assert list(reported({JOB: "zdata/enc/nfsdata: no route to host"})) == [
         "replication job f0_to_f1_nfsdata failed: zdata/enc/nfsdata: no route to host"
     ]
-    assert list(reported({JOB: JobStatus(JOB, True, None, None)})) == []
+    assert list(reported({JOB: None})) == []
     assert list(reported(None, executing=False)) == []
 
 

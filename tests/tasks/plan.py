@@ -16,7 +16,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
-from tasks.common import REPOSITORY
+from bridge.settings import REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def _public(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def site_inventory(data: Mapping[str, Any]) -> Inventory:
     """The inventory of inventory.py and group_data/, as pyinfra's command line builds it; data: as with --data."""
-    with patch("tasks.common.check_inventory"):
+    with patch("bridge.settings.check_inventory"):
         variables = runpy.run_path(str(REPOSITORY / "inventory.py"))
     groups = {}
     for group, members in variables.items():

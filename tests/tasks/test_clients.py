@@ -10,10 +10,12 @@ import pytest
 from pyinfra.facts import files, rpm, server
 
 from f3s.secretfile import ABSENT
-from facts.clients import HostName, PortLabel, Selinux, SelinuxState
+from f3s.selinux import PortLabel, Selinux
+from f3s.units import Unit, Units
+from facts.clients import HostName, SelinuxState
 from facts.fstab import Fstab, LinuxMounts
 from facts.secrets import SecretFile
-from facts.units import Unit, Units, UnitStates
+from facts.units import UnitStates
 from tests.tasks.plan import Planned, plan
 
 SECRET = "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n"
@@ -50,7 +52,7 @@ def facts(selinux: str = "Enforcing") -> dict[type, Any]:
 
 
 def client_plan(selinux: str = "Enforcing", **data: Any) -> list[Planned]:
-    with patch("tasks.common.Credentials", FakeCredentials):
+    with patch("bridge.settings.Credentials", FakeCredentials):
         return plan("clients", "r0.lan.buetow.org", facts(selinux), **data)
 
 

@@ -128,7 +128,7 @@ def test_there_and_back(cluster: Cluster) -> None:
 
 
 def test_what_was_renewed_or_revoked_has_to_reach_the_hosts(cluster: Cluster) -> None:
-    pki = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py"]
+    pki = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py"]
     for words in (["renew", R2], ["revoke", "earth"]):
         subprocess.run([*pki, *words], cwd=REPOSITORY, env=cluster.environment, check=True, stdout=subprocess.DEVNULL)
     cluster.sh(F1, "rm /usr/local/etc/stunnel/server.pem")

@@ -20,9 +20,9 @@ READS = "stunnel: has read its files"
 
 
 def pki(cluster: Cluster, *arguments: str) -> None:
-    """`python -m f3s.pki` for the lab's own secrets folder."""
+    """`python certificates.py` for the lab's own secrets folder."""
     subprocess.run(
-        [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", *arguments],
+        [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", *arguments],
         cwd=REPOSITORY,
         env=cluster._env,
         check=True,
@@ -53,7 +53,7 @@ def test_without_certificates_it_says_how_to_make_them(cluster: Cluster) -> None
     shutil.rmtree(cluster.state / "secrets")
     run = cluster.pyinfra(TASK, "--dry", "--limit", F0)
     assert run.rc != 0
-    assert "python -m f3s.pki init" in run.output
+    assert "python certificates.py init" in run.output
 
 
 def test_the_plan_on_untouched_hosts(deployed: tuple[Cluster, Run, Run]) -> None:

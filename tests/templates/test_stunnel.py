@@ -225,7 +225,7 @@ def test_a_ticket_from_before_is_no_way_around_the_revocation_list(tunnel: Tunne
 
 
 def test_a_list_past_its_end_refuses_everyone(tunnel: Tunnel) -> None:
-    """Why f3s.pki gives the list the lifetime of the CA and renews it in time."""
+    """Why certificates.py gives the list the lifetime of the CA and renews it in time."""
     server = tunnel.server(ON_SERVER)
     good = tunnel.tls(tunnel.ca.issue(R0))
     assert reaches(server.address, good)

@@ -234,7 +234,7 @@ def test_credentials_are_what_the_hosts_need(folder: Path) -> None:
     assert given.server().encode() == (folder / "server.pem").read_bytes()
     assert given.client("earth").encode() == (folder / "client-earth.pem").read_bytes()
     assert re.fullmatch(r"[A-Za-z0-9]{19}", given.carp_password())
-    with pytest.raises(PkiError, match=r"client-r9\.pem is missing: run 'python -m f3s\.pki init'"):
+    with pytest.raises(PkiError, match=r"client-r9\.pem is missing: run 'python certificates\.py init'"):
         given.client("r9")
 
 

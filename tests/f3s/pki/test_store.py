@@ -84,5 +84,5 @@ def test_writes_under_its_lock_only(store: Store) -> None:
 
 
 def test_a_missing_folder_names_the_command(store: Store) -> None:
-    with pytest.raises(PkiError, match=r"python -m f3s\.pki init"):
+    with pytest.raises(PkiError, match=r"python certificates\.py init"):
         store.check()

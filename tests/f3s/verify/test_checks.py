@@ -16,7 +16,6 @@ from f3s.mounts import Mount, MountTable
 from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
-from f3s.replication import JobStatus
 from f3s.secretfile import ABSENT
 from f3s.verify.certificates import RENEW
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
@@ -212,7 +211,7 @@ WRONG = [
     case(F1, "tunnel files", f"{SERVER_PEM} is missing", secrets={**of(F1).secrets, SERVER_PEM: ABSENT}),
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
-    case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", unread=(CRL_PEM,)),
+    case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", stale=(CRL_PEM,)),
     case(R0, "tunnel files", "client.pem is not client-r0", secrets=file_of(R0, CLIENT_PEM, sha256="0" * 64)),
     case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=carp(CarpState.BACKUP)),
@@ -228,7 +227,7 @@ WRONG = [
         "service nfsd did not start",
         controller=FAILED,
     ),
-    case(R0, "tunnel files", f"stunnel has not read {CLIENT_PEM}", unread=(CLIENT_PEM,)),
+    case(R0, "tunnel files", f"stunnel has not read {CLIENT_PEM}", stale=(CLIENT_PEM,)),
     case(R0, "tunnel files", "stunnel.service is not running", running={"stunnel.service": False}),
     case(R0, "TLS", "nothing answers", tls=TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE)),
     case(
@@ -287,9 +286,9 @@ UNKNOWN = [
     case(F1, "services", "has not looked since it is BACKUP", controller=decided(F1, SERVES)),
     case(F0, "services", "last decision: none", controller=decided(F0, UNDECIDED)),
     case(F1, "tunnel files", "could not be examined", secrets=None),
-    case(F1, "tunnel files", "not known whether the running stunnel", unread=None),
+    case(F1, "tunnel files", "not known whether the running stunnel", stale=None),
     case(R0, "tunnel files", "could not be examined", secrets=None),
-    case(R0, "tunnel files", "not known whether the running stunnel", unread=None),
+    case(R0, "tunnel files", "not known whether the running stunnel", stale=None),
     case(F0, "services", "not known what should run", carp=None),
     case(F0, "services", "could not be listed", running=None),
     case(F0, "services", "not known what is exported", exported=None),
@@ -363,7 +362,7 @@ def test_the_plain_tree_of_a_migration_is_told_and_not_counted() -> None:
 
 
 def test_a_replica_that_is_late_says_what_zrepl_says() -> None:
-    jobs = {**F0_JOBS, NFS_JOB: JobStatus(NFS_JOB, False, None, "connection refused")}
+    jobs = {**F0_JOBS, NFS_JOB: "connection refused"}
     row = one(changed(CLUSTER_RIGHT, F0, now=LATER, jobs=jobs), f"replica of {NFS_JOB}", F1)
     assert "zrepl says: connection refused" in row.reason
 
@@ -407,7 +406,7 @@ def test_a_dataset_that_was_made_since_the_last_snapshots_is_told_and_not_counte
     cluster = changed(CLUSTER_RIGHT, F0, datasets={**of(F0).datasets, new: dataset(new, BHYVE)})
     row = one(cluster, f"replica of {VM_JOB}", F1)
     assert (row.state, f"not replicated yet, new since the last snapshots: {new}" in row.reason) == (State.RIGHT, True)
-    failing = {**F0_JOBS, VM_JOB: JobStatus(VM_JOB, False, None, "one or more snapshots could not be created")}
+    failing = {**F0_JOBS, VM_JOB: "one or more snapshots could not be created"}
     row = one(changed(cluster, F0, jobs=failing), f"replica of {VM_JOB}", F1)
     assert (row.state, f"no snapshot of {new} has arrived" in row.reason) == (State.WRONG, True)
 
@@ -658,9 +657,9 @@ def test_certificates() -> None:
     row = one(missing, "certificates", CONTROLLER)
     assert (row.state, row.reason) == (State.UNKNOWN, "secrets is missing")
     for state, step in (
-        (PkiState.NEAR_END, "f3s.pki init"),
-        (PkiState.REVOKED, "f3s.pki renew r0, or take it out of the inventory"),
-        (PkiState.LEFT_OVER, "f3s.pki revoke r0"),
+        (PkiState.NEAR_END, "certificates.py init"),
+        (PkiState.REVOKED, "certificates.py renew r0, or take it out of the inventory"),
+        (PkiState.LEFT_OVER, "certificates.py revoke r0"),
     ):
         row = one(
             replace(CLUSTER_RIGHT, findings=(Finding("r0", state, "detail", ENDING),)), "certificate r0", CONTROLLER
@@ -746,7 +745,7 @@ def said(when: Any) -> str:
         (Fault.EXPIRED, CERT, LIST, NOW, "this client's certificate (alert)", f"date here and on {F0}"),
         (Fault.EXPIRED, CERT, LIST, None, "this client's certificate (alert)", f"date here and on {F0}"),
         (Fault.NOT_YET_VALID, CERT, LIST, NOW, "this client's certificate (alert)", f"date here and on {F0}"),
-        (None, (CERT[0], NOW), LIST, NOW, "this client's certificate (alert)", "f3s.pki status"),
+        (None, (CERT[0], NOW), LIST, NOW, "this client's certificate (alert)", "certificates.py status"),
     ],
 )
 def test_why_the_server_refuses_a_client(

@@ -17,7 +17,7 @@ from f3s.keys import KeyFile, Stick
 from f3s.mounts import Mount, MountTable
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
-from f3s.replication import JobStatus, sent
+from f3s.replication import sent
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
@@ -126,7 +126,7 @@ def freebsd_view(host: HostSettings) -> HostView:
         running={name: host.is_primary or name == "zrepl" for name in names},
         marks=Marks((), {}),
         configured_jobs=tuple(job["name"] for job in (host_config(host, SITE) or {"jobs": ()})["jobs"]),
-        jobs={job.name: JobStatus(job.name, False, NOW, None) for job in SITE.jobs_from(host)},
+        jobs={job.name: None for job in SITE.jobs_from(host)},
     )
     if not host.is_storage:
         return view
@@ -142,7 +142,7 @@ def freebsd_view(host: HostSettings) -> HostView:
         ),
         listeners=listeners(host) if host.is_primary else (),
         secrets=secrets(host),
-        unread=(),
+        stale=(),
         entries={host.nfs.marker: "file", host.nfs.failback_block: "absent"},
         exported=(host.nfs.mountpoint,) if host.is_primary else (),
     )
@@ -152,7 +152,7 @@ def listeners(host: HostSettings) -> tuple[Listener, ...]:
     """What the MASTER has."""
     return (
         Listener("stunnel", 3729, "tcp4", host.vip.address, host.stunnel.port),
-        Listener("nfsd", 3718, "tcp4", "127.0.0.1", host.nfs.port),
+        Listener("nfsd", 3718, "tcp4", "127.0.0.1", 2049),
         Listener("sshd", 900, "tcp4", "*", 22),
     )
 
@@ -172,7 +172,7 @@ def client_view(host: HostSettings) -> HostView:
         linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw", "vers=4.2", "hard", "port=2323")),),
         secrets=secrets(host),
         running={"stunnel.service": True},
-        unread=(),
+        stale=(),
     )
 
 

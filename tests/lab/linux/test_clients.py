@@ -135,7 +135,7 @@ def test_a_change_that_a_run_by_hand_finds_is_the_last_line_of_the_journal(site:
 
 def test_a_revoked_client_is_let_in_no_more(site: Cluster) -> None:
     site.sh("r1", f"mount -- {SHARE}")
-    revoke = [sys.executable, "-m", "f3s.pki", "--inventory", "lab/inventory.py", "revoke", "r0.lan.buetow.org"]
+    revoke = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "revoke", "r0.lan.buetow.org"]
     subprocess.run(revoke, cwd=REPOSITORY, env=site._env, check=True, capture_output=True)
     site.deploy("stunnel")
     assert mounted_from(site) == "f0: fine"  # the connection that it has goes on

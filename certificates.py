@@ -1,4 +1,6 @@
-"""``python -m f3s.pki``: make, look at, renew and revoke the site's certificates.
+"""The site's private CA: make, look at, renew and revoke its certificates, and make the CARP password.
+
+    python certificates.py init
 
 Exit status: 0 all is well, 1 something needs attention or went wrong, 2 wrong usage.
 """
@@ -12,6 +14,7 @@ from datetime import datetime
 
 from pyinfra.api.exceptions import InventoryError
 
+from bridge.settings import load_site, secrets_folder
 from f3s.pki.certificates import Finding, State
 from f3s.pki.manage import Pki, days_left, utc_now
 from f3s.pki.plan import PkiError, plan_for
@@ -20,7 +23,7 @@ from f3s.pki.store import Store
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m f3s.pki", description="The site's private CA.")
+    parser = argparse.ArgumentParser(prog="python certificates.py", description="The site's private CA.")
     parser.add_argument("--inventory", default="inventory.py", help="whose hosts get certificates")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("init", help="make what is missing, renew what is near its end; safe to repeat")
@@ -30,9 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     revoke = commands.add_parser("revoke", help="let no certificate of this name in any more")
     revoke.add_argument("name", help="a client, also one that is no longer in the inventory")
     options = parser.parse_args(arguments)
-
-    # Reading an inventory is pyinfra's work, so this one import points up, from the command line only.
-    from tasks.common import load_site, secrets_folder
 
     try:
         site = load_site(options.inventory)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bridge.view import as_html
 from f3s.verify.model import Row, State
 from f3s.verify.report import rows
-from tasks.cluster import as_html
 from tests.f3s.verify.world import F0, F1, changed, pool, right_cluster
 
 HOSTILE = "<script>alert('x')</script>\"&<b>"

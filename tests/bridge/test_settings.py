@@ -16,9 +16,9 @@ from pyinfra.api.exceptions import InventoryError
 from pyinfra.api.inventory import Inventory
 from pyinfra.context import ctx_host, ctx_inventory
 
-import tasks.common
+import bridge.settings
+from bridge.settings import REPOSITORY, site, this_host
 from f3s.settings import build_site
-from tasks.common import REPOSITORY, site, this_host
 from tests.f3s.settings_data import EVERY, F0, F1, R0, STORAGE, good
 
 
@@ -52,7 +52,7 @@ def test_the_host_of_the_task_and_all_others() -> None:
 
 def test_the_data_is_checked_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(tasks.common, "build_site", lambda *given: calls.append(1) or build_site(*given))
+    monkeypatch.setattr(bridge.settings, "build_site", lambda *given: calls.append(1) or build_site(*given))
 
     hosts = inventory()
     for host in EVERY:
@@ -80,7 +80,7 @@ def test_data_that_nothing_would_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "group_data" / "storage_primery.py").write_text("pool_disk_serial = 'S1'\n")
     (tmp_path / "group_data" / "storage.py").open("a").write("_dos = True\n")
     # in a process of its own: pyinfra's command line patches the interpreter
-    loads = "from tasks.common import load_site; load_site('inventory.py')"
+    loads = "from bridge.settings import load_site; load_site('inventory.py')"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     ran = subprocess.run(
         [sys.executable, "-c", loads], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

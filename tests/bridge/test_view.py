@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyinfra.context import ctx_host
-
+from bridge import view
 from f3s.parsing import NoAnswer
 from f3s.zfs import Snapshot, parse_datasets
-from facts import cluster
 from facts.clock import Clock
 from facts.usb import KeyStick
 from facts.zfs import Datasets, Snapshots
+from operations.base import LOOK_SECONDS, ask
 from tests.f3s.settings_data import F1, F2, FREEBSD, build, change, good
 from tests.facts.recorded import REPLICA, zfs_get
 
@@ -44,18 +43,16 @@ def test_the_standby_looks_into_the_replica_that_it_serves() -> None:
         inventory[each][1]["zrepl_jobs"].append(other)
     site = build(inventory)
     for settings, dataset in ((site.primary, "zdata/enc/nfsdata"), (site.standby, "zdata/sink/f0/zdata/enc/nfsdata")):
-        host = Recorder()
-        with ctx_host.use(host):  # type: ignore[arg-type]
-            cluster.look(settings, site)
+        host: Any = Recorder()
+        view.look(host, settings, site)
         assert [asked["dataset"] for asked in host.asked if "dataset" in asked] == [dataset]
 
 
 def test_a_question_that_never_ends_does_not_hide_the_other_answers() -> None:
-    host = Recorder()
-    with ctx_host.use(host):  # type: ignore[arg-type]
-        assert cluster.ask(Clock) is None
-        cluster.ask(Clock, within=5)
-    assert host.asked == [{"_ignore_errors": True, "_timeout": limit} for limit in (cluster.ANSWER_WITHIN, 5)]
+    host: Any = Recorder()
+    assert ask(host, Clock) is None
+    ask(host, Clock, within=5)
+    assert host.asked == [{"_ignore_errors": True, "_timeout": limit} for limit in (LOOK_SECONDS, 5)]
 
 
 def test_nobody_asks_a_silent_stick_about_its_keys() -> None:
@@ -67,9 +64,8 @@ def test_nobody_asks_a_silent_stick_about_its_keys() -> None:
     lines = [line for name in (replica, closed) for line in zfs_get(name, REPLICA, encryptionroot=name)]
     snapshots = tuple(Snapshot(f"{name}@zrepl_1", "1", 1, 1) for name in (replica, closed))
     for stick, tested in ((silent, None), (None, {replica, closed})):
-        host = Answers({KeyStick: stick, Datasets: parse_datasets(lines), Snapshots: snapshots})
-        with ctx_host.use(host):  # type: ignore[arg-type]
-            view = cluster.look(site.standby, site)
-        assert (view.stick, view.stick_silent, view.key_checks) == (None, stick, None)
+        host: Any = Answers({KeyStick: stick, Datasets: parse_datasets(lines), Snapshots: snapshots})
+        seen = view.look(host, site.standby, site)
+        assert (seen.stick, seen.stick_silent, seen.key_checks) == (None, stick, None)
         keys = [dict(asked["keys"]) for asked in host.asked if "keys" in asked]
         assert [set(each) for each in keys] == ([] if tested is None else [tested])

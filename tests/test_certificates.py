@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROGRAM = REPOSITORY / "certificates.py"
 HEAD = ["NAME", "STATE", "UNTIL", "DAYS"]
 
 
@@ -31,7 +32,11 @@ def site(tmp_path: Path) -> Path:
 def run(site: Path, *arguments: str) -> tuple[int, list[list[str]], str]:
     """Exit status, the words of each line of the output, what went to standard error."""
     done = subprocess.run(
-        [sys.executable, "-m", "f3s.pki", *arguments], cwd=site, capture_output=True, text=True, timeout=60
+        [sys.executable, REPOSITORY / "certificates.py", *arguments],
+        cwd=site,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.returncode, [line.split() for line in done.stdout.splitlines()], done.stderr
 
@@ -39,7 +44,7 @@ def run(site: Path, *arguments: str) -> tuple[int, list[list[str]], str]:
 def test_init_status_revoke_renew(site: Path) -> None:
     rc, _, error = run(site, "status")
     assert rc == 1
-    assert "python -m f3s.pki init" in error
+    assert "python certificates.py init" in error
 
     rc, lines, _ = run(site, "init")
     assert rc == 0

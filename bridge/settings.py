@@ -1,10 +1,9 @@
-"""The bridge between pyinfra's inventory and the checked settings."""
+"""Pyinfra's inventory as checked settings, and what the controller itself holds: secrets and templates."""
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -19,20 +18,17 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.api.util import get_template
 from pyinfra.context import ctx_inventory, ctx_state
-from pyinfra.operations import files
 
 from f3s.pki.credentials import Credentials
 from f3s.pki.plan import PkiError
 from f3s.settings import HostData, HostSettings, Problem, SettingsError, Site, build_site, unknown_name
 from f3s.settings.problems import HIDDEN
-from operations import nfs, rcconf
 
 # An operation that refuses raises in a greenlet of its own. pyinfra prints its message; the traceback that gevent would
 # print above it as well helps nobody who reads "what, where, what to do".
 _hub = gevent.get_hub()
 _hub.NOT_ERROR = (*_hub.NOT_ERROR, PyinfraError)
 
-LOOPBACK = "127.0.0.1"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -50,7 +46,7 @@ def this_host() -> HostSettings:
 
 
 def secrets_folder(settings: Site) -> Path:
-    """The folder of ``python -m f3s.pki``: ``pki_directory``, from the top of the repository where it is relative."""
+    """The folder of certificates.py: ``pki_directory``, from the top of the repository where it is relative."""
     return REPOSITORY / settings.primary.pki.directory
 
 
@@ -75,52 +71,6 @@ def rendered(template: str, values: Mapping[str, object]) -> StringIO:
     Raises jinja2's UndefinedError for a value that is missing.
     """
     return StringIO(get_template(str(REPOSITORY / "templates" / template)).render(dict(values)))
-
-
-def name_virtual_ip() -> None:
-    """The names of the virtual IP in /etc/hosts: one line, found by the address; its other lines stay."""
-    vip = this_host().vip
-    files.line(
-        name="hosts: names of the virtual IP",
-        path="/etc/hosts",
-        line=rf"^{re.escape(vip.address)}[[:space:]].*$",
-        replace=f"{vip.address} {' '.join(vip.names)}",
-        ensure_newline=True,
-    )
-
-
-def nfs_variables() -> None:
-    """The rc variables of the NFS services: before f3s_storage is told which ones to start, as what it starts keeps its
-    flags.
-
-    The one* verbs set only X_enable of the script that they run, so what the scripts ask for beyond that has to stand
-    in rc.conf (libexec/rc/rc.d/nfsd and mountd).
-    """
-    owners = this_host().nfs.owners
-    rcconf.variables(
-        values={
-            "rpcbind_enable": "NO",
-            "mountd_enable": "NO",
-            "nfs_server_enable": "NO",
-            "nfsuserd_enable": "NO",
-            "nfsv4_server_enable": "YES",
-            # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
-            "nfs_reserved_port_only": "NO",
-            # TCP and loopback: clients come through stunnel or not at all
-            "nfs_server_flags": f"-t -h {LOOPBACK}",
-            # mountd only exports: NFSv4 has no use for the Mount protocol. Not -h: mountd adds 127.0.0.1 to what -h
-            # names, cannot bind the same address twice and ends (usr.sbin/mountd/mountd.c, create_service).
-            "mountd_flags": "-r -S -R",
-            # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
-            "rpcbind_flags": f"-h {LOOPBACK}",
-            **({"nfsuserd_flags": ""} if owners == "numeric" else {}),
-        },
-        name="nfs: rc variables",
-    )
-    if owners == "names":
-        flags = f"-domain {this_host().nfs.idmap_domain}"
-        nfs.nfsuserd_flags(flags=flags, name="nfs: flags of nfsuserd")
-        nfs.nfsuserd_restarted(flags=flags, name="nfs: nfsuserd runs with its flags")
 
 
 def load_inventory(inventory_file: str) -> Inventory:

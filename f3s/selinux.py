@@ -1,0 +1,53 @@
+"""SELinux on a Rocky Linux client: its mode, and the labels of TCP ports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput, number, only_line, sections
+
+MODES = ("Enforcing", "Permissive", "Disabled", "absent")
+_PORT_LINE = re.compile(r"(?P<type>\w+)\s+(?P<protocol>tcp|udp|dccp|sctp)\s+(?P<ranges>[\d, -]+)")
+
+
+@dataclass(frozen=True)
+class PortLabel:
+    """A type and the TCP ports from `low` to `high` that have it."""
+
+    type: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Selinux:
+    """`mode`: one of MODES. `labels`: those of TCP ports; None where semanage is not installed or has no policy."""
+
+    mode: str
+    labels: tuple[PortLabel, ...] | None
+
+    def type_of(self, port: int) -> str | None:
+        """The type of a TCP port: the narrowest range counts, as in the kernel's policy. None: no range has it."""
+        ranges = [label for label in self.labels or () if label.low <= port <= label.high]
+        return min(ranges, key=lambda label: label.high - label.low).type if ranges else None
+
+
+def parse_selinux(lines: Iterable[str]) -> Selinux:
+    """Read the sections of facts.clients.SelinuxState: the mode, and `semanage port -l -n`; raises UnknownOutput."""
+    parts = sections(lines)
+    mode = only_line(parts.get("mode", []), "the mode of SELinux", "|".join(MODES))
+    ports = parts.get("ports")
+    return Selinux(mode, None if ports is None else tuple(label for line in ports for label in _labels(line)))
+
+
+def _labels(line: str) -> Iterator[PortLabel]:
+    match = _PORT_LINE.fullmatch(line.rstrip())
+    if match is None:
+        raise UnknownOutput(f"unexpected line from semanage port -l: {line!r}")
+    if match["protocol"] != "tcp":
+        return
+    for item in match["ranges"].split(","):
+        low, _, high = item.strip().partition("-")
+        yield PortLabel(match["type"], number(low, "a port"), number(high or low, "a port"))

@@ -1,0 +1,58 @@
+"""What two tasks do alike, so that each of them also runs alone."""
+
+from __future__ import annotations
+
+import re
+
+from pyinfra.operations import files
+
+from bridge.settings import this_host
+from operations import nfs, rcconf
+
+LOOPBACK = "127.0.0.1"
+
+
+def name_virtual_ip() -> None:
+    """The names of the virtual IP in /etc/hosts: one line, found by the address; its other lines stay."""
+    vip = this_host().vip
+    files.line(
+        name="hosts: names of the virtual IP",
+        path="/etc/hosts",
+        line=rf"^{re.escape(vip.address)}[[:space:]].*$",
+        replace=f"{vip.address} {' '.join(vip.names)}",
+        ensure_newline=True,
+    )
+
+
+def nfs_variables() -> None:
+    """The rc variables of the NFS services: before f3s_storage is told which ones to start, as what it starts keeps its
+    flags.
+
+    The one* verbs set only X_enable of the script that they run, so what the scripts ask for beyond that has to stand
+    in rc.conf (libexec/rc/rc.d/nfsd and mountd).
+    """
+    owners = this_host().nfs.owners
+    rcconf.variables(
+        values={
+            "rpcbind_enable": "NO",
+            "mountd_enable": "NO",
+            "nfs_server_enable": "NO",
+            "nfsuserd_enable": "NO",
+            "nfsv4_server_enable": "YES",
+            # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
+            "nfs_reserved_port_only": "NO",
+            # TCP and loopback: clients come through stunnel or not at all
+            "nfs_server_flags": f"-t -h {LOOPBACK}",
+            # mountd only exports: NFSv4 has no use for the Mount protocol. Not -h: mountd adds 127.0.0.1 to what -h
+            # names, cannot bind the same address twice and ends (usr.sbin/mountd/mountd.c, create_service).
+            "mountd_flags": "-r -S -R",
+            # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
+            "rpcbind_flags": f"-h {LOOPBACK}",
+            **({"nfsuserd_flags": ""} if owners == "numeric" else {}),
+        },
+        name="nfs: rc variables",
+    )
+    if owners == "names":
+        flags = f"-domain {this_host().nfs.idmap_domain}"
+        nfs.nfsuserd_flags(flags=flags, name="nfs: flags of nfsuserd")
+        nfs.nfsuserd_restarted(flags=flags, name="nfs: nfsuserd runs with its flags")
