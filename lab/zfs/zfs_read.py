@@ -25,13 +25,14 @@ def list_(ctx: Context, node: Node, args: Arguments) -> int:
         depth = 1
     names = show.known((args.value("o") or "name,used,available,referenced,mountpoint").split(","))
     entries, problems = show.select(node, args.operands, types, depth)
+    rc = each(ctx, problems)
     for name in reversed(show.known(args.values("s"))):
         entries = show.sort(node, entries, name)
     if entries:
         ctx.out(show.table(node, entries, names, scripted=args.has("H"), exact=args.has("p")))
     elif not problems and not args.has("H"):
         ctx.out("no datasets available\n")
-    return each(ctx, problems)
+    return rc
 
 
 def get(ctx: Context, node: Node, args: Arguments) -> int:
@@ -43,8 +44,9 @@ def get(ctx: Context, node: Node, args: Arguments) -> int:
     only(sources <= {"local", "default", "inherited"}, f"zfs get -s {','.join(sources)}")
     types = show.parse_types(args.value("t") or "all")
     entries, problems = show.select(node, operands, types, _depth(args))
+    rc = each(ctx, problems)
     ctx.out(show.lines(node, entries, names, fields, sources, scripted=args.has("H"), exact=args.has("p")))
-    return each(ctx, problems)
+    return rc
 
 
 def holds(ctx: Context, node: Node, args: Arguments) -> int:
