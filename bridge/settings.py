@@ -126,7 +126,7 @@ def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
 
     Raises pyinfra's InventoryError with every problem.
     """
-    # here and below not at the top: it patches the whole interpreter for gevent, which a test run does not survive
+    # not at the top of this file: the import patches the whole interpreter for gevent, which no test run survives
     from pyinfra_cli.inventory import _get_group_data, _is_inventory_group
     from pyinfra_cli.util import parse_cli_arg
 

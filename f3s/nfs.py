@@ -1,4 +1,4 @@
-"""What mount(8) says of exports, and what lies in the served dataset."""
+"""NFS as this project uses it: its port, what is exported, and what lies in the served dataset."""
 
 from __future__ import annotations
 

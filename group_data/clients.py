@@ -14,7 +14,7 @@ client_mount_presets = {
 
 # -- client: the monitor that heals a mount --
 client_monitor_interval = 10  # seconds between two checks
-client_stat_timeout = 2  # seconds that stat may take; a server that is that slow twice over counts as hung
+client_stat_timeout = 2  # seconds that stat may take; if it takes longer twice in a row, the mount counts as hung
 client_unmount_timeout = 10  # seconds for each attempt to unmount
 client_mount_timeout = 15  # seconds for a mount
 client_metrics_file = "/var/lib/node_exporter/textfile_collector/nfs_mount.prom"  # Prometheus text file, or None

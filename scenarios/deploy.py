@@ -10,8 +10,6 @@ from scenarios.pyinfra_output import changes
 from scenarios.story import Story
 
 TASKS = ("usb_keys", "zfs_encrypt", "bhyve_migrate", "zrepl", "carp", "nfs", "stunnel", "clients")
-BOOTED = 300
-"""Seconds of work until a host that was switched on has its services."""
 FINGERPRINT = (
     "cat /etc/rc.conf /etc/sysctl.conf /etc/exports /boot/loader.conf /etc/crontab 2>/dev/null | cksum; "
     "zpool list -Ho name; zfs list -Ho name; mount; ls /keys /usr/local/bin 2>&1; true"

@@ -55,7 +55,7 @@ def loaded(inventory: str) -> SiteStage:
 
     :raises pyinfra.api.exceptions.InventoryError: the data is wrong
     """
-    from bridge.settings import load_inventory, site_of
+    from bridge.settings import load_inventory, site_of  # with pyinfra's command line, which changes the interpreter
 
     hosts: Any = load_inventory(inventory)
     return SiteStage(inventory, site_of(hosts), {host.name: host.data.dict() for host in hosts})

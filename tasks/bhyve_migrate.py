@@ -1,4 +1,4 @@
-"""Section 4: vm-bhyve's datasets stand below an encrypted parent, and the virtual machines run from there.
+"""The datasets of vm-bhyve stand below an encrypted parent, and the virtual machines run from there.
 
 The old tree is kept, read-only and unmounted, until `bhyve_destroy_old` names the host. What the steps are, how an
 interrupted run goes on and why nothing gets lost is told in f3s/bhyve/.

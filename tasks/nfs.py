@@ -11,7 +11,7 @@ from bridge.settings import site, this_host
 from operations import carp, nfs, services, sysctl
 from tasks.shared import LOOPBACK, nfs_variables
 
-all_hosts = site()
+whole = site()
 settings = this_host()
 
 if settings.is_storage:
@@ -60,8 +60,8 @@ if settings.is_storage:
             directories={share.directory: share.mode for share in settings.nfs.shares},
             marker=settings.nfs.marker,
             replicas={
-                job.target: all_hosts.replica(job)
-                for job in all_hosts.jobs_from(settings)
+                job.target: whole.replica(job)
+                for job in whole.jobs_from(settings)
                 if job.dataset == settings.nfs.dataset
             },
             name="nfs: shared directories and the marker of the dataset",

@@ -1,4 +1,4 @@
-"""Section 2: the USB sticks with the keys of all encrypted datasets, the same keys on every stick.
+"""The USB sticks with the keys of all encrypted datasets, the same keys on every stick.
 
 The stick is not in /etc/fstab: a missing one would then stop the boot before the network is up (observed).
 """

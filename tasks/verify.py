@@ -1,4 +1,4 @@
-"""Section 10: is the whole cluster as it should be? Looks, changes nothing, and exits with 1 if anything is wrong.
+"""Is the whole cluster as it should be? Looks, changes nothing, and exits with 1 if anything is wrong.
 
     pyinfra inventory.py tasks/verify.py -y
     pyinfra inventory.py tasks/verify.py -y --data verify_json=state.json --data verify_html=state.html

@@ -1,4 +1,4 @@
-"""Section 3: the data pool, and in it the encrypted datasets with keys from the stick.
+"""The data pool, and in it the encrypted datasets with keys from the stick.
 
 Every mount point directory is made and guarded before the dataset that is mounted on it, because the bare directory
 belongs to the unencrypted root of the pool.

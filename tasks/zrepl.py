@@ -17,12 +17,12 @@ from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
 
 RUN = "/var/run/zrepl"
 
-all_hosts = site()
+whole = site()
 settings = this_host()
-content = config.host_config(settings, all_hosts) if settings.is_freebsd else None
+content = config.host_config(settings, whole) if settings.is_freebsd else None
 
 if content is not None:
-    sends, receives = all_hosts.jobs_from(settings), all_hosts.jobs_to(settings)
+    sends, receives = whole.jobs_from(settings), whole.jobs_to(settings)
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
 
     # zrepl takes no snapshot of a dataset that has one from the future
@@ -56,7 +56,7 @@ if content is not None:
     # -- together with the jobs: by this one the primary proves that it may take the address back. tasks/carp.py makes
     #    the file
     if settings.is_storage and host.get_fact(File, path=STORAGE_CONF):
-        for variable, value in host.loop(wanted_values(settings, all_hosts).failback.items()):
+        for variable, value in host.loop(wanted_values(settings, whole).failback.items()):
             files.line(
                 name=f"zrepl: {variable} of f3s_storage",
                 path=STORAGE_CONF,
@@ -69,14 +69,14 @@ if content is not None:
     if sends:
         zrepl.woken(
             name="zrepl: what was never replicated is sent now",
-            jobs={job.name: (job.dataset, job.target, all_hosts.replica(job)) for job in sends},
+            jobs={job.name: (job.dataset, job.target, whole.replica(job)) for job in sends},
         )
     order.barrier(name="zrepl: replications are on their way")
     if receives:
-        received = {all_hosts.replica(job): job.name for job in receives}
+        received = {whole.replica(job): job.name for job in receives}
         replicas.arrived(
             name="zrepl: every replica has arrived",
-            jobs={all_hosts.replica(job): (job.source, job.dataset) for job in receives},
+            jobs={whole.replica(job): (job.source, job.dataset) for job in receives},
             seconds=settings.zrepl.first_replication_timeout,
         )
         replicas.undiverged(
@@ -89,8 +89,8 @@ if content is not None:
 
         replicas.keys_named(
             name="zrepl: every replica names its key",
-            replicas={all_hosts.replica(job): all_hosts.replica_key_location(job) for job in receives},
-            opened=[all_hosts.replica(job) for job, _ in opened],
+            replicas={whole.replica(job): whole.replica_key_location(job) for job in receives},
+            opened=[whole.replica(job) for job, _ in opened],
         )
 
     for job, path in host.loop(opened):
@@ -98,20 +98,20 @@ if content is not None:
         zfs.guarded_mountpoint(
             name=f"zrepl: {path} takes no writes while nothing is mounted",
             path=path,
-            datasets=[all_hosts.replica(job)],
+            datasets=[whole.replica(job)],
             parent=settings.pool.name,
             parent_mountpoint=settings.pool.mountpoint,
         )
         replicas.mounted(
             name=f"zrepl: the replica of {job.name} is mounted read-only",
-            dataset=all_hosts.replica(job),
-            keylocation=all_hosts.replica_key_location(job),
+            dataset=whole.replica(job),
+            keylocation=whole.replica_key_location(job),
             mountpoint=path,
         )
     if opened:
         zfs.keys_loaded_at_boot(
             name="zrepl: the keys of the replicas are loaded at boot",
-            datasets=[all_hosts.replica(job) for job, _ in opened],
+            datasets=[whole.replica(job) for job, _ in opened],
             sink=settings.zrepl.sink_root,
         )
 

@@ -150,7 +150,7 @@ def test_a_login_from_host_to_host_is_told_before_its_block() -> None:
     assert runbook.count(" | ssh ") == runbook.count("(`ssh -A`)") == 2
 
 
-def test_the_map_of_the_specification_names_what_is_there() -> None:
+def test_the_map_names_what_is_there() -> None:
     table = (REPOSITORY / "docs/design.md").read_text().partition("## Where each part")[2]
     named = re.findall(r"`([\w./-]+)`", table.partition("| section |")[2])
     assert [path for path in named if not (REPOSITORY / path).exists()] == []

@@ -27,7 +27,7 @@ SAME_EVERYWHERE = {
     "vip": ("address", "names"),
     "stunnel": ("port",),
     "usb": ("label", "mountpoint", "purposes"),
-    "nfs": ("port", "dataset", "mountpoint", "shares", "marker", "failback_block", "owners", "idmap_domain"),
+    "nfs": ("dataset", "mountpoint", "shares", "marker", "failback_block", "owners", "idmap_domain"),
     "zrepl": ("jobs", "port", "snapshot_prefix"),
     "carp": ("vhid", "advbase", "password"),
     "pki": ("directory", "extra_clients", "ca_days", "server_days", "client_days", "renew_before_days"),

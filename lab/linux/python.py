@@ -164,9 +164,6 @@ class _Flag:
     def set(self) -> None:
         self.up = True
 
-    def is_set(self) -> bool:
-        return self.up
-
     def wait(self, timeout: float | None = None) -> bool:
         return self.turns.wait(lambda: self.up, timeout)
 

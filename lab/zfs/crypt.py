@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import BinaryIO
 
@@ -24,8 +25,6 @@ def material(node: Node, location: str, stdin: BinaryIO | None) -> str:
     :param stdin: where ``prompt`` reads from
     :raises ValueError: why there is no key, in libzfs's words
     """
-    import hashlib  # only here: every zfs command loads this module
-
     if location == "prompt":
         only(stdin is None or not stdin.isatty(), "a key typed at a terminal")
         data = stdin.read(KEY_SIZE + 1) if stdin else b""

@@ -61,8 +61,8 @@ def _read(name: str, column: str, types: tuple[str, ...], kind: str, values: tup
     return Property(name, column, types, kind, values=values)
 
 
-def _limit(name: str, column: str, types: tuple[str, ...], default: str = "none", kind: str = "size") -> Property:
-    return Property(name, column, types, kind, default, True, inheritable=False)
+def _limit(name: str, column: str, types: tuple[str, ...], kind: str = "size") -> Property:
+    return Property(name, column, types, kind, "none", True, inheritable=False)
 
 
 ALL = (F, V, S)

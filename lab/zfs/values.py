@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.zfs import space
 from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
 from lab.zfs.properties import PROPERTIES, shown
+from lab.zfs.resume import token
 
 LOCAL, DEFAULT, NONE = "local", "default", "-"
 Value = tuple[str, str]
@@ -102,8 +103,6 @@ def _own(sizes: space.Space, dataset: Dataset, name: str) -> str | None:
     if name in space.MEASURED:
         return str(sizes.measure(dataset, name))
     if name == "receive_resume_token":
-        from lab.zfs.resume import token
-
         return token(dataset.partial) if dataset.partial else None
     if name == "origin":
         if dataset.origin is None:

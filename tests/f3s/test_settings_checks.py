@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from f3s.settings.checks import SAME_EVERYWHERE
 from tests.f3s.settings_data import (
     CLIENTS,
     EVERY,
@@ -637,3 +638,10 @@ def test_both_storage_hosts_with_one_advskew_out_of_range() -> None:
         f"{host}: carp_advskew = 300: is out of range; allowed: a whole number of 1/256 seconds from 0 to 254"
         for host in STORAGE
     ]
+
+
+def test_what_hosts_must_agree_on_are_settings() -> None:
+    hosts = build(good()).hosts
+    for prefix, fields in SAME_EVERYWHERE.items():
+        parts = [host.parts[prefix] for host in hosts if prefix in host.parts]
+        assert set(fields) <= {name for part in parts for name in type(part).model_fields}, prefix
