@@ -102,7 +102,7 @@ def rc_interface(interface: str) -> str:
 
 
 def alias_words(vhid: int, advbase: int, advskew: int, password: str, address: str) -> str:
-    """The value of ifconfig_IF_aliasN; the netmask of the shared address is /32."""
+    """The value of ifconfig_IF_aliasN; the netmask of the virtual IP is /32."""
     return f"inet vhid {vhid} advbase {advbase} advskew {advskew} pass {password} alias {address}/32"
 
 
@@ -123,7 +123,7 @@ def rc_file(interface: str, number: int, words: str) -> str:
 class Aliases:
     """The aliases of an interface in rc.conf itself.
 
-    + ours: numbers of those that name the shared address (an earlier, hand-made setup)
+    + ours: numbers of those that name the virtual IP (an earlier, hand-made setup)
     + others: numbers of all other ones
     + foreign_file: /etc/rc.conf.d/netif is there and not from this deploy
     """

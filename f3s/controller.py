@@ -1,4 +1,4 @@
-"""What this project knows of `f3s_storage`, which makes the services follow the shared address (docs/controller.md).
+"""What this project knows of `f3s_storage`, which makes the services follow the virtual IP (docs/controller.md).
 
 Where it lies on a storage host, what the deploy tells it (storage.conf), and what it says of itself (its status).
 """

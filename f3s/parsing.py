@@ -61,7 +61,7 @@ def values(lines: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def words(lines: Iterable[str], meanings: Mapping[str, T]) -> dict[str, T]:
+def meanings(lines: Iterable[str], meanings: Mapping[str, T]) -> dict[str, T]:
     """Sections of one line each, which is one of the words; what that word means, by section.
 
     Raises UnknownOutput on any other line.

@@ -63,10 +63,10 @@ class Carp(HostFact[CarpView]):
 
 
 class BootAliases(HostFact[Aliases]):
-    """Which aliases of an interface rc.conf has, told by whether they name the shared address.
+    """Which aliases of an interface rc.conf has, told by whether they name the virtual IP.
 
     + interface: its name
-    + address: the shared address
+    + address: the virtual IP
     """
 
     @override

@@ -34,4 +34,4 @@ class Packages(HostFact[dict[str, bool]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, bool]:
-        return parsing.words(lines, {"installed": True, "missing": False})
+        return parsing.meanings(lines, {"installed": True, "missing": False})

@@ -41,4 +41,4 @@ class Services(HostFact[dict[str, ServiceState]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, ServiceState]:
-        return parsing.words(lines, {state.value: state for state in ServiceState})
+        return parsing.meanings(lines, {state.value: state for state in ServiceState})

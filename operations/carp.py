@@ -1,4 +1,4 @@
-"""The shared address: at boot through rc.d/netif, and now through ifconfig(8)."""
+"""The virtual IP: at boot through rc.d/netif, and now through ifconfig(8)."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def module_loaded(interface: str) -> Commands:
 
 @operation()
 def only_boot_alias(interface: str, address: str) -> Commands:
-    """rc.conf itself does not set the shared address: /etc/rc.conf.d/netif does, which only root can read.
+    """rc.conf itself does not set the virtual IP: /etc/rc.conf.d/netif does, which only root can read.
 
     + interface: the LAN interface
-    + address: the shared address
+    + address: the virtual IP
 
     Raises OperationError if /etc/rc.conf.d/netif is not from this deploy.
 
@@ -69,14 +69,14 @@ def only_boot_alias(interface: str, address: str) -> Commands:
 
 @operation()
 def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) -> Commands:
-    """The interface has the shared address with its vhid now, as the next boot would set it.
+    """The interface has the virtual IP with its vhid now, as the next boot would set it.
 
     advskew is not compared, because the controller changes it (docs/controller.md). The password is read on the host,
     from the file that rc.d/netif reads, so no command of this deploy contains it.
 
     + interface: the LAN interface
     + vhid, advbase: of CARP; advbase in seconds
-    + shared: the shared address
+    + shared: the virtual IP
     + alias: its number in /etc/rc.conf.d/netif
 
     Raises OperationError if the address is there without a vhid, or belongs to another one.

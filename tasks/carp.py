@@ -79,7 +79,7 @@ if settings.is_storage:
 
     # -- devd only reads its rules when it starts
     files.template(
-        name="carp: devd rule for the shared address",
+        name="carp: devd rule for the virtual IP",
         src=str(REPOSITORY / "templates" / "devd-carp.conf.j2"),
         dest=RULE,
         mode="0644",
@@ -120,7 +120,7 @@ if settings.is_storage:
     secrets.file(
         path=RC_FILE,
         content=HiddenValue(rc_file(interface, alias, words)),
-        name="carp: the shared address at boot",
+        name="carp: the virtual IP at boot",
     )
     address_now = partial(
         carp.address,
@@ -129,14 +129,14 @@ if settings.is_storage:
         advbase=settings.carp.advbase,
         shared=address,
         alias=alias,
-        name=f"carp: the shared address now, on the {'primary' if settings.is_primary else 'standby'}",
+        name=f"carp: the virtual IP now, on the {'primary' if settings.is_primary else 'standby'}",
     )
     if settings.is_primary:
         address_now()
 
 # without preemption the host that waited first becomes MASTER, and it keeps the address whatever its advskew: if both
 # hosts got the address at the same time, a second of delay would make the standby MASTER
-order.barrier(name="carp: the primary has the shared address")
+order.barrier(name="carp: the primary has the virtual IP")
 if settings.is_storage:
     if not settings.is_primary:
         address_now()

@@ -64,7 +64,7 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
     if serving[0].is_standby:
         return right(check, host.name, f"mounted, read-only while {serving[0].short_name} serves")
     return wrong(
-        check, host.name, "read-only although the primary serves", f"doas zfs get readonly {host_dataset(cluster)}"
+        check, host.name, "read-only although the primary serves", f"doas zfs get readonly {served_dataset(cluster)}"
     )
 
 
@@ -90,6 +90,6 @@ def options(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
     )
 
 
-def host_dataset(cluster: ClusterView) -> str:
+def served_dataset(cluster: ClusterView) -> str:
     """What the primary serves."""
     return cluster.site.primary.nfs.dataset

@@ -18,7 +18,7 @@ def test_the_primary_has_the_address_before_the_standby_gets_it(lab: Cluster) ->
     run = lab.pyinfra("tasks/carp.py", "--dry", "--limit", "storage", "--data", "nfs_owners=names")
     assert run.rc == 0, run.output
     _, _, table = run.output.partition("--> Detected changes:")
-    steps = ["now, on the primary", "carp: the primary has the shared address", "now, on the standby"]
+    steps = ["now, on the primary", "carp: the primary has the virtual IP", "now, on the standby"]
     found = [table.find(step) for step in steps]
     assert -1 not in found, table
     assert found == sorted(found), table
