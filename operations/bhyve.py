@@ -10,8 +10,9 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.bhyve.model import Facts, Plan, Programs, Step, Wanted
-from f3s.bhyve.plan import at_rest, is_ours, place, plan
+from f3s.bhyve.plan import at_rest, is_ours, left_alone, place, plan
 from f3s.bhyve.tree import Refusal
+from f3s.bhyve.vms import VmHost
 from f3s.keycheck import KeyCheck
 from f3s.secretfile import ABSENT
 from f3s.zfs import Dataset
@@ -39,18 +40,21 @@ def left(wanted: Wanted) -> Plan:
     datasets = known(AllProperties)
     key_check = _key_check(wanted) if is_ours(datasets, wanted) else None
     try:
-        return at_rest(datasets, key_check, wanted) or plan(_facts(datasets, key_check, wanted), wanted)
+        if rest := at_rest(datasets, key_check, wanted):
+            return rest
+        vm = known(Vms)
+        return left_alone(datasets, vm, wanted) or plan(_facts(datasets, key_check, vm, wanted), wanted)
     except Refusal as refusal:
         raise OperationError(f"{host.name}: {refusal}") from None
 
 
-def _facts(datasets: Mapping[str, Dataset], key_check: KeyCheck | None, wanted: Wanted) -> Facts:
+def _facts(datasets: Mapping[str, Dataset], key_check: KeyCheck | None, vm: VmHost, wanted: Wanted) -> Facts:
     return Facts(
         datasets=datasets,
         key_check=key_check,
         key_present=_key_present(wanted.key_file),
         snapshots=known(Snapshots),
-        vm=known(Vms),
+        vm=vm,
         vm_dir=known(Variables, names=("vm_dir",))["vm_dir"],
         encryption_feature=known(EncryptionFeature, pool=wanted.dataset.partition("/")[0]),
         mounts=known(Mounts, directories=place(datasets, wanted)),

@@ -19,9 +19,7 @@ _PROGRESS = "/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]/ && n++ % 60 { next } { print; f
 
 
 def copy_children(migration: Migration) -> list[Step]:
-    """A step for each child whose counterpart lacks snapshots or settings."""
-    if migration.verified:
-        return []
+    """A step for each child without a copy; until D is verified, also for one that lacks snapshots or settings."""
     steps = [step for move in migration.moves[1:] for step in _copy(migration, move)]
     if steps and migration.renamed:
         check_space(migration)
@@ -30,6 +28,8 @@ def copy_children(migration: Migration) -> list[Step]:
 
 def _copy(migration: Migration, move: Move) -> Iterator[Step]:
     snapshots, last, copy = migration.facts.snapshots, migration.snapshot, move.copy
+    if migration.verified and copy is not None:
+        return
     past = history(snapshots, move.source.name, last)
     names = [snapshot.short_name for snapshot in past]
     if last not in names:

@@ -8,6 +8,7 @@ from f3s.bhyve import afterwards, rebuild, retire
 from f3s.bhyve.copying import copy_children
 from f3s.bhyve.model import Facts, Migration, Plan, Step, Wanted, mountpoint
 from f3s.bhyve.tree import Refusal, check_encrypted, local
+from f3s.bhyve.vms import VmHost
 from f3s.keycheck import KeyCheck
 from f3s.zfs import MIGRATION, Dataset, Property, key_file
 
@@ -47,9 +48,15 @@ def plan(facts: Facts, wanted: Wanted) -> Plan:
         return _planned(afterwards.destroy(facts, wanted, new, old))
     if new.encrypted:
         return _planned(afterwards.keep_open(facts, wanted, new))
-    if not facts.vm.installed and local(new, MIGRATION) is None:
-        return Plan((), f"vm-bhyve is not installed, {new.name} is left alone", key_at_boot=False)
-    return _planned(migrate(Migration(facts, wanted, new)))
+    return left_alone(facts.datasets, facts.vm, wanted) or _planned(migrate(Migration(facts, wanted, new)))
+
+
+def left_alone(datasets: Mapping[str, Dataset], vm: VmHost, wanted: Wanted) -> Plan | None:
+    """The plan of a host without vm-bhyve on which no migration has begun; None on another one."""
+    new, old = datasets.get(wanted.dataset), datasets.get(wanted.old)
+    if vm.installed or new is None or new.encrypted or local(new, MIGRATION) or local(old, MIGRATION) == "started":
+        return None
+    return Plan((), f"vm-bhyve is not installed, {new.name} is left alone", key_at_boot=False)
 
 
 def _planned(steps: Iterator[Step]) -> Plan:

@@ -172,7 +172,7 @@ def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = Fal
         return unknown("services", host.name, "the services could not be listed", ASK_AGAIN)
     if view.controller is None:
         reason = "f3s_storage did not say what it does, or its programs are not of this version"
-        return unknown("services", host.name, reason, f"{RUN.format('carp')}; {ASK_AGAIN}")
+        return unknown("services", host.name, reason, f"{ASK_AGAIN}; if it stays, {RUN.format('carp')}")
     if view.exported is None:
         return unknown("services", host.name, "not known what is exported", ASK_AGAIN)
     controller, decision = view.controller, view.controller.decision

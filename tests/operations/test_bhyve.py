@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -144,6 +145,13 @@ def test_unknown_facts_stop_it(missing: type) -> None:
     world.reboot(keys=False)
     with pytest.raises(OperationError, match="could not be read"):
         left(facts_of(world.facts()) | {missing: unknown})
+
+
+def test_a_host_without_vm_bhyve_is_asked_for_nothing_else() -> None:
+    facts = World().facts()
+    absent = dataclasses.replace(facts.vm, installed=False)
+    asked = {AllProperties: facts.datasets, Vms: absent}
+    assert left(asked).found == f"vm-bhyve is not installed, {NEW} is left alone"
 
 
 def test_output_of_the_steps_is_shown() -> None:

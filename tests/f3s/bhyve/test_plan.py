@@ -410,6 +410,16 @@ def test_what_was_written_after_the_snapshot_is_copied_by_another_one() -> None:
     assert world.nodes[NEW].local[METADATA] == world.nodes[OLD].snapshots[-1][1]
 
 
+@pytest.mark.parametrize("gone", ["fedora", "rocky/disk1"])
+def test_a_copy_that_somebody_destroyed_is_made_anew(gone: str) -> None:
+    """As the tool itself advises where a copy is damaged; the proofs were done before."""
+    world = world_after("=verified")
+    del world.nodes[f"{NEW}/{gone}"]
+    assert next_plan(world).steps[0].key == f"copy {NEW}/{gone}"
+    migrate(world)
+    assert_migrated(world, World())
+
+
 def test_the_name_of_another_snapshot_is_free() -> None:
     world = world_after("=verified")
     world._snapshot(f"{OLD}/fedora", f"{SNAP}_2")
