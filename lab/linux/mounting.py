@@ -103,7 +103,7 @@ def _one(ctx: Context, source: str, point: str, options: list[str]) -> int:
 
 def umount(ctx: Context) -> int:
     """umount(8) of mount points. Without -f or -l a mount that does not answer is not let go."""
-    options, words = gnu(ctx, "fl", ["no-canonicalize"])
+    options, words = gnu(ctx, "flc")
     if not words:
         raise ctx.not_simulated()
     hard = bool({"-f", "-l"} & options.keys())
