@@ -22,8 +22,8 @@ from pathlib import Path
 from lab import build, clock
 from lab.core import Store
 from scenarios.pyinfra_output import changes as changed_by
+from scenarios.stage import REPOSITORY
 
-REPO = Path(__file__).resolve().parent.parent
 LATENCIES_MS = (1, 20, 100)
 SETTLE_SECONDS = 130
 RUNS = ("first run", "no change")
@@ -98,7 +98,7 @@ def measure(folder: Path, arguments: list[str], latency_ms: int, changes: bool) 
     words = [str(Path(sys.executable).with_name("pyinfra")), "lab/inventory.py", "deploy.py", "-y", *arguments]
     began = time.monotonic()
     done = subprocess.run(
-        words, cwd=REPO, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        words, cwd=REPOSITORY, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )
     seconds = time.monotonic() - began
     if done.returncode != 0:
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
 def _make_secrets(folder: Path) -> None:
     env = {**os.environ, "LAB_STATE": str(folder)}
     words = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "init"]
-    done = subprocess.run(words, cwd=REPO, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchError(done.stdout + done.stderr)
 

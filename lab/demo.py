@@ -16,10 +16,9 @@ from lab.stage import LabStage
 from scenarios.failover import power_cut
 from scenarios.play import Scenario, play
 from scenarios.pyinfra_output import changes
-from scenarios.stage import cast
+from scenarios.stage import REPOSITORY, cast
 from scenarios.story import STEPS
 
-REPO = Path(__file__).resolve().parent.parent
 INVENTORY = "lab/inventory.py"
 
 
@@ -39,7 +38,7 @@ def run(*words: str, read: bool = False) -> str:
     out, err = (subprocess.PIPE, subprocess.STDOUT) if read else (None, None)
     printed = ""
     with subprocess.Popen(
-        command, cwd=REPO, env=env, text=True, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        command, cwd=REPOSITORY, env=env, text=True, stdin=subprocess.DEVNULL, stdout=out, stderr=err
     ) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bridge.settings import load_site
+from bridge.settings import REPOSITORY, load_site
 from f3s.settings import Site
 from lab.build import Plan
 
-REPO = Path(__file__).resolve().parent.parent
 GIB = 1 << 30
 
 
@@ -17,7 +14,7 @@ def site() -> Site:
 
     :raises pyinfra.api.exceptions.InventoryError: the data is wrong
     """
-    return load_site(str(REPO / "inventory.py"))
+    return load_site(str(REPOSITORY / "inventory.py"))
 
 
 def _length(network: str) -> int:

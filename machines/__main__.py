@@ -12,6 +12,7 @@ import time
 from machines import site, switch
 from machines.cluster import LAN, Cluster
 from machines.programs import MachinesError
+from scenarios.stage import REPOSITORY, pyinfra_words
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,8 +92,8 @@ def _run(args: argparse.Namespace, cluster: Cluster) -> int:
         case "thaw":
             cluster.thaw(args.name)
         case "pyinfra":
-            words = cluster.pyinfra_words(*args.argv)
-            return subprocess.run(words, cwd=site.REPOSITORY, env=cluster.environment, check=False).returncode
+            words = pyinfra_words(site.INVENTORY, *args.argv)
+            return subprocess.run(words, cwd=REPOSITORY, env=cluster.environment, check=False).returncode
     return 0
 
 

@@ -21,7 +21,7 @@ from machines import freebsd, linux, programs
 from machines.freebsd import prefixed
 from machines.programs import MachinesError
 from machines.qemu import STICK, Machine, Nic, end, reap, spawn
-from scenarios.stage import Ran, Stick
+from scenarios.stage import REPOSITORY, Ran, Stick
 
 LAN, WIREGUARD = "lan", "wg"
 """The switches, which are folders and network cards of the same name."""
@@ -168,7 +168,7 @@ class Cluster:
             ports = [name for name, machine in self.machines.items() if part in {nic.switch for nic in machine.nics}]
             with open(self.folder / part / "log", "ab") as log:
                 words = [sys.executable, "-m", "machines.switch", str(self.folder / part), *ports]
-                process = spawn(words, Path(__file__).resolve().parent.parent, log.fileno(), orphan=self.orphans)
+                process = spawn(words, REPOSITORY, log.fileno(), orphan=self.orphans)
             (self.folder / part / "pid").write_text(f"{process.pid}\n")
             while not (self.folder / part / "control").exists() and process.poll() is None:
                 time.sleep(0.05)
@@ -342,10 +342,6 @@ class Cluster:
         """The end of what a machine wrote on its console."""
         log = self.folder / f"{name}.log"
         return log.read_bytes()[-1500:].decode(errors="replace") if log.exists() else ""
-
-    def pyinfra_words(self, *words: str) -> list[str]:
-        """pyinfra on these machines, to be run at the top of the repository with `environment`."""
-        return [str(Path(sys.executable).parent / "pyinfra"), "machines/inventory.py", *words]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ from machines import freebsd, site
 from machines.cluster import Cluster
 from machines.differences import ACCEPTED, Accepted
 from machines.programs import MachinesError
-from scenarios.stage import Ran
+from scenarios.stage import REPOSITORY, Ran
 
 HOSTS = ("f0", "f1")
 LIMIT = ("--limit", "freebsd")
@@ -55,9 +55,9 @@ PACKAGES = ("stunnel", "zrepl", "vm-bhyve")
 GIB = 1 << 30
 SYSTEM_SIZE = 1077993472
 """Of the image's disk in bytes."""
-QUESTIONS = site.REPOSITORY / "machines/questions.txt"
+QUESTIONS = REPOSITORY / "machines/questions.txt"
 """Further commands that only look, ``HOST<tab>LINE``: output that people see."""
-RECORDING = site.REPOSITORY / "tests/lab/transcripts/freebsd-15.1.jsonl"
+RECORDING = REPOSITORY / "tests/lab/transcripts/freebsd-15.1.jsonl"
 """The machines' last answers."""
 MARK = "-- machines.compare: standard error --"
 
@@ -150,7 +150,7 @@ def controller(side: Side, *words: str, **more: str) -> None:
     """
     done = subprocess.run(
         [sys.executable, "-m", *words],
-        cwd=site.REPOSITORY,
+        cwd=REPOSITORY,
         env={**side.environment, **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

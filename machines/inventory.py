@@ -4,8 +4,8 @@ import json as _json
 import runpy as _runpy
 
 from machines.site import PLAYERS as _PLAYERS
-from machines.site import REPOSITORY as _REPOSITORY
 from machines.site import folder as _folder_of
+from scenarios.stage import REPOSITORY as _REPOSITORY
 
 _folder = _folder_of()
 _notes = _json.loads((_folder / "cluster.json").read_text()) if (_folder / "cluster.json").exists() else {}

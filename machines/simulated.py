@@ -3,7 +3,7 @@
 import runpy as _runpy
 
 from lab.core import state_dir as _state_dir
-from machines.site import REPOSITORY as _REPOSITORY
+from scenarios.stage import REPOSITORY as _REPOSITORY
 
 for _group, _members in _runpy.run_path(str(_REPOSITORY / "machines/inventory.py")).items():
     if isinstance(_members, list) and not _group.startswith("_"):

@@ -8,8 +8,8 @@ from pathlib import Path
 from f3s.settings import Site
 from machines.cluster import Cluster
 from machines.programs import freebsd_image
+from scenarios.stage import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 INVENTORY = "machines/inventory.py"
 PLAYERS = ["f0", "f1", "r0", "r1"]
 """The hosts that play: the pair, and a client for each side of a split. A mere key holder would add nothing."""

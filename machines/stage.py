@@ -162,6 +162,4 @@ class MachinesStage(RealStage):
     def start_probe(self, client: str) -> None:
         if client not in self.cluster.machines:
             raise CannotError(f"{client} was not started")
-        with _machines_errors():
-            self._wake(client)
         super().start_probe(client)

@@ -60,6 +60,11 @@ def ran(words: list[str], timeout: float | None = None, environment: Mapping[str
     return Ran(done.returncode, done.stdout.decode(errors="replace"))
 
 
+def pyinfra_words(inventory: str, *words: str) -> list[str]:
+    """``pyinfra INVENTORY WORDS...`` of this virtual environment, to be run at the top of the repository."""
+    return [str(Path(sys.executable).with_name("pyinfra")), inventory, *words]
+
+
 @dataclass(frozen=True)
 class Cast:
     """The hosts of a story, by short names, and what they work with, from the site's settings.
@@ -178,7 +183,7 @@ class Stage(ABC):
 
     def pyinfra(self, *words: str) -> Ran:
         """``pyinfra INVENTORY WORDS...`` on the controller, without questions."""
-        return ran([str(Path(sys.executable).with_name("pyinfra")), self.inventory, *words], None, self.environment)
+        return ran(pyinfra_words(self.inventory, *words), None, self.environment)
 
     def pki(self, *words: str) -> Ran:
         """``python certificates.py WORDS...`` on the controller."""

@@ -13,6 +13,7 @@ from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
 from f3s.controller import PROGRAMS, STORAGE_CONF, wanted_values
 from f3s.stunnel import PID_FILE
+from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
@@ -58,7 +59,7 @@ if settings.is_storage:
     for source, (destination, mode) in host.loop(PROGRAMS.items()):
         put = files.put(
             name=f"carp: {destination}",
-            src=str(REPOSITORY / "files" / "freebsd" / source),
+            src=str(FILES / "freebsd" / source),
             dest=destination,
             mode=mode,
             user="root",

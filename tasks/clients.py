@@ -17,6 +17,7 @@ from f3s.fstab import mount_unit
 from f3s.monitor import PROGRAM, longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, client_variables
+from facts.base import FILES
 from facts.clients import SelinuxState
 from operations import fstab, names, secrets, selinux, units
 from tasks.shared import name_virtual_ip
@@ -114,7 +115,7 @@ if settings.is_client:
     for script in host.loop(["check-nfs-mount.sh", "nfs-null-call.sh", *hooks]):
         files.put(
             name=f"clients: {script}",
-            src=f"files/rocky/{script}",
+            src=str(FILES / "rocky" / script),
             dest=f"{BIN}/{script}",
             user="root",
             group="root",

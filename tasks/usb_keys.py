@@ -4,14 +4,12 @@ The stick is not in /etc/fstab: a missing one would then stop the boot before th
 """
 
 import re
-from pathlib import Path
 
 from pyinfra.operations import files
 
 from bridge.settings import site, this_host
+from facts.base import FILES
 from operations import rcconf, usb
-
-FILES = Path(__file__).resolve().parent.parent / "files"
 
 me = this_host()
 
