@@ -9,14 +9,13 @@ from bridge.settings import check_inventory
 _domain = "lan.buetow.org"
 
 # lan_address: on lan_network. wireguard_address: on wireguard_network, replication goes there.
-# carp_advskew: delay of CARP advertisements in 1/256 s; the lower number becomes MASTER.
 _f0 = (
     f"f0.{_domain}",
-    {"lan_address": "192.168.1.130", "wireguard_address": "192.168.2.130", "carp_advskew": 0},
+    {"lan_address": "192.168.1.130", "wireguard_address": "192.168.2.130"},
 )
 _f1 = (
     f"f1.{_domain}",
-    {"lan_address": "192.168.1.131", "wireguard_address": "192.168.2.131", "carp_advskew": 100},
+    {"lan_address": "192.168.1.131", "wireguard_address": "192.168.2.131"},
 )
 _f2 = (
     f"f2.{_domain}",

@@ -1,4 +1,4 @@
-"""What this project knows of `f3s_storage`, which makes the services follow the virtual IP (docs/controller.md).
+"""What this project knows of `f3s_storage`, which serves while it is ready and claims the address (docs/controller.md).
 
 Where it lies on a storage host, what the deploy tells it (storage.conf), and what it says of itself (its status).
 """
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from f3s import stunnel
 from f3s.carp import CarpState
 from f3s.parsing import UnknownOutput, number, sections
+from f3s.replication import allowed_age
 from f3s.settings import HostSettings, Site
 
 RC_SCRIPT = "/usr/local/etc/rc.d/f3s_storage"
@@ -30,6 +31,8 @@ PROGRAMS = {
     "bounded.sh": ("/usr/local/libexec/f3s/bounded.sh", "0644"),
     "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
     "f3s-storage-control.sh": (CONTROL, "0755"),
+    "answers.sh": ("/usr/local/libexec/f3s/answers", "0755"),
+    "catch-up-replica.sh": ("/usr/local/libexec/f3s/catch-up-replica", "0755"),
     "carp": ("/usr/local/bin/carp", "0755"),
     "carpcontrol.sh": ("/usr/local/bin/carpcontrol.sh", "0755"),
     "carp-auto-failback.sh": ("/usr/local/bin/carp-auto-failback.sh", "0755"),
@@ -45,14 +48,25 @@ OTHER_VERSION = "is not of this version of the deploy: run tasks/carp.py"
 
 
 def wanted_services(host: HostSettings) -> tuple[str, ...]:
-    """What runs on the MASTER alone, in the order in which it is started."""
+    """What runs on both storage hosts while they are ready, in the order in which it is started."""
     names = ("nfsuserd",) if host.nfs.owners == "names" else ()
     return ("rpcbind", "mountd", *names, "nfsd", "stunnel")
 
 
 def served_dataset(host: HostSettings, site: Site) -> str:
-    """What a storage host serves when it is MASTER: the share on the primary, its replica on the standby."""
+    """What a storage host serves: the share on the primary, its replica on the standby."""
     return host.nfs.dataset if host.is_primary else site.replica(site.served_job)
+
+
+CLAIMS = {"primary": (0, 60), "standby": (20, 100)}
+"""advskew of a host that is MASTER and ready, and otherwise: the lower claim has the address (docs/controller.md)."""
+MOUNTD_FLAGS = "-r -S -R"
+"""mountd only exports: NFSv4 has no use for the Mount protocol. Not -h: mountd adds 127.0.0.1 to what -h names, cannot bind
+the same address twice and ends (usr.sbin/mountd/mountd.c, create_service)."""
+
+
+def role(host: HostSettings) -> Literal["primary", "standby"]:
+    return "primary" if host.is_primary else "standby"
 
 
 class Values(BaseModel):
@@ -65,16 +79,26 @@ class Values(BaseModel):
     vhid: int
     vip: str
     advbase: int
+    claim: int
     advskew: int
     peer: str
     pool: str
     dataset: str
     mountpoint: str
     marker: str
+    export: str
+    fsid: int
     failback_block: str
     services: str
+    mountd_flags: str
+    patience: int
     replication_job: str
+    snapshot_prefix: str
+    catch_up: int
     failback_max_age: int
+    losses_max: int
+    quiet: int
+    tunnel_port: int
     tunnel_folder: str
     tunnel_user: str
 
@@ -90,23 +114,34 @@ class Values(BaseModel):
 
 def wanted_values(host: HostSettings, site: Site) -> Values:
     """What templates/storage.conf.j2 is filled with."""
+    claim, advskew = CLAIMS[role(host)]
     return Values(
-        role="primary" if host.is_primary else "standby",
+        role=role(host),
         interface=host.carp.interface,
         vhid=host.carp.vhid,
         vip=host.vip.address,
         advbase=host.carp.advbase,
-        advskew=host.carp.advskew,
+        claim=claim,
+        advskew=advskew,
         peer=next(each for each in site.storage_hosts if each.name != host.name).lan.address,
         pool=host.pool.name,
         dataset=served_dataset(host, site),
         mountpoint=host.nfs.mountpoint,
         marker=host.nfs.marker_path,
+        export=host.nfs.export,
+        fsid=host.nfs.fsid,
         failback_block=host.nfs.failback_block_path,
         services=" ".join(wanted_services(host)),
+        mountd_flags=MOUNTD_FLAGS,
+        patience=host.nfs.patience,
         replication_job=site.served_job.name,
+        snapshot_prefix=host.zrepl.snapshot_prefix,
+        catch_up=allowed_age(site.served_job.interval_seconds),
         # a standby that was written to stops the replication: five missed rounds are a reason to stay
         failback_max_age=max(300, 5 * site.served_job.interval_seconds),
+        losses_max=host.carp.failback_losses,
+        quiet=host.carp.failback_quiet,
+        tunnel_port=host.stunnel.port,
         tunnel_folder=stunnel.RUN_FOLDER,
         tunnel_user=stunnel.SERVER_USER,
     )
@@ -129,35 +164,38 @@ def parse_values(lines: Iterable[str]) -> Values:
 class Status:
     """What `service f3s_storage status` says; the defaults are those of a host that has no f3s_storage.
 
-    + started: it was started and not stopped, so it moves the services
-    + right: the services are as the CARP state and the dataset want them
+    + started: it was started and not stopped, so it keeps services and claim
+    + right: started, in a vhid, and ready
     + carp: state of its vhid; None: there is none
+    + claim: its advskew now; None without a state
+    + ready: all that serves is there and answers end to end; None: not known
+    + reason: of `ready`, for people
+    + fsid: of what it exports, as clients see it; None where nothing is
+    + fsid_number: which nullfs mount since the boot that was
     + hold: what `carp backup` wrote there while a planned failover lasts, else None
-    + failed: the service that did not start here as MASTER, else None
-    + floor: createtxg of the newest snapshot when this host was first seen as BACKUP, None where it is not
+    + floor: createtxg of the newest snapshot when the primary was first seen without its claim, None where it has it
     + decision: its last one, with the reason and the time, for people; None before the first
-    + decided_as: the CARP state that the decision is about; None where it gave the address away, or was stopped
-    + ready: it decided that it serves, or could, so advskew is the configured one unless it is held
     + values: storage.conf, where that was asked for
     """
 
     started: bool = False
     right: bool = False
     carp: CarpState | None = None
+    claim: int | None = None
+    ready: bool | None = False
+    reason: str = "there is no f3s_storage"
+    fsid: str | None = None
+    fsid_number: int | None = None
     hold: str | None = None
-    failed: str | None = None
     floor: int | None = None
     decision: str | None = None
-    decided_as: CarpState | None = None
-    ready: bool = False
     values: Values | None = None
 
 
 _YES = {"yes": True, "no": False}
 _STATES = {"none": None, **{state.value: state for state in CarpState}}
 _KNOWN = """
-    status started right carp hold failed floor decision decided_as decided_ready decided_since
-    vhid advskew advskew_configured dataset dataset_reason
+    status started right carp vhid claim ready reason fsid fsid_number hold floor decision decided_since
 """.split()
 
 
@@ -165,21 +203,23 @@ def parse_status(lines: Iterable[str]) -> Status:
     """Read `key=value` lines; raises UnknownOutput on another version and on keys and values that it does not know."""
     pairs = [(name, value) for name, _, value in (line.partition("=") for line in lines)]
     said = dict(pairs)
-    strange = [name for name in said if name not in _KNOWN and not name.startswith("service.")]
-    if pairs[:1] != [("status", "1")] or len(said) != len(pairs) or strange:
+    strange = [name for name in said if name not in _KNOWN]
+    if pairs[:1] != [("status", "2")] or len(said) != len(pairs) or strange:
         raise UnknownOutput(f"the status of f3s_storage {OTHER_VERSION}; it has {strange or pairs[:1]}")
-    decided = "decision" in said
     try:
+        exported = said["fsid"] != "none"
         return Status(
             started=_YES[said["started"]],
             right=_YES[said["right"]],
             carp=_STATES[said["carp"]],
+            claim=number(said["claim"], "advskew") if said["claim"] else None,
+            ready={**_YES, "unknown": None}[said["ready"]],
+            reason=said["reason"],
+            fsid=said["fsid"] if exported else None,
+            fsid_number=number(said["fsid_number"], "number of the nullfs mount") if exported else None,
             hold=said.get("hold"),
-            failed=said.get("failed"),
             floor=number(said["floor"], "createtxg of the newest snapshot") if said.get("floor") else None,
-            decision=f"{said['decision']} since {said['decided_since']}" if decided else None,
-            decided_as=_STATES[said["decided_as"]] if decided else None,
-            ready=decided and _YES[said["decided_ready"]],
+            decision=f"{said['decision']} since {said['decided_since']}" if "decision" in said else None,
         )
     except KeyError as error:
         raise UnknownOutput(f"the status of f3s_storage {OTHER_VERSION}; {error} is missing or not known") from error

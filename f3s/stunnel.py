@@ -32,6 +32,7 @@ def server_variables(host: HostSettings) -> dict[str, str]:
         "group": SERVER_USER,
         "pid_file": PID_FILE,
         "accept": f"{host.vip.address}:{host.stunnel.port}",
+        "alive": f"127.0.0.1:{host.stunnel.port}",
         "connect": f"127.0.0.1:{NFS_PORT}",
         "cert_file": f"{SERVER_FOLDER}/server.pem",
         "ca_file": f"{SERVER_FOLDER}/ca-cert.pem",

@@ -37,10 +37,13 @@ bhyve_destroy_old = []  # hosts whose bhyve_old_dataset is destroyed after the p
 
 # -- nfs: what is served (tasks/nfs.py) --
 nfs_dataset = f"{enc_dataset}/nfsdata"  # what is served and replicated, directly below enc_dataset
-nfs_mountpoint = f"{pool_mountpoint}/nfs"  # where it is mounted; the NFSv4 root
+nfs_mountpoint = f"{pool_mountpoint}/nfs"  # where it is mounted
 nfs_shares = [{"directory": "k3svolumes", "mode": "0755"}]  # directories below it that clients mount
 nfs_marker = "nfs.DO_NOT_REMOVE"  # file in nfs_mountpoint that proves that the right dataset is mounted
 nfs_failback_block = "nfs.NO_AUTO_FAILBACK"  # file in nfs_mountpoint that switches automatic failback off
+nfs_export = "/export/nfs"  # a nullfs mount of nfs_mountpoint, exported as the NFSv4 root with the same fsid on both hosts
+nfs_fsid = 16  # its number among such mounts since boot: more than the system makes by itself (jails, tmpfs, procfs)
+nfs_patience = 20  # seconds without an answer after which a service counts as dead; until then it is slow
 nfs_owners = "numeric"  # numeric: uid and gid pass as they are; names: user@nfs_idmap_domain, by nfsuserd
 nfs_idmap_domain = "lan.buetow.org"  # used with nfs_owners = "names" only
 

@@ -1,4 +1,4 @@
-"""Two hosts share one address: CARP moves it, f3s_storage makes the services follow (docs/controller.md)."""
+"""Two hosts share one address: it goes to the lowest claim, which f3s_storage makes (docs/controller.md)."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ if settings.is_storage:
         programs.append(put)
     # -- before the values: with new ones the controller may start nfsuserd at once, and a service keeps its flags
     nfs_variables()
+    wanted = wanted_values(settings, site())
     values = files.template(
         name="carp: values of f3s_storage",
         src=str(REPOSITORY / "templates" / "storage.conf.j2"),
@@ -75,7 +76,7 @@ if settings.is_storage:
         mode="0644",
         user="root",
         group="wheel",
-        variables=wanted_values(settings, site()).variables,
+        variables=wanted.variables,
     )
 
     # -- devd only reads its rules when it starts
@@ -91,16 +92,16 @@ if settings.is_storage:
     )
     carp.devd_knows(rule=RULE, name="carp: devd knows the rule")
 
-    # -- the kernel: no preemption, or a host that is ready again would take the address by itself
+    # -- the kernel: the address goes to the lowest claim at once, and a claim is made by f3s_storage alone
     rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")
     carp.module_loaded(interface=interface, name="carp: module now")
     files.line(
-        name="carp: no preemption after a reboot",
+        name="carp: preemption after a reboot",
         path="/etc/sysctl.conf",
         line=r"^net\.inet\.carp\.preempt[ =:].*",
-        replace="net.inet.carp.preempt=0",
+        replace="net.inet.carp.preempt=1",
     )
-    sysctl.values(wanted={"net.inet.carp.preempt": "0"}, name="carp: no preemption now")
+    sysctl.values(wanted={"net.inet.carp.preempt": "1"}, name="carp: preemption now")
 
     # -- the controller before the address: an event without it would be lost until cron's next minute
     rcconf.variables(values={"f3s_storage_enable": "YES"}, name="carp: f3s_storage at boot")
@@ -117,7 +118,7 @@ if settings.is_storage:
         peer=peer.name,
         name="carp: a new password comes to both hosts",
     )
-    words = alias_words(vhid, settings.carp.advbase, settings.carp.advskew, password, address)
+    words = alias_words(vhid, settings.carp.advbase, wanted.advskew, password, address)
     secrets.file(
         path=RC_FILE,
         content=HiddenValue(rc_file(interface, alias, words)),
@@ -135,8 +136,7 @@ if settings.is_storage:
     if settings.is_primary:
         address_now()
 
-# without preemption the host that waited first becomes MASTER, and it keeps the address whatever its advskew: if both
-# hosts got the address at the same time, a second of delay would make the standby MASTER
+# the standby would be MASTER until the primary has the address, too
 order.barrier(name="carp: the primary has the virtual IP")
 if settings.is_storage:
     if not settings.is_primary:

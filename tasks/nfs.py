@@ -1,4 +1,4 @@
-"""An NFSv4 server behind stunnel, started and stopped by f3s_storage alone (docs/controller.md)."""
+"""An NFSv4 server behind stunnel on both storage hosts, started and stopped by f3s_storage alone (docs/controller.md)."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if settings.is_storage:
     if numeric:
         services.stopped(service="nfsuserd", name="nfs: no nfsuserd, as owners are numbers")
 
-    # -- V4 makes the mount point the root that clients see: they mount 127.0.0.1:/k3svolumes (seen)
+    # -- V4 makes the export the root that clients see: they mount 127.0.0.1:/k3svolumes (seen)
     files.put(
         name="nfs: exports",
         src=StringIO(
-            f"V4: {mountpoint} -sec=sys\n"
-            f"{mountpoint} -alldirs -maproot=root -network {LOOPBACK} -mask 255.255.255.255\n"
+            f"V4: {settings.nfs.export} -sec=sys\n"
+            f"{settings.nfs.export} -alldirs -maproot=root -network {LOOPBACK} -mask 255.255.255.255\n"
         ),
         dest=nfs.EXPORTS,
         mode="0644",

@@ -7,6 +7,7 @@ import re
 from pyinfra.operations import files
 
 from bridge.settings import this_host
+from f3s.controller import MOUNTD_FLAGS
 from operations import nfs, rcconf
 
 LOOPBACK = "127.0.0.1"
@@ -43,9 +44,7 @@ def nfs_variables() -> None:
             "nfs_reserved_port_only": "NO",
             # TCP and loopback: clients come through stunnel or not at all
             "nfs_server_flags": f"-t -h {LOOPBACK}",
-            # mountd only exports: NFSv4 has no use for the Mount protocol. Not -h: mountd adds 127.0.0.1 to what -h
-            # names, cannot bind the same address twice and ends (usr.sbin/mountd/mountd.c, create_service).
-            "mountd_flags": "-r -S -R",
+            "mountd_flags": MOUNTD_FLAGS,
             # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
             "rpcbind_flags": f"-h {LOOPBACK}",
             **({"nfsuserd_flags": ""} if owners == "numeric" else {}),

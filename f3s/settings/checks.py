@@ -27,9 +27,9 @@ SAME_EVERYWHERE = {
     "vip": ("address", "names"),
     "stunnel": ("port",),
     "usb": ("label", "mountpoint", "purposes"),
-    "nfs": ("dataset", "mountpoint", "shares", "marker", "failback_block", "owners", "idmap_domain"),
+    "nfs": ("dataset", "mountpoint", "shares", "marker", "failback_block", "export", "fsid", "patience", "owners", "idmap_domain"),
     "zrepl": ("jobs", "port", "snapshot_prefix"),
-    "carp": ("vhid", "advbase", "password"),
+    "carp": ("vhid", "advbase", "failback_losses", "failback_quiet", "password"),
     "pki": ("directory", "extra_clients", "ca_days", "server_days", "client_days", "renew_before_days"),
 }
 """What hosts must agree on, by prefix: a share, a password or a job that only one end knows is useless."""

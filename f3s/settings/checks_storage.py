@@ -1,4 +1,4 @@
-"""Checks of disks, datasets, replication jobs, mount points and CARP, see checks.py."""
+"""Checks of disks, datasets, replication jobs and mount points, see checks.py."""
 
 from __future__ import annotations
 
@@ -9,26 +9,6 @@ from f3s.settings.lookup import accepted, get, is_none, jobs_of, variable
 from f3s.settings.model import Job, is_within
 from f3s.settings.problems import SITE, Problem
 from f3s.settings.site import HostSettings, Site
-
-CARP_MAXSKEW = 240
-"""The most that the kernel advertises, whatever advskew and demotion add up to (sys/netinet/ip_carp.c)."""
-
-
-def _carp(site: Site) -> Iterator[Problem]:
-    pair = _pair(site)
-    if pair is None:
-        return
-    primary, standby = pair
-    low, high = get(primary, "carp.advskew"), get(standby, "carp.advskew")
-    if low is not None and high is not None and low >= high:
-        wrong = f"is not below the {high} of the standby {standby.name}"
-        yield Problem(primary.name, "carp_advskew", repr(low), wrong, "the lower number on the primary")
-    if high is not None and high >= CARP_MAXSKEW:
-        wrong = (
-            f"leaves no room below the 254 of a host that cannot serve: the kernel advertises {CARP_MAXSKEW} for both"
-        )
-        yield Problem(standby.name, "carp_advskew", repr(high), wrong, f"{CARP_MAXSKEW - 1} at most on the standby")
-
 
 def _disks(site: Site) -> Iterator[Problem]:
     for host in site.freebsd_hosts:
@@ -180,7 +160,7 @@ def _mountpoints(site: Site) -> Iterator[Problem]:
         taken: dict[str, str] = {}
         if pool and pool_name and enc:
             taken[pool + enc.removeprefix(pool_name)] = "the mount point of enc_dataset"
-        for name in ("pool.mountpoint", "usb.mountpoint", "nfs.mountpoint"):
+        for name in ("pool.mountpoint", "usb.mountpoint", "nfs.mountpoint", "nfs.export"):
             path = get(host, name)
             if path in taken:
                 wrong = f"is {taken[path]}, too"
@@ -215,7 +195,6 @@ def _nfs_files(site: Site) -> Iterator[Problem]:
 
 
 STORAGE_CHECKS: tuple[Callable[[Site], Iterator[Problem]], ...] = (
-    _carp,
     _disks,
     _datasets,
     _zrepl_jobs,

@@ -104,7 +104,8 @@ class Carp(Part):
     # ifconfig: "vhid must be greater than 0 and less than 255" (observed on 13.2)
     vhid: Annotated[int, whole(1, 254)]
     advbase: Annotated[int, whole(1, 255, "seconds")]
-    advskew: Annotated[int, whole(0, 254, "1/256 seconds")]
+    failback_losses: Annotated[int, whole(1, 100, "times")]
+    failback_quiet: v.Seconds
     password: v.CarpPassword = None
 
 
@@ -123,6 +124,9 @@ class Nfs(Part):
     shares: Annotated[tuple[Share, ...], many("shares", at_least=1)]
     marker: v.FileName
     failback_block: v.FileName
+    export: v.Mountpoint
+    fsid: Annotated[int, whole(1, 1000)]
+    patience: v.Seconds
     owners: Annotated[Literal["numeric", "names"], one_of("numeric", "names")]
     idmap_domain: v.HostName
 

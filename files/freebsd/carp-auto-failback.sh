@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installed as /usr/local/bin/carp-auto-failback.sh, every minute from cron on the primary: takes the address
-# back once it is proven that nothing can be lost by it. Whatever is not known means: stay.
+# Installed as /usr/local/bin/carp-auto-failback.sh, every minute from cron on the primary: claims the address once it is
+# proven that nothing can be lost by it, whether the standby has it or nobody claims it. Whatever is not known means: stay.
 # Each run writes its decision and the reason to /var/log/carp-auto-failback.log (newsyslog rotates it).
 #
-# Exit status: 0 stayed or failed back, 1 the failback did not hold, 64 usage, 77 not root, 78 not configured.
+# Exit status: 0 stayed or failed back, 1 the failback failed, 64 usage, 77 not root, 78 not configured.
 
 # shellcheck disable=SC2153	# the values of storage.conf
 # shellcheck source=files/freebsd/f3s-storage-lib.sh
@@ -26,15 +26,15 @@ stay() {
 	exit 0
 }
 
-# A replication to the standby was confirmed for a snapshot that was made after this host became BACKUP in this
-# boot, and not long ago. zrepl moves the bookmark #zrepl_CURSOR_G_<guid>_J_<job> to a snapshot only when the
+# A replication to the standby was confirmed for a snapshot that was made after this host lost its claim or booted, and
+# not long ago. zrepl moves the bookmark #zrepl_CURSOR_G_<guid>_J_<job> to a snapshot only when the
 # receiver confirmed it (internal/endpoint/endpoint_guarantees.go, SenderPostRecvConfirmed); a bookmark
 # keeps its snapshot's createtxg and creation. A standby that was written to refuses the next raw incremental
 # (seen), so the cursor then stands still: it is fresh only while the standby is undiverged. createtxg, not the
 # time, says what came after what: the clock may have been stepped.
 undiverged() {
 	if [ ! -s "$F3S_FLOOR" ]; then
-		REASON="the controller has not recorded yet where the snapshots stood when this host became BACKUP"
+		REASON="the controller has not recorded yet where the snapshots stood when this host lost its claim"
 		return 1
 	fi
 	read -r floor <"$F3S_FLOOR"
@@ -59,7 +59,7 @@ undiverged() {
 		return 1
 	fi
 	if [ "${cursor% *}" -le "$floor" ]; then
-		REASON="no replication has succeeded since this host became BACKUP in this boot"
+		REASON="no replication has succeeded since this host lost its claim or booted"
 		return 1
 	fi
 	replicated=$(($(date +%s) - ${cursor#* }))
@@ -74,6 +74,12 @@ undiverged() {
 	REASON="the standby has a snapshot that is $replicated s old"
 }
 
+# The address left this host, or went back and forth, too often for one more move by itself.
+flapping() {
+	[ -e "$F3S_LOSSES" ] || return 1
+	[ "$(wc -l <"$F3S_LOSSES")" -ge "$F3S_LOSSES_MAX" ] && [ "$(age "$F3S_LOSSES")" -lt "$F3S_QUIET" ]
+}
+
 # One command for sh, read as a whole: sh goes on reading where it was in a file that a deploy replaces meanwhile, and
 # would so jump over a check.
 main() {
@@ -81,16 +87,13 @@ main() {
 	carp_read || stay "$REASON"
 	case $CARP_STATE in
 	BACKUP) ;;
-	MASTER) stay "already MASTER" ;;
+	MASTER) [ "$CARP_SKEW" != "$F3S_CLAIM" ] || stay "MASTER, and claims the address" ;;
 	*) carp_linkless; stay "$REASON" ;;
 	esac
 	[ -e "$F3S_STARTED" ] || stay "f3s_storage is not started"
 	[ ! -e "$F3S_HOLD" ] || stay "held by carp backup ($(cat "$F3S_HOLD")): carp master ends that"
-	[ ! -e "$F3S_FAILED" ] || stay "$(cat "$F3S_FAILED") here: mend it, then run carp master"
-	# each way costs the clients stale handles, and a pool that is only slow under load would go round for ever
-	[ "$(age "$F3S_FLAPS")" -ge "$F3S_CALM" ] ||
-		stay "this host gave the address away twice within $F3S_CALM s: no automatic failback until the last time \
-is $F3S_CALM s ago; carp master ends that"
+	! flapping || stay "this host lost the address $F3S_LOSSES_MAX times within $F3S_QUIET s: no automatic failback until \
+it was quiet for so long; carp master ends that"
 	dataset_ready || stay "$REASON"
 	on_dataset "$F3S_FAILBACK_BLOCK"
 	case $? in
@@ -101,13 +104,13 @@ is $F3S_CALM s ago; carp master ends that"
 	undiverged || stay "$REASON"
 
 	proof=$REASON
-	said=$(/usr/local/bin/carp master 2>&1)
+	said=$("$F3S_CONTROL" claim 2>&1)
 	case $? in
 	0)
-		write "failback: MASTER again; $proof"
-		tell "failback: MASTER again; $proof"
+		[ "$CARP_STATE" = MASTER ] || tell "failback: MASTER again; $proof"
+		write "failback: MASTER, and claims the address; $proof"
 		;;
-	3) stay "$said" ;;	# the link went down meanwhile: no failback has failed, the next run looks again
+	3 | 75) stay "$said" ;;	# no link, or the controller is at work: the next run looks again
 	*)
 		write "failback failed: $said"
 		tell "failback failed: $said"

@@ -1,28 +1,35 @@
 #!/bin/sh
-# Installed as /usr/local/libexec/f3s/storage-control: makes the services match the CARP state and the dataset.
-# Called by the rc.d service f3s_storage, by devd through carpcontrol.sh and every minute by cron. It never
-# believes an event: it takes the lock and looks. See docs/controller.md for the reasoning.
+# Installed as /usr/local/libexec/f3s/storage-control: makes the services run while this host is ready, and its claim to the
+# virtual IP follow from that. Called by the rc.d service f3s_storage, by carp and carp-auto-failback.sh, by devd through
+# carpcontrol.sh and every minute by cron. It never believes an event: it takes the lock and looks. See
+# docs/controller.md for the reasoning.
 #
-# Exit status: 0 done (status: as it should be), 1 not as it should be, 64 usage, 75 the lock was not free,
-# 77 not root, 78 not configured.
+# Exit status: 0 done (status: as it should be), 1 not as it should be or refused, 2 no CARP state, 3 no link, 64 usage,
+# 75 the lock was not free, 77 not root, 78 not configured.
 
 # shellcheck disable=SC2153	# the values of storage.conf
 # shellcheck source=files/freebsd/f3s-storage-lib.sh
 . /usr/local/libexec/f3s/storage.sh
 
 LOCK_WAIT=60	# seconds: two service(8) calls at their limit
+ANSWERS=/usr/local/libexec/f3s/answers
+CATCH_UP=/usr/local/libexec/f3s/catch-up-replica
 
 usage() {
-	echo "usage: ${0##*/} start | stop | status | reconcile" >&2
+	echo "usage: ${0##*/} start | stop | status | reconcile | claim [operator] | give" >&2
 	exit 64
 }
 
-# decide STATE READY TEXT: logs a decision once, when it changes, and keeps it for `status`.
-# STATE is the CARP state that it is about, READY whether this host serves or could: yes or no.
+refuse() {
+	echo "$1" >&2
+	exit "${2:-1}"
+}
+
+# decide TEXT: logs a decision once, when it changes, and keeps it for `status`.
 decide() {
-	decided=$(printf '%s\n' "$F3S_VERSION" "decided_as=$1" "decided_ready=$2" "decision=$(one_line "$3")")
+	decided=$(printf '%s\n' "$F3S_VERSION" "decision=$(one_line "$1")")
 	[ "$(sed '/^decided_since=/d' "$F3S_LAST" 2>/dev/null)" != "$decided" ] || return 0
-	tell "$3"
+	tell "$1"
 	printf '%s\n' "$decided" "decided_since=$(date '+%Y-%m-%d %H:%M:%S')" >"$F3S_LAST.new"
 	mv "$F3S_LAST.new" "$F3S_LAST"
 }
@@ -30,6 +37,8 @@ decide() {
 one_line() {
 	printf '%s' "$1" | tr '\n' ' '
 }
+
+# -- the services --
 
 running() {
 	bounded "$F3S_SERVICE_LIMIT" service "$1" onestatus >/dev/null 2>&1
@@ -44,10 +53,6 @@ within() {
 		within_left=$((within_left - 1))
 		sleep 1
 	done
-}
-
-exported() {
-	mount_read && [ "$EXPORTED" = yes ]
 }
 
 # The one* verbs: the services' own rc variables are NO, so that nothing but this program starts them.
@@ -65,21 +70,38 @@ start_service() {
 	return 1
 }
 
-# In the order of F3S_SERVICES; mountd only ever runs over the mounted dataset. stunnel comes last: no client
-# gets in before NFS is complete.
+stopped() {
+	! running "$1"
+}
+
+stop_service() {
+	running "$1" || return 0
+	bounded "$F3S_SERVICE_LIMIT" service "$1" onestop >/dev/null 2>&1
+	if ! stopped "$1"; then
+		tell "$1 did not stop"
+		return 1
+	fi
+	tell "stopped $1"
+}
+
+# What hears no other signal, as after SIGSTOP, is killed.
+restart_service() {
+	tell "$REASON: restarting $1"
+	if ! stop_service "$1"; then
+		pkill -KILL -x "$1"
+		within 5 stopped "$1"
+	fi
+	start_service "$1"
+}
+
+# In the order of F3S_SERVICES; stunnel comes last: no client gets in before NFS is complete.
 start_services() {
 	for service in $F3S_SERVICES; do
 		start_service "$service" || return 1
-		if [ "$service" = mountd ] && ! exported; then
-			# A dataset mounted after mountd started is not exported, and SIGHUP does not mend it (seen).
-			tell "$F3S_MOUNTPOINT is not NFS exported: restarting mountd"
-			bounded "$F3S_SERVICE_LIMIT" service mountd onerestart >/dev/null 2>&1
-			if ! within 3 exported; then
-				REASON="mountd does not export $F3S_MOUNTPOINT"
-				return 1
-			fi
-		fi
 	done
+	# a mountd from before the deploy may offer more than exports; what it says of itself are its arguments
+	REASON="mountd runs without $F3S_MOUNTD_FLAGS"
+	pgrep -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " >/dev/null || restart_service mountd
 }
 
 # stunnel first: clients are cut off before NFS goes away beneath them.
@@ -89,14 +111,42 @@ stop_services() {
 		backwards="$service $backwards"
 	done
 	for service in $backwards; do
-		running "$service" || continue
-		bounded "$F3S_SERVICE_LIMIT" service "$service" onestop >/dev/null 2>&1
-		if running "$service"; then
-			tell "$service did not stop"
-		else
-			tell "stopped $service"
-		fi
+		stop_service "$service"
 	done
+}
+
+# -- ready --
+
+# patiently CHECK...: one that is not known (3) is asked again for F3S_PATIENCE seconds: slow is not dead, and meanwhile
+# the services and the claim are left as they are.
+patiently() {
+	patient_since=$(since_boot)
+	while :; do
+		"$@"
+		patient_status=$?
+		if [ "$patient_status" -ne 3 ] || [ $(($(since_boot) - patient_since)) -ge "$F3S_PATIENCE" ]; then
+			return "$patient_status"
+		fi
+		sleep 1
+	done
+}
+
+# Can this host serve? Mounts and starts what is missing, and asks end to end.
+able() {
+	patiently dataset_there && export_dataset && start_services &&
+		answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel &&
+		REASON="serves $F3S_DATASET"
+}
+
+dataset_there() {
+	dataset_ready
+	there_status=$?
+	if [ "$there_status" -eq 2 ]; then
+		mount_dataset || return 1
+		dataset_ready
+		there_status=$?
+	fi
+	return "$there_status"
 }
 
 # Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
@@ -119,128 +169,102 @@ mount_dataset() {
 	tell "mounted $F3S_DATASET"
 }
 
-ready_or_mounted() {
-	dataset_ready
-	ready_status=$?
-	if [ "$ready_status" -eq 2 ]; then
-		mount_dataset || return 1
-		dataset_ready
-		ready_status=$?
-	fi
-	return "$ready_status"
+# A client's file handle has the fsid of what is exported, and ZFS gives the replica another one than the source. nullfs
+# takes the next number since the boot (sys/kern/vfs_subr.c, vfs_getnewfsid), so both hosts mount until they have the
+# same one. Whoever has passed it serves with what he has: his clients have to mount anew after a move.
+export_dataset() {
+	case $IDENTITY in
+	'') ;;
+	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
+	*) return 0 ;;
+	esac
+	mkdir -p "$F3S_EXPORT" && mount_export || return 1
+	mount_read || return 1
+	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
+	while [ "$steps" -gt 0 ]; do
+		umount "$F3S_EXPORT" && mount_export || return 1
+		steps=$((steps - 1))
+	done
+	mount_read || return 1
+	tell "mounted $F3S_EXPORT with the fsid $IDENTITY, number $(fsid_number "$IDENTITY") of this boot (wanted: $F3S_FSID)"
 }
 
-# The advskew follows from what is known, so a lost event or a killed run leaves nothing to undo. With
-# preempt=0 a lower advskew alone does not take the address back (seen); with preempt=1 it would, so then a
-# BACKUP keeps what it has and only `carp master` lowers it.
-# adjust_skew ready | no
-adjust_skew() {
-	wanted=$F3S_ADVSKEW
-	if [ -e "$F3S_HOLD" ] || [ -e "$F3S_FAILED" ] || [ "$1" != ready ]; then
-		wanted=$F3S_DEMOTED
+mount_export() {
+	mount_said=$(mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT" 2>&1) || { REASON="$mount_said"; return 1; }
+}
+
+# fsid_number FSID: which nullfs mount of this boot it was; its bytes are those of 0x29HHffLL, 0x29.
+fsid_number() {
+	case $1 in
+	??ff??2929000000)
+		fsid_high=${1#????}
+		echo $((0x${fsid_high%??????????} * 256 + 0x${1%??????????????}))
+		;;
+	*) echo 0 ;;	# not of that counter
+	esac
+}
+
+# answers KIND WHAT WRONG SILENT: an answer end to end. Without a right one the service to blame is restarted, once: WRONG
+# after another answer, SILENT after none.
+answers() {
+	patiently ask "$1" "$2" && return 0
+	if [ "$patient_status" -eq 3 ]; then
+		restart_service "$4"
+	else
+		restart_service "$3"
+	fi && within 2 ask "$1" "$2"
+}
+
+# An answer, as patiently() wants it.
+ask() {
+	REASON=$(bounded "$F3S_LIMIT" "$ANSWERS" "$1" "$2" 2>&1)
+	ask_status=$?
+	[ "$ask_status" -ne 124 ] || ask_status=3
+	[ "$ask_status" -eq 0 ] || REASON=${REASON:-"no answer from ${ANSWERS##*/} $1"}
+	return "$ask_status"
+}
+
+# -- the claim --
+
+# The lowest advskew has the address, with net.inet.carp.preempt=1 at once. So a link, a boot or a switch decides
+# nothing: who is not MASTER and ready claims nothing. On the primary only claim() goes as low as F3S_CLAIM.
+# keep_claim ready | no
+keep_claim() {
+	claim_wanted=$F3S_ADVSKEW
+	if [ "$1" != ready ] || [ -e "$F3S_HOLD" ]; then
+		claim_wanted=$F3S_NO_CLAIM
+	elif [ "$CARP_STATE" = MASTER ] && { [ "$F3S_ROLE" = standby ] || [ "$CARP_SKEW" = "$F3S_CLAIM" ]; }; then
+		claim_wanted=$F3S_CLAIM
 	fi
-	[ "$CARP_SKEW" != "$wanted" ] || return 0
-	if [ "$CARP_STATE" = BACKUP ] && [ "$wanted" -lt "$CARP_SKEW" ] &&
-		[ "$(sysctl -n net.inet.carp.preempt)" != 0 ]; then
-		return 0
-	fi
-	skew_before=$CARP_SKEW
-	if carp_set "$wanted"; then
-		tell "advskew $skew_before -> $wanted"
+	[ "$CARP_SKEW" != "$claim_wanted" ] || return 0
+	[ "$CARP_SKEW" != "$F3S_CLAIM" ] || note_loss
+	claim_before=$CARP_SKEW
+	if carp_set "$claim_wanted"; then
+		tell "claim (advskew) $claim_before -> $claim_wanted"
 	else
 		tell "$REASON"
 	fi
 }
 
-# A MASTER that cannot serve offers the address to a peer that answers. If the peer cannot serve either, it
-# comes back: hence not more often than every F3S_RETRY seconds.
-give_way() {
-	why=$REASON
-	stop_services
-	# Even where it stays MASTER: when a split heals, the host that serves wins.
-	adjust_skew no
-	if [ "$(age "$F3S_GAVE_WAY")" -lt "$F3S_RETRY" ]; then
-		decide MASTER no "MASTER but not serving: $why; the peer did not keep the address"
-	elif ! peer_answers; then
-		decide MASTER no "MASTER but not serving: $why; staying, since the peer $F3S_PEER does not answer"
-	else
-		if [ ! -e "$F3S_GAVE_WAY" ]; then	# not the trouble of the last offer: this host was well since
-			[ "$(age "$F3S_LOST")" -ge "$F3S_CALM" ] || since_boot >"$F3S_FLAPS"
-			since_boot >"$F3S_LOST"
-		fi
-		since_boot >"$F3S_GAVE_WAY"
-		decide none no "giving the address to the peer: $why"
-		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
-	fi
+# Only the last ones count.
+note_loss() {
+	{ tail -n $((F3S_LOSSES_MAX - 1)) "$F3S_LOSSES" 2>/dev/null; since_boot; } >"$F3S_LOSSES.new"
+	mv "$F3S_LOSSES.new" "$F3S_LOSSES"
 }
 
-as_master() {
-	rm -f "$F3S_FLOOR"
-	ready_or_mounted
-	case $? in
-	0) ;;
-	3)
-		# A busy pool must not cost the clients their read-write server: give way only when the
-		# silence lasts. Nothing is started meanwhile.
-		[ -s "$F3S_DOUBT" ] || since_boot >"$F3S_DOUBT"
-		if [ ! -s "$F3S_DOUBT" ]; then
-			decide MASTER no "MASTER, services left as they are: $REASON; since when cannot be noted in $F3S_RUN"
-			return 1
-		fi
-		if [ "$(age "$F3S_DOUBT")" -lt "$F3S_STRIKE" ]; then
-			decide MASTER no "MASTER, services left as they are for now: $REASON"
-			return 1
-		fi
-		give_way
-		return 1
-		;;
-	*)
-		rm -f "$F3S_DOUBT"
-		give_way
-		return 1
-		;;
-	esac
-	rm -f "$F3S_DOUBT"
-	if ! start_services; then
-		printf '%s\n' "$REASON" >"$F3S_FAILED"
-		give_way
-		return 1
+# Remembers the newest snapshot, or bookmark of one that is gone, for as long as the primary has no claim: a later one at
+# the standby proves that a replication succeeded since.
+keep_floor() {
+	[ "$F3S_ROLE" = primary ] || return 0
+	if [ "$CARP_SKEW" = "$F3S_CLAIM" ]; then
+		rm -f "$F3S_FLOOR"
+		return 0
 	fi
-	rm -f "$F3S_FAILED" "$F3S_GAVE_WAY"
-	adjust_skew ready
-	decide MASTER yes "MASTER, serving $F3S_DATASET"
-}
-
-# Remembers the newest snapshot, or bookmark of one that is gone: a later one at the standby proves that a replication
-# succeeded since.
-record_floor() {
 	[ ! -s "$F3S_FLOOR" ] || return 0
 	floor=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot,bookmark -o createtxg "$F3S_DATASET" 2>/dev/null) || return 0
 	floor=$(printf '%s\n' "$floor" | sort -n | tail -n 1)
 	printf '%s\n' "${floor:-0}" >"$F3S_FLOOR.new"	# none yet: any later one proves it
 	mv "$F3S_FLOOR.new" "$F3S_FLOOR"
-}
-
-as_backup() {
-	stop_services
-	rm -f "$F3S_DOUBT"
-	if ready_or_mounted; then
-		readiness=ready
-		rm -f "$F3S_GAVE_WAY"
-		record_floor
-		could='could serve' able=yes
-		[ ! -e "$F3S_FAILED" ] || able=no could="would not serve: $(cat "$F3S_FAILED")"
-	else
-		readiness=no able=no
-		could="could not serve: $REASON"
-	fi
-	if [ "$CARP_STATE" = none ]; then
-		decide none no "no CARP state of vhid $F3S_VHID on $F3S_INTERFACE, not serving; $could"
-		return 1
-	fi
-	adjust_skew "$readiness"
-	[ ! -e "$F3S_HOLD" ] || could="$could; held by carp backup"
-	decide "$CARP_STATE" "$able" "$CARP_STATE, not serving; $could"
 }
 
 # Whoever waited for the lock behind a run that read the state after him has nothing left to do.
@@ -253,41 +277,121 @@ reconcile() {
 reconcile_unmarked() {
 	if [ -e "$F3S_STARTED" ]; then
 		look
-	elif [ -e "$F3S_STOPPED" ]; then
-		stay_out
-	fi
-}
-
-# Stopped, this host takes part in the election all the same: it is MASTER when the peer was away for a moment, and with
-# preempt=0 the peer, when it is back, would stay BACKUP for ever while nobody serves.
-stay_out() {
-	rm -f "$F3S_PENDING"
-	if [ -e "$F3S_STOP_OWED" ]; then	# `stop` did not get the lock
-		leave
+	elif [ -e "$F3S_STOP_OWED" ]; then	# `stop` did not get the lock
 		stop_services
 		rm -f "$F3S_STOP_OWED"
 	fi
-	carp_read
-	[ "$CARP_STATE" = MASTER ] || return 0
-	[ "$(age "$F3S_GAVE_WAY")" -ge "$F3S_RETRY" ] || return 0
-	peer_answers || return 0
-	since_boot >"$F3S_GAVE_WAY"
-	decide none no "stopped, and MASTER: giving the address to the peer"
-	carp_set "$F3S_DEMOTED" backup || tell "$REASON"
 }
 
 look() {
 	rm -f "$F3S_PENDING"
-	carp_read
-	if [ "$CARP_STATE" = MASTER ]; then
-		as_master
+	if ! carp_read; then
+		decide "not ready: $REASON"
+		return 1
+	fi
+	# before anything that takes time: a link that comes back must not bring the address along
+	[ "$CARP_STATE" = MASTER ] || [ "$CARP_SKEW" != "$F3S_CLAIM" ] || keep_claim ready
+	thaw
+	if able; then
+		found="ready" found_status=0
 	else
-		as_backup
+		found="not ready: $REASON" found_status=1
+		stop_services
+	fi
+	carp_read || :
+	if [ "$found_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
+	keep_floor
+	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
+	decide "$CARP_STATE, $found"
+	return "$found_status"
+}
+
+# -- moves --
+
+# claim [operator]: takes the address. An operator's also ends a hold and the wait after losses.
+claim() {
+	carp_read || refuse "$REASON" 2
+	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
+	[ -e "$F3S_STARTED" ] ||
+		refuse "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed: service f3s_storage start"
+	able || refuse "not ready, nothing changed: $REASON (service f3s_storage reconcile tries again)"
+	[ "${1-}" != operator ] || rm -f "$F3S_HOLD" "$F3S_LOSSES"
+	thaw
+	carp_set "$F3S_CLAIM" || refuse "$REASON"
+	if ! carp_becomes MASTER; then
+		claim_why=$REASON claim_status=1
+		[ "$CARP_STATE" != INIT ] || claim_status=3
+		keep_claim ready
+		refuse "$claim_why: $F3S_PEER claims the address with a lower advskew; run 'carp backup' there" "$claim_status"
+	fi
+	keep_floor
+	decide "MASTER, ready"
+	echo "MASTER, and ready"
+}
+
+# Gives the address to the peer and holds that. The peer takes it only if it is ready: otherwise it claims nothing.
+# What the primary's clients have written reaches the replica first; from then on they get "Read-only file system".
+give() {
+	carp_read || refuse "$REASON" 2
+	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
+	give_skew=$CARP_SKEW
+	give_held=no
+	[ ! -e "$F3S_HOLD" ] || give_held=yes
+	if [ "$F3S_ROLE" = primary ] && [ "$CARP_STATE" = MASTER ]; then
+		if ! freeze || ! catch_up; then
+			give_back "$REASON"
+		fi
+	fi
+	if [ "$give_held" = no ]; then
+		# without it cron would take the address back
+		if ! echo "since $(date '+%Y-%m-%d %H:%M:%S')" >"$F3S_HOLD.new" || ! mv "$F3S_HOLD.new" "$F3S_HOLD"; then
+			give_back "$F3S_HOLD cannot be written"
+		fi
+	fi
+	carp_set "$F3S_NO_CLAIM" || give_back "$REASON"
+	carp_becomes BACKUP || give_back "the peer $F3S_PEER did not take the address ($REASON): it is not ready, or not heard"
+	keep_floor
+	decide "BACKUP; held by carp backup"
+	echo "BACKUP, and held: $F3S_PEER serves; 'carp master' takes the address back"
+}
+
+# Takes back what give() did, but not a hold that was there before.
+give_back() {
+	give_status=1
+	[ "$CARP_STATE" != INIT ] || give_status=3
+	if [ "$give_held" = no ]; then
+		rm -f "$F3S_HOLD"
+		carp_set "$give_skew" || tell "$REASON"
+		thaw
+	fi
+	refuse "$1; nothing changed. \`service f3s_storage stop\` gives the address away without any of that" "$give_status"
+}
+
+freeze() {
+	touch "$F3S_FROZEN" || { REASON="$F3S_FROZEN cannot be written"; return 1; }
+	freeze_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1) ||
+		{ REASON="readonly=on failed: $freeze_said"; return 1; }
+}
+
+# After a failover that is over, or did not come about.
+thaw() {
+	[ -e "$F3S_FROZEN" ] && [ ! -e "$F3S_HOLD" ] || return 0
+	if thaw_said=$(bounded "$F3S_LIMIT" zfs set readonly=off "$F3S_DATASET" 2>&1); then
+		rm -f "$F3S_FROZEN"
+	else
+		tell "readonly=off failed: $thaw_said"
 	fi
 }
 
+catch_up() {
+	REASON=$(bounded $((F3S_CATCH_UP + F3S_LIMIT)) "$CATCH_UP" "$F3S_REPLICATION_JOB" "$F3S_DATASET" "$F3S_SNAPSHOT_PREFIX" \
+		"$F3S_CATCH_UP" 2>&1)
+}
+
+# -- start and stop --
+
 start() {
-	rm -f "$F3S_STOPPED" "$F3S_STOP_OWED" "$F3S_LAST" "$F3S_FLOOR" "$F3S_FAILED" "$F3S_GAVE_WAY" "$F3S_LOST" "$F3S_FLAPS" "$F3S_DOUBT"
+	rm -f "$F3S_STOP_OWED" "$F3S_LAST" "$F3S_FLOOR" "$F3S_LOSSES"
 	# stunnel writes its pid file there after it gave up root's rights, and nobody else makes the folder anew
 	# where /var/run is in memory.
 	[ -d "$F3S_TUNNEL_FOLDER" ] ||
@@ -295,49 +399,44 @@ start() {
 		tell "$F3S_TUNNEL_FOLDER could not be made: stunnel will not start"
 	# A full file system must not keep this host from serving now.
 	touch "$F3S_STARTED" || tell "$F3S_STARTED cannot be made: after this nothing is done until the next start"
-	# rc.conf's advskew won the election before a planned failover from before the boot was known.
-	carp_read
-	if [ -e "$F3S_HOLD" ] && [ "$CARP_STATE" = MASTER ] && peer_answers; then
-		tell "held by carp backup: giving the address to the peer"
-		carp_set "$F3S_DEMOTED" backup || tell "$REASON"
-	fi
-	# Started it is, whatever it found: a MASTER that had to give the address away is no failed start.
+	# Started it is, whatever it found.
 	look || return 0
 }
 
-# At shutdown the address goes first, while NFS still runs; clients then find the peer and not a dead server. Not under
-# the lock: its holder may wait for a service that hangs, and the shutdown of such a host must not wait for that. The
-# advskew of one that is BACKUP goes up, too: after a split, the host that serves has to win.
+# The address goes first, while NFS still runs. Not under the lock: its holder may wait for a service that hangs, and the
+# shutdown of such a host must not wait for that. CARP runs in the kernel, so a stopped host takes part in the election.
 leave() {
 	rm -f "$F3S_STARTED"
-	touch "$F3S_STOPPED" "$F3S_STOP_OWED" || tell "$F3S_STOPPED cannot be made: as MASTER this host will keep the address"
-	carp_read || :	# the state is `none` then
-	LEFT_AS=$CARP_STATE
-	case $LEFT_AS in
-	none) ;;
-	MASTER) carp_set "$F3S_DEMOTED" backup || tell "$REASON" ;;
-	*)
-		# with preempt=1 `start` could not lower it again, see adjust_skew()
-		[ "$CARP_SKEW" = "$F3S_DEMOTED" ] || [ "$(sysctl -n net.inet.carp.preempt)" != 0 ] ||
-			carp_set "$F3S_DEMOTED" || tell "$REASON"
-		;;
-	esac
+	touch "$F3S_STOP_OWED" || :
+	if carp_read; then
+		carp_set "$F3S_NO_CLAIM" || tell "$REASON"
+	fi
 }
 
 stop() {
-	left_as=${LEFT_AS-}
 	leave	# once more: who had the lock may have taken this host for a started one
-	if [ "$left_as" = MASTER ] || [ "$LEFT_AS" = MASTER ]; then
-		if [ "$CARP_STATE" = BACKUP ] && carp_settles BACKUP "$F3S_SETTLE"; then
-			decide none no "stopped; another host advertises the address, its own log says whether it serves"
-		else
-			decide none no "stopped; no other host took the address: $REASON"
-		fi
+	if [ "$CARP_STATE" = MASTER ] && ! carp_becomes BACKUP; then
+		decide "stopped; no other host took the address: $REASON"
 	else
-		decide none no "stopped"
+		decide "stopped"
 	fi
 	stop_services
 	rm -f "$F3S_STOP_OWED"
+}
+
+# -- status --
+
+# Is this host ready now? As able(), but it only looks.
+looks_ready() {
+	dataset_ready || return
+	if [ -z "$IDENTITY" ] || [ "$IDENTITY" = other ]; then
+		REASON="$F3S_MOUNTPOINT is not mounted on $F3S_EXPORT"
+		return 1
+	fi
+	for service in $F3S_SERVICES; do
+		running "$service" || { REASON="$service does not run"; return 1; }
+	done
+	ask nfs "${F3S_MARKER##*/}" && ask tls "$F3S_TUNNEL_PORT" && REASON="serves $F3S_DATASET"
 }
 
 # kept KEY FILE: a record as the value of a key, if it is there.
@@ -348,37 +447,27 @@ kept() {
 
 # For people and for parse_status() of f3s/controller.py: key=value, one a line.
 status() {
-	status_right=yes status_started=no status_wanted=stopped
+	status_right=yes status_started=no
 	carp_read || status_right=no	# the state is `none` then
-	[ ! -e "$F3S_STARTED" ] || status_started=yes	# if not, services are left alone
-	dataset_ready
+	[ -e "$F3S_STARTED" ] && status_started=yes || status_right=no	# then services are left alone
+	looks_ready
 	case $? in
-	0) status_dataset=ready ;;
-	3) status_dataset=unknown ;;
-	*) status_dataset=unready ;;
-	esac
-	case $CARP_STATE:$status_dataset in
-	MASTER:ready) status_wanted=running ;;
-	MASTER:*) status_right=no ;;
+	0) status_ready=yes ;;
+	3) status_ready=unknown status_right=no ;;
+	*) status_ready=no status_right=no ;;
 	esac
 	cat <<-EOF
 	$F3S_VERSION
 	carp=$CARP_STATE
 	vhid=$F3S_VHID@$F3S_INTERFACE
-	advskew=$CARP_SKEW
-	advskew_configured=$F3S_ADVSKEW
+	claim=$CARP_SKEW
 	started=$status_started
-	dataset=$status_dataset
-	dataset_reason=$REASON
+	ready=$status_ready
+	reason=$(one_line "$REASON")
+	fsid=${IDENTITY:-none}
+	fsid_number=$(fsid_number "$IDENTITY")
 	EOF
-	for service in $F3S_SERVICES; do
-		status_is=stopped
-		! running "$service" || status_is=running
-		echo "service.$service=$status_is"
-		[ "$status_is" = "$status_wanted" ] || status_right=no
-	done
 	kept hold "$F3S_HOLD"
-	kept failed "$F3S_FAILED"
 	kept floor "$F3S_FLOOR"
 	# not one of an earlier version: the next decision replaces it
 	awk -v version="$F3S_VERSION" 'NR == 1 && $0 != version { exit } NR > 1' "$F3S_LAST" 2>/dev/null
@@ -389,22 +478,25 @@ status() {
 # lockf -k: the file stays, so waiters queue up; the lock is the kernel's and dies with its holder. The child
 # does not inherit it, so neither does stunnel.
 under_lock() {
-	lockf -k -s -t "$LOCK_WAIT" "$F3S_LOCK" "$0" locked "$1"
+	lockf -k -s -t "$LOCK_WAIT" "$F3S_LOCK" "$0" locked "$@"
 	lock_status=$?
 	if [ "$lock_status" -eq 73 ]; then	# EX_CANTCREAT: no room for the file; two runs at once do less harm than none
-		"$0" locked "$1"
+		"$0" locked "$@"
 		lock_status=$?
 	fi
 	if [ "$lock_status" -eq 75 ]; then
 		tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
-		[ "$1" != stop ] || echo "the services are not stopped yet: the next reconcile does that" >&2
+		case $1 in
+		stop) echo "the services are not stopped yet: the next reconcile does that" >&2 ;;
+		claim | give) echo "f3s_storage is at work for more than $LOCK_WAIT s, nothing changed: try again" >&2 ;;
+		esac
 	fi
 	exit "$lock_status"
 }
 
-case $#:${1-} in
-1:status) status ;;
-1:reconcile)
+case $#:${1-}:${2-} in
+1:status:) status ;;
+1:reconcile:)
 	need_root
 	# Not `:` and a redirection: where that fails, as on a full file system, it ends the shell (sh(1), special built-ins).
 	# Without room for the mark every run looks.
@@ -414,21 +506,18 @@ case $#:${1-} in
 		under_lock reconcile_unmarked
 	fi
 	;;
-1:start)
+1:start: | 1:give: | 1:claim: | 2:claim:operator)
 	need_root
-	under_lock start
+	under_lock "$@"
 	;;
-1:stop)
+1:stop:)
 	need_root
 	leave
-	export LEFT_AS
 	under_lock stop
 	;;
-2:locked)
-	case $2 in
-	start | stop | reconcile | reconcile_unmarked) "$2" ;;
-	*) usage ;;
-	esac
+2:locked:start | 2:locked:stop | 2:locked:reconcile | 2:locked:reconcile_unmarked | 2:locked:give | 2:locked:claim | 3:locked:claim)
+	shift
+	"$@"
 	;;
 *) usage ;;
 esac

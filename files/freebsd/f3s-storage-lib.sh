@@ -11,32 +11,26 @@ export PATH LC_ALL
 umask 022
 
 F3S_CONFIG=/usr/local/etc/f3s/storage.conf
+F3S_CONTROL=/usr/local/libexec/f3s/storage-control
 F3S_RUN=/var/run/f3s
-# Written by `carp backup`, taken away by `carp master`. Not in /var/run: a planned failover outlives a reboot.
-F3S_HOLD=/var/db/f3s/carp.hold
+F3S_KEEP=/var/db/f3s	# what outlives a reboot
+F3S_HOLD=$F3S_KEEP/carp.hold		# a planned failover: by `carp backup`, until `carp master`
+F3S_FROZEN=$F3S_KEEP/frozen		# `carp backup` set readonly=on on the primary's dataset
 
 # Files of this boot, all below F3S_RUN.
 F3S_LOCK=$F3S_RUN/lock			# held by lockf(1); its mere existence means nothing
 F3S_PENDING=$F3S_RUN/pending		# a reconcile was asked for and has not read the state yet
 F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it no service is started
-F3S_STOPPED=$F3S_RUN/stopped		# `stop` ran and `start` did not since
 F3S_STOP_OWED=$F3S_RUN/stop.owed	# `stop` gave the address away and has not stopped the services yet
 F3S_LAST=$F3S_RUN/last			# the last decision, lines of the status
-F3S_FLOOR=$F3S_RUN/backup.createtxg	# newest snapshot's createtxg when this host was first seen as BACKUP
-F3S_FAILED=$F3S_RUN/service.failed	# a service did not start here as MASTER, until it does or `carp master` is run
-F3S_GAVE_WAY=$F3S_RUN/gave.way		# when a MASTER that cannot serve last offered the address to the peer
-F3S_LOST=$F3S_RUN/lost			# when the last such trouble began, also when this host is well again
-F3S_FLAPS=$F3S_RUN/flaps		# when another one began within F3S_CALM of the last
-F3S_DOUBT=$F3S_RUN/doubt		# since when a check of a serving MASTER does not answer
+F3S_FLOOR=$F3S_RUN/floor.createtxg	# newest snapshot's createtxg when the primary was first seen without its claim
+F3S_LOSSES=$F3S_RUN/losses		# when the primary lost the address that it had claimed, one a line
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 
 F3S_LIMIT=10		# seconds that a check of the pool may take
 F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90 by default
-F3S_RETRY=300		# seconds between two offers of a MASTER that cannot serve
-F3S_CALM=1800		# seconds without automatic failback after this host gave the address away twice within that time
-F3S_STRIKE=30		# seconds that a check may stay without an answer before a serving MASTER gives way
-F3S_VERSION=status=1	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
-F3S_DEMOTED=254		# advskew that loses against every configured one
+F3S_VERSION=status=2	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
+F3S_NO_CLAIM=254	# advskew that loses against every other
 
 if [ ! -r "$F3S_CONFIG" ]; then
 	echo "$F3S_CONFIG is missing: run the deploy (tasks/carp.py)" >&2
@@ -44,21 +38,20 @@ if [ ! -r "$F3S_CONFIG" ]; then
 fi
 # shellcheck source=/dev/null
 . "$F3S_CONFIG"
-for name in ROLE INTERFACE VHID VIP ADVBASE ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER FAILBACK_BLOCK SERVICES \
-	REPLICATION_JOB FAILBACK_MAX_AGE TUNNEL_FOLDER TUNNEL_USER; do
+for name in ROLE INTERFACE VHID VIP ADVBASE ADVSKEW CLAIM PEER POOL DATASET MOUNTPOINT MARKER EXPORT FSID \
+	FAILBACK_BLOCK SERVICES MOUNTD_FLAGS PATIENCE REPLICATION_JOB SNAPSHOT_PREFIX CATCH_UP FAILBACK_MAX_AGE LOSSES_MAX QUIET \
+	TUNNEL_PORT TUNNEL_FOLDER TUNNEL_USER; do
 	eval "value=\${F3S_$name-}"
 	if [ -z "$value" ]; then
 		echo "$F3S_CONFIG: F3S_$name is not set" >&2
 		exit 78
 	fi
 done
-# Seconds after which a change of the CARP state has held: a BACKUP takes over after 3 * advbase + advskew/256.
+# Seconds within which a raised claim has moved the address, or never will: the MASTER's next advertisement tells it, and a
+# peer that is not heard takes over after 3 * advbase + advskew/256.
 F3S_SETTLE=$((3 * F3S_ADVBASE + 3))
-# Seconds after which a peer that cannot serve would have given the address back: it tries each service twice, about
-# 9 s, steps back, and this host takes over.
-F3S_BOUNCE=$((12 + F3S_SETTLE))
 if [ "$(id -u)" -eq 0 ]; then
-	mkdir -p "$F3S_RUN" "${F3S_HOLD%/*}"
+	mkdir -p "$F3S_RUN" "$F3S_KEEP"
 fi
 
 # shellcheck source=files/freebsd/bounded.sh
@@ -109,17 +102,16 @@ carp_read() {
 	CARP_SKEW=${carp_line##* }
 }
 
-# carp_set SKEW [STATE]: asks the kernel, then reads back what it did (ifconfig says nothing and returns 0 even
-# for a vhid that does not exist).
+# carp_set SKEW: asks the kernel, then reads back what it did (ifconfig says nothing and returns 0 even for a vhid that
+# does not exist). With preemption the address goes to the lowest claim.
 carp_set() {
-	carp_wanted=$1
-	if ! carp_said=$(ifconfig "$F3S_INTERFACE" vhid "$F3S_VHID" advskew "$carp_wanted" ${2:+state "$2"} 2>&1); then
-		REASON="ifconfig $F3S_INTERFACE vhid $F3S_VHID advskew $carp_wanted${2:+ state $2} failed: $carp_said"
+	if ! carp_said=$(ifconfig "$F3S_INTERFACE" vhid "$F3S_VHID" advskew "$1" 2>&1); then
+		REASON="ifconfig $F3S_INTERFACE vhid $F3S_VHID advskew $1 failed: $carp_said"
 		return 1
 	fi
 	carp_read || return 1
-	if [ "$CARP_SKEW" != "$carp_wanted" ]; then
-		REASON="advskew is $CARP_SKEW, not $carp_wanted, after ifconfig"
+	if [ "$CARP_SKEW" != "$1" ]; then
+		REASON="advskew is $CARP_SKEW, not $1, after ifconfig"
 		return 1
 	fi
 }
@@ -130,24 +122,20 @@ carp_linkless() {
 	REASON="$F3S_INTERFACE has no link (state is INIT)"
 }
 
-# carp_settles STATE SECONDS: true when the state is and stays that for so long.
-carp_settles() {
-	settle_left=$2
-	while [ "$settle_left" -gt 0 ]; do
-		sleep 1
-		settle_left=$((settle_left - 1))
-		carp_read || return 1
-		if [ "$CARP_STATE" != "$1" ]; then
-			settle_when="$(($2 - settle_left)) s after the change"
-			REASON="state is $CARP_STATE, not $1, $settle_when"
-			! carp_linkless || REASON="$REASON, $settle_when"
+# carp_becomes STATE: waits until it is so, as long as a move can take.
+carp_becomes() {
+	becomes_left=$F3S_SETTLE
+	while carp_read; do
+		[ "$CARP_STATE" != "$1" ] || return 0
+		! carp_linkless || return 1
+		if [ "$becomes_left" -le 0 ]; then
+			REASON="still $CARP_STATE after $F3S_SETTLE s"
 			return 1
 		fi
+		becomes_left=$((becomes_left - 1))
+		sleep 1
 	done
-}
-
-peer_answers() {
-	bounded 3 ping -c 1 -t 2 "$F3S_PEER" >/dev/null 2>&1
+	return 1
 }
 
 # Seconds since the boot. A step of the clock moves the time of the boot with it (FreeBSD's kern_tc.c, tc_setclock), so the
@@ -177,17 +165,20 @@ age() {
 	fi
 }
 
-# What is mounted on the mount point (the topmost, if several are), and whether mountd exported it.
+# What is mounted on the mount point (the topmost, if several are), and the fsid of the nullfs mount of it that is exported.
 mount_read() {
-	MOUNTED='' EXPORTED=no
-	mount_table=$(bounded "$F3S_LIMIT" mount) || { REASON="mount did not answer"; return 1; }
-	mount_line=$(printf '%s\n' "$mount_table" | awk -v point="$F3S_MOUNTPOINT" '
-		$2 == "on" && $3 == point { fs = $1; exported = /[(,] *NFS exported[,)]/ ? "yes" : "no" }
-		END { if (fs != "") print fs, exported }')
-	if [ -n "$mount_line" ]; then
-		MOUNTED=${mount_line% *}
-		EXPORTED=${mount_line##* }
-	fi
+	MOUNTED='' IDENTITY=''
+	mount_table=$(bounded "$F3S_LIMIT" mount -v) || { REASON="mount did not answer"; return 1; }
+	MOUNTED=$(printf '%s\n' "$mount_table" | awk -v point="$F3S_MOUNTPOINT" '
+		$2 == "on" && $3 == point { fs = $1 }
+		END { print fs }')
+	IDENTITY=$(printf '%s\n' "$mount_table" | awk -v from="$F3S_MOUNTPOINT" -v point="$F3S_EXPORT" '
+		$2 == "on" && $3 == point {
+			fsid = "other"
+			if ($1 == from && $4 == "(nullfs,") for (i = 5; i < NF; i++) if ($i == "fsid") fsid = $(i + 1)
+			sub(/[,)].*/, "", fsid)
+		}
+		END { print fsid }')
 }
 
 # property NAME: from the lines that dataset_ready() read.
@@ -195,7 +186,7 @@ property() {
 	printf '%s\n' "$dataset_properties" | awk -F '\t' -v name="$1" '$1 == name { print $2 }'
 }
 
-# Can this host serve? 0 yes, 1 no, 2 not mounted but it could be, 3 not known: a check did not end in time.
+# Is what is to be served there? 0 yes, 1 no, 2 not mounted but it could be, 3 not known: a check did not end in time.
 dataset_ready() {
 	still_hung && return 3
 	pool_health=$(bounded "$F3S_LIMIT" zpool list -H -o health "$F3S_POOL" 2>/dev/null)

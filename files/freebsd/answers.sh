@@ -1,0 +1,85 @@
+#!/bin/sh
+# Installed as /usr/local/libexec/f3s/answers: does what serves answer, end to end? Changes nothing.
+#
+# usage: answers nfs NAME    asks nfsd for an entry of the NFSv4 root; prints the fsid that clients see, as `mount -v` does
+#        answers tls PORT    asks the tunnel for its certificate
+#
+# Exit status: 0 it answers, 1 it answers something else, 3 no answer, 64 usage.
+LC_ALL=C
+export LC_ALL
+WAIT=5	# seconds for an answer
+
+usage() {
+	echo "usage: ${0##*/} nfs NAME | tls PORT" >&2
+	exit 64
+}
+
+byte() {
+	# shellcheck disable=SC2059	# an octal escape
+	printf "\\$(printf '%03o' "$1")"
+}
+
+# An RPC call (RFC 5531) of root by AUTH_SYS with a COMPOUND of NFS 4.0 (RFC 7530): PUTROOTFH, LOOKUP NAME, GETATTR of
+# the fsid. The first word is the record mark: the last fragment, and its size.
+question() {
+	padding=$(((4 - ${#1} % 4) % 4))
+	size=$((96 + ${#1} + padding))
+	printf '\200\0'
+	byte $((size / 256))
+	byte $((size % 256))
+	printf 'f3s1\0\0\0\0\0\0\0\2\0\1\206\243\0\0\0\4\0\0\0\1'	# xid, CALL, RPC 2, program 100003, version 4, COMPOUND
+	printf '\0\0\0\1\0\0\0\24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'	# AUTH_SYS: no name, uid 0, gid 0, no groups
+	printf '\0\0\0\0\0\0\0\0'	# no verifier
+	printf '\0\0\0\0\0\0\0\0\0\0\0\3'	# no tag, minor version 0, three operations
+	printf '\0\0\0\30\0\0\0\17\0\0\0'
+	byte "${#1}"
+	printf '%s' "$1"
+	while [ "$padding" -gt 0 ]; do
+		printf '\0'
+		padding=$((padding - 1))
+	done
+	printf '\0\0\0\11\0\0\0\1\0\0\1\0'
+}
+
+nfs() {
+	# -N: nfsd hangs up once it has answered
+	reply=$(question "$1" | nc -N -w "$WAIT" 127.0.0.1 2049 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
+	accepted=663373310000000100000000000000000000000000000000	# our xid, REPLY, accepted, no verifier, done
+	all=000000000000000000000003	# NFS4_OK, no tag, three results
+	fine=00000018000000000000000f0000000000000009000000000000000100000100	# each of them good, then the attributes
+	case ${reply#????????} in	# without the record mark
+	'')
+		echo "nfsd does not answer on 127.0.0.1:2049"
+		return 3
+		;;
+	"$accepted$all$fine"00000010*)
+		printf '%s\n' "${reply#????????"$accepted$all$fine"00000010}" |
+			sed -E 's/^0{8}(..)(..)(..)(..)0{8}(..)(..)(..)(..)$/\4\3\2\1\8\7\6\5/'
+		;;
+	"$accepted"*)
+		status=$(printf '%s\n' "${reply#????????"$accepted"}" | cut -c 1-8)
+		echo "nfsd refuses $1 of its NFSv4 root, status $((0x$status))"
+		return 1
+		;;
+	*)
+		echo "nfsd refuses the call: $reply"
+		return 1
+		;;
+	esac
+}
+
+tls() {
+	said=$(timeout -k 1 "$WAIT" openssl s_client -connect "127.0.0.1:$1" </dev/null 2>&1)
+	case $said in
+	*'BEGIN CERTIFICATE'*) ;;
+	*)
+		echo "stunnel does not answer on 127.0.0.1:$1"
+		return 3
+		;;
+	esac
+}
+
+case $#:${1-} in
+2:nfs | 2:tls) "$1" "$2" ;;
+*) usage ;;
+esac
