@@ -42,7 +42,7 @@ from facts.clock import Clock, asked_between
 from facts.controller import StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
-from facts.nfs import NfsExported, ShareEntries
+from facts.nfs import ShareEntries
 from facts.secrets import SecretFiles
 from facts.services import Services
 from facts.sockets import Listeners
@@ -188,7 +188,6 @@ def _freebsd(member: Host, me: HostSettings, site: Site) -> HostView:
         carp=ask(member, Carp, interface=me.carp.interface) if me.is_storage else None,
         controller=ask(member, StorageController) if me.is_storage else None,
         entries=_entries(member, me, site) if me.is_storage else None,
-        exported=ask(member, NfsExported) if me.is_storage else None,
         secrets=_secrets(member, me),
         stale=_stale(member, me) if me.is_storage else None,
     )

@@ -1,28 +1,11 @@
-"""NFS as this project uses it: its port, what is exported, and what lies in the served dataset."""
+"""NFS as this project uses it: its port, and what lies in the served dataset."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Iterable
 
 from f3s.parsing import UnknownOutput, sections
 
 PORT = 2049
 """TCP; nfsd has no option for another one (nfsd(8))."""
-_MOUNT = re.compile(r".+? on (/.*) \(([^()]*)\)")
-
-
-def parse_exported(lines: Iterable[str]) -> tuple[str, ...]:
-    """The exported mount points in the output of `mount`; raises UnknownOutput on a line in another form."""
-    found = []
-    for line in lines:
-        match = _MOUNT.fullmatch(line)
-        if match is None:
-            raise UnknownOutput(f"a line of mount: {line!r}")
-        point, words = match.groups()
-        if "NFS exported" in words.split(", "):
-            found.append(point)
-    return tuple(found)
 
 
 def parse_entries(lines: list[str]) -> dict[str, str] | bool:

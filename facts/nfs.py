@@ -1,4 +1,4 @@
-"""What is exported, and what lies in the served dataset, if it is mounted."""
+"""What lies in the served dataset, if it is mounted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.nfs import parse_entries, parse_exported
-from f3s.quoting import Shell, command, words
+from f3s.nfs import parse_entries
+from f3s.quoting import command, words
 from facts.base import HostFact, marked
 
 # The mount is looked at before and after: what is seen in between belongs to the dataset.
@@ -28,18 +28,6 @@ for name in {}; do
     fi
 done
 is_mounted )"""
-
-
-class NfsExported(HostFact[tuple[str, ...]]):
-    """The mount points that the kernel exports. Only `mount` shows them (observed), not `mount -p` or exports(5)."""
-
-    @override
-    def command(self) -> str:
-        return marked(Shell("mount"))
-
-    @override
-    def read(self, lines: list[str]) -> tuple[str, ...]:
-        return parse_exported(lines)
 
 
 class ShareEntries(HostFact[dict[str, str] | bool]):

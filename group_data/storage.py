@@ -7,6 +7,6 @@ pool_disk = "ada1"  # the second disk; the pool is made on it when it is provabl
 carp_interface = "re0"  # the LAN interface
 carp_vhid = 1  # number of the virtual host, 1-254, not used by other CARP or VRRP groups of the LAN
 carp_advbase = 1  # seconds between two advertisements
-carp_failback_losses = 3  # after so many losses of the address within carp_failback_quiet it no longer comes back by itself
+carp_failback_losses = 3  # a primary that lost the address so often within carp_failback_quiet does not take it back
 carp_failback_quiet = 3600  # seconds
 carp_password = None  # 8 to 19 characters that no one else knows; None: certificates.py makes one in pki_directory

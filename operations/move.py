@@ -8,22 +8,18 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory
 
-from f3s.controller import wanted_services
 from f3s.quoting import Shell, command
 from f3s.settings import HostSettings, Site
 from f3s.stunnel import tls_question
 from f3s.verify.model import HostView
 from f3s.verify.move import unproven
 from f3s.verify.serving import carp_state
-from facts.base import script
 from facts.carp import Carp
-from facts.controller import NotServing
+from facts.controller import StorageController
 from facts.tls import Tls
-from operations.base import LOOK_SECONDS, Commands, Shown, ask, executing
+from operations.base import Commands, Shown, ask, executing
 
 CARP = "/usr/local/bin/carp"
-SERVES_WITHIN = 75
-"""Seconds until the services run: devd tells the controller at once, and cron a minute later at the latest."""
 
 
 @operation()
@@ -37,21 +33,11 @@ def nothing(why: str) -> Commands:
 
 
 @operation()
-def caught_up(job: str, dataset: str, seconds: int) -> Generator[Shown]:
-    """The receiver of a push job has confirmed a snapshot that was made from now on; fails where it has not in time.
-
-    + job: its name
-    + dataset: its dataset on this host
-    + seconds: how long to wait
-    """
-    yield _timed("the replica is up to date", script("catch-up-replica", job, dataset, seconds))
-
-
-@operation()
 def given(verb: str) -> Generator[Shown]:
-    """`carp backup` (with the hold that keeps automatic failback off) or `carp master`; both wait until it has held.
+    """`carp backup` or `carp master`.
 
-    Fails where it did not hold; the program has then taken back what it did.
+    The first replicates the last write and then sets the hold that keeps automatic failback off. Both wait until the
+    address has moved. Fails where it did not; the program has then taken back what it did.
 
     + verb: backup or master
     """
@@ -60,7 +46,7 @@ def given(verb: str) -> Generator[Shown]:
 
 @operation()
 def proven_or_undone(target: HostSettings, site: Site, undo: str) -> Generator[Shown]:
-    """`target` serves: CARP on both hosts, the services, and TLS as the clients of this run see it. If not, undone.
+    """`target` serves: by CARP, by f3s_storage, and by TLS as the clients of this run see it. If not, undone.
 
     + target: the storage host that has the address now
     + undo: the verb of `carp` on the primary that takes the move back
@@ -81,15 +67,14 @@ def proven_or_undone(target: HostSettings, site: Site, undo: str) -> Generator[S
 
 def look(target: HostSettings, site: Site) -> list[str]:
     """Why it is not proven that `target` serves, see f3s.verify.move.unproven."""
-    names, patience = wanted_services(target), SERVES_WITHIN + LOOK_SECONDS
-    missing = ask(inventory.get_host(target.name), NotServing, names=names, seconds=SERVES_WITHIN, within=patience)
+    controller = ask(inventory.get_host(target.name), StorageController)
     states = {}
     for each in site.storage_hosts:
         view = HostView(carp=ask(inventory.get_host(each.name), Carp, interface=each.carp.interface))
         states[each.name] = carp_state(view, each)
     clients = [(inventory.get_host(each.name), each) for each in site.clients]
     answers = {each.name: ask(member, Tls, **tls_question(each)) for member, each in clients if member.connected}
-    return unproven(target, states, missing, answers)
+    return unproven(target, states, controller, answers)
 
 
 def _carp(verb: str) -> Shown:

@@ -79,7 +79,7 @@ def smoke(story: Story) -> None:
     )
     pair = Pair(story)
     story.within(f"{primary} is MASTER and serves", lambda: pair.serves(primary), timers=90, work=30)
-    story.within(f"{standby} serves nothing", lambda: pair.quiet(standby), timers=90, work=30)
+    story.within(f"{standby} stands by", lambda: pair.stands_by(standby), timers=90, work=30)
 
 
 @scenario("deploy", text="dry run, deploy, second run, verify, each task alone", blank=True)

@@ -28,7 +28,7 @@ def planned(story: Story) -> None:
     with pair.watched():
         story.deploys("tasks/failover.py", "-y")
         pair.standby_serves(at_once=True)
-        story.within(f"{pair.primary} serves nothing any more", lambda: pair.quiet(pair.primary), timers=5, work=10)
+        story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), timers=5, work=10)
         pair.stays("held by carp backup")
         story.deploys("tasks/failback.py", "-y")
         pair.primary_serves()
@@ -42,7 +42,7 @@ def by_hand(story: Story) -> None:
     with pair.watched():
         story.types(pair.primary, "carp backup")
         pair.standby_serves(at_once=True)
-        story.within(f"{pair.primary} serves nothing any more", lambda: pair.quiet(pair.primary), timers=5, work=10)
+        story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), timers=5, work=10)
         pair.stays("held by carp backup")
         story.types(pair.primary, "carp master")
         pair.primary_serves()
@@ -72,8 +72,7 @@ def reboot_standby(story: Story) -> None:
         story.stage.wait(30)
         story.prove(pair.serves(pair.primary), f"{pair.primary} still serves")
         pair.boots(pair.standby)
-        story.within(f"{pair.standby} could serve", lambda: pair.could_serve(pair.standby), timers=75, work=60)
-        story.within(f"{pair.standby} serves nothing", lambda: pair.quiet(pair.standby), timers=75, work=60)
+        story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
         pair.writes("after", "written after")
 
 

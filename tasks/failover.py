@@ -3,8 +3,9 @@
     pyinfra inventory.py tasks/failover.py
 
 Refused, with every reason, unless the standby is ready, its replica is fresh and has not diverged, and nothing else is
-in progress. The steps run on the primary. If the standby does not serve in the end, the address goes back at once. At
-least one client has to take part: it sees who serves. Until failback, automatic failback is off (docs/controller.md:
+in progress. The steps run on the primary: from then on clients only read, the last write is replicated, and then the
+address moves. If the standby does not serve in the end, the address goes back at once. At least one client has to take
+part: it sees who serves. Until failback, automatic failback is off (docs/controller.md:
 the hold). If the standby serves already, unplanned, only the hold is set. After a killed run, this one does what was
 left.
 """
@@ -13,14 +14,12 @@ from pyinfra.api.exceptions import DeployError
 
 from bridge.settings import site, this_host
 from bridge.view import looked_at_pair, needs_primary
-from f3s.verify.move import Left, catch_up_seconds, plan_failover
+from f3s.verify.move import Left, plan_failover
 from operations import move
 
 needs_primary()
 
 if this_host().is_primary:
-    job = site().served_job
-    seconds = catch_up_seconds(job)
     standby = site().standby
     plan = plan_failover(looked_at_pair())
 
@@ -34,13 +33,6 @@ if this_host().is_primary:
             verb="backup",
         )
     if plan.left is Left.ALL:
-        # while clients still write: only what they write from now on is left for the end
-        move.caught_up(
-            name=f"failover: {standby.short_name} has a snapshot from now (at most {seconds} s)",
-            job=job.name,
-            dataset=job.dataset,
-            seconds=seconds,
-        )
         move.given(
             name=f"failover: the address goes to {standby.short_name} and is held there",
             verb="backup",
@@ -51,11 +43,4 @@ if this_host().is_primary:
             target=standby,
             site=site(),
             undo="master",
-        )
-        # nobody writes on the primary now, so the next snapshot has the last write
-        move.caught_up(
-            name=f"failover: {standby.short_name} has the last write (at most {seconds} s)",
-            job=job.name,
-            dataset=job.dataset,
-            seconds=seconds,
         )

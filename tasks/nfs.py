@@ -1,4 +1,4 @@
-"""An NFSv4 server behind stunnel on both storage hosts, started and stopped by f3s_storage alone (docs/controller.md)."""
+"""An NFSv4 server behind stunnel on both storage hosts; f3s_storage alone starts and stops it (docs/controller.md)."""
 
 from __future__ import annotations
 

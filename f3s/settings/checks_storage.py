@@ -10,6 +10,7 @@ from f3s.settings.model import Job, is_within
 from f3s.settings.problems import SITE, Problem
 from f3s.settings.site import HostSettings, Site
 
+
 def _disks(site: Site) -> Iterator[Problem]:
     for host in site.freebsd_hosts:
         stick, disk = get(host, "usb.device"), get(host, "pool.disk")

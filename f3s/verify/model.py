@@ -80,7 +80,6 @@ class HostView:
     + marks: bookmarks, and holds on snapshots
     + configured_jobs: the names of all jobs in zrepl.yml
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
-    + exported: mount points that the kernel exports
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
     + secrets: the files of f3s.stunnel.secret_files, by path
     + stale: those of them that changed after the running stunnel read them
@@ -104,7 +103,6 @@ class HostView:
     carp: CarpView | None = None
     controller: Status | None = None
     entries: Mapping[str, str] | bool | None = None
-    exported: tuple[str, ...] | None = None
     tls: TlsAnswer | None = None
     mount_states: tuple[MountState, ...] | None = None
     linux_mounts: tuple[Entry, ...] | None = None

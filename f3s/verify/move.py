@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from f3s.carp import CarpState
-from f3s.controller import HOLD, wanted_services
-from f3s.replication import allowed_age
+from f3s.controller import HOLD, Status
 from f3s.settings import HostSettings, Job
 from f3s.verify import clocks, replication, serving, storage
 from f3s.verify.model import CLUSTER, ClusterView, Row, State, right, unknown, wrong
@@ -19,7 +18,7 @@ class Left(enum.Enum):
     """What is left to do for a move."""
 
     ALL = "all of it"
-    PROOF = "the address is there: prove that it is served, and in a failover the last write"
+    PROOF = "the address is there: prove that it is served"
     HOLD = "the address is there, unplanned: only the hold is missing"
     NOTHING = "nothing"
 
@@ -38,47 +37,37 @@ class Move:
     refusals: tuple[str, ...] = ()
 
 
-def catch_up_seconds(job: Job) -> int:
-    """How long to wait until the receiver has a new snapshot: the bound that verify has, too."""
-    return allowed_age(job.interval_seconds)
-
-
 def plan_failover(cluster: ClusterView) -> Move:
     """From the primary to the standby, on purpose. Nothing is moved unless both hosts answer."""
     primary, standby = cluster.site.storage_hosts
-    job = cluster.site.served_job
     witness = _witness(cluster)
+    both = (serving.address(cluster, primary), serving.address(cluster, standby))
     if _states(cluster) == (CarpState.BACKUP, CarpState.MASTER):
         hold = serving.held(cluster)
         missing = serves_not(cluster, standby)
-        both = (serving.address(cluster, primary), serving.address(cluster, standby))
         if hold is None:
             # an unplanned one becomes planned: the hold keeps automatic failback off. It is never undone: somebody may
             # have made the standby writable, and then the primary has older data
             return Move(Left.HOLD, refusals=(*_refusals(cluster, (*both, witness)), *missing))
-        if not missing and last_write_arrived(cluster, job):
+        if not missing:
             return Move(Left.NOTHING, f"{standby.short_name} serves already: planned failover {hold}")
-        # a run ended before its proof. The move may be undone, so the primary must have everything that the standby has
-        rows = (witness, *both, storage.mounts(cluster, standby), *_replication(cluster, job))
-        return Move(Left.PROOF, refusals=_refusals(cluster, rows))
+        # a run ended before its proof
+        return Move(Left.PROOF, refusals=_refusals(cluster, (witness, *both)))
     return Move(
         Left.ALL,
         refusals=_refusals(
             cluster,
             (
                 serving.one_master(cluster),
-                *(
-                    check(cluster, host)
-                    for host in (primary, standby)
-                    for check in (clocks.clock, storage.pools, serving.address)
-                ),
+                *(check(cluster, host) for host in (primary, standby) for check in (clocks.clock, storage.pools)),
+                *both,
                 storage.keys(cluster, standby),
                 storage.mounts(cluster, standby),
                 serving.services(cluster, standby),
                 serving.tunnel_files(cluster, standby),
                 witness,
                 *_nothing_else(cluster),
-                *_replication(cluster, job),
+                *_replication(cluster, cluster.site.served_job),
             ),
         ),
     )
@@ -105,8 +94,7 @@ def plan_failback(cluster: ClusterView) -> Move:
                 *together,
                 *(clocks.clock(cluster, host) for host in (primary, standby)),
                 *(check(cluster, primary) for check in (storage.pools, storage.keys, storage.mounts, serving.address)),
-                # the move itself shows whether a service starts now that did not start before
-                serving.services(cluster, primary, tried_anew=True),
+                serving.services(cluster, primary),
                 serving.tunnel_files(cluster, primary),
                 storage.mounts(cluster, standby),
                 _witness(cluster),
@@ -119,23 +107,8 @@ def plan_failback(cluster: ClusterView) -> Move:
 def serves_not(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
     """Why it is not proven now that `host` serves; empty when it is."""
     states = dict(zip((each.name for each in cluster.site.storage_hosts), _states(cluster), strict=True))
-    running = cluster.of(host).running
-    missing = None if running is None else [name for name in wanted_services(host) if not running.get(name)]
     answers = {client.name: cluster.of(client).tls for client in cluster.site.clients if client.name in cluster.hosts}
-    return tuple(unproven(host, states, missing, answers))
-
-
-def last_write_arrived(cluster: ClusterView, job: Job) -> bool:
-    """The standby has a snapshot that was made after the primary had stopped to serve; False where it is not known.
-
-    The controller notes the newest snapshot as soon as it sees the primary as BACKUP; createtxg only grows.
-    """
-    source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
-    floor = source.controller.floor if source.controller else None
-    arrived = {s.guid for s in target.snapshots or () if s.dataset == cluster.site.replica(job)}
-    return floor is not None and any(
-        s.dataset == job.dataset and s.createtxg > floor and s.guid in arrived for s in source.snapshots or ()
-    )
+    return tuple(unproven(host, states, cluster.of(host).controller, answers))
 
 
 def _states(cluster: ClusterView) -> tuple[CarpState | None, ...]:
@@ -152,14 +125,8 @@ def _witness(cluster: ClusterView) -> Row:
 
 
 def _nothing_else(cluster: ClusterView) -> Iterator[Row]:
-    """Nothing else is about to move the address. The row pools reports a resilver; a replication is waited for."""
-    primary, standby = cluster.site.storage_hosts
-    view = cluster.of(primary)
-    state = serving.carp_state(view, primary)
-    if view.controller is None or state is None or view.controller.decided_as is not state:
-        last = view.controller.decision if view.controller else None
-        reason = f"f3s_storage is about to decide; last decision: {last or 'not known'}"
-        yield unknown("in progress", primary.name, reason, "run it again in a minute")
+    """Nothing else keeps the address here. The row pools reports a resilver; a replication is waited for."""
+    standby = cluster.site.standby
     theirs = cluster.of(standby).controller
     if theirs is not None and theirs.hold is not None:
         reason = f"held there by carp backup {theirs.hold}"
@@ -185,13 +152,13 @@ def _refusals(cluster: ClusterView, rows: Iterable[Row]) -> tuple[str, ...]:
 def unproven(
     target: HostSettings,
     states: Mapping[str, CarpState | None],
-    missing: Iterable[str] | None,
+    controller: Status | None,
     answers: Mapping[str, TlsAnswer | None],
 ) -> list[str]:
     """Why it is not proven that `target` serves; empty when it is.
 
     + states: the CARP state of both storage hosts, by name
-    + missing: services that do not run on the target; None: not known
+    + controller: what f3s_storage of the target says; None: not known
     + answers: what clients in the run got from the virtual IP. One that was let in is enough, since another may have a
       bad certificate of its own. Without any, nothing is proven
     """
@@ -200,10 +167,9 @@ def unproven(
         wanted = CarpState.MASTER if name == target.name else CarpState.BACKUP
         if state is not wanted:
             problems.append(f"{name} is {state.value if state else 'not known'} instead of {wanted.value}")
-    if missing is None:
-        problems.append(f"the services of {target.name} are not known")
-    elif names := list(missing):
-        problems.append(f"not running on {target.name}: {', '.join(names)}")
+    if controller is None or not controller.ready:
+        why = controller.reason if controller else "f3s_storage did not answer"
+        problems.append(f"{target.name} is not ready: {why}")
     if not answers:
         problems.append(f"no client of this run could ask {target.vip.address}:{target.stunnel.port}")
     elif not any(answer and answer.known is Outcome.ACCEPTED for answer in answers.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from f3s.carp import CarpState
-from f3s.controller import FAILBACK_LOG, wanted_services, wanted_values
+from f3s.controller import CLAIMS, FAILBACK_LOG, role, wanted_services, wanted_values
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
 from f3s.secretfile import ABSENT
@@ -54,7 +54,7 @@ def held(cluster: ClusterView, host: HostSettings | None = None) -> str | None:
 
 
 def address(cluster: ClusterView, host: HostSettings) -> Row:
-    """The virtual IP is configured in our vhid, and the kernel does not preempt."""
+    """The virtual IP is configured in our vhid, the kernel preempts, and the claim is one that the controller makes."""
     view = cluster.of(host).carp
     if view is None:
         return unknown("CARP", host.name, "the interface could not be read", ASK_AGAIN)
@@ -65,20 +65,22 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
     problems = []
     if ours.state is CarpState.INIT:
         problems.append(f"vhid {host.carp.vhid} is INIT: {host.carp.interface} has no link, or is down")
-    if view.preempt != 0:
-        problems.append("net.inet.carp.preempt is not 0, so the address may move by itself")
+    if view.preempt != 1:
+        problems.append("net.inet.carp.preempt is not 1, so the address stays where it is whoever claims it")
     if view.demotion:
         problems.append(f"net.inet.carp.demotion is {view.demotion}: an interface or pfsync has a problem")
     controller = cluster.of(host).controller
-    if ours.advskew != host.carp.advskew:
-        if controller is None:
-            reason = f"advskew is {ours.advskew} instead of {host.carp.advskew}, and it is not known why"
-            return unknown("CARP", host.name, reason, ASK_AGAIN)
-        # a hold and a failed service raise it, and so does what the row services reports
-        if controller.hold is None and controller.failed is None and controller.ready:
-            problems.append(f"advskew is {ours.advskew} instead of {host.carp.advskew}")
+    claims = CLAIMS[role(host)]
+    if controller is None and ours.advskew not in claims:
+        reason = f"it claims the address with advskew {ours.advskew}, and it is not known why"
+        return unknown("CARP", host.name, reason, ASK_AGAIN)
+    # a hold raises it, and so does what the row services reports
+    allowed = claims if ours.state is CarpState.MASTER else claims[1:]
+    if controller is not None and controller.ready and controller.hold is None and ours.advskew not in allowed:
+        wanted = " or ".join(map(str, allowed))
+        problems.append(f"it claims the address with advskew {ours.advskew} instead of {wanted}")
     held_here = f", held {controller.hold}" if controller and controller.hold else ""
-    fine = f"{ours.state.value}, advskew {ours.advskew}{held_here}"
+    fine = f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}"
     return judged("CARP", host.name, problems, fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
 
 
@@ -104,9 +106,8 @@ def one_master(cluster: ClusterView) -> Row:
         return wrong(
             "one MASTER",
             CLUSTER,
-            f"{said}: {found[0].short_name} is MASTER although carp backup holds it ({stale}): the other host has not "
-            "kept the address. Until that hold ends, it gives the address away at its next boot, and automatic "
-            "failback is off",
+            f"{said}: {found[0].short_name} is MASTER although carp backup holds it ({stale}): the other host cannot "
+            "serve, or is not heard. Until that hold ends, clients only read, and automatic failback is off",
             f"doas carp master on {found[0].name}",
         )
     off = _failback_off(cluster)
@@ -123,7 +124,7 @@ def one_master(cluster: ClusterView) -> Row:
     if off:
         return wrong("one MASTER", CLUSTER, f"{reason}, and automatic failback is off", f"{off}; {log}")
     controller = cluster.of(cluster.site.primary).controller
-    if controller is not None and (controller.failed is not None or not controller.ready):
+    if controller is not None and not controller.ready:
         return wrong("one MASTER", CLUSTER, reason, f"see the row services of {cluster.site.primary.name}; {log}")
     if problem := _failback_blind(cluster, cluster.site.primary):
         return wrong("one MASTER", CLUSTER, f"{reason}; {problem}", f"{RUN.format('zrepl')}; {log}")
@@ -155,58 +156,40 @@ def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
     return f"automatic failback goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
 
 
-def services(cluster: ClusterView, host: HostSettings, *, tried_anew: bool = False) -> Row:
-    """The controller is started; the services run on the MASTER and nowhere else; a BACKUP could serve.
-
-    The MASTER's mountd exports the dataset. A dataset that was mounted after mountd started is not exported
-    (observed), and clients get errors although everything runs.
-
-    + tried_anew: leave out services that did not start before or do not run on the MASTER: the planned move starts
-      them, and shows whether they start
-    """
+def services(cluster: ClusterView, host: HostSettings) -> Row:
+    """The host serves, or could at once: everything runs and answers end to end, with the one fsid of both hosts."""
     view = cluster.of(host)
-    state = carp_state(view, host)
-    if state is None:
-        return unknown("services", host.name, "not known what should run: no CARP state", "see the row CARP")
-    if view.running is None:
-        return unknown("services", host.name, "the services could not be listed", ASK_AGAIN)
-    if view.controller is None:
+    controller = view.controller
+    if controller is None:
         reason = "f3s_storage did not say what it does, or its programs are not of this version"
         return unknown("services", host.name, reason, f"{ASK_AGAIN}; if it stays, {RUN.format('carp')}")
-    if view.exported is None:
-        return unknown("services", host.name, "not known what is exported", ASK_AGAIN)
-    controller, decision = view.controller, view.controller.decision
-    problems = []
-    if not controller.started:
-        problems.append("f3s_storage is not started")
-    if controller.failed is not None and not tried_anew:
-        problems.append(f"{controller.failed} (still on record)")
+    if view.running is None:
+        return unknown("services", host.name, "the services could not be listed", ASK_AGAIN)
     names = wanted_services(host)
-    if missing := [name for name in names if name not in view.running]:
-        problems.append(f"not installed: {', '.join(missing)}")
-    master = state is CarpState.MASTER
-    if not (master and tried_anew):
-        astray = [name for name in names if view.running.get(name, master) is not master]
-        if astray:
-            problems.append(f"{state.value}, but {'not running' if master else 'running'}: {', '.join(astray)}")
-        elif master and host.nfs.mountpoint not in view.exported:
-            problems.append(f"MASTER, but mountd does not export {host.nfs.mountpoint}")
-        if controller.decided_as is state and not controller.ready and controller.failed is None:
-            problems.append("MASTER that cannot serve" if master else "it could not take over")
-    if problems and decision:
-        problems.append(f"last decision: {decision}")
-    if not problems and (blind := _failback_blind(cluster, host)):
-        return wrong("services", host.name, blind, RUN.format("zrepl"))
-    if not problems and controller.decided_as is not state and not (master and tried_anew):
-        reason = f"f3s_storage has not looked since it is {state.value}; last decision: {decision or 'none'}"
-        return unknown("services", host.name, reason, "doas service f3s_storage reconcile; then run verify again")
+    problems = []
     mend = "doas service f3s_storage reconcile; doas service f3s_storage status"
     if not controller.started:
+        problems.append("f3s_storage is not started")
         mend = f"doas service f3s_storage start, or {RUN.format('carp')}"
-    elif controller.failed is not None:
-        mend = f"find out why (/var/log/messages), then: doas carp master on {host.name}"
-    fine = f"{state.value}: {', '.join(names)} {'run' if master else 'are stopped'}"
-    return judged("services", host.name, problems, fine, mend)
+    if missing := [name for name in names if name not in view.running]:
+        problems.append(f"not installed: {', '.join(missing)}")
+    if controller.ready is False:
+        problems.append(f"not ready: {controller.reason}")
+    if problems:
+        if controller.decision:
+            problems.append(f"last decision: {controller.decision}")
+        return wrong("services", host.name, "; ".join(problems), mend)
+    if controller.ready is None:
+        return unknown("services", host.name, f"not known whether it is ready: {controller.reason}", ASK_AGAIN)
+    if blind := _failback_blind(cluster, host):
+        return wrong("services", host.name, blind, RUN.format("zrepl"))
+    if controller.fsid_number != host.nfs.fsid:
+        reason = (
+            f"it exports with the fsid of mount {controller.fsid_number} since its boot instead of {host.nfs.fsid}: "
+            "clients have to mount anew after a move"
+        )
+        return wrong("services", host.name, reason, f"reboot {host.name} while the other host has the address")
+    return right("services", host.name, f"ready: {', '.join(names)} run and answer")
 
 
 def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:
