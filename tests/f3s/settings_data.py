@@ -24,8 +24,8 @@ GROUPS = {
     F2: ("freebsd",),
 } | dict.fromkeys(CLIENTS, ("clients",))
 PER_HOST: dict[str, dict[str, Any]] = {
-    F0: {"lan_address": "192.168.1.130", "wireguard_address": "192.168.2.130", "carp_advskew": 0},
-    F1: {"lan_address": "192.168.1.131", "wireguard_address": "192.168.2.131", "carp_advskew": 100},
+    F0: {"lan_address": "192.168.1.130", "wireguard_address": "192.168.2.130"},
+    F1: {"lan_address": "192.168.1.131", "wireguard_address": "192.168.2.131"},
     F2: {"lan_address": "192.168.1.132", "wireguard_address": "192.168.2.132"},
     R0: {"lan_address": "192.168.1.120"},
     R1: {"lan_address": "192.168.1.121"},
