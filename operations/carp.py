@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
@@ -20,15 +22,6 @@ from operations.base import Commands, known
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
 _APPLIED = f"{RUN}/netif.applied"
 _MARK_APPLIED = f"mkdir -p {RUN} && touch {_APPLIED}"
-# Files of other tasks, each with a line that only those tasks write. Without them the services of f3s_storage could not
-# start, or not as their rc scripts expect, and the host would give the address away. A host that was set up by hand may
-# have a stunnel.conf without a pid file.
-SERVES_WITH = {
-    RC_SCRIPT: "^name=f3s_storage$",
-    STORAGE_CONF: "^# Installed by the deploy",
-    "/etc/exports": "^V4: ",
-    SERVER_CONFIG: "^; .*Written by the deploy",
-}
 
 
 @operation()
@@ -179,30 +172,49 @@ def devd_knows(rule: str) -> Commands:
     yield command("service devd restart")
 
 
+def _unconfigured(export: str) -> list[str]:
+    """Files of other tasks without the line that those tasks write, which f3s_storage could not serve without.
+
+    A host that was set up by hand may have a stunnel.conf without a pid file, one of an earlier deploy other exports.
+    """
+    lines = {
+        RC_SCRIPT: "^name=f3s_storage$",
+        STORAGE_CONF: "^# Installed by the deploy",
+        "/etc/exports": f"^V4: {re.escape(export)} ",
+        SERVER_CONFIG: r"^\[alive\]$",
+    }
+    return [path for path, line in lines.items() if not host.get_fact(FindInFile, path=path, pattern=line)]
+
+
 @operation()
-def controller_started() -> Commands:
-    """f3s_storage has been started since the boot, once all of SERVES_WITH is there.
+def controller_started(export: str) -> Commands:
+    """f3s_storage has been started since the boot, once everything that it needs is there.
 
-    It is the last operation of each task that writes one of these files, so the order of the tasks does not matter.
+    It is the last operation of each task that writes some of that, so the order of the tasks does not matter.
 
-    **Example:** `carp.controller_started()`
+    + export: the NFSv4 root
+
+    **Example:** `carp.controller_started("/export/nfs")`
     """
     if host.get_fact(File, path=STARTED):
         host.noop("f3s_storage is started")
-        return
-    missing = [path for path, line in SERVES_WITH.items() if not host.get_fact(FindInFile, path=path, pattern=line)]
-    if missing:
-        host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet, or not from this deploy")
-        return
-    yield command("service f3s_storage start")
+    elif missing := _unconfigured(export):
+        host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet, or not as this deploy has it")
+    else:
+        yield command("service f3s_storage start")
 
 
 @operation(is_idempotent=False)
-def controller_reconciles() -> Commands:
+def controller_reconciles(export: str) -> Commands:
     """f3s_storage looks again. Call it only if something that it reads has changed (cron would do it within a minute).
 
-    Not `restart`: that would give the address away. Fails if this host is MASTER and cannot serve.
+    Not `restart`: that would give the address away. Fails if this host is not ready then.
 
-    **Example:** `carp.controller_reconciles(_if=values.did_change)`
+    + export: as in `controller_started`
+
+    **Example:** `carp.controller_reconciles("/export/nfs", _if=values.did_change)`
     """
-    yield command("service f3s_storage reconcile")
+    if missing := _unconfigured(export):
+        host.noop(f"it takes up the change later: {', '.join(missing)} is not as this deploy has it yet")
+    else:
+        yield command("service f3s_storage reconcile")

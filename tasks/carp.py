@@ -144,8 +144,12 @@ if settings.is_storage:
     carp.password(interface=interface, vhid=vhid, alias=alias, peer=peer.name, name="carp: its password now")
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
-    carp.controller_started(name="carp: f3s_storage is started")
-    carp.controller_reconciles(name="carp: f3s_storage takes up the change", _if=any_changed(values, *programs))
+    carp.controller_started(export=settings.nfs.export, name="carp: f3s_storage is started")
+    carp.controller_reconciles(
+        export=settings.nfs.export,
+        name="carp: f3s_storage takes up the change",
+        _if=any_changed(values, *programs),
+    )
     crontab.crontab(
         name="carp: f3s_storage looks every minute",
         command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",
