@@ -99,9 +99,8 @@ start_services() {
 	for service in $F3S_SERVICES; do
 		start_service "$service" || return 1
 	done
-	# a mountd from before the deploy may offer more than exports; what it says of itself are its arguments
 	REASON="mountd runs without $F3S_MOUNTD_FLAGS"
-	pgrep -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " >/dev/null || restart_service mountd
+	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || restart_service mountd
 }
 
 # stunnel first: clients are cut off before NFS goes away beneath them.
@@ -133,9 +132,28 @@ patiently() {
 
 # Can this host serve? Mounts and starts what is missing, and asks end to end.
 able() {
-	patiently dataset_there && export_dataset && start_services &&
-		answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel &&
-		REASON="serves $F3S_DATASET"
+	patiently dataset_there && configured && export_dataset || return 1
+	serving && return 0
+	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel &&
+		serving
+}
+
+# A look that costs little, as it is taken every minute: what answers runs.
+serving() {
+	for service in $F3S_SERVICES; do
+		pgrep -q -x "$service" || { REASON="$service does not run"; return 1; }
+	done
+	# one from before the deploy may offer more than exports; what it says of itself are its arguments
+	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || { REASON="mountd runs without $F3S_MOUNTD_FLAGS"; return 1; }
+	ask nfs "${F3S_MARKER##*/}" && ask tls "$F3S_TUNNEL_PORT" && REASON="serves $F3S_DATASET"
+}
+
+# Files of other tasks: while a deploy is under way they may be those of an earlier one.
+configured() {
+	grep -q "^V4: $F3S_EXPORT " /etc/exports ||
+		{ REASON="/etc/exports does not have $F3S_EXPORT as the NFSv4 root: run tasks/nfs.py"; return 1; }
+	grep -q '^\[alive\]' /usr/local/etc/stunnel/stunnel.conf ||
+		{ REASON="stunnel.conf is not of this deploy: run tasks/stunnel.py"; return 1; }
 }
 
 dataset_there() {
@@ -433,10 +451,7 @@ looks_ready() {
 		REASON="$F3S_MOUNTPOINT is not mounted on $F3S_EXPORT"
 		return 1
 	fi
-	for service in $F3S_SERVICES; do
-		running "$service" || { REASON="$service does not run"; return 1; }
-	done
-	ask nfs "${F3S_MARKER##*/}" && ask tls "$F3S_TUNNEL_PORT" && REASON="serves $F3S_DATASET"
+	serving
 }
 
 # kept KEY FILE: a record as the value of a key, if it is there.
