@@ -166,6 +166,7 @@ class Client(Part):
     mount_presets: v.MountPresets
     mount_preset: v.Label
     monitor_interval: v.Seconds
+    move_seconds: v.Seconds
     stat_timeout: v.Seconds
     unmount_timeout: v.Seconds
     mount_timeout: v.Seconds

@@ -132,10 +132,10 @@ patiently() {
 
 # Can this host serve? Mounts and starts what is missing, and asks end to end.
 able() {
-	patiently dataset_there && configured && export_dataset || return 1
+	patiently dataset_there && configured && export_dataset || return
 	serving && return 0
 	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel &&
-		serving
+		serving || return 1
 }
 
 # A look that costs little, as it is taken every minute: what answers runs.
@@ -194,13 +194,16 @@ export_dataset() {
 	case $IDENTITY in
 	'') ;;
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
-	*) return 0 ;;
+	*)
+		# not after the dataset was unmounted by force and mounted again: this view of it is dead then
+		bounded "$F3S_LIMIT" test -e "$F3S_EXPORT/${F3S_MARKER##*/}" && return 0
+		unmount_export || return 1
+		;;
 	esac
-	mkdir -p "$F3S_EXPORT" && mount_export || return 1
-	mount_read || return 1
+	mkdir -p "$F3S_EXPORT" && mount_export && mount_read || return 1
 	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do
-		umount "$F3S_EXPORT" && mount_export || return 1
+		unmount_export && mount_export || return 1
 		steps=$((steps - 1))
 	done
 	mount_read || return 1
@@ -208,7 +211,11 @@ export_dataset() {
 }
 
 mount_export() {
-	mount_said=$(mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT" 2>&1) || { REASON="$mount_said"; return 1; }
+	REASON=$(bounded "$F3S_LIMIT" mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT" 2>&1)
+}
+
+unmount_export() {
+	REASON=$(bounded "$F3S_LIMIT" umount -f "$F3S_EXPORT" 2>&1)
 }
 
 # fsid_number FSID: which nullfs mount of this boot it was; its bytes are those of 0x29HHffLL, 0x29.
@@ -226,11 +233,9 @@ fsid_number() {
 # after another answer, SILENT after none.
 answers() {
 	patiently ask "$1" "$2" && return 0
-	if [ "$patient_status" -eq 3 ]; then
-		restart_service "$4"
-	else
-		restart_service "$3"
-	fi && within 2 ask "$1" "$2"
+	answers_blame=$3
+	[ "$patient_status" -ne 3 ] || answers_blame=$4
+	restart_service "$answers_blame" && within 2 ask "$1" "$2" || return 1
 }
 
 # An answer, as patiently() wants it.
@@ -245,14 +250,17 @@ ask() {
 # -- the claim --
 
 # The lowest advskew has the address, with net.inet.carp.preempt=1 at once. So a link, a boot or a switch decides
-# nothing: who is not MASTER and ready claims nothing. On the primary only claim() goes as low as F3S_CLAIM.
+# nothing: who is not MASTER and ready claims nothing. On the primary only claim() goes as low as F3S_CLAIM. A standby
+# that has lost its link keeps what it claimed: it had the address, and nobody has asked the gates of the primary.
 # keep_claim ready | no
 keep_claim() {
 	claim_wanted=$F3S_ADVSKEW
 	if [ "$1" != ready ] || [ -e "$F3S_HOLD" ]; then
 		claim_wanted=$F3S_NO_CLAIM
-	elif [ "$CARP_STATE" = MASTER ] && { [ "$F3S_ROLE" = standby ] || [ "$CARP_SKEW" = "$F3S_CLAIM" ]; }; then
-		claim_wanted=$F3S_CLAIM
+	else
+		case $F3S_ROLE:$CARP_STATE:$CARP_SKEW in
+		standby:MASTER:* | primary:MASTER:"$F3S_CLAIM" | standby:INIT:"$F3S_CLAIM") claim_wanted=$F3S_CLAIM ;;
+		esac
 	fi
 	[ "$CARP_SKEW" != "$claim_wanted" ] || return 0
 	[ "$CARP_SKEW" != "$F3S_CLAIM" ] || note_loss
@@ -310,12 +318,17 @@ look() {
 	# before anything that takes time: a link that comes back must not bring the address along
 	[ "$CARP_STATE" = MASTER ] || [ "$CARP_SKEW" != "$F3S_CLAIM" ] || keep_claim ready
 	thaw
-	if able; then
-		found="ready" found_status=0
-	else
+	able
+	case $? in
+	0) found="ready" found_status=0 ;;
+	3)	# the pool may only be slow, and services that wait for it could not be stopped
+		found="not known to be ready: $REASON" found_status=1
+		;;
+	*)
 		found="not ready: $REASON" found_status=1
 		stop_services
-	fi
+		;;
+	esac
 	carp_read || :
 	if [ "$found_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
 	keep_floor
