@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from f3s.carp import CarpState
-from f3s.controller import CLAIMS, FAILBACK_LOG, role, wanted_services, wanted_values
+from f3s.controller import CLAIMS, FAILBACK_LOG, NO_CLAIM, Status, role, wanted_services, wanted_values
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
 from f3s.secretfile import ABSENT
@@ -70,18 +70,25 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
     if view.demotion:
         problems.append(f"net.inet.carp.demotion is {view.demotion}: an interface or pfsync has a problem")
     controller = cluster.of(host).controller
-    claims = CLAIMS[role(host)]
-    if controller is None and ours.advskew not in claims:
-        reason = f"it claims the address with advskew {ours.advskew}, and it is not known why"
-        return unknown("CARP", host.name, reason, ASK_AGAIN)
-    # a hold raises it, and so does what the row services reports
-    allowed = claims if ours.state is CarpState.MASTER else claims[1:]
-    if controller is not None and controller.ready and controller.hold is None and ours.advskew not in allowed:
-        wanted = " or ".join(map(str, allowed))
-        problems.append(f"it claims the address with advskew {ours.advskew} instead of {wanted}")
+    wanted = claims(host, ours.state, controller)
+    if ours.advskew not in wanted:
+        claimed = f"it claims the address with advskew {ours.advskew} instead of {' or '.join(map(str, wanted))}"
+        if controller is None and not problems:
+            return unknown("CARP", host.name, f"{claimed}, and it is not known why", ASK_AGAIN)
+        problems.append(claimed)
     held_here = f", held {controller.hold}" if controller and controller.hold else ""
     fine = f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}"
     return judged("CARP", host.name, problems, fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
+
+
+def claims(host: HostSettings, state: CarpState, controller: Status | None) -> tuple[int, ...]:
+    """The claims that fit to what a storage host is. Of one that nobody could ask, those of a host that is ready."""
+    usual = CLAIMS[role(host)] if state is CarpState.MASTER else CLAIMS[role(host)][1:]
+    if controller is None:
+        return usual
+    if controller.hold is not None or not controller.started or controller.ready is False:
+        return (NO_CLAIM,)
+    return usual if controller.ready else (*usual, NO_CLAIM)
 
 
 def one_master(cluster: ClusterView) -> Row:
