@@ -77,8 +77,28 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
             return unknown("CARP", host.name, f"{claimed}, and it is not known why", ASK_AGAIN)
         problems.append(claimed)
     held_here = f", held {controller.hold}" if controller and controller.hold else ""
-    fine = f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}"
-    return judged("CARP", host.name, problems, fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
+    seen = rivals(cluster, host)
+    fine = "; ".join((f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}", *seen))
+    return judged("CARP", host.name, [*problems, *seen] if problems else [], fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
+
+
+def rivals(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
+    """What the kernel noticed since its boot of others with our vhid or address. It may be over, so it is only told."""
+    mine, pair = cluster.of(host).rivals, [cluster.of(each).rivals for each in cluster.site.storage_hosts]
+    if mine is None:
+        return ("not known whether another machine uses the vhid or the address",)
+    told = []
+    if mine.discarded:
+        told.append(
+            f"{mine.discarded} advertisements with another password since its boot, as from a new password, or a stranger "
+            f"with vhid {host.carp.vhid}: does `netstat -s -p carp` still count? "
+            f"`tcpdump -ni {host.carp.interface} proto 112` shows from whom"
+        )
+    # both hosts send from their own address, too, when the address moves (seen)
+    ours = {f"00:00:5e:00:01:{host.carp.vhid:02x}", *(each.ether for each in pair if each)}
+    if None not in pair and (others := sorted(mine.holders - ours)):
+        told.append(f"since its boot {host.vip.address} was at {', '.join(others)}, neither host of the pair: find it")
+    return tuple(told)
 
 
 def claims(host: HostSettings, state: CarpState, controller: Status | None) -> tuple[int, ...]:

@@ -116,6 +116,20 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         {"stunnel_port": 2324},
         [f"{R0}: stunnel_port = 2324: differs from 2323 of {F0}; allowed: the same on every host"],
     ),
+    (
+        (F0,),
+        {"carp_other_vhids": [7, 255]},
+        [f"{F0}: carp_other_vhids[1] = 255: is out of range; allowed: a whole number from 1 to 254"],
+    ),
+    # the export
+    (
+        FREEBSD,
+        {"nfs_export": "/data/nfs"},
+        [
+            f"{host}: nfs_export = '/data/nfs': is nfs_mountpoint, too; allowed: a directory of its own"
+            for host in FREEBSD
+        ],
+    ),
     # ports
     (
         FREEBSD,

@@ -122,6 +122,9 @@ FROZEN = MountTable(
 )
 
 
+TAKEN = frozenset({*of(F0).rivals.holders, "52:54:00:00:00:99"})
+
+
 def with_pool(name: str, **status: Any) -> Any:
     return {**of(F0).pools, name: pool(name, **status)}
 
@@ -830,6 +833,9 @@ RIGHT = [
     case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, **NOT_READY)),
     case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, ready=None)),
     case(F1, "CARP", "BACKUP, claim (advskew) 100", controller=None),
+    case(F0, "CARP", "not known whether another machine uses", rivals=None),
+    case(F0, "CARP", "7 advertisements with another password since its boot", rivals=replace(of(F0).rivals, discarded=7)),
+    case(F1, "CARP", "192.168.1.138 was at 52:54:00:00:00:99, neither host", rivals=replace(of(F1).rivals, holders=TAKEN)),
     # after a power cut the primary takes an address that nobody has, without a claim of its own
     case(F0, "CARP", "MASTER, claim (advskew) 60", carp=carp(CarpState.MASTER, claim=60)),
     case(F0, "services", "ready: rpcbind, mountd, nfsd, stunnel run and answer"),
@@ -843,6 +849,14 @@ RIGHT = [
 def test_right(host: str, values: dict[str, Any], check: str, at: str, says: str) -> None:
     row = one(changed(CLUSTER_RIGHT, host, **values), check, at)
     assert (row.state, says in row.reason) == (State.RIGHT, True), row
+
+
+def test_the_cards_of_the_pair_are_not_taken_for_strangers() -> None:
+    assert one(CLUSTER_RIGHT, "CARP", F0).reason == "MASTER, claim (advskew) 0"
+    alone = changed(CLUSTER_RIGHT, F1, rivals=None)
+    assert one(alone, "CARP", F0).reason == "MASTER, claim (advskew) 0"
+    seen = {"rivals": replace(of(F0).rivals, holders=TAKEN), "carp": carp(CarpState.MASTER, preempt=0)}
+    assert "52:54:00:00:00:99, neither" in one(changed(CLUSTER_RIGHT, F0, **seen), "CARP", F0).reason
 
 
 def test_a_late_snapshot_that_the_source_had_when_it_was_asked_is_no_excuse() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from f3s.carp import CarpState, CarpView, VirtualHost
+from f3s.carp import CarpState, CarpView, Rivals, VirtualHost
 from f3s.clock import Offset
 from f3s.controller import CLAIMS, Status, role, served_dataset, wanted_services, wanted_values
 from f3s.fstab import Entry
@@ -42,6 +42,7 @@ BHYVE_KEY = f"file:///keys/{F0}:bhyve.key"
 NFS = "zdata/enc/nfsdata"
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 SERVER = "ab" * 32
+ETHER = {F0: "52:54:00:00:01:30", F1: "52:54:00:00:01:31"}
 __all__ = ["F0", "F1", "F2", "NFS", "NOW", "R0", "REPLICA", "SITE", "changed", "dataset", "one", "right_cluster"]
 
 
@@ -129,6 +130,7 @@ def freebsd_view(host: HostSettings) -> HostView:
         return view
     return replace(
         view,
+        rivals=Rivals(0, ETHER[host.name], frozenset({"00:00:5e:00:01:01", *ETHER.values()})),
         carp=carp(CarpState.MASTER if host.is_primary else CarpState.BACKUP, host),
         controller=Status(
             started=True,
