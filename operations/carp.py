@@ -11,7 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
-from f3s.carp import password_digest, rc_interface
+from f3s.carp import CarpState, password_digest, rc_interface
 from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.quoting import command
 from f3s.stunnel import SERVER_CONFIG
@@ -36,6 +36,30 @@ def module_loaded(interface: str) -> Commands:
         host.noop("net.inet.carp is there")
         return
     yield command("kldload -n carp")
+
+
+@operation()
+def preempts_alone(interface: str, vhid: int, others: tuple[int, ...]) -> Commands:
+    """Preemption decides about our address alone: net.inet.carp.preempt is for every vhid of a host. Changes nothing.
+
+    + interface: the LAN interface
+    + vhid: ours
+    + others: vhids that the site allows beside it
+
+    Raises OperationError on another one. A leftover of a mistyped command is none: INIT, and without an address (seen).
+
+    **Example:** `carp.preempts_alone("re0", 1, ())`
+    """
+    there = known(Carp, interface=interface).virtual_hosts
+    found = [each for each, its in there.items() if each != vhid and (its.addresses or its.state is not CarpState.INIT)]
+    if strange := [each for each in found if each not in others]:
+        named = ", ".join(f"vhid {each} ({' '.join(there[each].addresses) or there[each].state.value})" for each in strange)
+        raise OperationError(
+            f"{host.name}: {interface} has {named}, too: with net.inet.carp.preempt=1, which this deploy sets, its address "
+            f"goes to its lowest advskew at once. If that is right, name it in carp_other_vhids"
+        )
+    host.noop(f"{interface} has no vhid that carp_other_vhids does not name")
+    yield from ()
 
 
 @operation()

@@ -95,6 +95,9 @@ if settings.is_storage:
     # -- the kernel: the address goes to the lowest claim at once, and a claim is made by f3s_storage alone
     rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")
     carp.module_loaded(interface=interface, name="carp: module now")
+    carp.preempts_alone(
+        interface=interface, vhid=vhid, others=settings.carp.other_vhids, name="carp: preemption moves no other vhid"
+    )
     files.line(
         name="carp: preemption after a reboot",
         path="/etc/sysctl.conf",

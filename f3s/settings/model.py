@@ -103,6 +103,7 @@ class Carp(Part):
     interface: v.Interface
     # ifconfig: "vhid must be greater than 0 and less than 255" (observed on 13.2)
     vhid: Annotated[int, whole(1, 254)]
+    other_vhids: Annotated[tuple[Annotated[int, whole(1, 254)], ...], many("vhids")]
     advbase: Annotated[int, whole(1, 255, "seconds")]
     failback_losses: Annotated[int, whole(1, 100, "times")]
     failback_quiet: v.Seconds

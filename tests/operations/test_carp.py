@@ -39,6 +39,18 @@ def test_module() -> None:
     assert run(carp.module_loaded, view(), "re0").noops == ["net.inet.carp is there"]
 
 
+def test_preemption_is_not_switched_on_for_a_stranger() -> None:
+    other, left_over = VirtualHost(CarpState.BACKUP, 1, 0, ("192.168.1.77",)), VirtualHost(CarpState.INIT, 1, 0)
+    facts = view(v1=MASTER, v2=left_over, v7=other)
+    with pytest.raises(OperationError, match=r"re0 has vhid 7 \(192.168.1.77\), too: .* carp_other_vhids"):
+        run(carp.preempts_alone, facts, "re0", 1, (2,))
+    with pytest.raises(OperationError, match=r"vhid 7 \(MASTER\)"):  # one with addresses of IPv6 alone
+        run(carp.preempts_alone, view(v7=VirtualHost(CarpState.MASTER, 1, 0)), "re0", 1, ())
+    with pytest.raises(OperationError, match="Carp could not be read"):
+        run(carp.preempts_alone, {Carp: None}, "re0", 1, ())
+    assert len(run(carp.preempts_alone, facts, "re0", 1, (7,)).noops) == 1
+
+
 def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
     [command] = run(carp.address, view("192.168.1.130"), "igb0.10", 1, 1, VIP, 2).commands
     setting, mark = command.split(" && mkdir ")
