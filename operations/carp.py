@@ -85,20 +85,20 @@ def only_boot_alias(interface: str, address: str) -> Commands:
 
 
 @operation()
-def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) -> Commands:
+def address(interface: str, vhid: int, shared: str, alias: int) -> Commands:
     """The interface has the virtual IP with its vhid now, as the next boot would set it.
 
-    advskew is not compared, because the controller changes it (docs/controller.md). The password is read on the host,
-    from the file that rc.d/netif reads, so no command of this deploy contains it.
+    advskew is not compared, because the controller changes it (docs/controller.md), and for advbase see `advbase`. The
+    password is read on the host, from the file that rc.d/netif reads, so no command of this deploy contains it.
 
     + interface: the LAN interface
-    + vhid, advbase: of CARP; advbase in seconds
+    + vhid: of CARP
     + shared: the virtual IP
     + alias: its number in /etc/rc.conf.d/netif
 
     Raises OperationError if the address is there without a vhid, or belongs to another one.
 
-    **Example:** `carp.address("re0", 1, 1, "192.168.1.138", 0)`
+    **Example:** `carp.address("re0", 1, "192.168.1.138", 0)`
     """
     view = known(Carp, interface=interface)
     if shared in view.plain_addresses:
@@ -111,10 +111,30 @@ def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) ->
         yield command(
             _FROM_FILE + 'ifconfig {} "$@" && ' + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface
         )
-    elif ours.advbase != advbase:
-        yield command("ifconfig {} vhid {} advbase {}", interface, vhid, advbase)
     else:
         host.noop(f"{interface} has {shared} with vhid {vhid}, {ours.state.value}")
+
+
+@operation()
+def advbase(interface: str, vhid: int, seconds: int, first: bool) -> Commands:
+    """The running vhid advertises so often. The address stays where it is if both hosts change in the right order.
+
+    The one that advertises more often takes the address: so a BACKUP slows down before the MASTER does, and a MASTER
+    gets faster before the BACKUP does.
+
+    + interface, vhid: as in `address`
+    + seconds: between two advertisements
+    + first: change only if this host has to change first; otherwise only if it has not
+
+    **Example:** `carp.advbase("re0", 1, 2, first=True)`
+    """
+    ours = known(Carp, interface=interface).virtual_hosts.get(vhid)
+    if ours is None or ours.advbase == seconds:
+        host.noop(f"an advertisement each {seconds} s" if ours else f"{interface} has no vhid {vhid} yet")
+    elif first is ((seconds > ours.advbase) is not (ours.state is CarpState.MASTER)):
+        yield command("ifconfig {} vhid {} advbase {}", interface, vhid, seconds)
+    else:
+        host.noop("changed in the other step")
 
 
 @operation()

@@ -131,19 +131,21 @@ if settings.is_storage:
         carp.address,
         interface=interface,
         vhid=vhid,
-        advbase=settings.carp.advbase,
         shared=address,
         alias=alias,
         name=f"carp: the virtual IP now, on the {'primary' if settings.is_primary else 'standby'}",
     )
     if settings.is_primary:
         address_now()
+    every = partial(carp.advbase, interface=interface, vhid=vhid, seconds=settings.carp.advbase)
+    every(first=True, name="carp: how often it advertises, where that has to change first")
 
 # the standby would be MASTER until the primary has the address, too
 order.barrier(name="carp: the primary has the virtual IP")
 if settings.is_storage:
     if not settings.is_primary:
         address_now()
+    every(first=False, name="carp: how often it advertises")
     carp.password(interface=interface, vhid=vhid, alias=alias, peer=peer.name, name="carp: its password now")
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron

@@ -134,7 +134,8 @@ def one_master(cluster: ClusterView) -> Row:
             "one MASTER",
             CLUSTER,
             f"{said}: {found[0].short_name} is MASTER although carp backup holds it ({stale}): the other host cannot "
-            "serve, or is not heard. Until that hold ends, automatic failback is off, and what carp backup made read-only stays so",
+            "serve, or is not heard. Until that hold ends, automatic failback is off, and what carp backup made read-only "
+            "stays so",
             f"doas carp master on {found[0].name}",
         )
     off = _failback_off(cluster)

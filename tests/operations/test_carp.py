@@ -52,36 +52,42 @@ def test_preemption_is_not_switched_on_for_a_stranger() -> None:
 
 
 def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
-    [command] = run(carp.address, view("192.168.1.130"), "igb0.10", 1, 1, VIP, 2).commands
+    [command] = run(carp.address, view("192.168.1.130"), "igb0.10", 1, VIP, 2).commands
     setting, mark = command.split(" && mkdir ")
     assert setting == '. /etc/rc.conf.d/netif && set -- $ifconfig_igb0_10_alias2 && ifconfig igb0.10 "$@"'
     assert mark == "-p /var/run/f3s && touch /var/run/f3s/netif.applied"
 
 
 def test_no_change_whoever_is_master_and_whatever_the_controller_made_of_advskew() -> None:
-    result = run(carp.address, view("192.168.1.130", v1=MASTER), "re0", 1, 1, VIP, 0)
+    result = run(carp.address, view("192.168.1.130", v1=MASTER), "re0", 1, VIP, 0)
     assert (result.commands, result.noops) == ([], [f"re0 has {VIP} with vhid 1, MASTER"])
 
 
 def test_a_vhid_without_the_address_gets_it() -> None:
     bare = VirtualHost(CarpState.INIT, 1, 0)
-    assert len(run(carp.address, view(v1=bare), "re0", 1, 1, VIP, 0).commands) == 1
+    assert len(run(carp.address, view(v1=bare), "re0", 1, VIP, 0).commands) == 1
 
 
-def test_advbase_is_changed_without_touching_the_address() -> None:
-    result = run(carp.address, view(v1=MASTER), "re0", 1, 2, VIP, 0)
-    assert result.commands == ["ifconfig re0 vhid 1 advbase 2"]
+@pytest.mark.parametrize("state", [CarpState.MASTER, CarpState.BACKUP])
+@pytest.mark.parametrize(("now", "wanted"), [(1, 2), (2, 1)])
+def test_a_new_advbase_moves_no_address(state: CarpState, now: int, wanted: int) -> None:
+    """The MASTER is never the one that advertises less often, whoever it is: seen, the primary was changed first."""
+    facts = view(v1=VirtualHost(state, now, 0, (VIP,)))
+    steps = [len(run(carp.advbase, facts, "re0", 1, wanted, first).commands) for first in (True, False)]
+    slower, master = wanted > now, state is CarpState.MASTER
+    assert steps == ([1, 0] if slower is not master else [0, 1])
+    assert run(carp.advbase, facts, "re0", 1, now, True).noops == [f"an advertisement each {now} s"]
 
 
 @pytest.mark.parametrize("facts", [view(VIP), view(v7=MASTER)])
 def test_an_address_in_other_hands_is_refused(facts: dict[type, CarpView]) -> None:
     with pytest.raises(OperationError, match=VIP):
-        run(carp.address, facts, "re0", 1, 1, VIP, 0)
+        run(carp.address, facts, "re0", 1, VIP, 0)
 
 
 def test_unknown_is_refused() -> None:
     with pytest.raises(OperationError, match="Carp could not be read"):
-        run(carp.address, {Carp: None}, "re0", 1, 1, VIP, 0)
+        run(carp.address, {Carp: None}, "re0", 1, VIP, 0)
 
 
 def test_the_password_comes_from_the_file(tmp_path: Path) -> None:
