@@ -31,6 +31,7 @@ def view(*plain: str, loaded: bool = True, **vhids: VirtualHost) -> dict[type, C
     return {Carp: CarpView(hosts, plain, 0 if loaded else None, 0 if loaded else None)}
 
 
+EXPORT = "/export/nfs"
 MASTER = VirtualHost(CarpState.MASTER, 1, 254, (VIP,))
 
 
@@ -157,7 +158,7 @@ def test_the_address_leaves_rc_conf_and_foreign_aliases_stay() -> None:
 OURS = {
     "/usr/local/etc/rc.d/f3s_storage": (FILES / "freebsd" / "f3s_storage").read_text(),
     "/usr/local/etc/f3s/storage.conf": (TEMPLATES / "storage.conf.j2").read_text(),
-    "/etc/exports": "V4: /data/nfs -sec=sys",
+    "/etc/exports": f"V4: {EXPORT} -sec=sys",
     "/usr/local/etc/stunnel/stunnel.conf": (TEMPLATES / "stunnel-server.conf.j2").read_text(),
 }
 
@@ -173,17 +174,25 @@ def files(texts: Mapping[str, str]) -> dict[type, object]:
 
 @pytest.mark.parametrize("by_hand", [None, "[nfs-tls]\naccept = 192.168.1.138:2323"])
 def test_the_controller_starts_when_its_services_can(by_hand: str | None) -> None:
-    assert run(carp.controller_started, files({"/var/run/f3s/started": ""})).noops == ["f3s_storage is started"]
+    assert run(carp.controller_started, files({"/var/run/f3s/started": ""}), EXPORT).noops == ["f3s_storage is started"]
     path = "/usr/local/etc/stunnel/stunnel.conf"
     others = {name: text for name, text in OURS.items() if name != path}
-    waiting = run(carp.controller_started, files(others if by_hand is None else {**others, path: by_hand}))
+    waiting = run(carp.controller_started, files(others if by_hand is None else {**others, path: by_hand}), EXPORT)
     assert waiting.commands == []
-    assert waiting.noops == [f"f3s_storage is started later: {path} is not there yet, or not from this deploy"]
-    assert run(carp.controller_started, files(OURS)).commands == ["service f3s_storage start"]
+    assert waiting.noops == [f"f3s_storage is started later: {path} is not there yet, or not as this deploy has it"]
+    assert run(carp.controller_started, files(OURS), EXPORT).commands == ["service f3s_storage start"]
 
 
 def test_a_change_never_restarts_the_controller() -> None:
-    assert run(carp.controller_reconciles, {}).commands == ["service f3s_storage reconcile"]
+    assert run(carp.controller_reconciles, files(OURS), EXPORT).commands == ["service f3s_storage reconcile"]
+
+
+def test_a_change_is_taken_up_once_all_files_are_of_this_deploy() -> None:
+    """An update changes the programs first: with the exports of before they could only stop serving."""
+    earlier = {**OURS, "/etc/exports": "V4: /data/nfs -sec=sys"}
+    result = run(carp.controller_reconciles, files(earlier), EXPORT)
+    assert result.commands == []
+    assert result.noops == ["it takes up the change later: /etc/exports is not as this deploy has it yet"]
 
 
 def test_sysctls() -> None:
