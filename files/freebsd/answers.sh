@@ -8,6 +8,7 @@
 LC_ALL=C
 export LC_ALL
 WAIT=5	# seconds for an answer
+THINK=2	# of them until nc says that nothing else is coming
 
 usage() {
 	echo "usage: ${0##*/} nfs NAME | tls PORT" >&2
@@ -43,8 +44,8 @@ question() {
 }
 
 nfs() {
-	# -N: nfsd hangs up once it has answered
-	reply=$(question "$1" | nc -N -w "$WAIT" 127.0.0.1 2049 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
+	# -N: nfsd hangs up when nc does. Who hangs up at once may get no answer (seen), hence the pause
+	reply=$({ question "$1"; sleep "$THINK"; } | nc -N -w "$WAIT" 127.0.0.1 2049 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
 	accepted=663373310000000100000000000000000000000000000000	# our xid, REPLY, accepted, no verifier, done
 	all=000000000000000000000004	# NFS4_OK, no tag, four results
 	fine=000000180000000000000020000000000000000f0000000000000009000000000000000100000100	# each of them good, then the attributes

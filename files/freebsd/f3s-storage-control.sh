@@ -196,7 +196,10 @@ export_dataset() {
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
 	*)
 		# not after the dataset was unmounted by force and mounted again: this view of it is dead then
-		bounded "$F3S_LIMIT" test -e "$F3S_EXPORT/${F3S_MARKER##*/}" && return 0
+		if bounded "$F3S_LIMIT" test -e "$F3S_EXPORT/${F3S_MARKER##*/}" &&
+			{ [ "$CARP_STATE" = MASTER ] || [ "$(fsid_number "$IDENTITY")" -ge "$F3S_FSID" ]; }; then
+			return 0
+		fi
 		unmount_export || return 1
 		;;
 	esac
