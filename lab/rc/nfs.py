@@ -9,22 +9,42 @@ from pathlib import Path
 from lab import syslog
 from lab.commands import sysctls
 from lab.core import Cluster, CommandError, Context, Host, Mount, part
+from lab.mounts import mounted_at
 from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
 
 FLAG = "NFS exported"
 
 
-def exports(text: str) -> list[tuple[str, str]]:
-    """(directory, who may mount it) of the lines of exports(5); the V4: line names the root and exports nothing."""
+@dataclasses.dataclass(frozen=True)
+class Root:
+    """What NFSv4 clients see as the top: the directory that the V4: line of exports(5) named when mountd read it.
+
+    :param fsid: of the file system that it was on then: the kernel keeps a handle (nfsrv_v4rootexport)
+    """
+
+    directory: str
+    fsid: str
+
+
+def exports(host: Host, text: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """(directory, who may mount it) of the lines of exports(5), and what mountd complains of.
+
+    The V4: line names the root and exports nothing.
+    """
     found = []
+    complaints = []
     for line in text.splitlines():
         words = line.split("#")[0].split()
-        if not words or words[0] == "V4:":
+        if not words or words[0] == "V4:" or not Path(words[0]).is_dir():
+            continue
+        if "-alldirs" in words and not mounted_at(host, words[0]):
+            complaints.append(f"-alldirs requested but {words[0]} is not a filesystem mountpoint")
+            complaints.append(f"bad exports list line '{line}'")
             continue
         network = words[words.index("-network") + 1] if "-network" in words else ""
         hosts = [w for w in words[1:] if not w.startswith("-") and w != network and not w[0].isdigit()]
         found.append((words[0], network or " ".join(hosts) or "Everyone"))
-    return found
+    return found, complaints
 
 
 def v4_root(text: str) -> str:
@@ -78,10 +98,14 @@ def read_again(ctx: Context) -> None:
 
 
 def _apply(ctx: Context, known: list[tuple[str, str]]) -> None:
-    found = [entry for entry in exports(Path("/etc/exports").read_text()) if Path(entry[0]).is_dir()]
+    text = Path("/etc/exports").read_text()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        host.parts["v4 root"] = v4_root(Path("/etc/exports").read_text())
+        found, complaints = exports(host, text)
+        for complaint in complaints:
+            syslog.write(ctx.store, cluster, host, f"mountd[{last_pid(host)}]", complaint)
+        top = v4_root(text)
+        host.parts["v4 root"] = Root(top, _covering(host, top).fsid) if top and Path(top).is_dir() else None
         host.parts["exports"] = found
         new = [_covering(host, directory) for directory, who in found if (directory, who) not in known]
         gone = [_covering(host, directory) for directory, who in known if (directory, who) not in found]
