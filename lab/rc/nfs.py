@@ -9,7 +9,6 @@ from pathlib import Path
 from lab import syslog
 from lab.commands import sysctls
 from lab.core import Cluster, CommandError, Context, Host, Mount, part
-from lab.mounts import mounted_at
 from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
 
 FLAG = "NFS exported"
@@ -26,25 +25,17 @@ class Root:
     fsid: str
 
 
-def exports(host: Host, text: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """(directory, who may mount it) of the lines of exports(5), and what mountd complains of.
-
-    The V4: line names the root and exports nothing.
-    """
+def exports(text: str) -> list[tuple[str, str]]:
+    """(directory, who may mount it) of the lines of exports(5); the V4: line names the root and exports nothing."""
     found = []
-    complaints = []
     for line in text.splitlines():
         words = line.split("#")[0].split()
-        if not words or words[0] == "V4:" or not Path(words[0]).is_dir():
-            continue
-        if "-alldirs" in words and not mounted_at(host, words[0]):
-            complaints.append(f"-alldirs requested but {words[0]} is not a filesystem mountpoint")
-            complaints.append(f"bad exports list line '{line}'")
+        if not words or words[0] == "V4:":
             continue
         network = words[words.index("-network") + 1] if "-network" in words else ""
         hosts = [w for w in words[1:] if not w.startswith("-") and w != network and not w[0].isdigit()]
         found.append((words[0], network or " ".join(hosts) or "Everyone"))
-    return found, complaints
+    return found
 
 
 def v4_root(text: str) -> str:
@@ -99,11 +90,9 @@ def read_again(ctx: Context) -> None:
 
 def _apply(ctx: Context, known: list[tuple[str, str]]) -> None:
     text = Path("/etc/exports").read_text()
+    found = [entry for entry in exports(text) if Path(entry[0]).is_dir()]
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        found, complaints = exports(host, text)
-        for complaint in complaints:
-            syslog.write(ctx.store, cluster, host, f"mountd[{last_pid(host)}]", complaint)
         top = v4_root(text)
         host.parts["v4 root"] = Root(top, _covering(host, top).fsid) if top and Path(top).is_dir() else None
         host.parts["exports"] = found

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from lab import clock, replay
 from lab.rc.scripts import processes
 from tests.lab.cluster import Cluster
 from tests.lab.replay_story import SERVER, certificates
@@ -100,7 +101,7 @@ def test_nfsd_answers_with_the_number_of_the_export(served: Cluster) -> None:
 
 def test_what_is_mounted_after_mountd_started_is_not_served(lab: Cluster) -> None:
     lab.sh("f0", f"{DATASET}; {EXPORTS}; {NFSD}; {NULLFS}")
-    assert "-alldirs requested but /export/nfs is not a filesystem mountpoint" in lab.log("f0", "messages")
+    assert "/ (zfs, NFS exported, local" in lab.sh("f0", "mount"), "what the directory was on then"
     assert ask(lab, ROOT, LOOKUP)[0] == 2, "the bare directory"
     lab.sh("f0", "service mountd onerestart")
     assert ask(lab, ROOT, LOOKUP)[0] == 0
@@ -158,3 +159,70 @@ def test_stunnel_serves_two_ports_or_none(lab: Cluster) -> None:
     assert "[!] Binding service [alive] failed" in ran.err
     assert lab.sh("f0", "sockstat -4l | grep -c stunnel || :") == "0\n"
     assert not processes(lab.hosts.host("f0")).get("stunnel")
+
+
+SHARE = "/data/nfs/k3svolumes"
+SCRIPT = f"""
+import os, time
+reading = os.open("{SHARE}/file", os.O_RDONLY)
+writing = os.open("{SHARE}/file", os.O_WRONLY | os.O_APPEND)
+time.sleep(6)
+print(os.pread(reading, 100, 0), os.listdir("{SHARE}"))
+try:
+    os.write(writing, b"more")
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.fixture
+def pair(served: Cluster) -> Cluster:
+    """f0 serves, f1 has the replica with the same number, r0 has mounted; nothing but claims moves the address."""
+    lab = served
+    certificates(lab.store)
+    lab.sh("f0", "umount /export/nfs; mkdir /data/nfs/k3svolumes; echo hello >/data/nfs/k3svolumes/file")
+    lab.sh("f0", f"zfs snapshot zdata/d@a; echo later >/data/nfs/k3svolumes/late; {NULLFS}; service mountd onerestart")
+    lab.sh("f1", "zpool create -m none zdata ada1; mkdir -p /export/nfs")
+    replay.run(lab.store, replay.Command("", 0, "f0|f1", "zfs send -w zdata/d@a | zfs recv zdata/d", 0, "", ""))
+    roots = [lab.store.root(lab.hosts.host(name).name) for name in ("f0", "f1")]
+    (roots[1] / "root/k").write_bytes((roots[0] / "root/k").read_bytes())
+    lab.sh("f1", "zfs set keylocation=file:///root/k zdata/d; zfs set mountpoint=/data/nfs readonly=on zdata/d")
+    lab.sh("f1", f"zfs load-key zdata/d; zfs mount zdata/d; {NULLFS}; umount /export/nfs; {NULLFS}; {EXPORTS}; {NFSD}")
+    for host, skew in (("f0", 0), ("f1", 100)):
+        address = f"ifconfig re0 vhid 1 advskew {skew} pass sesame12 alias 192.168.1.138/32"
+        lab.sh(host, f"kldload carp; sysctl net.inet.carp.preempt=1; {address}; pkg install -y stunnel")
+        lab.sh(host, "service stunnel onestart")
+    lab.tick(5)
+    lab.sh("r0", f"dnf install -y stunnel nfs-utils; mkdir -p {SHARE}")
+    lab.sh("r0", "cd /etc/stunnel; sed -i s/r0-key/r0-stunnel/ stunnel.conf; stunnel /etc/stunnel/stunnel.conf")
+    lab.sh("r0", f"mount -t nfs4 -o port=2323 127.0.0.1:/k3svolumes {SHARE}")
+    return lab
+
+
+def test_a_client_goes_on_where_the_number_is_the_same(pair: Cluster) -> None:
+    (pair.store.root(pair.hosts.host("r0").name) / "root/script.py").write_text(SCRIPT)
+    with pair.store.edit() as cluster:
+        clock.schedule(cluster, 2, "program", cluster.host("f0").name, line="ifconfig re0 vhid 1 advskew 254")
+    out = pair.sh("r0", "python3 /root/script.py")
+    assert out == "b'hello\\n' ['file']\n5\n", "the replica's files; what was open for writing is lost (EIO)"
+    assert "from f1: fine, read-only" in pair.lab("status")
+    assert pair.sh("r0", f"cat {SHARE}/file") == "hello\n"
+    assert "Read-only file system" in pair.attempt("r0", f"touch {SHARE}/x").err
+    pair.sh("f0", "ifconfig re0 vhid 1 advskew 0; zfs set readonly=on zdata/d")
+    pair.tick(2)
+    assert pair.sh("r0", f"cat {SHARE}/late") == "later\n"
+    assert "Read-only file system" in pair.attempt("r0", f"touch {SHARE}/x").err
+    pair.sh("f0", "zfs set readonly=off zdata/d")
+    pair.sh("r0", f"touch {SHARE}/x")
+
+
+def test_a_client_waits_for_a_server_that_stands_still_and_is_stale_on_another_number(pair: Cluster) -> None:
+    for name in ("nfsd", "stunnel"):
+        pair.sh("f0", f"pkill -STOP -x {name}")
+        assert pair.attempt("r0", f"timeout 5 cat {SHARE}/file").rc == 124
+        pair.sh("f0", f"pkill -CONT -x {name}")
+        assert pair.sh("r0", f"cat {SHARE}/file") == "hello\n"
+    pair.sh("f1", f"umount /export/nfs; {NULLFS}; service mountd onerestart; ifconfig re0 vhid 1 advskew 20")
+    pair.sh("f0", "ifconfig re0 vhid 1 advskew 254")
+    pair.tick(2)
+    assert pair.attempt("r0", f"cat {SHARE}/file").err == f"cat: {SHARE}/file: Stale file handle\n"
