@@ -202,7 +202,9 @@ class _Handle:
     :param entry: the mount, as the last call found it
     :param tree: folder of the server's that the descriptor is in
     :param inner: path in the mount
+    :param moved: another server answers than when it was opened
     :param unwritten: data of a write that no fsync(2) has brought to the server
+    :param lost: such data that another server has not got
     """
 
     entry: nfs.NfsMount
@@ -211,6 +213,7 @@ class _Handle:
     flags: int
     moved: bool = False
     unwritten: bool = False
+    lost: bool = False
 
     def follow(self, descriptor: int) -> bool:
         """The descriptor becomes one of the server that answers now; False: the file is not there."""
@@ -225,17 +228,16 @@ class _Handle:
         os.dup2(fresh, descriptor)
         os.close(fresh)
         self.tree, self.moved = self.entry.tree, True
+        self.lost, self.unwritten = self.lost or self.unwritten, False
         return True
 
     def check_writable(self) -> None:
         """
         :raises OSError: as the kernel says it: EIO where another server does not take what was open for writing (seen)
         """
-        if self.moved and (self.entry.read_only or self.unwritten):
-            self.unwritten = False
-            raise _error(errno.EIO)
-        if self.entry.read_only:
-            raise _error(errno.EROFS)
+        lost, self.lost = self.lost, False
+        if lost or self.entry.read_only:
+            raise _error(errno.EIO if lost or self.moved else errno.EROFS)
 
 
 class _Calls:
@@ -294,7 +296,7 @@ class _Calls:
     def fsync(self, descriptor: int) -> None:
         self._holds(descriptor)
         if handle := self.handles.get(descriptor):
-            if handle.unwritten:
+            if handle.unwritten or handle.lost:
                 handle.check_writable()
             handle.unwritten = False
         os.fsync(descriptor)
