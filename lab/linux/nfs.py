@@ -179,15 +179,19 @@ def find(store: Store, server: Host, share: str) -> Place:
 
     :raises Refused: there is no such path, or the server does not speak NFSv4 with this client
     """
+    _check_version(server)
+    place = walk(store, server, share)
+    if not os.path.isdir(os.path.join(store.folder, tree_of(place))):
+        raise Refused("No such file or directory")
+    return place
+
+
+def _check_version(server: Host) -> None:
     sysctl = part(server, "sysctl", dict[str, str])
     if sysctl.get("vfs.nfsd.server_max_nfsvers") != "4":
         raise Refused("Protocol not supported")
     if sysctl.get("vfs.nfsd.nfs_privport", "0") != "0":
         raise Refused("Operation not permitted")
-    place = walk(store, server, share)
-    if not os.path.isdir(os.path.join(store.folder, tree_of(place))):
-        raise Refused("No such file or directory")
-    return place
 
 
 def walk(store: Store, server: Host, path: str) -> Place:
@@ -212,6 +216,20 @@ def walk(store: Store, server: Host, path: str) -> Place:
     return place
 
 
+def _held(store: Store, server: Host, entry: NfsMount) -> Place:
+    """What the handle that a mount has names on a server, whatever the root is there.
+
+    :raises Refused: nothing
+    """
+    _check_version(server)
+    found = next((m for m in server.mounts if m.fsid == entry.fsid), None)
+    if found is not None:
+        place = Place(server, found, entry.path)
+        if os.path.isdir(os.path.join(store.folder, tree_of(place))):
+            return place
+    raise Refused(STALE_HANDLE)
+
+
 def tree_of(place: Place) -> str:
     """Folder below the state folder."""
     tree = f"hosts/{place.server.name}/root" if place.entry.tree == "root" else place.entry.tree
@@ -228,15 +246,12 @@ def look(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:
     try:
         server = answering(store, cluster, client, port_of(entry.options), kept=True)
         client.parts["connection"] = _ends(client, server)
-        place = find(store, server, entry.device.partition(":")[2])
+        place = _held(store, server, entry)
     except NoAnswer:
         entry.condition = DEAD
         client.parts.pop("connection", None)
         return
     except Refused:
-        entry.condition = STALE
-        return
-    if (place.entry.fsid, place.path) != (entry.fsid, entry.path):
         entry.condition = STALE
         return
     entry.server = server.name
