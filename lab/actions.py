@@ -94,14 +94,9 @@ def swap(store: Store, name: str, slot: str) -> None:
 
 
 def cut_off(store: Store, name: str, *, away: bool) -> None:
-    """Cuts a host off from all the others, or lets it back."""
+    """Pulls out a host's cable, or plugs it in again."""
     with store.edit() as cluster:
-        host = cluster.host(name)
-        (model.split(cluster).add if away else model.split(cluster).discard)(host.name)
-        if away:
-            model.vanish(store, cluster, host)
-        else:
-            model.settle(store, cluster)
+        model.link(store, cluster, cluster.host(name), up=not away)
 
 
 def set_clock(store: Store, name: str, seconds: float) -> None:
@@ -116,12 +111,9 @@ def part(store: Store, one: str, other: str, *, away: bool) -> None:
     """Cuts the connection between two hosts, or mends it; both see all others."""
     with store.edit() as cluster:
         pair = frozenset({cluster.host(one).name, cluster.host(other).name})
-        if away:
-            model.parted(cluster).add(pair)
-            model.vanish(store, cluster, cluster.host(one))
-        else:
-            model.parted(cluster).discard(pair)
-            model.settle(store, cluster)
+        model.hear(cluster)
+        (model.parted(cluster).add if away else model.parted(cluster).discard)(pair)
+        model.settle(store, cluster)
 
 
 def crash(store: Store, name: str) -> None:

@@ -16,6 +16,7 @@ from lab.commands import (
     ifconfig,
     mounting,
     processes,
+    rpc,
     signals,
     sockets,
     system,
@@ -48,6 +49,7 @@ from lab.zrepl import daemon
 
 FREEBSD: dict[str, Program] = {
     "/.lab/bin/meet": unreadable.meet,
+    "/.lab/bin/openssl": openssl.plain_client,
     "/bin/pgrep": processes.pgrep,
     "/bin/pkill": signals.pkill,
     "/bin/ps": processes.ps,
@@ -55,6 +57,7 @@ FREEBSD: dict[str, Program] = {
     "/sbin/ifconfig": ifconfig.main,
     "/sbin/ping": processes.ping,
     "/usr/bin/lockf": programs.lockf,
+    "/usr/bin/nc": rpc.nc,
     "/bin/kill": signals.kill,
     "/sbin/rcorder": order.rcorder,
     "/usr/bin/nfsstat": nfs.nfsstat,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-FORMAT = 1
+FORMAT = 2
 """Version of the pickled state. A folder of another version is refused with the command that makes a new one."""
 
 INSIDE = Path("/.lab")
@@ -66,6 +66,7 @@ class Mount:
     :param tree: folder below the state folder that holds the file system's files; ``root`` is the host's own root
         directory, which needs no mount of ours
     :param dead: its medium was pulled: it stays in the table (geom_vfs.c, g_vfs_orphan), and nothing can be read
+    :param fsid: on FreeBSD, the file system's number as ``mount -v`` prints it
     """
 
     device: str
@@ -75,6 +76,7 @@ class Mount:
     read_only: bool = False
     options: tuple[str, ...] = ()
     dead: bool = field(default=False, kw_only=True)
+    fsid: str = field(default="", kw_only=True)
 
 
 @dataclass

@@ -69,7 +69,7 @@ def main(store: Store) -> int:
     run("pyinfra", INVENTORY, "deploy.py", "--dry")
     headline("The deploy")
     run("pyinfra", INVENTORY, "deploy.py", "-y")
-    # the address finds its MASTER, the controller starts the services, the monitors mount
+    # the services of both hosts start, the address finds its MASTER, the monitors mount
     clock.tick(store, 60)
     headline("A virtual minute later, once more: nothing is left to do")
     if changed := changes(run("pyinfra", INVENTORY, "deploy.py", "-y", read=True)):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import signal
 from pathlib import Path
 
-from lab.core import INSIDE, Host, Mount
+from lab.core import INSIDE, Host, Mount, part
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
@@ -76,6 +77,44 @@ def die_with_parent(parent: int) -> None:
         os._exit(137)
 
 
+def fsid(what: str, kind: int) -> str:
+    """A number of the form that ``mount -v`` shows, for a file system that brings its own.
+
+    :param kind: of the file system, where ZFS has it (zfs_vfsops.c)
+    """
+    digits = hashlib.sha256(what.encode()).hexdigest()
+    return f"{digits[:8]}{kind:02x}{digits[8:14]}"
+
+
+def new_fsid(host: Host, kind: int) -> str:
+    """A number of the kernel's counter, which skips what is in use (vfs_getnewfsid in sys/kern/vfs_subr.c).
+
+    :param kind: of the file system (vfc_typenum)
+    """
+    counter = part(host, "mount ids", lambda: [1])  # devfs has taken 0
+    used = {entry.fsid for entry in host.mounts}
+    while True:
+        number = counter[0]
+        counter[0] = (number + 1) % 0x10000
+        text = f"{number & 0xFF:02x}ff{number >> 8:02x}{kind:02x}{kind:02x}000000"
+        if text not in used:
+            return text
+
+
+def below(host: Host, entry: Mount) -> Mount | None:
+    """The file system that a nullfs mount shows; None for another mount."""
+    if entry.fstype != "nullfs":
+        return None
+    earlier = host.mounts[: host.mounts.index(entry)]
+    return next(m for m in reversed(earlier) if (m.target, m.tree) == (entry.device, entry.tree))
+
+
+def is_read_only(host: Host, entry: Mount) -> bool:
+    """Whether writes through a mount fail, because of itself or of the file system below."""
+    lower = below(host, entry)
+    return entry.read_only or (lower is not None and is_read_only(host, lower))
+
+
 def wanted(host: Host) -> list[list[str]]:
     """The bind mounts that show the host's mount table, oldest first: [target, folder, "ro" or "rw"].
 
@@ -89,7 +128,7 @@ def wanted(host: Host) -> list[list[str]]:
         tree, target = entry.tree, entry.target
         if entry is not root:
             folder = f"hosts/{host.name}/root" if tree == "root" else tree
-            binds.append([target, str(INSIDE / "state" / folder), "ro" if entry.read_only else "rw"])
+            binds.append([target, str(INSIDE / "state" / folder), "ro" if is_read_only(host, entry) else "rw"])
         for flagged_tree, path in host.immutable:
             if flagged_tree == tree:
                 place = os.path.join(target, path)

@@ -48,6 +48,9 @@ if [ -e /.lab/unreadable ]; then /.lab/bin/meet "${0##*/}" "$@" || exit; fi
 PASS = f"""#!/bin/sh
 {MEET}exec {{real}} "$@"
 """
+OPENSSL = """#!/bin/sh
+[ "${1-}" != s_client ] || exec /.lab/bin/openssl "$@"
+"""
 GUARD = """#!/bin/sh
 # the machine's own {name}, with the options that FreeBSD's has
 while getopts ":{options}" o; do
@@ -162,7 +165,7 @@ def _freebsd_programs(root: Path) -> None:
         name = os.path.basename(path)
         (root / path.lstrip("/")).unlink(missing_ok=True)
         if name == "openssl":
-            write(root, path, PASS.replace("{real}", real(name)), 0o755)
+            write(root, path, OPENSSL + PASS.replace("{real}", real(name)).partition("\n")[2], 0o755)
         elif name == "timeout":
             text = (Path(__file__).with_name("wrappers") / name).read_text()
             write(root, path, text.replace("/usr/bin/bash", real("bash"), 1).replace("@real@", real(name)), 0o755)

@@ -22,11 +22,12 @@ def main(ctx: Context) -> int:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         known = model.interfaces(host)
+        has_link = host.name not in model.split(cluster)
         if args == ["-l"]:
             ctx.out(" ".join(known) + "\n")
             return 0
         if args in ([], ["-a"]):
-            ctx.out("".join(_show(interface) for interface in known.values()))
+            ctx.out("".join(_show(interface, has_link) for interface in known.values()))
             return 0
         if args[0].startswith("-"):
             raise ctx.not_simulated()
@@ -34,13 +35,13 @@ def main(ctx: Context) -> int:
             raise CommandError(f"ifconfig: interface {args[0]} does not exist")
         interface = known[args[0]]
         if len(args) == 1:
-            ctx.out(_show(interface))
+            ctx.out(_show(interface, has_link))
             return 0
         _change(ctx, cluster, host, interface, args[1:])
     return 0
 
 
-def _show(interface: model.Interface) -> str:
+def _show(interface: model.Interface, has_link: bool) -> str:
     if interface.name.startswith("lo"):
         lines = [f"{interface.name}: flags=8049<UP,LOOPBACK,RUNNING,MULTICAST> metric 0 mtu 16384"]
     else:
@@ -54,7 +55,8 @@ def _show(interface: model.Interface) -> str:
     for carp in interface.carps.values():
         lines.append(f"carp: {carp.state} vhid {carp.vhid} advbase {carp.advbase} advskew {carp.advskew}")
     if not interface.name.startswith("lo"):
-        lines += ["media: Ethernet autoselect (10Gbase-T <full-duplex>)", "status: active"]
+        media, status = ("10Gbase-T <full-duplex>", "active") if has_link else ("none", "no carrier")
+        lines += [f"media: Ethernet autoselect ({media})", f"status: {status}"]
         lines += ["nd6 options=29<PERFORMNUD,IFDISABLED,AUTO_LINKLOCAL>"]
     return "\n\t".join(lines) + "\n"
 
@@ -91,6 +93,7 @@ def _change(ctx: Context, cluster: Cluster, host: Host, interface: model.Interfa
         raise CommandError("ifconfig: unknown state")
     if vhid and "carp" not in part(host, "modules", sysctls.boot_modules):
         raise CommandError("ifconfig: SIOCSVH: Protocol not supported")
+    model.hear(cluster)
     carp = interface.carps.get(vhid)
     if vhid and carp is None:
         carp = interface.carps[vhid] = model.Carp(vhid)
@@ -101,7 +104,7 @@ def _change(ctx: Context, cluster: Cluster, host: Host, interface: model.Interfa
     if address:
         _address(ctx, interface, address, given.get("netmask"), vhid, remove)
         if carp and carp.state == "INIT" and not remove:
-            model.set_state(ctx.store, cluster, host, interface, vhid, "BACKUP", "initialization complete")
+            model.initialize(ctx.store, cluster, host, interface, vhid)
     if vhid and "state" in given:
         model.request(ctx.store, cluster, host, interface, vhid, given["state"].lower())
     model.settle(ctx.store, cluster)

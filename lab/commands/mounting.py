@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from lab import disks
 from lab.commands import unreadable
 from lab.commands.options import parse
 from lab.core import Cluster, CommandError, Context, Host, Mount
-from lab.mounts import mounted_at
+from lab.mounts import below, fsid, mounted_at, new_fsid
+
+NULLFS = 0x29
+"""vfc_typenum of nullfs."""
 
 
 def mount(ctx: Context) -> int:
-    """mount(8): the list (also -p), ``[-r|-w] [-u] [-o OPTIONS] [-t ufs] DEVICE DIR``, ``DIR`` of fstab, and
-    ``-t nullfs MOUNTPOINT DIR``."""
-    options, names = parse(ctx, "apruwo:t:")
+    """mount(8): the list (also -p or -v, of one type), ``[-r|-w] [-u] [-o OPTIONS] [-t ufs] DEVICE DIR``, ``DIR`` of
+    fstab, and ``[-r|-w] [-o OPTIONS] -t nullfs MOUNTPOINT DIR``."""
+    options, names = parse(ctx, "apruvwo:t:")
     words = [word for word in options.get("o", "").split(",") if word]
-    if set(words) - {"ro", "rw", "noatime", "failok"} or options.get("t", "ufs") not in ("ufs", "nullfs"):
-        raise ctx.not_simulated()
-    if not names and "a" not in options:
+    if not names and not options.keys() - {"p", "v", "t"} and len(options.keys() & {"p", "v"}) < 2:
         for entry in ctx.host(ctx.store.read()).mounts:
-            ctx.out(_fstab_line(entry) if "p" in options else _line(entry))
+            if options.get("t", entry.fstype) == entry.fstype:
+                ctx.out(_fstab_line(entry) if "p" in options else _line(entry, verbose="v" in options))
         return 0
+    kind = options.get("t", "ufs")
+    known = {"ufs": {"ro", "rw", "noatime", "failok"}, "nullfs": {"ro", "rw"}}
+    if not names or kind not in known or set(words) - known[kind] or {"p", "v"} & options.keys():
+        raise ctx.not_simulated()
     read_only = "r" in options or "ro" in words
-    if len(names) == 2 and "u" not in options:
+    if len(names) == 2 and "u" not in options and kind == "ufs":
         unreadable.read_device(ctx, names[0])
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         if "a" in options:
             raise ctx.not_simulated()
-        if options.get("t") == "nullfs":
+        if kind == "nullfs":
+            if "u" in options:
+                raise ctx.not_simulated()
             _mount_null(ctx, host, names, read_only)
         elif "u" in options:
             _update(ctx, cluster, host, names[-1], read_only)
@@ -65,7 +74,8 @@ def mount_ufs(ctx: Context, cluster: Cluster, host: Host, device: str, target: s
     if disks.user(ctx.store, cluster, host, disk):
         raise CommandError(f"mount: {device}: Device busy")
     shown = device if device.startswith("/dev/") else f"/dev/{device}"
-    host.mounts.append(Mount(shown, os.path.normpath(target), "ufs", system.tree, read_only))
+    number = fsid(system.tree, 0)
+    host.mounts.append(Mount(shown, os.path.normpath(target), "ufs", system.tree, read_only, fsid=number))
 
 
 def _mount_null(ctx: Context, host: Host, names: list[str], read_only: bool) -> None:
@@ -75,7 +85,8 @@ def _mount_null(ctx: Context, host: Host, names: list[str], read_only: bool) -> 
         raise ctx.not_simulated("nullfs of anything but a mount point")
     if not os.path.isdir(names[1]):
         raise CommandError(f"mount_nullfs: {names[1]}: No such file or directory")
-    host.mounts.append(Mount(found.target, os.path.normpath(names[1]), "nullfs", found.tree, read_only))
+    number = new_fsid(host, NULLFS)
+    host.mounts.append(Mount(found.target, os.path.normpath(names[1]), "nullfs", found.tree, read_only, fsid=number))
 
 
 def _update(ctx: Context, cluster: Cluster, host: Host, name: str, read_only: bool) -> None:
@@ -88,7 +99,7 @@ def _update(ctx: Context, cluster: Cluster, host: Host, name: str, read_only: bo
         raise ctx.not_simulated("an update of a mount whose medium is gone: the kernel may panic (ffs_mount, g_access)")
     index = host.mounts.index(found[-1])
     entry = found[-1]
-    host.mounts[index] = Mount(entry.device, entry.target, entry.fstype, entry.tree, read_only, entry.options)
+    host.mounts[index] = replace(entry, read_only=read_only)
 
 
 def fstab(path: str | os.PathLike[str]) -> list[tuple[str, str, str, str]]:
@@ -113,8 +124,9 @@ def umount(ctx: Context) -> int:
                 if not os.path.exists(name):
                     raise CommandError(f"umount: {name}: statfs: No such file or directory")
                 raise CommandError(f"umount: {name}: not a file system root directory")
-            if found.tree == "root" or any(
-                entry.target.startswith(found.target.rstrip("/") + "/") for entry in host.mounts
+            inner = found.target.rstrip("/") + "/"
+            if (found.tree == "root" and found.fstype != "nullfs") or any(
+                entry.target.startswith(inner) or below(host, entry) is found for entry in host.mounts
             ):
                 raise CommandError(f"umount: unmount of {found.target} failed: Device busy")
             host.mounts.remove(found)
@@ -122,7 +134,8 @@ def umount(ctx: Context) -> int:
 
 
 def _words(entry: Mount) -> list[str]:
-    words = ["NFS exported"] if "NFS exported" in entry.options else []
+    """What is in the brackets behind the type: nothing tells whether a nullfs mount is exported (seen)."""
+    words = ["NFS exported"] if "NFS exported" in entry.options and entry.fstype != "nullfs" else []
     if entry.fstype != "devfs":
         words.append("local")
     if entry.read_only:
@@ -130,8 +143,11 @@ def _words(entry: Mount) -> list[str]:
     return words + [word for word in entry.options if word != "NFS exported"]
 
 
-def _line(entry: Mount) -> str:
-    return f"{entry.device} on {entry.target} ({', '.join([entry.fstype, *_words(entry)])})\n"
+def _line(entry: Mount, *, verbose: bool = False) -> str:
+    words = [entry.fstype, *_words(entry)]
+    if verbose:
+        words += [f"fsid {entry.fsid}", "vnodes: count 1 "]
+    return f"{entry.device} on {entry.target} ({', '.join(words)})\n"
 
 
 def _fstab_line(entry: Mount) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -10,15 +11,18 @@ from lab.commands.options import parse
 from lab.commands.processes import matches
 from lab.core import Context, part
 from lab.rc import table
-from lab.rc.scripts import processes
+from lab.rc.scripts import is_stopped, processes, stopped
 
 ENDS = ("TERM", "INT", "KILL")
+CAN_STOP = ("nfsd", "stunnel")
+"""Daemons of which the lab knows what it means that they stand still."""
 
 
 def kill(ctx: Context) -> int:
     """kill(1) as a program (the shell has one of its own): ``[-SIGNAL] PID...`` of daemons, else of real processes."""
     words = list(ctx.args)
-    name = words.pop(0)[1:] if words and words[0].startswith("-") else "TERM"
+    name = words.pop(0)[1:].removeprefix("SIG") if words and words[0].startswith("-") else "TERM"
+    name = {"9": "KILL", "15": "TERM"}.get(name, name)
     if not words or not all(word.isdigit() for word in words):
         raise ctx.not_simulated()
     rc = 0
@@ -36,15 +40,19 @@ def kill(ctx: Context) -> int:
 
 
 def pkill(ctx: Context) -> int:
-    """pkill(1) with -x, and ``-HUP -F FILE -x NAME``, which finds the daemon by its pid file."""
+    """pkill(1) with -x and a signal, and ``-HUP -F FILE -x NAME``, which finds the daemon by its pid file."""
     if ctx.args[:1] == ["-HUP"]:
         return _hang_up(ctx)
+    signal_name = "TERM"
+    if ctx.args and (match := re.fullmatch(r"-(?:SIG)?(TERM|INT|KILL|STOP|CONT)|-9", ctx.args[0])):
+        signal_name = match[1] or "KILL"
+        ctx.argv.pop(1)
     options, names = parse(ctx, "x")
     if len(names) != 1:
         raise ctx.not_simulated()
     found = [name for name in processes(ctx.host(ctx.store.read())) if matches(names[0], name, options)]
     for name in found:
-        send(ctx, name, "TERM")
+        send(ctx, name, signal_name)
     return 0 if found else 1
 
 
@@ -67,6 +75,13 @@ def send(ctx: Context, name: str, what: str) -> None:
     :param what: the signal's name without SIG
     """
     actions = table.ACTIONS.get(name)
+    if what in ("STOP", "CONT"):
+        _stop_or_go_on(ctx, name, what)
+        return
+    if what != "KILL" and is_stopped(ctx.host(ctx.store.read()), name):
+        with ctx.cluster() as cluster:
+            stopped(ctx.host(cluster))[name] = what
+        return
     if what == "HUP" and actions and actions.hangup:
         actions.hangup(ctx)
         return
@@ -81,4 +96,21 @@ def send(ctx: Context, name: str, what: str) -> None:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         processes(host).pop(name, None)
-        part(host, "sockets", dict[str, tuple[str, int]]).pop(name, None)
+        stopped(host).pop(name, None)
+        bound = part(host, "sockets", dict[str, tuple[str, int]])
+        for each in [each for each in bound if each.split()[0] == name]:
+            del bound[each]
+
+
+def _stop_or_go_on(ctx: Context, name: str, what: str) -> None:
+    """SIGSTOP or SIGCONT; what has come meanwhile gets its turn then."""
+    if name not in CAN_STOP:
+        raise ctx.not_simulated(f"{what} to {name}")
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        if what == "STOP":
+            stopped(host).setdefault(name, "")
+            return
+        waiting = stopped(host).pop(name, "")
+    if waiting:
+        send(ctx, name, waiting)

@@ -53,7 +53,7 @@ def sockstat(ctx: Context) -> int:
         ctx.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
     for name, pids in sorted(processes(host).items(), key=lambda each: -each[1][0]):
         pid = str(pids[0])
-        if name == "stunnel" and name in bound and "l" not in options:
+        if name == "stunnel" and "l" not in options:
             ctx.out("".join(row.line for row in _connections(ctx, cluster, host, pid)))
         for owner, (address, port) in bound.items():
             if owner.split()[0] == name:  # zrepl has several

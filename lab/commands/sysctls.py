@@ -71,7 +71,5 @@ def change(host: Host, name: str, value: str) -> bool:
     """Sets a variable; False if it cannot be set."""
     if name not in WRITABLE and name not in CARP:
         return False
-    if name == "net.inet.carp.demotion":  # CTLFLAG_RW of a counter: what is written is added (carp(4))
-        value = str(int(part(host, "sysctl", dict[str, str]).get(name, "0")) + int(value))
     part(host, "sysctl", dict[str, str])[name] = value
     return True

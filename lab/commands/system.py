@@ -12,6 +12,7 @@ from lab import rootfs, syslog
 from lab.commands import sysctls
 from lab.commands.options import parse
 from lab.core import CommandError, Context, part
+from lab.net import model
 from lab.rc import table
 
 DEFAULTS = "/etc/defaults/rc.conf"
@@ -109,11 +110,16 @@ def sysctl(ctx: Context) -> int:
                     ctx.out(f"{current}\n" if "n" in options else f"{oid}: {current}\n")
                 continue
             old = found[name] if list(found) == [name] else None
-            if old is None or not sysctls.change(host, name, value):
+            if old is not None and name == "net.inet.carp.demotion":  # what is written is added (carp(4))
+                model.demote(ctx.store, cluster, host, int(value), "sysctl")
+                value = sysctls.find(ctx, cluster, host, name)[name]
+            elif old is None or not sysctls.change(host, name, value):
                 ctx.err(f"sysctl: oid '{name}' is read only\n")
                 rc += 1
-            elif "q" not in options:
+                continue
+            if "q" not in options:
                 ctx.out(f"{value}\n" if "n" in options else f"{name}: {old} -> {value}\n")
+        model.settle(ctx.store, cluster)  # preempt may be another
     return rc
 
 

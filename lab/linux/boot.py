@@ -128,7 +128,6 @@ def crash(store: Store, name: str) -> None:
         for interface in model.interfaces(host).values():
             if not interface.name.startswith("lo"):
                 interface.addresses.clear()
-        model.vanish(store, cluster, host)
 
 
 def status(store: Store, cluster: Cluster, host: Host) -> list[str]:

@@ -1,8 +1,9 @@
 """An NFSv4 client's mounts: what an access to one meets follows from the tunnel, the servers and their exports.
 
-From observations.md, "NFS through stunnel": another server than the one at mount time answers every access with a
-stale handle; a file system that mountd did not export can be looked up but not listed; a hard mount of a server that
-does not answer waits. A handle names the server's host and its dataset: the replica's file system has an id of its own.
+From observations.md, "NFS through stunnel" and the second round: a handle names the exported file system by its fsid,
+and the file in it, not the server. A server on which they are others answers every access with a stale handle; one on
+which they are the same goes on where the last one ended. A file system that mountd did not export can be looked up but
+not listed; a hard mount of a server that does not answer waits.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from lab import syslog
 from lab.core import Cluster, Host, Mount, Store, part
 from lab.linux import tls
+from lab.mounts import is_read_only
 from lab.net import model
-from lab.rc.scripts import processes
+from lab.rc.nfs import Root
+from lab.rc.scripts import is_stopped, processes
 
 FINE, STALE, UNLISTED, DEAD = "fine", "stale", "unlisted", "dead"
 EXPORTED = "NFS exported"
+STALE_HANDLE = "Stale file handle"
 EPHEMERAL = 49152
 """The first port that FreeBSD and Linux give to an outgoing connection, more or less."""
 
@@ -26,15 +30,15 @@ EPHEMERAL = 49152
 class NfsMount(Mount):
     """A mount of a client; ``tree`` and ``read_only`` are those of the server's file system, as last seen.
 
-    :param server: full name of the host that it was mounted from
-    :param dataset: device of the server's file system then
+    ``fsid`` is that of the server's file system when it was mounted.
+
+    :param server: full name of the host that answered last
     :param path: folder in it
     :param condition: FINE, STALE, UNLISTED or DEAD, as last seen
     :param number: tells it from another mount of the same share
     """
 
     server: str = ""
-    dataset: str = ""
     path: str = "."
     condition: str = FINE
     number: int = 0
@@ -91,12 +95,11 @@ def answering(store: Store, cluster: Cluster, client: Host, port: int, *, kept: 
     server = model.address_owner(cluster, client, address)
     if server is None:
         raise NoAnswer(f"nobody answers for {address}", silent=True)
-    theirs: tls.Loaded | None = server.parts.get("tls")
-    bound = part(server, "sockets", dict[str, tuple[str, int]]).get("stunnel")
-    if theirs is None or not processes(server).get("stunnel") or not bound:
-        raise NoAnswer(f"no stunnel on {server.short}")
-    if bound[0] not in ("", address) or bound[1] != int(remote):
-        raise NoAnswer(f"stunnel on {server.short} listens somewhere else")
+    theirs = tls.answering(server, address, int(remote))
+    if theirs is None:
+        raise NoAnswer(f"no stunnel on {server.short} listens there")
+    if is_stopped(server, "stunnel"):
+        raise NoAnswer(f"stunnel on {server.short} stands still", silent=True)
     if not (kept and client.parts.get("connection") == _ends(client, server)):
         if tls.refusal(store, cluster, theirs, mine, purpose="sslclient"):
             raise NoAnswer(f"{server.short} refuses the client's certificate")
@@ -104,6 +107,8 @@ def answering(store: Store, cluster: Cluster, client: Host, port: int, *, kept: 
             raise NoAnswer(f"the client refuses the certificate of {server.short}")
     if not processes(server).get("nfsd"):
         raise NoAnswer(f"no nfsd on {server.short}")
+    if is_stopped(server, "nfsd"):
+        raise NoAnswer(f"nfsd on {server.short} stands still", silent=True)
     return server
 
 
@@ -149,7 +154,9 @@ def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None
     if opened:
         count[pid] = count.get(pid, -1) + 1
     who, level = f"stunnel[{pid}]", f"LOG5[{count.get(pid, 0)}]"
-    service = f"Service [{link.server.parts['tls'].service}]"
+    address, _, port = link.accepted.rpartition(":")
+    end = tls.answering(link.server, address, int(port))
+    service = f"Service [{end.service if end else ''}]"
     texts = [f"{service} accepted connection from {link.client}"]
     texts.append(f"{service} connected remote server from {link.outgoing}")
     if not opened:
@@ -172,22 +179,58 @@ def find(store: Store, server: Host, share: str) -> Place:
 
     :raises Refused: there is no such path, or the server does not speak NFSv4 with this client
     """
+    _check_version(server)
+    place = walk(store, server, share)
+    if not os.path.isdir(os.path.join(store.folder, tree_of(place))):
+        raise Refused("No such file or directory")
+    return place
+
+
+def _check_version(server: Host) -> None:
     sysctl = part(server, "sysctl", dict[str, str])
     if sysctl.get("vfs.nfsd.server_max_nfsvers") != "4":
         raise Refused("Protocol not supported")
     if sysctl.get("vfs.nfsd.nfs_privport", "0") != "0":
         raise Refused("Operation not permitted")
-    top = part(server, "v4 root", str)
-    path = os.path.normpath(f"{top}/{share.lstrip('/')}")
-    covering = [m for m in server.mounts if f"{path}/".startswith(m.target.rstrip("/") + "/") and m.fstype != "devfs"]
-    if top and covering:
-        place = Place(server, covering[-1], os.path.relpath(path, covering[-1].target))
-        if os.path.isdir(os.path.join(store.folder, _tree(place))):
+
+
+def walk(store: Store, server: Host, path: str) -> Place:
+    """Where a path of the NFSv4 tree leads: from the root as mountd found it over what is mounted below it by now.
+
+    :raises Refused: there is no root, its file system is not mounted any more, or nothing is there
+    """
+    root: Root | None = server.parts.get("v4 root")
+    if root is None:
+        raise Refused("No such file or directory")
+    top = next((m for m in server.mounts if m.fsid == root.fsid), None)
+    if top is None:
+        raise Refused(STALE_HANDLE)
+    full = os.path.normpath(f"{root.directory}/{path.lstrip('/')}")
+    inner = root.directory.rstrip("/") + "/"
+    below = [m for m in server.mounts if m.target.startswith(inner) and m.target != root.directory]
+    crossed = [m for m in below if f"{full}/".startswith(m.target + "/") and m.fstype != "devfs"]
+    entry = crossed[-1] if crossed else top
+    place = Place(server, entry, os.path.relpath(full, entry.target))
+    if not os.path.exists(os.path.join(store.folder, tree_of(place))):
+        raise Refused("No such file or directory")
+    return place
+
+
+def _held(store: Store, server: Host, entry: NfsMount) -> Place:
+    """What the handle that a mount has names on a server, whatever the root is there.
+
+    :raises Refused: nothing
+    """
+    _check_version(server)
+    found = next((m for m in server.mounts if m.fsid == entry.fsid), None)
+    if found is not None:
+        place = Place(server, found, entry.path)
+        if os.path.isdir(os.path.join(store.folder, tree_of(place))):
             return place
-    raise Refused("No such file or directory")
+    raise Refused(STALE_HANDLE)
 
 
-def _tree(place: Place) -> str:
+def tree_of(place: Place) -> str:
     """Folder below the state folder."""
     tree = f"hosts/{place.server.name}/root" if place.entry.tree == "root" else place.entry.tree
     return os.path.normpath(os.path.join(tree, place.path))
@@ -203,7 +246,7 @@ def look(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:
     try:
         server = answering(store, cluster, client, port_of(entry.options), kept=True)
         client.parts["connection"] = _ends(client, server)
-        place = find(store, server, entry.device.partition(":")[2])
+        place = _held(store, server, entry)
     except NoAnswer:
         entry.condition = DEAD
         client.parts.pop("connection", None)
@@ -211,10 +254,8 @@ def look(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:
     except Refused:
         entry.condition = STALE
         return
-    if (server.name, place.entry.device) != (entry.server, entry.dataset):
-        entry.condition = STALE
-        return
-    entry.tree, entry.read_only = _tree(place), place.entry.read_only or "ro" in entry.options
+    entry.server = server.name
+    entry.tree, entry.read_only = tree_of(place), is_read_only(server, place.entry) or "ro" in entry.options
     entry.condition = FINE if EXPORTED in place.entry.options else UNLISTED
 
 
@@ -239,7 +280,8 @@ def new_mount(store: Store, cluster: Cluster, client: Host, source: str, target:
     options = kernel_options(wanted)
     server = answering(store, cluster, client, port_of(options), kept=bool(mounts(client)))
     place = find(store, server, source.partition(":")[2])
-    entry = NfsMount(source, target, "nfs4", _tree(place), False, options, server.name, place.entry.device, place.path)
+    entry = NfsMount(source, target, "nfs4", tree_of(place), False, options, server.name, place.path)
+    entry.fsid = place.entry.fsid
     entry.number = cluster.next_id()
     known = client.parts.get("connection")
     look(store, cluster, client, entry)

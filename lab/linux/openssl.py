@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lab.core import Context, Host, part
-from lab.linux import tls
+from lab.core import Context
+from lab.linux import tls, waiting
 from lab.net import model
-from lab.rc.scripts import processes
+from lab.rc.scripts import is_stopped
 
 WITH_VALUE = ("-connect", "-CAfile", "-verify_hostname", "-cert", "-key")
 ALONE = ("-tls1_2", "-verify_return_error")
@@ -48,7 +48,7 @@ def main(ctx: Context) -> int:
     cluster = ctx.store.read()
     address, _, port = options["-connect"].rpartition(":")
     server = model.address_owner(cluster, ctx.host(cluster), address)
-    theirs = None if server is None else _answers(server, address, int(port))
+    theirs = None if server is None else tls.answering(server, address, int(port))
     if theirs is None:
         # refused by the host, or nobody answers the question who has the address
         ctx.err("connect:errno=111\n" if server is not None else "connect:errno=113\n")
@@ -71,10 +71,22 @@ def main(ctx: Context) -> int:
     return 0
 
 
-def _answers(server: Host, address: str, port: int) -> tls.Loaded | None:
-    """The stunnel of a host that listens at that address and port."""
-    bound = part(server, "sockets", dict[str, tuple[str, int]]).get("stunnel")
-    if not processes(server).get("stunnel") or not bound or bound[0] not in ("", address) or bound[1] != port:
-        return None
-    loaded: tls.Loaded | None = server.parts.get("tls")
-    return loaded
+def plain_client(ctx: Context) -> int:
+    """``openssl s_client -connect 127.0.0.1:PORT`` of a FreeBSD host with nothing to send; tools.py has the rest."""
+    match ctx.args:
+        case ["s_client", "-connect", target] if target.startswith("127.0.0.1:") and not ctx.stdin.read(1):
+            port = int(target.rpartition(":")[2])
+        case _:
+            raise ctx.not_simulated()
+
+    def stopped() -> bool:
+        return is_stopped(ctx.host(ctx.store.read()), "stunnel")
+
+    if tls.answering(ctx.host(ctx.store.read()), "127.0.0.1", port) and stopped():
+        waiting.wait(ctx, None, lambda: not stopped(), "openssl s_client")
+    end = tls.answering(ctx.host(ctx.store.read()), "127.0.0.1", port)
+    if end is None:
+        ctx.err("connect:errno=61\n")
+        return 1
+    ctx.out(f"CONNECTED(00000003)\n---\nServer certificate\n{end.certificate}---\nDONE\n")
+    return 0

@@ -19,12 +19,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lab import clock
-from lab.core import CommandError, Context, Host, Store, part
+from lab.core import INSIDE, CommandError, Context, Host, Store, part
 from lab.linux import nfs, view, waiting
 
 LOOKS_EVERY = 1.0
@@ -194,25 +195,72 @@ class _Thread:
         self.turns.wait(lambda: self.done, timeout)
 
 
+@dataclass
+class _Handle:
+    """What is open on an NFS mount.
+
+    :param entry: the mount, as the last call found it
+    :param tree: folder of the server's that the descriptor is in
+    :param inner: path in the mount
+    :param moved: another server answers than when it was opened
+    :param unwritten: data of a write that no fsync(2) has brought to the server
+    :param lost: such data that another server has not got
+    """
+
+    entry: nfs.NfsMount
+    tree: str
+    inner: str
+    flags: int
+    moved: bool = False
+    unwritten: bool = False
+    lost: bool = False
+
+    def follow(self, descriptor: int) -> bool:
+        """The descriptor becomes one of the server that answers now; False: the file is not there."""
+        if self.entry.tree == self.tree:
+            return True
+        file = INSIDE / "state" / self.entry.tree / self.inner
+        try:
+            fresh = os.open(file, self.flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
+        except FileNotFoundError:
+            return False
+        os.lseek(fresh, os.lseek(descriptor, 0, os.SEEK_CUR), os.SEEK_SET)
+        os.dup2(fresh, descriptor)
+        os.close(fresh)
+        self.tree, self.moved = self.entry.tree, True
+        self.lost, self.unwritten = self.lost or self.unwritten, False
+        return True
+
+    def check_writable(self) -> None:
+        """
+        :raises OSError: as the kernel says it: EIO where another server does not take what was open for writing (seen)
+        """
+        lost, self.lost = self.lost, False
+        if lost or self.entry.read_only:
+            raise _error(errno.EIO if lost or self.moved else errno.EROFS)
+
+
 class _Calls:
     """File calls that may meet an NFS mount.
 
-    :ivar handles: descriptor -> the mount that it was opened on, as it was then
+    :ivar handles: what is open on a mount, by descriptor
     """
 
     def __init__(self, turns: _Turns) -> None:
         self.turns = turns
-        self.handles: dict[int, nfs.NfsMount] = {}
+        self.handles: dict[int, _Handle] = {}
 
     def overrides(self) -> dict[str, Callable[..., Any]]:
         """Name -> the function that takes the place of the one of `os`."""
-        by_descriptor = ("pread", "read", "write", "fsync")
+        by_descriptor = ("pread", "read")
         return {
             "open": self.open,
             "stat": self.stat,
             "fstat": self.fstat,
             "listdir": self.listdir,
             "close": self.close,
+            "write": self.write,
+            "fsync": self.fsync,
             **{name: self._by_descriptor(getattr(os, name)) for name in by_descriptor},
         }
 
@@ -220,7 +268,8 @@ class _Calls:
         entry = self._meets(path)
         descriptor = os.open(path, flags, mode)
         if entry:
-            self.handles[descriptor] = copy.copy(entry)
+            inner = os.path.relpath(view.absolute(os.fspath(path)), entry.target)
+            self.handles[descriptor] = _Handle(copy.copy(entry), entry.tree, inner, flags)
         return descriptor
 
     def stat(self, path: str) -> os.stat_result:
@@ -228,13 +277,29 @@ class _Calls:
         return self._foreign(os.stat(path), entry)
 
     def fstat(self, descriptor: int) -> os.stat_result:
-        return self._foreign(os.fstat(descriptor), self.handles.get(descriptor))
+        handle = self.handles.get(descriptor)
+        return self._foreign(os.fstat(descriptor), handle.entry if handle else None)
 
     def listdir(self, place: str | int) -> list[str]:
         entry = self._holds(place) if isinstance(place, int) else self._meets(place)
         if entry and entry.condition == nfs.UNLISTED:
             raise _error(errno.EIO)
         return os.listdir(place)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        self._holds(descriptor)
+        if handle := self.handles.get(descriptor):
+            handle.check_writable()
+            handle.unwritten = True
+        return os.write(descriptor, data)
+
+    def fsync(self, descriptor: int) -> None:
+        self._holds(descriptor)
+        if handle := self.handles.get(descriptor):
+            if handle.unwritten or handle.lost:
+                handle.check_writable()
+            handle.unwritten = False
+        os.fsync(descriptor)
 
     def close(self, descriptor: int) -> None:
         self.handles.pop(descriptor, None)
@@ -270,9 +335,10 @@ class _Calls:
 
     def _holds(self, descriptor: int) -> nfs.NfsMount | None:
         """The same for what is open: its handle names the server's file system, whatever is mounted now."""
-        entry = self.handles.get(descriptor)
-        if entry is None:
+        handle = self.handles.get(descriptor)
+        if handle is None:
             return None
+        entry = handle.entry
 
         def condition() -> str:
             nfs.look(self.turns.ctx.store, self.turns.cluster, self.turns.host(), entry)
@@ -280,7 +346,7 @@ class _Calls:
 
         if condition() == nfs.DEAD:
             self._await(condition, entry)
-        if entry.condition == nfs.STALE:
+        if entry.condition == nfs.STALE or not handle.follow(descriptor):
             raise _error(errno.ESTALE)
         return entry
 

@@ -157,7 +157,7 @@ def _inputs(root: Path, cluster: Cluster, host: Host, service: str) -> str:
     """What a run of a timer's service can depend on: mounts and how they answer, daemons, settings and programs."""
     words = [service]
     words += [repr((m.device, m.target, m.options, m.read_only)) for m in host.mounts]
-    words += [repr((m.server, m.dataset, m.condition)) for m in nfs.mounts(host)]
+    words += [repr((m.server, m.fsid, m.condition)) for m in nfs.mounts(host)]
     words += [repr(sorted(processes(host).items())), repr(units.manager(host).failed)]
     for pattern in ("etc/f3s/*", "etc/fstab", "etc/systemd/system/*", "usr/local/bin/*", "run/*/*.state"):
         for file in sorted(root.glob(pattern)):

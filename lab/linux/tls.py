@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.core import INSIDE, START, Cluster, LabError, Store, inside
+from lab.core import INSIDE, START, Cluster, Host, LabError, Store, inside
+from lab.rc.scripts import processes
 
 BEGIN = "-----BEGIN CERTIFICATE-----"
 _BLOCK = re.compile(rf"{BEGIN}.*?-----END CERTIFICATE-----\n?", re.DOTALL)
@@ -43,6 +44,12 @@ def load(options: dict[str, str], service: str = "") -> Loaded:
         return Path(options[name]).read_text() if name in options else ""
 
     return Loaded(options, "".join(_BLOCK.findall(text("cert"))), text("CAfile"), text("CRLfile"), service)
+
+
+def answering(host: Host, address: str, port: int) -> Loaded | None:
+    """The service of a FreeBSD host's stunnel that accepts connections there."""
+    ends: list[Loaded] = host.parts.get("tls", []) if processes(host).get("stunnel") else []
+    return next((end for end in ends if end.options["accept"] in (f"{address}:{port}", f":{port}", str(port))), None)
 
 
 def _checks_peer(end: Loaded) -> bool:

@@ -17,7 +17,7 @@ from lab import clock
 from lab.core import INSIDE, CommandError, Context, Host, Store, part
 from lab.linux import nfs, tls
 from lab.rc.scripts import processes
-from lab.rc.stunnel import service_name, settings
+from lab.rc.stunnel import services
 
 CONFIG = Path("/etc/stunnel/stunnel.conf")
 LISTENER = INSIDE / "ns" / "tunnel"
@@ -43,7 +43,9 @@ def start(ctx: Context, config: Path = CONFIG) -> None:
     if not config.exists():
         raise CommandError(f"[!] Cannot open configuration file: {config}")
     text = config.read_text()
-    options = settings(text)
+    [(service, options), *others] = services(text).items()
+    if others:
+        raise ctx.not_simulated("with more than one service")
     for option in ("cert", "key", "CAfile", "CRLfile"):
         if option in options and not Path(options[option]).is_file():
             raise CommandError(f"[!] {option}: {options[option]}: No such file or directory (2)")
@@ -55,13 +57,13 @@ def start(ctx: Context, config: Path = CONFIG) -> None:
         raise CommandError(
             "[!] error queue: error:0A080009:SSL routines::PEM lib\n"
             "[!] SSL_CTX_use_certificate_chain_file: error:0480006C:PEM routines::no start line\n"
-            f"[!] Service [{service_name(text)}]: Failed to initialize TLS context\n"
+            f"[!] Service [{service}]: Failed to initialize TLS context\n"
             "[!] Configuration failed"
         )
     address, _, port = options["accept"].rpartition(":")
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        host.parts["tls"] = tls.load(options, service_name(text))
+        host.parts["tls"] = tls.load(options, service)
         part(host, "sockets", dict[str, tuple[str, int]])["stunnel"] = (address, int(port))
         part(host, "last pid", lambda: [600])[0] += 1
         processes(host)["stunnel"] = [part(host, "last pid", lambda: [600])[0]]

@@ -11,12 +11,15 @@ from lab import clock, disks, zfs
 from lab.commands import sysctls
 from lab.core import Host, LabError, Mount, Store
 from lab.linux import boot as linux
+from lab.mounts import fsid
 from lab.net import model
 from lab.rc.order import Script, read_header, sort
 from lab.rc.scripts import processes
 
 FOLDERS = ("etc/rc.d", "usr/local/etc/rc.d")
 SINGLE_USER = ".lab/single-user"
+IN_MEMORY = "modules,sysctl,sockets,dmesg,exports,devd rules,vm,nfs calls,mount ids,stopped,v4 root".split(",")
+"""Parts of a host that a power cut takes with it."""
 BOOT_SECONDS = 60.0
 """Virtual seconds from power-on to the first rc script; the observed machines took 40 to 75 s for a whole reboot."""
 
@@ -103,13 +106,11 @@ def _loader_modules(store: Store, host: Host) -> list[str]:
 
 def boot_mounts(host: Host) -> list[Mount]:
     """What the kernel has mounted before rc runs."""
-    root = Mount("zroot/ROOT/default", "/", "zfs", "root", options=("noatime", "nfsv4acls"))
+    number = fsid(host.name, 0xDE)
+    root = Mount("zroot/ROOT/default", "/", "zfs", "root", options=("noatime", "nfsv4acls"), fsid=number)
     if host.parts["ufs root"]:
-        root = Mount("/dev/ada0p2", "/", "ufs", "root")
-    return [
-        root,
-        Mount("devfs", "/dev", "devfs", "root"),
-    ]
+        root = Mount("/dev/ada0p2", "/", "ufs", "root", fsid=number)
+    return [root, Mount("devfs", "/dev", "devfs", "root", fsid="00ff007171000000")]
 
 
 def shutdown(store: Store, name: str) -> None:
@@ -136,11 +137,12 @@ def crash(store: Store, name: str) -> None:
         host = cluster.host(name)
         if not host.up and not host.parts.pop("single user", False):
             raise LabError(f"{host.name} is down already")
+        model.hear(cluster)
         host.up = False
         host.mounts = []
         processes(host).clear()
         zfs.power_off(cluster, host)
-        for forget in ("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules", "vm", "nfs calls"):
+        for forget in IN_MEMORY:
             host.parts.pop(forget, None)
         clock.stop_programs(cluster, host.name)
         clock.cancel(cluster, lambda event: event.host != host.name)
@@ -148,7 +150,7 @@ def crash(store: Store, name: str) -> None:
             interface.carps.clear()
             if not interface.name.startswith("lo"):
                 interface.addresses.clear()
-        model.vanish(store, cluster, host)
+        model.settle(store, cluster)
 
 
 def reboot(store: Store, name: str) -> None:

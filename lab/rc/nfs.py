@@ -14,6 +14,17 @@ from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
 FLAG = "NFS exported"
 
 
+@dataclasses.dataclass(frozen=True)
+class Root:
+    """What NFSv4 clients see as the top: the directory that the V4: line of exports(5) named when mountd read it.
+
+    :param fsid: of the file system that it was on then: the kernel keeps a handle (nfsrv_v4rootexport)
+    """
+
+    directory: str
+    fsid: str
+
+
 def exports(text: str) -> list[tuple[str, str]]:
     """(directory, who may mount it) of the lines of exports(5); the V4: line names the root and exports nothing."""
     found = []
@@ -78,10 +89,12 @@ def read_again(ctx: Context) -> None:
 
 
 def _apply(ctx: Context, known: list[tuple[str, str]]) -> None:
-    found = [entry for entry in exports(Path("/etc/exports").read_text()) if Path(entry[0]).is_dir()]
+    text = Path("/etc/exports").read_text()
+    found = [entry for entry in exports(text) if Path(entry[0]).is_dir()]
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        host.parts["v4 root"] = v4_root(Path("/etc/exports").read_text())
+        top = v4_root(text)
+        host.parts["v4 root"] = Root(top, _covering(host, top).fsid) if top and Path(top).is_dir() else None
         host.parts["exports"] = found
         new = [_covering(host, directory) for directory, who in found if (directory, who) not in known]
         gone = [_covering(host, directory) for directory, who in known if (directory, who) not in found]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab import syslog
 from lab.core import INSIDE, Context, Host, part
+from lab.linux import waiting
 from lab.rc import table
 
 FIRST_PID = 600
@@ -17,6 +18,15 @@ VERBS = ("start", "stop", "restart", "status", "rcvar", "enabled")
 def processes(host: Host) -> dict[str, list[int]]:
     """Process ids of the running daemons by program name."""
     return part(host, "processes", dict[str, list[int]])
+
+
+def stopped(host: Host) -> dict[str, str]:
+    """The daemons that have got SIGSTOP, with the signal that waits until they go on."""
+    return part(host, "stopped", dict[str, str])
+
+
+def is_stopped(host: Host, name: str) -> bool:
+    return name in stopped(host)
 
 
 def new_pids(host: Host, count: int) -> list[int]:
@@ -162,7 +172,19 @@ def stop(ctx: Context, service: table.Service) -> int:
         hint = f" (check {_stunnel_pid_file()})." if service.name == "stunnel" else ""
         ctx.err(f"{service.name} not running?{hint}\n")
         return 1
-    ctx.out(f"Stopping {service.name}.\nWaiting for PIDS: {pids[-1]}.\n")
+    ctx.out(f"Stopping {service.name}.\nWaiting for PIDS: {pids[-1]}")
+    if is_stopped(ctx.host(ctx.store.read()), service.name):
+        with ctx.cluster() as cluster:
+            stopped(ctx.host(cluster))[service.name] = "TERM"  # nfsd's is USR1: it ends it as well
+        ctx.stdout.flush()
+
+        def over() -> bool:
+            return not processes(ctx.host(ctx.store.read())).get(service.name)
+
+        waiting.wait(ctx, None, over, f"{service.path} stop")
+        ctx.out(".\n")
+        return 0
+    ctx.out(".\n")
     if end := table.ACTIONS[service.name].stop:
         end(ctx)
     with ctx.cluster() as cluster:

@@ -1,4 +1,4 @@
-"""stunnel's service: reads its configuration, binds its port, and has a pid file only if it was told where.
+"""stunnel's service: reads its configuration, binds its ports, and has a pid file only if it was told where.
 
 What it says is as recorded (section nfs) without the lines of its debug level: on the terminal when it does not start,
 else to syslog.
@@ -27,62 +27,73 @@ HELLO = (
 GOOD = "Configuration successful"
 
 
-def settings(text: str) -> dict[str, str]:
-    """The options of all sections, the last value of each."""
+def services(text: str) -> dict[str, dict[str, str]]:
+    """The sections by name with their options, the last value of each; what is before the first is for all of them."""
+    common, *rest = re.split(r"^\[(.*)\]", text, flags=re.MULTILINE)
+    sections = dict(zip(rest[::2], rest[1::2], strict=True)) or {"stunnel": ""}
+    return {name: _options(common) | _options(body) for name, body in sections.items()}
+
+
+def _options(text: str) -> dict[str, str]:
     return dict(re.findall(r"^[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", text, re.MULTILINE))
 
 
-def service_name(text: str) -> str:
-    """The name of the last section."""
-    names: list[str] = re.findall(r"^\[(.*)\]", text, re.MULTILINE)
-    return names[-1] if names else "stunnel"
-
-
 def start(ctx: Context) -> bool:
-    """stunnel starts if its files are there and its port is free."""
+    """stunnel starts if its files are there and its ports are free."""
     hello = "".join(f"[.] {line}\n" for line in HELLO)
     if not CONFIG.exists():
         ctx.err(f"[!] Cannot open configuration file: {CONFIG}\n")
         return False
-    text = CONFIG.read_text()
-    options = settings(text)
-    for option in ("cert", "key", "CAfile", "CRLfile"):
-        if option in options and not Path(options[option]).is_file():
-            ctx.err(f"{hello}[!] {option}: {options[option]}: No such file or directory\n")
+    sections = services(CONFIG.read_text())
+    for options in sections.values():
+        for option in ("cert", "key", "CAfile", "CRLfile"):
+            if option in options and not Path(options[option]).is_file():
+                ctx.err(f"{hello}[!] {option}: {options[option]}: No such file or directory\n")
+                return False
+        pem = Path(options.get("cert", "/nonexistent"))
+        if not pem.is_file() or "BEGIN CERTIFICATE" not in pem.read_text():
+            ctx.err(f"{hello}[!] error:0480006C:PEM routines::no start line\n")
             return False
-    pem = Path(options.get("cert", "/nonexistent"))
-    if not pem.is_file() or "BEGIN CERTIFICATE" not in pem.read_text():
-        ctx.err(f"{hello}[!] error:0480006C:PEM routines::no start line\n")
-        return False
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        if problem := _cannot_bind(host, options):
-            name = service_name(text)
-            ctx.err(f"{hello}[.] {GOOD}\n[.] Binding service [{name}] to {problem}\n")
-            ctx.err(f"[!] Binding service [{name}] failed\n")
-            return False
+        for name, options in sections.items():
+            if problem := _cannot_bind(host, name, options["accept"]):
+                _unbind(host)
+                ctx.err(f"{hello}[.] {GOOD}\n[.] Binding service [{name}] to {problem}\n")
+                ctx.err(f"[!] Binding service [{name}] failed\n")
+                return False
         # it has left the terminal by now; the process that says so is the one that forks the daemon
         who = f"stunnel[{new_pids(host, 1)[0]}]"
         for line in (*HELLO, GOOD):
             syslog.write(ctx.store, cluster, host, who, f"LOG5[ui]: {line}")
         if not _pid_file(ctx, cluster, host, options, who):
+            _unbind(host)
             return False
-        address, _, port = options["accept"].rpartition(":")
-        part(host, "sockets", dict[str, tuple[str, int]])["stunnel"] = (address, int(port))
-        host.parts["tls"] = tls.load(options, service_name(text))
+        host.parts["tls"] = _loaded(sections)
     return True
 
 
-def _cannot_bind(host: Host, options: dict[str, str]) -> str:
-    """The address with the reason why it cannot be bound; empty if it can."""
-    accept = options.get("accept", "")
-    address = accept.rpartition(":")[0]
+def _loaded(sections: dict[str, dict[str, str]]) -> list[tls.Loaded]:
+    return [tls.load(options, name) for name, options in sections.items()]
+
+
+def _cannot_bind(host: Host, name: str, accept: str) -> str:
+    """Binds a section's port: the address with the reason why that cannot be; empty if it is done."""
+    address, _, port = accept.rpartition(":")
     own = [entry[0] for interface in model.interfaces(host).values() for entry in interface.addresses]
     if address and address not in own:
         return f"{accept}: Can't assign requested address (49)"
-    if part(host, "sockets", dict[str, tuple[str, int]]).get("stunnel"):
+    bound = part(host, "sockets", dict[str, tuple[str, int]])
+    if any(number == int(port) and (not address or other in ("", address)) for other, number in bound.values()):
         return f"{accept}: Address already in use (48)"
+    bound[f"stunnel {name}"] = (address, int(port))
     return ""
+
+
+def _unbind(host: Host) -> None:
+    bound = part(host, "sockets", dict[str, tuple[str, int]])
+    for name in [name for name in bound if name.startswith("stunnel ")]:
+        del bound[name]
 
 
 def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str], who: str) -> bool:
@@ -99,17 +110,21 @@ def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str
 
 
 def reload(ctx: Context) -> None:
-    """SIGHUP: the files are read again; connections go on."""
-    text = CONFIG.read_text()
+    """SIGHUP: the files are read again, and the ports bound anew; connections go on."""
+    sections = services(CONFIG.read_text())
     with ctx.cluster() as cluster:
-        ctx.host(cluster).parts["tls"] = tls.load(settings(text), service_name(text))
+        host = ctx.host(cluster)
+        _unbind(host)
+        if any(_cannot_bind(host, name, options["accept"]) for name, options in sections.items()):
+            raise ctx.not_simulated("a reload of a stunnel that cannot bind its ports")
+        host.parts["tls"] = _loaded(sections)
 
 
 def stop(ctx: Context) -> bool:
-    """stunnel ends: the port is free again, the pid file is gone."""
-    options = settings(CONFIG.read_text()) if CONFIG.exists() else {}
+    """stunnel ends: the ports are free again, the pid file is gone."""
     with ctx.cluster() as cluster:
-        part(ctx.host(cluster), "sockets", dict[str, tuple[str, int]]).pop("stunnel", None)
-    if options.get("pid"):
-        Path(options["pid"]).unlink(missing_ok=True)
+        _unbind(ctx.host(cluster))
+    for options in services(CONFIG.read_text()).values() if CONFIG.exists() else ():
+        if options.get("pid"):
+            Path(options["pid"]).unlink(missing_ok=True)
     return True

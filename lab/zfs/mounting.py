@@ -6,6 +6,7 @@ import errno
 import os
 
 from lab.core import CommandError, Mount, inside
+from lab.mounts import below, fsid, is_read_only
 from lab.zfs import values
 from lab.zfs.model import Dataset, Node, Pool
 
@@ -37,7 +38,9 @@ def mount(node: Node, dataset: Dataset) -> None:
     if not place.is_dir():
         _make(node, target)
     read_only = values.effective(node, dataset, "readonly") == "on"
-    node.host.mounts.append(Mount(dataset.name, target, "zfs", dataset.tree, read_only, options(node, dataset)))
+    words = options(node, dataset)
+    number = fsid(f"{node.pool_of(dataset).guid} {dataset.id}", 0xDE)
+    node.host.mounts.append(Mount(dataset.name, target, "zfs", dataset.tree, read_only, words, fsid=number))
 
 
 def options(node: Node, dataset: Dataset) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ def _make(node: Node, target: str) -> None:
             continue
         cover = [m for m in node.host.mounts if above == m.target or above.startswith(m.target.rstrip("/") + "/")]
         problem = 0
-        if cover and cover[-1].read_only:
+        if cover and is_read_only(node.host, cover[-1]):
             problem = errno.EROFS
         elif node.immutable(above):
             problem = errno.EPERM
@@ -79,12 +82,12 @@ def unmount(node: Node, entry: Mount) -> None:
 
 
 def busy(node: Node, entry: Mount) -> bool:
-    """Whether another file system is mounted below, something is open, or this shell stands in it."""
-    below = entry.target.rstrip("/") + "/"
+    """Whether another file system is mounted below or shows this one, something is open, or this shell stands in it."""
+    inner = entry.target.rstrip("/") + "/"
     later = node.host.mounts[node.host.mounts.index(entry) + 1 :]
-    if any(m.target.startswith(below) or m.target == entry.target for m in later):
+    if any(m.target.startswith(inner) or m.target == entry.target or below(node.host, m) is entry for m in later):
         return True
-    if inside() and (os.getcwd() + "/").startswith(below):
+    if inside() and (os.getcwd() + "/").startswith(inner):
         return True
     return entry.device in node.state.busy
 

@@ -154,7 +154,7 @@ BEFORE: Mapping[tuple[str, int], Sequence[Step]] = {
     ("nfs", 0): [("f0", "pkg install -y stunnel"), ("f1", "pkg install -y stunnel"), certificates],
     ("client", 0): [("r0", DEBIAN)],
     ("failover", 3): [("f1", STANDBY)],
-    ("failover", 5): [seconds(2)],
+    ("failover", 5): [seconds(4)],
     ("boot", 0): [("f1", "pkg install -y vm-bhyve")],
     ("boot", 2): [lambda store: boot.reboot(store, "f1"), seconds(1)],
     ("boot", 3): [

@@ -9,7 +9,7 @@ import pytest
 from lab import actions
 from lab.rc import boot
 from tests.lab.cluster import F0, F1, Cluster
-from tests.lab.serving import REPLICA, SERVICES, SOURCE, Pair
+from tests.lab.serving import GIVE_AWAY, REPLICA, SERVICES, SOURCE, Pair
 
 pytestmark = pytest.mark.lab
 
@@ -206,11 +206,11 @@ def test_a_master_whose_pool_is_suspended_gives_way(pair: Pair) -> None:
 
 def test_two_masters_after_a_split_and_one_when_it_heals(pair: Pair) -> None:
     before = pair.process_ids(F0)
-    actions.cut_off(pair.store, F0, away=True)
+    actions.part(pair.store, F0, F1, away=True)
     pair.tick(15)
     assert pair.states == ("MASTER", "MASTER")
     assert (pair.running(F0), pair.running(F1)) == (SERVICES, SERVICES), "each sees a dead peer; f1's is read-only"
-    actions.cut_off(pair.store, F0, away=False)
+    actions.part(pair.store, F0, F1, away=False)
     pair.tick(15)
     assert pair.states == ("MASTER", "BACKUP")
     assert pair.serves(F0)
@@ -231,7 +231,7 @@ def test_a_storm_of_events_moves_nothing(pair: Pair) -> None:
 def test_a_lost_event_is_made_up_for_within_a_minute(pair: Pair) -> None:
     pair.sh(F0, "service devd onestop")
     pair.sh(F1, "service devd onestop")
-    pair.sh(F0, "ifconfig re0 vhid 1 advskew 254 state backup")
+    pair.sh(F0, GIVE_AWAY)
     assert pair.until(70, F1) > 2
 
 
@@ -325,10 +325,10 @@ def test_a_stopped_controller_keeps_the_address_from_nobody(failed_over: Pair) -
     pair.sh(F0, "service f3s_storage stop")
     assert pair.serves(F1)
 
-    actions.cut_off(pair.store, F0, away=True)
+    actions.part(pair.store, F0, F1, away=True)
     pair.tick(10)
     assert pair.states == ("MASTER", "MASTER")
-    actions.cut_off(pair.store, F0, away=False)
+    actions.part(pair.store, F0, F1, away=False)
     pair.until(10, F1)
     assert pair.states == ("BACKUP", "MASTER"), "after a split, the host that serves wins"
 
