@@ -50,13 +50,15 @@ def preempts_alone(interface: str, vhid: int, others: tuple[int, ...]) -> Comman
 
     **Example:** `carp.preempts_alone("re0", 1, ())`
     """
-    there = known(Carp, interface=interface).virtual_hosts
-    found = [each for each, its in there.items() if each != vhid and (its.addresses or its.state is not CarpState.INIT)]
-    if strange := [each for each in found if each not in others]:
-        named = ", ".join(f"vhid {each} ({' '.join(there[each].addresses) or there[each].state.value})" for each in strange)
+    strange = [
+        f"vhid {other} ({' '.join(virtual.addresses) or virtual.state.value})"
+        for other, virtual in known(Carp, interface=interface).virtual_hosts.items()
+        if other not in (vhid, *others) and (virtual.addresses or virtual.state is not CarpState.INIT)
+    ]
+    if strange:
         raise OperationError(
-            f"{host.name}: {interface} has {named}, too: with net.inet.carp.preempt=1, which this deploy sets, its address "
-            f"goes to its lowest advskew at once. If that is right, name it in carp_other_vhids"
+            f"{host.name}: {interface} has {', '.join(strange)}, too: with net.inet.carp.preempt=1, which this deploy "
+            "sets, its address goes to its lowest advskew at once. If that is right, name it in carp_other_vhids"
         )
     host.noop(f"{interface} has no vhid that carp_other_vhids does not name")
     yield from ()

@@ -68,6 +68,8 @@ def proven_or_undone(target: HostSettings, site: Site, undo: str) -> Generator[S
 def look(target: HostSettings, site: Site) -> list[str]:
     """Why it is not proven that `target` serves, see f3s.verify.move.unproven."""
     controller = ask(inventory.get_host(target.name), StorageController)
+    if controller is None or controller.ready is None:  # slow is not dead, and an undone move is a second one
+        controller = ask(inventory.get_host(target.name), StorageController)
     states = {}
     for each in site.storage_hosts:
         view = HostView(carp=ask(inventory.get_host(each.name), Carp, interface=each.carp.interface))

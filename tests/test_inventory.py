@@ -70,7 +70,10 @@ def test_all_problems_of_inventory_and_group_data_stop_a_deploy(site: Path) -> N
     spoil(site / "group_data" / "storage.py", "carp_vhid = 1 ", "carp_vhdi = 1 ")
     spoil(site / "group_data" / "storage.py", "carp_password = None", 'carp_password = "changeme"')
 
-    known = "carp_advbase, carp_advskew, carp_interface, carp_password, carp_vhid"
+    known = (
+        "carp_advbase, carp_failback_losses, carp_failback_quiet, carp_interface, carp_other_vhids, carp_password, "
+        "carp_vhid"
+    )
     password = "8 to 19 letters, digits and ._+, or None for one that certificates.py makes"
     assert_refused(
         pyinfra("inventory.py", "exec", "--", "true", cwd=site),

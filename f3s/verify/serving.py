@@ -79,7 +79,13 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
     held_here = f", held {controller.hold}" if controller and controller.hold else ""
     seen = rivals(cluster, host)
     fine = "; ".join((f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}", *seen))
-    return judged("CARP", host.name, [*problems, *seen] if problems else [], fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
+    return judged(
+        "CARP",
+        host.name,
+        [*problems, *seen] if problems else [],
+        fine,
+        f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}",
+    )
 
 
 def rivals(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
@@ -90,8 +96,8 @@ def rivals(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
     told = []
     if mine.discarded:
         told.append(
-            f"{mine.discarded} advertisements with another password since its boot, as from a new password, or a stranger "
-            f"with vhid {host.carp.vhid}: does `netstat -s -p carp` still count? "
+            f"{mine.discarded} advertisements with another password since its boot, as from a new password, or a "
+            f"stranger with vhid {host.carp.vhid}: does `netstat -s -p carp` still count? "
             f"`tcpdump -ni {host.carp.interface} proto 112` shows from whom"
         )
     # both hosts send from their own address, too, when the address moves (seen)

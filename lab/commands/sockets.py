@@ -67,7 +67,7 @@ def sockstat(ctx: Context) -> int:
 
 
 def netstat(ctx: Context) -> int:
-    """netstat(1) with -s -p carp alone (carp_stats in usr.bin/netstat/inet.c): nothing was discarded, so nobody is strange.
+    """netstat(1) with -s -p carp alone (carp_stats in usr.bin/netstat/inet.c): the lab has no strangers to count.
 
     Without the module there is no sysctl, and nothing is printed (fetch_stats in usr.bin/netstat/main.c).
     """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bridge.view import as_html
+from f3s.controller import Status
 from f3s.verify.model import Row, State
 from f3s.verify.report import rows
 from tests.f3s.verify.world import F0, F1, changed, pool, right_cluster
@@ -14,7 +13,7 @@ HOSTILE = "<script>alert('x')</script>\"&<b>"
 
 def test_a_hostile_text_of_a_host_is_escaped_wherever_it_is_shown() -> None:
     cluster = changed(right_cluster(), F0, pools={"zdata": pool("zdata", errors=HOSTILE), HOSTILE: pool(HOSTILE)})
-    cluster = changed(cluster, F1, controller=replace(cluster.hosts[F1].controller, failed=HOSTILE))  # type: ignore[type-var]
+    cluster = changed(cluster, F1, controller=Status(ready=False, reason=HOSTILE))
     found = [*rows(cluster), Row(HOSTILE, HOSTILE, State.WRONG, HOSTILE, HOSTILE)]
     page = as_html(cluster, found)
     assert "<script" not in page

@@ -16,7 +16,6 @@ from tests.f3s.settings_data import (
     FREEBSD,
     R0,
     R1,
-    STORAGE,
     build,
     change,
     good,

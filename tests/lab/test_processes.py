@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pyinfra.api.exceptions import FactProcessError
 
+from facts.carp import CarpRivals
 from tests.lab.cluster import Cluster
 
 pytestmark = pytest.mark.lab
@@ -30,6 +32,16 @@ def test_a_signal_with_an_unknown_effect_is_refused(lab: Cluster) -> None:
     assert ran.rc == 99
     assert "lab: not simulated: kill HUP to nfsd" in ran.err
     assert lab.attempt("f0", "service nfsd onestatus").rc == 0
+
+
+def test_netstat_counts_no_strangers_and_has_no_carp_without_the_module(lab: Cluster) -> None:
+    ask = CarpRivals().command(interface="re0", address="192.168.1.138")
+    with pytest.raises(FactProcessError):
+        CarpRivals().process(lab.sh("f0", ask).splitlines())
+    found = CarpRivals().process(lab.sh("f0", f"kldload -n carp; {ask}").splitlines())
+    assert found is not None
+    assert (found.discarded, found.holders) == (0, frozenset())
+    assert lab.attempt("f0", "netstat -rn").rc == 99
 
 
 def test_sockets_follow_the_flags_of_nfsd_and_mountd(lab: Cluster) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from pyinfra.api.exceptions import DeployError, OperationError
 
+from f3s.controller import Status
 from f3s.verify.model import ClusterView
+from facts.carp import Carp
+from facts.controller import StorageController
 from operations import move
 from tests.f3s.verify.test_checks import failed_over
 from tests.f3s.verify.test_move import killed
-from tests.f3s.verify.world import F0, F1, REPLICA, changed, right_cluster
+from tests.f3s.verify.world import F0, F1, R0, REPLICA, changed, right_cluster
 from tests.operations.harness import run
 from tests.tasks.plan import plan
 
@@ -81,6 +86,34 @@ def test_what_is_not_proven_is_undone(problems: list[str], undone: list[str], mo
     with refused:
         run(move.proven_or_undone, {}, SERVING.site.standby, SERVING.site, "master")
     assert given == undone
+
+
+@pytest.mark.parametrize(
+    ("said", "problems"),
+    [
+        ([Status(ready=True)], []),
+        ([None, Status(ready=True)], []),
+        ([Status(ready=None, reason="slow"), Status(ready=True)], []),
+        ([Status(ready=None, reason="slow")] * 2, [f"{F1} is not ready: slow"]),
+        ([Status(ready=False, reason="no key")], [f"{F1} is not ready: no key"]),
+    ],
+)
+def test_who_serves_is_asked_of_both_hosts_and_the_clients_and_slow_is_asked_again(
+    said: list[Status | None], problems: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, left = failed_over("since now"), iter(said)
+
+    def answer(member: Any, fact: type, **arguments: object) -> object:
+        if fact is StorageController:
+            assert member.name == F1
+            return next(left)
+        return seen.hosts[member.name].carp if fact is Carp else seen.hosts[member.name].tls
+
+    hosts = {name: SimpleNamespace(name=name, connected=name != R0) for name in seen.hosts}
+    monkeypatch.setattr(move, "inventory", SimpleNamespace(get_host=hosts.__getitem__))
+    monkeypatch.setattr(move, "ask", answer)
+    assert move.look(seen.site.standby, seen.site) == problems
+    assert next(left, "all asked") == "all asked"
 
 
 def test_the_plan_does_not_look_before_the_address_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,9 +115,7 @@ FEATURES = "Some supported and requested features are not enabled on the pool. T
 UNCLAIMED = carp(CarpState.BACKUP, claim=254)
 STANDBY_CLAIMS = carp(CarpState.BACKUP, CLUSTER_RIGHT.site.standby, claim=20)
 FROZEN = MountTable(
-    tuple(
-        replace(each, options=frozenset({"ro"})) if each.device == NFS else each for each in of(F0).mounts.mounts
-    ),
+    tuple(replace(each, options=frozenset({"ro"})) if each.device == NFS else each for each in of(F0).mounts.mounts),
     {},
 )
 
@@ -221,7 +219,12 @@ WRONG = [
     case(F0, "CARP", "advskew 0 instead of 254", controller=status(F0, **NOT_READY)),
     case(F0, "CARP", "instead of 60", carp=carp(CarpState.INIT, claim=0), controller=None),
     *(
-        case(name, "services", f"not ready: {NOT_READY['reason']}; last decision: not", controller=status(name, **NOT_READY))
+        case(
+            name,
+            "services",
+            f"not ready: {NOT_READY['reason']}; last decision: not",
+            controller=status(name, **NOT_READY),
+        )
         for name in (F0, F1)
     ),
     case(F1, "services", "the fsid of mount 17 since its boot instead of 16", controller=status(F1, fsid_number=17)),
@@ -834,8 +837,12 @@ RIGHT = [
     case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, ready=None)),
     case(F1, "CARP", "BACKUP, claim (advskew) 100", controller=None),
     case(F0, "CARP", "not known whether another machine uses", rivals=None),
-    case(F0, "CARP", "7 advertisements with another password since its boot", rivals=replace(of(F0).rivals, discarded=7)),
-    case(F1, "CARP", "192.168.1.138 was at 52:54:00:00:00:99, neither host", rivals=replace(of(F1).rivals, holders=TAKEN)),
+    case(
+        F0, "CARP", "7 advertisements with another password since its boot", rivals=replace(of(F0).rivals, discarded=7)
+    ),
+    case(
+        F1, "CARP", "192.168.1.138 was at 52:54:00:00:00:99, neither host", rivals=replace(of(F1).rivals, holders=TAKEN)
+    ),
     # after a power cut the primary takes an address that nobody has, without a claim of its own
     case(F0, "CARP", "MASTER, claim (advskew) 60", carp=carp(CarpState.MASTER, claim=60)),
     case(F0, "services", "ready: rpcbind, mountd, nfsd, stunnel run and answer"),
