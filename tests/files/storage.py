@@ -1,4 +1,4 @@
-"""A storage host of stubs: CARP, pool, dataset, mounts, services and what they answer come from a small scripted state."""
+"""A storage host of stubs: CARP, pool, dataset, mounts, services and their answers come from a small scripted state."""
 
 from __future__ import annotations
 
@@ -138,7 +138,15 @@ class StorageHost(StubHost):
         self.carp_program = programs["carp"]
         self.hook = programs["carpcontrol.sh"]
         self.failback = programs["carp-auto-failback.sh"]
-        for folder in ("/var/run/f3s", "/var/db/f3s", "/var/log", "/tmp", "/data/nfs", "/export/nfs", "/var/run/stunnel"):
+        for folder in (
+            "/var/run/f3s",
+            "/var/db/f3s",
+            "/var/log",
+            "/tmp",
+            "/data/nfs",
+            "/export/nfs",
+            "/var/run/stunnel",
+        ):
             self.path(folder).mkdir(parents=True, exist_ok=True)
         self.command("ifconfig", IFCONFIG)
         self.command("zfs", ZFS)
@@ -178,9 +186,10 @@ class StorageHost(StubHost):
         """Write storage.conf, with other values than the deploy's."""
         self.write(STORAGE_CONF, self.rewrite(conf(self.values.model_copy(update=values))))
 
-    def quick(self) -> None:
-        """Commands have no limit in time: for tests with many runs."""
-        self.bounded.write_text('exec 8</dev/null\nbounded() {\n\tshift\n\t"$@" <&8\n}\n')
+    def quick(self, endless: str = "nothing") -> None:
+        """Commands have no limit in time, for tests with many runs; one with `endless` in it has met its limit."""
+        met = f'case "$*" in *{endless}*) return 124 ;; esac'
+        self.bounded.write_text(f'exec 8</dev/null\nbounded() {{\n\tshift\n\t{met}\n\t"$@" <&8\n}}\n')
 
     def booted(self, when: int) -> None:
         """The time of the boot, as the clock says now."""

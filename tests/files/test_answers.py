@@ -34,7 +34,7 @@ def record(message: bytes) -> bytes:
 
 
 def question(name: str) -> bytes:
-    """RFC 5531 and RFC 7530, from their text: AUTH_SYS is 1, PUTROOTFH 24, LOOKUP 15, GETATTR 9, the attribute fsid 8."""
+    """From the text of RFC 5531 and 7530: AUTH_SYS is 1, PUTROOTFH 24, LOOKUP 15, GETATTR 9, the attribute fsid 8."""
     auth_sys = words(0) + opaque(b"") + words(0, 0, 0)  # stamp, machine, uid, gid, no groups
     call = XID + words(0, 2, 100003, 4, 1) + words(1) + opaque(auth_sys) + words(0) + opaque(b"")
     operations = words(24) + words(15) + opaque(name.encode()) + words(9) + words(1, 1 << 8)
@@ -174,7 +174,18 @@ def test_the_tunnel(host: StubHost, body: str, rc: int, said: str) -> None:
 def test_a_real_tunnel(host: StubHost, tmp_path: Path) -> None:
     host.command("openssl", f'exec {shutil.which("openssl")} "$@"')
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
     subprocess.run([*made, "-keyout", key, "-out", certificate], capture_output=True, check=True)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])

@@ -120,7 +120,10 @@ Breaks = Callable[[StorageHost], object]
 NOT_TAKEN = "the peer 192.168.1.131 did not take the address (still MASTER after 6 s): it is not ready, or not heard"
 FAILURES: list[tuple[Breaks, str]] = [
     (lambda host: full(host, FROZEN), "FROZEN cannot be written"),
-    (lambda host: host.flag("readonly_fails"), "readonly=on failed: cannot set property: pool I/O is currently suspended"),
+    (
+        lambda host: host.flag("readonly_fails"),
+        "readonly=on failed: cannot set property: pool I/O is currently suspended",
+    ),
     (lambda host: host.flag("snapshot_fails"), "cannot create snapshot: out of space"),
     (unconfirmed, r"the receiver has not confirmed zdata/enc/nfsdata@zrepl_\w+ within 4 s: connection refused"),
     (lambda host: full(host, f"{HOLD}.new"), "HOLD cannot be written"),
@@ -187,7 +190,9 @@ def test_master_makes_the_host_ready_first(host: StorageHost) -> None:
 
 
 STILL = "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed: "
-KEY = "not ready, nothing changed: the key of zdata/enc/nfsdata is not loaded (service f3s_storage reconcile tries again)"
+KEY = (
+    "not ready, nothing changed: the key of zdata/enc/nfsdata is not loaded (service f3s_storage reconcile tries again)"
+)
 REFUSALS: list[tuple[Breaks, int, str]] = [
     (lambda host: host.carp("none"), 2, "no CARP state of vhid 1 on re0"),
     (lambda host: host.carp("INIT"), 3, "re0 has no link (state is INIT), nothing changed: nobody could be reached"),
