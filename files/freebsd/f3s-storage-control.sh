@@ -277,9 +277,8 @@ reconcile() {
 reconcile_unmarked() {
 	if [ -e "$F3S_STARTED" ]; then
 		look
-	elif [ -e "$F3S_STOP_OWED" ]; then	# `stop` did not get the lock
-		stop_services
-		rm -f "$F3S_STOP_OWED"
+	elif [ -e "$F3S_STOP_OWED" ]; then	# `stop` did not get the lock, and who had it may have claimed again
+		stop
 	fi
 }
 
