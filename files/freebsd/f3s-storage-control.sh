@@ -293,12 +293,14 @@ look() {
 	thaw
 	if able; then
 		found="ready" found_status=0
+		carp_read && keep_claim ready
 	else
 		found="not ready: $REASON" found_status=1
+		# the peer takes the address while a service that hangs is being stopped
+		carp_read && keep_claim no
 		stop_services
+		carp_read
 	fi
-	carp_read || :
-	if [ "$found_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
 	decide "$CARP_STATE, $found"
