@@ -315,6 +315,8 @@ claim() {
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
 	[ -e "$F3S_STARTED" ] ||
 		refuse "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed: service f3s_storage start"
+	# 75: whoever had the lock was `carp backup`, and the gates had not seen its hold yet
+	[ "${1-}" = operator ] || [ ! -e "$F3S_HOLD" ] || refuse "held by carp backup, nothing changed" 75
 	able || refuse "not ready, nothing changed: $REASON (service f3s_storage reconcile tries again)"
 	[ "${1-}" != operator ] || rm -f "$F3S_HOLD" "$F3S_LOSSES"
 	thaw

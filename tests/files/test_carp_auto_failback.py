@@ -87,6 +87,12 @@ def test_a_controller_at_work_is_no_failed_failback(host: StorageHost) -> None:
     assert not any("failed" in line for line in host.log())
 
 
+def test_a_hold_that_came_while_the_controller_was_at_work(host: StorageHost) -> None:
+    host.command("lockf", f'shift 5; echo now >{host.path(HOLD)}; exec "$@"')
+    assert run(host) == "stay: held by carp backup, nothing changed"
+    assert host.carp_now() == ("BACKUP", 60)
+
+
 def test_a_deploy_that_replaces_the_program_while_it_runs_makes_it_jump_over_no_check(host: StorageHost) -> None:
     """files.put writes into the file, and sh goes on reading where it was. bash reads on after each command, FreeBSD's
     sh after each kilobyte."""
