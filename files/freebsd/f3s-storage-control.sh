@@ -149,6 +149,11 @@ dataset_there() {
 	return "$there_status"
 }
 
+# must COMMAND...: runs it; REASON says what failed.
+must() {
+	must_said=$(bounded "$F3S_SERVICE_LIMIT" "$@" 2>&1) || { REASON="$* failed: $must_said"; return 1; }
+}
+
 # Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
 # write, and the next incremental is refused (seen). One that was written to is past that: an operator promoted it, and
 # clients go on writing.
@@ -178,11 +183,11 @@ export_dataset() {
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
 	*) return 0 ;;
 	esac
-	mkdir -p "$F3S_EXPORT" && mount_export || return 1
+	must mkdir -p "$F3S_EXPORT" && mount_export || return 1
 	mount_read || return 1
 	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do
-		umount "$F3S_EXPORT" && mount_export || return 1
+		must umount "$F3S_EXPORT" && mount_export || return 1
 		steps=$((steps - 1))
 	done
 	mount_read || return 1
@@ -190,7 +195,7 @@ export_dataset() {
 }
 
 mount_export() {
-	mount_said=$(mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT" 2>&1) || { REASON="$mount_said"; return 1; }
+	must mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT"
 }
 
 # fsid_number FSID: which nullfs mount of this boot it was; its bytes are those of 0x29HHffLL, 0x29.

@@ -134,6 +134,11 @@ def nullfs_fails(host: StorageHost) -> None:
     host.flag("nullfs_fails")
 
 
+def busy(host: StorageHost) -> None:
+    host.mounted(host.dataset)
+    host.flag("busy")
+
+
 def something_else_exported(host: StorageHost) -> None:
     host.mounted(host.dataset)
     host.state("mount", host.state("mount") + f"/data/other on {host.export} (nullfs, fsid 01ff002929000000)\n")
@@ -143,17 +148,18 @@ Breaks = Callable[[StorageHost], object]
 OTHER = "zdata/other is mounted on SHARE instead of zdata/enc/nfsdata"
 NOT_MOUNTED = "zdata/enc/nfsdata is not mounted on SHARE"
 REASONS: list[tuple[Breaks, str]] = [
-    (lambda host: host.unflag("health"), "pool zdata is not imported"),
+    (lambda host: (host._state / "health").unlink(missing_ok=True), "pool zdata is not imported"),
     (lambda host: host.state("health", "SUSPENDED\n"), "pool zdata is SUSPENDED"),
-    (lambda host: host.unflag("dataset"), "dataset zdata/enc/nfsdata does not exist"),
+    (lambda host: (host._state / "dataset").unlink(missing_ok=True), "dataset zdata/enc/nfsdata does not exist"),
     (lambda host: host.properties(keystatus="unavailable"), "the key of zdata/enc/nfsdata is not loaded"),
     (lambda host: host.properties(keystatus="-"), "zdata/enc/nfsdata is not encrypted"),
     (lambda host: host.mounted("zdata/other"), OTHER),
     (wrong_dataset_on_top, OTHER),
     (wrong_mountpoint, f"{NOT_MOUNTED}, its mountpoint is /elsewhere"),
     (mount_fails, f"{NOT_MOUNTED}; zfs mount failed: cannot mount 'zdata/enc/nfsdata': Input/output error"),
-    (lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(), "marker SHARE/nfs.DO_NOT_REMOVE is missing"),
-    (nullfs_fails, "mount: EXPORT: Resource deadlock avoided"),
+    (lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(missing_ok=True), "marker SHARE/nfs.DO_NOT_REMOVE is missing"),
+    (nullfs_fails, "mount -t nullfs SHARE EXPORT failed: mount: EXPORT: Resource deadlock avoided"),
+    (busy, "umount EXPORT failed: umount: unmount of EXPORT failed: Device busy"),
     (something_else_exported, "EXPORT has something else mounted than SHARE"),
 ]
 
@@ -163,11 +169,11 @@ def test_each_single_reason_stops_the_services_and_ends_the_claim(
     quick: StorageHost, breaks: Breaks, said: str
 ) -> None:
     quick.serving()
-    breaks(quick)
     said = said.replace("SHARE", str(quick.mountpoint)).replace("EXPORT", str(quick.export))
     for done in ([advskew(254), *STOPS], []):
+        breaks(quick)
         assert quick.reconcile().rc == 1
-        assert [c for c in quick.changes() if c[0] not in {"zfs", "mount"}] == done, "the second time it is so already"
+        assert [c for c in quick.changes() if c[0] not in {"zfs", "mount", "umount"}] == done, "the second time it is so already"
         quick.forget()
     found = status(quick)
     assert (found.ready, found.claim, found.right) == (False, 254, False)
