@@ -167,6 +167,10 @@ mount_dataset() {
 		fi
 		tell "set readonly=on on $F3S_DATASET"
 	fi
+	case $IDENTITY in
+	'' | other) ;;
+	*) must umount -f "$F3S_EXPORT" || return 1 ;;	# of an earlier mount: it would never show this one
+	esac
 	if ! mount_said=$(bounded "$F3S_SERVICE_LIMIT" zfs mount "$F3S_DATASET" 2>&1); then
 		REASON="$REASON; zfs mount failed: $mount_said"
 		return 1
@@ -179,11 +183,11 @@ mount_dataset() {
 # same one. Whoever has passed it serves with what he has: his clients have to mount anew after a move.
 export_dataset() {
 	case $IDENTITY in
-	'') ;;
+	'') must mkdir -p "$F3S_EXPORT" && mount_export || return 1 ;;
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
-	*) return 0 ;;
+	# less than wanted: of a run that was killed, and without nfsd no client has it yet
+	*) [ "$(fsid_number "$IDENTITY")" -lt "$F3S_FSID" ] && ! running nfsd || return 0 ;;
 	esac
-	must mkdir -p "$F3S_EXPORT" && mount_export || return 1
 	mount_read || return 1
 	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do

@@ -370,6 +370,28 @@ def test_the_share_is_exported_with_the_wanted_identity(
     assert (found.right, found.fsid, found.fsid_number) == (True, fsid, number)
 
 
+def test_an_export_of_an_earlier_mount_is_made_anew(quick: StorageHost) -> None:
+    """After `zfs unmount -f` it still shows what was there."""
+    quick.mounted(None, 16)
+    assert quick.reconcile().rc == 0
+    unmounted, mounted, exported = quick.changes()[:3]
+    assert unmounted == ["umount", "-f", str(quick.export)]
+    assert (mounted[:2], exported[:2]) == (["zfs", "mount"], ["mount", "-t"])
+    assert status(quick).fsid_number == 17
+
+
+@pytest.mark.parametrize(("running", "number"), [(False, 16), (True, 5)])
+def test_a_run_that_was_killed_before_it_had_the_wanted_identity(
+    quick: StorageHost, running: bool, number: int
+) -> None:
+    """The next one goes on, unless clients may have it already."""
+    if running:
+        quick.serving()
+    quick.mounted(quick.dataset, 5)
+    assert quick.reconcile().rc == 0
+    assert status(quick).fsid_number == number
+
+
 def test_nothing_is_exported_that_is_not_there(quick: StorageHost) -> None:
     quick.properties(keystatus="unavailable")
     quick.mounted(None)
