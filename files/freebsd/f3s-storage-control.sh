@@ -229,6 +229,10 @@ ask() {
 	REASON=$(bounded "$F3S_LIMIT" "$ANSWERS" "$1" "$2" 2>&1)
 	ask_status=$?
 	[ "$ask_status" -ne 124 ] || ask_status=3
+	if [ "$1:$ask_status" = nfs:0 ] && [ "$REASON" != "$IDENTITY" ]; then
+		REASON="nfsd exports the fsid $REASON, not $IDENTITY of $F3S_EXPORT"
+		ask_status=1
+	fi
 	[ "$ask_status" -eq 0 ] || REASON=${REASON:-"no answer from ${ANSWERS##*/} $1"}
 	return "$ask_status"
 }

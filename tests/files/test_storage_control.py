@@ -431,6 +431,17 @@ def test_the_service_to_blame_is_restarted_once(
         assert quick.log()[-1] == f"MASTER, not ready: {question} says {answer}"
 
 
+def test_an_nfsd_that_serves_something_else_has_an_old_mountd(quick: StorageHost) -> None:
+    """As before the deploy, with exports of the dataset itself: its clients would have stale handles after a move."""
+    quick.serving()
+    quick.flag("wedged.mountd", "nfs 0\n")
+    said = f"nfsd exports the fsid nfs says 0, not {FSID} of {quick.export}"
+    assert status(quick).reason == said
+    assert quick.reconcile().rc == 0
+    assert quick.changes() == restart("mountd")
+    assert f"{said}: restarting mountd" in quick.log()
+
+
 def test_what_is_asked(quick: StorageHost) -> None:
     quick.reconcile()
     assert quick.calls("answers") == [["nfs", "nfs.DO_NOT_REMOVE"], ["tls", "2323"]]
