@@ -351,8 +351,9 @@ give() {
 	carp_read || refuse "$REASON" 2
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
 	give_skew=$CARP_SKEW
-	give_held=no
+	give_held=no give_frozen=no
 	[ ! -e "$F3S_HOLD" ] || give_held=yes
+	[ ! -e "$F3S_FROZEN" ] || give_frozen=yes
 	if [ "$F3S_ROLE" = primary ] && [ "$CARP_STATE" = MASTER ]; then
 		if ! freeze || ! catch_up; then
 			give_back "$REASON"
@@ -371,15 +372,13 @@ give() {
 	echo "BACKUP, and held: $F3S_PEER serves; 'carp master' takes the address back"
 }
 
-# Takes back what give() did, but not a hold that was there before.
+# Takes back what give() did, but not what was there before.
 give_back() {
 	give_status=1
 	[ "$CARP_STATE" != INIT ] || give_status=3
-	if [ "$give_held" = no ]; then
-		rm -f "$F3S_HOLD"
-		carp_set "$give_skew" || tell "$REASON"
-		thaw
-	fi
+	[ "$give_held" = yes ] || rm -f "$F3S_HOLD"
+	carp_set "$give_skew" || tell "$REASON"
+	[ "$give_frozen" = yes ] || unfreeze
 	refuse "$1; nothing changed. \`service f3s_storage stop\` gives the address away without any of that" "$give_status"
 }
 
@@ -391,7 +390,11 @@ freeze() {
 
 # After a failover that is over, or did not come about.
 thaw() {
-	[ -e "$F3S_FROZEN" ] && [ ! -e "$F3S_HOLD" ] || return 0
+	[ -e "$F3S_HOLD" ] || unfreeze
+}
+
+unfreeze() {
+	[ -e "$F3S_FROZEN" ] || return 0
 	if thaw_said=$(bounded "$F3S_LIMIT" zfs set readonly=off "$F3S_DATASET" 2>&1); then
 		rm -f "$F3S_FROZEN"
 	else
@@ -401,7 +404,9 @@ thaw() {
 
 catch_up() {
 	REASON=$(bounded $((F3S_CATCH_UP + F3S_LIMIT)) "$CATCH_UP" "$F3S_REPLICATION_JOB" "$F3S_DATASET" "$F3S_SNAPSHOT_PREFIX" \
-		"$F3S_CATCH_UP" 2>&1)
+		"$F3S_CATCH_UP" 2>&1) && return 0
+	REASON=${REASON:-"${CATCH_UP##*/} did not end within $((F3S_CATCH_UP + F3S_LIMIT)) s"}
+	return 1
 }
 
 # -- start and stop --

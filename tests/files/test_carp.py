@@ -149,6 +149,27 @@ def test_backup_that_fails_is_taken_back(host: StorageHost, breaks: Breaks, said
     assert host.path(FROZEN).exists() == (host._state / "readonly_fails").exists(), "the next reconcile tries again"
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_backup_of_a_held_master_that_fails_leaves_it_as_it_was(host: StorageHost, frozen: bool) -> None:
+    """The peer is dead, so it is MASTER in spite of its hold."""
+    held(host)
+    if not frozen:
+        host.path(FROZEN).unlink()
+        host.properties(readonly="off")
+    host.carp("MASTER", peer=254)
+    unconfirmed(host)
+    assert carp(host, "backup").rc == 1
+    assert host.carp_now() == ("MASTER", 254)
+    assert (host.readonly(), host.path(FROZEN).exists()) == ("on" if frozen else "off", frozen)
+    assert host.path(HOLD).read_text() == "since yesterday\n"
+
+
+def test_backup_whose_replication_says_nothing(host: StorageHost) -> None:
+    host.quick(endless="catch-up")
+    result = carp(host, "backup")
+    assert (result.rc, result.err) == (1, f"catch-up-replica did not end within 5 s{ANYWAY}")
+
+
 @pytest.mark.parametrize("looks", [0, 4])
 def test_backup_without_a_link_does_not_blame_the_peer(host: StorageHost, looks: int) -> None:
     host.flag("flip", f"{looks} INIT\n")
