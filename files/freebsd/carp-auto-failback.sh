@@ -101,6 +101,7 @@ it was quiet for so long; carp master ends that"
 	1) ;;
 	*) stay "not known whether $F3S_FAILBACK_BLOCK is there" ;;
 	esac
+	[ "$CARP_SKEW" != "$F3S_NO_CLAIM" ] || stay "the controller found this host not ready: see service f3s_storage status"
 	undiverged || stay "$REASON"
 
 	proof=$REASON

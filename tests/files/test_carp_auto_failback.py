@@ -131,6 +131,10 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
         lambda host: host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", ""),
         "SHARE/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it",
     ),
+    (
+        lambda host: host.carp("BACKUP", 254),
+        "the controller found this host not ready: see service f3s_storage status",
+    ),
     (lambda host: host.quick(endless="zpool"), "zpool list zdata did not end in 1 s"),
     (
         lambda host: host.path(FLOOR).unlink(),
