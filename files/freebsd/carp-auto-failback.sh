@@ -74,10 +74,12 @@ undiverged() {
 	REASON="the standby has a snapshot that is $replicated s old"
 }
 
-# The address left this host, or went back and forth, too often for one more move by itself.
+# The address left this host too often for one more move by itself, and the last time is not long ago.
 flapping() {
-	[ -e "$F3S_LOSSES" ] || return 1
-	[ "$(wc -l <"$F3S_LOSSES")" -ge "$F3S_LOSSES_MAX" ] && [ "$(age "$F3S_LOSSES")" -lt "$F3S_QUIET" ]
+	awk -v now="$(since_boot)" -v max="$F3S_LOSSES_MAX" -v quiet="$F3S_QUIET" '
+		NR == 1 { first = $1 }
+		{ last = $1 }
+		END { exit !(NR >= max && last - first < quiet && now - last < quiet) }' "$F3S_LOSSES" 2>/dev/null
 }
 
 # One command for sh, read as a whole: sh goes on reading where it was in a file that a deploy replaces meanwhile, and

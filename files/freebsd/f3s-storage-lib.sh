@@ -150,21 +150,6 @@ since_boot() {
 	echo $(($(date +%s) - boot))
 }
 
-# Seconds since the time of this boot in a file; without the file, or with what cannot be in it, a very long time.
-age() {
-	age_then=''
-	[ ! -e "$1" ] || read -r age_then <"$1"
-	age_now=$(since_boot)
-	case $age_then in
-	'' | *[!0-9]*) age_then=$((age_now + 1)) ;;
-	esac
-	if [ "$age_then" -gt "$age_now" ]; then
-		echo 999999999
-	else
-		echo $((age_now - age_then))
-	fi
-}
-
 # What is mounted on the mount point (the topmost, if several are), and the fsid of the nullfs mount of it that is exported.
 mount_read() {
 	MOUNTED='' IDENTITY=''

@@ -151,6 +151,7 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
     # replication worked after the boot and then stopped: so it does when the standby was written to
     (lambda host: replicated(host, age=3600), DIVERGED),
     (lambda host: replicated(host, age=-3600), "the last replicated snapshot is from the future: check the clock"),
+    (lambda host: lost(host, 7000, 5500, 3500), f"{LOST}; carp master ends that"),
     (lambda host: lost(host, 3500, 60, 20), f"{LOST}; carp master ends that"),
 ]
 
@@ -164,7 +165,7 @@ def test_each_single_reason_is_enough_to_stay(
     assert host.changes() == []
 
 
-@pytest.mark.parametrize("ago", [(3700, 60, 20), (60, 20)])
+@pytest.mark.parametrize("ago", [(3700, 60, 20), (7000, 5500, 3700), (60, 20)])
 def test_losses_that_are_few_or_long_ago(host: StorageHost, ago: tuple[int, ...]) -> None:
     lost(host, *ago)
     assert run(host).startswith("failback: MASTER")
