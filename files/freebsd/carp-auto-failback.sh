@@ -113,7 +113,7 @@ it was quiet for so long; carp master ends that"
 		[ "$CARP_STATE" = MASTER ] || tell "failback: MASTER again; $proof"
 		write "failback: MASTER, and claims the address; $proof"
 		;;
-	3 | 75) stay "$said" ;;	# no link, or the controller is at work: the next run looks again
+	3 | 75) stay "$said" ;;	# no link, held meanwhile, or the controller is at work: the next run looks again
 	*)
 		write "failback failed: $said"
 		tell "failback failed: $said"

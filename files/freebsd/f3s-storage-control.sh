@@ -4,7 +4,7 @@
 # carpcontrol.sh and every minute by cron. It never believes an event: it takes the lock and looks. See
 # docs/controller.md for the reasoning.
 #
-# Exit status: 0 done (status: as it should be), 1 not as it should be or refused, 2 no CARP state, 3 no link, 64 usage,
+# Exit status: 0 done (status: as it should be), 1 not as it should be or refused, 2 no CARP state, 3 no link or held, 64 usage,
 # 75 the lock was not free, 77 not root, 78 not configured.
 
 # shellcheck disable=SC2153	# the values of storage.conf
@@ -328,8 +328,8 @@ claim() {
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
 	[ -e "$F3S_STARTED" ] ||
 		refuse "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed: service f3s_storage start"
-	# 75: whoever had the lock was `carp backup`, and the gates had not seen its hold yet
-	[ "${1-}" = operator ] || [ ! -e "$F3S_HOLD" ] || refuse "held by carp backup, nothing changed" 75
+	# whoever had the lock was `carp backup`, and the gates had not seen its hold yet
+	[ "${1-}" = operator ] || [ ! -e "$F3S_HOLD" ] || refuse "held by carp backup, nothing changed" 3
 	able || refuse "not ready, nothing changed: $REASON (service f3s_storage reconcile tries again)"
 	[ "${1-}" != operator ] || rm -f "$F3S_HOLD" "$F3S_LOSSES"
 	thaw

@@ -157,7 +157,10 @@ REASONS: list[tuple[Breaks, str]] = [
     (wrong_dataset_on_top, OTHER),
     (wrong_mountpoint, f"{NOT_MOUNTED}, its mountpoint is /elsewhere"),
     (mount_fails, f"{NOT_MOUNTED}; zfs mount failed: cannot mount 'zdata/enc/nfsdata': Input/output error"),
-    (lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(missing_ok=True), "marker SHARE/nfs.DO_NOT_REMOVE is missing"),
+    (
+        lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(missing_ok=True),
+        "marker SHARE/nfs.DO_NOT_REMOVE is missing",
+    ),
     (nullfs_fails, "mount -t nullfs SHARE EXPORT failed: mount: EXPORT: Resource deadlock avoided"),
     (busy, "umount EXPORT failed: umount: unmount of EXPORT failed: Device busy"),
     (something_else_exported, "EXPORT has something else mounted than SHARE"),
@@ -173,7 +176,9 @@ def test_each_single_reason_stops_the_services_and_ends_the_claim(
     for done in ([advskew(254), *STOPS], []):
         breaks(quick)
         assert quick.reconcile().rc == 1
-        assert [c for c in quick.changes() if c[0] not in {"zfs", "mount", "umount"}] == done, "the second time it is so already"
+        assert [c for c in quick.changes() if c[0] not in {"zfs", "mount", "umount"}] == done, (
+            "the second time it is so already"
+        )
         quick.forget()
     found = status(quick)
     assert (found.ready, found.claim, found.right) == (False, 254, False)
