@@ -74,10 +74,12 @@ undiverged() {
 	REASON="the standby has a snapshot that is $replicated s old"
 }
 
-# The address left this host, or went back and forth, too often for one more move by itself.
+# The address left this host too often for one more move by itself, and the last time is not long ago.
 flapping() {
-	[ -e "$F3S_LOSSES" ] || return 1
-	[ "$(wc -l <"$F3S_LOSSES")" -ge "$F3S_LOSSES_MAX" ] && [ "$(age "$F3S_LOSSES")" -lt "$F3S_QUIET" ]
+	awk -v now="$(since_boot)" -v max="$F3S_LOSSES_MAX" -v quiet="$F3S_QUIET" '
+		NR == 1 { first = $1 }
+		{ last = $1 }
+		END { exit !(NR >= max && last - first < quiet && now - last < quiet) }' "$F3S_LOSSES" 2>/dev/null
 }
 
 # One command for sh, read as a whole: sh goes on reading where it was in a file that a deploy replaces meanwhile, and
@@ -101,6 +103,7 @@ it was quiet for so long; carp master ends that"
 	1) ;;
 	*) stay "not known whether $F3S_FAILBACK_BLOCK is there" ;;
 	esac
+	[ "$CARP_SKEW" != "$F3S_NO_CLAIM" ] || stay "the controller found this host not ready: see service f3s_storage status"
 	undiverged || stay "$REASON"
 
 	proof=$REASON
@@ -110,7 +113,7 @@ it was quiet for so long; carp master ends that"
 		[ "$CARP_STATE" = MASTER ] || tell "failback: MASTER again; $proof"
 		write "failback: MASTER, and claims the address; $proof"
 		;;
-	3 | 75) stay "$said" ;;	# no link, or the controller is at work: the next run looks again
+	3 | 75) stay "$said" ;;	# no link, held meanwhile, or the controller is at work: the next run looks again
 	*)
 		write "failback failed: $said"
 		tell "failback failed: $said"

@@ -4,7 +4,7 @@
 # carpcontrol.sh and every minute by cron. It never believes an event: it takes the lock and looks. See
 # docs/controller.md for the reasoning.
 #
-# Exit status: 0 done (status: as it should be), 1 not as it should be or refused, 2 no CARP state, 3 no link, 64 usage,
+# Exit status: 0 done (status: as it should be), 1 not as it should be or refused, 2 no CARP state, 3 no link or held, 64 usage,
 # 75 the lock was not free, 77 not root, 78 not configured.
 
 # shellcheck disable=SC2153	# the values of storage.conf
@@ -167,6 +167,11 @@ dataset_there() {
 	return "$there_status"
 }
 
+# must COMMAND...: runs it; REASON says what failed.
+must() {
+	must_said=$(bounded "$F3S_SERVICE_LIMIT" "$@" 2>&1) || { REASON="$* failed: $must_said"; return 1; }
+}
+
 # Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
 # write, and the next incremental is refused (seen). One that was written to is past that: an operator promoted it, and
 # clients go on writing.
@@ -180,6 +185,10 @@ mount_dataset() {
 		fi
 		tell "set readonly=on on $F3S_DATASET"
 	fi
+	case $IDENTITY in
+	'' | other) ;;
+	*) must umount -f "$F3S_EXPORT" || return 1 ;;	# of an earlier mount: it would never show this one
+	esac
 	if ! mount_said=$(bounded "$F3S_SERVICE_LIMIT" zfs mount "$F3S_DATASET" 2>&1); then
 		REASON="$REASON; zfs mount failed: $mount_said"
 		return 1
@@ -192,21 +201,22 @@ mount_dataset() {
 # same one. Whoever has passed it serves with what he has: his clients have to mount anew after a move.
 export_dataset() {
 	case $IDENTITY in
-	'') ;;
+	'') must mkdir -p "$F3S_EXPORT" && mount_export || return 1 ;;
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
 	*)
-		# not after the dataset was unmounted by force and mounted again: this view of it is dead then
+		# Its number is less than wanted after a run that was killed: mended while no client has it. After the dataset
+		# was unmounted by force and mounted again, this view of it is dead.
 		if bounded "$F3S_LIMIT" test -e "$F3S_EXPORT/${F3S_MARKER##*/}" &&
 			{ [ "$CARP_STATE" = MASTER ] || [ "$(fsid_number "$IDENTITY")" -ge "$F3S_FSID" ]; }; then
 			return 0
 		fi
-		unmount_export || return 1
+		must umount -f "$F3S_EXPORT" && mount_export || return 1
 		;;
 	esac
-	mkdir -p "$F3S_EXPORT" && mount_export && mount_read || return 1
+	mount_read || return 1
 	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do
-		unmount_export && mount_export || return 1
+		must umount "$F3S_EXPORT" && mount_export || return 1
 		steps=$((steps - 1))
 	done
 	mount_read || return 1
@@ -214,11 +224,7 @@ export_dataset() {
 }
 
 mount_export() {
-	REASON=$(bounded "$F3S_LIMIT" mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT" 2>&1)
-}
-
-unmount_export() {
-	REASON=$(bounded "$F3S_LIMIT" umount -f "$F3S_EXPORT" 2>&1)
+	must mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT"
 }
 
 # fsid_number FSID: which nullfs mount of this boot it was; its bytes are those of 0x29HHffLL, 0x29.
@@ -246,6 +252,10 @@ ask() {
 	REASON=$(bounded "$F3S_LIMIT" "$ANSWERS" "$1" "$2" 2>&1)
 	ask_status=$?
 	[ "$ask_status" -ne 124 ] || ask_status=3
+	if [ "$1:$ask_status" = nfs:0 ] && [ "$REASON" != "$IDENTITY" ]; then
+		REASON="nfsd exports the fsid $REASON, not $IDENTITY of $F3S_EXPORT"
+		ask_status=1
+	fi
 	[ "$ask_status" -eq 0 ] || REASON=${REASON:-"no answer from ${ANSWERS##*/} $1"}
 	return "$ask_status"
 }
@@ -306,9 +316,8 @@ reconcile() {
 reconcile_unmarked() {
 	if [ -e "$F3S_STARTED" ]; then
 		look
-	elif [ -e "$F3S_STOP_OWED" ]; then	# `stop` did not get the lock
-		stop_services
-		rm -f "$F3S_STOP_OWED"
+	elif [ -e "$F3S_STOP_OWED" ]; then	# `stop` did not get the lock, and who had it may have claimed again
+		stop
 	fi
 }
 
@@ -323,17 +332,22 @@ look() {
 	thaw
 	able
 	case $? in
-	0) found="ready" found_status=0 ;;
+	0)
+		found="ready" found_status=0
+		carp_read && keep_claim ready
+		;;
 	3)	# the pool may only be slow, and services that wait for it could not be stopped
 		found="not known to be ready: $REASON" found_status=1
+		carp_read && keep_claim no
 		;;
 	*)
 		found="not ready: $REASON" found_status=1
+		# the peer takes the address while a service that hangs is being stopped
+		carp_read && keep_claim no
 		stop_services
+		carp_read
 		;;
 	esac
-	carp_read || :
-	if [ "$found_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
 	decide "$CARP_STATE, $found"
@@ -348,6 +362,8 @@ claim() {
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
 	[ -e "$F3S_STARTED" ] ||
 		refuse "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed: service f3s_storage start"
+	# whoever had the lock was `carp backup`, and the gates had not seen its hold yet
+	[ "${1-}" = operator ] || [ ! -e "$F3S_HOLD" ] || refuse "held by carp backup, nothing changed" 3
 	able || refuse "not ready, nothing changed: $REASON (service f3s_storage reconcile tries again)"
 	[ "${1-}" != operator ] || rm -f "$F3S_HOLD" "$F3S_LOSSES"
 	thaw
@@ -369,8 +385,9 @@ give() {
 	carp_read || refuse "$REASON" 2
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
 	give_skew=$CARP_SKEW
-	give_held=no
+	give_held=no give_frozen=no
 	[ ! -e "$F3S_HOLD" ] || give_held=yes
+	[ ! -e "$F3S_FROZEN" ] || give_frozen=yes
 	if [ "$F3S_ROLE" = primary ] && [ "$CARP_STATE" = MASTER ]; then
 		if ! freeze || ! catch_up; then
 			give_back "$REASON"
@@ -389,15 +406,13 @@ give() {
 	echo "BACKUP, and held: $F3S_PEER serves; 'carp master' takes the address back"
 }
 
-# Takes back what give() did, but not a hold that was there before.
+# Takes back what give() did, but not what was there before.
 give_back() {
 	give_status=1
 	[ "$CARP_STATE" != INIT ] || give_status=3
-	if [ "$give_held" = no ]; then
-		rm -f "$F3S_HOLD"
-		carp_set "$give_skew" || tell "$REASON"
-		thaw
-	fi
+	[ "$give_held" = yes ] || rm -f "$F3S_HOLD"
+	carp_set "$give_skew" || tell "$REASON"
+	[ "$give_frozen" = yes ] || unfreeze
 	refuse "$1; nothing changed. \`service f3s_storage stop\` gives the address away without any of that" "$give_status"
 }
 
@@ -409,7 +424,11 @@ freeze() {
 
 # After a failover that is over, or did not come about.
 thaw() {
-	[ -e "$F3S_FROZEN" ] && [ ! -e "$F3S_HOLD" ] || return 0
+	[ -e "$F3S_HOLD" ] || unfreeze
+}
+
+unfreeze() {
+	[ -e "$F3S_FROZEN" ] || return 0
 	if thaw_said=$(bounded "$F3S_LIMIT" zfs set readonly=off "$F3S_DATASET" 2>&1); then
 		rm -f "$F3S_FROZEN"
 	else
@@ -419,7 +438,9 @@ thaw() {
 
 catch_up() {
 	REASON=$(bounded $((F3S_CATCH_UP + F3S_LIMIT)) "$CATCH_UP" "$F3S_REPLICATION_JOB" "$F3S_DATASET" "$F3S_SNAPSHOT_PREFIX" \
-		"$F3S_CATCH_UP" 2>&1)
+		"$F3S_CATCH_UP" 2>&1) && return 0
+	REASON=${REASON:-"${CATCH_UP##*/} did not end within $((F3S_CATCH_UP + F3S_LIMIT)) s"}
+	return 1
 }
 
 # -- start and stop --

@@ -38,7 +38,7 @@ if [ ! -r "$F3S_CONFIG" ]; then
 fi
 # shellcheck source=/dev/null
 . "$F3S_CONFIG"
-for name in ROLE INTERFACE VHID VIP ADVBASE ADVSKEW CLAIM PEER POOL DATASET MOUNTPOINT MARKER EXPORT FSID \
+for name in ROLE INTERFACE VHID VIP ADVBASE CLAIM ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER EXPORT FSID \
 	FAILBACK_BLOCK SERVICES MOUNTD_FLAGS PATIENCE REPLICATION_JOB SNAPSHOT_PREFIX CATCH_UP FAILBACK_MAX_AGE LOSSES_MAX QUIET \
 	TUNNEL_PORT TUNNEL_FOLDER TUNNEL_USER; do
 	eval "value=\${F3S_$name-}"
@@ -148,21 +148,6 @@ since_boot() {
 	'' | *[!0-9]*) boot=0 ;;
 	esac
 	echo $(($(date +%s) - boot))
-}
-
-# Seconds since the time of this boot in a file; without the file, or with what cannot be in it, a very long time.
-age() {
-	age_then=''
-	[ ! -e "$1" ] || read -r age_then <"$1"
-	age_now=$(since_boot)
-	case $age_then in
-	'' | *[!0-9]*) age_then=$((age_now + 1)) ;;
-	esac
-	if [ "$age_then" -gt "$age_now" ]; then
-		echo 999999999
-	else
-		echo $((age_now - age_then))
-	fi
 }
 
 # What is mounted on the mount point (the topmost, if several are), and the fsid of the nullfs mount of it that is exported.

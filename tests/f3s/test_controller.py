@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from f3s.carp import CarpState
 from f3s.controller import (
+    CONTROL,
     HOLD,
+    STARTED,
     STORAGE_CONF,
     Status,
     parse_controller,
@@ -27,23 +30,20 @@ SITE = build(good())
 VALUES = wanted_values(SITE.standby, SITE)
 CONF = conf(VALUES).splitlines()
 STATUS = """\
-status=1
+status=2
 carp=BACKUP
 vhid=1@re0
-advskew=254
-advskew_configured=0
+claim=254
 started=yes
-dataset=unready
-dataset_reason=the key of zdata/enc/nfsdata is not loaded
-service.rpcbind=stopped
+ready=no
+reason=service nfsd did not start: a=b
+fsid=10ff002929000000
+fsid_number=16
 hold=since 2026-03-01 11:00:00
-failed=service nfsd did not start
 floor=4711
-decided_as=BACKUP
-decided_ready=no
-decision=BACKUP, not serving; could not serve: a=b
+decision=BACKUP, not ready: a=b
 decided_since=2026-03-01 11:00:05
-right=yes""".splitlines()
+right=no""".splitlines()
 
 
 def without(name: str, lines: list[str]) -> list[str]:
@@ -53,13 +53,14 @@ def without(name: str, lines: list[str]) -> list[str]:
 def test_the_status() -> None:
     said = Status(
         started=True,
-        right=True,
         carp=CarpState.BACKUP,
+        claim=254,
+        reason="service nfsd did not start: a=b",
+        fsid="10ff002929000000",
+        fsid_number=16,
         hold="since 2026-03-01 11:00:00",
-        failed="service nfsd did not start",
         floor=4711,
-        decision="BACKUP, not serving; could not serve: a=b since 2026-03-01 11:00:05",
-        decided_as=CarpState.BACKUP,
+        decision="BACKUP, not ready: a=b since 2026-03-01 11:00:05",
     )
     assert parse_status(STATUS) == said
     assert parse_controller(["=== status", *STATUS, "=== values", *CONF]) == replace(said, values=VALUES)
@@ -71,17 +72,35 @@ def test_the_status() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ready=yes", {"ready": True}),
+        ("ready=unknown", {"ready": None}),
+        ("right=yes", {"right": True}),
+        ("started=no", {"started": False}),
+        ("carp=none", {"carp": None}),
+        ("claim=", {"claim": None}),
+        ("fsid=none", {"fsid": None, "fsid_number": None}),
+    ],
+)
+def test_each_value(line: str, expected: dict[str, object]) -> None:
+    lines = [*without(line.split("=")[0], STATUS), line]
+    assert parse_status(lines) == replace(parse_status(STATUS), **expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     "lines",
     [
         [],
         ["carp: BACKUP vhid 1 on re0, advskew 0 (configured 0)", "last decision: BACKUP, not serving; could serve"],
-        ["status=2", *STATUS[1:]],
-        [*STATUS, "claim=20"],
+        ["status=1", *STATUS[1:]],
+        [*STATUS, "advskew=20"],
         [*STATUS, "started=yes"],
         [*STATUS, "what"],
         [*without("carp", STATUS), "carp=master"],
-        [*without("floor", STATUS), "floor=many"],
-        *(without(name, STATUS) for name in ("started", "right", "carp", "decided_as", "decided_since")),
+        [*without("ready", STATUS), "ready=perhaps"],
+        *([*without(name, STATUS), f"{name}=many"] for name in ("floor", "claim", "fsid_number")),
+        *(without(name, STATUS) for name in ("started", "right", "carp", "claim", "ready", "fsid", "decided_since")),
     ],
 )
 def test_what_is_not_known_says_what_to_do(lines: list[str]) -> None:
@@ -99,7 +118,7 @@ def test_storage_conf_is_read_back_as_it_was_written(host: HostSettings) -> None
     "lines",
     [
         without("F3S_VHID", CONF),
-        [*CONF, "F3S_CLAIM='20'"],
+        [*CONF, "F3S_OTHER='20'"],
         [*without("F3S_VHID", CONF), "F3S_VHID='one'"],
         [*CONF, "F3S_VIP='192"],
         [*CONF, "what"],
@@ -112,7 +131,10 @@ def test_another_storage_conf(lines: list[str]) -> None:
 
 def test_the_programs_have_the_same_names_for_everything() -> None:
     library = (FILES / "freebsd" / "f3s-storage-lib.sh").read_text()
-    for line in (f"F3S_CONFIG={STORAGE_CONF}", f"F3S_HOLD={HOLD}"):
-        assert f"{line}\n" in library
+    paths = "\n".join(re.findall(r"^F3S_\w+=[/$].*", library, re.MULTILINE))
+    said = subprocess.run(
+        ["sh", "-c", f"{paths}\necho $F3S_CONFIG $F3S_HOLD $F3S_STARTED $F3S_CONTROL"], capture_output=True
+    )
+    assert said.stdout.decode().split() == [STORAGE_CONF, HOLD, STARTED, CONTROL]
     (names,) = re.findall(r"for name in ([A-Z_ \\\n\t]+); do", library)
     assert [f"F3S_{name}" for name in names.replace("\\", " ").split()] == list(VALUES.variables)

@@ -1,4 +1,4 @@
-"""A storage host of stubs: CARP, pool, dataset, mounts and services answer from a small scripted state."""
+"""A storage host of stubs: CARP, pool, dataset, mounts, services and their answers come from a small scripted state."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from f3s.controller import PROGRAMS, STARTED, STORAGE_CONF, Values, wanted_values
+from f3s.controller import CLAIMS, PROGRAMS, STARTED, STORAGE_CONF, Values, wanted_values
 from tests.f3s.settings_data import build, good
 from tests.files.stubs import FILES, REPOSITORY, Result, StubHost
 
 SITE = build(good())
 DATASET = {"primary": "zdata/enc/nfsdata", "standby": "zdata/sink/f0/zdata/enc/nfsdata"}
 SERVICES = ("rpcbind", "mountd", "nfsd", "stunnel")
+FSID = "10ff002929000000"
+"""Of the sixteenth nullfs mount since boot."""
 
+# With preemption the address goes to the lower claim: `peer` holds the other one's, if there is another one.
 IFCONFIG = r"""
 state=$(cat "$STATE/carp"); skew=$(cat "$STATE/skew")
 if [ $# -eq 1 ]; then
@@ -32,26 +35,14 @@ if [ $# -eq 1 ]; then
 	printf '\tcarp: INIT vhid 2 advbase 1 advskew 0\n\tcarp: MASTER vhid 11 advbase 1 advskew 0\n\tstatus: active\n'
 	exit 0
 fi
-[ "$2 $3" = "vhid 1" ] || exit 0
+[ "$# $2 $3 $4" = "5 vhid 1 advskew" ] || { echo "ifconfig: unexpected $*" >&2; exit 1; }
 [ ! -e "$STATE/ifconfig_fails" ] || { echo "ifconfig: SIOCSVH: Device busy" >&2; exit 1; }
-shift 3
-while [ $# -gt 0 ]; do
-	case $1 in
-	advskew) [ -e "$STATE/skew_sticks" ] || echo "$2" >"$STATE/skew" ;;
-	state)
-		case $2 in
-		backup)
-			echo BACKUP >"$STATE/carp"
-			[ ! -e "$STATE/peer_fails" ] || echo "$(cat "$STATE/peer_fails") MASTER" >"$STATE/flip" ;;
-		master)
-			[ -e "$STATE/peer_wins" ] || echo MASTER >"$STATE/carp"
-			[ ! -e "$STATE/blip" ] || echo "$(cat "$STATE/blip") INIT" >"$STATE/flip" ;;
-		*) echo "ifconfig: unknown state" >&2; exit 1 ;;
-		esac ;;
-	*) exit 1 ;;
-	esac
-	shift 2
-done
+[ ! -e "$STATE/skew_sticks" ] || exit 0
+echo "$5" >"$STATE/skew"
+case $state in MASTER | BACKUP) [ -e "$STATE/peer" ] || exit 0 ;; *) exit 0 ;; esac
+peer=$(cat "$STATE/peer")
+[ "$5" -ge "$peer" ] || echo MASTER >"$STATE/carp"
+[ "$5" -le "$peer" ] || echo BACKUP >"$STATE/carp"
 """
 
 ZFS = r"""
@@ -61,32 +52,62 @@ case "$*" in
 	cat "$STATE/dataset" ;;
 "list -Hp -d 1 -t snapshot,bookmark -o createtxg "*) cat "$STATE/snapshots" ;;
 "list -Hp -d 1 -t bookmark -o createtxg,creation,name "*) cat "$STATE/bookmarks" ;;
-"set readonly=on "*)
+"list -Hp -d 1 -t bookmark -o createtxg,name "*) cut -f 1,3 "$STATE/bookmarks" ;;
+"snapshot "*) [ ! -e "$STATE/snapshot_fails" ] || { echo "cannot create snapshot: out of space" >&2; exit 1; } ;;
+"get -Hp -o value createtxg "*@*) echo 300 ;;
+"set readonly="*)
 	[ ! -e "$STATE/readonly_fails" ] || { echo "cannot set property: pool I/O is currently suspended" >&2; exit 1; }
-	sed 's/^readonly.*/readonly	on/' "$STATE/dataset" >"$STATE/d"; mv "$STATE/d" "$STATE/dataset" ;;
+	sed "s/^readonly.*/readonly	${2#*=}/" "$STATE/dataset" >"$STATE/d"; mv "$STATE/d" "$STATE/dataset" ;;
 "mount "*)
 	[ ! -e "$STATE/mount_fails" ] || { echo "cannot mount '$2': Input/output error" >&2; exit 1; }
-	echo "$2 on $ROOT/data/nfs (zfs, local, nfsv4acls)" >>"$STATE/mount"
+	echo "$2 on $ROOT/data/nfs (zfs, local, nfsv4acls, fsid 0a1b2c3dde000000)" >>"$STATE/mount"
 	mkdir -p "$ROOT/data/nfs"; : >"$ROOT/data/nfs/nfs.DO_NOT_REMOVE" ;;
 *) echo "zfs: unexpected $*" >&2; exit 2 ;;
 esac
 """
 
+# nullfs takes the next number since the boot, whatever was unmounted.
+MOUNT = r"""
+case $1 in
+-v) cat "$STATE/mount" ;;
+-t)
+	[ "$#:$2" = 4:nullfs ] || exit 2
+	[ ! -e "$STATE/nullfs_fails" ] || { echo "mount: $4: Resource deadlock avoided" >&2; exit 1; }
+	number=$(($(cat "$STATE/counter") + 1))
+	echo "$number" >"$STATE/counter"
+	printf '%s on %s (nullfs, local, nfsv4acls, fsid %02xff%02x2929000000, vnodes: count 1 )\n' \
+		"$3" "$4" $((number % 256)) $((number / 256)) >>"$STATE/mount" ;;
+*) exit 2 ;;
+esac
+"""
+UMOUNT = r"""
+for point; do :; done
+[ ! -e "$STATE/busy" ] || { echo "umount: unmount of $point failed: Device busy" >&2; exit 1; }
+grep -v " on $point (" "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount"
+"""
+
+# wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew.
 SERVICE = r"""
 running="$STATE/running.$1"
-export_it() { sed 's/(zfs, local/(zfs, NFS exported, local/' "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount"; }
 case $2 in
 onestatus)
 	[ -e "$running" ] || { echo "$1 is not running."; exit 1; }
 	echo "$1 is running as pid 4711." ;;
 onestart)
 	[ ! -e "$STATE/refuse.$1" ] || { echo "/etc/rc.d/$1: WARNING: failed to start $1"; exit 1; }
-	: >"$running"
-	[ "$1" != mountd ] || [ -e "$STATE/export_fails" ] || export_it ;;
+	[ -e "$STATE/incurable" ] || rm -f "$STATE/wedged.$1"
+	echo "${0%/*}/$1 -r -S -R /etc/exports /etc/zfs/exports" >"$running" ;;
 onestop) [ -e "$STATE/clings.$1" ] || rm -f "$running" ;;
-onerestart) [ -e "$STATE/export_fails" ] || export_it ;;
 *) exit 2 ;;
 esac
+"""
+ANSWERS = r"""
+for wedged in "$STATE"/wedged.*; do
+	[ -e "$wedged" ] || continue
+	read -r kind rc <"$wedged"
+	[ "$kind" != "$1" ] || { echo "$1 says $rc"; exit "$rc"; }
+done
+[ "$1" != nfs ] || sed -n 's/.* (nullfs.*, fsid \([0-9a-f]*\).*/\1/p' "$STATE/mount"
 """
 
 
@@ -97,63 +118,89 @@ def conf(values: Values) -> str:
 
 
 class StorageHost(StubHost):
-    """A healthy BACKUP with its dataset mounted, nothing running, `f3s_storage` started."""
+    """A healthy BACKUP with its dataset mounted and exported, nothing running, `f3s_storage` started, no patience."""
 
     def __init__(self, base: Path, role: str = "primary") -> None:
         super().__init__(base)
         self.role = role
+        self.claim, self.advskew = CLAIMS[role]
         self.dataset = DATASET[role]
         self.mountpoint = self.path("/data/nfs")
-        self.write(
-            STORAGE_CONF, self.rewrite(conf(wanted_values(SITE.primary if role == "primary" else SITE.standby, SITE)))
-        )
+        self.export = self.path("/export/nfs")
+        self.values = wanted_values(SITE.primary if role == "primary" else SITE.standby, SITE)
+        self.configure(patience=0, catch_up=4)
         programs = {name: self.install(FILES / "freebsd" / name, path) for name, (path, _) in PROGRAMS.items()}
         # A test must not wait ten seconds for a command that never answers.
         library = programs["f3s-storage-lib.sh"]
         library.write_text(library.read_text().replace("F3S_LIMIT=10", "F3S_LIMIT=1"))
+        self.bounded = programs["bounded.sh"]
         self.control = programs["f3s-storage-control.sh"]
         self.carp_program = programs["carp"]
         self.hook = programs["carpcontrol.sh"]
         self.failback = programs["carp-auto-failback.sh"]
-        for folder in ("/var/run/f3s", "/var/db/f3s", "/var/log", "/tmp", "/data/nfs", "/var/run/stunnel"):
+        for folder in (
+            "/var/run/f3s",
+            "/var/db/f3s",
+            "/var/log",
+            "/tmp",
+            "/data/nfs",
+            "/export/nfs",
+            "/var/run/stunnel",
+        ):
             self.path(folder).mkdir(parents=True, exist_ok=True)
         self.command("ifconfig", IFCONFIG)
         self.command("zfs", ZFS)
         self.command("zpool", '[ -e "$STATE/health" ] && cat "$STATE/health"')
+        self.command("zrepl", '[ "$1 $2" = "signal wakeup" ]')
         self.command("service", SERVICE)
-        self.command("mount", 'cat "$STATE/mount"')
-        self.command("ping", '[ ! -e "$STATE/peer_dead" ]')
+        self.command("mount", MOUNT)
+        self.command("umount", UMOUNT)
+        self.command("answers", ANSWERS)
+        programs["answers.sh"].unlink()
+        programs["answers.sh"].symlink_to(self.bin / "answers")
+        self.command("pgrep", '[ "$1" = -f ] && grep -q -- "$2" "$STATE/running.mountd"')
+        self.command("pkill", '[ "$1 $2" = "-KILL -x" ] && rm "$STATE/running.$3"')
         self.command("logger")
         self.command("daemon")
         self.command("install", 'for last; do :; done; mkdir -p "$last"')
-        self.command("sysctl", 'case "$2" in kern.boottime) cat "$STATE/boottime" ;; *) cat "$STATE/preempt" ;; esac')
+        self.command("sysctl", '[ "$2" = kern.boottime ] && cat "$STATE/boottime"')
         self.command("id", 'cat "$STATE/uid"', record=False)
         # lockf(1) of FreeBSD in terms of flock(1): -k -s -t SECONDS FILE COMMAND...
         lockf = '[ "$1 $2 $3" = "-k -s -t" ] || exit 64; shift 3\nexec /usr/bin/flock -o -w "$1" -E 75 "$2" '
-        self.command("lockf", lockf + '"${3}" "$4" "$5"')
+        self.command("lockf", lockf + '"${3}" "$4" "$5" ${6:+"$6"}')
         # without --foreground FreeBSD's would wait for the daemons that a service leaves behind, and kill them
         self.command("timeout", '[ "$1" = --foreground ] || exit 99\nexec /usr/bin/timeout "$@"', record=False)
         self.command("sleep", "exec /bin/sleep 0.01", record=False)
         self.state("uid", "0\n")
-        self.state("preempt", "0\n")
         self.booted(0)
         self.state("health", "ONLINE\n")
         self.state("snapshots", "100\n250\n200\n")
         self.state("bookmarks", "")
-        self.carp("BACKUP", 0 if role == "primary" else 100)
+        self.carp("BACKUP", self.advskew)
         self.properties()
-        self.mounted(self.dataset)
+        self.mounted(self.dataset, 16)
         self.marker()
         self.write(STARTED, "")
+
+    def configure(self, **values: int) -> None:
+        """Write storage.conf, with other values than the deploy's."""
+        self.write(STORAGE_CONF, self.rewrite(conf(self.values.model_copy(update=values))))
+
+    def quick(self, endless: str = "nothing") -> None:
+        """Commands have no limit in time, for tests with many runs; one with `endless` in it has met its limit."""
+        met = f'case "$*" in *{endless}*) return 124 ;; esac'
+        self.bounded.write_text(f'exec 8</dev/null\nbounded() {{\n\tshift\n\t{met}\n\t"$@" <&8\n}}\n')
 
     def booted(self, when: int) -> None:
         """The time of the boot, as the clock says now."""
         self.state("boottime", f"{{ sec = {when}, usec = 302515 }} Sat Nov 22 08:56:51 2026\n")
 
-    def carp(self, state: str, skew: int | None = None) -> None:
+    def carp(self, state: str, skew: int | None = None, peer: int | None = None) -> None:
         self.state("carp", f"{state}\n")
         if skew is not None:
             self.state("skew", f"{skew}\n")
+        if peer is not None:
+            self.state("peer", f"{peer}\n")
 
     def carp_now(self) -> tuple[str, int]:
         return self.state("carp").strip(), int(self.state("skew"))
@@ -163,25 +210,39 @@ class StorageHost(StubHost):
         values = {"keystatus": keystatus, "mountpoint": self.mountpoint, "readonly": readonly, "written": written}
         self.state("dataset", "".join(f"{name}\t{value}\n" for name, value in values.items()))
 
-    def mounted(self, dataset: str | None, exported: bool = False) -> None:
-        lines = "zroot/ROOT/default on / (zfs, local, nfsv4acls)\nzdata on /data (zfs, NFS exported, local)\n"
+    def readonly(self) -> str:
+        return self.state("dataset").split("readonly\t")[1].split()[0]
+
+    def replicated(self, txg: int = 300, creation: int = 0) -> None:
+        """The standby has confirmed a snapshot."""
+        name = f"{self.dataset}#zrepl_CURSOR_G_54fe0d84ea1b4e1c_J_{self.values.replication_job}"
+        self.state("bookmarks", f"{txg}\t{creation}\t{name}\n")
+
+    def mounted(self, dataset: str | None, export: int | None = None) -> None:
+        """What is mounted, and which nullfs mount of this boot is exported."""
+        lines = "zroot/ROOT/default on / (zfs, local, nfsv4acls, fsid 86c0b5a7de000000)\n"
         if dataset:
-            flags = "zfs, NFS exported, local" if exported else "zfs, local"
-            lines += f"{dataset} on {self.mountpoint} ({flags}, nfsv4acls)\n"
+            lines += f"{dataset} on {self.mountpoint} (zfs, NFS exported, local, nfsv4acls, fsid 0a1b2c3dde000000)\n"
+        if export:
+            fsid = f"{export % 256:02x}ff{export // 256:02x}2929000000"
+            lines += f"{self.mountpoint} on {self.export} (nullfs, local, nfsv4acls, fsid {fsid}, vnodes: count 1 )\n"
         self.state("mount", lines)
+        self.state("counter", f"{export or 0}\n")
 
     def marker(self) -> None:
         self.write("/data/nfs/nfs.DO_NOT_REMOVE", "")
 
-    def serving(self) -> None:
-        """A MASTER that serves already."""
-        self.carp("MASTER")
-        self.mounted(self.dataset, exported=True)
+    def serving(self, state: str = "MASTER", skew: int | None = None) -> None:
+        """It serves already, and a MASTER has its claim."""
+        self.carp(state, (self.claim if state == "MASTER" else self.advskew) if skew is None else skew)
         for service in SERVICES:
-            self.flag(f"running.{service}")
+            self.state(f"running.{service}", f"{self.bin}/{service} {self.values.mountd_flags} /etc/exports\n")
 
     def flag(self, name: str, text: str = "") -> None:
         self.state(name, text)
+
+    def unflag(self, name: str) -> None:
+        (self._state / name).unlink()
 
     def running(self) -> tuple[str, ...]:
         return tuple(s for s in SERVICES if (self._state / f"running.{s}").exists())
@@ -200,8 +261,8 @@ class StorageHost(StubHost):
     @staticmethod
     def _changes(call: list[str]) -> bool:
         match call:
-            case ["ifconfig", _] | ["service", _, "onestatus"] | ["zfs", "get" | "list", *_]:
+            case ["ifconfig", _] | ["service", _, "onestatus"] | ["zfs", "get" | "list", *_] | ["mount", "-v"]:
                 return False
-            case ["ifconfig" | "service" | "zfs", *_]:
+            case ["ifconfig" | "service" | "zfs" | "mount" | "umount" | "pkill", *_]:
                 return True
         return False

@@ -27,11 +27,11 @@ FILES = REPOSITORY / "files"
 TOOLS = tuple(
     """
     awk basename cat chmod cp cut date dirname env expr false find grep head id kill ln ls mkdir mkfifo mktemp mv
-    nice printf ps rm rmdir sed sh sleep sort stat tail test touch tr true uniq wc
+    nice od printf ps rm rmdir sed sh sleep sort stat tail test touch tr true uniq wc
     """.split()
 )
 
-_DIRECTORIES = r"(?:usr/local|var|etc|data|keys|run|root|tmp|proc|sys)"
+_DIRECTORIES = r"(?:usr/local|var|etc|data|export|keys|run|root|tmp|proc|sys)"
 _DIRECTORY = re.compile(rf"(?<![\w./$}}-])/(?={_DIRECTORIES}(?![\w.-]))")
 _COMMAND = re.compile(r"(?<![\w./$}!-])/(?:usr/)?s?bin/(?=[\w.-])")
 _PATH = re.compile(r"^(\s*(?:export\s+)?PATH=).*$", re.MULTILINE)

@@ -2,116 +2,102 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.files.storage import IFCONFIG, StorageHost
+from f3s.controller import HOLD, STARTED
+from tests.files.storage import SERVICES, StorageHost
+from tests.files.stubs import Result
 
-HOLD = "/var/db/f3s/carp.hold"
-WAKE = [["-cf", "service", "f3s_storage", "quietreconcile"]]
+FROZEN = "/var/db/f3s/frozen"
+LOSSES = "/var/run/f3s/losses"
+HELD = "BACKUP, and held: 192.168.1.131 serves; 'carp master' takes the address back\n"
+ANYWAY = "; nothing changed. `service f3s_storage stop` gives the address away without any of that\n"
+READONLY = ["zfs", "set", "readonly=on", "zdata/enc/nfsdata"]
+WRITABLE = ["zfs", "set", "readonly=off", "zdata/enc/nfsdata"]
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> StorageHost:
-    return StorageHost(tmp_path / "primary")
+    """A primary that serves; the standby is ready, and confirms what is replicated."""
+    return pair(tmp_path, "primary")
 
 
 @pytest.fixture
 def standby(tmp_path: Path) -> StorageHost:
-    return StorageHost(tmp_path / "standby", "standby")
+    return pair(tmp_path, "standby")
 
 
-def carp(host: StorageHost, *arguments: str):
+def pair(base: Path, role: str) -> StorageHost:
+    host = StorageHost(base / role, role)
+    host.quick()
+    host.serving()
+    host.carp("MASTER", peer=100 if role == "primary" else 60)
+    host.replicated()
+    return host
+
+
+def carp(host: StorageHost, *arguments: str) -> Result:
     return host.run(host.carp_program, *arguments)
 
 
-def woken(host: StorageHost) -> list[list[str]]:
-    return [[arg.rsplit("/", 1)[-1] for arg in call] for call in host.calls("daemon")]
+def advskew(skew: int) -> list[str]:
+    return ["ifconfig", "re0", "vhid", "1", "advskew", str(skew)]
+
+
+# -- the state --
 
 
 @pytest.mark.parametrize("arguments", [(), ("status",)])
 def test_the_state(host: StorageHost, arguments: tuple[str, ...]) -> None:
     host.state("uid", "1001\n")
-    result = carp(host, *arguments)
-    assert result.rc == 0
-    assert result.out == "BACKUP vhid 1 on re0, 192.168.1.138, advskew 0 (configured 0)\n"
-    assert result.err == ""
+    said = "MASTER vhid 1 on re0, 192.168.1.138, claim (advskew) 0\n"
+    assert carp(host, *arguments) == Result(0, said, "")
+    host.carp("none")
+    assert carp(host, *arguments) == Result(2, "", "carp: no CARP state of vhid 1 on re0\n")
     assert host.changes() == []
 
 
-def test_no_state(host: StorageHost) -> None:
-    host.carp("none")
-    result = carp(host)
-    assert (result.rc, result.err) == (2, "carp: no CARP state of vhid 1 on re0\n")
-
-
-def test_a_failback_that_is_off_is_a_warning(host: StorageHost) -> None:
-    host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", "")
-    result = carp(host)
-    assert result.rc == 0
-    file = f"{host.mountpoint}/nfs.NO_AUTO_FAILBACK"
-    assert result.err == (
-        f"warning: automatic failback is off: {file} is there (carp auto-failback enable removes it)\n"
-    )
-
-
-def test_a_hold_is_a_warning(host: StorageHost, standby: StorageHost) -> None:
+def test_a_failback_that_is_off_and_a_hold_are_warnings(host: StorageHost, standby: StorageHost) -> None:
+    file = host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", "")
+    said = f"warning: automatic failback is off: {file} is there (carp auto-failback enable removes it)\n"
+    assert (carp(host).rc, carp(host).err) == (0, said)
     for each in (host, standby):
         each.write(HOLD, "since yesterday\n")
     assert "off while carp backup holds (since yesterday): carp master ends that" in carp(host).err
     assert carp(standby).err == "warning: held by carp backup: since yesterday\n"
 
 
-def test_backup_gives_the_address_away_and_holds(host: StorageHost) -> None:
-    host.serving()
-    result = carp(host, "backup")
-    assert result.rc == 0
-    assert result.out == (
-        "BACKUP, held for 24 s, so another host keeps the address (service f3s_storage status there says whether it "
-        "serves); 'carp master' takes it back\n"
-    )
+# -- carp backup --
+
+
+def test_backup_replicates_what_was_written_before_the_address_moves(host: StorageHost) -> None:
+    assert carp(host, "backup") == Result(0, HELD, "")
+    readonly, snapshot, moved = host.changes()
+    assert (readonly, snapshot[:2], moved) == (READONLY, ["zfs", "snapshot"], advskew(254))
+    assert re.fullmatch(r"zdata/enc/nfsdata@zrepl_\d{8}_\d{6}_000", snapshot[2])
     assert host.carp_now() == ("BACKUP", 254)
     assert host.path(HOLD).read_text().startswith("since 2")
-    assert woken(host) == WAKE
+    assert host.running() == SERVICES
+    # and so it stays
+    host.forget()
+    assert host.reconcile().rc == 0
+    assert (host.changes(), host.readonly()) == ([], "on")
+    assert host.log() == ["BACKUP, ready; held by carp backup"]
 
 
-def test_backup_without_a_peer_takes_the_hold_back(host: StorageHost) -> None:
-    host.serving()
-    host.flag("peer_fails", "4")
-    result = carp(host, "backup")
-    assert result.rc == 1
-    assert result.err == (
-        "carp: the peer 192.168.1.131 did not take the address (state is MASTER), the hold is taken back\n"
-    )
-    assert host.carp_now() == ("MASTER", 0)
-    assert not host.path(HOLD).exists()
-    assert woken(host) == WAKE
-
-
-def test_backup_to_a_peer_that_gives_the_address_back_takes_the_hold_back(host: StorageHost) -> None:
-    """It advertises until its controller knows that a service does not start, and that is later than 6 s."""
-    host.serving()
-    host.flag("peer_fails", "16")
-    result = carp(host, "backup")
-    assert result.rc == 1
-    assert result.err == (
-        "carp: the peer 192.168.1.131 did not keep the address, see its log (state is MASTER), the hold is taken back\n"
-    )
-    assert host.carp_now() == ("MASTER", 0)
-    assert not host.path(HOLD).exists()
-    assert woken(host) == [*WAKE, *WAKE]
-
-
-def test_backup_without_a_hold_changes_nothing(host: StorageHost) -> None:
-    host.serving()
-    host.path("/var/db/f3s").rmdir()
-    host.path("/var/db/f3s").symlink_to("/nowhere")
-    host.command("mkdir")
-    result = carp(host, "backup")
-    assert result.rc == 1
-    assert result.err.endswith(f"carp: {host.path(HOLD)} cannot be written, nothing changed\n")
-    assert host.changes() == []
+@pytest.mark.parametrize("role", ["primary", "standby"])
+def test_backup_of_who_has_no_new_data_only_moves_the_address(tmp_path: Path, role: str) -> None:
+    host = pair(tmp_path, role)
+    if role == "primary":
+        host.carp("BACKUP", 60, peer=20)
+    assert carp(host, "backup").rc == 0
+    assert host.changes() == [advskew(254)]
+    assert host.carp_now() == ("BACKUP", 254)
+    assert not host.path(FROZEN).exists()
 
 
 def test_backup_again_keeps_the_first_hold(host: StorageHost) -> None:
@@ -120,82 +106,173 @@ def test_backup_again_keeps_the_first_hold(host: StorageHost) -> None:
     assert host.path(HOLD).read_text() == "since yesterday\n"
 
 
-def test_backup_that_the_kernel_ignored(host: StorageHost) -> None:
-    host.flag("skew_sticks")
+def full(host: StorageHost, name: str) -> None:
+    """A file that cannot be made: not by root either."""
+    host.path(name).symlink_to("/nowhere/file")
+
+
+def unconfirmed(host: StorageHost) -> None:
+    host.replicated(299)
+    host.command("zrepl", "echo 'connection refused' >&2; exit 1")
+
+
+Breaks = Callable[[StorageHost], object]
+NOT_TAKEN = "the peer 192.168.1.131 did not take the address (still MASTER after 6 s): it is not ready, or not heard"
+FAILURES: list[tuple[Breaks, str]] = [
+    (lambda host: full(host, FROZEN), "FROZEN cannot be written"),
+    (
+        lambda host: host.flag("readonly_fails"),
+        "readonly=on failed: cannot set property: pool I/O is currently suspended",
+    ),
+    (lambda host: host.flag("snapshot_fails"), "cannot create snapshot: out of space"),
+    (unconfirmed, r"the receiver has not confirmed zdata/enc/nfsdata@zrepl_\w+ within 4 s: connection refused"),
+    (lambda host: full(host, f"{HOLD}.new"), "HOLD cannot be written"),
+    (lambda host: host.flag("skew_sticks"), "advskew is 0, not 254, after ifconfig"),
+    (
+        lambda host: host.flag("ifconfig_fails"),
+        "ifconfig re0 vhid 1 advskew 254 failed: ifconfig: SIOCSVH: Device busy",
+    ),
+    (lambda host: host.state("peer", "254\n"), re.escape(NOT_TAKEN)),
+]
+
+
+@pytest.mark.parametrize(("breaks", "said"), FAILURES)
+def test_backup_that_fails_is_taken_back(host: StorageHost, breaks: Breaks, said: str) -> None:
+    breaks(host)
+    said = said.replace("FROZEN", str(host.path(FROZEN))).replace("HOLD", str(host.path(HOLD)))
     result = carp(host, "backup")
-    said = "carp: advskew is 0, not 254, after ifconfig (state is BACKUP), the hold is taken back\n"
-    assert (result.rc, result.err) == (1, said)
-    assert not host.path(HOLD).exists()
-    host.flag("ifconfig_fails")
-    assert carp(host, "backup").rc == 1
-    assert not host.path(HOLD).exists()
-
-
-def test_master_is_refused_while_nobody_would_serve(host: StorageHost) -> None:
-    host.path("/var/run/f3s/started").unlink()
-    result = carp(host, "master")
     assert result.rc == 1
-    assert "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed" in result.err
-    assert host.changes() == []
+    assert re.search(f"(?m)^{said}{re.escape(ANYWAY)}", result.err), result.err
+    assert host.carp_now() == ("MASTER", 0)
+    assert not host.path(HOLD).exists()
+    assert host.readonly() == "off"
+    assert host.path(FROZEN).exists() == (host._state / "readonly_fails").exists(), "the next reconcile tries again"
 
 
-def test_master_without_a_link_changes_nothing(host: StorageHost) -> None:
-    host.write(HOLD, "since yesterday\n")
-    host.carp("INIT", 254)
-    result = carp(host, "master")
-    said = "carp: re0 has no link (state is INIT), nothing changed: nobody could be reached\n"
-    assert (result.rc, result.err, host.changes()) == (3, said, [])
-    assert host.path(HOLD).exists()
+@pytest.mark.parametrize("frozen", [True, False])
+def test_backup_of_a_held_master_that_fails_leaves_it_as_it_was(host: StorageHost, frozen: bool) -> None:
+    """The peer is dead, so it is MASTER in spite of its hold."""
+    held(host)
+    if not frozen:
+        host.path(FROZEN).unlink()
+        host.properties(readonly="off")
+    host.carp("MASTER", peer=254)
+    unconfirmed(host)
+    assert carp(host, "backup").rc == 1
+    assert host.carp_now() == ("MASTER", 254)
+    assert (host.readonly(), host.path(FROZEN).exists()) == ("on" if frozen else "off", frozen)
+    assert host.path(HOLD).read_text() == "since yesterday\n"
 
 
-def test_backup_without_a_link_does_not_blame_the_peer(host: StorageHost) -> None:
-    host.serving()
-    host.carp("INIT")
-    host.command("ifconfig", IFCONFIG.replace("echo BACKUP >", ": >>"))
+def test_backup_whose_replication_says_nothing(host: StorageHost) -> None:
+    host.quick(endless="catch-up")
     result = carp(host, "backup")
-    said = "carp: re0 has no link (state is INIT), the hold is taken back\n"
-    assert (result.rc, result.err, host.path(HOLD).exists()) == (3, said, False)
+    assert (result.rc, result.err) == (1, f"catch-up-replica did not end within 5 s{ANYWAY}")
+
+
+@pytest.mark.parametrize("looks", [0, 4])
+def test_backup_without_a_link_does_not_blame_the_peer(host: StorageHost, looks: int) -> None:
+    host.flag("flip", f"{looks} INIT\n")
+    host.state("peer", "254\n")
+    result = carp(host, "backup")
+    assert result.rc == 3
+    assert "re0 has no link (state is INIT)" in result.err
+    assert (host.carp_now(), host.readonly(), host.path(HOLD).exists()) == (("INIT", 0), "off", False)
+
+
+# -- carp master --
+
+
+def held(host: StorageHost) -> None:
+    """After carp backup."""
+    host.write(HOLD, "since yesterday\n")
+    host.write(FROZEN, "")
+    host.write(LOSSES, "1\n2\n3\n")
+    host.properties(readonly="on")
+    host.serving("BACKUP", 254)
+    host.carp("BACKUP", peer=20)
 
 
 def test_master_takes_the_address_and_ends_the_hold(host: StorageHost) -> None:
-    host.write(HOLD, "since yesterday\n")
-    host.write("/var/run/f3s/service.failed", "service nfsd did not start\n")
-    host.write("/var/run/f3s/flaps", "1800000000\n")
-    host.carp("BACKUP", 254)
-    result = carp(host, "master")
-    assert result.rc == 0
-    assert result.out == "MASTER, held for 6 s; service f3s_storage status shows the services\n"
+    held(host)
+    assert carp(host, "master") == Result(0, "MASTER, and ready\n", "")
+    assert host.changes() == [WRITABLE, advskew(0)], "writable before a client can ask"
     assert host.carp_now() == ("MASTER", 0)
-    assert not host.path(HOLD).exists()
-    assert not host.path("/var/run/f3s/service.failed").exists()
-    assert not host.path("/var/run/f3s/flaps").exists()
-    assert woken(host) == WAKE
+    for record in (HOLD, FROZEN, LOSSES, "/var/run/f3s/floor.createtxg"):
+        assert not host.path(record).exists(), record
+    assert host.log()[-1] == "MASTER, ready"
 
 
-def test_master_is_refused_without_the_dataset(host: StorageHost) -> None:
-    host.write(HOLD, "since yesterday\n")
-    host.properties(keystatus="unavailable")
-    result = carp(host, "master")
-    assert result.rc == 1
-    assert "not ready, nothing changed: the key of zdata/enc/nfsdata is not loaded" in result.err
+def test_master_makes_the_host_ready_first(host: StorageHost) -> None:
+    held(host)
+    host.unflag("running.nfsd")
+    assert carp(host, "master").rc == 0
+    assert host.changes()[0] == ["service", "nfsd", "onestart"]
+
+
+STILL = "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed: "
+KEY = (
+    "not ready, nothing changed: the key of zdata/enc/nfsdata is not loaded (service f3s_storage reconcile tries again)"
+)
+REFUSALS: list[tuple[Breaks, int, str]] = [
+    (lambda host: host.carp("none"), 2, "no CARP state of vhid 1 on re0"),
+    (lambda host: host.carp("INIT"), 3, "re0 has no link (state is INIT), nothing changed: nobody could be reached"),
+    (lambda host: host.path(STARTED).unlink(), 1, f"{STILL}service f3s_storage start"),
+    (lambda host: host.properties(keystatus="unavailable"), 1, KEY),
+]
+
+
+@pytest.mark.parametrize(("breaks", "rc", "said"), REFUSALS)
+def test_master_is_refused(host: StorageHost, breaks: Breaks, rc: int, said: str) -> None:
+    held(host)
+    breaks(host)
+    assert carp(host, "master") == Result(rc, "", f"{said}\n")
     assert host.changes() == []
     assert host.path(HOLD).exists()
+    assert host.path(FROZEN).exists()
 
 
-def test_master_that_does_not_hold(host: StorageHost, standby: StorageHost) -> None:
-    said = "carp: state is BACKUP, not MASTER, 1 s after the change"
-    advice = ": the primary advertises a lower advskew; run 'carp backup' on 192.168.1.130 instead"
-    for each, more in ((host, ""), (standby, advice)):
-        each.flag("peer_wins")
-        result = carp(each, "master")
-        assert (result.rc, result.err) == (1, f"{said}{more}\n")
-
-
-@pytest.mark.parametrize("verb", ["master", "backup"])
-def test_no_carp_no_change(host: StorageHost, verb: str) -> None:
-    host.carp("none")
-    assert carp(host, verb).rc == 2
+@pytest.mark.parametrize("breaks", [refusal[0] for refusal in REFUSALS[:2]])
+def test_backup_is_refused(host: StorageHost, breaks: Breaks) -> None:
+    breaks(host)
+    assert carp(host, "backup").rc in {2, 3}
     assert host.changes() == []
+
+
+def test_master_against_a_lower_claim_is_refused_and_the_claim_raised_again(standby: StorageHost) -> None:
+    standby.serving("BACKUP")
+    standby.carp("BACKUP", peer=0)
+    said = "still BACKUP after 6 s: 192.168.1.130 claims the address with a lower advskew; run 'carp backup' there\n"
+    assert carp(standby, "master") == Result(1, "", said)
+    assert standby.carp_now() == ("BACKUP", 100)
+
+
+def test_master_whose_link_goes_down_meanwhile(host: StorageHost) -> None:
+    host.serving("BACKUP")
+    host.state("peer", "0\n")
+    host.flag("flip", "3 INIT\n")
+    assert carp(host, "master").rc == 3
+    assert host.carp_now() == ("INIT", 60)
+
+
+# -- readonly after a move that did not come about --
+
+
+@pytest.mark.parametrize("verb", ["reconcile", "start"])
+def test_what_a_killed_move_has_frozen_is_writable_again(host: StorageHost, verb: str) -> None:
+    """The mark outlives a boot, as readonly does."""
+    host.write(FROZEN, "")
+    host.properties(readonly="on")
+    host.flag("readonly_fails")
+    host.run(host.control, verb)
+    assert "readonly=off failed: cannot set property: pool I/O is currently suspended" in host.log()
+    assert host.path(FROZEN).exists()
+    host.unflag("readonly_fails")
+    assert host.run(host.control, verb).rc == 0
+    assert (host.readonly(), host.path(FROZEN).exists()) == ("off", False)
+
+
+# -- usage, and automatic failback --
 
 
 @pytest.mark.parametrize(
@@ -204,7 +281,8 @@ def test_no_carp_no_change(host: StorageHost, verb: str) -> None:
 def test_changes_need_root(host: StorageHost, arguments: tuple[str, ...]) -> None:
     host.state("uid", "1001\n")
     result = carp(host, *arguments)
-    assert (result.rc, result.err) == (77, "carp: root is needed for this: run it with doas or sudo\n")
+    assert result.rc == 77
+    assert result.err.endswith(": root is needed for this: run it with doas or sudo\n")
     assert host.changes() == []
 
 
@@ -249,7 +327,8 @@ def test_failback_is_the_business_of_the_primary(standby: StorageHost, verb: str
     assert "the primary decides on automatic failback" in result.out + result.err
 
 
-def test_failback_on_a_silent_file_system_is_not_known(host: StorageHost) -> None:
+def test_failback_on_a_silent_file_system_is_not_known(tmp_path: Path) -> None:
+    host = StorageHost(tmp_path)
     host.command("test", "exec /bin/sleep 30", record=False)
     result = carp(host, "auto-failback", "status")
     assert (result.rc, result.out) == (2, f"automatic failback: not known: {host.mountpoint} does not answer\n")

@@ -11,21 +11,26 @@ from f3s.controller import HOLD, STARTED
 from tests.files.storage import StorageHost
 
 NOW = 1_795_363_200
-CURSOR = "zdata/enc/nfsdata#zrepl_CURSOR_G_54fe0d84ea1b4e1c_J_f0_to_f1_nfsdata"
+FLOOR = "/var/run/f3s/floor.createtxg"
+LOSSES = "/var/run/f3s/losses"
 
 
-def replicated(host: StorageHost, txg: int = 300, age: int = 20, name: str = CURSOR) -> None:
+def replicated(host: StorageHost, txg: int = 300, age: int = 20) -> None:
     """The standby confirmed a snapshot of transaction group `txg` that is `age` seconds old."""
+    host.replicated(txg, NOW - age)
     old = "50\t1700000000\tzdata/enc/nfsdata#zrepl_CURSOR_G_0_J_f0_to_f1_nfsdata\n"
-    host.state("bookmarks", f"{txg}\t{NOW - age}\t{name}\n{old}")
+    host.state("bookmarks", host.state("bookmarks") + old)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> StorageHost:
     """Everything speaks for a failback."""
     host = StorageHost(tmp_path)
+    host.quick()
+    host.serving("BACKUP")
+    host.carp("BACKUP", peer=20)
     host.command("date", f'[ "$1" != +%s ] || {{ echo {NOW}; exit; }}; exec /bin/date "$@"', record=False)
-    host.write("/var/run/f3s/backup.createtxg", "250\n")
+    host.write(FLOOR, "250\n")
     replicated(host)
     return host
 
@@ -38,34 +43,54 @@ def run(host: StorageHost) -> str:
     return line[len("2026-01-01 00:00:00 ") :]
 
 
-def test_a_proven_standby_gives_the_address_back(host: StorageHost) -> None:
-    assert run(host).startswith("failback: MASTER again; the standby has a snapshot that is 20 s old")
+PROOF = "the standby has a snapshot that is 20 s old"
+
+
+@pytest.mark.parametrize(("state", "logged"), [("BACKUP", [f"failback: MASTER again; {PROOF}"]), ("MASTER", [])])
+def test_a_proven_standby_gives_the_address_back(host: StorageHost, state: str, logged: list[str]) -> None:
+    """A MASTER at 60, which was alone when it came up, claims the address in the same way, and announces nothing."""
+    host.carp(state)
+    assert run(host) == f"failback: MASTER, and claims the address; {PROOF}"
     assert host.carp_now() == ("MASTER", 0)
-    assert host.log()[-1].startswith("failback: MASTER again")
+    assert host.changes() == [["ifconfig", "re0", "vhid", "1", "advskew", "0"]]
+    assert host.log() == ["MASTER, ready", *logged]
+    host.forget()
+    assert run(host) == "stay: MASTER, and claims the address"
+    assert (host.changes(), host.log()) == ([], []), "syslog gets successes and failures only"
 
 
 def test_a_failback_that_does_not_hold(host: StorageHost) -> None:
-    host.flag("peer_wins")
+    host.state("peer", "0\n")
     result = host.run(host.failback)
     assert result.rc == 1
-    log = host.path("/var/log/carp-auto-failback.log").read_text()
-    assert "failback failed: carp: state is BACKUP, not MASTER, 1 s after the change" in log
-    assert host.log()[-1].startswith("failback failed: ")
+    said = "failback failed: still BACKUP after 6 s: 192.168.1.131 claims the address with a lower advskew"
+    assert said in host.path("/var/log/carp-auto-failback.log").read_text()
+    assert host.log()[-1].startswith(said)
+    assert host.carp_now() == ("BACKUP", 60)
 
 
 def test_a_link_that_goes_down_meanwhile_is_no_failed_failback(host: StorageHost) -> None:
     """Both links of the pair went down for some seconds (seen): nothing was decided, and the next runs look again."""
-    host.flag("blip", "2")
-    assert run(host) == (
-        "stay: carp: re0 has no link (state is INIT), 2 s after the change: who has the address is decided when the "
-        "link is back"
-    )
+    host.state("peer", "0\n")
+    host.flag("flip", "4 INIT\n")
+    assert run(host).startswith("stay: re0 has no link (state is INIT)")
     assert not any("failed" in line for line in host.log())
-    assert not host.path("/var/run/f3s/service.failed").exists()
+    assert host.carp_now() == ("INIT", 60)
     assert run(host) == "stay: re0 has no link (state is INIT)"
-    (host._state / "blip").unlink()
-    host.carp("BACKUP")
-    assert run(host).startswith("failback: MASTER again")
+    host.carp("BACKUP", peer=20)
+    assert run(host).startswith("failback: MASTER")
+
+
+def test_a_controller_at_work_is_no_failed_failback(host: StorageHost) -> None:
+    host.command("lockf", "exit 75")
+    assert run(host) == "stay: f3s_storage is at work for more than 60 s, nothing changed: try again"
+    assert not any("failed" in line for line in host.log())
+
+
+def test_a_hold_that_came_while_the_controller_was_at_work(host: StorageHost) -> None:
+    host.command("lockf", f'shift 5; echo now >{host.path(HOLD)}; exec "$@"')
+    assert run(host) == "stay: held by carp backup, nothing changed"
+    assert host.carp_now() == ("BACKUP", 60)
 
 
 def test_a_deploy_that_replaces_the_program_while_it_runs_makes_it_jump_over_no_check(host: StorageHost) -> None:
@@ -77,7 +102,12 @@ def test_a_deploy_that_replaces_the_program_while_it_runs_makes_it_jump_over_no_
     host.command("zpool", f'cat "$STATE/newer" >"{host.failback}"; cat "$STATE/health"')
     host.state("bookmarks", "")
     host.run(host.failback, shell="/bin/bash")  # noqa: S604 (the name of the shell, not a switch)
-    assert host.carp_now() == ("BACKUP", 0)
+    assert host.carp_now() == ("BACKUP", 60)
+
+
+def lost(host: StorageHost, *ago: int) -> None:
+    """The clock of the stub host starts at 0."""
+    host.write(LOSSES, "".join(f"{NOW - seconds}\n" for seconds in ago))
 
 
 def only_of(host: StorageHost, name: str) -> None:
@@ -86,18 +116,13 @@ def only_of(host: StorageHost, name: str) -> None:
 
 UNCONFIRMED = "no replication by f0_to_f1_nfsdata has ever been confirmed"
 DIVERGED = "the last replicated snapshot is 3600 s old (at most 300): the standby may have diverged"
-TWICE = "this host gave the address away twice within 1800 s: no automatic failback until the last time is 1800 s ago"
-FLOOR = "/var/run/f3s/backup.createtxg"
+LOST = "this host lost the address 3 times within 3600 s: no automatic failback until it was quiet for so long"
 REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
-    (lambda host: host.carp("MASTER"), "already MASTER"),
+    (lambda host: host.carp("MASTER", 0), "MASTER, and claims the address"),
     (lambda host: host.carp("INIT"), "re0 has no link (state is INIT)"),
     (lambda host: host.carp("none"), "no CARP state of vhid 1 on re0"),
     (lambda host: host.path(STARTED).unlink(), "f3s_storage is not started"),
     (lambda host: host.write(HOLD, "since now\n"), "held by carp backup (since now): carp master ends that"),
-    (
-        lambda host: host.write("/var/run/f3s/service.failed", "service nfsd did not start\n"),
-        "service nfsd did not start here: mend it, then run carp master",
-    ),
     (lambda host: host.state("health", "SUSPENDED\n"), "pool zdata is SUSPENDED"),
     (lambda host: host.properties(keystatus="unavailable"), "the key of zdata/enc/nfsdata is not loaded"),
     (lambda host: host.mounted(None), "zdata/enc/nfsdata is not mounted on SHARE"),
@@ -106,10 +131,14 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
         lambda host: host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", ""),
         "SHARE/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it",
     ),
-    (lambda host: host.command("zpool", "exec /bin/sleep 30"), "zpool list zdata did not end in 1 s"),
+    (
+        lambda host: host.carp("BACKUP", 254),
+        "the controller found this host not ready: see service f3s_storage status",
+    ),
+    (lambda host: host.quick(endless="zpool"), "zpool list zdata did not end in 1 s"),
     (
         lambda host: host.path(FLOOR).unlink(),
-        "the controller has not recorded yet where the snapshots stood when this host became BACKUP",
+        "the controller has not recorded yet where the snapshots stood when this host lost its claim",
     ),
     # as a list of no snapshots left it: an empty line, which is no number to compare with
     (lambda host: host.write(FLOOR, "\n"), "FLOOR is damaged: service f3s_storage restart makes it anew"),
@@ -118,11 +147,12 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
     (lambda host: only_of(host, "CURSOR_G_1_J_f0_to_f2_nfsdata"), UNCONFIRMED),
     # made before a step is sent: it proves nothing
     (lambda host: only_of(host, "CURSORTENTATIVE_G_1_J_f0_to_f1_nfsdata"), UNCONFIRMED),
-    (lambda host: replicated(host, txg=250), "no replication has succeeded since this host became BACKUP in this boot"),
+    (lambda host: replicated(host, txg=250), "no replication has succeeded since this host lost its claim or booted"),
     # replication worked after the boot and then stopped: so it does when the standby was written to
     (lambda host: replicated(host, age=3600), DIVERGED),
     (lambda host: replicated(host, age=-3600), "the last replicated snapshot is from the future: check the clock"),
-    (lambda host: host.write("/var/run/f3s/flaps", f"{NOW - 1700}\n"), f"{TWICE}; carp master ends that"),
+    (lambda host: lost(host, 7000, 5500, 3500), f"{LOST}; carp master ends that"),
+    (lambda host: lost(host, 3500, 60, 20), f"{LOST}; carp master ends that"),
 ]
 
 
@@ -135,14 +165,15 @@ def test_each_single_reason_is_enough_to_stay(
     assert host.changes() == []
 
 
-def test_calm_does_not_last_for_ever(host: StorageHost) -> None:
-    host.write("/var/run/f3s/flaps", f"{NOW - 1801}\n")
-    assert run(host).startswith("failback: MASTER again")
-    assert not host.path("/var/run/f3s/flaps").exists()
+@pytest.mark.parametrize("ago", [(3700, 60, 20), (7000, 5500, 3700), (60, 20)])
+def test_losses_that_are_few_or_long_ago(host: StorageHost, ago: tuple[int, ...]) -> None:
+    lost(host, *ago)
+    assert run(host).startswith("failback: MASTER")
+    assert host.path(LOSSES).exists(), "only an operator's move ends the count"
 
 
 def test_a_silent_block_file_means_stay(host: StorageHost) -> None:
-    host.command("test", 'case $2 in *NO_AUTO*) exec /bin/sleep 30 ;; esac; exec /usr/bin/test "$@"')
+    host.quick(endless="NO_AUTO")
     assert run(host) == f"stay: not known whether {host.mountpoint}/nfs.NO_AUTO_FAILBACK is there"
 
 
@@ -152,11 +183,10 @@ def test_the_standby_never_fails_back(tmp_path: Path) -> None:
 
 
 def test_every_run_leaves_a_line(host: StorageHost) -> None:
-    host.carp("MASTER")
+    host.carp("MASTER", 0)
     run(host)
     run(host)
     assert len(host.path("/var/log/carp-auto-failback.log").read_text().splitlines()) == 2
-    assert host.log() == [], "syslog gets successes and failures only"
 
 
 def test_the_proof_comes_from_the_controller(host: StorageHost) -> None:

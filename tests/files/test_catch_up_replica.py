@@ -1,24 +1,27 @@
-"""catch-up-replica.sh under a real sh: what it waits for, when it wakes the job, and what it says in the end."""
+"""catch-up-replica under a real sh: the snapshot that it makes, what it waits for, and what it says in the end."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.files.stubs import FILES, Result, StubHost
 
-CURSOR = "zdata/enc/nfsdata#zrepl_CURSOR_G_1f_J_"
-# each sleep is a step of the story: snapshots.N and bookmarks.N are what zfs shows in step N
+DATASET = "zdata/enc/nfsdata"
+CURSOR = f"{DATASET}#zrepl_CURSOR_G_1f_J_"
+# each sleep is a step of the story: bookmarks.N is what zfs shows in step N
 ZFS = """
 n=$(cat "$STATE/step")
 case $* in
-*snapshot*) what=snapshots ;;
-*bookmark*) what=bookmarks ;;
+"snapshot "*) ;;
+"get -Hp -o value createtxg "*@*) echo 120 ;;
+"list -Hp -d 1 -t bookmark -o createtxg,name "*)
+	while [ ! -e "$STATE/bookmarks.$n" ]; do n=$((n - 1)); done
+	cat "$STATE/bookmarks.$n" ;;
 *) exit 9 ;;
-esac
-while [ ! -e "$STATE/$what.$n" ]; do n=$((n - 1)); done
-cat "$STATE/$what.$n\""""
+esac"""
 
 
 @pytest.fixture
@@ -31,52 +34,41 @@ def host(tmp_path: Path) -> StubHost:
     return host
 
 
-def steps(host: StubHost, snapshots: dict[int, str], bookmarks: dict[int, str]) -> None:
-    for what, found in (("snapshots", snapshots), ("bookmarks", bookmarks)):
-        for step, text in found.items():
-            host.state(f"{what}.{step}", text)
+def catch_up(host: StubHost, *bookmarks: str) -> Result:
+    """With the bookmarks of each step."""
+    for step, text in enumerate(bookmarks):
+        host.state(f"bookmarks.{step}", text)
+    program = host.install(FILES / "freebsd" / "catch-up-replica.sh", "/usr/local/libexec/f3s/catch-up-replica")
+    return host.run(program, "job", DATASET, "zrepl_", "20")
 
 
-def catch_up(host: StubHost, seconds: str = "20") -> Result:
-    program = host.install(FILES / "once" / "catch-up-replica.sh", "/catch-up-replica.sh")
-    return host.run(program, "job", "zdata/enc/nfsdata", seconds)
+def test_it_makes_a_snapshot_as_zrepl_would_and_waits_for_its_confirmation(host: StubHost) -> None:
+    before = f"100\t{CURSOR}job\n"
+    assert catch_up(host, before, before, f"120\t{CURSOR}job\n") == Result(0, "", "")
+    (snapshot,) = [call for call in host.calls("zfs") if call[0] == "snapshot"]
+    assert re.fullmatch(rf"{DATASET}@zrepl_\d{{8}}_\d{{6}}_000", snapshot[1])
+    assert ["get", "-Hp", "-o", "value", "createtxg", snapshot[1]] in host.calls("zfs")
+    assert host.calls("zrepl") == [["signal", "wakeup", "job"]] * 3
+    assert host.calls("sleep") == [["2"]] * 2
 
 
-def test_it_waits_for_the_next_snapshot_and_its_confirmation(host: StubHost) -> None:
-    steps(host, {0: "90\n100\n", 2: "90\n100\n120\n"}, {0: f"100\t{CURSOR}job\n", 4: f"120\t{CURSOR}job\n"})
-    assert catch_up(host) == Result(0, "", "")
-    assert host.calls("sleep") == [["2"]] * 4
-    assert host.calls("zrepl") == [["signal", "wakeup", "job"]] * 2
-
-
-def test_what_was_confirmed_before_is_not_enough(host: StubHost) -> None:
-    steps(host, {0: "100\n"}, {0: f"100\t{CURSOR}job\n"})
-    ran = catch_up(host)
-    assert (ran.rc, ran.err) == (1, "job has made no snapshot of zdata/enc/nfsdata within 20 s\n")
-    assert host.calls("sleep") == [["2"]] * 10
-    assert host.calls("zrepl") == []
-
-
-def test_the_cursor_of_another_job_is_not_ours(host: StubHost) -> None:
-    steps(host, {0: "100\n", 1: "120\n"}, {0: "", 2: f"120\t{CURSOR}other_job\n120\tzdata/enc/nfsdata#mine_J_job\n"})
-    ran = catch_up(host)
+@pytest.mark.parametrize(
+    "bookmarks",
+    ["", f"119\t{CURSOR}job\n", f"120\t{CURSOR}other_job\n120\t{DATASET}#mine_J_job\n"],
+    ids=["none", "before", "not ours"],
+)
+def test_what_proves_nothing(host: StubHost, bookmarks: str) -> None:
+    ran = catch_up(host, bookmarks)
     assert ran.rc == 1
-    assert "has not confirmed the newest snapshot" in ran.err
-    assert "connection refused" in ran.err
-
-
-def test_a_dataset_without_snapshots(host: StubHost) -> None:
-    steps(host, {0: "", 1: "5\n"}, {0: "", 1: f"5\t{CURSOR}job\n"})
-    assert catch_up(host).rc == 0
-
-
-@pytest.mark.parametrize("what", ["snapshot", "bookmark"])
-def test_zfs_fails(host: StubHost, what: str) -> None:
-    """Without the snapshots every old bookmark would look like a confirmation."""
-    said = f"5\\t{CURSOR}job\\n" if what == "snapshot" else "5\\n"
-    host.command(
-        "zfs", f"""case "$*" in *" {what} "*) echo "out of memory" >&2; exit 1 ;; *) printf '{said}' ;; esac"""
+    assert re.fullmatch(
+        rf"the receiver has not confirmed {DATASET}@zrepl_\w+ within 20 s: connection refused\n", ran.err
     )
-    ran = catch_up(host)
-    assert ran.rc == 1
-    assert ran.err == "out of memory\n"
+    assert host.calls("sleep") == [["2"]] * 10
+
+
+@pytest.mark.parametrize("what", ["snapshot", "get", "list"])
+def test_zfs_fails(host: StubHost, what: str) -> None:
+    failing = f'[ "$1" != {what} ] || {{ echo "out of memory" >&2; exit 1; }}\n'
+    host.command("zfs", failing + ZFS)
+    ran = catch_up(host, f"120\t{CURSOR}job\n")
+    assert (ran.rc, ran.err) == (1, "out of memory\n")

@@ -1,7 +1,8 @@
-"""The controller: services follow the CARP state and the dataset, whatever the events say."""
+"""The controller: services follow readiness, the claim follows that and the CARP state, whatever the events say."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from f3s.carp import CarpState
-from f3s.controller import Status, parse_status
-from tests.files.storage import DATASET, SERVICES, StorageHost
+from f3s.controller import CLAIMS, HOLD, STARTED, STORAGE_CONF, Status, parse_status
+from tests.files.storage import DATASET, FSID, SERVICES, StorageHost
 
 STARTS = [["service", name, "onestart"] for name in SERVICES]
 STOPS = [["service", name, "onestop"] for name in reversed(SERVICES)]
-GIVE_AWAY = ["ifconfig", "re0", "vhid", "1", "advskew", "254", "state", "backup"]
+LOSSES = "/var/run/f3s/losses"
+FLOOR = "/var/run/f3s/floor.createtxg"
+FROZEN = "/var/db/f3s/frozen"
+ROLES = pytest.mark.parametrize("role", ["primary", "standby"])
 
 
 @pytest.fixture
@@ -23,182 +27,90 @@ def host(tmp_path: Path) -> StorageHost:
 
 
 @pytest.fixture
-def standby(tmp_path: Path) -> StorageHost:
-    return StorageHost(tmp_path, "standby")
+def quick(tmp_path: Path) -> StorageHost:
+    return made(tmp_path)
 
 
-def set_skew(skew: int) -> list[str]:
+def made(base: Path, role: str = "primary") -> StorageHost:
+    """Its commands have no limit in time."""
+    host = StorageHost(base, role)
+    host.quick()
+    return host
+
+
+def advskew(skew: int) -> list[str]:
     return ["ifconfig", "re0", "vhid", "1", "advskew", str(skew)]
 
 
-def status(host: StorageHost) -> tuple[Status, list[str]]:
-    """As Python understands it, and the lines as people see them."""
+def restart(name: str) -> list[list[str]]:
+    return [["service", name, "onestop"], ["service", name, "onestart"]]
+
+
+def status(host: StorageHost) -> Status:
     host.forget()
     result = host.run(host.control, "status")
     assert host.changes() == []
     found = parse_status(result.out.splitlines())
     assert (result.rc, result.err) == (0 if found.right else 1, "")
-    return found, result.out.splitlines()
+    return found
 
 
-# MASTER and ready
+# -- services follow readiness --
 
 
-def test_a_ready_master_starts_the_services_in_order(host: StorageHost) -> None:
-    host.carp("MASTER")
-    result = host.reconcile()
-    assert result.rc == 0, result
+@ROLES
+@pytest.mark.parametrize(("state", "skew"), [("MASTER", 0), ("BACKUP", 1), ("INIT", 1)])
+def test_a_ready_host_serves_whatever_its_carp_state(tmp_path: Path, role: str, state: str, skew: int) -> None:
+    host = StorageHost(tmp_path, role)
+    host.carp(state, CLAIMS[role][skew])
+    assert host.reconcile().rc == 0
     assert host.changes() == STARTS
-    assert host.log()[-1] == "MASTER, serving zdata/enc/nfsdata"
-    assert "started stunnel" in host.log()
-
-
-def test_a_second_run_changes_and_logs_nothing(host: StorageHost) -> None:
-    host.carp("MASTER")
-    host.reconcile()
+    assert host.log() == [*(f"started {name}" for name in SERVICES), f"{state}, ready"]
     host.forget()
     assert host.reconcile().rc == 0
-    assert host.changes() == []
-    assert host.log() == []
+    assert (host.changes(), host.log()) == ([], []), "a second run changes nothing and says nothing"
 
 
-def test_the_states_of_other_vhids_do_not_count(host: StorageHost) -> None:
-    """The stub always shows `carp: INIT vhid 2` and `carp: MASTER vhid 11`."""
-    host.carp("none")
-    assert host.reconcile().rc == 1
-    assert host.changes() == []
-    assert host.log() == ["no CARP state of vhid 1 on re0, not serving; could serve"]
-
-
-def test_a_degraded_pool_serves(host: StorageHost) -> None:
-    host.carp("MASTER")
-    host.state("health", "DEGRADED\n")
-    assert host.reconcile().rc == 0
+@ROLES
+def test_a_change_of_the_carp_state_starts_and_stops_nothing(tmp_path: Path, role: str) -> None:
+    host = made(tmp_path, role)
+    host.serving()
+    for state in ("BACKUP", "MASTER", "INIT", "BACKUP", "MASTER"):
+        host.carp(state)
+        assert host.reconcile().rc == 0
+    assert {change[0] for change in host.changes()} <= {"ifconfig"}
     assert host.running() == SERVICES
 
 
-def test_mountd_is_restarted_when_the_mount_point_is_not_exported(host: StorageHost) -> None:
-    host.serving()
-    host.mounted(host.dataset, exported=False)
-    assert host.reconcile().rc == 0
-    assert host.changes() == [["service", "mountd", "onerestart"]]
-    assert f"{host.mountpoint} is not NFS exported: restarting mountd" in host.log()
+@pytest.mark.parametrize("state", ["none", "absent"])
+def test_without_carp_nothing_is_touched(quick: StorageHost, state: str) -> None:
+    """The stub always shows `carp: INIT vhid 2` and `carp: MASTER vhid 11`."""
+    quick.serving()
+    quick.carp(state)
+    assert quick.reconcile().rc == 1
+    assert quick.changes() == []
+    assert quick.log() == ["not ready: no CARP state of vhid 1 on re0"]
 
 
-def test_an_export_that_never_comes_is_not_served(host: StorageHost) -> None:
-    host.carp("MASTER")
-    host.flag("export_fails")
-    assert host.reconcile().rc == 1
-    assert host.running() == ()
-    assert GIVE_AWAY in host.changes()
-    assert f"giving the address to the peer: mountd does not export {host.mountpoint}" in host.log()
+def test_a_degraded_pool_serves(quick: StorageHost) -> None:
+    quick.state("health", "DEGRADED\n")
+    assert quick.reconcile().rc == 0
+    assert quick.running() == SERVICES
 
 
-def test_a_service_that_crashed_is_started_again(host: StorageHost) -> None:
-    host.serving()
-    (host._state / "running.nfsd").unlink()
-    assert host.reconcile().rc == 0
-    assert host.changes() == [["service", "nfsd", "onestart"]]
+def test_a_service_that_crashed_is_started_again(quick: StorageHost) -> None:
+    quick.serving()
+    quick.unflag("running.nfsd")
+    assert quick.reconcile().rc == 0
+    assert quick.changes() == [["service", "nfsd", "onestart"]]
 
 
-def test_a_serving_master_gets_its_configured_advskew_back(host: StorageHost) -> None:
-    host.serving()
-    host.carp("MASTER", 254)
-    assert host.reconcile().rc == 0
-    assert host.changes() == [set_skew(0)]
-    assert "advskew 254 -> 0" in host.log()
-
-
-# BACKUP
-
-
-@pytest.mark.parametrize("state", ["BACKUP", "INIT", "none", "absent"])
-def test_only_a_master_serves(host: StorageHost, state: str) -> None:
-    host.serving()
-    host.carp(state)
-    host.reconcile()
-    assert host.changes() == STOPS
-    assert host.running() == ()
-
-
-def test_a_backup_says_that_it_could_serve(host: StorageHost) -> None:
-    assert host.reconcile().rc == 0
-    assert host.log() == ["BACKUP, not serving; could serve"]
-    found, _ = status(host)
-    assert (found.right, found.decided_as, found.ready, found.floor) == (True, CarpState.BACKUP, True, 250)
-    assert "decision=BACKUP, not serving; could serve\ndecided_since=2" in host.path("/var/run/f3s/last").read_text()
-
-
-def test_a_service_that_does_not_stop_is_reported(host: StorageHost) -> None:
-    host.serving()
-    host.carp("BACKUP")
-    host.flag("clings.nfsd")
-    host.reconcile()
-    assert "nfsd did not stop" in host.log()
-    assert host.running() == ("nfsd",)
-
-
-def test_a_backup_that_cannot_serve_lowers_its_rank_and_raises_it_when_it_can(host: StorageHost) -> None:
-    host.properties(keystatus="unavailable")
-    host.reconcile()
-    assert host.carp_now() == ("BACKUP", 254)
-    host.properties()
-    host.forget()
-    host.reconcile()
-    assert host.changes() == [set_skew(0)]
-    assert host.log() == ["advskew 254 -> 0", "BACKUP, not serving; could serve"]
-
-
-def test_with_preempt_a_lower_advskew_would_take_the_address(host: StorageHost) -> None:
-    host.carp("BACKUP", 254)
-    host.state("preempt", "1\n")
-    host.reconcile()
-    assert host.changes() == []
-
-
-def test_a_hold_keeps_the_rank_low(host: StorageHost) -> None:
-    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
-    host.reconcile()
-    assert host.carp_now() == ("BACKUP", 254)
-    assert host.log()[-1] == "BACKUP, not serving; could serve; held by carp backup"
-
-
-def test_a_change_that_the_kernel_ignored_is_reported(host: StorageHost) -> None:
-    host.carp("BACKUP", 254)
-    host.flag("skew_sticks")
-    host.reconcile()
-    assert "advskew is 254, not 0, after ifconfig" in host.log()
-
-
-def test_a_change_that_the_kernel_refused_is_reported(host: StorageHost) -> None:
-    host.carp("BACKUP", 254)
-    host.flag("ifconfig_fails")
-    host.reconcile()
-    assert "ifconfig re0 vhid 1 advskew 0 failed: ifconfig: SIOCSVH: Device busy" in host.log()
-
-
-def test_no_snapshot_at_all_is_remembered_as_a_number(host: StorageHost) -> None:
-    """carp-auto-failback.sh compares with it: an empty line would pass as proof."""
-    host.state("snapshots", "")
-    host.reconcile()
-    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "0\n"
-
-
-def test_the_newest_snapshot_is_remembered_once(host: StorageHost) -> None:
-    host.reconcile()
-    host.state("snapshots", "900\n")
-    host.reconcile()
-    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "250\n"
-    host.carp("MASTER")
-    host.reconcile()
-    assert not host.path("/var/run/f3s/backup.createtxg").exists()
-
-
-# MASTER and not ready: each reason alone
-
-
-def suspended(host: StorageHost) -> None:
-    host.state("health", "SUSPENDED\n")
+def test_a_mountd_with_other_flags_is_restarted(quick: StorageHost) -> None:
+    quick.serving()
+    quick.state("running.mountd", f"{quick.bin}/mountd -r /etc/exports\n")
+    assert quick.reconcile().rc == 0
+    assert quick.changes() == restart("mountd")
+    assert "mountd runs without -r -S -R: restarting mountd" in quick.log()
 
 
 def wrong_dataset_on_top(host: StorageHost) -> None:
@@ -217,111 +129,358 @@ def mount_fails(host: StorageHost) -> None:
     host.flag("mount_fails")
 
 
+def nullfs_fails(host: StorageHost) -> None:
+    host.mounted(host.dataset)
+    host.flag("nullfs_fails")
+
+
+def busy(host: StorageHost) -> None:
+    host.mounted(host.dataset)
+    host.flag("busy")
+
+
+def something_else_exported(host: StorageHost) -> None:
+    host.mounted(host.dataset)
+    host.state("mount", host.state("mount") + f"/data/other on {host.export} (nullfs, fsid 01ff002929000000)\n")
+
+
 Breaks = Callable[[StorageHost], object]
 OTHER = "zdata/other is mounted on SHARE instead of zdata/enc/nfsdata"
 NOT_MOUNTED = "zdata/enc/nfsdata is not mounted on SHARE"
 REASONS: list[tuple[Breaks, str]] = [
-    (lambda host: (host._state / "health").unlink(), "pool zdata is not imported"),
-    (suspended, "pool zdata is SUSPENDED"),
-    (lambda host: (host._state / "dataset").unlink(), "dataset zdata/enc/nfsdata does not exist"),
+    (lambda host: (host._state / "health").unlink(missing_ok=True), "pool zdata is not imported"),
+    (lambda host: host.state("health", "SUSPENDED\n"), "pool zdata is SUSPENDED"),
+    (lambda host: (host._state / "dataset").unlink(missing_ok=True), "dataset zdata/enc/nfsdata does not exist"),
     (lambda host: host.properties(keystatus="unavailable"), "the key of zdata/enc/nfsdata is not loaded"),
     (lambda host: host.properties(keystatus="-"), "zdata/enc/nfsdata is not encrypted"),
     (lambda host: host.mounted("zdata/other"), OTHER),
     (wrong_dataset_on_top, OTHER),
     (wrong_mountpoint, f"{NOT_MOUNTED}, its mountpoint is /elsewhere"),
     (mount_fails, f"{NOT_MOUNTED}; zfs mount failed: cannot mount 'zdata/enc/nfsdata': Input/output error"),
-    (lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(), "marker SHARE/nfs.DO_NOT_REMOVE is missing"),
+    (
+        lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(missing_ok=True),
+        "marker SHARE/nfs.DO_NOT_REMOVE is missing",
+    ),
+    (nullfs_fails, "mount -t nullfs SHARE EXPORT failed: mount: EXPORT: Resource deadlock avoided"),
+    (busy, "umount EXPORT failed: umount: unmount of EXPORT failed: Device busy"),
+    (something_else_exported, "EXPORT has something else mounted than SHARE"),
 ]
 
 
 @pytest.mark.parametrize(("breaks", "said"), REASONS)
-def test_a_master_that_cannot_serve_gives_way_to_the_peer(host: StorageHost, breaks: Breaks, said: str) -> None:
-    host.serving()
-    breaks(host)
-    assert host.reconcile().rc == 1
-    assert host.running() == ()
-    assert [c for c in host.changes() if c[:2] != ["zfs", "mount"]] == [*STOPS, set_skew(254), GIVE_AWAY]
-    assert host.carp_now() == ("BACKUP", 254)
-    assert f"giving the address to the peer: {said.replace('SHARE', str(host.mountpoint))}" in host.log()
-    assert "decided_as=none\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
+def test_each_single_reason_stops_the_services_and_ends_the_claim(
+    quick: StorageHost, breaks: Breaks, said: str
+) -> None:
+    quick.serving()
+    said = said.replace("SHARE", str(quick.mountpoint)).replace("EXPORT", str(quick.export))
+    for done in ([advskew(254), *STOPS], []):
+        breaks(quick)
+        assert quick.reconcile().rc == 1
+        assert [c for c in quick.changes() if c[0] not in {"zfs", "mount", "umount"}] == done, (
+            "the second time it is so already"
+        )
+        quick.forget()
+    found = status(quick)
+    assert (found.ready, found.claim, found.right) == (False, 254, False)
+    assert (found.decision or "").startswith(f"MASTER, not ready: {said} since 2")
 
 
-@pytest.mark.parametrize(("breaks", "said"), REASONS)
-def test_nothing_is_started_on_a_master_that_cannot_serve(host: StorageHost, breaks: Breaks, said: str) -> None:
-    host.carp("MASTER")
-    host.flag("peer_dead")
-    breaks(host)
-    assert host.reconcile().rc == 1
-    assert not any(call[0] == "service" for call in host.changes())
-    staying = "staying, since the peer 192.168.1.131 does not answer"
-    said = said.replace("SHARE", str(host.mountpoint))
-    assert host.log()[-1] == f"MASTER but not serving: {said}; {staying}"
-    assert "decided_as=MASTER\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
-    # still MASTER, but it loses the election against a host that serves when a split heals
-    assert host.carp_now() == ("MASTER", 254)
-
-
-def test_two_hosts_that_cannot_serve_do_not_play_ping_pong(host: StorageHost) -> None:
-    host.carp("MASTER")
-    suspended(host)
-    host.reconcile()
-    host.carp("MASTER")
-    host.forget()
-    assert host.reconcile().rc == 1
-    assert host.changes() == []
-    why = "pool zdata is SUSPENDED"
-    assert host.log() == [f"MASTER but not serving: {why}; the peer did not keep the address"]
-    host.write("/var/run/f3s/gave.way", f"{int(time.time()) - 301}\n")
-    host.forget()
-    host.reconcile()
-    assert host.changes() == [GIVE_AWAY]
-
-
-def test_a_service_that_does_not_start_costs_the_mastership(host: StorageHost) -> None:
-    host.carp("MASTER")
-    host.flag("refuse.nfsd")
-    assert host.reconcile().rc == 1
+def test_a_service_that_does_not_start(quick: StorageHost) -> None:
+    quick.flag("refuse.nfsd")
+    assert quick.reconcile().rc == 1
     attempts = [["service", "nfsd", "onestart"]] * 2
-    assert host.changes() == [
-        *STARTS[:2],
-        *attempts,
-        ["service", "mountd", "onestop"],
-        ["service", "rpcbind", "onestop"],
-        set_skew(254),
-        GIVE_AWAY,
-    ]
-    failed = "nfsd is not running after attempt 2: /etc/rc.d/nfsd: WARNING: failed to start nfsd"
-    assert failed in host.log()
-    # As BACKUP it is not known whether nfsd would start now: the rank stays low.
+    assert quick.changes() == [*STARTS[:2], *attempts, advskew(254), *STOPS[2:]]
+    assert quick.log()[-1] == "BACKUP, not ready: service nfsd did not start"
+    assert "nfsd is not running after attempt 2: /etc/rc.d/nfsd: WARNING: failed to start nfsd" in quick.log()
+
+
+def test_a_service_that_does_not_stop_is_reported(quick: StorageHost) -> None:
+    quick.serving()
+    quick.properties(keystatus="unavailable")
+    quick.flag("clings.nfsd")
+    quick.reconcile()
+    assert "nfsd did not stop" in quick.log()
+    assert quick.running() == ("nfsd",)
+
+
+# -- the claim --
+
+
+def wanted(host: StorageHost, state: str, ready: bool, hold: bool, skew: int) -> int:
+    if hold or not ready:
+        return 254
+    if state == "MASTER" and (host.role == "standby" or skew == 0):
+        return host.claim
+    return host.advskew
+
+
+@ROLES
+@pytest.mark.parametrize("state", ["MASTER", "BACKUP", "INIT"])
+def test_the_claim(tmp_path: Path, role: str, state: str) -> None:
+    """The primary's MASTER at 60 stays there: only carp master and the gates of the automatic failback lower it."""
+    host = made(tmp_path, role)
+    host.serving()
+    for ready, hold, skew in itertools.product((True, False), (True, False), (*CLAIMS[role], 254)):
+        host.flag("refuse.rpcbind")
+        host.state("health", "ONLINE\n" if ready else "FAULTED\n")
+        host.path(HOLD).unlink(missing_ok=True)
+        if hold:
+            host.write(HOLD, "since yesterday\n")
+        if ready:
+            host.serving()
+        host.carp(state, skew)
+        host.forget()
+        assert host.reconcile().rc == (0 if ready else 1)
+        expected = wanted(host, state, ready, hold, skew)
+        assert host.carp_now() == (state, expected), (ready, hold, skew)
+        if expected == skew:
+            assert not any(change[0] == "ifconfig" for change in host.changes())
+
+
+@ROLES
+@pytest.mark.parametrize("state", ["BACKUP", "INIT"])
+def test_a_link_that_comes_back_brings_no_address_along(tmp_path: Path, role: str, state: str) -> None:
+    """What claimed and is not MASTER any more claims nothing, before anything is asked that may take its time."""
+    host = made(tmp_path, role)
+    host.serving()
+    host.carp(state, host.claim)
+    host.command("zpool", 'cat "$STATE/skew" >"$STATE/skew_then"; cat "$STATE/health"')
     host.reconcile()
-    assert host.carp_now() == ("BACKUP", 254)
-    assert host.log()[-1] == "BACKUP, not serving; would not serve: service nfsd did not start"
-    assert "decided_as=BACKUP\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
+    assert int(host.state("skew_then")) == host.advskew
+    assert host.changes() == [advskew(host.advskew)]
+    assert len(host.path(LOSSES).read_text().split()) == 1
+    assert f"claim (advskew) {host.claim} -> {host.advskew}" in host.log()
 
 
-def test_a_failed_service_that_starts_after_all_ends_the_demotion(host: StorageHost) -> None:
-    host.carp("MASTER", 254)
-    host.write("/var/run/f3s/service.failed", "service nfsd did not start\n")
-    assert host.reconcile().rc == 0
-    assert host.carp_now() == ("MASTER", 0)
-    assert not host.path("/var/run/f3s/service.failed").exists()
+def test_only_the_last_losses_are_kept(quick: StorageHost) -> None:
+    quick.write(LOSSES, "1\n2\n3\n")
+    quick.carp("BACKUP", 0)
+    quick.reconcile()
+    assert quick.path(LOSSES).read_text().split()[:2] == ["2", "3"]
+    assert len(quick.path(LOSSES).read_text().split()) == 3
 
 
-def test_start_makes_the_folder_of_stunnels_pid_file_where_a_boot_took_it_away(host: StorageHost) -> None:
-    host.path("/var/run/stunnel").rmdir()
-    assert host.run(host.control, "start").rc == 0
-    folder = str(host.path("/var/run/stunnel"))
-    assert host.calls("install") == [["-d", "-o", "stunnel", "-g", "stunnel", "-m", "755", folder]]
-    host.forget()
-    assert host.run(host.control, "start").rc == 0
-    assert host.calls("install") == []
+def test_a_hold_is_told(quick: StorageHost) -> None:
+    quick.write(HOLD, "since yesterday\n")
+    quick.reconcile()
+    assert quick.log()[-2:] == ["claim (advskew) 60 -> 254", "BACKUP, ready; held by carp backup"]
 
 
-# Commands that never answer
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("skew_sticks", "advskew is 254, not 60, after ifconfig"),
+        ("ifconfig_fails", "ifconfig re0 vhid 1 advskew 60 failed: ifconfig: SIOCSVH: Device busy"),
+    ],
+)
+def test_a_change_of_the_claim_that_fails_is_reported(quick: StorageHost, flag: str, said: str) -> None:
+    quick.carp("BACKUP", 254)
+    quick.flag(flag)
+    quick.reconcile()
+    assert said in quick.log()
+
+
+def test_the_newest_snapshot_is_remembered_while_the_primary_has_no_claim(quick: StorageHost) -> None:
+    quick.serving()
+    quick.reconcile()
+    assert not quick.path(FLOOR).exists()
+    quick.carp("BACKUP")
+    quick.reconcile()
+    assert status(quick).floor == 250
+    quick.state("snapshots", "900\n")
+    quick.reconcile()
+    assert status(quick).floor == 250, "the first one counts"
+    quick.write(FLOOR, "")  # a full file system
+    quick.state("snapshots", "")
+    quick.reconcile()
+    # carp-auto-failback.sh compares with it: an empty line would pass as proof
+    assert quick.path(FLOOR).read_text() == "0\n"
+    quick.carp("MASTER", 0)
+    quick.reconcile()
+    assert not quick.path(FLOOR).exists()
+
+
+def test_the_standby_remembers_no_snapshot(tmp_path: Path) -> None:
+    standby = made(tmp_path, "standby")
+    standby.reconcile()
+    assert not standby.path(FLOOR).exists()
+
+
+# -- mounting, and the identity --
+
+
+def test_the_dataset_is_mounted_when_its_key_is_there(quick: StorageHost) -> None:
+    quick.mounted(None)
+    assert quick.reconcile().rc == 0
+    assert quick.changes()[0] == ["zfs", "mount", "zdata/enc/nfsdata"]
+    assert "mounted zdata/enc/nfsdata" in quick.log()
+    assert quick.running() == SERVICES
+
+
+REPLICA = DATASET["standby"]
+MOUNTS = [["zfs", "mount", REPLICA]]
+
+
+@pytest.mark.parametrize(
+    ("mounted", "written", "done", "said"),
+    [
+        (None, 0, [["zfs", "set", "readonly=on", REPLICA], *MOUNTS], f"set readonly=on on {REPLICA}"),
+        # at boot nothing was mounted; what was written since the promotion tells it from a fresh replica
+        (None, 8192, MOUNTS, f"{REPLICA} was written to and stays read-write, as promoted"),
+        (REPLICA, 0, [], "BACKUP, ready"),
+    ],
+)
+def test_a_replica_is_read_only_before_its_first_mount(
+    tmp_path: Path, mounted: str | None, written: int, done: list[list[str]], said: str
+) -> None:
+    standby = made(tmp_path, "standby")
+    standby.properties(readonly="off", written=written)
+    standby.mounted(mounted, 16 if mounted else None)
+    assert standby.reconcile().rc == 0
+    assert [change for change in standby.changes() if change[0] == "zfs"] == done
+    assert said in standby.log()
+
+
+def test_a_replica_that_cannot_be_made_read_only_is_not_mounted(tmp_path: Path) -> None:
+    standby = made(tmp_path, "standby")
+    standby.mounted(None)
+    standby.properties(readonly="off")
+    standby.flag("readonly_fails")
+    assert standby.reconcile().rc == 1
+    assert not any(change[:2] == ["zfs", "mount"] or change[0] == "mount" for change in standby.changes())
+    assert "readonly=on failed: cannot set property: pool I/O is currently suspended" in standby.log()[-1]
+
+
+@pytest.mark.parametrize(
+    ("counter", "mounts", "fsid", "number"),
+    [
+        (0, 16, FSID, 16),
+        (14, 2, FSID, 16),
+        (15, 1, FSID, 16),
+        (16, 1, "11ff002929000000", 17),  # passed: it serves with that
+        (0x1FE, 1, "ffff012929000000", 0x1FF),
+    ],
+)
+def test_the_share_is_exported_with_the_wanted_identity(
+    quick: StorageHost, counter: int, mounts: int, fsid: str, number: int
+) -> None:
+    quick.mounted(quick.dataset)
+    quick.state("counter", f"{counter}\n")
+    assert quick.reconcile().rc == 0
+    mount = ["mount", "-t", "nullfs", str(quick.mountpoint), str(quick.export)]
+    again = [["umount", str(quick.export)], mount]
+    assert quick.changes() == [mount, *again * (mounts - 1), *STARTS]
+    assert f"mounted {quick.export} with the fsid {fsid}, number {number} of this boot (wanted: 16)" in quick.log()
+    found = status(quick)
+    assert (found.right, found.fsid, found.fsid_number) == (True, fsid, number)
+
+
+def test_an_export_of_an_earlier_mount_is_made_anew(quick: StorageHost) -> None:
+    """After `zfs unmount -f` it still shows what was there."""
+    quick.mounted(None, 16)
+    assert quick.reconcile().rc == 0
+    unmounted, mounted, exported = quick.changes()[:3]
+    assert unmounted == ["umount", "-f", str(quick.export)]
+    assert (mounted[:2], exported[:2]) == (["zfs", "mount"], ["mount", "-t"])
+    assert status(quick).fsid_number == 17
+
+
+@pytest.mark.parametrize(("running", "number"), [(False, 16), (True, 5)])
+def test_a_run_that_was_killed_before_it_had_the_wanted_identity(
+    quick: StorageHost, running: bool, number: int
+) -> None:
+    """The next one goes on, unless clients may have it already."""
+    if running:
+        quick.serving()
+    quick.mounted(quick.dataset, 5)
+    assert quick.reconcile().rc == 0
+    assert status(quick).fsid_number == number
+
+
+def test_nothing_is_exported_that_is_not_there(quick: StorageHost) -> None:
+    quick.properties(keystatus="unavailable")
+    quick.mounted(None)
+    assert quick.reconcile().rc == 1
+    assert not any(change[0] == "mount" for change in quick.changes())
+
+
+# -- an answer end to end --
+
+
+@pytest.mark.parametrize(
+    ("wedged", "question", "answer"), [("nfsd", "nfs", 3), ("mountd", "nfs", 1), ("stunnel", "tls", 3)]
+)
+@pytest.mark.parametrize("cured", [True, False])
+@pytest.mark.parametrize("clings", [True, False])
+def test_the_service_to_blame_is_restarted_once(
+    quick: StorageHost, wedged: str, question: str, answer: int, cured: bool, clings: bool
+) -> None:
+    quick.serving()
+    quick.flag(f"wedged.{wedged}", f"{question} {answer}\n")
+    if not cured:
+        quick.flag("incurable")
+    if clings:
+        quick.flag(f"clings.{wedged}")
+    assert quick.reconcile().rc == (0 if cured else 1)
+    kill = [["pkill", "-KILL", "-x", wedged]] if clings else []
+    stop, start = restart(wedged)
+    done = quick.changes()[: 2 + len(kill)]
+    assert done == [stop, *kill, start]
+    rest = quick.changes()[len(done) :]
+    assert f"{question} says {answer}: restarting {wedged}" in quick.log()
+    if cured:
+        assert rest == []
+        assert quick.log()[-1] == "MASTER, ready"
+    else:
+        assert rest == [advskew(254), *STOPS]
+        assert quick.log()[-1] == f"MASTER, not ready: {question} says {answer}"
+
+
+def test_an_nfsd_that_serves_something_else_has_an_old_mountd(quick: StorageHost) -> None:
+    """As before the deploy, with exports of the dataset itself: its clients would have stale handles after a move."""
+    quick.serving()
+    quick.flag("wedged.mountd", "nfs 0\n")
+    said = f"nfsd exports the fsid nfs says 0, not {FSID} of {quick.export}"
+    assert status(quick).reason == said
+    assert quick.reconcile().rc == 0
+    assert quick.changes() == restart("mountd")
+    assert f"{said}: restarting mountd" in quick.log()
+
+
+def test_what_is_asked(quick: StorageHost) -> None:
+    quick.reconcile()
+    assert quick.calls("answers") == [["nfs", "nfs.DO_NOT_REMOVE"], ["tls", "2323"]]
+
+
+def test_an_answer_that_never_comes_is_none(host: StorageHost) -> None:
+    host.serving()
+    host.command("answers", "exec /bin/sleep 30")
+    assert host.reconcile().rc == 1
+    assert host.log()[0] == "no answer from answers nfs: restarting nfsd"
 
 
 def hang(host: StorageHost, command: str) -> None:
     host.command(command, "exec /bin/sleep 30")
+
+
+def passing(host: StorageHost, command: str) -> None:
+    """The first two runs of it never end."""
+    body = (host.bin / command).read_text().split("\n", 3)[3]
+    slow = 'echo >>"$STATE/asked"; [ "$(wc -l <"$STATE/asked")" -gt 2 ] || exec /bin/sleep 30\n'
+    host.command(command, f"{slow}{body}")
+
+
+@pytest.mark.parametrize("command", ["zpool", "zfs", "mount", "test", "answers"])
+def test_slow_is_not_dead(host: StorageHost, command: str) -> None:
+    """Within the patience services and claim stay as they are."""
+    host.serving()
+    host.configure(patience=20)
+    if command == "test":
+        host.command("test", 'exec /usr/bin/test "$@"')
+    passing(host, command)
+    assert host.reconcile().rc == 0
+    assert (host.changes(), host.log()) == ([], ["MASTER, ready"])
+    assert len(host.state("asked")) > 2
 
 
 @pytest.mark.parametrize(
@@ -330,93 +489,60 @@ def hang(host: StorageHost, command: str) -> None:
         ("zpool", "zpool list zdata did not end in 1 s"),
         ("zfs", "zfs get zdata/enc/nfsdata did not end in 1 s"),
         ("mount", "mount did not answer"),
+        ("test", "SHARE did not answer in 1 s"),
     ],
 )
-def test_a_serving_master_does_not_give_way_for_one_slow_check(host: StorageHost, command: str, said: str) -> None:
+def test_a_silence_that_lasts_is_not_ready(host: StorageHost, command: str, said: str) -> None:
     host.serving()
     hang(host, command)
     assert host.reconcile().rc == 1
-    assert host.running() == SERVICES
-    assert host.changes() == []
-    assert host.log() == [f"MASTER, services left as they are for now: {said}"]
-    assert "decided_as=MASTER\ndecided_ready=no\n" in host.path("/var/run/f3s/last").read_text()
-
-
-def test_a_master_gives_way_when_the_silence_lasts(host: StorageHost) -> None:
-    host.serving()
-    hang(host, "zpool")
-    host.reconcile()
-    host.write("/var/run/f3s/doubt", f"{int(time.time()) - 31}\n")
-    host.reconcile()
     assert host.running() == ()
-    assert host.carp_now() == ("BACKUP", 254)
+    assert host.carp_now()[1] == 254
+    assert host.log()[-1] == f"MASTER, not ready: {said.replace('SHARE', str(host.mountpoint))}"
 
 
 @pytest.mark.parametrize("step", [-7200, 7200])
-@pytest.mark.parametrize(("seconds", "state"), [(20, "MASTER"), (31, "BACKUP")])
-def test_a_clock_that_is_set_changes_nothing_of_the_silence(
-    host: StorageHost, step: int, seconds: int, state: str
-) -> None:
-    now = int(time.time())
-    host.booted(now - 86400)
-    host.serving()
-    hang(host, "zpool")
-    host.reconcile()
-    began = int(host.path("/var/run/f3s/doubt").read_text())
-    assert 86400 <= began < 86430
-    # what the kernel does with a step: the time of the boot moves along
-    host.command(
-        "date", f'[ "$1" != +%s ] || {{ echo {now + seconds + step}; exit; }}; exec /bin/date "$@"', record=False
+def test_a_clock_that_is_set_makes_nobody_impatient(quick: StorageHost, step: int) -> None:
+    """What the kernel does with a step: the time of the boot moves along."""
+    quick.serving()
+    quick.configure(patience=60)
+    quick.booted(1_000_000)
+    now = 'expr $(cat "$STATE/now") + $(wc -l <"$STATE/asked")'
+    quick.state("now", "1086400\n")
+    quick.state("asked", "")
+    quick.command("date", f'[ "$1" != +%s ] || {{ {now}; exit; }}; exec /bin/date "$@"', record=False)
+    stepped = (
+        f'echo {1_086_400 + step} >"$STATE/now"; echo \'{{ sec = {1_000_000 + step}, usec = 1 }}\' >"$STATE/boottime"'
     )
-    host.booted(now - 86400 + step)
-    host.write("/var/run/f3s/doubt", "86400\n")
-    host.reconcile()
-    assert host.carp_now()[0] == state
+    body = f'echo >>"$STATE/asked"; [ "$(wc -l <"$STATE/asked")" -gt 5 ] || {{ {stepped}; exit 3; }}\n'
+    quick.command("answers", body + (quick.bin / "answers").read_text().split("\n", 3)[3])
+    assert quick.reconcile().rc == 0
+    assert quick.changes() == []
 
 
-@pytest.mark.parametrize("stamp", [None, "", "soon", "in an hour"])
-def test_a_mark_that_tells_no_time_of_this_boot_keeps_nobody_waiting(host: StorageHost, stamp: str | None) -> None:
-    """None: soon after a boot the first offer waits for nothing either."""
+def test_a_command_that_cannot_be_killed_does_not_hold_the_controller(host: StorageHost) -> None:
+    """A process that waits for a suspended pool survives SIGKILL, and timeout(1) waits for it."""
     host.serving()
-    suspended(host)
-    host.booted(int(time.time()) - 60)
-    # a parameter that tells the time would be another one in each of pytest's workers
-    if stamp is not None:
-        host.write("/var/run/f3s/gave.way", f"{stamp.replace('in an hour', str(int(time.time()) + 3600))}\n")
-    host.reconcile()
-    assert host.carp_now() == ("BACKUP", 254)
-
-
-def test_giving_way_twice_is_noted_for_the_failback_and_once_is_not(host: StorageHost) -> None:
-    flaps = host.path("/var/run/f3s/flaps")
-    for expected in (False, True):
-        host.serving()
-        suspended(host)
-        host.reconcile()
-        assert host.carp_now() == ("BACKUP", 254)
-        host.state("health", "ONLINE\n")
-        host.reconcile()
-        assert host.carp_now() == ("BACKUP", 0)
-        assert flaps.exists() == expected
-        assert host.run(host.carp_program, "master").rc == 0  # as the automatic failback does
-    assert not flaps.exists()
-    host.write("/var/run/f3s/lost", f"{int(time.time()) - 1801}\n")
-    host.carp("MASTER", 0)
-    suspended(host)
-    host.reconcile()
-    assert not flaps.exists(), "half an hour later it is a trouble of its own"
-    host.carp("MASTER", 254)
-    host.write("/var/run/f3s/gave.way", f"{int(time.time()) - 301}\n")
+    stuck = 'case "$*" in *" zpool "*) exec /bin/sleep 20 ;; esac; exec /usr/bin/timeout "$@"'
+    host.command("timeout", stuck, record=False)
+    before = time.monotonic()
+    assert host.reconcile().rc == 1
+    assert time.monotonic() - before < 15
+    pid = int(host.path("/var/run/f3s/hung").read_text().splitlines()[0])
+    host.command("timeout", 'exec /usr/bin/timeout "$@"', record=False)
     host.forget()
     host.reconcile()
-    assert host.changes() == [GIVE_AWAY]
-    assert not flaps.exists(), "the peer could not serve either: still the same trouble"
-    host.write("/var/run/f3s/flaps", f"{int(time.time())}\n")
-    host.run(host.control, "start")
-    assert not flaps.exists()
+    assert host.calls("zpool") == [], "a further check would hang as well"
+    assert f"an earlier command still hangs (process {pid})" in host.path("/var/run/f3s/last").read_text()
 
 
-# A full root file system
+def test_a_hung_command_that_ended_is_forgotten(quick: StorageHost) -> None:
+    quick.write("/var/run/f3s/hung", "1\nThu Jan  1 00:00:00 1970\n")
+    assert quick.reconcile().rc == 0
+    assert not quick.path("/var/run/f3s/hung").exists()
+
+
+# -- a full root file system --
 
 
 def full_tmp(host: StorageHost) -> None:
@@ -430,419 +556,260 @@ def nearly_full_tmp(host: StorageHost) -> None:
 
 def full_run(host: StorageHost) -> None:
     """No file can be made in /var/run: not by root either."""
-    for name in ("pending", "last.new"):
+    for name in ("pending", "last.new", "losses.new", "floor.createtxg.new"):
         path = host.path(f"/var/run/f3s/{name}")
         path.unlink(missing_ok=True)
         path.symlink_to("/nowhere/file")
 
 
-@pytest.mark.parametrize("full", [full_tmp, nearly_full_tmp, full_run])
-def test_a_full_file_system_keeps_nobody_from_serving(host: StorageHost, full) -> None:
-    host.carp("MASTER")
+def no_lock(host: StorageHost) -> None:
+    host.command("lockf", 'echo "lockf: cannot open $5: No space left on device" >&2; exit 73')
+
+
+@pytest.mark.parametrize("full", [full_tmp, nearly_full_tmp, full_run, no_lock])
+def test_a_full_file_system_keeps_nobody_from_serving(host: StorageHost, full: Breaks) -> None:
     full(host)
     assert host.reconcile().rc == 0
     assert host.changes() == STARTS
-    host.carp("BACKUP")
+    host.properties(keystatus="unavailable")
     host.forget()
     full(host)
-    assert host.reconcile().rc == 0
-    assert host.changes() == STOPS
+    assert host.reconcile().rc == 1
+    assert host.changes() == [advskew(254), *STOPS]
 
 
 def test_a_slow_command_is_known_as_one_without_room_in_tmp(host: StorageHost) -> None:
-    host.serving()
     full_tmp(host)
-    assert host.reconcile().rc == 0
-    assert host.changes() == []
     hang(host, "zpool")
     assert host.reconcile().rc == 1
-    assert host.running() == SERVICES
-    assert host.log()[-1] == "MASTER, services left as they are for now: zpool list zdata did not end in 1 s"
+    assert host.log()[-1] == "BACKUP, not ready: zpool list zdata did not end in 1 s"
 
 
-def test_a_slow_check_costs_nothing_where_its_time_cannot_be_noted(host: StorageHost) -> None:
-    host.serving()
-    host.path("/var/run/f3s/doubt").symlink_to("/nowhere/file")
-    hang(host, "zpool")
-    assert host.reconcile().rc == 1
-    assert host.running() == SERVICES
-    assert host.carp_now() == ("MASTER", 0)
-    assert "since when cannot be noted in " in host.log()[-1]
-
-
-def test_a_start_without_room_for_its_mark_serves_and_says_so(host: StorageHost) -> None:
-    mark = host.path("/var/run/f3s/started")
+def test_a_start_without_room_for_its_mark_serves_and_says_so(quick: StorageHost) -> None:
+    mark = quick.path(STARTED)
     mark.unlink()
     mark.symlink_to("/nowhere/file")
-    host.carp("MASTER")
-    assert host.run(host.control, "start").rc == 0
-    assert host.running() == SERVICES
-    assert f"{mark} cannot be made: after this nothing is done until the next start" in host.log()
+    assert quick.run(quick.control, "start").rc == 0
+    assert quick.running() == SERVICES
+    assert f"{mark} cannot be made: after this nothing is done until the next start" in quick.log()
 
 
-def test_no_room_for_the_lock(host: StorageHost) -> None:
-    host.command("lockf", 'echo "lockf: cannot open $5: No space left on device" >&2; exit 73')
-    host.carp("MASTER")
-    assert host.reconcile().rc == 0
-    assert host.running() == SERVICES
+# -- start and stop --
 
 
-def test_an_empty_record_of_the_newest_snapshot_is_made_again(host: StorageHost) -> None:
-    host.write("/var/run/f3s/backup.createtxg", "")
-    host.reconcile()
-    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "250\n"
+def test_nothing_happens_before_start(quick: StorageHost) -> None:
+    quick.path(STARTED).unlink()
+    quick.carp("MASTER", 254)
+    assert quick.reconcile().rc == 0
+    assert quick.changes() == []
+    assert quick.run(quick.control, "start").rc == 0
+    assert (quick.running(), quick.carp_now()) == (SERVICES, ("MASTER", 60))
 
 
-def test_nothing_is_started_while_the_pool_is_silent(host: StorageHost) -> None:
-    host.carp("MASTER")
-    hang(host, "zpool")
-    host.reconcile()
-    assert host.running() == ()
+def test_a_start_that_finds_nothing_to_serve_is_no_failed_start(quick: StorageHost) -> None:
+    quick.properties(keystatus="unavailable")
+    assert quick.run(quick.control, "start").rc == 0
+    assert quick.carp_now() == ("BACKUP", 254)
 
 
-def test_a_command_that_cannot_be_killed_does_not_hold_the_controller(host: StorageHost) -> None:
-    """A process that waits for a suspended pool survives SIGKILL, and timeout(1) waits for it."""
-    host.serving()
-    stuck = '[ "$2" != -k ] || exec /bin/sleep 20; shift; exec /usr/bin/timeout "$@"'
-    host.command("timeout", stuck, record=False)
-    before = time.monotonic()
-    host.command("service", 'echo "service must not be needed" >&2; exit 1')
-    assert host.reconcile().rc == 1
-    assert time.monotonic() - before < 15
-    pid = int(host.path("/var/run/f3s/hung").read_text().splitlines()[0])
-    host.command("timeout", 'exec /usr/bin/timeout "$@"', record=False)
-    host.forget()
-    host.reconcile()
-    assert host.calls("zpool") == [], "a further check would hang as well"
-    assert f"an earlier command still hangs (process {pid})" in host.path("/var/run/f3s/last").read_text()
+def test_start_forgets_what_an_earlier_one_left(quick: StorageHost) -> None:
+    for name in ("stop.owed", "losses", "floor.createtxg", "last"):
+        quick.write(f"/var/run/f3s/{name}", "1\n")
+    quick.run(quick.control, "start")
+    assert quick.path(FLOOR).read_text() == "250\n"
+    assert not quick.path(LOSSES).exists()
+    assert not quick.path("/var/run/f3s/stop.owed").exists()
 
 
-def test_a_hung_command_that_ended_is_forgotten(host: StorageHost) -> None:
-    host.carp("MASTER")
-    host.write("/var/run/f3s/hung", "1\nThu Jan  1 00:00:00 1970\n")
-    assert host.reconcile().rc == 0
-    assert not host.path("/var/run/f3s/hung").exists()
+def test_start_makes_the_folder_of_stunnels_pid_file_where_a_boot_took_it_away(quick: StorageHost) -> None:
+    folder = quick.path("/var/run/stunnel")
+    folder.rmdir()
+    assert quick.run(quick.control, "start").rc == 0
+    assert quick.calls("install") == [["-d", "-o", "stunnel", "-g", "stunnel", "-m", "755", str(folder)]]
+    quick.forget()
+    assert quick.run(quick.control, "start").rc == 0
+    assert quick.calls("install") == []
+    folder.rmdir()
+    quick.command("install", "exit 1")
+    quick.run(quick.control, "start")
+    assert f"{folder} could not be made: stunnel will not start" in quick.log()
 
 
-# Mounting
+@pytest.mark.parametrize(("state", "peer"), [("MASTER", 100), ("BACKUP", 20)])
+def test_stop_gives_the_address_away_before_the_services_stop(quick: StorageHost, state: str, peer: int) -> None:
+    quick.serving(state)
+    quick.carp(state, peer=peer)
+    assert quick.run(quick.control, "stop").rc == 0
+    assert quick.changes() == [advskew(254), advskew(254), *STOPS]
+    assert quick.carp_now() == ("BACKUP", 254)
+    assert "stopped" in quick.log()
+    quick.forget()
+    quick.reconcile()
+    assert quick.changes() == [], "a stopped controller starts nothing and claims nothing"
 
 
-@pytest.mark.parametrize("state", ["MASTER", "BACKUP"])
-def test_the_dataset_is_mounted_when_its_key_is_there(host: StorageHost, state: str) -> None:
-    host.carp(state)
-    host.mounted(None)
-    assert host.reconcile().rc == 0
-    assert host.changes()[0] == ["zfs", "mount", "zdata/enc/nfsdata"]
-    assert "mounted zdata/enc/nfsdata" in host.log()
-    assert host.running() == (SERVICES if state == "MASTER" else ())
+def test_stop_says_when_nobody_took_the_address(quick: StorageHost) -> None:
+    quick.serving()
+    assert quick.run(quick.control, "stop").rc == 0
+    assert quick.running() == ()
+    assert "stopped; no other host took the address: still MASTER after 6 s" in quick.log()
 
 
-def test_a_replica_is_made_read_only_before_its_first_mount(standby: StorageHost) -> None:
-    standby.mounted(None)
-    standby.properties(readonly="off")
-    standby.reconcile()
-    replica = DATASET["standby"]
-    assert standby.changes() == [["zfs", "set", "readonly=on", replica], ["zfs", "mount", replica]]
+def test_stop_without_carp(quick: StorageHost) -> None:
+    quick.serving()
+    quick.carp("none")
+    assert quick.run(quick.control, "stop").rc == 0
+    assert quick.changes() == STOPS
 
 
-def test_a_replica_that_cannot_be_made_read_only_is_not_mounted(standby: StorageHost) -> None:
-    standby.mounted(None)
-    standby.properties(readonly="off")
-    standby.flag("readonly_fails")
-    standby.reconcile()
-    assert [change for change in standby.changes() if change[:2] == ["zfs", "mount"]] == []
-    [decision] = [line for line in standby.log() if line.startswith("BACKUP")]
-    assert "could not serve" in decision
-    assert "readonly=on failed: cannot set property: pool I/O is currently suspended" in decision
+# -- the lock --
 
 
-def test_a_mounted_replica_is_left_as_it_is(standby: StorageHost) -> None:
-    """readonly=off on a mounted replica is an operator's promotion."""
-    standby.carp("MASTER")
-    standby.properties(readonly="off")
-    assert standby.reconcile().rc == 0
-    assert standby.changes() == STARTS
+def test_stop_gives_the_address_away_although_another_run_hangs(quick: StorageHost) -> None:
+    quick.serving()
+    quick.carp("MASTER", peer=100)
+    quick.command("lockf", "exit 75")
+    stopped = quick.run(quick.control, "stop")
+    assert (stopped.rc, stopped.err) == (75, "the services are not stopped yet: the next reconcile does that\n")
+    assert quick.carp_now() == ("BACKUP", 254)
+    assert not quick.path(STARTED).exists()
+    assert "stop: the lock was not free for 60 s, another run is still at work" in quick.log()
+    assert quick.running() == SERVICES
+    # the other run ends with the claim of a host that it found ready
+    quick.carp("MASTER", 60)
+    quick.command("lockf", 'shift 5; exec "$@"')
+    assert quick.reconcile().rc == 0
+    assert (quick.running(), quick.carp_now()) == ((), ("BACKUP", 254))
+    quick.forget()
+    quick.reconcile()
+    assert quick.changes() == []
 
 
-def test_a_promoted_replica_whose_key_came_late_stays_read_write(standby: StorageHost) -> None:
-    """At boot nothing was mounted; what was written since the promotion tells it from a fresh replica."""
-    standby.carp("MASTER")
-    standby.mounted(None)
-    standby.properties(readonly="off", written=8192)
-    assert standby.reconcile().rc == 0
-    assert standby.changes() == [["zfs", "mount", DATASET["standby"]], *STARTS]
-    assert f"{DATASET['standby']} was written to and stays read-write, as promoted" in standby.log()
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("reconcile", ""),
+        ("start", ""),
+        ("claim", "f3s_storage is at work for more than 60 s, nothing changed: try again\n"),
+        ("give", "f3s_storage is at work for more than 60 s, nothing changed: try again\n"),
+    ],
+)
+def test_a_lock_that_is_never_free_is_reported(quick: StorageHost, verb: str, said: str) -> None:
+    quick.command("lockf", "exit 75")
+    result = quick.run(quick.control, verb)
+    assert (result.rc, result.err) == (75, said)
+    assert quick.log() == [f"{verb}: the lock was not free for 60 s, another run is still at work"]
 
 
-# Start, stop, locks and events
-
-
-def test_nothing_happens_before_start(host: StorageHost) -> None:
-    host.path("/var/run/f3s/started").unlink()
-    host.carp("MASTER")
-    assert host.reconcile().rc == 0
-    assert host.changes() == []
-    assert host.run(host.control, "start").rc == 0
-    assert host.running() == SERVICES
-
-
-def test_a_start_that_gives_the_address_away_is_no_failed_start(host: StorageHost) -> None:
-    host.carp("MASTER")
-    host.properties(keystatus="unavailable")
-    assert host.run(host.control, "start").rc == 0
-    assert host.carp_now() == ("BACKUP", 254)
-
-
-def test_a_master_that_was_held_before_the_boot_gives_the_address_back(host: StorageHost) -> None:
-    """rc.conf's advskew has won the election before the hold was known."""
-    host.carp("MASTER")
-    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
-    assert host.run(host.control, "start").rc == 0
-    assert host.carp_now() == ("BACKUP", 254)
-    assert host.running() == ()
-    assert "held by carp backup: giving the address to the peer" in host.log()
-
-
-def test_the_folder_of_the_tunnel_that_cannot_be_made_is_reported(host: StorageHost) -> None:
-    host.path("/var/run/stunnel").rmdir()
-    host.command("install", 'echo "install: /var/run/stunnel: No space left on device" >&2; exit 1')
-    host.run(host.control, "start")
-    assert f"{host.path('/var/run/stunnel')} could not be made: stunnel will not start" in host.log()
-
-
-def test_start_forgets_what_an_earlier_boot_left(host: StorageHost) -> None:
-    for name in ("service.failed", "gave.way", "doubt", "backup.createtxg"):
-        host.write(f"/var/run/f3s/{name}", "1\n")
-    host.run(host.control, "start")
-    assert host.path("/var/run/f3s/backup.createtxg").read_text() == "250\n"
-    assert host.carp_now() == ("BACKUP", 0)
-
-
-def test_a_held_host_serves_when_the_peer_is_dead(host: StorageHost) -> None:
-    host.write("/var/db/f3s/carp.hold", "since yesterday\n")
-    host.flag("peer_dead")
-    host.carp("MASTER", 0)
-    assert host.run(host.control, "start").rc == 0
-    assert host.running() == SERVICES
-    assert host.carp_now() == ("MASTER", 254)
-
-
-def test_stop_gives_the_address_away_before_the_services_stop(host: StorageHost) -> None:
-    host.serving()
-    assert host.run(host.control, "stop").rc == 0
-    assert host.changes() == [GIVE_AWAY, *STOPS]
-    assert "stopped; another host advertises the address, its own log says whether it serves" in host.log()
-    assert host.carp_now() == ("BACKUP", 254)
-    host.forget()
-    host.reconcile()
-    assert host.changes() == [], "a stopped controller starts nothing"
-
-
-def test_a_stopped_host_that_became_master_gives_the_address_to_a_peer_that_is_back(host: StorageHost) -> None:
-    host.run(host.control, "stop")
-    host.carp("MASTER")
-    host.flag("peer_dead")
-    host.forget()
-    host.reconcile()
-    assert host.changes() == [], "nobody is there to take it"
-    host.command("ping")
-    host.reconcile()
-    assert host.changes() == [GIVE_AWAY]
-    assert "stopped, and MASTER: giving the address to the peer" in host.log()
-    # a peer that cannot serve gives it back: it is not thrown to and fro
-    host.carp("MASTER")
-    host.forget()
-    host.reconcile()
-    assert host.changes() == []
-    host.write("/var/run/f3s/gave.way", f"{int(time.time()) - 301}\n")
-    host.reconcile()
-    assert host.changes() == [GIVE_AWAY]
-    # at boot it is not stopped, but not started yet
-    host.path("/var/run/f3s/stopped").unlink()
-    host.carp("MASTER")
-    host.write("/var/run/f3s/gave.way", "1\n")
-    host.forget()
-    host.reconcile()
-    assert host.changes() == []
-
-
-def test_a_stopped_host_takes_part_again_when_it_is_started(host: StorageHost) -> None:
-    host.run(host.control, "stop")
-    assert host.carp_now() == ("BACKUP", 254)
-    assert host.run(host.control, "start").rc == 0
-    assert host.carp_now() == ("BACKUP", 0)
-    assert not host.path("/var/run/f3s/stopped").exists()
-
-
-def test_stop_gives_the_address_away_although_another_run_hangs(host: StorageHost) -> None:
-    host.serving()
-    host.command("lockf", "exit 75")
-    stopped = host.run(host.control, "stop")
-    assert stopped.rc == 75
-    assert stopped.err == "the services are not stopped yet: the next reconcile does that\n"
-    assert host.carp_now() == ("BACKUP", 254)
-    assert not host.path("/var/run/f3s/started").exists()
-    assert "stop: the lock was not free for 60 s, another run is still at work" in host.log()
-    assert host.running() == SERVICES
-    # what the other run did meanwhile, and the next one
-    host.carp("BACKUP", 0)
-    host.command("lockf", 'shift 5; exec "$@"')
-    host.forget()
-    assert host.reconcile().rc == 0
-    assert host.running() == ()
-    assert host.carp_now() == ("BACKUP", 254)
-    host.forget()
-    host.reconcile()
-    assert host.changes() == []
-
-
-def test_stop_says_when_nobody_took_the_address(host: StorageHost) -> None:
-    host.serving()
-    host.flag("peer_fails", "5")
-    assert host.run(host.control, "stop").rc == 0
-    assert host.running() == ()
-    said = "state is MASTER, not BACKUP, 4 s after the change"
-    assert f"stopped; no other host took the address: {said}" in host.log()
-
-
-def test_stop_of_a_backup_makes_it_lose_the_next_election(host: StorageHost) -> None:
-    host.serving()
-    host.carp("BACKUP")
-    host.run(host.control, "stop")
-    assert host.changes() == [["ifconfig", "re0", "vhid", "1", "advskew", "254"], *STOPS]
-    assert "stopped" in host.log()
-
-
-def test_stop_of_a_backup_that_could_not_lower_its_advskew_again(host: StorageHost) -> None:
-    host.state("preempt", "1\n")
-    host.run(host.control, "stop")
-    assert host.carp_now() == ("BACKUP", 0)
-
-
-def test_stop_without_carp(host: StorageHost) -> None:
-    host.serving()
-    host.carp("none")
-    assert host.run(host.control, "stop").rc == 0
-    assert host.changes() == STOPS
-
-
-def test_an_event_storm_ends_in_the_actual_state(host: StorageHost) -> None:
-    host.carp("MASTER")
-    runs = [host.start(host.control, "reconcile") for _ in range(12)]
-    host.carp("BACKUP")
-    runs.append(host.start(host.control, "reconcile"))
+def test_an_event_storm_ends_in_the_actual_state(quick: StorageHost) -> None:
+    runs = [quick.start(quick.control, "reconcile") for _ in range(8)]
+    quick.properties(keystatus="unavailable")
+    runs.append(quick.start(quick.control, "reconcile"))
     for run in runs:
         run.communicate(timeout=60)
-    assert {run.returncode for run in runs} == {0}
-    assert host.running() == ()
-    assert len(host.calls("zpool")) < len(runs), "whoever waited behind a later look has nothing to do"
+    assert quick.running() == ()
+    assert quick.carp_now() == ("BACKUP", 254)
+    assert len(quick.calls("zpool")) < len(runs), "whoever waited behind a later look has nothing to do"
 
 
-def test_two_runs_at_once_start_each_service_once(host: StorageHost) -> None:
-    host.carp("MASTER")
-    runs = [host.start(host.control, "reconcile") for _ in range(2)]
+def test_two_runs_at_once_start_each_service_once(quick: StorageHost) -> None:
+    runs = [quick.start(quick.control, "reconcile") for _ in range(2)]
     for run in runs:
         run.communicate(timeout=60)
-    assert sorted(host.changes()) == sorted(STARTS)
+    assert sorted(quick.changes()) == sorted(STARTS)
 
 
-def test_a_lock_that_is_never_free_is_reported(host: StorageHost) -> None:
-    host.command("lockf", "exit 75")
-    assert host.reconcile().rc == 75
-    assert host.log() == ["reconcile: the lock was not free for 60 s, another run is still at work"]
+# -- status and usage --
 
 
-# status and usage
-
-
-def test_status_of_a_serving_master(host: StorageHost) -> None:
-    host.carp("MASTER")
-    host.reconcile()
-    found, lines = status(host)
-    assert lines[:5] == ["status=1", "carp=MASTER", "vhid=1@re0", "advskew=0", "advskew_configured=0"]
-    assert lines[5:8] == ["started=yes", "dataset=ready", f"dataset_reason={host.dataset} is mounted and complete"]
-    assert lines[8:12] == [f"service.{name}=running" for name in SERVICES]
-    assert (found.started, found.right, found.carp) == (True, True, CarpState.MASTER)
-    assert (found.decided_as, found.ready) == (CarpState.MASTER, True)
-    assert (found.decision or "").startswith(f"MASTER, serving {host.dataset} since 2")
-
-
-def test_status_tells_what_is_not_as_it_should_be(host: StorageHost) -> None:
+@ROLES
+def test_status_of_a_host_that_is_as_it_should_be(tmp_path: Path, role: str) -> None:
+    host = StorageHost(tmp_path, role)
     host.serving()
-    host.carp("BACKUP")
-    host.write("/var/db/f3s/carp.hold", "since yesterday\nby hand\n")
-    host.write("/var/run/f3s/service.failed", "service nfsd did not start\n")
-    host.write("/var/run/f3s/backup.createtxg", "4711\n")
-    host.path("/var/run/f3s/started").unlink()
-    found, lines = status(host)
-    assert "service.stunnel=running" in lines
-    hold, failed = "since yesterday by hand", "service nfsd did not start"
-    assert found == Status(carp=CarpState.BACKUP, hold=hold, failed=failed, floor=4711)
-
-
-def test_status_without_carp(host: StorageHost) -> None:
-    host.carp("none")
-    assert status(host)[0] == Status(started=True)
     host.reconcile()
-    assert (status(host)[0].decided_as, status(host)[0].ready) == (None, False)
+    found = status(host)
+    assert (found.decision or "").startswith("MASTER, ready since 2")
+    assert found == Status(
+        started=True,
+        right=True,
+        carp=CarpState.MASTER,
+        claim=host.claim,
+        ready=True,
+        reason=f"serves {host.dataset}",
+        fsid=FSID,
+        fsid_number=16,
+        decision=found.decision,
+    )
 
 
-def test_a_master_without_a_service_or_dataset_is_not_right(host: StorageHost) -> None:
-    host.serving()
-    (host._state / "running.nfsd").unlink()
-    assert not status(host)[0].right
-    host.flag("running.nfsd")
-    host.properties(keystatus="unavailable")
-    found, lines = status(host)
-    assert not found.right
-    assert "dataset=unready" in lines
-    assert f"dataset_reason=the key of {host.dataset} is not loaded" in lines
+def wedged(host: StorageHost) -> None:
+    host.flag("wedged.nfsd", "nfs 3\n")
 
 
-def test_a_decision_of_an_earlier_version_is_no_decision(host: StorageHost) -> None:
-    """Nothing is concluded from its prose, and the next look replaces it."""
-    host.write("/var/run/f3s/last", "BACKUP, not serving; could serve\nsince 2026-03-01 11:00:05\n")
-    assert status(host)[0].decision is None
-    host.reconcile()
-    assert status(host)[0].decided_as is CarpState.BACKUP
+@pytest.mark.parametrize(
+    ("breaks", "ready", "said"),
+    [
+        (lambda host: host.carp("none"), True, "serves zdata/enc/nfsdata"),
+        (lambda host: host.path(STARTED).unlink(), True, "serves zdata/enc/nfsdata"),
+        (lambda host: host.unflag("running.nfsd"), False, "nfsd does not run"),
+        (wedged, None, "nfs says 3"),
+        (lambda host: host.flag("wedged.mountd", "nfs 1\n"), False, "nfs says 1"),
+        (lambda host: host.flag("wedged.stunnel", "tls 3\n"), None, "tls says 3"),
+        (lambda host: host.mounted(host.dataset), False, "SHARE is not mounted on EXPORT"),
+        (lambda host: host.mounted(None), False, "zdata/enc/nfsdata is not mounted on SHARE"),
+        (lambda host: host.properties(keystatus="unavailable"), False, "the key of zdata/enc/nfsdata is not loaded"),
+    ],
+)
+def test_status_tells_what_is_not_as_it_should_be(
+    quick: StorageHost, breaks: Breaks, ready: bool | None, said: str
+) -> None:
+    quick.serving()
+    breaks(quick)
+    found = status(quick)
+    said = said.replace("SHARE", str(quick.mountpoint)).replace("EXPORT", str(quick.export))
+    assert (found.right, found.ready, found.reason) == (False, ready, said)
 
 
-def test_a_reason_of_several_lines_stays_one_value(host: StorageHost) -> None:
-    host.mounted(None)
-    host.command("zfs", 'case $1 in mount) printf "one\\ntwo=2\\n" >&2; exit 1 ;; *) cat "$STATE/dataset" ;; esac')
-    host.reconcile()
-    host.forget()
-    host.reconcile()
-    assert host.log() == [], "the same decision is logged once"
-    assert "zfs mount failed: one two=2 since 2" in (status(host)[0].decision or "")
+def test_status_shows_the_records_each_on_a_line(quick: StorageHost) -> None:
+    quick.write(HOLD, "since yesterday\nby hand\n")
+    quick.write(FLOOR, "4711\n")
+    quick.write("/var/run/f3s/last", "status=1\ndecision=BACKUP, not serving\ndecided_as=BACKUP\n")
+    found = status(quick)
+    assert (found.hold, found.floor) == ("since yesterday by hand", 4711)
+    assert found.decision is None, "that of an earlier version; the next look replaces it"
+    quick.mounted(None)
+    quick.command("zfs", 'case $1 in mount) printf "one\\ntwo=2\\n" >&2; exit 1 ;; *) cat "$STATE/dataset" ;; esac')
+    quick.reconcile()
+    quick.forget()
+    quick.reconcile()
+    assert quick.log() == [], "the same decision is logged once"
+    assert "zfs mount failed: one two=2; held by carp backup since 2" in (status(quick).decision or "")
 
 
-@pytest.mark.parametrize("arguments", [(), ("restart",), ("start", "now"), ("locked", "usage"), ("locked",)])
-def test_usage(host: StorageHost, arguments: tuple[str, ...]) -> None:
-    result = host.run(host.control, *arguments)
-    assert result.rc == 64
-    assert result.err == "usage: storage-control start | stop | status | reconcile\n"
+@pytest.mark.parametrize(
+    "arguments", [(), ("restart",), ("start", "now"), ("claim", "now"), ("locked", "usage"), ("locked",)]
+)
+def test_usage(quick: StorageHost, arguments: tuple[str, ...]) -> None:
+    result = quick.run(quick.control, *arguments)
+    said = "usage: storage-control start | stop | status | reconcile | claim [operator] | give\n"
+    assert (result.rc, result.err) == (64, said)
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "reconcile"])
-def test_changes_need_root(host: StorageHost, verb: str) -> None:
-    host.state("uid", "1001\n")
-    result = host.run(host.control, verb)
+@pytest.mark.parametrize("verb", ["start", "stop", "reconcile", "claim", "give"])
+def test_changes_need_root(quick: StorageHost, verb: str) -> None:
+    quick.state("uid", "1001\n")
+    result = quick.run(quick.control, verb)
     assert result.rc == 77
     assert "root is needed" in result.err
-    assert host.changes() == []
+    assert quick.changes() == []
 
 
-def test_without_a_configuration(host: StorageHost) -> None:
-    host.path("/usr/local/etc/f3s/storage.conf").unlink()
-    result = host.reconcile()
+def test_without_a_whole_configuration(quick: StorageHost) -> None:
+    path = quick.path(STORAGE_CONF)
+    path.write_text(path.read_text().replace("F3S_DATASET", "F3S_OTHER"))
+    result = quick.reconcile()
+    assert (result.rc, result.err) == (78, f"{path}: F3S_DATASET is not set\n")
+    path.unlink()
+    result = quick.reconcile()
     assert result.rc == 78
     assert "run the deploy" in result.err
-
-
-def test_a_half_written_configuration_is_refused(host: StorageHost) -> None:
-    path = host.path("/usr/local/etc/f3s/storage.conf")
-    path.write_text(path.read_text().replace("F3S_DATASET", "F3S_OTHER"))
-    result = host.reconcile()
-    assert result.rc == 78
-    assert result.err.endswith("storage.conf: F3S_DATASET is not set\n")
