@@ -10,7 +10,7 @@ from lab.linux import nfs, waiting
 from lab.rc.scripts import is_stopped, processes
 
 PROGRAM, VERSION, COMPOUND = 100003, 4, 1
-GETATTR, LOOKUP, PUTROOTFH = 9, 15, 24
+GETATTR, LOOKUP, PUTROOTFH, SAVEFH = 9, 15, 24, 32
 OK, NOENT, STALE, NOFILEHANDLE = 0, 2, 70, 10020
 FSID = 1 << 8
 """FATTR4_FSID in the first word of a bitmap."""
@@ -125,9 +125,11 @@ def _compound(store: Store, host: Host, call: _Call) -> bytes:
             status, place = _walk(store, host, "")
         elif operation == LOOKUP:
             name = call.opaque().decode()
-            if not name or "/" in name or name in (".", "..") or (place and len(results) > 1):
+            if not name or "/" in name or name in (".", "..") or (place and len(results) > 2):
                 raise Unknown(f"LOOKUP of {name!r}")
             status, place = _walk(store, host, name) if place else (NOFILEHANDLE, None)
+        elif operation == SAVEFH:  # not where nothing is exported, unlike a lookup (nfs_nfsdsocket.c)
+            status = OK if place and nfs.EXPORTED in place.entry.options else NOFILEHANDLE
         elif operation == GETATTR:
             wanted = [call.number() for _ in range(call.number())]
             if not wanted or wanted[0] != FSID or any(wanted[1:]):

@@ -37,6 +37,7 @@ def compound(*operations: bytes) -> str:
 ROOT = struct.pack(">I", 24)
 LOOKUP = struct.pack(">II6s2x", 15, 6, b"marker")
 GETATTR = struct.pack(">III", 9, 1, 256)
+SAVE = struct.pack(">I", 32)
 
 
 def ask(lab: Cluster, *operations: bytes) -> list[int]:
@@ -89,6 +90,7 @@ def test_what_lies_below_a_nullfs_mount_is_busy_and_read_only_reaches_through(la
 
 def test_nfsd_answers_with_the_number_of_the_export(served: Cluster) -> None:
     assert ask(served, ROOT, LOOKUP, GETATTR) == [0, 0, 3, 24, 0, 15, 0, 9, 0, 1, 256, 16, 0, 0x2900FF01, 0, 0x29]
+    assert ask(served, ROOT, SAVE, LOOKUP)[:3] == [0, 0, 3]
     assert ask(served, ROOT) == [0, 0, 1, 24, 0]
     assert ask(served, GETATTR) == [10020, 0, 1, 9, 10020]
     served.sh("f0", "rm /data/nfs/marker")
@@ -110,6 +112,9 @@ def test_what_is_mounted_after_mountd_started_is_not_served(lab: Cluster) -> Non
     lab.sh("f0", "service mountd onerestart")
     assert ask(lab, ROOT, LOOKUP)[0] == 0
     assert "NFS exported" not in lab.sh("f0", "mount")
+    lab.sh("f0", "echo 'V4: /export/nfs -sec=sys' >/etc/exports; service mountd onerestart")
+    assert ask(lab, ROOT, LOOKUP)[0] == 0, "what is not exported can be looked up, as recorded"
+    assert ask(lab, ROOT, SAVE, LOOKUP) == [10020, 0, 2, 24, 0, 32, 10020]
 
 
 def test_an_nfsd_that_stands_still_says_nothing(served: Cluster) -> None:
