@@ -254,7 +254,7 @@ def controller_started(export: str) -> Commands:
 def controller_reconciles(export: str) -> Commands:
     """f3s_storage looks again. Call it only if something that it reads has changed (cron would do it within a minute).
 
-    Not `restart`: that would give the address away. Fails if this host is not ready then.
+    Not `restart`: that would give the address away. Fails if this host is MASTER and not ready.
 
     + export: as in `controller_started`
 

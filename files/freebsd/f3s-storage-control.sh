@@ -351,7 +351,8 @@ look() {
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
 	decide "$CARP_STATE, $found"
-	return "$found_status"
+	# a standby may wait for its first replica
+	[ "$CARP_STATE" = BACKUP ] || return "$found_status"
 }
 
 # -- moves --

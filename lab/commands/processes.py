@@ -16,11 +16,16 @@ from lab.rc.scripts import processes
 
 
 def pgrep(ctx: Context) -> int:
-    """pgrep(1) with -l -x -q of daemons by name."""
-    options, names = parse(ctx, "lqx")
+    """pgrep(1) with -l -x -q of daemons by name, and ``-q -f`` of mountd by its arguments."""
+    options, names = parse(ctx, "flqx")
     if len(names) != 1:
         raise ctx.not_simulated()
     host = ctx.host(ctx.store.read())
+    if "f" in options:
+        if set(options) != {"f", "q"} or not names[0].startswith("^/usr/sbin/mountd "):
+            raise ctx.not_simulated()
+        words = ["/usr/sbin/mountd", *host.parts.get("mountd flags", ()), "/etc/exports", "/etc/zfs/exports"]
+        return 0 if processes(host).get("mountd") and re.search(names[0], " ".join(words)) else 1
     found = [(pid, name) for name, pids in processes(host).items() if matches(names[0], name, options) for pid in pids]
     if "q" not in options:
         for pid, name in sorted(found):
