@@ -36,7 +36,7 @@ from f3s.verify.report import summary
 from f3s.verify.storage import key_tests
 from f3s.verify.tls import Outcome
 from f3s.zrepl import CONFIG
-from facts.carp import Carp
+from facts.carp import Carp, CarpRivals
 from facts.clients import MountStates
 from facts.clock import Clock, asked_between
 from facts.controller import StorageController
@@ -186,6 +186,7 @@ def _freebsd(member: Host, me: HostSettings, site: Site) -> HostView:
         configured_jobs=ask(member, ConfiguredJobs, path=CONFIG),
         jobs=ask(member, Jobs) if sends and running.get("zrepl") else None,
         carp=ask(member, Carp, interface=me.carp.interface) if me.is_storage else None,
+        rivals=ask(member, CarpRivals, interface=me.carp.interface, address=me.vip.address) if me.is_storage else None,
         controller=ask(member, StorageController) if me.is_storage else None,
         entries=_entries(member, me, site) if me.is_storage else None,
         secrets=_secrets(member, me),

@@ -46,6 +46,20 @@ class CarpView:
         return self.preempt is not None
 
 
+@dataclass(frozen=True)
+class Rivals:
+    """What the kernel of a host noticed since its boot of others that use the vhid or the virtual IP.
+
+    + discarded: advertisements for a vhid of this host with another password
+    + ether: the address of the interface itself
+    + holders: who had the virtual IP, by the ARP messages in the kernel's log; its own CARP address is among them
+    """
+
+    discarded: int
+    ether: str
+    holders: frozenset[str]
+
+
 _CARP = re.compile(r"carp: (\S+) vhid (\d+) advbase (\d+) advskew (\d+)(?: .*)?")
 _INET = re.compile(r"inet (\d+\.\d+\.\d+\.\d+)(?:/\d+)?(?: .*?)??(?: vhid (\d+))?")
 
@@ -94,6 +108,22 @@ def parse_carp(lines: Iterable[str]) -> CarpView:
         raise UnknownOutput(f"sysctls of CARP: {found['sysctl']}")
     demotion, preempt = values or (None, None)
     return parse_ifconfig(found["ifconfig"], demotion, preempt)
+
+
+_MAC = r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}"
+# in_arpinput and arp_check_update_lle in sys/netinet/if_ether.c; carp_stats in usr.bin/netstat/inet.c
+_HOLDERS = re.compile(rf"arp: (?:\S+ moved from ({_MAC}) to ({_MAC}) on |({_MAC}) is using my IP address \S+ on )")
+_DISCARDED = re.compile(r"\s*(\d+) discarded for bad authentication")
+
+
+def parse_rivals(lines: Iterable[str]) -> Rivals:
+    """Read the sections of facts.carp.CarpRivals; raises UnknownOutput on others."""
+    found = sections(lines, "netstat", "ether", "log")
+    counts = [match[1] for line in found["netstat"] if (match := _DISCARDED.fullmatch(line))]
+    if len(counts) != 1 or len(found["ether"]) != 1:
+        raise UnknownOutput(f"no count of discarded advertisements, or no ether: {found['netstat']}, {found['ether']}")
+    told = [match.groups() for line in found["log"] if (match := _HOLDERS.search(line))]
+    return Rivals(int(counts[0]), found["ether"][0], frozenset(mac for macs in told for mac in macs if mac))
 
 
 def rc_interface(interface: str) -> str:

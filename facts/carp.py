@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from f3s.carp import RC_HEADER, Aliases, CarpView, parse_aliases, parse_carp, rc_interface
+from f3s.carp import RC_HEADER, Aliases, CarpView, Rivals, parse_aliases, parse_carp, parse_rivals, rc_interface
 from f3s.parsing import only_line
 from f3s.quoting import command
 from facts.base import HostFact, marked
@@ -60,6 +60,28 @@ class Carp(HostFact[CarpView]):
     @override
     def read(self, lines: list[str]) -> CarpView:
         return parse_carp(lines)
+
+
+_RIVALS = """\
+( said=$(dmesg) && echo '=== netstat' && netstat -s -p carp &&
+echo '=== ether' && ifconfig {} | awk '$1 == "ether" {{ print $2 }}' &&
+echo '=== log' && printf '%s\\n' "$said" | grep 'arp: ' | grep -F {} | tail -n 100 )"""
+
+
+class CarpRivals(HostFact[Rivals]):
+    """Who else uses the vhid or the virtual IP, as far as the kernel has noticed.
+
+    + interface: its name
+    + address: the virtual IP
+    """
+
+    @override
+    def command(self, interface: str, address: str) -> str:
+        return marked(command(_RIVALS, interface, f" {address} "))
+
+    @override
+    def read(self, lines: list[str]) -> Rivals:
+        return parse_rivals(lines)
 
 
 class BootAliases(HostFact[Aliases]):

@@ -6,6 +6,7 @@ pool_disk = "ada1"  # the second disk; the pool is made on it when it is provabl
 # -- carp: who holds the virtual IP (tasks/carp.py) --
 carp_interface = "re0"  # the LAN interface
 carp_vhid = 1  # number of the virtual host, 1-254, not used by other CARP or VRRP groups of the LAN
+carp_other_vhids = []  # other vhids that may be on these hosts: preemption moves their addresses, too
 carp_advbase = 1  # seconds between two advertisements
 carp_failback_losses = 3  # a primary that lost the address so often within carp_failback_quiet does not take it back
 carp_failback_quiet = 3600  # seconds

@@ -60,6 +60,7 @@ FREEBSD: dict[str, Program] = {
     "/usr/bin/nfsstat": nfs.nfsstat,
     "/usr/bin/showmount": nfs.showmount,
     "/usr/bin/sockstat": sockets.sockstat,
+    "/usr/bin/netstat": sockets.netstat,
     "/usr/sbin/mountd": nfs.mountd,
     "/usr/sbin/daemon": programs.daemon,
     "/sbin/kldload": system.kldload,

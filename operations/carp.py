@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
@@ -9,7 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
-from f3s.carp import password_digest, rc_interface
+from f3s.carp import CarpState, password_digest, rc_interface
 from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.quoting import command
 from f3s.stunnel import SERVER_CONFIG
@@ -20,15 +22,6 @@ from operations.base import Commands, known
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
 _APPLIED = f"{RUN}/netif.applied"
 _MARK_APPLIED = f"mkdir -p {RUN} && touch {_APPLIED}"
-# Files of other tasks, each with a line that only those tasks write. Without them the services of f3s_storage could not
-# start, or not as their rc scripts expect, and the host would give the address away. A host that was set up by hand may
-# have a stunnel.conf without a pid file.
-SERVES_WITH = {
-    RC_SCRIPT: "^name=f3s_storage$",
-    STORAGE_CONF: "^# Installed by the deploy",
-    "/etc/exports": "^V4: ",
-    SERVER_CONFIG: "^; .*Written by the deploy",
-}
 
 
 @operation()
@@ -43,6 +36,30 @@ def module_loaded(interface: str) -> Commands:
         host.noop("net.inet.carp is there")
         return
     yield command("kldload -n carp")
+
+
+@operation()
+def preempts_alone(interface: str, vhid: int, others: tuple[int, ...]) -> Commands:
+    """Preemption decides about our address alone: net.inet.carp.preempt is for every vhid of a host. Changes nothing.
+
+    + interface: the LAN interface
+    + vhid: ours
+    + others: vhids that the site allows beside it
+
+    Raises OperationError on another one. A leftover of a mistyped command is none: INIT, and without an address (seen).
+
+    **Example:** `carp.preempts_alone("re0", 1, ())`
+    """
+    there = known(Carp, interface=interface).virtual_hosts
+    found = [each for each, its in there.items() if each != vhid and (its.addresses or its.state is not CarpState.INIT)]
+    if strange := [each for each in found if each not in others]:
+        named = ", ".join(f"vhid {each} ({' '.join(there[each].addresses) or there[each].state.value})" for each in strange)
+        raise OperationError(
+            f"{host.name}: {interface} has {named}, too: with net.inet.carp.preempt=1, which this deploy sets, its address "
+            f"goes to its lowest advskew at once. If that is right, name it in carp_other_vhids"
+        )
+    host.noop(f"{interface} has no vhid that carp_other_vhids does not name")
+    yield from ()
 
 
 @operation()
@@ -68,20 +85,20 @@ def only_boot_alias(interface: str, address: str) -> Commands:
 
 
 @operation()
-def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) -> Commands:
+def address(interface: str, vhid: int, shared: str, alias: int) -> Commands:
     """The interface has the virtual IP with its vhid now, as the next boot would set it.
 
-    advskew is not compared, because the controller changes it (docs/controller.md). The password is read on the host,
-    from the file that rc.d/netif reads, so no command of this deploy contains it.
+    advskew is not compared, because the controller changes it (docs/controller.md), and for advbase see `advbase`. The
+    password is read on the host, from the file that rc.d/netif reads, so no command of this deploy contains it.
 
     + interface: the LAN interface
-    + vhid, advbase: of CARP; advbase in seconds
+    + vhid: of CARP
     + shared: the virtual IP
     + alias: its number in /etc/rc.conf.d/netif
 
     Raises OperationError if the address is there without a vhid, or belongs to another one.
 
-    **Example:** `carp.address("re0", 1, 1, "192.168.1.138", 0)`
+    **Example:** `carp.address("re0", 1, "192.168.1.138", 0)`
     """
     view = known(Carp, interface=interface)
     if shared in view.plain_addresses:
@@ -94,10 +111,30 @@ def address(interface: str, vhid: int, advbase: int, shared: str, alias: int) ->
         yield command(
             _FROM_FILE + 'ifconfig {} "$@" && ' + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface
         )
-    elif ours.advbase != advbase:
-        yield command("ifconfig {} vhid {} advbase {}", interface, vhid, advbase)
     else:
         host.noop(f"{interface} has {shared} with vhid {vhid}, {ours.state.value}")
+
+
+@operation()
+def advbase(interface: str, vhid: int, seconds: int, first: bool) -> Commands:
+    """The running vhid advertises so often. The address stays where it is if both hosts change in the right order.
+
+    The one that advertises more often takes the address: so a BACKUP slows down before the MASTER does, and a MASTER
+    gets faster before the BACKUP does.
+
+    + interface, vhid: as in `address`
+    + seconds: between two advertisements
+    + first: change only if this host has to change first; otherwise only if it has not
+
+    **Example:** `carp.advbase("re0", 1, 2, first=True)`
+    """
+    ours = known(Carp, interface=interface).virtual_hosts.get(vhid)
+    if ours is None or ours.advbase == seconds:
+        host.noop(f"an advertisement each {seconds} s" if ours else f"{interface} has no vhid {vhid} yet")
+    elif first is ((seconds > ours.advbase) is not (ours.state is CarpState.MASTER)):
+        yield command("ifconfig {} vhid {} advbase {}", interface, vhid, seconds)
+    else:
+        host.noop("changed in the other step")
 
 
 @operation()
@@ -179,30 +216,49 @@ def devd_knows(rule: str) -> Commands:
     yield command("service devd restart")
 
 
+def _unconfigured(export: str) -> list[str]:
+    """Files of other tasks without the line that those tasks write, which f3s_storage could not serve without.
+
+    A host that was set up by hand may have a stunnel.conf without a pid file, one of an earlier deploy other exports.
+    """
+    lines = {
+        RC_SCRIPT: "^name=f3s_storage$",
+        STORAGE_CONF: "^# Installed by the deploy",
+        "/etc/exports": f"^V4: {re.escape(export)} ",
+        SERVER_CONFIG: r"^\[alive\]$",
+    }
+    return [path for path, line in lines.items() if not host.get_fact(FindInFile, path=path, pattern=line)]
+
+
 @operation()
-def controller_started() -> Commands:
-    """f3s_storage has been started since the boot, once all of SERVES_WITH is there.
+def controller_started(export: str) -> Commands:
+    """f3s_storage has been started since the boot, once everything that it needs is there.
 
-    It is the last operation of each task that writes one of these files, so the order of the tasks does not matter.
+    It is the last operation of each task that writes some of that, so the order of the tasks does not matter.
 
-    **Example:** `carp.controller_started()`
+    + export: the NFSv4 root
+
+    **Example:** `carp.controller_started("/export/nfs")`
     """
     if host.get_fact(File, path=STARTED):
         host.noop("f3s_storage is started")
-        return
-    missing = [path for path, line in SERVES_WITH.items() if not host.get_fact(FindInFile, path=path, pattern=line)]
-    if missing:
-        host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet, or not from this deploy")
-        return
-    yield command("service f3s_storage start")
+    elif missing := _unconfigured(export):
+        host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet, or not as this deploy has it")
+    else:
+        yield command("service f3s_storage start")
 
 
 @operation(is_idempotent=False)
-def controller_reconciles() -> Commands:
+def controller_reconciles(export: str) -> Commands:
     """f3s_storage looks again. Call it only if something that it reads has changed (cron would do it within a minute).
 
-    Not `restart`: that would give the address away. Fails if this host is MASTER and cannot serve.
+    Not `restart`: that would give the address away. Fails if this host is not ready then.
 
-    **Example:** `carp.controller_reconciles(_if=values.did_change)`
+    + export: as in `controller_started`
+
+    **Example:** `carp.controller_reconciles("/export/nfs", _if=values.did_change)`
     """
-    yield command("service f3s_storage reconcile")
+    if missing := _unconfigured(export):
+        host.noop(f"it takes up the change later: {', '.join(missing)} is not as this deploy has it yet")
+    else:
+        yield command("service f3s_storage reconcile")

@@ -95,6 +95,9 @@ if settings.is_storage:
     # -- the kernel: the address goes to the lowest claim at once, and a claim is made by f3s_storage alone
     rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")
     carp.module_loaded(interface=interface, name="carp: module now")
+    carp.preempts_alone(
+        interface=interface, vhid=vhid, others=settings.carp.other_vhids, name="carp: preemption moves no other vhid"
+    )
     files.line(
         name="carp: preemption after a reboot",
         path="/etc/sysctl.conf",
@@ -128,24 +131,30 @@ if settings.is_storage:
         carp.address,
         interface=interface,
         vhid=vhid,
-        advbase=settings.carp.advbase,
         shared=address,
         alias=alias,
         name=f"carp: the virtual IP now, on the {'primary' if settings.is_primary else 'standby'}",
     )
     if settings.is_primary:
         address_now()
+    every = partial(carp.advbase, interface=interface, vhid=vhid, seconds=settings.carp.advbase)
+    every(first=True, name="carp: how often it advertises, where that has to change first")
 
 # the standby would be MASTER until the primary has the address, too
 order.barrier(name="carp: the primary has the virtual IP")
 if settings.is_storage:
     if not settings.is_primary:
         address_now()
+    every(first=False, name="carp: how often it advertises")
     carp.password(interface=interface, vhid=vhid, alias=alias, peer=peer.name, name="carp: its password now")
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
-    carp.controller_started(name="carp: f3s_storage is started")
-    carp.controller_reconciles(name="carp: f3s_storage takes up the change", _if=any_changed(values, *programs))
+    carp.controller_started(export=settings.nfs.export, name="carp: f3s_storage is started")
+    carp.controller_reconciles(
+        export=settings.nfs.export,
+        name="carp: f3s_storage takes up the change",
+        _if=any_changed(values, *programs),
+    )
     crontab.crontab(
         name="carp: f3s_storage looks every minute",
         command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",

@@ -134,6 +134,7 @@ if settings.is_client:
                 mounts=mounts,
                 port=port,
                 service=TUNNEL_UNIT,
+                move_seconds=client.move_seconds,
                 stat_timeout=client.stat_timeout,
                 unmount_timeout=client.unmount_timeout,
                 mount_timeout=client.mount_timeout,

@@ -39,7 +39,7 @@ if settings.is_storage:
         services.stopped(service="nfsuserd", name="nfs: no nfsuserd, as owners are numbers")
 
     # -- V4 makes the export the root that clients see: they mount 127.0.0.1:/k3svolumes (seen)
-    files.put(
+    exports = files.put(
         name="nfs: exports",
         src=StringIO(
             f"V4: {settings.nfs.export} -sec=sys\n"
@@ -67,4 +67,7 @@ if settings.is_storage:
             name="nfs: shared directories and the marker of the dataset",
         )
 
-    carp.controller_started(name="nfs: f3s_storage is started")
+    carp.controller_started(export=settings.nfs.export, name="nfs: f3s_storage is started")
+    carp.controller_reconciles(
+        export=settings.nfs.export, name="nfs: f3s_storage takes up the change", _if=exports.did_change
+    )

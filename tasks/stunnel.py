@@ -1,6 +1,6 @@
 """TLS in front of NFS on the storage pair: certificates, configuration, and a reload if the tunnel runs.
 
-Only f3s_storage starts and stops it, on the host that serves. A reload keeps every connection and enforces a new
+Only f3s_storage starts and stops it. A reload keeps every connection and enforces a new
 revocation list for the next ones (tests/templates/test_stunnel.py); a restart would cut all clients off.
 """
 
@@ -62,7 +62,7 @@ if settings.is_storage:
     )
     for what, path, text in host.loop(public):
         files.put(name=f"stunnel: {what}", src=StringIO(text), dest=path, user="root", group="wheel", mode="644")
-    files.put(
+    configuration = files.put(
         name="stunnel: configuration",
         src=rendered("stunnel-server.conf.j2", values),
         dest=tunnel.SERVER_CONFIG,
@@ -76,4 +76,7 @@ if settings.is_storage:
         stamp=tunnel.RELOAD_STAMP,
         files=[tunnel.SERVER_CONFIG, values["cert_file"], values["ca_file"], values["crl_file"]],
     )
-    carp.controller_started(name="stunnel: f3s_storage is started")
+    carp.controller_started(export=settings.nfs.export, name="stunnel: f3s_storage is started")
+    carp.controller_reconciles(
+        export=settings.nfs.export, name="stunnel: f3s_storage takes up the change", _if=configuration.did_change
+    )

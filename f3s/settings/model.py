@@ -103,6 +103,7 @@ class Carp(Part):
     interface: v.Interface
     # ifconfig: "vhid must be greater than 0 and less than 255" (observed on 13.2)
     vhid: Annotated[int, whole(1, 254)]
+    other_vhids: Annotated[tuple[Annotated[int, whole(1, 254)], ...], many("vhids")]
     advbase: Annotated[int, whole(1, 255, "seconds")]
     failback_losses: Annotated[int, whole(1, 100, "times")]
     failback_quiet: v.Seconds
@@ -166,6 +167,7 @@ class Client(Part):
     mount_presets: v.MountPresets
     mount_preset: v.Label
     monitor_interval: v.Seconds
+    move_seconds: v.Seconds
     stat_timeout: v.Seconds
     unmount_timeout: v.Seconds
     mount_timeout: v.Seconds

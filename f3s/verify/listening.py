@@ -26,7 +26,7 @@ def listening(cluster: ClusterView, host: HostSettings) -> Row:
         where = ", ".join(f"{each.protocol} {each.address}" for each in exposed)
         problems.append(f"{exposed[0].owner} takes NFS without TLS on port {NFS_PORT} of {where}")
         # rc.conf has its flags; its clients wait for as long as nfsd takes to come back
-        steps.append(f"{RUN.format('nfs')}; then, on the MASTER, doas service nfsd onerestart (elsewhere onestop)")
+        steps.append(f"{RUN.format('nfs')}; then doas service nfsd onerestart")
     tunnel = [each for each in view.listeners if each.takes(host.vip.address, host.stunnel.port)]
     if tunnel and not view.running.get("stunnel", False):
         where = f"{host.vip.address}:{host.stunnel.port}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from f3s.carp import CarpView
+from f3s.carp import CarpView, Rivals
 from f3s.clock import Offset
 from f3s.controller import Status
 from f3s.fstab import Entry
@@ -101,6 +101,7 @@ class HostView:
     marks: Marks | None = None
     configured_jobs: tuple[str, ...] | None = None
     carp: CarpView | None = None
+    rivals: Rivals | None = None
     controller: Status | None = None
     entries: Mapping[str, str] | bool | None = None
     tls: TlsAnswer | None = None

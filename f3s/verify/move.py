@@ -51,8 +51,9 @@ def plan_failover(cluster: ClusterView) -> Move:
             return Move(Left.HOLD, refusals=(*_refusals(cluster, (*both, witness)), *missing))
         if not missing:
             return Move(Left.NOTHING, f"{standby.short_name} serves already: planned failover {hold}")
-        # a run ended before its proof
-        return Move(Left.PROOF, refusals=_refusals(cluster, (witness, *both)))
+        # a run ended before its proof. The move may be undone, so the primary must have everything that the standby has
+        rows = (witness, *both, storage.mounts(cluster, standby), *_replication(cluster, cluster.site.served_job))
+        return Move(Left.PROOF, refusals=_refusals(cluster, rows))
     return Move(
         Left.ALL,
         refusals=_refusals(

@@ -179,14 +179,9 @@ def _host_lines(cluster: ClusterView, host: HostSettings, own: Sequence[Row]) ->
         "mounts": f"{host.nfs.mountpoint} mounted" if host.is_storage else "nothing to mount",
         "encryption": "all encrypted" if found.get("encryption") is State.RIGHT else "encryption",
         "zrepl": "zrepl runs" if found.get("zrepl") is State.RIGHT else "zrepl",
-        "services": _services_text(cluster, host),
+        "services": "ready to serve" if found.get("services") is State.RIGHT else "services",
     }
     return tuple(Line(found[check], text) for check, text in texts.items() if check in found)
-
-
-def _services_text(cluster: ClusterView, host: HostSettings) -> str:
-    running = [name for name in ("mountd", "nfsd", "stunnel") if (cluster.of(host).running or {}).get(name)]
-    return f"serves: {', '.join(running)}" if running else "serves nothing"
 
 
 def _curve(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from f3s.carp import CarpState
-from f3s.controller import CLAIMS, FAILBACK_LOG, role, wanted_services, wanted_values
+from f3s.controller import CLAIMS, FAILBACK_LOG, NO_CLAIM, Status, role, wanted_services, wanted_values
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
 from f3s.secretfile import ABSENT
@@ -70,18 +70,45 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
     if view.demotion:
         problems.append(f"net.inet.carp.demotion is {view.demotion}: an interface or pfsync has a problem")
     controller = cluster.of(host).controller
-    claims = CLAIMS[role(host)]
-    if controller is None and ours.advskew not in claims:
-        reason = f"it claims the address with advskew {ours.advskew}, and it is not known why"
-        return unknown("CARP", host.name, reason, ASK_AGAIN)
-    # a hold raises it, and so does what the row services reports
-    allowed = claims if ours.state is CarpState.MASTER else claims[1:]
-    if controller is not None and controller.ready and controller.hold is None and ours.advskew not in allowed:
-        wanted = " or ".join(map(str, allowed))
-        problems.append(f"it claims the address with advskew {ours.advskew} instead of {wanted}")
+    wanted = claims(host, ours.state, controller)
+    if ours.advskew not in wanted:
+        claimed = f"it claims the address with advskew {ours.advskew} instead of {' or '.join(map(str, wanted))}"
+        if controller is None and not problems:
+            return unknown("CARP", host.name, f"{claimed}, and it is not known why", ASK_AGAIN)
+        problems.append(claimed)
     held_here = f", held {controller.hold}" if controller and controller.hold else ""
-    fine = f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}"
-    return judged("CARP", host.name, problems, fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
+    seen = rivals(cluster, host)
+    fine = "; ".join((f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}", *seen))
+    return judged("CARP", host.name, [*problems, *seen] if problems else [], fine, f"doas ifconfig {host.carp.interface}; {RUN.format('carp')}")
+
+
+def rivals(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
+    """What the kernel noticed since its boot of others with our vhid or address. It may be over, so it is only told."""
+    mine, pair = cluster.of(host).rivals, [cluster.of(each).rivals for each in cluster.site.storage_hosts]
+    if mine is None:
+        return ("not known whether another machine uses the vhid or the address",)
+    told = []
+    if mine.discarded:
+        told.append(
+            f"{mine.discarded} advertisements with another password since its boot, as from a new password, or a stranger "
+            f"with vhid {host.carp.vhid}: does `netstat -s -p carp` still count? "
+            f"`tcpdump -ni {host.carp.interface} proto 112` shows from whom"
+        )
+    # both hosts send from their own address, too, when the address moves (seen)
+    ours = {f"00:00:5e:00:01:{host.carp.vhid:02x}", *(each.ether for each in pair if each)}
+    if None not in pair and (others := sorted(mine.holders - ours)):
+        told.append(f"since its boot {host.vip.address} was at {', '.join(others)}, neither host of the pair: find it")
+    return tuple(told)
+
+
+def claims(host: HostSettings, state: CarpState, controller: Status | None) -> tuple[int, ...]:
+    """The claims that fit to what a storage host is. Of one that nobody could ask, those of a host that is ready."""
+    usual = CLAIMS[role(host)] if state is CarpState.MASTER else CLAIMS[role(host)][1:]
+    if controller is None:
+        return usual
+    if controller.hold is not None or not controller.started or controller.ready is False:
+        return (NO_CLAIM,)
+    return usual if controller.ready else (*usual, NO_CLAIM)
 
 
 def one_master(cluster: ClusterView) -> Row:
@@ -107,7 +134,8 @@ def one_master(cluster: ClusterView) -> Row:
             "one MASTER",
             CLUSTER,
             f"{said}: {found[0].short_name} is MASTER although carp backup holds it ({stale}): the other host cannot "
-            "serve, or is not heard. Until that hold ends, clients only read, and automatic failback is off",
+            "serve, or is not heard. Until that hold ends, automatic failback is off, and what carp backup made read-only "
+            "stays so",
             f"doas carp master on {found[0].name}",
         )
     off = _failback_off(cluster)

@@ -287,6 +287,9 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
         elif read_only and not mount.read_only:
             problems.append(f"the replica {dataset} is mounted writable, so somebody promoted it")
             next_step = "docs/runbook.md, host dead: it stays as it is until the way back is done"
+        elif mount.read_only and dataset == host.nfs.dataset and view.controller and view.controller.hold is None:
+            problems.append(f"{dataset} is read-only, as a planned failover makes it, although nothing holds it")
+            next_step = "doas service f3s_storage reconcile"
     if not host.is_storage or problems:
         fine = ", ".join(f"{dataset} on {point}" for point, (dataset, _) in wanted.items())
         return judged("mounts", host.name, problems, fine or "none needed", next_step)

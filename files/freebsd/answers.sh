@@ -8,6 +8,7 @@
 LC_ALL=C
 export LC_ALL
 WAIT=5	# seconds for an answer
+THINK=2	# of them until nc says that nothing else is coming
 
 usage() {
 	echo "usage: ${0##*/} nfs NAME | tls PORT" >&2
@@ -19,19 +20,20 @@ byte() {
 	printf "\\$(printf '%03o' "$1")"
 }
 
-# An RPC call (RFC 5531) of root by AUTH_SYS with a COMPOUND of NFS 4.0 (RFC 7530): PUTROOTFH, LOOKUP NAME, GETATTR of
-# the fsid. The first word is the record mark: the last fragment, and its size.
+# An RPC call (RFC 5531) of root by AUTH_SYS with a COMPOUND of NFS 4.0 (RFC 7530): PUTROOTFH, SAVEFH, LOOKUP NAME, GETATTR
+# of the fsid. The first word is the record mark: the last fragment, and its size. Below a root that is not exported nfsd
+# allows lookups all the same, but not SAVEFH (sys/fs/nfsserver/nfs_nfsdsocket.c).
 question() {
 	padding=$(((4 - ${#1} % 4) % 4))
-	size=$((96 + ${#1} + padding))
+	size=$((100 + ${#1} + padding))
 	printf '\200\0'
 	byte $((size / 256))
 	byte $((size % 256))
 	printf 'f3s1\0\0\0\0\0\0\0\2\0\1\206\243\0\0\0\4\0\0\0\1'	# xid, CALL, RPC 2, program 100003, version 4, COMPOUND
 	printf '\0\0\0\1\0\0\0\24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'	# AUTH_SYS: no name, uid 0, gid 0, no groups
 	printf '\0\0\0\0\0\0\0\0'	# no verifier
-	printf '\0\0\0\0\0\0\0\0\0\0\0\3'	# no tag, minor version 0, three operations
-	printf '\0\0\0\30\0\0\0\17\0\0\0'
+	printf '\0\0\0\0\0\0\0\0\0\0\0\4'	# no tag, minor version 0, four operations
+	printf '\0\0\0\30\0\0\0\40\0\0\0\17\0\0\0'
 	byte "${#1}"
 	printf '%s' "$1"
 	while [ "$padding" -gt 0 ]; do
@@ -42,11 +44,11 @@ question() {
 }
 
 nfs() {
-	# -N: nfsd hangs up once it has answered
-	reply=$(question "$1" | nc -N -w "$WAIT" 127.0.0.1 2049 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
+	# -N: nfsd hangs up when nc does. Who hangs up at once may get no answer (seen), hence the pause
+	reply=$({ question "$1"; sleep "$THINK"; } | nc -N -w "$WAIT" 127.0.0.1 2049 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
 	accepted=663373310000000100000000000000000000000000000000	# our xid, REPLY, accepted, no verifier, done
-	all=000000000000000000000003	# NFS4_OK, no tag, three results
-	fine=00000018000000000000000f0000000000000009000000000000000100000100	# each of them good, then the attributes
+	all=000000000000000000000004	# NFS4_OK, no tag, four results
+	fine=000000180000000000000020000000000000000f0000000000000009000000000000000100000100	# each of them good, then the attributes
 	case ${reply#????????} in	# without the record mark
 	'')
 		echo "nfsd does not answer on 127.0.0.1:2049"

@@ -99,9 +99,8 @@ start_services() {
 	for service in $F3S_SERVICES; do
 		start_service "$service" || return 1
 	done
-	# a mountd from before the deploy may offer more than exports; what it says of itself are its arguments
 	REASON="mountd runs without $F3S_MOUNTD_FLAGS"
-	pgrep -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " >/dev/null || restart_service mountd
+	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || restart_service mountd
 }
 
 # stunnel first: clients are cut off before NFS goes away beneath them.
@@ -133,9 +132,28 @@ patiently() {
 
 # Can this host serve? Mounts and starts what is missing, and asks end to end.
 able() {
-	patiently dataset_there && export_dataset && start_services &&
-		answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel &&
-		REASON="serves $F3S_DATASET"
+	patiently dataset_there && configured && export_dataset || return
+	serving && return 0
+	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel &&
+		serving || return 1
+}
+
+# A look that costs little, as it is taken every minute: what answers runs.
+serving() {
+	for service in $F3S_SERVICES; do
+		pgrep -q -x "$service" || { REASON="$service does not run"; return 1; }
+	done
+	# one from before the deploy may offer more than exports; what it says of itself are its arguments
+	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || { REASON="mountd runs without $F3S_MOUNTD_FLAGS"; return 1; }
+	ask nfs "${F3S_MARKER##*/}" && ask tls "$F3S_TUNNEL_PORT" && REASON="serves $F3S_DATASET"
+}
+
+# Files of other tasks: while a deploy is under way they may be those of an earlier one.
+configured() {
+	grep -q "^V4: $F3S_EXPORT " /etc/exports ||
+		{ REASON="/etc/exports does not have $F3S_EXPORT as the NFSv4 root: run tasks/nfs.py"; return 1; }
+	grep -q '^\[alive\]' /usr/local/etc/stunnel/stunnel.conf ||
+		{ REASON="stunnel.conf is not of this deploy: run tasks/stunnel.py"; return 1; }
 }
 
 dataset_there() {
@@ -147,11 +165,6 @@ dataset_there() {
 		there_status=$?
 	fi
 	return "$there_status"
-}
-
-# must COMMAND...: runs it; REASON says what failed.
-must() {
-	must_said=$(bounded "$F3S_SERVICE_LIMIT" "$@" 2>&1) || { REASON="$* failed: $must_said"; return 1; }
 }
 
 # Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
@@ -167,10 +180,6 @@ mount_dataset() {
 		fi
 		tell "set readonly=on on $F3S_DATASET"
 	fi
-	case $IDENTITY in
-	'' | other) ;;
-	*) must umount -f "$F3S_EXPORT" || return 1 ;;	# of an earlier mount: it would never show this one
-	esac
 	if ! mount_said=$(bounded "$F3S_SERVICE_LIMIT" zfs mount "$F3S_DATASET" 2>&1); then
 		REASON="$REASON; zfs mount failed: $mount_said"
 		return 1
@@ -183,15 +192,21 @@ mount_dataset() {
 # same one. Whoever has passed it serves with what he has: his clients have to mount anew after a move.
 export_dataset() {
 	case $IDENTITY in
-	'') must mkdir -p "$F3S_EXPORT" && mount_export || return 1 ;;
+	'') ;;
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
-	# less than wanted: of a run that was killed, and without nfsd no client has it yet
-	*) [ "$(fsid_number "$IDENTITY")" -lt "$F3S_FSID" ] && ! running nfsd || return 0 ;;
+	*)
+		# not after the dataset was unmounted by force and mounted again: this view of it is dead then
+		if bounded "$F3S_LIMIT" test -e "$F3S_EXPORT/${F3S_MARKER##*/}" &&
+			{ [ "$CARP_STATE" = MASTER ] || [ "$(fsid_number "$IDENTITY")" -ge "$F3S_FSID" ]; }; then
+			return 0
+		fi
+		unmount_export || return 1
+		;;
 	esac
-	mount_read || return 1
+	REASON=$(mkdir -p "$F3S_EXPORT" 2>&1) && mount_export && mount_read || return 1
 	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do
-		must umount "$F3S_EXPORT" && mount_export || return 1
+		unmount_export && mount_export || return 1
 		steps=$((steps - 1))
 	done
 	mount_read || return 1
@@ -199,7 +214,11 @@ export_dataset() {
 }
 
 mount_export() {
-	must mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT"
+	REASON=$(bounded "$F3S_LIMIT" mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT" 2>&1)
+}
+
+unmount_export() {
+	REASON=$(bounded "$F3S_LIMIT" umount -f "$F3S_EXPORT" 2>&1)
 }
 
 # fsid_number FSID: which nullfs mount of this boot it was; its bytes are those of 0x29HHffLL, 0x29.
@@ -217,11 +236,9 @@ fsid_number() {
 # after another answer, SILENT after none.
 answers() {
 	patiently ask "$1" "$2" && return 0
-	if [ "$patient_status" -eq 3 ]; then
-		restart_service "$4"
-	else
-		restart_service "$3"
-	fi && within 2 ask "$1" "$2"
+	answers_blame=$3
+	[ "$patient_status" -ne 3 ] || answers_blame=$4
+	restart_service "$answers_blame" && within 2 ask "$1" "$2" || return 1
 }
 
 # An answer, as patiently() wants it.
@@ -240,14 +257,17 @@ ask() {
 # -- the claim --
 
 # The lowest advskew has the address, with net.inet.carp.preempt=1 at once. So a link, a boot or a switch decides
-# nothing: who is not MASTER and ready claims nothing. On the primary only claim() goes as low as F3S_CLAIM.
+# nothing: who is not MASTER and ready claims nothing. On the primary only claim() goes as low as F3S_CLAIM. A standby
+# that has lost its link keeps what it claimed: it had the address, and nobody has asked the gates of the primary.
 # keep_claim ready | no
 keep_claim() {
 	claim_wanted=$F3S_ADVSKEW
 	if [ "$1" != ready ] || [ -e "$F3S_HOLD" ]; then
 		claim_wanted=$F3S_NO_CLAIM
-	elif [ "$CARP_STATE" = MASTER ] && { [ "$F3S_ROLE" = standby ] || [ "$CARP_SKEW" = "$F3S_CLAIM" ]; }; then
-		claim_wanted=$F3S_CLAIM
+	else
+		case $F3S_ROLE:$CARP_STATE:$CARP_SKEW in
+		standby:MASTER:* | primary:MASTER:"$F3S_CLAIM" | standby:INIT:"$F3S_CLAIM") claim_wanted=$F3S_CLAIM ;;
+		esac
 	fi
 	[ "$CARP_SKEW" != "$claim_wanted" ] || return 0
 	[ "$CARP_SKEW" != "$F3S_CLAIM" ] || note_loss
@@ -304,20 +324,25 @@ look() {
 	# before anything that takes time: a link that comes back must not bring the address along
 	[ "$CARP_STATE" = MASTER ] || [ "$CARP_SKEW" != "$F3S_CLAIM" ] || keep_claim ready
 	thaw
-	if able; then
-		found="ready" found_status=0
-		carp_read && keep_claim ready
-	else
-		found="not ready: $REASON" found_status=1
-		# the peer takes the address while a service that hangs is being stopped
-		carp_read && keep_claim no
+	able
+	able_status=$?
+	case $able_status in
+	0) found="ready" ;;
+	3) found="not known to be ready: $REASON" ;;
+	*) found="not ready: $REASON" ;;
+	esac
+	carp_read || :
+	if [ "$able_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
+	# After the claim: the peer takes the address while a service that hangs is being stopped. 3: the pool may only be
+	# slow, and services that wait for it could not be stopped.
+	if [ "$able_status" -ne 0 ] && [ "$able_status" -ne 3 ]; then
 		stop_services
-		carp_read
+		carp_read || :
 	fi
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
 	decide "$CARP_STATE, $found"
-	return "$found_status"
+	[ "$able_status" -eq 0 ]
 }
 
 # -- moves --
@@ -454,10 +479,7 @@ looks_ready() {
 		REASON="$F3S_MOUNTPOINT is not mounted on $F3S_EXPORT"
 		return 1
 	fi
-	for service in $F3S_SERVICES; do
-		running "$service" || { REASON="$service does not run"; return 1; }
-	done
-	ask nfs "${F3S_MARKER##*/}" && ask tls "$F3S_TUNNEL_PORT" && REASON="serves $F3S_DATASET"
+	serving
 }
 
 # kept KEY FILE: a record as the value of a key, if it is there.

@@ -32,6 +32,8 @@ TEXTFILE='' ESCALATE_AFTER=0 ESCALATE_COMMAND=''
 # Seconds. A loaded server may be slow: before a mount that hangs is taken away it gets PATIENCE_SECONDS more.
 STAT_SECONDS=2 WRITE_SECONDS=5 PATIENCE_SECONDS=4 CALL_SECONDS=4 UMOUNT_SECONDS=5 SERVICE_SECONDS=15 MOUNT_SECONDS=15
 ESCALATE_SECONDS=60 RETRY_SECONDS=60 LOG_SECONDS=2
+# A move of the server is a pause, which a repair would only make longer: what is silent gets so long before anything is done.
+MOVE_SECONDS=15
 # The kernel waits longer after each attempt to connect that failed, 3 s at first, twice as long each time, half of the
 # server's lease at most (net/sunrpc/xprt.c, xprt_reconnect_backoff; fs/nfs/nfs4renewd.c): no longer than the outage was,
 # and no longer than this.
@@ -77,7 +79,7 @@ load_settings() {
             die "$CONF: mount point '${MOUNT_POINTS[i]}' is not an absolute path without '.', '..', '//' or a trailing '/'"
         [[ -n ${MOUNT_SOURCES[i]} ]] || die "$CONF: no source for '${MOUNT_POINTS[i]}'"
     done
-    for name in TUNNEL_PORT ESCALATE_AFTER STAT_SECONDS WRITE_SECONDS PATIENCE_SECONDS CALL_SECONDS UMOUNT_SECONDS \
+    for name in TUNNEL_PORT ESCALATE_AFTER STAT_SECONDS WRITE_SECONDS PATIENCE_SECONDS MOVE_SECONDS CALL_SECONDS UMOUNT_SECONDS \
         SERVICE_SECONDS MOUNT_SECONDS ESCALATE_SECONDS RETRY_SECONDS LOG_SECONDS RECONNECT_SECONDS; do
         [[ ${!name} =~ ^[0-9]{1,6}$ ]] || die "$CONF: $name='${!name}' is not a number"
     done
@@ -377,7 +379,15 @@ reconnecting() { # HUNG_SINCE
 
 repair() { # SOURCE POINT HUNG_SINCE: what it did is in DONE, why it could not is in DETAIL
     local status
-    case $STATE in healthy | readonly | foreign | unclear) return ;; esac
+    case $STATE in
+    healthy | readonly | foreign | unclear) return ;;
+    hung)
+        if ((NOW - $3 < MOVE_SECONDS)); then
+            DETAIL="$DETAIL; left alone for $MOVE_SECONDS s, as in a move"
+            return
+        fi
+        ;;
+    esac
     # "Stale" is an answer of the server itself
     if [[ $STATE != stale ]] && ! tunnel_works; then
         ANSWERED=0

@@ -1,9 +1,10 @@
-"""sockstat: who listens on a simulated FreeBSD host, and which clients are connected to it."""
+"""sockstat and netstat: who listens on a simulated FreeBSD host, and which clients are connected to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lab.commands import sysctls
 from lab.commands.options import parse
 from lab.core import Cluster, Context, Host, part
 from lab.linux import nfs
@@ -62,6 +63,18 @@ def sockstat(ctx: Context) -> int:
             _both(ctx, options, Row("root", name, pid, "9", protocol, local))
     if "nfsd" in processes(host) and "-u" in host.parts["nfsd flags"]:
         _both(ctx, options, Row("?", "?", "?", "?", "udp4", _nfsd(host)))
+    return 0
+
+
+def netstat(ctx: Context) -> int:
+    """netstat(1) with -s -p carp alone (carp_stats in usr.bin/netstat/inet.c): nothing was discarded, so nobody is strange.
+
+    Without the module there is no sysctl, and nothing is printed (fetch_stats in usr.bin/netstat/main.c).
+    """
+    if ctx.args != ["-s", "-p", "carp"]:
+        raise ctx.not_simulated()
+    if "carp" in part(ctx.host(ctx.store.read()), "modules", sysctls.boot_modules):
+        ctx.out("carp:\n\t\t0 discarded for bad authentication\n")
     return 0
 
 

@@ -41,10 +41,7 @@ def test_shipped_data_is_the_site_of_the_specification() -> None:
     assert [host.wireguard.address for host in site.freebsd_hosts] == [f"192.168.2.{n}" for n in (130, 131, 132)]
     assert site.primary.vip.address == "192.168.1.138"
     assert site.primary.vip.names == ("f3s-storage-ha", "f3s-storage-ha.lan", "f3s-storage-ha.lan.buetow.org")
-    assert [(host.carp.interface, host.carp.vhid, host.carp.advskew) for host in site.storage_hosts] == [
-        ("re0", 1, 0),
-        ("re0", 1, 100),
-    ]
+    assert [(host.carp.interface, host.carp.vhid) for host in site.storage_hosts] == [("re0", 1)] * 2
     assert site.primary.stunnel.port == 2323
     assert (site.primary.zrepl.port, site.primary.zrepl.metrics_port) == (8888, 9811)
     assert [host.has_pool for host in site.hosts] == [True, True, False, False, False, False]
@@ -165,7 +162,8 @@ def test_missing_variable(prefix: str, field: str) -> None:
             "carp_vhdi",
             1,
             "carp_vhdi = 1: is unknown; did you mean carp_vhid?; "
-            "allowed: carp_advbase, carp_advskew, carp_interface, carp_password, carp_vhid",
+            "allowed: carp_advbase, carp_failback_losses, carp_failback_quiet, carp_interface, carp_other_vhids, "
+            "carp_password, carp_vhid",
         ),
         (
             "pool_colour",
@@ -189,7 +187,8 @@ def test_missing_variable(prefix: str, field: str) -> None:
             "carp_pasword",
             "a1b2c3d4e5",
             "carp_pasword = (hidden): is unknown; did you mean carp_password?; "
-            "allowed: carp_advbase, carp_advskew, carp_interface, carp_password, carp_vhid",
+            "allowed: carp_advbase, carp_failback_losses, carp_failback_quiet, carp_interface, carp_other_vhids, "
+            "carp_password, carp_vhid",
         ),
     ],
 )

@@ -116,21 +116,18 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         {"stunnel_port": 2324},
         [f"{R0}: stunnel_port = 2324: differs from 2323 of {F0}; allowed: the same on every host"],
     ),
-    # CARP
     (
         (F0,),
-        {"carp_advskew": 100},
-        [
-            f"{F0}: carp_advskew = 100: is not below the 100 of the standby {F1}; "
-            "allowed: the lower number on the primary"
-        ],
+        {"carp_other_vhids": [7, 255]},
+        [f"{F0}: carp_other_vhids[1] = 255: is out of range; allowed: a whole number from 1 to 254"],
     ),
+    # the export
     (
-        (F1,),
-        {"carp_advskew": 240},
+        FREEBSD,
+        {"nfs_export": "/data/nfs"},
         [
-            f"{F1}: carp_advskew = 240: leaves no room below the 254 of a host that cannot serve: the kernel "
-            "advertises 240 for both; allowed: 239 at most on the standby"
+            f"{host}: nfs_export = '/data/nfs': is nfs_mountpoint, too; allowed: a directory of its own"
+            for host in FREEBSD
         ],
     ),
     # ports
@@ -627,16 +624,6 @@ def test_storage_hosts_that_share_nothing_are_all_reported() -> None:
         f"{F1}: carp_advbase = 2: differs from 1 of {F0}; allowed: the same on every host",
         f"{F1}: nfs_owners = 'names': differs from 'numeric' of {F0}; allowed: the same on every host",
         f"{F1}: usb_label = 'OTHER': differs from 'F3S_KEYS' of {F0}; allowed: the same on every host",
-    ]
-
-
-def test_both_storage_hosts_with_one_advskew_out_of_range() -> None:
-    """The check of the two is left out where one of them was refused."""
-    lines = refusals(change(good(), STORAGE, carp_advskew=300))
-
-    assert lines == [
-        f"{host}: carp_advskew = 300: is out of range; allowed: a whole number of 1/256 seconds from 0 to 254"
-        for host in STORAGE
     ]
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from f3s.carp import RC_HEADER, Aliases, alias_words, password_digest, rc_file
+from f3s.carp import RC_HEADER, Aliases, Rivals, alias_words, password_digest, rc_file
 from facts.base import END
-from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
+from facts.carp import RC_FILE, BootAliases, BootPassword, Carp, CarpRivals
 from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.sysctl import Sysctls
@@ -52,6 +52,32 @@ def test_an_interface_that_does_not_exist_is_unknown(host: StubHost) -> None:
     host.command("ifconfig", 'echo "ifconfig: interface nope0 does not exist" >&2; exit 1')
     with pytest.raises(FactProcessError):
         Carp().process(run(host, Carp(), interface="nope0"))
+
+
+# carp_stats in usr.bin/netstat/inet.c; in_arpinput and arp_check_update_lle in sys/netinet/if_ether.c
+NETSTAT = """carp:
+	412 packets received (IPv4)
+		0 discarded for bad checksum
+		7 discarded for bad authentication
+		2 discarded for bad vhid"""
+DMESG = """carp: 1@vtnet0: BACKUP -> MASTER (master timed out)
+arp: 192.168.1.138 moved from 00:00:5e:00:01:01 to 52:54:00:00:01:31 on vtnet0
+[12] arp: 52:54:00:00:00:99 is using my IP address 192.168.1.138 on vtnet0!
+arp: 192.168.1.13 moved from 52:54:00:00:00:01 to 52:54:00:00:00:02 on vtnet0
+arp: 192.168.1.138 is on vtnet0 but got reply from 52:54:00:00:00:03 on vtnet1"""
+
+
+def test_what_the_kernel_noticed_of_rivals(host: StubHost) -> None:
+    arguments = {"interface": "vtnet0", "address": "192.168.1.138"}
+    host.command("netstat", f'[ "$*" = "-s -p carp" ] && cat <<EOF\n{NETSTAT}\nEOF')
+    for said, seen in ((DMESG, {"00:00:5e:00:01:01", "52:54:00:00:01:31", "52:54:00:00:00:99"}), ("", set())):
+        host.command("dmesg", f"cat <<'EOF'\n{said}\nEOF")
+        found = CarpRivals().process(run(host, CarpRivals(), **arguments))
+        assert found == Rivals(7, "52:54:00:00:01:30", frozenset(seen))
+    for program in ("netstat", "dmesg", "ifconfig"):  # nothing is counted without the module
+        host.command(program, "exit 0" if program == "netstat" else "exit 1")
+        with pytest.raises(FactProcessError):
+            CarpRivals().process(run(host, CarpRivals(), **arguments))
 
 
 def test_aliases_are_told_apart_without_showing_them(host: StubHost) -> None:

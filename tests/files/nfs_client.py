@@ -85,7 +85,12 @@ class Client:
         self.conf = base / "nfs-mount.conf"
         self.textfile = base / "textfile" / "f3s.prom"
         self.textfile.parent.mkdir()
-        self.settings: dict[str, str | int] = {"STAT_SECONDS": 1, "PATIENCE_SECONDS": 1, "WRITE_SECONDS": 1}
+        self.settings: dict[str, str | int] = {
+            "MOVE_SECONDS": 0,
+            "STAT_SECONDS": 1,
+            "PATIENCE_SECONDS": 1,
+            "WRITE_SECONDS": 1,
+        }
         self.mounts = [(SOURCE, str(self.point))]
         for tool in ("bash", "timeout", "flock", "readlink", "tr", "sync", "disown"):
             if found := shutil.which(tool):

@@ -265,6 +265,19 @@ def test_a_tunnel_that_cannot_be_restarted(client: Client) -> None:
     assert client.actions() == ["systemctl"]
 
 
+def test_what_hangs_is_left_alone_for_as_long_as_a_move_takes(client: Client) -> None:
+    """A restart of the tunnel within a move would make its pause longer."""
+    client.settings["MOVE_SECONDS"] = 15
+    client.set(stat="hang", call="1")
+    for second, actions in ((1000, []), (1014, []), (1015, ["systemctl"])):
+        client.time(second)
+        client.run()
+        assert client.actions() == actions, second
+    client.set(stat="stale")
+    client.run()
+    assert client.actions() == ["umount -f", "mount"], "stale is an answer of the server: nothing to wait for"
+
+
 def test_hung_while_the_server_answers_gets_patience_first(client: Client) -> None:
     client.set(stat="slow")
     assert "did: waited" in client.run().out

@@ -31,6 +31,7 @@ def view(*plain: str, loaded: bool = True, **vhids: VirtualHost) -> dict[type, C
     return {Carp: CarpView(hosts, plain, 0 if loaded else None, 0 if loaded else None)}
 
 
+EXPORT = "/export/nfs"
 MASTER = VirtualHost(CarpState.MASTER, 1, 254, (VIP,))
 
 
@@ -39,37 +40,55 @@ def test_module() -> None:
     assert run(carp.module_loaded, view(), "re0").noops == ["net.inet.carp is there"]
 
 
+def test_preemption_is_not_switched_on_for_a_stranger() -> None:
+    other, left_over = VirtualHost(CarpState.BACKUP, 1, 0, ("192.168.1.77",)), VirtualHost(CarpState.INIT, 1, 0)
+    facts = view(v1=MASTER, v2=left_over, v7=other)
+    with pytest.raises(OperationError, match=r"re0 has vhid 7 \(192.168.1.77\), too: .* carp_other_vhids"):
+        run(carp.preempts_alone, facts, "re0", 1, (2,))
+    with pytest.raises(OperationError, match=r"vhid 7 \(MASTER\)"):  # one with addresses of IPv6 alone
+        run(carp.preempts_alone, view(v7=VirtualHost(CarpState.MASTER, 1, 0)), "re0", 1, ())
+    with pytest.raises(OperationError, match="Carp could not be read"):
+        run(carp.preempts_alone, {Carp: None}, "re0", 1, ())
+    assert len(run(carp.preempts_alone, facts, "re0", 1, (7,)).noops) == 1
+
+
 def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
-    [command] = run(carp.address, view("192.168.1.130"), "igb0.10", 1, 1, VIP, 2).commands
+    [command] = run(carp.address, view("192.168.1.130"), "igb0.10", 1, VIP, 2).commands
     setting, mark = command.split(" && mkdir ")
     assert setting == '. /etc/rc.conf.d/netif && set -- $ifconfig_igb0_10_alias2 && ifconfig igb0.10 "$@"'
     assert mark == "-p /var/run/f3s && touch /var/run/f3s/netif.applied"
 
 
 def test_no_change_whoever_is_master_and_whatever_the_controller_made_of_advskew() -> None:
-    result = run(carp.address, view("192.168.1.130", v1=MASTER), "re0", 1, 1, VIP, 0)
+    result = run(carp.address, view("192.168.1.130", v1=MASTER), "re0", 1, VIP, 0)
     assert (result.commands, result.noops) == ([], [f"re0 has {VIP} with vhid 1, MASTER"])
 
 
 def test_a_vhid_without_the_address_gets_it() -> None:
     bare = VirtualHost(CarpState.INIT, 1, 0)
-    assert len(run(carp.address, view(v1=bare), "re0", 1, 1, VIP, 0).commands) == 1
+    assert len(run(carp.address, view(v1=bare), "re0", 1, VIP, 0).commands) == 1
 
 
-def test_advbase_is_changed_without_touching_the_address() -> None:
-    result = run(carp.address, view(v1=MASTER), "re0", 1, 2, VIP, 0)
-    assert result.commands == ["ifconfig re0 vhid 1 advbase 2"]
+@pytest.mark.parametrize("state", [CarpState.MASTER, CarpState.BACKUP])
+@pytest.mark.parametrize(("now", "wanted"), [(1, 2), (2, 1)])
+def test_a_new_advbase_moves_no_address(state: CarpState, now: int, wanted: int) -> None:
+    """The MASTER is never the one that advertises less often, whoever it is: seen, the primary was changed first."""
+    facts = view(v1=VirtualHost(state, now, 0, (VIP,)))
+    steps = [len(run(carp.advbase, facts, "re0", 1, wanted, first).commands) for first in (True, False)]
+    slower, master = wanted > now, state is CarpState.MASTER
+    assert steps == ([1, 0] if slower is not master else [0, 1])
+    assert run(carp.advbase, facts, "re0", 1, now, True).noops == [f"an advertisement each {now} s"]
 
 
 @pytest.mark.parametrize("facts", [view(VIP), view(v7=MASTER)])
 def test_an_address_in_other_hands_is_refused(facts: dict[type, CarpView]) -> None:
     with pytest.raises(OperationError, match=VIP):
-        run(carp.address, facts, "re0", 1, 1, VIP, 0)
+        run(carp.address, facts, "re0", 1, VIP, 0)
 
 
 def test_unknown_is_refused() -> None:
     with pytest.raises(OperationError, match="Carp could not be read"):
-        run(carp.address, {Carp: None}, "re0", 1, 1, VIP, 0)
+        run(carp.address, {Carp: None}, "re0", 1, VIP, 0)
 
 
 def test_the_password_comes_from_the_file(tmp_path: Path) -> None:
@@ -139,7 +158,7 @@ def test_the_address_leaves_rc_conf_and_foreign_aliases_stay() -> None:
 OURS = {
     "/usr/local/etc/rc.d/f3s_storage": (FILES / "freebsd" / "f3s_storage").read_text(),
     "/usr/local/etc/f3s/storage.conf": (TEMPLATES / "storage.conf.j2").read_text(),
-    "/etc/exports": "V4: /data/nfs -sec=sys",
+    "/etc/exports": f"V4: {EXPORT} -sec=sys",
     "/usr/local/etc/stunnel/stunnel.conf": (TEMPLATES / "stunnel-server.conf.j2").read_text(),
 }
 
@@ -155,17 +174,25 @@ def files(texts: Mapping[str, str]) -> dict[type, object]:
 
 @pytest.mark.parametrize("by_hand", [None, "[nfs-tls]\naccept = 192.168.1.138:2323"])
 def test_the_controller_starts_when_its_services_can(by_hand: str | None) -> None:
-    assert run(carp.controller_started, files({"/var/run/f3s/started": ""})).noops == ["f3s_storage is started"]
+    assert run(carp.controller_started, files({"/var/run/f3s/started": ""}), EXPORT).noops == ["f3s_storage is started"]
     path = "/usr/local/etc/stunnel/stunnel.conf"
     others = {name: text for name, text in OURS.items() if name != path}
-    waiting = run(carp.controller_started, files(others if by_hand is None else {**others, path: by_hand}))
+    waiting = run(carp.controller_started, files(others if by_hand is None else {**others, path: by_hand}), EXPORT)
     assert waiting.commands == []
-    assert waiting.noops == [f"f3s_storage is started later: {path} is not there yet, or not from this deploy"]
-    assert run(carp.controller_started, files(OURS)).commands == ["service f3s_storage start"]
+    assert waiting.noops == [f"f3s_storage is started later: {path} is not there yet, or not as this deploy has it"]
+    assert run(carp.controller_started, files(OURS), EXPORT).commands == ["service f3s_storage start"]
 
 
 def test_a_change_never_restarts_the_controller() -> None:
-    assert run(carp.controller_reconciles, {}).commands == ["service f3s_storage reconcile"]
+    assert run(carp.controller_reconciles, files(OURS), EXPORT).commands == ["service f3s_storage reconcile"]
+
+
+def test_a_change_is_taken_up_once_all_files_are_of_this_deploy() -> None:
+    """An update changes the programs first: with the exports of before they could only stop serving."""
+    earlier = {**OURS, "/etc/exports": "V4: /data/nfs -sec=sys"}
+    result = run(carp.controller_reconciles, files(earlier), EXPORT)
+    assert result.commands == []
+    assert result.noops == ["it takes up the change later: /etc/exports is not as this deploy has it yet"]
 
 
 def test_sysctls() -> None:

@@ -79,6 +79,7 @@ def test_the_settings_survive_bash() -> None:
         mounts=[("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes"), ("127.0.0.1:/it's $(id)", "/srv/a b")],
         port=2323,
         service="stunnel.service",
+        move_seconds=15,
         stat_timeout=2,
         unmount_timeout=10,
         mount_timeout=15,
@@ -87,11 +88,11 @@ def test_the_settings_survive_bash() -> None:
         escalate_command=None,
     )
     program = render("nfs-mount.conf.j2", **values) + (
-        'printf "%s|" "${MOUNT_SOURCES[@]}" "${MOUNT_POINTS[@]}" "$TUNNEL_PORT" "$TUNNEL_SERVICE" "$STAT_SECONDS" '
-        '"$UMOUNT_SECONDS" "$MOUNT_SECONDS" "$TEXTFILE" "$ESCALATE_AFTER" "$ESCALATE_COMMAND"'
+        'printf "%s|" "${MOUNT_SOURCES[@]}" "${MOUNT_POINTS[@]}" "$TUNNEL_PORT" "$TUNNEL_SERVICE" "$MOVE_SECONDS" '
+        '"$STAT_SECONDS" "$UMOUNT_SECONDS" "$MOUNT_SECONDS" "$TEXTFILE" "$ESCALATE_AFTER" "$ESCALATE_COMMAND"'
     )
     done = subprocess.run(["bash", "-u", "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout == (
-        "127.0.0.1:/k3svolumes|127.0.0.1:/it's $(id)|/data/nfs/k3svolumes|/srv/a b|2323|stunnel.service|2|10|15||0||"
+        "127.0.0.1:/k3svolumes|127.0.0.1:/it's $(id)|/data/nfs/k3svolumes|/srv/a b|2323|stunnel.service|15|2|10|15||0||"
     )

@@ -29,6 +29,7 @@ from tests.templates.tunnel import (
     Tunnel,
     connection,
     eventually,
+    free_address,
     other_names,
     reaches,
     render,
@@ -55,7 +56,7 @@ def test_the_configurations_are_those_of_the_site() -> None:
     server = render("stunnel-server.conf.j2", ON_SERVER).splitlines()
     for line in (
         "accept = 192.168.1.138:2323",
-        "connect = 127.0.0.1:2049",
+        "accept = 127.0.0.1:2323",
         "setuid = stunnel",
         "setgid = stunnel",
         "pid = /var/run/stunnel/stunnel.pid",
@@ -116,6 +117,14 @@ def revoked(ca: Ca) -> Identity:
     identity = ca.issue(R0)
     ca.revoke(identity)
     return identity
+
+
+def test_the_controller_is_answered_without_a_certificate_on_loopback_alone(tunnel: Tunnel) -> None:
+    assert ON_SERVER["alive"] == "127.0.0.1:2323"
+    alive = free_address()
+    server = tunnel.server(ON_SERVER, alive="{}:{}".format(*alive))
+    assert reaches(alive, tunnel.tls(None))
+    assert not reaches(server.address, tunnel.tls(None)), "the one for clients asks for theirs"
 
 
 BAD_CLIENTS: dict[str, tuple[Callable[[Ca], Identity | None], str]] = {

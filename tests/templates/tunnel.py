@@ -215,6 +215,7 @@ class Tunnel:
             "group": grp.getgrgid(os.getgid()).gr_name,
             "pid_file": str(self.folder / "server.pid"),
             "accept": "{}:{}".format(*address),
+            "alive": "{}:{}".format(*free_address()),
             "connect": f"{host!s}:{port}",
             "cert_file": str(self.folder / "server.pem"),
             "ca_file": str(self.write("server-ca.pem", self.ca.certificate())),

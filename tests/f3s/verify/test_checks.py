@@ -34,14 +34,12 @@ from tests.f3s.verify.world import (
     F2,
     FEDORA,
     FEDORA_REPLICA,
-    IDLE,
     NFS,
     NOW,
     R0,
     REPLICA,
     SECONDS,
     SERVER,
-    SERVES,
     carp,
     changed,
     dataset,
@@ -102,28 +100,38 @@ WITHOUT_FIRST = replace(stick(), keys={name: key for name, key in (stick().keys 
 F0_JOBS = of(F0).jobs
 WRITABLE = Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset())
 PLAIN = MountTable((Mount("zdata", "/data/nfs", "zfs", frozenset()),), {})
-FAILED = replace(of(F0).controller, failed="service nfsd did not start")
 LATER = SECONDS + 3600
 ENDING = NOW + timedelta(days=20)
 
 SERVER_PEM, CRL_PEM = (f"/usr/local/etc/stunnel/{name}.pem" for name in ("server", "crl"))
 CLIENT_PEM = "/etc/stunnel/client.pem"
-NO_KEY = "BACKUP, not serving; could not serve: the key of zdata is not loaded since 2026-03-01 10:00:00"
-NOT_READY = {**IDLE, "ready": False, "decision": NO_KEY}
-BUSY = {**SERVES, "ready": False, "decision": "MASTER, services left as they are: busy"}
-UNDECIDED = {"decided_as": None, "ready": False, "decision": None}
+NOT_READY = {"ready": False, "reason": "the key of zdata is not loaded", "decision": "not ready since 10:00:00"}
 FAILING = "One or more devices has experienced an unrecoverable error. An attempt was made to correct the error."
 RESILVERING = "One or more devices is currently being resilvered. The pool will continue to function"
 SCRUB = "scrub repaired 0B in 00:10:13 with {} errors on Sun Nov 22 08:56:58 2026"
 FEATURES = "Some supported and requested features are not enabled on the pool. The pool can still be used"
 
 
+UNCLAIMED = carp(CarpState.BACKUP, claim=254)
+STANDBY_CLAIMS = carp(CarpState.BACKUP, CLUSTER_RIGHT.site.standby, claim=20)
+FROZEN = MountTable(
+    tuple(
+        replace(each, options=frozenset({"ro"})) if each.device == NFS else each for each in of(F0).mounts.mounts
+    ),
+    {},
+)
+
+
+TAKEN = frozenset({*of(F0).rivals.holders, "52:54:00:00:00:99"})
+
+
 def with_pool(name: str, **status: Any) -> Any:
     return {**of(F0).pools, name: pool(name, **status)}
 
 
-def decided(host: str, decision: Any) -> Any:
-    return replace(of(host).controller, **decision)
+def status(host: str, **values: Any) -> Any:
+    """The controller of a host, when it says something else."""
+    return replace(of(host).controller, **values)
 
 
 def file_of(host: str, path: str, **values: str) -> Any:
@@ -201,13 +209,23 @@ WRONG = [
     case(F0, "clock", "7100 s behind the controller's and 7100 s behind f1's", clock=Offset(-7100, 1)),
     case(F1, "clock", "40 s ahead of the controller's", clock=Offset(40, 1)),
     case(R0, "clock", "more than 30 s off: 3600 s ahead of the controller's", clock=Offset(3600, 1)),
-    case(F0, "CARP", "re0 has no 192.168.1.138 in vhid 1", carp=CarpView({}, (), 0, 0)),
+    case(F0, "CARP", "re0 has no 192.168.1.138 in vhid 1", carp=CarpView({}, (), 0, 1)),
     case(F0, "CARP", "is INIT", carp=carp(CarpState.INIT)),
-    case(F0, "CARP", "preempt is not 0", carp=carp(CarpState.MASTER, preempt=1)),
+    case(F0, "CARP", "preempt is not 1", carp=carp(CarpState.MASTER, preempt=0)),
     case(F0, "CARP", "demotion is 240", carp=carp(CarpState.MASTER, demotion=240)),
-    case(F1, "CARP", "advskew is 0 instead of 100", carp=carp(CarpState.BACKUP)),
-    case(F1, "services", f"it could not take over; last decision: {NO_KEY}", controller=decided(F1, NOT_READY)),
-    case(F0, "services", "MASTER that cannot serve", controller=decided(F0, BUSY)),
+    case(F0, "CARP", "advskew 254 instead of 0 or 60", carp=carp(CarpState.MASTER, claim=254)),
+    case(F0, "CARP", "advskew 0 instead of 60", carp=carp(CarpState.BACKUP, claim=0)),
+    case(F1, "CARP", "advskew 20 instead of 100", carp=STANDBY_CLAIMS),
+    case(F1, "CARP", "advskew 100 instead of 254", controller=status(F1, hold="since noon")),
+    case(F1, "CARP", "advskew 100 instead of 254", controller=status(F1, started=False)),
+    case(F0, "CARP", "advskew 0 instead of 254", controller=status(F0, **NOT_READY)),
+    case(F0, "CARP", "instead of 60", carp=carp(CarpState.INIT, claim=0), controller=None),
+    *(
+        case(name, "services", f"not ready: {NOT_READY['reason']}; last decision: not", controller=status(name, **NOT_READY))
+        for name in (F0, F1)
+    ),
+    case(F1, "services", "the fsid of mount 17 since its boot instead of 16", controller=status(F1, fsid_number=17)),
+    case(F0, "mounts", f"{NFS} is read-only, as a planned", mounts=FROZEN),
     case(F1, "tunnel files", f"{SERVER_PEM} is missing", secrets={**of(F1).secrets, SERVER_PEM: ABSENT}),
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
@@ -215,18 +233,9 @@ WRONG = [
     case(R0, "tunnel files", "client.pem is not client-r0", secrets=file_of(R0, CLIENT_PEM, sha256="0" * 64)),
     case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=carp(CarpState.BACKUP)),
-    case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=CarpView({}, (), 0, 0)),
-    case(F0, "services", "MASTER, but not running: nfsd", running={**of(F0).running, "nfsd": False}),
-    case(F0, "services", "MASTER, but mountd does not export /data/nfs", exported=("/data",)),
-    case(F1, "services", "BACKUP, but running: stunnel", running={**of(F1).running, "stunnel": True}),
-    case(F1, "services", "not installed: stunnel", running={"rpcbind": False, "mountd": False, "nfsd": False}),
-    case(F0, "services", "f3s_storage is not started", controller=replace(of(F0).controller, started=False)),
-    case(
-        F0,
-        "services",
-        "service nfsd did not start",
-        controller=FAILED,
-    ),
+    case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=CarpView({}, (), 0, 1)),
+    case(F1, "services", "not installed: stunnel", running=dict.fromkeys(("rpcbind", "mountd", "nfsd"), True)),
+    case(F0, "services", "f3s_storage is not started", controller=status(F0, started=False)),
     case(R0, "tunnel files", f"stunnel has not read {CLIENT_PEM}", stale=(CLIENT_PEM,)),
     case(R0, "tunnel files", "stunnel.service is not running", running={"stunnel.service": False}),
     case(R0, "TLS", "nothing answers", tls=TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE)),
@@ -282,16 +291,13 @@ UNKNOWN = [
     case(F1, "one MASTER", "f0 MASTER, f1 not known", at=CLUSTER, carp=None),
     case(F0, f"replica of {NFS_JOB} untouched", f"of the snapshots on {F0}", at=F1, snapshots=None),
     case(F0, f"replica of {NFS_JOB} untouched", f"of the snapshots on {F0}", at=F1, now=None),
-    case(F1, "CARP", "not known why", carp=carp(CarpState.BACKUP), controller=None),
-    case(F1, "services", "has not looked since it is BACKUP", controller=decided(F1, SERVES)),
-    case(F0, "services", "last decision: none", controller=decided(F0, UNDECIDED)),
+    case(F1, "CARP", "254 instead of 100, and it is not known why", carp=UNCLAIMED, controller=None),
+    case(F1, "services", "not known whether it is ready: slow", controller=status(F1, ready=None, reason="slow")),
     case(F1, "tunnel files", "could not be examined", secrets=None),
     case(F1, "tunnel files", "not known whether the running stunnel", stale=None),
     case(R0, "tunnel files", "could not be examined", secrets=None),
     case(R0, "tunnel files", "not known whether the running stunnel", stale=None),
-    case(F0, "services", "not known what should run", carp=None),
     case(F0, "services", "could not be listed", running=None),
-    case(F0, "services", "not known what is exported", exported=None),
     case(F0, "services", "f3s_storage did not say what it does, or its programs", controller=None),
     case(R0, "TLS", "could not be asked", tls=None),
     case(R0, "TLS", "not known whether it refuses", tls=replace(of(R0).tls, stranger=Outcome.UNREACHABLE)),
@@ -440,19 +446,15 @@ def failed_over(hold: str | None) -> ClusterView:
     cluster = changed(
         CLUSTER_RIGHT,
         F0,
-        carp=carp(CarpState.BACKUP),
-        running={**dict.fromkeys(of(F0).running, False), "zrepl": True},
-        listeners=(),
-        controller=replace(of(F0).controller, hold=hold, floor=SECONDS - 100, **IDLE),
+        carp=carp(CarpState.BACKUP, claim=254 if hold else 60),
+        controller=status(F0, carp=CarpState.BACKUP, hold=hold, floor=SECONDS - 100),
+        mounts=FROZEN if hold else of(F0).mounts,
     )
     cluster = changed(
         cluster,
         F1,
         carp=carp(CarpState.MASTER, cluster.site.standby),
-        running=dict.fromkeys(of(F1).running, True),
-        exported=of(F0).exported,
-        listeners=of(F0).listeners,
-        controller=decided(F1, SERVES),
+        controller=status(F1, carp=CarpState.MASTER),
     )
     for client in CLUSTER_RIGHT.site.clients:
         cluster = changed(cluster, client.name, mount_states=(MountState(POINT, "readonly", 3),))
@@ -531,9 +533,9 @@ def test_a_planned_failover_is_right_and_told() -> None:
 
 def test_a_master_that_is_held_is_wrong() -> None:
     since = "since 2026-03-01 11:00:00"
-    left = changed(CLUSTER_RIGHT, F0, controller=replace(of(F0).controller, hold=since))
+    left = changed(CLUSTER_RIGHT, F0, controller=status(F0, hold=since), carp=carp(CarpState.MASTER, claim=254))
     planned = failed_over(since)
-    both = changed(planned, F1, controller=replace(of(F1).controller, hold=since, **SERVES))
+    both = changed(planned, F1, controller=status(F1, hold=since), carp=carp(CarpState.MASTER, claim=254))
     for cluster, host in ((left, F0), (both, F1)):
         assert not_right(cluster) == {("one MASTER", CLUSTER): State.WRONG}
         row = one(cluster, "one MASTER", CLUSTER)
@@ -563,12 +565,9 @@ def test_failback_that_is_off_is_told_before_it_is_missed() -> None:
 
 
 def test_what_stays_is_not_told_to_come_back_by_itself() -> None:
-    for trouble in ({"failed": "nfsd"}, NOT_READY):
-        controller = replace(of(F0).controller, **{**IDLE, **trouble})
-        failed = changed(failed_over(None), F0, controller=controller)
-        row = one(failed, "one MASTER", CLUSTER)
-        assert (row.state, "by itself" in row.next_step) == (State.WRONG, False)
-        assert row.next_step.startswith(f"see the row services of {F0}")
+    row = one(changed(failed_over(None), F0, controller=status(F0, **NOT_READY)), "one MASTER", CLUSTER)
+    assert (row.state, "by itself" in row.next_step) == (State.WRONG, False)
+    assert row.next_step.startswith(f"see the row services of {F0}")
 
 
 def test_a_promoted_standby_keeps_what_clients_wrote() -> None:
@@ -830,13 +829,17 @@ RIGHT = [
         "as it was received",
         snapshots=(*of(F1).snapshots, received("zrepl_1", 0)),
     ),
-    case(
-        F1,
-        "CARP",
-        "held since noon",
-        carp=carp(CarpState.BACKUP),
-        controller=replace(of(F1).controller, hold="since noon"),
-    ),
+    case(F1, "CARP", "held since noon", carp=UNCLAIMED, controller=status(F1, hold="since noon")),
+    case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, **NOT_READY)),
+    case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, ready=None)),
+    case(F1, "CARP", "BACKUP, claim (advskew) 100", controller=None),
+    case(F0, "CARP", "not known whether another machine uses", rivals=None),
+    case(F0, "CARP", "7 advertisements with another password since its boot", rivals=replace(of(F0).rivals, discarded=7)),
+    case(F1, "CARP", "192.168.1.138 was at 52:54:00:00:00:99, neither host", rivals=replace(of(F1).rivals, holders=TAKEN)),
+    # after a power cut the primary takes an address that nobody has, without a claim of its own
+    case(F0, "CARP", "MASTER, claim (advskew) 60", carp=carp(CarpState.MASTER, claim=60)),
+    case(F0, "services", "ready: rpcbind, mountd, nfsd, stunnel run and answer"),
+    case(F1, "services", "ready: rpcbind, mountd, nfsd, stunnel run and answer"),
     case(F1, "tunnel files", "server.pem, ca-cert.pem, crl.pem as in the secrets folder"),
     case(R0, "tunnel files", "client-r0.lan.buetow.org.pem, ca-cert.pem as in the secrets folder"),
 ]
@@ -846,6 +849,14 @@ RIGHT = [
 def test_right(host: str, values: dict[str, Any], check: str, at: str, says: str) -> None:
     row = one(changed(CLUSTER_RIGHT, host, **values), check, at)
     assert (row.state, says in row.reason) == (State.RIGHT, True), row
+
+
+def test_the_cards_of_the_pair_are_not_taken_for_strangers() -> None:
+    assert one(CLUSTER_RIGHT, "CARP", F0).reason == "MASTER, claim (advskew) 0"
+    alone = changed(CLUSTER_RIGHT, F1, rivals=None)
+    assert one(alone, "CARP", F0).reason == "MASTER, claim (advskew) 0"
+    seen = {"rivals": replace(of(F0).rivals, holders=TAKEN), "carp": carp(CarpState.MASTER, preempt=0)}
+    assert "52:54:00:00:00:99, neither" in one(changed(CLUSTER_RIGHT, F0, **seen), "CARP", F0).reason
 
 
 def test_a_late_snapshot_that_the_source_had_when_it_was_asked_is_no_excuse() -> None:

@@ -7,28 +7,22 @@ from typing import Any
 
 import pytest
 
-from f3s.carp import CarpState, VirtualHost
+from f3s.carp import CarpState
 from f3s.clock import Offset
+from f3s.controller import Status
 from f3s.verify.model import ClusterView
-from f3s.verify.move import Left, Move, catch_up_seconds, plan_failback, plan_failover, unproven
+from f3s.verify.move import Left, Move, plan_failback, plan_failover, unproven
 from f3s.verify.tls import Outcome, TlsAnswer
 from tests.f3s.settings_data import build, good, with_backup
-from tests.f3s.verify.test_checks import NOT_READY, RESILVERING, UNDECIDED, failed_over
-from tests.f3s.verify.world import F0, F1, F2, IDLE, R0, REPLICA, SECONDS, SITE, carp, changed, pool, right_cluster
+from tests.f3s.verify.test_checks import NOT_READY, RESILVERING, failed_over, status
+from tests.f3s.verify.world import F0, F1, F2, R0, REPLICA, SECONDS, SITE, carp, changed, pool, right_cluster
 
 SERVING = right_cluster()
 HOLD = "since 2026-03-01 11:00:00"
-VIP = "192.168.1.138"
-NOT_STARTED = {**NOT_READY, "decision": "BACKUP, not serving; would not serve: service stunnel did not start"}
 
 
 def of(cluster: ClusterView, name: str) -> Any:
     return cluster.hosts[name]
-
-
-def test_the_job_and_the_time_it_gets() -> None:
-    job = SITE.served_job
-    assert (job.name, catch_up_seconds(job)) == ("f0_to_f1_nfsdata", 180)
 
 
 def test_failover_of_a_cluster_that_is_right() -> None:
@@ -57,11 +51,11 @@ NO_ANSWER = TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE)
 
 
 def killed(**values: Any) -> ClusterView:
-    """After `carp backup`, before the proof: by default nothing runs on f1, and f0 has noted no snapshot."""
-    cluster = changed(failed_over(HOLD), F1, **{"running": of(SERVING, F1).running, **values})
+    """After `carp backup`, before the proof: no client has been let in by f1."""
+    cluster = changed(failed_over(HOLD), F1, **values)
     for client in SITE.clients:
         cluster = changed(cluster, client.name, tls=NO_ANSWER)
-    return changed(cluster, F0, controller=replace(of(cluster, F0).controller, floor=None))
+    return cluster
 
 
 def test_a_failover_that_was_killed_after_the_move_goes_on_with_the_proof() -> None:
@@ -71,11 +65,10 @@ def test_a_failover_that_was_killed_after_the_move_goes_on_with_the_proof() -> N
 @pytest.mark.parametrize(
     ("host", "values"),
     [
-        (F1, {"running": {**of(SERVING, F0).running, "nfsd": False}}),
+        (F1, {"controller": None}),
+        (F1, {"controller": status(F1, ready=None)}),
+        (F1, {"controller": status(F1, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}),
         (R0, {"tls": TlsAnswer(Outcome.ACCEPTED, Outcome.ACCEPTED)}),
-        # the last write: nothing was noted, and nothing newer than what was noted has arrived
-        (F0, {"controller": replace(of(failed_over(HOLD), F0).controller, floor=None)}),
-        (F0, {"controller": replace(of(failed_over(HOLD), F0).controller, floor=SECONDS - 20)}),
     ],
 )
 def test_what_is_not_proven_is_not_done(host: str, values: dict[str, Any]) -> None:
@@ -92,9 +85,9 @@ def test_an_unplanned_failover_is_held_only() -> None:
 
 
 def test_an_unplanned_failover_is_not_held_where_nobody_serves() -> None:
-    found = plan_failover(changed(failed_over(None), F1, running=of(SERVING, F1).running))
-    assert found.left is Left.HOLD
-    assert found.refusals == ("not running on f1.lan.buetow.org: rpcbind, mountd, nfsd, stunnel",)
+    unable = {"controller": status(F1, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}
+    found = plan_failover(changed(failed_over(None), F1, **unable))
+    assert found == Move(Left.HOLD, refusals=(f"{F1} is not ready: the key of zdata is not loaded",))
 
 
 @pytest.mark.parametrize("tls", [None, TlsAnswer(Outcome.REFUSED, Outcome.REFUSED)])
@@ -129,19 +122,15 @@ def test_without_a_client_nothing_is_moved(plan: Any, cluster: ClusterView, tls:
         (F1, {"carp": carp(CarpState.MASTER)}, "both are MASTER"),
         (F0, {"carp": carp(CarpState.BACKUP)}, "nobody is MASTER"),
         (F1, {"running": None}, "services on f1"),
-        (F1, {"controller": replace(of(SERVING, F1).controller, failed="nfsd did not start")}, "nfsd did not start"),
+        (F1, {"controller": status(F1, **NOT_READY)}, "not ready: the key of zdata is not loaded"),
+        (F1, {"controller": status(F1, ready=None)}, "not known whether it is ready"),
+        (F1, {"controller": None}, "f3s_storage did not say what it does"),
+        (F1, {"carp": carp(CarpState.BACKUP, preempt=0)}, "preempt is not 1"),
         (F0, {"running": {**of(SERVING, F0).running, "zrepl": False}}, "zrepl is not running"),
         (F1, {"secrets": {}}, "server.pem is missing"),
-        # in progress: a controller, somebody's hold, a resilver
-        (F0, {"controller": None}, "f3s_storage is about to decide; last decision: not known"),
-        (F0, {"controller": replace(of(SERVING, F0).controller, **IDLE)}, "is about to decide"),
-        (F1, {"controller": replace(of(SERVING, F1).controller, **UNDECIDED)}, "has not looked since"),
-        (F1, {"controller": replace(of(SERVING, F1).controller, hold="since noon")}, "held there by carp backup since"),
-        (
-            F0,
-            {"pools": {"zdata": pool("zdata", status=RESILVERING)}},
-            "resilv",
-        ),
+        # in progress: somebody's hold, a resilver
+        (F1, {"controller": status(F1, hold="since noon")}, "held there by carp backup since"),
+        (F0, {"pools": {"zdata": pool("zdata", status=RESILVERING)}}, "resilv"),
     ],
 )
 def test_failover_is_refused_on_what_is_wrong_or_not_known(host: str, values: dict[str, Any], says: str) -> None:
@@ -152,8 +141,9 @@ def test_failover_is_refused_on_what_is_wrong_or_not_known(host: str, values: di
 
 
 def test_what_is_wrong_with_the_primarys_own_services_is_no_reason_to_stay() -> None:
-    cluster = changed(SERVING, F0, running={**of(SERVING, F0).running, "stunnel": False})
-    assert plan_failover(changed(cluster, R0, tls=NO_ANSWER)) == Move(Left.ALL)
+    for values in ({}, {"controller": status(F0, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}):
+        cluster = changed(SERVING, F0, **values)
+        assert plan_failover(changed(cluster, R0, tls=NO_ANSWER)) == Move(Left.ALL)
 
 
 @pytest.mark.parametrize("missing", [F0, F1])
@@ -171,21 +161,15 @@ def test_failback() -> None:
 
 
 def test_failback_ends_a_hold_that_outlived_its_peer() -> None:
-    cluster = changed(SERVING, F0, controller=replace(of(SERVING, F0).controller, hold=HOLD))
+    cluster = changed(SERVING, F0, controller=status(F0, hold=HOLD), carp=carp(CarpState.MASTER, claim=254))
     assert plan_failback(cluster) == Move(Left.ALL)
-
-
-def test_failback_tries_again_what_did_not_start_before() -> None:
-    cluster = failed_over(HOLD)
-    failed = replace(of(cluster, F0).controller, failed="service stunnel did not start", **NOT_STARTED)
-    demoted = replace(of(cluster, F0).carp, virtual_hosts={1: VirtualHost(CarpState.BACKUP, 1, 254, (VIP,))})
-    assert plan_failback(changed(cluster, F0, controller=failed, carp=demoted)) == Move(Left.ALL)
 
 
 def test_a_failback_that_was_killed_after_the_move_goes_on() -> None:
-    cluster = changed(SERVING, F0, running={**of(SERVING, F0).running, "nfsd": False})
+    cluster = SERVING
+    for client in SITE.clients:
+        cluster = changed(cluster, client.name, tls=NO_ANSWER)
     assert plan_failback(cluster) == Move(Left.ALL)
-    assert plan_failback(changed(cluster, F0, controller=replace(of(SERVING, F0).controller, **IDLE))) == Move(Left.ALL)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +181,9 @@ def test_a_failback_that_was_killed_after_the_move_goes_on() -> None:
         (F0, {"entries": False}, "mounts on f0"),
         (F0, {"datasets": None}, "keys on f0"),
         (F0, {"controller": None}, "services on f0"),
-        (F0, {"controller": replace(of(SERVING, F0).controller, hold=HOLD, **NOT_READY)}, "could not take over"),
+        (F0, {"controller": status(F0, hold=HOLD, **NOT_READY)}, "not ready: the key of zdata is not loaded"),
+        (F0, {"controller": status(F0, hold=HOLD, ready=None)}, "not known whether it is ready"),
+        (F0, {"controller": status(F0, hold=HOLD, fsid_number=17)}, "clients have to mount anew"),
         (F0, {"secrets": {}}, "server.pem is missing"),
         (F0, {"carp": carp(CarpState.MASTER)}, "both are MASTER"),
         (F1, {"carp": None}, "one MASTER on cluster"),
@@ -210,26 +196,28 @@ def test_failback_is_refused_on_what_is_wrong_or_not_known(host: str, values: di
 
 STATES = {F0: CarpState.BACKUP, F1: CarpState.MASTER}
 FINE = TlsAnswer(Outcome.ACCEPTED, Outcome.REFUSED)
+READY = Status(ready=True)
 
 
 def test_a_move_is_proven() -> None:
-    assert unproven(SITE.standby, STATES, (), {"r0": FINE, "r1": None}) == []
+    assert unproven(SITE.standby, STATES, READY, {"r0": FINE, "r1": None}) == []
 
 
 @pytest.mark.parametrize(
-    ("states", "missing", "answers", "says"),
+    ("states", "controller", "answers", "says"),
     [
-        ({**STATES, F0: CarpState.MASTER}, (), {"r0": FINE}, f"{F0} is MASTER instead of BACKUP"),
-        ({**STATES, F1: None}, (), {"r0": FINE}, f"{F1} is not known instead of MASTER"),
-        (STATES, None, {"r0": FINE}, "are not known"),
-        (STATES, ("nfsd",), {"r0": FINE}, "not running on f1.lan.buetow.org: nfsd"),
-        (STATES, (), {}, "no client of this run could ask 192.168.1.138:2323"),
-        (STATES, (), {"r0": None}, "no client is let in"),
-        (STATES, (), {"r0": TlsAnswer(Outcome.REFUSED, Outcome.REFUSED)}, "no client is let in"),
-        (STATES, (), {"r0": TlsAnswer(Outcome.ACCEPTED, Outcome.ACCEPTED)}, "lets in anybody"),
+        ({**STATES, F0: CarpState.MASTER}, READY, {"r0": FINE}, f"{F0} is MASTER instead of BACKUP"),
+        ({**STATES, F1: None}, READY, {"r0": FINE}, f"{F1} is not known instead of MASTER"),
+        (STATES, None, {"r0": FINE}, f"{F1} is not ready: f3s_storage did not answer"),
+        (STATES, Status(ready=None, reason="slow"), {"r0": FINE}, f"{F1} is not ready: slow"),
+        (STATES, Status(ready=False, reason="no key"), {"r0": FINE}, f"{F1} is not ready: no key"),
+        (STATES, READY, {}, "no client of this run could ask 192.168.1.138:2323"),
+        (STATES, READY, {"r0": None}, "no client is let in"),
+        (STATES, READY, {"r0": TlsAnswer(Outcome.REFUSED, Outcome.REFUSED)}, "no client is let in"),
+        (STATES, READY, {"r0": TlsAnswer(Outcome.ACCEPTED, Outcome.ACCEPTED)}, "lets in anybody"),
     ],
 )
-def test_a_move_is_not_proven(states: Any, missing: Any, answers: Any, says: str) -> None:
-    problems = unproven(SITE.standby, states, missing, answers)
+def test_a_move_is_not_proven(states: Any, controller: Any, answers: Any, says: str) -> None:
+    problems = unproven(SITE.standby, states, controller, answers)
     assert len(problems) == 1
     assert says in problems[0]

@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from f3s.carp import CarpState, CarpView, VirtualHost
+from f3s.carp import CarpState, CarpView, Rivals, VirtualHost
 from f3s.clock import Offset
-from f3s.controller import Status, wanted_services, wanted_values
+from f3s.controller import CLAIMS, Status, role, served_dataset, wanted_services, wanted_values
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import KeyFile, Stick
@@ -42,9 +42,7 @@ BHYVE_KEY = f"file:///keys/{F0}:bhyve.key"
 NFS = "zdata/enc/nfsdata"
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 SERVER = "ab" * 32
-SERVES = {"decided_as": CarpState.MASTER, "ready": True, "decision": "MASTER, serving zdata since 2026-03-01 10:00:00"}
-IDLE = {"decided_as": CarpState.BACKUP, "ready": True, "decision": "BACKUP, not serving since 2026-03-01 10:00:00"}
-"""What f3s_storage has decided."""
+ETHER = {F0: "52:54:00:00:01:30", F1: "52:54:00:00:01:31"}
 __all__ = ["F0", "F1", "F2", "NFS", "NOW", "R0", "REPLICA", "SITE", "changed", "dataset", "one", "right_cluster"]
 
 
@@ -123,7 +121,7 @@ def freebsd_view(host: HostSettings) -> HostView:
         key_checks=dict.fromkeys(key_tests(SITE, host, datasets, None), KeyCheck.FITS),
         mounts=MountTable(mounts, {}),
         written={name: 0 for name in datasets if name.startswith("zdata/sink/f0/")},
-        running={name: host.is_primary or name == "zrepl" for name in names},
+        running=dict.fromkeys(names, True),
         marks=Marks((), {}),
         configured_jobs=tuple(job["name"] for job in (host_config(host, SITE) or {"jobs": ()})["jobs"]),
         jobs={job.name: None for job in SITE.jobs_from(host)},
@@ -132,34 +130,44 @@ def freebsd_view(host: HostSettings) -> HostView:
         return view
     return replace(
         view,
-        carp=carp(CarpState.MASTER, host) if host.is_primary else carp(CarpState.BACKUP, host),
+        rivals=Rivals(0, ETHER[host.name], frozenset({"00:00:5e:00:01:01", *ETHER.values()})),
+        carp=carp(CarpState.MASTER if host.is_primary else CarpState.BACKUP, host),
         controller=Status(
             started=True,
             right=True,
             carp=CarpState.MASTER if host.is_primary else CarpState.BACKUP,
+            ready=True,
+            reason=f"serves {served_dataset(host, SITE)}",
+            fsid="10ff002929000000",
+            fsid_number=host.nfs.fsid,
+            decision="ready since 2026-03-01 10:00:00",
             values=wanted_values(host, SITE),
-            **(SERVES if host.is_primary else IDLE),
         ),
-        listeners=listeners(host) if host.is_primary else (),
+        listeners=listeners(host),
         secrets=secrets(host),
         stale=(),
         entries={host.nfs.marker: "file", host.nfs.failback_block: "absent"},
-        exported=(host.nfs.mountpoint,) if host.is_primary else (),
     )
 
 
 def listeners(host: HostSettings) -> tuple[Listener, ...]:
-    """What the MASTER has."""
+    """What a storage host has that is ready."""
     return (
         Listener("stunnel", 3729, "tcp4", host.vip.address, host.stunnel.port),
+        Listener("stunnel", 3729, "tcp4", "127.0.0.1", host.stunnel.port),
         Listener("nfsd", 3718, "tcp4", "127.0.0.1", 2049),
         Listener("sshd", 900, "tcp4", "*", 22),
     )
 
 
-def carp(state: CarpState, host: HostSettings = SITE.primary, preempt: int = 0, demotion: int = 0) -> CarpView:
-    """CARP on a host with the configured advskew."""
-    return CarpView({1: VirtualHost(state, 1, host.carp.advskew, (host.vip.address,))}, (), demotion, preempt)
+def carp(
+    state: CarpState, host: HostSettings = SITE.primary, preempt: int = 1, demotion: int = 0, claim: int | None = None
+) -> CarpView:
+    """CARP on a host that is ready."""
+    least, most = CLAIMS[role(host)]
+    if claim is None:
+        claim = least if state is CarpState.MASTER else most
+    return CarpView({1: VirtualHost(state, 1, claim, (host.vip.address,))}, (), demotion, preempt)
 
 
 def client_view(host: HostSettings) -> HostView:
