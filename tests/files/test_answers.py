@@ -34,7 +34,7 @@ def record(message: bytes) -> bytes:
 
 
 def question(name: str) -> bytes:
-    """From the text of RFC 5531 and 7530: AUTH_SYS is 1, PUTROOTFH 24, SAVEFH 32, LOOKUP 15, GETATTR 9, the attribute fsid 8."""
+    """From RFC 5531 and 7530: AUTH_SYS is 1, PUTROOTFH 24, SAVEFH 32, LOOKUP 15, GETATTR 9, the attribute fsid 8."""
     auth_sys = words(0) + opaque(b"") + words(0, 0, 0)  # stamp, machine, uid, gid, no groups
     call = XID + words(0, 2, 100003, 4, 1) + words(1) + opaque(auth_sys) + words(0) + opaque(b"")
     operations = words(24) + words(32) + words(15) + opaque(name.encode()) + words(9) + words(1, 1 << 8)
