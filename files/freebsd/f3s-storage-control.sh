@@ -167,11 +167,6 @@ dataset_there() {
 	return "$there_status"
 }
 
-# must COMMAND...: runs it; REASON says what failed.
-must() {
-	must_said=$(bounded "$F3S_SERVICE_LIMIT" "$@" 2>&1) || { REASON="$* failed: $must_said"; return 1; }
-}
-
 # Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
 # write, and the next incremental is refused (seen). One that was written to is past that: an operator promoted it, and
 # clients go on writing.
@@ -185,10 +180,6 @@ mount_dataset() {
 		fi
 		tell "set readonly=on on $F3S_DATASET"
 	fi
-	case $IDENTITY in
-	'' | other) ;;
-	*) must umount -f "$F3S_EXPORT" || return 1 ;;	# of an earlier mount: it would never show this one
-	esac
 	if ! mount_said=$(bounded "$F3S_SERVICE_LIMIT" zfs mount "$F3S_DATASET" 2>&1); then
 		REASON="$REASON; zfs mount failed: $mount_said"
 		return 1
@@ -201,22 +192,21 @@ mount_dataset() {
 # same one. Whoever has passed it serves with what he has: his clients have to mount anew after a move.
 export_dataset() {
 	case $IDENTITY in
-	'') must mkdir -p "$F3S_EXPORT" && mount_export || return 1 ;;
+	'') ;;
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
 	*)
-		# Its number is less than wanted after a run that was killed: mended while no client has it. After the dataset
-		# was unmounted by force and mounted again, this view of it is dead.
+		# not after the dataset was unmounted by force and mounted again: this view of it is dead then
 		if bounded "$F3S_LIMIT" test -e "$F3S_EXPORT/${F3S_MARKER##*/}" &&
 			{ [ "$CARP_STATE" = MASTER ] || [ "$(fsid_number "$IDENTITY")" -ge "$F3S_FSID" ]; }; then
 			return 0
 		fi
-		must umount -f "$F3S_EXPORT" && mount_export || return 1
+		unmount_export || return 1
 		;;
 	esac
-	mount_read || return 1
+	REASON=$(mkdir -p "$F3S_EXPORT" 2>&1) && mount_export && mount_read || return 1
 	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do
-		must umount "$F3S_EXPORT" && mount_export || return 1
+		unmount_export && mount_export || return 1
 		steps=$((steps - 1))
 	done
 	mount_read || return 1
@@ -224,7 +214,11 @@ export_dataset() {
 }
 
 mount_export() {
-	must mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT"
+	REASON=$(bounded "$F3S_LIMIT" mount -t nullfs "$F3S_MOUNTPOINT" "$F3S_EXPORT" 2>&1)
+}
+
+unmount_export() {
+	REASON=$(bounded "$F3S_LIMIT" umount -f "$F3S_EXPORT" 2>&1)
 }
 
 # fsid_number FSID: which nullfs mount of this boot it was; its bytes are those of 0x29HHffLL, 0x29.
@@ -331,28 +325,25 @@ look() {
 	[ "$CARP_STATE" = MASTER ] || [ "$CARP_SKEW" != "$F3S_CLAIM" ] || keep_claim ready
 	thaw
 	able
-	case $? in
-	0)
-		found="ready" found_status=0
-		carp_read && keep_claim ready
-		;;
-	3)	# the pool may only be slow, and services that wait for it could not be stopped
-		found="not known to be ready: $REASON" found_status=1
-		carp_read && keep_claim no
-		;;
-	*)
-		found="not ready: $REASON" found_status=1
-		# the peer takes the address while a service that hangs is being stopped
-		carp_read && keep_claim no
-		stop_services
-		carp_read
-		;;
+	able_status=$?
+	case $able_status in
+	0) found="ready" ;;
+	3) found="not known to be ready: $REASON" ;;
+	*) found="not ready: $REASON" ;;
 	esac
+	carp_read || :
+	if [ "$able_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
+	# After the claim: the peer takes the address while a service that hangs is being stopped. 3: the pool may only be
+	# slow, and services that wait for it could not be stopped.
+	if [ "$able_status" -ne 0 ] && [ "$able_status" -ne 3 ]; then
+		stop_services
+		carp_read || :
+	fi
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
 	decide "$CARP_STATE, $found"
-	# a standby may wait for its first replica
-	[ "$CARP_STATE" = BACKUP ] || return "$found_status"
+	# a standby may wait for its first replica: that fails no deploy
+	[ "$able_status" -eq 0 ] || [ "$CARP_STATE" = BACKUP ]
 }
 
 # -- moves --

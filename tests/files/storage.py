@@ -76,7 +76,8 @@ case $1 in
 	number=$(($(cat "$STATE/counter") + 1))
 	echo "$number" >"$STATE/counter"
 	printf '%s on %s (nullfs, local, nfsv4acls, fsid %02xff%02x2929000000, vnodes: count 1 )\n' \
-		"$3" "$4" $((number % 256)) $((number / 256)) >>"$STATE/mount" ;;
+		"$3" "$4" $((number % 256)) $((number / 256)) >>"$STATE/mount"
+	: >"$4/nfs.DO_NOT_REMOVE" ;;
 *) exit 2 ;;
 esac
 """
@@ -84,6 +85,7 @@ UMOUNT = r"""
 for point; do :; done
 [ ! -e "$STATE/busy" ] || { echo "umount: unmount of $point failed: Device busy" >&2; exit 1; }
 grep -v " on $point (" "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount"
+rm -f "$point/nfs.DO_NOT_REMOVE"
 """
 
 # wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew.
@@ -108,6 +110,15 @@ for wedged in "$STATE"/wedged.*; do
 	[ "$kind" != "$1" ] || { echo "$1 says $rc"; exit "$rc"; }
 done
 [ "$1" != nfs ] || sed -n 's/.* (nullfs.*, fsid \([0-9a-f]*\).*/\1/p' "$STATE/mount"
+"""
+
+
+PGREP = r"""
+case "$1 $2" in
+"-q -x") [ -e "$STATE/running.$3" ] ;;
+"-q -f") grep -q -- "$3" "$STATE/running.mountd" ;;
+*) exit 2 ;;
+esac
 """
 
 
@@ -158,7 +169,7 @@ class StorageHost(StubHost):
         self.command("answers", ANSWERS)
         programs["answers.sh"].unlink()
         programs["answers.sh"].symlink_to(self.bin / "answers")
-        self.command("pgrep", '[ "$1" = -f ] && grep -q -- "$2" "$STATE/running.mountd"')
+        self.command("pgrep", PGREP)
         self.command("pkill", '[ "$1 $2" = "-KILL -x" ] && rm "$STATE/running.$3"')
         self.command("logger")
         self.command("daemon")
@@ -171,6 +182,8 @@ class StorageHost(StubHost):
         # without --foreground FreeBSD's would wait for the daemons that a service leaves behind, and kill them
         self.command("timeout", '[ "$1" = --foreground ] || exit 99\nexec /usr/bin/timeout "$@"', record=False)
         self.command("sleep", "exec /bin/sleep 0.01", record=False)
+        self.write("/etc/exports", self.rewrite(f"V4: {self.values.export} -sec=sys\n"))
+        self.write("/usr/local/etc/stunnel/stunnel.conf", "[nfs]\n[alive]\n")
         self.state("uid", "0\n")
         self.booted(0)
         self.state("health", "ONLINE\n")
@@ -224,6 +237,7 @@ class StorageHost(StubHost):
         if dataset:
             lines += f"{dataset} on {self.mountpoint} (zfs, NFS exported, local, nfsv4acls, fsid 0a1b2c3dde000000)\n"
         if export:
+            self.write("/export/nfs/nfs.DO_NOT_REMOVE", "")
             fsid = f"{export % 256:02x}ff{export // 256:02x}2929000000"
             lines += f"{self.mountpoint} on {self.export} (nullfs, local, nfsv4acls, fsid {fsid}, vnodes: count 1 )\n"
         self.state("mount", lines)

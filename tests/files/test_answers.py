@@ -34,11 +34,11 @@ def record(message: bytes) -> bytes:
 
 
 def question(name: str) -> bytes:
-    """From the text of RFC 5531 and 7530: AUTH_SYS is 1, PUTROOTFH 24, LOOKUP 15, GETATTR 9, the attribute fsid 8."""
+    """From RFC 5531 and 7530: AUTH_SYS is 1, PUTROOTFH 24, SAVEFH 32, LOOKUP 15, GETATTR 9, the attribute fsid 8."""
     auth_sys = words(0) + opaque(b"") + words(0, 0, 0)  # stamp, machine, uid, gid, no groups
     call = XID + words(0, 2, 100003, 4, 1) + words(1) + opaque(auth_sys) + words(0) + opaque(b"")
-    operations = words(24) + words(15) + opaque(name.encode()) + words(9) + words(1, 1 << 8)
-    return record(call + opaque(b"") + words(0) + words(3) + operations)
+    operations = words(24) + words(32) + words(15) + opaque(name.encode()) + words(9) + words(1, 1 << 8)
+    return record(call + opaque(b"") + words(0) + words(4) + operations)
 
 
 def accepted(body: bytes, status: int = 0) -> bytes:
@@ -47,17 +47,21 @@ def accepted(body: bytes, status: int = 0) -> bytes:
 
 def fsid(major: int, minor: int) -> bytes:
     attributes = struct.pack(">QQ", major, minor)
-    return accepted(words(0, 0, 3) + words(24, 0, 15, 0, 9, 0) + words(1, 1 << 8) + opaque(attributes))
+    return accepted(words(0, 0, 4) + words(24, 0, 32, 0, 15, 0, 9, 0) + words(1, 1 << 8) + opaque(attributes))
 
 
 RIGHT = fsid(0x2900FF10, 0x29)
-NOENT = accepted(words(2, 0, 2) + words(24, 0, 15, 2))
+NOENT = accepted(words(2, 0, 3) + words(24, 0, 32, 0, 15, 2))
 REPLIES = [
     # as `mount -v` shows them: the bytes of two words in memory, of a little-endian machine
     (RIGHT, 0, "10ff002929000000\n"),
     (fsid(0x2901FF02, 0x29), 0, "02ff012929000000\n"),
     (NOENT, 1, f"nfsd refuses {MARKER} of its NFSv4 root, status 2\n"),
-    (accepted(words(10013, 0, 1) + words(24, 10013)), 1, f"nfsd refuses {MARKER} of its NFSv4 root, status 10013\n"),
+    (
+        accepted(words(10013, 0, 2) + words(24, 0, 32, 10013)),
+        1,
+        f"nfsd refuses {MARKER} of its NFSv4 root, status 10013\n",
+    ),
     # PROG_MISMATCH: it has versions 2 and 3 only
     (accepted(words(2, 3), status=2), 1, None),
     # MSG_DENIED, AUTH_ERROR, AUTH_TOOWEAK
@@ -76,7 +80,12 @@ def host(tmp_path: Path) -> StubHost:
 
 def ask(host: StubHost, *arguments: str, port: int = 2049) -> Result:
     program = host.install(FILES / "freebsd" / "answers.sh", "/usr/local/libexec/f3s/answers")
-    program.write_text(program.read_text().replace("WAIT=5", "WAIT=1").replace("127.0.0.1 2049", f"127.0.0.1 {port}"))
+    program.write_text(
+        program.read_text()
+        .replace("WAIT=5", "WAIT=1")
+        .replace("THINK=2", "THINK=0.2")
+        .replace("127.0.0.1 2049", f"127.0.0.1 {port}")
+    )
     return host.run(program, *arguments)
 
 
