@@ -60,8 +60,8 @@ def served_dataset(host: HostSettings, site: Site) -> str:
 
 CLAIMS = {"primary": (0, 60), "standby": (20, 100)}
 """advskew of a host that is MASTER and ready, and otherwise: the lower claim has the address (docs/controller.md)."""
-NO_CLAIM = 254
-"""Of one that is not ready, held or stopped."""
+NO_CLAIM, HELD_CLAIM = 254, 200
+"""Of one that is not ready or stopped, and of one that `carp backup` holds, which could serve if nobody else can."""
 MOUNTD_FLAGS = "-r -S -R"
 """mountd only exports: NFSv4 has no use for the Mount protocol. Not -h: mountd adds 127.0.0.1 to what -h names, cannot
 bind the same address twice and ends (usr.sbin/mountd/mountd.c, create_service)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from f3s.carp import CarpState
-from f3s.controller import CLAIMS, FAILBACK_LOG, NO_CLAIM, Status, role, wanted_services, wanted_values
+from f3s.controller import CLAIMS, FAILBACK_LOG, HELD_CLAIM, NO_CLAIM, Status, role, wanted_services, wanted_values
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
 from f3s.secretfile import ABSENT
@@ -112,8 +112,10 @@ def claims(host: HostSettings, state: CarpState, controller: Status | None) -> t
     usual = CLAIMS[role(host)] if state is CarpState.MASTER else CLAIMS[role(host)][1:]
     if controller is None:
         return usual
-    if controller.hold is not None or not controller.started or controller.ready is False:
+    if not controller.started or controller.ready is False:
         return (NO_CLAIM,)
+    if controller.hold is not None:
+        usual = (HELD_CLAIM,)
     return usual if controller.ready else (*usual, NO_CLAIM)
 
 
@@ -140,8 +142,8 @@ def one_master(cluster: ClusterView) -> Row:
             "one MASTER",
             CLUSTER,
             f"{said}: {found[0].short_name} is MASTER although carp backup holds it ({stale}): the other host cannot "
-            "serve, or is not heard. Until that hold ends, automatic failback is off, and what carp backup made read-only "
-            "stays so",
+            "serve, or is not heard. Until that hold ends, automatic failback is off, and what carp backup made "
+            "read-only stays so",
             f"doas carp master on {found[0].name}",
         )
     off = _failback_off(cluster)

@@ -262,8 +262,10 @@ ask() {
 # keep_claim ready | no
 keep_claim() {
 	claim_wanted=$F3S_ADVSKEW
-	if [ "$1" != ready ] || [ -e "$F3S_HOLD" ]; then
+	if [ "$1" != ready ]; then
 		claim_wanted=$F3S_NO_CLAIM
+	elif [ -e "$F3S_HOLD" ]; then
+		claim_wanted=$F3S_HELD_CLAIM
 	else
 		case $F3S_ROLE:$CARP_STATE:$CARP_SKEW in
 		standby:MASTER:* | primary:MASTER:"$F3S_CLAIM" | standby:INIT:"$F3S_CLAIM") claim_wanted=$F3S_CLAIM ;;
@@ -391,7 +393,7 @@ give() {
 			give_back "$F3S_HOLD cannot be written"
 		fi
 	fi
-	carp_set "$F3S_NO_CLAIM" || give_back "$REASON"
+	carp_set "$F3S_HELD_CLAIM" || give_back "$REASON"
 	carp_becomes BACKUP || give_back "the peer $F3S_PEER did not take the address ($REASON): it is not ready, or not heard"
 	keep_floor
 	decide "BACKUP; held by carp backup"

@@ -30,7 +30,8 @@ F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further chec
 F3S_LIMIT=10		# seconds that a check of the pool may take
 F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90 by default
 F3S_VERSION=status=2	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
-F3S_NO_CLAIM=254	# advskew that loses against every other
+F3S_NO_CLAIM=254	# advskew of a host that cannot serve, which loses against every other
+F3S_HELD_CLAIM=200	# while `carp backup` holds: it could serve if nobody else can
 
 if [ ! -r "$F3S_CONFIG" ]; then
 	echo "$F3S_CONFIG is missing: run the deploy (tasks/carp.py)" >&2

@@ -77,9 +77,9 @@ def test_a_failback_that_is_off_and_a_hold_are_warnings(host: StorageHost, stand
 def test_backup_replicates_what_was_written_before_the_address_moves(host: StorageHost) -> None:
     assert carp(host, "backup") == Result(0, HELD, "")
     readonly, snapshot, moved = host.changes()
-    assert (readonly, snapshot[:2], moved) == (READONLY, ["zfs", "snapshot"], advskew(254))
+    assert (readonly, snapshot[:2], moved) == (READONLY, ["zfs", "snapshot"], advskew(200))
     assert re.fullmatch(r"zdata/enc/nfsdata@zrepl_\d{8}_\d{6}_000", snapshot[2])
-    assert host.carp_now() == ("BACKUP", 254)
+    assert host.carp_now() == ("BACKUP", 200)
     assert host.path(HOLD).read_text().startswith("since 2")
     assert host.running() == SERVICES
     # and so it stays
@@ -95,8 +95,8 @@ def test_backup_of_who_has_no_new_data_only_moves_the_address(tmp_path: Path, ro
     if role == "primary":
         host.carp("BACKUP", 60, peer=20)
     assert carp(host, "backup").rc == 0
-    assert host.changes() == [advskew(254)]
-    assert host.carp_now() == ("BACKUP", 254)
+    assert host.changes() == [advskew(200)]
+    assert host.carp_now() == ("BACKUP", 200)
     assert not host.path(FROZEN).exists()
 
 
@@ -127,10 +127,10 @@ FAILURES: list[tuple[Breaks, str]] = [
     (lambda host: host.flag("snapshot_fails"), "cannot create snapshot: out of space"),
     (unconfirmed, r"the receiver has not confirmed zdata/enc/nfsdata@zrepl_\w+ within 4 s: connection refused"),
     (lambda host: full(host, f"{HOLD}.new"), "HOLD cannot be written"),
-    (lambda host: host.flag("skew_sticks"), "advskew is 0, not 254, after ifconfig"),
+    (lambda host: host.flag("skew_sticks"), "advskew is 0, not 200, after ifconfig"),
     (
         lambda host: host.flag("ifconfig_fails"),
-        "ifconfig re0 vhid 1 advskew 254 failed: ifconfig: SIOCSVH: Device busy",
+        "ifconfig re0 vhid 1 advskew 200 failed: ifconfig: SIOCSVH: Device busy",
     ),
     (lambda host: host.state("peer", "254\n"), re.escape(NOT_TAKEN)),
 ]
@@ -159,7 +159,7 @@ def test_backup_of_a_held_master_that_fails_leaves_it_as_it_was(host: StorageHos
     host.carp("MASTER", peer=254)
     unconfirmed(host)
     assert carp(host, "backup").rc == 1
-    assert host.carp_now() == ("MASTER", 254)
+    assert host.carp_now() == ("MASTER", 200)
     assert (host.readonly(), host.path(FROZEN).exists()) == ("on" if frozen else "off", frozen)
     assert host.path(HOLD).read_text() == "since yesterday\n"
 
@@ -189,7 +189,7 @@ def held(host: StorageHost) -> None:
     host.write(FROZEN, "")
     host.write(LOSSES, "1\n2\n3\n")
     host.properties(readonly="on")
-    host.serving("BACKUP", 254)
+    host.serving("BACKUP", 200)
     host.carp("BACKUP", peer=20)
 
 

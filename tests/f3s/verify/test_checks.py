@@ -214,7 +214,7 @@ WRONG = [
     case(F0, "CARP", "advskew 254 instead of 0 or 60", carp=carp(CarpState.MASTER, claim=254)),
     case(F0, "CARP", "advskew 0 instead of 60", carp=carp(CarpState.BACKUP, claim=0)),
     case(F1, "CARP", "advskew 20 instead of 100", carp=STANDBY_CLAIMS),
-    case(F1, "CARP", "advskew 100 instead of 254", controller=status(F1, hold="since noon")),
+    case(F1, "CARP", "advskew 100 instead of 200", controller=status(F1, hold="since noon")),
     case(F1, "CARP", "advskew 100 instead of 254", controller=status(F1, started=False)),
     case(F0, "CARP", "advskew 0 instead of 254", controller=status(F0, **NOT_READY)),
     case(F0, "CARP", "instead of 60", carp=carp(CarpState.INIT, claim=0), controller=None),
@@ -449,7 +449,7 @@ def failed_over(hold: str | None) -> ClusterView:
     cluster = changed(
         CLUSTER_RIGHT,
         F0,
-        carp=carp(CarpState.BACKUP, claim=254 if hold else 60),
+        carp=carp(CarpState.BACKUP, claim=200 if hold else 60),
         controller=status(F0, carp=CarpState.BACKUP, hold=hold, floor=SECONDS - 100),
         mounts=FROZEN if hold else of(F0).mounts,
     )
@@ -536,9 +536,9 @@ def test_a_planned_failover_is_right_and_told() -> None:
 
 def test_a_master_that_is_held_is_wrong() -> None:
     since = "since 2026-03-01 11:00:00"
-    left = changed(CLUSTER_RIGHT, F0, controller=status(F0, hold=since), carp=carp(CarpState.MASTER, claim=254))
+    left = changed(CLUSTER_RIGHT, F0, controller=status(F0, hold=since), carp=carp(CarpState.MASTER, claim=200))
     planned = failed_over(since)
-    both = changed(planned, F1, controller=status(F1, hold=since), carp=carp(CarpState.MASTER, claim=254))
+    both = changed(planned, F1, controller=status(F1, hold=since), carp=carp(CarpState.MASTER, claim=200))
     for cluster, host in ((left, F0), (both, F1)):
         assert not_right(cluster) == {("one MASTER", CLUSTER): State.WRONG}
         row = one(cluster, "one MASTER", CLUSTER)
@@ -832,7 +832,7 @@ RIGHT = [
         "as it was received",
         snapshots=(*of(F1).snapshots, received("zrepl_1", 0)),
     ),
-    case(F1, "CARP", "held since noon", carp=UNCLAIMED, controller=status(F1, hold="since noon")),
+    case(F1, "CARP", "held since noon", carp=carp(CarpState.BACKUP, claim=200), controller=status(F1, hold="since noon")),
     case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, **NOT_READY)),
     case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, ready=None)),
     case(F1, "CARP", "BACKUP, claim (advskew) 100", controller=None),

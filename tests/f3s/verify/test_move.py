@@ -161,7 +161,7 @@ def test_failback() -> None:
 
 
 def test_failback_ends_a_hold_that_outlived_its_peer() -> None:
-    cluster = changed(SERVING, F0, controller=status(F0, hold=HOLD), carp=carp(CarpState.MASTER, claim=254))
+    cluster = changed(SERVING, F0, controller=status(F0, hold=HOLD), carp=carp(CarpState.MASTER, claim=200))
     assert plan_failback(cluster) == Move(Left.ALL)
 
 
