@@ -832,7 +832,9 @@ RIGHT = [
         "as it was received",
         snapshots=(*of(F1).snapshots, received("zrepl_1", 0)),
     ),
-    case(F1, "CARP", "held since noon", carp=carp(CarpState.BACKUP, claim=200), controller=status(F1, hold="since noon")),
+    case(
+        F1, "CARP", "held since noon", carp=carp(CarpState.BACKUP, claim=200), controller=status(F1, hold="since noon")
+    ),
     case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, **NOT_READY)),
     case(F1, "CARP", "BACKUP, claim (advskew) 254", carp=UNCLAIMED, controller=status(F1, ready=None)),
     case(F1, "CARP", "BACKUP, claim (advskew) 100", controller=None),
