@@ -199,9 +199,9 @@ class StorageHost(StubHost):
         """Write storage.conf, with other values than the deploy's."""
         self.write(STORAGE_CONF, self.rewrite(conf(self.values.model_copy(update=values))))
 
-    def quick(self, endless: str = "nothing") -> None:
+    def quick(self, endless: str = "(no command)") -> None:
         """Commands have no limit in time, for tests with many runs; one with `endless` in it has met its limit."""
-        met = f'case "$*" in *{endless}*) return 124 ;; esac'
+        met = f'case "$*" in *"{endless}"*) return 124 ;; esac'
         self.bounded.write_text(f'exec 8</dev/null\nbounded() {{\n\tshift\n\t{met}\n\t"$@" <&8\n}}\n')
 
     def booted(self, when: int) -> None:
