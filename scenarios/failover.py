@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scenarios.pair import Pair
+from f3s.controller import NO_CLAIM
+from scenarios.pair import FOUND, Pair
 from scenarios.play import scenario
 from scenarios.story import Story
 
@@ -91,3 +92,48 @@ def failback_off(story: Story) -> None:
         pair.stays("is there: carp auto-failback enable removes it")
         story.types(pair.primary, "carp auto-failback enable")
         pair.failback_by_cron()
+
+
+@scenario("wedged", text="found and healed by a restart of just that service")
+def wedged(story: Story) -> None:
+    """nfsd and stunnel of either host stand still, and mountd has lost the export"""
+    pair = Pair(story)
+    pair.opening()
+    lost = "sed -i.before '/^V4:/!d' /etc/exports && service mountd onerestart && mv /etc/exports.before /etc/exports"
+    for host in (pair.standby, pair.primary):
+        _heals(pair, host, "nfsd", "pkill -STOP -x nfsd")
+        _heals(pair, host, "stunnel", "pkill -STOP -x stunnel")
+        _heals(pair, host, "mountd", lost)
+    pair.writes("after", "written after")
+
+
+def _heals(pair: Pair, host: str, service: str, breaks: str) -> None:
+    story, state = pair.story, pair.state(host)
+
+    def restarts() -> str:
+        return story.attempt(host, f"grep -c 'restarting {service}' /var/log/messages").output.strip()
+
+    before = restarts()
+    story.types(host, breaks)
+    story.within(f"{host} restarts {service}", lambda: restarts() != before, **FOUND)
+    story.within(f"{host} is ready again", lambda: pair.status(host).right, **FOUND)
+    story.prove(pair.state(host) == state, f"{host} is still {state}")
+
+
+@scenario("unserving", text="neither host serves, the address stays, and a repair ends it")
+def unserving(story: Story) -> None:
+    """The exports are wrong on both hosts"""
+    pair = Pair(story)
+    pair.opening()
+    hosts = (pair.primary, pair.standby)
+    for host in hosts:
+        story.types(host, "sed -i.before s,/export/nfs,/export/other, /etc/exports && service mountd onerestart")
+    story.within(
+        "neither is ready", lambda: [pair.status(host).claim for host in hosts] == [NO_CLAIM, NO_CLAIM], **FOUND
+    )
+    story.stage.wait(60)
+    story.prove(pair.state(pair.primary) == "MASTER", f"{pair.primary} is still MASTER")
+    state, reason, _ = pair.verdict("services", pair.primary)
+    story.prove(state == "wrong" and "/etc/exports" in reason, f"verify says: {reason}")
+    story.deploys("tasks/nfs.py", "-y")
+    pair.primary_serves(**FOUND)

@@ -10,6 +10,8 @@ from scenarios.story import Story
 ONE_MASTER = "exactly one MASTER, which serves"
 UNPLUGGED_SECONDS = 20
 """Longer than a takeover takes, and two runs of the client's monitor."""
+BLINK_SECONDS = 8
+"""A switch that restarts."""
 
 
 def _settles(pair: Pair) -> None:
@@ -68,3 +70,50 @@ def split(story: Story) -> None:
             lambda: pair.asks(other, f"echo healed >{story.cast.mountpoint}/{other}").rc == 0,
             **HEALED,
         )
+
+
+@scenario("blip", text="the address comes back by the gates alone")
+def blip(story: Story) -> None:
+    """The primary's cable is out for a moment: its link brings no address back"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        story.stage.cable(pair.primary, plugged=False)
+        story.say(f"the cable of {pair.primary} is out")
+        pair.standby_serves()
+        story.stage.cable(pair.primary, plugged=True)
+        story.say(f"the cable of {pair.primary} is in again")
+        story.stage.wait(BLINK_SECONDS)
+        story.prove(pair.state(pair.standby) == "MASTER", f"{pair.standby} is still MASTER")
+        pair.failback_by_cron()
+
+
+@scenario("blink", text="the address is where it was, and no gate was asked")
+def blink(story: Story) -> None:
+    """The switch restarts while the standby serves and automatic failback is off"""
+    pair = Pair(story)
+    pair.opening()
+    story.types(pair.primary, "carp auto-failback disable")
+    pair.writes("disabled", "failback is off")
+    with pair.watched():
+        story.stage.cable(pair.primary, plugged=False)
+        pair.standby_serves()
+        story.stage.cable(pair.primary, plugged=True)
+        claims = {"timers": 75.0, "work": 10.0}
+        story.within(f"{pair.standby} claims the address", lambda: pair.status(pair.standby).claim == 20, **claims)
+        for host in (pair.primary, pair.standby):
+            story.stage.cable(host, plugged=False)
+        story.say("both cables are out")
+        story.stage.wait(BLINK_SECONDS)
+        story.stage.cable(pair.primary, plugged=True)
+        story.stage.wait(5)
+        story.stage.cable(pair.standby, plugged=True)
+        story.say(f"both are in again, the one of {pair.primary} first")
+        story.within(
+            f"{pair.standby} has the address as before",
+            lambda: (pair.state(pair.standby), pair.state(pair.primary)) == ("MASTER", "BACKUP"),
+            **TAKEOVER,
+        )
+        pair.stays("is there: carp auto-failback enable removes it")
+        story.types(pair.primary, "carp auto-failback enable")
+        pair.failback_by_cron()

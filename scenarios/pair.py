@@ -29,6 +29,8 @@ READY = {"timers": 75.0, "work": 10.0}
 """The controller looks every minute."""
 FAILBACK = {"timers": 300.0, "work": 60.0}
 """A replication after the boot, which is due every minute, then the next minute of cron."""
+FOUND = {"timers": 110.0, "work": 30.0}
+"""The next minute of cron, the patience with what is silent, and a restart."""
 STAYS_SECONDS = 180.0
 
 
