@@ -242,7 +242,7 @@ Grid = Annotated[str, Rule("NxDURATION[(keep=all|N)] | ..., durations not decrea
 # zrepl takes names that begin with _ for its own jobs (internal/config/config.go, IsInternalJobName)
 JobName = Annotated[str, pattern("letters, digits, _ and -, beginning with a letter", r"[A-Za-z][A-Za-z0-9_-]*", 64)]
 # IFNAMSIZ is 16 with the closing NUL (sys/net/if.h)
-Interface = Annotated[str, pattern("an interface name such as re0, 15 characters at most", r"[a-z][a-z0-9_.]*", 15)]
+Interface = Annotated[str, pattern("an interface name such as re0, 15 characters at most", r"[a-z][a-z0-9_.-]*", 15)]
 CarpPassword = Annotated[
     str | None,
     Rule(
