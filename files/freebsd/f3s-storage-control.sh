@@ -134,8 +134,9 @@ patiently() {
 able() {
 	patiently dataset_there && configured && export_dataset || return
 	serving && return 0
-	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel &&
-		serving || return 1
+	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel ||
+		return 1
+	REASON="serves $F3S_DATASET"
 }
 
 # A look that costs little, as it is taken every minute: what answers runs.
