@@ -478,7 +478,7 @@ stop() {
 
 # Is this host ready now? As able(), but it only looks.
 looks_ready() {
-	dataset_ready || return
+	dataset_ready && configured || return
 	if [ -z "$IDENTITY" ] || [ "$IDENTITY" = other ]; then
 		REASON="$F3S_MOUNTPOINT is not mounted on $F3S_EXPORT"
 		return 1
