@@ -173,7 +173,7 @@ class Pair:
     def failback_by_cron(self) -> None:
         """The primary takes the address back by itself, and says why."""
         self.primary_serves(**FAILBACK)
-        self.story.say(f"the log says why: {self.failback_decisions('failback: MASTER again')[-1]}")
+        self.story.say(f"the log says why: {self.failback_decisions('failback: MASTER, and claims')[-1]}")
 
     def failback_decisions(self, text: str) -> list[str]:
         """The lines of the failback's log with that text, without their time.
