@@ -17,21 +17,21 @@ from operations.base import Commands, known
 
 
 @operation()
-def port_is_ours(address: str, port: int, pid_file: str) -> Commands:
-    """Only the daemon that the rc script knows, or nothing, listens on the tunnel's address. Changes nothing.
+def port_is_ours(addresses: Sequence[str], port: int, pid_file: str) -> Commands:
+    """Only the daemon that the rc script knows, or nothing, listens on the tunnel's addresses. Changes nothing.
 
     A stunnel without a pid file keeps the port while `service stunnel stop` says "not running" (observed). The
     controller does not see it and could not start another, and both hosts would give the address away. It is not
     stopped here, as it may serve clients.
 
-    + address, port: of the tunnel
+    + addresses, port: of the tunnel
     + pid_file: its pid file
 
     Raises OperationError if another process listens there.
 
-    **Example:** `stunnel.port_is_ours("192.168.1.138", 2323, "/var/run/stunnel/stunnel.pid")`
+    **Example:** `stunnel.port_is_ours(["192.168.1.138", "127.0.0.1"], 2323, "/var/run/stunnel/stunnel.pid")`
     """
-    found = [each for each in known(Listeners) if each.takes(address, port)]
+    found = [each for each in known(Listeners) if any(each.takes(address, port) for address in addresses)]
     ours: list[str] = host.get_fact(FileContents, path=pid_file) or []
     strangers = [each for each in found if [str(each.pid)] != [line.strip() for line in ours]]
     if strangers:
@@ -45,7 +45,8 @@ def port_is_ours(address: str, port: int, pid_file: str) -> Commands:
             "f3s_storage could neither stop it nor start stunnel. Nothing of CARP and stunnel was changed. Run "
             f"{end_it} there, then this again at once: clients that it serves wait until then"
         )
-    host.noop(f"{address}:{port} is held by the stunnel of {pid_file}" if found else f"{address}:{port} is free")
+    names = " and ".join(f"{address}:{port}" for address in addresses)
+    host.noop(f"{names}: held by the stunnel of {pid_file}" if found else f"{names}: free")
     yield from ()
 
 

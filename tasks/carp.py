@@ -17,7 +17,7 @@ from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
-from tasks.shared import name_virtual_ip, nfs_variables
+from tasks.shared import LOOPBACK, name_virtual_ip, nfs_variables
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 
@@ -30,7 +30,7 @@ if settings.is_storage:
     # -- a host set up by hand may have a stunnel that the controller could neither stop nor start (seen)
     stunnel.port_is_ours(
         name="carp: the port of the tunnel is free or stunnel's own",
-        address=settings.vip.address,
+        addresses=[settings.vip.address, LOOPBACK],
         port=settings.stunnel.port,
         pid_file=PID_FILE,
     )

@@ -15,6 +15,7 @@ from pyinfra.operations import files
 from bridge.settings import credentials, rendered, this_host
 from f3s import stunnel as tunnel
 from operations import carp, packages, rcconf, secrets, stunnel
+from tasks.shared import LOOPBACK
 
 settings = this_host()
 
@@ -25,7 +26,7 @@ if settings.is_storage:
     # before anything is changed: the rc script does not see a stunnel without a pid file (seen)
     stunnel.port_is_ours(
         name="stunnel: its port is free or its own",
-        address=settings.vip.address,
+        addresses=[settings.vip.address, LOOPBACK],
         port=settings.stunnel.port,
         pid_file=tunnel.PID_FILE,
     )

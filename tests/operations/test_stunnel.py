@@ -55,7 +55,7 @@ def port(
     started: dict[str, int] | None = None,
 ) -> list[str]:
     facts = {Listeners: listeners, FileContents: pid, File: started}
-    result = run(stunnel.port_is_ours, facts, VIP, 2323, PID_FILE, executing=executing)
+    result = run(stunnel.port_is_ours, facts, [VIP, "127.0.0.1"], 2323, PID_FILE, executing=executing)
     assert result.commands == []
     return result.noops
 
@@ -77,11 +77,18 @@ def test_somebody_else_on_all_addresses_stops_it_too() -> None:
         port((Listener("nc", 844, "tcp4", ANY, 2323),), ["1679"])
 
 
+def test_a_tunnel_of_a_client_on_loopback_stops_it_too() -> None:
+    """Its port is wanted for the question whether the daemon answers."""
+    with pytest.raises(OperationError, match=r"stunnel \(process 7\) listens on 127.0.0.1:2323"):
+        port((Listener("stunnel", 7, "tcp4", "127.0.0.1", 2323),), None)
+
+
 def test_the_daemon_of_the_pid_file_and_what_listens_elsewhere_are_no_matter() -> None:
+    both = f"{VIP}:2323 and 127.0.0.1:2323"
     assert port((OLD, Listener("nfsd", 1, "tcp4", "127.0.0.1", 2049)), ["1679"]) == [
-        f"{VIP}:2323 is held by the stunnel of {PID_FILE}"
+        f"{both}: held by the stunnel of {PID_FILE}"
     ]
-    assert port((Listener("stunnel", 7, "tcp4", "127.0.0.1", 2323),), None) == [f"{VIP}:2323 is free"]
+    assert port((Listener("stunnel", 7, "tcp4", "192.168.1.130", 2323),), None) == [f"{both}: free"]
 
 
 def test_unknown_listeners_stop_it() -> None:
