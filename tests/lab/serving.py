@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab import clock
+from lab import actions, clock
 from lab.net import model
 from lab.rc.scripts import processes
 from tests.lab.cluster import F0, F1, Cluster
@@ -12,7 +12,6 @@ from tests.lab.cluster import F0, F1, Cluster
 SERVICES = {"rpcbind", "mountd", "nfsd", "stunnel"}
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 SOURCE = "zdata/enc/nfsdata"
-GIVE_AWAY = "ifconfig re0 vhid 1 advskew 254 state backup"
 
 
 class Pair(Cluster):
@@ -32,6 +31,11 @@ class Pair(Cluster):
     def states(self) -> tuple[str, str]:
         return self.carp(F0), self.carp(F1)
 
+    @property
+    def claims(self) -> tuple[int, ...]:
+        """advskew of both; with preemption the lowest one has the address."""
+        return tuple(model.interfaces(self.hosts.host(host))["re0"].carps[1].advskew for host in (F0, F1))
+
     def running(self, host: str) -> set[str]:
         """Which of the serving services run."""
         return {name for name in SERVICES if processes(self.hosts.host(host)).get(name)}
@@ -41,8 +45,8 @@ class Pair(Cluster):
         return {name: processes(self.hosts.host(host))[name] for name in self.running(host)}
 
     def serves(self, host: str) -> bool:
-        """All of a host's services run; the other host's may as well, as the address decides who is asked."""
-        return self.running(host) == SERVICES
+        """It has the address, and all of its services run."""
+        return self.carp(host) == "MASTER" and self.running(host) == SERVICES
 
     def told(self, host: str) -> list[str]:
         """What f3s_storage decided and did since the test began; that an event woke it is left out."""
@@ -65,14 +69,17 @@ class Pair(Cluster):
         return self.hosts.now
 
     def until(self, seconds: float, host: str) -> float:
-        """Lets time pass until the host is the one that serves, at most so many seconds; returns how many it took."""
+        """Lets time pass until the host serves, at most so many seconds; returns how many it took."""
         began = self.now
-        while not (self.carp(host) == "MASTER" and self.serves(host)):
+        while not self.serves(host):
             assert self.now - began < seconds, f"{host} does not serve: {self.told(F0)}\n{self.told(F1)}"
             clock.tick(self.store, 1)
         return self.now - began
 
     def fail_over(self) -> None:
-        """f1 becomes MASTER and serves, without a hold and without anything being wrong with f0."""
-        self.sh(F0, GIVE_AWAY)
+        """f1 serves, without a hold and without anything being wrong with f0, whose cable was out for a moment."""
+        actions.cut_off(self.store, F0, away=True)
         self.until(15, F1)
+        self.tick(5)
+        actions.cut_off(self.store, F0, away=False)
+        self.tick(5)
