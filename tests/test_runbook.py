@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.documents import Runner, blocks
@@ -15,14 +13,6 @@ RUNBOOK = blocks((REPOSITORY / "docs/runbook.md").read_text())
 TROUBLES = list(dict.fromkeys(block.heading for block in RUNBOOK))
 
 
-@pytest.fixture(scope="module")
-def ready(deployed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """A while later: the standby's controller has found the replica complete."""
-    cluster = deployed.copy(tmp_path_factory.mktemp("runbook") / "ready")
-    cluster.tick(130)
-    return cluster
-
-
 def test_every_trouble_is_brought_about_and_shows_how_it_ends() -> None:
     for trouble in TROUBLES:
         of_it = [block for block in RUNBOOK if block.heading == trouble]
@@ -31,6 +21,5 @@ def test_every_trouble_is_brought_about_and_shows_how_it_ends() -> None:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_its_commands_mend_it(trouble: str, ready: Cluster, tmp_path: Path) -> None:
-    lab = ready.copy(tmp_path / "state")
-    Runner(lab, "docs/runbook.md").follow(block for block in RUNBOOK if block.heading == trouble)
+def test_its_commands_mend_it(trouble: str, site: Cluster) -> None:
+    Runner(site, "docs/runbook.md").follow(block for block in RUNBOOK if block.heading == trouble)

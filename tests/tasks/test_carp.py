@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_the_primary_has_the_address_before_the_standby_gets_it(lab: Cluster) -> None:
-    """Within one operation both get it at the same time, and without preemption a second would decide who serves."""
+    """The standby alone would be MASTER until the primary comes."""
     lab.make_secrets()
     run = lab.pyinfra("tasks/carp.py", "--dry", "--limit", "storage", "--data", "nfs_owners=names")
     assert run.rc == 0, run.output
@@ -52,7 +52,8 @@ def test_a_configuration_that_was_made_by_hand_starts_nothing(lab: Cluster) -> N
     lab.sh(F0, "printf '[nfs-tls]\naccept = 192.168.1.138:2323\n' >/usr/local/etc/stunnel/stunnel.conf")
     run = lab.pyinfra("tasks/carp.py", "-y", "--limit", F0, "-v")
     assert run.rc == 0, run.output
-    assert "started later: /usr/local/etc/stunnel/stunnel.conf is not there yet, or not from this deploy" in run.output
+    missing = "/etc/exports, /usr/local/etc/stunnel/stunnel.conf"
+    assert f"started later: {missing} is not there yet, or not as this deploy has it" in run.output
     assert lab.attempt(F0, "pgrep -x stunnel").rc == 1
     assert lab.attempt(F0, "ls /var/run/f3s/started").rc != 0
 

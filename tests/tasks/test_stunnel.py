@@ -105,7 +105,7 @@ def test_a_renewal_is_read_by_the_running_daemon_which_is_not_restarted(cluster:
         [*(f"{host}: {each}" for host in (F0, F1) for each in changed), f"{F0}: {READS}"]
     )
     assert cluster.sh(F0, "pgrep -x stunnel") == daemon
-    assert cluster.sh(F1, "pgrep -x stunnel || echo none").strip() == "none", "a standby stays quiet"
+    assert cluster.sh(F1, "pgrep -x stunnel || echo none").strip() == "none", "it starts nothing"
     assert cluster.pyinfra(TASK, "-y").changed == []
 
 
