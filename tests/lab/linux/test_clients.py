@@ -202,7 +202,9 @@ def test_only_the_nfsv4_path_can_be_mounted(site: Cluster) -> None:
     )
     site.sh("r0", mount.format("/k3svolumes"))
     site.sh("r0", "systemctl stop stunnel; umount -f " + SHARE)
-    assert took(site, f"timeout 60 {mount.format('/k3svolumes')}") == (124, 60)
+    rc, seconds = took(site, f"timeout 60 {mount.format('/k3svolumes')}")
+    assert rc == 124
+    assert 60 <= seconds < 65, "what cron starts meanwhile takes time, too"
 
 
 def test_what_mountd_did_not_export_can_be_looked_up_but_not_listed(site: Cluster) -> None:
