@@ -129,7 +129,9 @@ def test_a_hanging_call_ends_when_the_mount_is_taken_away_by_force(stage: LabSta
     assert report.errors["list"]["INCOMPLETE"] > 0
 
 
-def test_another_server_is_a_stale_handle_by_path_and_by_descriptor(stage: LabStage, site: Cluster) -> None:
+def test_a_server_with_another_fsid_is_a_stale_handle_by_path_and_by_descriptor(stage: LabStage, site: Cluster) -> None:
+    passed = "umount /export/nfs && mount -t nullfs /data/nfs /export/nfs && service f3s_storage reconcile"
+    assert stage.run("f1", passed).rc == 0
     stage.start_probe("r0")
     stage.wait(70)
     assert stage.run("f0", "carp backup").rc == 0
