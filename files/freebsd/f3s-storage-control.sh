@@ -325,7 +325,11 @@ look() {
 		return 1
 	fi
 	# before anything that takes time: a link that comes back must not bring the address along
-	[ "$CARP_STATE" = MASTER ] || [ "$CARP_SKEW" != "$F3S_CLAIM" ] || keep_claim ready
+	if [ "$CARP_STATE" != MASTER ] && [ "$CARP_SKEW" = "$F3S_CLAIM" ]; then
+		# but for the standby that had it: the next advertisement of the primary, which claims less, gives it back
+		[ "$F3S_ROLE:$CARP_STATE" != standby:BACKUP ] || carp_becomes MASTER || :
+		keep_claim ready
+	fi
 	thaw
 	able
 	able_status=$?

@@ -260,6 +260,16 @@ def test_a_link_that_comes_back_brings_no_address_along(tmp_path: Path, role: st
     assert f"claim (advskew) {host.claim} -> {host.advskew}" in host.log()
 
 
+def test_a_switch_that_restarts_leaves_the_address_where_it_was(tmp_path: Path) -> None:
+    """The standby had it: with the next advertisement of the primary, which claims less, it is MASTER again."""
+    standby = made(tmp_path, "standby")
+    standby.serving()
+    standby.carp("BACKUP", 20)
+    standby.flag("flip", "3 MASTER\n")
+    assert standby.reconcile().rc == 0
+    assert (standby.carp_now(), standby.changes()) == (("MASTER", 20), [])
+
+
 def test_only_the_last_losses_are_kept(quick: StorageHost) -> None:
     quick.write(LOSSES, "1\n2\n3\n")
     quick.carp("BACKUP", 0)
