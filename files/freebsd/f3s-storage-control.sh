@@ -132,7 +132,7 @@ patiently() {
 
 # Can this host serve? Mounts and starts what is missing, and asks end to end.
 able() {
-	patiently dataset_there && configured && export_dataset || return
+	patiently dataset_there && configured && patiently export_dataset || return
 	serving && return 0
 	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel ||
 		return 1
@@ -196,11 +196,12 @@ export_dataset() {
 	'') ;;
 	other) REASON="$F3S_EXPORT has something else mounted than $F3S_MOUNTPOINT"; return 1 ;;
 	*)
-		# not after the dataset was unmounted by force and mounted again: this view of it is dead then
-		if bounded "$F3S_LIMIT" test -e "$F3S_EXPORT/${F3S_MARKER##*/}" &&
-			{ [ "$CARP_STATE" = MASTER ] || [ "$(fsid_number "$IDENTITY")" -ge "$F3S_FSID" ]; }; then
-			return 0
-		fi
+		on_dataset "$F3S_EXPORT/${F3S_MARKER##*/}"
+		case $? in
+		0) [ "$CARP_STATE" != MASTER ] && [ "$(fsid_number "$IDENTITY")" -lt "$F3S_FSID" ] || return 0 ;;
+		1) ;;	# the dataset was unmounted by force and mounted again: this view of it is dead
+		*) REASON="$F3S_EXPORT did not answer in $F3S_LIMIT s"; return 3 ;;
+		esac
 		unmount_export || return 1
 		;;
 	esac

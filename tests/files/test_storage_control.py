@@ -413,6 +413,15 @@ def test_a_run_that_was_killed_before_it_had_the_wanted_identity(quick: StorageH
     assert status(quick).fsid_number == number
 
 
+def test_an_export_that_is_silent_is_not_taken_from_the_clients(quick: StorageHost) -> None:
+    """Unknown is not no: after an unmount by force their handles would be stale."""
+    quick.serving()
+    quick.quick(endless="/export/nfs/")
+    assert quick.reconcile().rc == 1
+    assert quick.changes() == [advskew(254)]
+    assert quick.log()[-1] == f"MASTER, not known to be ready: {quick.export} did not answer in 1 s"
+
+
 def test_nothing_is_exported_that_is_not_there(quick: StorageHost) -> None:
     quick.properties(keystatus="unavailable")
     quick.mounted(None)
