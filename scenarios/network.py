@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scenarios.pair import FAILBACK, HEALED, SERVING, TAKEOVER, Pair
+from f3s.controller import CLAIMS
+from scenarios.pair import FAILBACK, HEALED, READY, SERVING, TAKEOVER, Pair
 from scenarios.play import scenario
 from scenarios.stage import CannotError
 from scenarios.story import Story
@@ -99,8 +100,8 @@ def blink(story: Story) -> None:
         story.stage.cable(pair.primary, plugged=False)
         pair.standby_serves()
         story.stage.cable(pair.primary, plugged=True)
-        claims = {"timers": 75.0, "work": 10.0}
-        story.within(f"{pair.standby} claims the address", lambda: pair.status(pair.standby).claim == 20, **claims)
+        claim, _ = CLAIMS["standby"]
+        story.within(f"{pair.standby} claims the address", lambda: pair.status(pair.standby).claim == claim, **READY)
         for host in (pair.primary, pair.standby):
             story.stage.cable(host, plugged=False)
         story.say("both cables are out")

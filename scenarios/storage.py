@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from f3s.controller import NO_CLAIM
 from scenarios.pair import Pair
 from scenarios.play import scenario
 from scenarios.story import Story
@@ -41,7 +42,9 @@ def missing_stick_standby(story: Story) -> None:
         story.say(f"the stick of {pair.standby} is pulled out")
         pair.loses_power(pair.standby)
         pair.boots(pair.standby)
-        story.within(f"{pair.standby} holds back", lambda: pair.status(pair.standby).claim == 254, timers=75, work=60)
+        story.within(
+            f"{pair.standby} holds back", lambda: pair.status(pair.standby).claim == NO_CLAIM, timers=75, work=60
+        )
         _bare_mount_point_is_shut(pair, pair.standby)
         story.prove(pair.serves(pair.primary), f"{pair.primary} still serves")
         pair.loads_its_keys(pair.standby)

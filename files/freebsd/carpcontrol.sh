@@ -13,4 +13,5 @@ if [ $# -ne 2 ]; then
 fi
 [ "$1" = "$F3S_VHID@$F3S_INTERFACE" ] || exit 0
 tell "event: $1 $2"
-reconcile_detached
+# daemon(8), so that devd does not wait
+daemon -cf /usr/sbin/service f3s_storage quietreconcile

@@ -74,10 +74,15 @@ stopped() {
 	! running "$1"
 }
 
+# One from before the deploy may offer more than exports; what it says of itself are its arguments.
+mountd_right() {
+	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || { REASON="mountd runs without $F3S_MOUNTD_FLAGS"; return 1; }
+}
+
 stop_service() {
 	running "$1" || return 0
 	bounded "$F3S_SERVICE_LIMIT" service "$1" onestop >/dev/null 2>&1
-	if ! stopped "$1"; then
+	if running "$1"; then
 		tell "$1 did not stop"
 		return 1
 	fi
@@ -99,8 +104,7 @@ start_services() {
 	for service in $F3S_SERVICES; do
 		start_service "$service" || return 1
 	done
-	REASON="mountd runs without $F3S_MOUNTD_FLAGS"
-	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || restart_service mountd
+	mountd_right || restart_service mountd
 }
 
 # stunnel first: clients are cut off before NFS goes away beneath them.
@@ -144,9 +148,7 @@ serving() {
 	for service in $F3S_SERVICES; do
 		pgrep -q -x "$service" || { REASON="$service does not run"; return 1; }
 	done
-	# one from before the deploy may offer more than exports; what it says of itself are its arguments
-	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || { REASON="mountd runs without $F3S_MOUNTD_FLAGS"; return 1; }
-	ask nfs "${F3S_MARKER##*/}" && ask tls "$F3S_TUNNEL_PORT" && REASON="serves $F3S_DATASET"
+	mountd_right && ask nfs "${F3S_MARKER##*/}" && ask tls "$F3S_TUNNEL_PORT" && REASON="serves $F3S_DATASET"
 }
 
 # Files of other tasks: while a deploy is under way they may be those of an earlier one.
@@ -328,7 +330,7 @@ look() {
 	# before anything that takes time: a link that comes back must not bring the address along
 	if [ "$CARP_STATE" != MASTER ] && [ "$CARP_SKEW" = "$F3S_CLAIM" ]; then
 		# but for the standby that had it: the next advertisement of the primary, which claims less, gives it back
-		[ "$F3S_ROLE:$CARP_STATE" != standby:BACKUP ] || carp_becomes MASTER || :
+		if [ "$F3S_ROLE:$CARP_STATE" = standby:BACKUP ]; then carp_becomes MASTER; fi
 		keep_claim ready
 	fi
 	thaw
@@ -339,13 +341,13 @@ look() {
 	3) found="not known to be ready: $REASON" ;;
 	*) found="not ready: $REASON" ;;
 	esac
-	carp_read || :
+	carp_read	# again, and below: meanwhile the address may have moved; without a state it is `none`
 	if [ "$able_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
 	# After the claim: the peer takes the address while a service that hangs is being stopped. 3: the pool may only be
 	# slow, and services that wait for it could not be stopped.
 	if [ "$able_status" -ne 0 ] && [ "$able_status" -ne 3 ]; then
 		stop_services
-		carp_read || :
+		carp_read
 	fi
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
@@ -462,7 +464,7 @@ start() {
 # shutdown of such a host must not wait for that. CARP runs in the kernel, so a stopped host takes part in the election.
 leave() {
 	rm -f "$F3S_STARTED"
-	touch "$F3S_STOP_OWED" || :
+	touch "$F3S_STOP_OWED" || tell "$F3S_STOP_OWED cannot be made: without the lock now, the services keep running"
 	if carp_read; then
 		carp_set "$F3S_NO_CLAIM" || tell "$REASON"
 	fi

@@ -226,9 +226,3 @@ on_dataset() {
 	*) return 2 ;;
 	esac
 }
-
-# Starts the controller without waiting for it. daemon(8): devd waits for its actions, and a caller's terminal
-# or pipe must not be held open by the services that the controller starts.
-reconcile_detached() {
-	daemon -cf /usr/sbin/service f3s_storage quietreconcile
-}

@@ -8,13 +8,12 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.files.stubs import FILES, Result, StubHost
+from tests.files.tcp import server
 
 MARKER = "nfs.DO_NOT_REMOVE"
 XID = b"f3s1"
@@ -109,23 +108,6 @@ def test_the_reply(host: StubHost, reply: bytes, rc: int, said: str | None) -> N
     result = ask(host, "nfs", MARKER)
     assert (result.rc, result.err) == (rc, "")
     assert result.out == said or (said is None and result.out.startswith("nfsd refuses "))
-
-
-@contextmanager
-def server(handle: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Accept one connection on a free port of 127.0.0.1 and hand it over."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                handle(connection)
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        thread.join(timeout=10)
-        assert not thread.is_alive()
 
 
 def nc() -> str:

@@ -7,31 +7,14 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from tests.files.stubs import FILES
+from tests.files.tcp import server
 
 SCRIPT = FILES / "rocky" / "nfs-null-call.sh"
-
-
-@contextmanager
-def server(handle: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Accept one connection on a free port of 127.0.0.1 and hand it over."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                handle(connection)
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        thread.join(timeout=10)
-        assert not thread.is_alive()
 
 
 def call(port: int) -> subprocess.CompletedProcess[str]:
