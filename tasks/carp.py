@@ -7,7 +7,6 @@ from functools import partial
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host
 from pyinfra.operations import crontab, files
-from pyinfra.operations.util import any_changed
 
 from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
@@ -17,7 +16,7 @@ from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl
 from operations.base import known
-from tasks.shared import LOOPBACK, name_virtual_ip, nfs_variables
+from tasks.shared import LOOPBACK, controller_takes_up, name_virtual_ip, nfs_variables
 
 RULE = "/usr/local/etc/devd/f3s-carp.conf"
 
@@ -149,12 +148,7 @@ if settings.is_storage:
     carp.password(interface=interface, vhid=vhid, alias=alias, peer=peer.name, name="carp: its password now")
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
-    carp.controller_started(export=settings.nfs.export, name="carp: f3s_storage is started")
-    carp.controller_reconciles(
-        export=settings.nfs.export,
-        name="carp: f3s_storage takes up the change",
-        _if=any_changed(values, *programs),
-    )
+    controller_takes_up("carp", values, *programs)
     crontab.crontab(
         name="carp: f3s_storage looks every minute",
         command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",

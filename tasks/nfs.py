@@ -8,8 +8,8 @@ from pyinfra.context import host
 from pyinfra.operations import files
 
 from bridge.settings import site, this_host
-from operations import carp, nfs, services, sysctl
-from tasks.shared import LOOPBACK, nfs_variables
+from operations import nfs, services, sysctl
+from tasks.shared import LOOPBACK, controller_takes_up, nfs_variables
 
 whole = site()
 settings = this_host()
@@ -67,7 +67,4 @@ if settings.is_storage:
             name="nfs: shared directories and the marker of the dataset",
         )
 
-    carp.controller_started(export=settings.nfs.export, name="nfs: f3s_storage is started")
-    carp.controller_reconciles(
-        export=settings.nfs.export, name="nfs: f3s_storage takes up the change", _if=exports.did_change
-    )
+    controller_takes_up("nfs", exports)

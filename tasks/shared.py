@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from pyinfra.api.operation import OperationMeta
 from pyinfra.operations import files
+from pyinfra.operations.util import any_changed
 
 from bridge.settings import this_host
 from f3s.controller import MOUNTD_FLAGS
-from operations import nfs, rcconf
+from operations import carp, nfs, rcconf
 
 LOOPBACK = "127.0.0.1"
 
@@ -22,6 +24,15 @@ def name_virtual_ip() -> None:
         line=rf"^{re.escape(vip.address)}[[:space:]].*$",
         replace=f"{vip.address} {' '.join(vip.names)}",
         ensure_newline=True,
+    )
+
+
+def controller_takes_up(task: str, *changes: OperationMeta) -> None:
+    """f3s_storage is started and has seen these changes, as soon as the files of all tasks are there."""
+    export = this_host().nfs.export
+    carp.controller_started(name=f"{task}: f3s_storage is started", export=export)
+    carp.controller_reconciles(
+        name=f"{task}: f3s_storage takes up the change", export=export, _if=any_changed(*changes)
     )
 
 

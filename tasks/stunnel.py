@@ -14,8 +14,8 @@ from pyinfra.operations import files
 
 from bridge.settings import credentials, rendered, this_host
 from f3s import stunnel as tunnel
-from operations import carp, packages, rcconf, secrets, stunnel
-from tasks.shared import LOOPBACK
+from operations import packages, rcconf, secrets, stunnel
+from tasks.shared import LOOPBACK, controller_takes_up
 
 settings = this_host()
 
@@ -77,7 +77,4 @@ if settings.is_storage:
         stamp=tunnel.RELOAD_STAMP,
         files=[tunnel.SERVER_CONFIG, values["cert_file"], values["ca_file"], values["crl_file"]],
     )
-    carp.controller_started(export=settings.nfs.export, name="stunnel: f3s_storage is started")
-    carp.controller_reconciles(
-        export=settings.nfs.export, name="stunnel: f3s_storage takes up the change", _if=configuration.did_change
-    )
+    controller_takes_up("stunnel", configuration)
