@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable
+
 from f3s.controller import NO_CLAIM
 from scenarios.pair import FOUND, Pair
 from scenarios.play import scenario
@@ -41,12 +44,46 @@ def by_hand(story: Story) -> None:
     pair = Pair(story)
     pair.opening()
     with pair.watched():
-        story.types(pair.primary, "carp backup")
-        pair.standby_serves(at_once=True)
-        story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), timers=5, work=10)
-        pair.stays("held by carp backup")
-        story.types(pair.primary, "carp master")
-        pair.primary_serves()
+        _there_and_back(pair, lambda: pair.stays("held by carp backup"))
+
+
+@scenario("moves", pause=2.5, text="a median of at most 1.5 s", part=True)
+def moves(story: Story) -> None:
+    """Ten times carp backup and carp master"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        for _ in range(10):
+            _there_and_back(pair)
+    _median(story, 1.5)
+
+
+def _there_and_back(pair: Pair, meanwhile: Callable[[], None] = lambda: None) -> None:
+    pair.story.types(pair.primary, "carp backup")
+    pair.standby_serves(at_once=True)
+    pair.story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), timers=5, work=10)
+    meanwhile()
+    pair.story.types(pair.primary, "carp master")
+    pair.primary_serves()
+
+
+def _median(story: Story, limit: float) -> None:
+    waits = story.reports[-1].interruptions
+    story.prove(statistics.median(waits or [0]) <= limit, f"half of the pauses took at most {limit:g} s")
+
+
+@scenario("power-cuts", pause=5, text="a median of at most 4 s", part=True)
+def power_cuts(story: Story) -> None:
+    """Ten power cuts on the primary, each with automatic failback"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        for _ in range(10):
+            pair.loses_power(pair.primary)
+            pair.standby_serves()
+            pair.boots(pair.primary)
+            pair.failback_by_cron()
+    _median(story, 4)
 
 
 @scenario("reboot", pause=3)

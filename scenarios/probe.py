@@ -2,9 +2,10 @@
 """What programs on a client notice during a failover. Copied to the client; needs only Python 3.9.
 
 ``probe.py run --folder MOUNTPOINT --state DIR`` does five things ten times a second, each in a thread of its own, as
-each may hang: it asks the server for a file's attributes, lists the folder, opens a file, reads from a descriptor that
-has been open from the beginning, and appends a numbered line with fsync(2). It writes ``DIR/pid`` when it begins to
-measure. At SIGTERM it writes ``DIR/report.json`` and ends, whatever hangs.
+each may hang: it asks the server for a file's attributes, lists the folder, opens a file, reads from a descriptor
+that has been open from the beginning, and appends a numbered line with fsync(2). It writes ``DIR/pid`` when it begins
+to measure. It notes every longer pause, and whether the folder was mounted anew. At SIGTERM it writes
+``DIR/report.json`` and ends, whatever hangs.
 
 ``probe.py check --folder MOUNTPOINT --state DIR`` is for afterwards, when the server is back: which of the acknowledged
 lines are missing there? It prints their numbers, and enters their count in the report.
@@ -30,6 +31,8 @@ from pathlib import Path
 from typing import Any
 
 INTERVAL = 0.1
+NOTED = 0.5
+"""Seconds without a success that count as a pause of its own."""
 PATIENCE = 3.0
 """Seconds that an operation may still take at the end before it counts as hanging."""
 CONTENT = b"what the probe wrote before it began to measure\n" * 64
@@ -73,6 +76,17 @@ def forget(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def mounted_since(folder: str) -> float | None:
+    """When it was mounted, on the clock of `time.monotonic`; None where the kernel does not say (no NFS, no Linux)."""
+    try:
+        text = Path("/proc/self/mountstats").read_text()
+    except OSError:
+        return None
+    _, _, found = text.rpartition(f" mounted on {os.path.realpath(folder)} with ")
+    age = re.search(r"^\s+age:\s+(\d+)$", found.partition("\ndevice ")[0], re.MULTILINE)
+    return time.monotonic() - int(age[1]) if age else None
+
+
 class Files:
     """What the probe does in the folder. Every method is one operation, and raises what a program would get."""
 
@@ -86,6 +100,7 @@ class Files:
         self.number = 0
         self.acknowledged = 0
         self.stray = 0
+        self.mounted: float | None = None
 
     def prepare(self) -> None:
         """Makes the files, and opens the descriptor that stays open.
@@ -93,6 +108,7 @@ class Files:
         :raises OSError: the folder cannot be written to
         """
         self.ask = asking_stat()
+        self.mounted = mounted_since(self.folder)
         self.own_disk = os.stat(os.path.dirname(os.path.realpath(self.folder))).st_dev
         for path, content in ((self.fixed, CONTENT), (self.lines, b"")):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -103,6 +119,11 @@ class Files:
                 os.close(descriptor)
         self.held = os.open(self.fixed, os.O_RDONLY)
         self.journal = os.open(self.journal_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def is_mounted_anew(self) -> bool:
+        """It is no longer the mount of the beginning. The kernel tells a mount's age in whole seconds."""
+        now = mounted_since(self.folder)
+        return self.mounted is not None and (now is None or abs(now - self.mounted) > 2)
 
     def stat(self) -> None:
         self.ask(self.fixed)
@@ -154,6 +175,7 @@ class Measure:
     def __init__(self, now: float) -> None:
         self.last_success = now
         self.pause = 0.0
+        self.gaps: list[list[float]] = []
         self.errors: dict[str, int] = {}
         self.since: float | None = None
 
@@ -166,6 +188,8 @@ class Measure:
             self.errors[kind(error)] = self.errors.get(kind(error), 0) + 1
             return
         self.pause = self.pause_until(now)
+        if now - self.last_success > NOTED:
+            self.gaps.append([round(self.last_success, 3), round(now, 3)])
         self.last_success = now
 
     def pause_until(self, now: float) -> float:
@@ -184,10 +208,12 @@ def report(measures: dict[str, Measure], files: Files, stopped: float, now: floa
             name: round(one.pause_until(now if name in hanging else max(stopped, one.last_success)), 3)
             for name, one in measures.items()
         },
+        "gaps": {name: one.gaps for name, one in measures.items() if one.gaps},
         "errors": {name: dict(one.errors) for name, one in measures.items() if one.errors},
         "acknowledged": files.acknowledged,
         "lost": 0,
         "stray": files.stray,
+        "remounted": files.is_mounted_anew(),
         "hanging": {name: round(now - since, 3) for name, since in hanging.items()},
     }
 

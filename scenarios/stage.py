@@ -117,6 +117,8 @@ class Report:
     :param lost: acknowledged lines that the file on the server does not have
     :param stray: lines that landed on the client's own disk
     :param hanging: operations that had not come back at the end -> for how many seconds
+    :param gaps: operation -> beginning and end of each pause of more than half a second, on the client's clock
+    :param remounted: the mount is not the one of the beginning
     """
 
     pauses: Mapping[str, float] = field(default_factory=dict)
@@ -125,6 +127,8 @@ class Report:
     lost: int = 0
     stray: int = 0
     hanging: Mapping[str, float] = field(default_factory=dict)
+    gaps: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    remounted: bool = False
 
     READS = ("stat", "list", "open", "read")
 
@@ -139,6 +143,17 @@ class Report:
     def pause(self) -> float:
         """The longest pause of a reading program, seconds."""
         return max((self.pauses.get(name, 0.0) for name in self.READS), default=0.0)
+
+    @property
+    def interruptions(self) -> list[float]:
+        """What a reading program had to wait each time, seconds: pauses of several operations at once are one."""
+        found: list[list[float]] = []
+        for begin, end in sorted(gap for name in self.READS for gap in self.gaps.get(name, [])):
+            if found and begin < found[-1][1]:
+                found[-1] = [found[-1][0], max(end, found[-1][1]), max(end - begin, found[-1][2])]
+            else:
+                found.append([begin, end, end - begin])
+        return [longest for _, _, longest in found]
 
     @property
     def read_errors(self) -> int:

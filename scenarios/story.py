@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import statistics
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class Expect:
     def __str__(self) -> str:
         if self.pause is None:
             return self.text
-        return f"{self.text + ', ' if self.text else ''}pause <= {self.pause:g} s, no error, no line lost or astray"
+        return f"{self.text + ', ' if self.text else ''}pause <= {self.pause:g} s, no error, no remount, no line lost or astray"
 
 
 STEPS = Expect(None, "every step as told, no line lost or astray")
@@ -179,6 +180,8 @@ class Story:
             if self.expect.pause is not None:
                 if report.pause > self.expect.pause:
                     found.append(f"a reading client paused for {report.pause:.1f} s")
+                if report.remounted:
+                    found.append("the client mounted the share anew")
                 if report.read_errors:
                     found.append(f"a reading client got {report.read_errors} errors")
         return found
@@ -188,9 +191,14 @@ def felt(report: Report) -> str:
     """A report in one line."""
     errors = [f"{n} x {kind} ({op})" for op, kinds in report.errors.items() for kind, n in kinds.items()]
     longest = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.pauses.items())
-    words = [f"longest pauses: {longest or 'none'}", f"{report.acknowledged} lines acknowledged"]
+    words = [f"longest pauses: {longest or 'none'}"]
+    if waits := report.interruptions:
+        each = ", ".join(f"{seconds:.1f}" for seconds in waits)
+        words += [f"a reader waited {len(waits)} times: {each} s, median {statistics.median(waits):.1f} s"]
+    words += [f"{report.acknowledged} lines acknowledged"]
     words += [", ".join(errors)] if errors else ["no error"]
     words += [f"{report.lost} LOST"] if report.lost else []
     words += [f"{report.stray} ASTRAY"] if report.stray else []
+    words += ["MOUNTED ANEW"] if report.remounted else []
     words += [f"{name} hung for {seconds:.0f} s at the end" for name, seconds in report.hanging.items()]
     return "; ".join(words)

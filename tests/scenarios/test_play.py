@@ -27,7 +27,7 @@ def test_a_story_that_comes_to_its_end_is_right() -> None:
     found = row(watched, Expect(5), FakeStage(reports={"r0": Report({"stat": 4.9}, {}, 7)}))
 
     assert (found.verdict, found.reason, found.pause_max_s) == ("right", "", 4.9)
-    assert found.expected == "pause <= 5 s, no error, no line lost or astray"
+    assert found.expected == "pause <= 5 s, no error, no remount, no line lost or astray"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def test_a_story_that_comes_to_its_end_is_right() -> None:
         (Expect(2), FELT, "a reading client got 2 errors"),
         (STEPS, FELT, ""),
         (STEPS, Report(acknowledged=9, lost=2), "2 of 9 acknowledged lines are lost"),
+        (Expect(2), Report(remounted=True), "the client mounted the share anew"),
         (STEPS, Report(stray=1), "1 lines landed on the client's own disk"),
     ],
 )

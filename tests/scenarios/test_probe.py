@@ -186,6 +186,33 @@ def test_a_pause_counts_from_the_last_success_and_includes_the_running_one() -> 
     assert (one.since, one.errors) == (21, {"EIO": 1})
     one.ends(30, None)
     assert (one.pause, one.pause_until(31)) == (18, 18)
+    one.ends(30.4, None)
+    assert one.gaps == [[10, 12], [12, 30]]
+
+
+MOUNTSTATS = """\
+device proc mounted on /proc with fstype proc
+device 127.0.0.1:/k3svolumes mounted on {folder} with fstype nfs4 statvers=1.1
+\tage:\t{age}
+device 127.0.0.1:/other mounted on {folder}/other with fstype nfs4 statvers=1.1
+\tage:\t7
+"""
+
+
+def test_a_mount_of_another_age_is_another_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ages(seconds: int) -> None:
+        text = MOUNTSTATS.format(folder=tmp_path, age=seconds)
+        monkeypatch.setattr(Path, "read_text", lambda self: text if str(self) == "/proc/self/mountstats" else "")
+
+    ages(100)
+    files = probe.Files(str(tmp_path), tmp_path)
+    files.mounted = probe.mounted_since(str(tmp_path))
+    assert files.mounted == pytest.approx(time.monotonic() - 100, abs=1)
+    assert not files.is_mounted_anew()
+    ages(3)
+    assert files.is_mounted_anew()
+    monkeypatch.setattr(Path, "read_text", lambda self: "")
+    assert files.is_mounted_anew()
 
 
 def test_the_report_is_json_of_its_own_fields(tmp_path: Path) -> None:

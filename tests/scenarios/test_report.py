@@ -48,3 +48,9 @@ def test_a_report_sums_what_reading_programs_felt() -> None:
 def test_another_text_is_no_report(text: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         Report.parse(text)
+
+
+def test_pauses_of_several_operations_at_once_are_one_wait_of_the_longest() -> None:
+    gaps = {"stat": [[10.0, 13.0], [50.0, 51.0]], "open": [[10.5, 14.0]], "write": [[100.0, 300.0]]}
+
+    assert Report(gaps=gaps).interruptions == [3.5, 1.0]
