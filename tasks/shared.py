@@ -44,20 +44,23 @@ def nfs_variables() -> None:
     in rc.conf (libexec/rc/rc.d/nfsd and mountd).
     """
     owners = this_host().nfs.owners
+    ours_alone = {
+        "rpcbind_enable": "NO",
+        "mountd_enable": "NO",
+        "nfs_server_enable": "NO",
+        # TCP and loopback: clients come through stunnel or not at all
+        "nfs_server_flags": f"-t -h {LOOPBACK}",
+        "mountd_flags": MOUNTD_FLAGS,
+        # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
+        "rpcbind_flags": f"-h {LOOPBACK}",
+    }
     rcconf.variables(
         values={
-            "rpcbind_enable": "NO",
-            "mountd_enable": "NO",
-            "nfs_server_enable": "NO",
+            **({} if this_host().nfs.for_others else ours_alone),
             "nfsuserd_enable": "NO",
             "nfsv4_server_enable": "YES",
             # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
             "nfs_reserved_port_only": "NO",
-            # TCP and loopback: clients come through stunnel or not at all
-            "nfs_server_flags": f"-t -h {LOOPBACK}",
-            "mountd_flags": MOUNTD_FLAGS,
-            # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
-            "rpcbind_flags": f"-h {LOOPBACK}",
             **({"nfsuserd_flags": ""} if owners == "numeric" else {}),
         },
         name="nfs: rc variables",
