@@ -111,28 +111,44 @@ def _directory_changes(mountpoint: str, directories: Mapping[str, str], found: M
 
 
 @operation()
-def exports(export: str, mountpoint: str, for_others: bool, replace: bool) -> Generator[StringCommand]:
-    """/etc/exports has our block; other lines stay. mountd reads /etc/zfs/exports as well, which sharenfs writes.
+def nothing_else(export: str, mountpoint: str, replace: bool) -> Commands:
+    """This host exports nothing but what this deploy does. Changes nothing.
+
+    mountd reads /etc/zfs/exports as well, which sharenfs writes.
+
+    + export, mountpoint, replace: as in `exports`
+
+    Raises OperationError where it exports more.
+
+    **Example:** `nfs.nothing_else("/export/nfs", "/data/nfs", replace=False)`
+    """
+    found = known(TextFileOf, path=EXPORTS)
+    text, _ = two_owners(EXPORTS, found, lambda before: merged(before, export, mountpoint), replace)
+    for path, shared in ((EXPORTS, others(text)), (ZFS_EXPORTS, others(known(TextFileOf, path=ZFS_EXPORTS).text))):
+        if shared:
+            raise OperationError(
+                f"{host.name}: {path} exports more than this deploy: {'; '.join(shared)}. It would let nfsd listen on "
+                "loopback alone, and stop it while this host is not ready. Nothing of NFS was changed. Set "
+                "nfs_for_others = True, or take that out"
+            )
+    host.noop(f"{export} is all that is exported, or will be")
+    yield from ()
+
+
+@operation()
+def exports(export: str, mountpoint: str, replace: bool) -> Generator[StringCommand]:
+    """/etc/exports has our block; other lines stay.
 
     + export: what is exported, the root of NFSv4
     + mountpoint: of the dataset that is seen there
-    + for_others: whether these hosts export something of the operator's, too
     + replace: whether a file in which our lines have no place may be replaced whole
 
-    Raises OperationError where something else is exported than the data say, or the operator has another root.
+    Raises OperationError where the operator has another root.
 
-    **Example:** `nfs.exports("/export/nfs", "/data/nfs", for_others=False, replace=False)`
+    **Example:** `nfs.exports("/export/nfs", "/data/nfs", replace=False)`
     """
     found = known(TextFileOf, path=EXPORTS)
     text, whole = two_owners(EXPORTS, found, lambda before: merged(before, export, mountpoint), replace)
-    if not for_others:
-        for path, shared in ((EXPORTS, others(text)), (ZFS_EXPORTS, others(known(TextFileOf, path=ZFS_EXPORTS).text))):
-            if shared:
-                raise OperationError(
-                    f"{host.name}: {path} exports more than this deploy: {'; '.join(shared)}. It would let nfsd "
-                    "listen on loopback alone, and stop it while this host is not ready. Set nfs_for_others = True, or take "
-                    "that out"
-                )
     yield from written(EXPORTS, found, text, "0644", whole=whole)
 
 

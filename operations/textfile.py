@@ -37,7 +37,7 @@ def put(path: str, text: str, mode: str, replace: bool) -> Generator[StringComma
         show_diff(path, found.text, text)
         raise OperationError(
             f"{host.name}: {path} is not of this deploy, which has a program of that name (--diff shows both). If "
-            "nothing else needs yours, name it in replace_files: it stays beside the new one, with the date behind its name"
+            "nothing else needs yours, name it in replace_files: it stays beside the new one, with the date behind it"
         )
     yield from written(path, found, text, mode)
 

@@ -41,7 +41,6 @@ if settings.is_storage:
         name="nfs: exports",
         export=settings.nfs.export,
         mountpoint=mountpoint,
-        for_others=settings.nfs.for_others,
         replace=nfs.EXPORTS in settings.replace.files,
     )
     nfs.exports_read(name="nfs: mountd has read the exports")

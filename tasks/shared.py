@@ -43,7 +43,15 @@ def nfs_variables() -> None:
     The one* verbs set only X_enable of the script that they run, so what the scripts ask for beyond that has to stand
     in rc.conf (libexec/rc/rc.d/nfsd and mountd).
     """
-    owners = this_host().nfs.owners
+    settings = this_host().nfs
+    owners = settings.owners
+    if not settings.for_others:
+        nfs.nothing_else(
+            export=settings.export,
+            mountpoint=settings.mountpoint,
+            replace=nfs.EXPORTS in this_host().replace.files,
+            name="nfs: nothing else is exported",
+        )
     ours_alone = {
         "rpcbind_enable": "NO",
         "mountd_enable": "NO",
@@ -56,7 +64,7 @@ def nfs_variables() -> None:
     }
     rcconf.variables(
         values={
-            **({} if this_host().nfs.for_others else ours_alone),
+            **({} if settings.for_others else ours_alone),
             "nfsuserd_enable": "NO",
             "nfsv4_server_enable": "YES",
             # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
@@ -66,6 +74,6 @@ def nfs_variables() -> None:
         name="nfs: rc variables",
     )
     if owners == "names":
-        flags = f"-domain {this_host().nfs.idmap_domain}"
+        flags = f"-domain {settings.idmap_domain}"
         nfs.nfsuserd_flags(flags=flags, name="nfs: flags of nfsuserd")
         nfs.nfsuserd_restarted(flags=flags, name="nfs: nfsuserd runs with its flags")

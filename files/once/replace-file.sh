@@ -9,6 +9,7 @@
 # 1. MARK is a file that is made before the replacement: whoever makes a daemon read the new file takes it away, so that a
 # run which is killed in between is made up for.
 set -eu
+mkdir -p "$(dirname "$1")"
 umask 077
 path=$1 old=$2 new=$3 mode=$4 copy=$5 mark=${6-} check=${7-}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 

@@ -106,7 +106,7 @@ KEEPS_ALL = f"""jobs:
 
 
 def test_snapshots_that_the_rules_before_kept_stop_the_run_on_either_side() -> None:
-    with pytest.raises(OperationError, match="6 of zdata/enc/nfsdata on f0.lan.buetow.org: zrepl_19") as stopped:
+    with pytest.raises(OperationError, match=r"6 of zdata/enc/nfsdata on f0\.lan\.buetow\.org: zrepl_19") as stopped:
         kept(KEEPS_ALL, theirs=history(REPLICA))
     assert f"1 of {REPLICA} on {F1}: " in str(stopped.value), "of the others no more than five were kept"
     assert f"zrepl_prune_history = ['{JOB}']" in str(stopped.value)
