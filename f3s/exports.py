@@ -84,8 +84,8 @@ def merged(before: str, export: str, mountpoint: str) -> str:
             elif line.root and line.paths not in ((export,), (mountpoint,)):
                 raise NoPlace(
                     f"its line `{line.text.strip()}` makes {' '.join(line.paths)} the root of NFSv4. There is only "
-                    f"one, and this deploy needs {export}. Take the line out: NFSv3 clients need none. NFSv4 clients of "
-                    "your own have to mount with vers=3 then, or from another host"
+                    f"one, and this deploy needs {export}. Take the line out: NFSv3 clients need none. NFSv4 clients "
+                    "of your own have to mount with vers=3 then, or from another host"
                 )
             elif not (line.root or (line.local and {*line.paths} <= {export, mountpoint})):
                 kept += line.text

@@ -183,6 +183,16 @@ def test_diff_shows_the_change(caplog: pytest.LogCaptureFixture) -> None:
     assert "interval: 1m" in caplog.text
 
 
+def test_a_job_that_is_no_longer_in_the_data_goes_with_a_word() -> None:
+    before = TEXT.replace(f"name: {JOB}", "name: earlier")
+    host = FakeHost({TextFileOf: file(before)})
+    state = SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=False))
+    with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
+        (put,) = zrepl.config._inner(PATH, OURS, False)
+    assert put.connector_arguments["_stdin"] == TEXT
+    assert ["earlier: no longer in zrepl_jobs" in line for line in host.logs] == [True]
+
+
 def test_one_without_a_place_for_our_jobs_is_replaced_only_if_the_data_say_so() -> None:
     with pytest.raises(OperationError, match=f"{PATH} was left as it is: `include` .* Or name {PATH} in replace_files"):
         config(file(f"include: [more.yml]\n{TEXT}"))
