@@ -108,9 +108,10 @@ def config(path: str, ours: Mapping[str, Any], replace: bool) -> Generator[Strin
     """
     found = known(TextFileOf, path=path)
     text, whole = two_owners(path, found, lambda before: merged(before, ours), replace)
-    if not whole and (gone := {job["name"] for job in job_list(found.text)} - {job["name"] for job in job_list(text)}):
+    before, after = ({job["name"] for job in job_list(each)} for each in (text if whole else found.text, text))
+    if gone := before - after:
         host.log(
-            f"{', '.join(sorted(gone))}: no longer in zrepl_jobs, so gone from {path}. What zrepl keeps for it is named "
+            f"{', '.join(sorted(gone))}: no longer in zrepl_jobs, gone from {path}. What zrepl keeps for it is named "
             "by tasks/verify.py, with the command that releases it",
             logger.warning,
         )

@@ -68,6 +68,16 @@ def test_zrepl_accepts_every_host_of_a_site(
         assert [job["Ret"]["Name"] for job in parsed["Jobs"]] == expected
 
 
+@pytest.mark.parametrize(("host", "file"), [(F0, "f0.zrepl.yml"), (F1, "f1.zrepl.yml")])
+def test_zrepl_accepts_our_jobs_among_those_of_the_operator(
+    host: str, file: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    before = (Path(__file__).parents[1] / "by_hand" / file).read_text()
+    for text in (before, merged(before, config(host))):
+        result = configcheck(text)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_the_shipped_inventory_gives_what_is_tested_here() -> None:
     hosts = site_inventory({})
     shipped = build_site({host.name: HostData(frozenset(host.groups), host.data.dict()) for host in hosts})
