@@ -93,6 +93,7 @@ class Values(BaseModel):
     failback_block: str
     services: str
     mountd_flags: str
+    nfs_for_others: Literal["no", "yes"]
     patience: int
     replication_job: str
     snapshot_prefix: str
@@ -135,6 +136,7 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
         failback_block=host.nfs.failback_block_path,
         services=" ".join(wanted_services(host)),
         mountd_flags=MOUNTD_FLAGS,
+        nfs_for_others="yes" if host.nfs.for_others else "no",
         patience=host.nfs.patience,
         replication_job=site.served_job.name,
         snapshot_prefix=host.zrepl.snapshot_prefix,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput
@@ -30,14 +30,6 @@ class Entry:
         """The line of /etc/fstab, without a newline. Not dumped and not checked at boot: network file systems."""
         fields = (self.source, self.mountpoint, self.fstype, ",".join(self.options))
         return " ".join([*map(escape, fields), "0", "0"])
-
-
-def from_hex(lines: Iterable[str]) -> str:
-    """The text of /etc/fstab from the output of od(1); raises UnknownOutput where that is not UTF-8 text in hex."""
-    try:
-        return bytes.fromhex("".join(lines)).decode()
-    except ValueError as error:
-        raise UnknownOutput(f"/etc/fstab is not UTF-8 text: {error}") from error
 
 
 def escape(value: str) -> str:

@@ -34,7 +34,7 @@ def parse_state(line: str) -> SecretState:
     if line == "absent":
         return ABSENT
     if line == "other":
-        raise UnknownOutput("the path of a secret is not a plain file: look at it and move it away")
+        raise UnknownOutput("the path is not that of a plain file: look at it and move it away")
     match = _FILE_LINE.fullmatch(line)
     if match is None:
         raise UnknownOutput(f"stat-secret.sh answered {line!r}")

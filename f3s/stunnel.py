@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from f3s.nfs import PORT as NFS_PORT
@@ -11,6 +13,7 @@ from f3s.parsing import UnknownOutput
 from f3s.pki.credentials import CA_CERTIFICATE, CRL, identity_file
 from f3s.pki.plan import SERVER
 from f3s.settings import HostSettings
+from f3s.textfile import NoPlace, block, ended, split_at_blocks
 
 SERVER_FOLDER = "/usr/local/etc/stunnel"
 SERVER_CONFIG = f"{SERVER_FOLDER}/stunnel.conf"
@@ -90,3 +93,92 @@ def parse_stunnel(lines: Sequence[str]) -> StunnelState:
     if lines[:1] != ["running"] or not all(line.startswith("stale /") for line in lines[1:]):
         raise UnknownOutput(f"the state of stunnel is {lines!r}")
     return StunnelState(running=True, stale=tuple(line.removeprefix("stale ") for line in lines[1:]))
+
+
+_HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
+_OPTION = re.compile(r"^[ \t]*([^\s;#\[=][^\s=]*)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_REMARKS = re.compile(r"(?:^[ \t]*(?:[;#][^\n]*)?\n)+\Z", re.MULTILINE)
+"""At the end of a service: they may be about the next one."""
+_EARLIER = "Written by the deploy (tasks/stunnel.py)."
+"""In the first line when all of the file was the deploy's."""
+_HARMLESS = {"debug", "output", "log", "syslog", "service", "fips", "compression", "options", "socket"} | {
+    name.lower() for name in ("RNDbytes", "RNDfile", "RNDoverwrite", "EGD", "engine", "engineCtrl", "engineDefault")
+}
+"""What may stand above the first service without a change for ours. Of other options stunnel(8) makes defaults of every
+service, as long as they are none that ours set for themselves."""
+
+
+def merged(before: str, ours: str) -> str:
+    """The text of the server's stunnel.conf with the deploy's options and services; the operator's stay byte for byte.
+
+    A service on the tunnel's port that leads to NFS does what ours do; it goes, as how-tos have it.
+
+    ours: options and services, as the template has them
+
+    Raises NoPlace where a line of the operator's excludes one of ours, by its option or service.
+    """
+    head, services = _split(ours)
+    wanted, listens = _options(head), {_options(text)["accept"] for _, text in services}
+    own = {option for _, text in services for option in _options(text)}
+    pieces = split_at_blocks(before, ";")
+    # ours are two blocks; what the operator wrote behind the second one stays there
+    above, theirs = _split("".join(pieces[:2]))
+    behind = "".join(pieces[2:])
+    if _EARLIER in above.partition("\n")[0]:
+        above = ""
+    for name, value in _options(above).items():
+        if name in wanted and value != wanted[name]:
+            raise NoPlace(
+                f"`{name} = {value}` above its services has to be {wanted[name]} for the service of this deploy"
+            )
+        if name not in (*wanted, *own, *_HARMLESS):
+            raise NoPlace(
+                f"`{name} = {value}` above its services would be for the service of this deploy, too: move it into the "
+                "services that need it"
+            )
+    names = set(dict(services))
+    kept = "".join(_kept(name, body, names, listens) for name, body in theirs)
+    between = ended(above + kept)
+    rest, last = _split(behind)
+    behind = rest + "".join(_kept(name, body, names, listens) for name, body in last)
+    return block(head.splitlines(), ";") + between + block("".join(t for _, t in services).splitlines(), ";") + behind
+
+
+def _kept(name: str, body: str, names: Collection[str], listens: Collection[str]) -> str:
+    """What stays of a service of the operator's: all of it, or the remarks behind it where it does what ours do."""
+    options = _options(body)
+    accept = options.get("accept", "")
+    if _port(accept) in map(_port, listens) and (accept in listens or ":" not in accept):
+        if _port(options.get("connect", "")) == str(NFS_PORT):
+            return "".join(_REMARKS.findall(body))
+        raise NoPlace(
+            f"its service [{name}] accepts on {accept}, where this deploy's service does: give it another port"
+        )
+    if name in names:
+        raise NoPlace(f"its service [{name}] has the name of one of this deploy: call it otherwise")
+    return body
+
+
+def others(before: str, ours: str) -> tuple[str, ...]:
+    """The names of the operator's services, as `merged` keeps them; none where it refuses."""
+    try:
+        after = merged(before, ours)
+    except NoPlace:
+        return ()
+    return tuple(name for name, _ in _split("".join(split_at_blocks(after, ";")))[1])
+
+
+def _split(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """What is above the first service, and each service: its name, and its text with the header."""
+    starts = [match.start() for match in _HEADER.finditer(text)]
+    parts = [text[start:end] for start, end in pairwise([*starts, len(text)])]
+    return text[: starts[0]] if starts else text, [(part.partition("[")[2].partition("]")[0], part) for part in parts]
+
+
+def _options(text: str) -> dict[str, str]:
+    """The last value of each option, by its name in small letters: stunnel takes any case (options.c)."""
+    return {name.lower(): value for name, value in _OPTION.findall(text)}
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]

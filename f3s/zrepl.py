@@ -10,12 +10,12 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-import yaml
-
 from f3s.parsing import UnknownOutput
 from f3s.settings import HostSettings, Job, Site
 from f3s.settings.model import Zrepl, is_within
+from f3s.textfile import NoPlace
 from f3s.zfs import Marks
+from f3s.zrepl_file import job_list
 
 CONFIG = "/usr/local/etc/zrepl/zrepl.yml"
 SINK_JOB = "sink"
@@ -126,23 +126,14 @@ def host_config(host: HostSettings, site: Site) -> dict[str, Any] | None:
     }
 
 
-def render(config: dict[str, Any]) -> str:
-    """The configuration as the text of zrepl.yml; the same text for the same data."""
-    text = yaml.safe_dump(config, sort_keys=False, width=110)
-    return f"# Written by the f3s deploy; changes made here are lost.\n{text}"
-
-
 def job_names(text: str) -> tuple[str, ...]:
     """The names of the jobs in the text of a zrepl.yml; empty for an empty text.
 
-    Raises UnknownOutput where that cannot be told, also of a file that takes jobs from others (zrepl-dsh2dsh).
+    Raises UnknownOutput where that cannot be told.
     """
     try:
-        config = yaml.safe_load(text) or {}
-        if any(key.startswith("include") for key in config):
-            raise UnknownOutput("zrepl.yml includes other files")
-        return tuple(str(job["name"]) for job in config.get("jobs") or ())
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        return tuple(job["name"] for job in job_list(text))
+    except NoPlace as error:
         raise UnknownOutput(f"the jobs in zrepl.yml cannot be told: {error}") from error
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from f3s.fstab import Entry, from_hex, mount_table
+from f3s.fstab import Entry, mount_table
 from f3s.quoting import Shell
+from f3s.textfile import from_hex
 from facts.base import HostFact, marked
 
 

@@ -21,3 +21,6 @@ pki_ca_days = 3650  # lifetime of the CA, days
 pki_server_days = 825  # lifetime of the server certificate, days
 pki_client_days = 825  # lifetime of the client certificates, days
 pki_renew_before_days = 60  # a certificate with fewer days left is made anew
+
+# -- files of yours at a place that this deploy needs --
+replace_files = []  # paths that it may replace; the old file stays beside the new one, with the date behind its name

@@ -44,6 +44,9 @@ nfs_failback_block = "nfs.NO_AUTO_FAILBACK"  # file in nfs_mountpoint that switc
 nfs_export = "/export/nfs"  # the NFSv4 root: a nullfs mount of nfs_mountpoint, with one fsid on both hosts
 nfs_fsid = 16  # its number among such mounts since boot: more than the system makes by itself (jails, tmpfs, procfs)
 nfs_patience = 20  # seconds without an answer after which a service counts as dead; until then it is slow
+# True: these hosts export something of yours, too. Then nfsd, mountd and rpcbind keep the flags that rc.conf has (nfsd
+# has to listen on 127.0.0.1), and are not stopped while a host cannot serve the data.
+nfs_for_others = False
 nfs_owners = "numeric"  # numeric: uid and gid pass as they are; names: user@nfs_idmap_domain, by nfsuserd
 nfs_idmap_domain = "lan.buetow.org"  # used with nfs_owners = "names" only
 
@@ -76,3 +79,4 @@ zrepl_keep_last = 10  # this many of the newest snapshots always stay
 zrepl_keep_grid = "1x1h(keep=all) | 24x1h | 14x1d"  # history: all of the last hour, then hourly, then daily ones
 zrepl_first_replication_timeout = 300  # seconds that a run waits for a new replica to appear
 zrepl_rollback_replicas = []  # jobs whose diverged replica is rolled back: WHAT WAS WRITTEN THERE IS LOST
+zrepl_prune_history = []  # jobs whose new keep rules may delete snapshots that are kept until now: THEY ARE LOST

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator, Sequence
 
 from pyinfra import logger
+from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.operation import operation
@@ -13,11 +15,15 @@ from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import CarpState, password_digest, rc_interface
 from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
+from f3s.devd import CONFIG as DEVD_CONF
+from f3s.devd import carp_rules, without_hook
 from f3s.quoting import command
 from f3s.stunnel import SERVER_CONFIG
 from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
+from facts.textfile import TextFileOf
 from operations.base import Commands, known
+from operations.textfile import written
 
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
 _APPLIED = f"{RUN}/netif.applied"
@@ -205,15 +211,38 @@ def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
 
 
 @operation()
-def devd_knows(rule: str) -> Commands:
-    """devd has read a rule. It does that only when it starts.
+def one_hook(hook: str) -> Generator[StringCommand]:
+    """/etc/devd.conf does not call the hook, which has a rule in a file of its own. Other rules for CARP are named.
 
-    + rule: path of the rule's file
+    + hook: the program
 
-    **Example:** `carp.devd_knows("/usr/local/etc/devd/f3s-carp.conf")`
+    **Example:** `carp.one_hook("/usr/local/bin/carpcontrol.sh")`
     """
-    if not known(Newer, path=rule, marks=("/var/run/devd.pid",)):
-        host.noop(f"devd has started since {rule} changed")
+    found = known(TextFileOf, path=DEVD_CONF)
+    text = without_hook(found.text, hook)
+    for other in carp_rules(text):
+        host.log(
+            f"{DEVD_CONF} has a rule for CARP that calls `{other.action}`. devd runs one rule for an event, that with "
+            "the highest number. The deploy's has 30: with a higher one of yours, f3s_storage hears of a move only "
+            "within a minute; with a lower one, yours is not called",
+            logger.warning,
+        )
+    if text == found.text:
+        host.noop(f"{DEVD_CONF} does not call {hook}")
+        return
+    yield from written(DEVD_CONF, found, text, "0644")
+
+
+@operation()
+def devd_knows(rules: Sequence[str]) -> Commands:
+    """devd has read its rules. It does that only when it starts.
+
+    + rules: paths of their files
+
+    **Example:** `carp.devd_knows(["/usr/local/etc/devd/f3s-carp.conf"])`
+    """
+    if not any(known(Newer, path=path, marks=("/var/run/devd.pid",)) for path in rules):
+        host.noop(f"devd has started since {' and '.join(rules)} changed")
         return
     yield command("service devd restart")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import File
 
+from f3s.exports import merged, others
 from f3s.quoting import Shell, command
 from f3s.replication import newest_common
 from f3s.services import ServiceState
@@ -17,10 +19,12 @@ from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.rcconf import Variables
 from facts.services import Services
+from facts.textfile import TextFileOf
 from facts.zfs import Snapshots
 from operations.base import Commands, executing, known, known_of
+from operations.textfile import two_owners, written
 
-EXPORTS = "/etc/exports"
+EXPORTS, ZFS_EXPORTS = "/etc/exports", "/etc/zfs/exports"
 _PID_FILE = "/var/run/mountd.pid"
 _FLAGS = "nfsuserd_flags"
 FLAGS_UNREAD = "/var/run/f3s-nfsuserd-flags"
@@ -104,6 +108,48 @@ def _directory_changes(mountpoint: str, directories: Mapping[str, str], found: M
             yield command("mkdir -m {} {}", mode, path)
         elif int(found[name], 8) != int(mode, 8):
             yield command("chmod {} {}", mode, path)
+
+
+@operation()
+def nothing_else(export: str, mountpoint: str, replace: bool) -> Commands:
+    """This host exports nothing but what this deploy does. Changes nothing.
+
+    mountd reads /etc/zfs/exports as well, which sharenfs writes.
+
+    + export, mountpoint, replace: as in `exports`
+
+    Raises OperationError where it exports more.
+
+    **Example:** `nfs.nothing_else("/export/nfs", "/data/nfs", replace=False)`
+    """
+    found = known(TextFileOf, path=EXPORTS)
+    text, _ = two_owners(EXPORTS, found, lambda before: merged(before, export, mountpoint), replace)
+    for path, shared in ((EXPORTS, others(text)), (ZFS_EXPORTS, others(known(TextFileOf, path=ZFS_EXPORTS).text))):
+        if shared:
+            raise OperationError(
+                f"{host.name}: {path} exports more than this deploy: {'; '.join(shared)}. It would let nfsd listen on "
+                "loopback alone, and stop it while this host is not ready. Nothing of NFS was changed. Set "
+                "nfs_for_others = True, or take that out"
+            )
+    host.noop(f"{export} is all that is exported, or will be")
+    yield from ()
+
+
+@operation()
+def exports(export: str, mountpoint: str, replace: bool) -> Generator[StringCommand]:
+    """/etc/exports has our block; other lines stay.
+
+    + export: what is exported, the root of NFSv4
+    + mountpoint: of the dataset that is seen there
+    + replace: whether a file in which our lines have no place may be replaced whole
+
+    Raises OperationError where the operator has another root.
+
+    **Example:** `nfs.exports("/export/nfs", "/data/nfs", replace=False)`
+    """
+    found = known(TextFileOf, path=EXPORTS)
+    text, whole = two_owners(EXPORTS, found, lambda before: merged(before, export, mountpoint), replace)
+    yield from written(EXPORTS, found, text, "0644", whole=whole)
 
 
 @operation()

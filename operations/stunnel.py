@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -11,9 +12,12 @@ from pyinfra.facts.files import File, FileContents
 
 from f3s.controller import STARTED
 from f3s.quoting import command
+from f3s.stunnel import merged
 from facts.sockets import Listeners
 from facts.stunnel import Stunnel
+from facts.textfile import TextFileOf
 from operations.base import Commands, known
+from operations.textfile import two_owners, written
 
 
 @operation()
@@ -48,6 +52,21 @@ def port_is_ours(addresses: Sequence[str], port: int, pid_file: str) -> Commands
     names = " and ".join(f"{address}:{port}" for address in addresses)
     host.noop(f"{names}: held by the stunnel of {pid_file}" if found else f"{names}: free")
     yield from ()
+
+
+@operation()
+def configuration(path: str, ours: str, replace: bool) -> Generator[StringCommand]:
+    """stunnel.conf has our options and services; those of the operator stay.
+
+    + path: the file
+    + ours: as f3s.stunnel.merged takes it
+    + replace: whether a file in which ours have no place may be replaced whole
+
+    **Example:** `stunnel.configuration("/usr/local/etc/stunnel/stunnel.conf", text, replace=False)`
+    """
+    found = known(TextFileOf, path=path)
+    text, whole = two_owners(path, found, lambda before: merged(before, ours), replace)
+    yield from written(path, found, text, "0644", whole=whole)
 
 
 @operation()

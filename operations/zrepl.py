@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
 
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
-from pyinfra.facts.files import File, FileContents
-from pyinfra.operations.util.files import generate_color_diff
+from pyinfra.facts.files import File
 
+from f3s.pruning import lost
 from f3s.quoting import command
 from f3s.replication import sent, unfit_sources
-from f3s.secretfile import ABSENT, SecretState
 from f3s.services import ServiceState
+from f3s.textfile import NoPlace
+from f3s.zrepl_file import job_list, loss, merged, pruned_by
 from facts.base import script
-from facts.secrets import SecretFile
 from facts.services import Services
+from facts.textfile import TextFileOf
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
-from operations.base import Commands, executing, known
+from operations.base import Commands, executing, known, known_of
+from operations.textfile import two_owners, written
 
 UNREAD = "/var/run/f3s-zrepl-unread"
 """Exists while zrepl may run with another configuration than the one in place. Each boot removes it (cleanvar)."""
@@ -47,51 +49,97 @@ def sources(jobs: Mapping[str, str]) -> Commands:
 
 
 @operation()
-def config(path: str, text: str) -> Generator[StringCommand]:
-    """zrepl's configuration, replaced only by one that `zrepl configcheck` accepts on the host itself.
+def history_kept(
+    path: str, ours: Mapping[str, Any], jobs: Mapping[str, tuple[str, str, str]], allowed: Sequence[str]
+) -> Commands:
+    """New keep rules delete no snapshot that is kept now, on either side, unless the data say so. Changes nothing.
 
-    + path: the file; 0600, owned by root
-    + text: its content
+    Rules that are in force already are not asked: what they delete is gone soon, whoever looks.
 
-    **Example:** `zrepl.config("/usr/local/etc/zrepl/zrepl.yml", text)`
+    + path, ours: as in `config`
+    + jobs: job name -> dataset, name of the target host, dataset there
+    + allowed: jobs whose snapshots may go
+
+    Raises OperationError with the list, and where the target cannot be asked.
+
+    **Example:** `zrepl.history_kept(path, ours, {"f0_to_f1_fedora": ("zroot/vm", "f1.lan.buetow.org",
+    "zdata/sink/f0/zroot/vm")}, allowed=[])`
     """
-    digest = _digest(text)
-    found = known(SecretFile, path=path)
-    if found == SecretState("600", "root", "wheel", digest):
-        host.noop(f"{path} has the wanted content, owner and mode")
-        return
-    if state.config.DIFF:
-        present = host.get_fact(FileContents, path=path) if found != ABSENT else None
-        before = [f"{line}\n" for line in present or []]
-        for line in generate_color_diff(before, text.splitlines(keepends=True)):
-            logger.info("  %s", line)
-    yield StringCommand(script("put-zrepl-config", path, digest, UNREAD), _stdin=text)
+    before = known(TextFileOf, path=path).text
+    try:
+        now = job_list(before)
+    except NoPlace:  # then `config` refuses, or replaces all of it
+        now = []
+    own, names = known(Snapshots), known(Datasets)
+    after = {job["name"]: job["pruning"] for job in ours["jobs"] if job["type"] == "push"}
+    for job, (dataset, target, replica) in jobs.items():
+        if job in allowed or any(each["name"] == job and each.get("pruning") == after[job] for each in now):
+            continue
+        theirs = known_of(target, Snapshots)
+        if theirs is None:
+            raise OperationError(
+                f"{host.name}: nothing was changed. {job} gets other keep rules, and {target} cannot be asked which of "
+                "its snapshots they would delete: run this again when it answers"
+            )
+        gone = {}
+        for source, copy in sent(dataset, replica, names).items():
+            for where, side, name, snapshots in (
+                (host.name, "keep_sender", source, own),
+                (target, "keep_receiver", copy, theirs),
+            ):
+                present = [each for each in snapshots if each.dataset == name]
+                if lost_here := lost(pruned_by(now, source, side), after[job][side], present):
+                    gone[f"{name} on {where}"] = lost_here
+        if gone:
+            raise OperationError(f"{host.name}: nothing was changed: {loss(job, gone)}")
+    host.noop("new keep rules delete nothing that is kept now, or there are none")
+    yield from ()
 
 
 @operation()
-def running(path: str, text: str) -> Commands:
+def config(path: str, ours: Mapping[str, Any], replace: bool) -> Generator[StringCommand]:
+    """zrepl's configuration has our jobs, and keeps the operator's. `zrepl configcheck` on the host has accepted it.
+
+    + path: the file; 0600, owned by root
+    + ours: `global` and `jobs` (f3s.zrepl.host_config)
+    + replace: whether one in which our jobs have no place may be replaced whole
+
+    **Example:** `zrepl.config("/usr/local/etc/zrepl/zrepl.yml", ours, replace=False)`
+    """
+    found = known(TextFileOf, path=path)
+    text, whole = two_owners(path, found, lambda before: merged(before, ours), replace)
+    before, after = ({job["name"] for job in job_list(each)} for each in (text if whole else found.text, text))
+    if gone := before - after:
+        host.log(
+            f"{', '.join(sorted(gone))}: no longer in zrepl_jobs, gone from {path}. What zrepl keeps for it is named "
+            "by tasks/verify.py, with the command that releases it",
+            logger.warning,
+        )
+    yield from written(path, found, text, "0600", whole=whole, mark=UNREAD, check="zrepl configcheck --config")
+
+
+@operation()
+def running(path: str, ours: Mapping[str, Any], replace: bool) -> Commands:
     """zrepl runs with the configuration that is in place. A restart interrupts a transfer, which resumes.
 
-    A configuration that was not read yet is on record (files/once/put-zrepl-config.sh), so the run after a killed one
+    A configuration that was not read yet is on record (files/once/replace-file.sh), so the run after a killed one
     still restarts zrepl. The file itself is compared only for the plan, when `config` has not replaced it yet.
 
-    + path, text: as in `config`
+    + path, ours, replace: as in `config`
 
-    **Example:** `zrepl.running("/usr/local/etc/zrepl/zrepl.yml", text)`
+    **Example:** `zrepl.running("/usr/local/etc/zrepl/zrepl.yml", ours, replace=False)`
     """
     state_now = known(Services, names=("zrepl",))["zrepl"]
     if state_now is ServiceState.MISSING and executing():
         raise OperationError(f"{host.name}: there is no service zrepl: is its package installed?")
-    unread = bool(host.get_fact(File, path=UNREAD)) or known(SecretFile, path=path).sha256 != _digest(text)
+    found = known(TextFileOf, path=path)
+    text, _ = two_owners(path, found, lambda before: merged(before, ours), replace)
+    unread = bool(host.get_fact(File, path=UNREAD)) or found.text != text
     if state_now is ServiceState.RUNNING and not unread:
         host.noop("zrepl runs with the configuration in place")
         return
     verb = "onerestart" if state_now is ServiceState.RUNNING else "onestart"
     yield command("{} && rm -f {}", script("run-service", "zrepl", verb), UNREAD)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @operation()

@@ -11,14 +11,15 @@ from pyinfra.operations import crontab, files
 from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
 from f3s.controller import PROGRAMS, STORAGE_CONF, wanted_values
+from f3s.devd import CONFIG as DEVD_CONF
 from f3s.stunnel import PID_FILE
 from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
-from operations import carp, order, rcconf, secrets, stunnel, sysctl
+from operations import carp, order, rcconf, secrets, stunnel, sysctl, textfile
 from operations.base import known
 from tasks.shared import LOOPBACK, controller_takes_up, name_virtual_ip, nfs_variables
 
-RULE = "/usr/local/etc/devd/f3s-carp.conf"
+RULE, HOOK = "/usr/local/etc/devd/f3s-carp.conf", "/usr/local/bin/carpcontrol.sh"
 
 # seconds; the second includes the first
 SHUTDOWN, INIT_SHUTDOWN = "300", "330"
@@ -56,13 +57,13 @@ if settings.is_storage:
     # -- the programs first: devd must find its hook when the address comes up
     programs = []
     for source, (destination, mode) in host.loop(PROGRAMS.items()):
-        put = files.put(
+        # a site set up by hand may have programs of these names (seen)
+        put = textfile.put(
             name=f"carp: {destination}",
-            src=str(FILES / "freebsd" / source),
-            dest=destination,
+            path=destination,
+            text=(FILES / "freebsd" / source).read_text(),
             mode=mode,
-            user="root",
-            group="wheel",
+            replace=destination in settings.replace.files,
         )
         programs.append(put)
     # -- before the values: with new ones the controller may start nfsuserd at once, and a service keeps its flags
@@ -89,7 +90,8 @@ if settings.is_storage:
         vhid=vhid,
         interface=interface,
     )
-    carp.devd_knows(rule=RULE, name="carp: devd knows the rule")
+    carp.one_hook(hook=HOOK, name="carp: no second rule for the hook in devd.conf")
+    carp.devd_knows(rules=[RULE, DEVD_CONF], name="carp: devd knows its rules")
 
     # -- the kernel: the address goes to the lowest claim at once, and a claim is made by f3s_storage alone
     rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from io import StringIO
-
 from pyinfra.context import host
 from pyinfra.operations import files
 
 from bridge.settings import site, this_host
 from operations import nfs, services, sysctl
-from tasks.shared import LOOPBACK, controller_takes_up, nfs_variables
+from tasks.shared import controller_takes_up, nfs_variables
 
 whole = site()
 settings = this_host()
@@ -39,16 +37,11 @@ if settings.is_storage:
         services.stopped(service="nfsuserd", name="nfs: no nfsuserd, as owners are numbers")
 
     # -- V4 makes the export the root that clients see: they mount 127.0.0.1:/k3svolumes (seen)
-    exports = files.put(
+    exports = nfs.exports(
         name="nfs: exports",
-        src=StringIO(
-            f"V4: {settings.nfs.export} -sec=sys\n"
-            f"{settings.nfs.export} -alldirs -maproot=root -network {LOOPBACK} -mask 255.255.255.255\n"
-        ),
-        dest=nfs.EXPORTS,
-        mode="0644",
-        user="root",
-        group="wheel",
+        export=settings.nfs.export,
+        mountpoint=mountpoint,
+        replace=nfs.EXPORTS in settings.replace.files,
     )
     nfs.exports_read(name="nfs: mountd has read the exports")
 

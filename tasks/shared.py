@@ -43,26 +43,37 @@ def nfs_variables() -> None:
     The one* verbs set only X_enable of the script that they run, so what the scripts ask for beyond that has to stand
     in rc.conf (libexec/rc/rc.d/nfsd and mountd).
     """
-    owners = this_host().nfs.owners
+    settings = this_host().nfs
+    owners = settings.owners
+    if not settings.for_others:
+        nfs.nothing_else(
+            export=settings.export,
+            mountpoint=settings.mountpoint,
+            replace=nfs.EXPORTS in this_host().replace.files,
+            name="nfs: nothing else is exported",
+        )
+    ours_alone = {
+        "rpcbind_enable": "NO",
+        "mountd_enable": "NO",
+        "nfs_server_enable": "NO",
+        # TCP and loopback: clients come through stunnel or not at all
+        "nfs_server_flags": f"-t -h {LOOPBACK}",
+        "mountd_flags": MOUNTD_FLAGS,
+        # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
+        "rpcbind_flags": f"-h {LOOPBACK}",
+    }
     rcconf.variables(
         values={
-            "rpcbind_enable": "NO",
-            "mountd_enable": "NO",
-            "nfs_server_enable": "NO",
+            **({} if settings.for_others else ours_alone),
             "nfsuserd_enable": "NO",
             "nfsv4_server_enable": "YES",
             # clients come through stunnel, which has no reserved port; YES is the default of FreeBSD 15
             "nfs_reserved_port_only": "NO",
-            # TCP and loopback: clients come through stunnel or not at all
-            "nfs_server_flags": f"-t -h {LOOPBACK}",
-            "mountd_flags": MOUNTD_FLAGS,
-            # rpcbind adds it, too, but only says so in the log (usr.sbin/rpcbind/rpcbind.c, init_transport)
-            "rpcbind_flags": f"-h {LOOPBACK}",
             **({"nfsuserd_flags": ""} if owners == "numeric" else {}),
         },
         name="nfs: rc variables",
     )
     if owners == "names":
-        flags = f"-domain {this_host().nfs.idmap_domain}"
+        flags = f"-domain {settings.idmap_domain}"
         nfs.nfsuserd_flags(flags=flags, name="nfs: flags of nfsuserd")
         nfs.nfsuserd_restarted(flags=flags, name="nfs: nfsuserd runs with its flags")

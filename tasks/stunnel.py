@@ -14,7 +14,9 @@ from pyinfra.operations import files
 
 from bridge.settings import credentials, rendered, this_host
 from f3s import stunnel as tunnel
+from facts.textfile import TextFileOf
 from operations import packages, rcconf, secrets, stunnel
+from operations.base import known
 from tasks.shared import LOOPBACK, controller_takes_up
 
 settings = this_host()
@@ -31,11 +33,12 @@ if settings.is_storage:
         pid_file=tunnel.PID_FILE,
     )
     packages.installed(name="stunnel: package", names=["stunnel"])
-    # the controller uses the one* verbs; without stunnel_pidfile the rc script finds no daemon to stop (seen)
-    rcconf.variables(
-        name="stunnel: rc variables",
-        values={"stunnel_enable": "NO", "stunnel_pidfile": tunnel.PID_FILE},
-    )
+    # the controller uses the one* verbs; one with services of others starts at boot for them. Without stunnel_pidfile
+    # the rc script finds no daemon to stop (seen)
+    ours = rendered("stunnel-server.conf.j2", values).read()
+    shared = tunnel.others(known(TextFileOf, path=tunnel.SERVER_CONFIG).text, ours)
+    at_boot = {} if shared else {"stunnel_enable": "NO"}
+    rcconf.variables(name="stunnel: rc variables", values={**at_boot, "stunnel_pidfile": tunnel.PID_FILE})
     files.directory(
         name="stunnel: configuration folder", path=tunnel.SERVER_FOLDER, user="root", group="wheel", mode="755"
     )
@@ -63,13 +66,11 @@ if settings.is_storage:
     )
     for what, path, text in host.loop(public):
         files.put(name=f"stunnel: {what}", src=StringIO(text), dest=path, user="root", group="wheel", mode="644")
-    configuration = files.put(
+    configuration = stunnel.configuration(
         name="stunnel: configuration",
-        src=rendered("stunnel-server.conf.j2", values),
-        dest=tunnel.SERVER_CONFIG,
-        user="root",
-        group="wheel",
-        mode="644",
+        path=tunnel.SERVER_CONFIG,
+        ours=ours,
+        replace=tunnel.SERVER_CONFIG in settings.replace.files,
     )
     stunnel.reloaded(
         name="stunnel: has read its files",

@@ -23,6 +23,7 @@ content = config.host_config(settings, whole) if settings.is_freebsd else None
 
 if content is not None:
     sends, receives = whole.jobs_from(settings), whole.jobs_to(settings)
+    replace = config.CONFIG in settings.replace.files
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
 
     # zrepl takes no snapshot of a dataset that has one from the future
@@ -30,6 +31,13 @@ if content is not None:
     if sends:
         # zrepl does not complain about a missing dataset, it just replicates nothing
         zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})
+        zrepl.history_kept(
+            name="zrepl: new keep rules delete nothing that is kept now",
+            path=config.CONFIG,
+            ours=content,
+            jobs={job.name: (job.dataset, job.target, whole.replica(job)) for job in sends},
+            allowed=settings.zrepl.prune_history,
+        )
 
     packages.installed(name="zrepl: package", names=["zrepl"])
 
@@ -47,11 +55,10 @@ if content is not None:
         files.directory(
             name=f"zrepl: {folder} is closed to others", path=folder, user="root", group="wheel", mode="700"
         )
-    text = config.render(content)
-    zrepl.config(name="zrepl: configuration", path=config.CONFIG, text=text)
+    zrepl.config(name="zrepl: configuration", path=config.CONFIG, ours=content, replace=replace)
 
     rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": config.CONFIG})
-    zrepl.running(name="zrepl: service runs with this configuration", path=config.CONFIG, text=text)
+    zrepl.running(name="zrepl: service runs with this configuration", path=config.CONFIG, ours=content, replace=replace)
 
     # -- together with the jobs: by this one the primary proves that it may take the address back. tasks/carp.py makes
     #    the file

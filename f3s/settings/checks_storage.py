@@ -98,10 +98,11 @@ def _zrepl_jobs(site: Site) -> Iterator[Problem]:
     yield from _served_job(site, jobs)
     names = [job.name for job in jobs]
     for host in site.freebsd_hosts[:1]:
-        for name in get(host, "zrepl.rollback_replicas") or ():
-            if name not in names:
-                wrong = "is not the name of a job"
-                yield Problem(SITE, "zrepl_rollback_replicas", repr(name), wrong, " or ".join(names) or "none")
+        for switch in ("zrepl.rollback_replicas", "zrepl.prune_history"):
+            for name in get(host, switch) or ():
+                if name not in names:
+                    wrong = "is not the name of a job"
+                    yield Problem(SITE, variable(switch), repr(name), wrong, " or ".join(names) or "none")
 
 
 def _served_job(site: Site, jobs: tuple[Job, ...]) -> Iterator[Problem]:

@@ -35,6 +35,10 @@ class Vip(Part):
     names: Annotated[tuple[v.HostName, ...], many("host names", at_least=1)]
 
 
+class Replace(Part):
+    files: Annotated[tuple[v.Path, ...], many("absolute paths")] = ()
+
+
 class Usb(Part):
     device: v.Device
     label: v.UfsLabel
@@ -97,6 +101,7 @@ class Zrepl(Part):
     keep_grid: v.Grid
     first_replication_timeout: v.Seconds
     rollback_replicas: Annotated[tuple[v.JobName, ...], many("job names")] = ()
+    prune_history: Annotated[tuple[v.JobName, ...], many("job names")] = ()
 
 
 class Carp(Part):
@@ -128,6 +133,7 @@ class Nfs(Part):
     export: v.Mountpoint
     fsid: Annotated[int, whole(1, 1000)]
     patience: v.Seconds
+    for_others: v.Flag = False
     owners: Annotated[Literal["numeric", "names"], one_of("numeric", "names")]
     idmap_domain: v.HostName
 

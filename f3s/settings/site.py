@@ -17,6 +17,7 @@ from f3s.settings.model import (
     Part,
     Pki,
     Pool,
+    Replace,
     Stunnel,
     Usb,
     Vip,
@@ -69,6 +70,7 @@ class HostSettings:
     vip = HostPart(Vip, "all")
     stunnel = HostPart(Stunnel, "all")
     pki = HostPart(Pki, "all")
+    replace = HostPart(Replace, "all")
     wireguard = HostPart(WireGuard, "freebsd")
     usb = HostPart(Usb, "freebsd")
     pool = HostPart(Pool, "freebsd")

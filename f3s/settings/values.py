@@ -214,6 +214,7 @@ Network = Annotated[str, Rule("an IPv4 network such as 192.168.1.0/24, host bits
 Port = Annotated[int, whole(1, 65535)]
 Seconds = Annotated[int, whole(1, 86400, "seconds")]
 Days = Annotated[int, whole(1, 36500, "days")]
+Path = Annotated[str, _PATH_RULE]
 OptionalPath = Annotated[str | None, nothing_or(_PATH_RULE)]
 Mountpoint = Annotated[str, _MOUNTPOINT_RULE]
 BootMountpoint = Annotated[str, Rule("a directory directly below /, such as /keys", _boot_mountpoint)]

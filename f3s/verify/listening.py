@@ -22,7 +22,7 @@ def listening(cluster: ClusterView, host: HostSettings) -> Row:
         return unknown("listening", host.name, "who listens could not be listed", ASK_AGAIN)
     problems, steps = [], []
     nfs = [each for each in view.listeners if each.port == NFS_PORT]
-    if exposed := [each for each in nfs if not each.loopback]:
+    if (exposed := [each for each in nfs if not each.loopback]) and not host.nfs.for_others:
         where = ", ".join(f"{each.protocol} {each.address}" for each in exposed)
         problems.append(f"{exposed[0].owner} takes NFS without TLS on port {NFS_PORT} of {where}")
         # rc.conf has its flags; its clients wait for as long as nfsd takes to come back
@@ -34,4 +34,5 @@ def listening(cluster: ClusterView, host: HostSettings) -> Row:
         steps.append(f"doas kill {tunnel[0].pid}; then {RUN.format('stunnel')}")
     if problems:
         return wrong("listening", host.name, "; ".join(problems), "; ".join(steps))
-    return right("listening", host.name, "NFS on loopback alone" if nfs else "nobody takes NFS")
+    found = "NFS for others, too, as nfs_for_others says" if exposed else "NFS on loopback alone"
+    return right("listening", host.name, found if nfs else "nobody takes NFS")

@@ -76,6 +76,7 @@ stopped() {
 
 # One from before the deploy may offer more than exports; what it says of itself are its arguments.
 mountd_right() {
+	[ "$F3S_NFS_FOR_OTHERS" = no ] || return 0
 	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || { REASON="mountd runs without $F3S_MOUNTD_FLAGS"; return 1; }
 }
 
@@ -114,8 +115,17 @@ stop_services() {
 		backwards="$service $backwards"
 	done
 	for service in $backwards; do
-		stop_service "$service"
+		others_use "$service" || stop_service "$service"
 	done
+}
+
+# What the operator uses for himself, too, keeps running: a stunnel with services of his own, and NFS where the data say so.
+# Who comes through the tunnel then meets no nfsd, or an empty directory that takes no write (export_dataset).
+others_use() {
+	case $1 in
+	stunnel) grep '^[[:space:]]*\[' /usr/local/etc/stunnel/stunnel.conf | grep -Eqv '\[(nfs|alive)\]' ;;
+	*) [ "$F3S_NFS_FOR_OTHERS" = yes ] ;;
+	esac
 }
 
 # -- ready --
@@ -207,7 +217,10 @@ export_dataset() {
 		unmount_export || return 1
 		;;
 	esac
-	REASON=$(mkdir -p "$F3S_EXPORT" 2>&1) && mount_export && mount_read || return 1
+	REASON=$(mkdir -p "$F3S_EXPORT" 2>&1) || return 1
+	# mountd exports a bare directory, too (seen), and where it runs for others nothing stops it
+	if [ "$F3S_NFS_FOR_OTHERS" = yes ]; then REASON=$(chflags schg "$F3S_EXPORT" 2>&1) || return 1; fi
+	mount_export && mount_read || return 1
 	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do
 		unmount_export && mount_export || return 1

@@ -16,6 +16,7 @@ import yaml
 from f3s import zrepl
 from f3s.parsing import UnknownOutput
 from f3s.settings import HostData, Job, Site, build_site
+from f3s.zrepl_file import merged
 from tests.f3s.replication_sites import F0, F1, F2, SHIPPED, job, site
 from tests.tasks.plan import site_inventory
 
@@ -59,12 +60,22 @@ def test_zrepl_accepts_every_host_of_a_site(
     jobs = cluster.jobs
     taking_part = [h for h in (F0, F1, F2) if any(h in (j.source, j.target) for j in jobs)]
     for host in taking_part:
-        result = configcheck(zrepl.render(config(host, cluster)))
+        result = configcheck(merged("", config(host, cluster)))
         assert (result.returncode, result.stderr) == (0, "")
         parsed = json.loads(result.stdout)
         expected = [j.name for j in jobs if j.source == host]
         expected += ["sink"] if any(j.target == host for j in jobs) else []
         assert [job["Ret"]["Name"] for job in parsed["Jobs"]] == expected
+
+
+@pytest.mark.parametrize(("host", "file"), [(F0, "f0.zrepl.yml"), (F1, "f1.zrepl.yml")])
+def test_zrepl_accepts_our_jobs_among_those_of_the_operator(
+    host: str, file: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    before = (Path(__file__).parents[1] / "by_hand" / file).read_text()
+    for text in (before, merged(before, config(host))):
+        result = configcheck(text)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_shipped_inventory_gives_what_is_tested_here() -> None:
@@ -76,12 +87,12 @@ def test_the_shipped_inventory_gives_what_is_tested_here() -> None:
 
 
 def test_zrepl_reads_what_was_meant(configcheck: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
-    push = json.loads(configcheck(zrepl.render(config(F0))).stdout)["Jobs"][0]["Ret"]
+    push = json.loads(configcheck(merged("", config(F0))).stdout)["Jobs"][0]["Ret"]
     assert push["Connect"]["Ret"]["Address"] == "192.168.2.131:8888"
     assert push["Filesystems"] == {"zdata/enc/nfsdata<": True}
     assert push["Send"]["Encrypted"] is True
     assert push["Snapshotting"]["Ret"]["Prefix"] == "zrepl_"
-    sink = json.loads(configcheck(zrepl.render(config(F1))).stdout)["Jobs"][0]["Ret"]
+    sink = json.loads(configcheck(merged("", config(F1))).stdout)["Jobs"][0]["Ret"]
     assert sink["RootFS"] == "zdata/sink"
     assert sink["Serve"]["Ret"]["Listen"] == "192.168.2.131:8888"
     assert sink["Serve"]["Ret"]["ListenFreeBind"] is True
@@ -91,7 +102,7 @@ def test_zrepl_reads_what_was_meant(configcheck: Callable[[str], subprocess.Comp
 
 
 def broken(change: Callable[[dict[str, Any]], object], host: str = F0) -> str:
-    data = yaml.safe_load(zrepl.render(config(host)))
+    data = yaml.safe_load(merged("", config(host)))
     change(data)
     return yaml.safe_dump(data)
 
@@ -179,7 +190,7 @@ def test_the_names_of_all_jobs_in_a_file() -> None:
     for host in SHIPPED.freebsd_hosts[:2]:
         config = zrepl.host_config(host, SHIPPED)
         assert config is not None
-        assert zrepl.job_names(zrepl.render(config)) == tuple(job["name"] for job in config["jobs"])
+        assert zrepl.job_names(merged("", config)) == tuple(job["name"] for job in config["jobs"])
     assert zrepl.job_names("") == zrepl.job_names("# nothing\n") == zrepl.job_names("jobs:\n") == ()
     for text in ("jobs: [{type: snap}]", "- a", "jobs: [", "jobs: []\ninclude_jobs: jobs.d"):
         with pytest.raises(UnknownOutput):

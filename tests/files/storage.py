@@ -173,6 +173,7 @@ class StorageHost(StubHost):
         self.command("pkill", '[ "$1 $2" = "-KILL -x" ] && rm "$STATE/running.$3"')
         self.command("logger")
         self.command("daemon")
+        self.command("chflags")
         self.command("install", 'for last; do :; done; mkdir -p "$last"')
         self.command("sysctl", '[ "$2" = kern.boottime ] && cat "$STATE/boottime"')
         self.command("id", 'cat "$STATE/uid"', record=False)
@@ -195,7 +196,7 @@ class StorageHost(StubHost):
         self.marker()
         self.write(STARTED, "")
 
-    def configure(self, **values: int) -> None:
+    def configure(self, **values: int | str) -> None:
         """Write storage.conf, with other values than the deploy's."""
         self.write(STORAGE_CONF, self.rewrite(conf(self.values.model_copy(update=values))))
 
@@ -277,6 +278,6 @@ class StorageHost(StubHost):
         match call:
             case ["ifconfig", _] | ["service", _, "onestatus"] | ["zfs", "get" | "list", *_] | ["mount", "-v"]:
                 return False
-            case ["ifconfig" | "service" | "zfs" | "mount" | "umount" | "pkill", *_]:
+            case ["ifconfig" | "service" | "zfs" | "mount" | "umount" | "pkill" | "chflags", *_]:
                 return True
         return False

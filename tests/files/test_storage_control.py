@@ -190,6 +190,38 @@ def test_each_single_reason_stops_the_services_and_ends_the_claim(
     assert (found.decision or "").startswith(f"MASTER, not ready: {said} since 2")
 
 
+def test_what_the_operator_uses_too_keeps_running_on_a_host_that_is_not_ready(quick: StorageHost) -> None:
+    tunnel = "/usr/local/etc/stunnel/stunnel.conf"
+    nfs = [["service", name, "onestop"] for name in ("nfsd", "mountd", "rpcbind")]
+    for own, others, stops in (
+        ("", "no", STOPS),
+        (" [ups]\n", "no", nfs),  # who comes through the tunnel meets no nfsd
+        ("", "yes", STOPS[:1]),
+        ("[ups]\n", "yes", []),
+    ):
+        quick.configure(patience=0, nfs_for_others=others)
+        quick.write(tunnel, f"[nfs]\n[alive]\n{own}")
+        quick.serving()
+        quick.mounted(None)
+        quick.properties(keystatus="unavailable")
+        quick.forget()
+        assert quick.reconcile().rc == 1
+        assert quick.changes() == [advskew(254), *stops]
+
+
+def test_where_mountd_runs_for_others_it_keeps_its_flags_and_the_bare_export_takes_no_write(quick: StorageHost) -> None:
+    quick.configure(patience=0, nfs_for_others="yes")
+    quick.serving("BACKUP")
+    quick.state("running.mountd", f"{quick.bin}/mountd -r /etc/exports\n")
+    quick.mounted(quick.dataset)
+    assert quick.reconcile().rc == 0
+    assert quick.changes()[:2] == [
+        ["chflags", "schg", str(quick.export)],
+        ["mount", "-t", "nullfs", str(quick.mountpoint), str(quick.export)],
+    ]
+    assert [change for change in quick.changes() if change[0] == "service"] == []
+
+
 def test_a_service_that_does_not_start(quick: StorageHost) -> None:
     quick.flag("refuse.nfsd")
     quick.reconcile()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from f3s.textfile import digest
 from tests.files.stubs import FILES, StubHost
 
 GOOD = "jobs: []\n"
@@ -36,11 +37,15 @@ def real_zrepl(host: StubHost) -> None:
     (host.bin / "zrepl").symlink_to(program)
 
 
-def put(host: StubHost, text: str, sha256: str | None = None) -> subprocess.CompletedProcess[str]:
-    program = host.install(FILES / "once" / "put-zrepl-config.sh", "/put-zrepl-config.sh")
-    digest = sha256 or hashlib.sha256(text.encode()).hexdigest()
+def put(
+    host: StubHost, text: str, sha256: str | None = None, old: str | None = None, copy: str = "no"
+) -> subprocess.CompletedProcess[str]:
+    program = host.install(FILES / "once" / "replace-file.sh", "/replace-file.sh")
+    new = sha256 or digest(text)
+    old = old or (digest(host.path(PATH).read_text()) if host.path(PATH).exists() else "absent")
+    check = "zrepl configcheck --config"
     return subprocess.run(
-        ["/bin/sh", str(program), str(host.path(PATH)), digest, str(host.path(UNREAD))],
+        ["/bin/sh", str(program), str(host.path(PATH)), old, new, "0600", copy, str(host.path(UNREAD)), check],
         input=text,
         text=True,
         capture_output=True,
@@ -70,7 +75,7 @@ def test_one_that_zrepl_refuses_changes_nothing(host: StubHost) -> None:
     result = put(host, BROKEN)
     assert result.returncode == 1
     assert 'invalid type name "shove"' in result.stderr
-    assert "zrepl refuses the new configuration" in result.stderr
+    assert "zrepl configcheck --config refuses the new file" in result.stderr
     assert host.path(PATH).read_text() == "jobs: []  # the old one\n"
     assert left_over(host) == ["zrepl.yml"]
     assert not host.path(UNREAD).exists()
@@ -99,6 +104,26 @@ def test_one_that_was_cut_off_is_not_even_read(host: StubHost) -> None:
     assert "is not what was sent" in result.stderr
     assert host.calls("zrepl") == []
     assert left_over(host) == ["zrepl.yml"]
+
+
+def test_one_that_was_changed_meanwhile_is_left_alone(host: StubHost) -> None:
+    host.command("zrepl")
+    result = put(host, GOOD, old=digest("jobs: []  # as it was read\n"))
+    assert result.returncode == 1
+    assert "was changed by somebody else meanwhile" in result.stderr
+    assert left_over(host) == ["zrepl.yml"]
+
+
+def test_the_old_one_stays_beside_the_new_one_where_that_is_wanted(host: StubHost) -> None:
+    host.command("zrepl")
+    host.path(PATH).chmod(0o750)
+    result = put(host, GOOD, copy="yes")
+    assert result.returncode == 0
+    kept, new = sorted(host.path(PATH).parent.iterdir(), key=lambda file: -len(file.name))
+    assert re.fullmatch(r"zrepl\.yml\.\d{4}-\d\d-\d\d_\d{6}", kept.name)
+    assert str(kept) in result.stdout
+    assert (kept.read_text(), new.read_text()) == ("jobs: []  # the old one\n", GOOD)
+    assert kept.stat().st_mode & 0o777 == 0o640, "nothing runs it"
 
 
 # -- await-replica --

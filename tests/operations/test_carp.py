@@ -141,9 +141,12 @@ def test_a_new_password_needs_both_hosts(
 
 
 def test_devd_starts_again_for_a_rule_that_it_has_not_read() -> None:
-    rule = "/usr/local/etc/devd/f3s-carp.conf"
-    assert run(carp.devd_knows, {Newer: True}, rule).commands == ["service devd restart"]
-    assert run(carp.devd_knows, {Newer: False}, rule).noops == [f"devd has started since {rule} changed"]
+    rules = ["/usr/local/etc/devd/f3s-carp.conf", "/etc/devd.conf"]
+    for changed in rules:
+        newer = {Newer: lambda path, marks, changed=changed: path == changed}
+        assert run(carp.devd_knows, newer, rules).commands == ["service devd restart"]
+    said = "devd has started since /usr/local/etc/devd/f3s-carp.conf and /etc/devd.conf changed"
+    assert run(carp.devd_knows, {Newer: False}, rules).noops == [said]
 
 
 def test_the_address_leaves_rc_conf_and_foreign_aliases_stay() -> None:

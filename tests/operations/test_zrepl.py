@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from pyinfra.api.exceptions import OperationError
-from pyinfra.context import ctx_host, ctx_state
-from pyinfra.facts.files import File, FileContents
+from pyinfra.context import ctx_host, ctx_inventory, ctx_state
+from pyinfra.facts.files import File
 
-from f3s.secretfile import ABSENT, SecretState
+from f3s.secretfile import SecretState
 from f3s.services import ServiceState
+from f3s.textfile import TextFile, digest
 from f3s.zfs import Snapshot, parse_datasets
-from facts.secrets import SecretFile
+from f3s.zrepl import host_config
+from f3s.zrepl_file import merged
 from facts.services import Services
+from facts.textfile import TextFileOf
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
 from operations import zrepl
+from tests.f3s.replication_sites import F0, F1, job, site
 from tests.facts.recorded import ENC, PLAIN, zfs_get
 from tests.operations.harness import FakeHost, Result, run
 from tests.shell import words_of
 
-FILES = Path(__file__).parents[2] / "files"
 PATH = "/usr/local/etc/zrepl/zrepl.yml"
-TEXT = "jobs: []  # it's $(empty)\n"
-DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
-REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 JOB = "f0_to_f1_nfsdata"
+_SITE = site(job(JOB, F0, F1))
+OURS: dict[str, Any] = host_config(_SITE.host(F0), _SITE) or {}
+TEXT = merged("", OURS)
+REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 
 
 # -- sources --
@@ -61,39 +66,139 @@ def test_a_source_that_cannot_be_sent_stops_the_run_but_not_the_plan(lines: list
     assert "nothing was changed" in str(stopped.value)
 
 
+# -- history_kept --
+
+NOW = 200 * 86400
+HISTORY = [NOW - 86400 * day for day in range(0, 100, 10)]
+
+
+def history(dataset: str) -> tuple[Snapshot, ...]:
+    """One each ten days; our rules keep the last ten and a fortnight, the operator's keep all."""
+    names = (time.strftime("zrepl_%Y%m%d_%H%M%S_000", time.gmtime(when)) for when in HISTORY)
+    return tuple(
+        Snapshot(f"{dataset}@{name}", str(when), when, when) for name, when in zip(names, HISTORY, strict=True)
+    )
+
+
+def kept(text: str, theirs: Any = (), allowed: Sequence[str] = (), **changes: Any) -> Result:
+    facts = {
+        TextFileOf: TextFile(SecretState("600", "root", "wheel", digest(text)), text),
+        Snapshots: history("zdata/enc/nfsdata"),
+        Datasets: parse_datasets(zfs_get("zdata/enc/nfsdata", ENC)),
+    }
+    peer = FakeHost({Snapshots: theirs}, name=F1)
+    config = deepcopy(OURS)
+    for side in ("keep_sender", "keep_receiver"):
+        config["jobs"][0]["pruning"][side] = [{"type": "last_n", "count": 4, "regex": "^zrepl_"}, *KEEP_OTHERS]
+    config["jobs"][0]["pruning"].update(changes)
+    with ctx_inventory.use(SimpleNamespace(get_host={F1: peer}.__getitem__)):  # type: ignore[arg-type]
+        return run(zrepl.history_kept, facts, PATH, config, {JOB: ("zdata/enc/nfsdata", F1, REPLICA)}, allowed)
+
+
+KEEP_OTHERS = [{"type": "regex", "negate": True, "regex": "^zrepl_"}]
+KEEPS_ALL = f"""jobs:
+- name: {JOB}
+  type: push
+  connect: {{type: tcp, address: '192.168.2.131:8888'}}
+  filesystems: {{zdata/enc/nfsdata: true}}
+  pruning: {{keep_sender: [{{type: regex, regex: .*}}], keep_receiver: [{{type: last_n, count: 5}}]}}
+"""
+
+
+def test_snapshots_that_the_rules_before_kept_stop_the_run_on_either_side() -> None:
+    with pytest.raises(OperationError, match=r"6 of zdata/enc/nfsdata on f0\.lan\.buetow\.org: zrepl_19") as stopped:
+        kept(KEEPS_ALL, theirs=history(REPLICA))
+    assert f"1 of {REPLICA} on {F1}: " in str(stopped.value), "of the others no more than five were kept"
+    assert f"zrepl_prune_history = ['{JOB}']" in str(stopped.value)
+    assert kept(KEEPS_ALL, theirs=history(REPLICA), allowed=[JOB]).commands == []
+    # a job that is new to a dataset with a history
+    with pytest.raises(OperationError, match="6 of zdata/enc/nfsdata"):
+        kept("")
+
+
+def test_rules_that_are_in_force_or_keep_as_much_are_no_reason() -> None:
+    same = KEEPS_ALL.replace("count: 5", "count: 4").replace("{type: regex, regex: .*}", "{type: last_n, count: 4}")
+    assert kept(same, theirs=history(REPLICA)).noops
+    in_force = {side: [{"type": "last_n", "count": 1}] for side in ("keep_sender", "keep_receiver")}
+    now = yaml.safe_dump({"jobs": [{**OURS["jobs"][0], "pruning": in_force}]})
+    assert kept(now, theirs=None, **in_force).noops, "and the target is not asked"
+
+
+def test_a_target_that_cannot_be_asked_stops_new_rules() -> None:
+    with pytest.raises(OperationError, match=f"{F1} cannot be asked which of its snapshots"):
+        kept(KEEPS_ALL, theirs=None)
+
+
 # -- config --
 
 
-def config(found: SecretState | None, diff: bool = False) -> tuple[list[Any], list[str]]:
-    host = FakeHost({SecretFile: found, FileContents: ["jobs: [a]"]})
+def file(text: str, mode: str = "600") -> TextFile:
+    return TextFile(SecretState(mode, "root", "wheel", digest(text)), text) if text else TextFile()
+
+
+def config(found: TextFile | None, diff: bool = False, replace: bool = False) -> tuple[list[Any], list[str]]:
+    host = FakeHost({TextFileOf: found})
     state = SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=diff))
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
-        return list(zrepl.config._inner(PATH, TEXT)), host.noops
+        return list(zrepl.config._inner(PATH, OURS, replace)), host.noops
 
 
-def state_of_file(**changes: str) -> SecretState:
-    return SecretState(**{"mode": "600", "user": "root", "group": "wheel", "sha256": DIGEST, **changes})
+def test_the_wanted_configuration_is_left_alone_but_for_its_mode() -> None:
+    assert config(file(TEXT)) == ([], [f"{PATH} has the wanted content, owner and mode"])
+    (change,), _ = config(file(TEXT, mode="644"))
+    assert change.get_raw_value() == f"chown root:wheel {PATH} && chmod 0600 {PATH}"
 
 
-def test_the_wanted_configuration_is_left_alone() -> None:
-    assert config(state_of_file()) == ([], [f"{PATH} has the wanted content, owner and mode"])
-
-
-@pytest.mark.parametrize("found", [ABSENT, state_of_file(sha256="0" * 64), state_of_file(mode="644")])
-def test_another_one_goes_through_configcheck(found: SecretState) -> None:
-    (put,), noops = config(found)
+@pytest.mark.parametrize(
+    ("text", "copied"),
+    [
+        ("", "no"),
+        (TEXT.replace("1m", "2m"), "no"),
+        (KEEPS_ALL, "yes"),  # not of this deploy: it stays beside the new one
+    ],
+)
+def test_another_one_goes_through_configcheck(text: str, copied: str) -> None:
+    (put,), noops = config(file(text))
     assert noops == []
-    script = (FILES / "once" / "put-zrepl-config.sh").read_text()
-    words = ["sh", "-c", script.rstrip("\n"), "put-zrepl-config", PATH, DIGEST, zrepl.UNREAD]
-    assert words_of(put.get_raw_value()) == words
-    assert put.connector_arguments == {"_stdin": TEXT}
+    sent = put.connector_arguments["_stdin"]
+    old = digest(text) if text else "absent"
+    check = "zrepl configcheck --config"
+    assert words_of(put.get_raw_value())[3:] == [
+        "replace-file",
+        PATH,
+        old,
+        digest(sent),
+        "0600",
+        copied,
+        zrepl.UNREAD,
+        check,
+    ]
+    assert yaml.safe_load(sent)["jobs"] == OURS["jobs"]
 
 
 def test_diff_shows_the_change(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="pyinfra"):
-        config(state_of_file(sha256="0" * 64), diff=True)
-    assert "jobs: [a]" in caplog.text
-    assert "jobs: []" in caplog.text
+        config(file(TEXT.replace("1m", "9m")), diff=True)
+    assert "interval: 9m" in caplog.text
+    assert "interval: 1m" in caplog.text
+
+
+def test_a_job_that_is_no_longer_in_the_data_goes_with_a_word() -> None:
+    before = TEXT.replace(f"name: {JOB}", "name: earlier")
+    host = FakeHost({TextFileOf: file(before)})
+    state = SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=False))
+    with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
+        (put,) = zrepl.config._inner(PATH, OURS, False)
+    assert put.connector_arguments["_stdin"] == TEXT
+    assert ["earlier: no longer in zrepl_jobs" in line for line in host.logs] == [True]
+
+
+def test_one_without_a_place_for_our_jobs_is_replaced_only_if_the_data_say_so() -> None:
+    with pytest.raises(OperationError, match=f"{PATH} was left as it is: `include` .* Or name {PATH} in replace_files"):
+        config(file(f"include: [more.yml]\n{TEXT}"))
+    (put,), _ = config(file(f"include: [more.yml]\n{TEXT}"), replace=True)
+    assert put.connector_arguments["_stdin"] == TEXT
+    assert words_of(put.get_raw_value())[8] == "yes", "although there is something of ours in it"
 
 
 def test_an_unknown_file_stops_it() -> None:
@@ -104,13 +209,13 @@ def test_an_unknown_file_stops_it() -> None:
 # -- running --
 
 
-def running(service: ServiceState | None, unread: bool = False, executing: bool = True, **found: str) -> Result:
+def running(service: ServiceState | None, unread: bool = False, executing: bool = True, text: str = "") -> Result:
     facts = {
         Services: None if service is None else {"zrepl": service},
         File: {"mode": 600} if unread else None,
-        SecretFile: state_of_file(**found),
+        TextFileOf: file(text or TEXT),
     }
-    return run(zrepl.running, facts, PATH, TEXT, executing=executing)
+    return run(zrepl.running, facts, PATH, OURS, False, executing=executing)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +239,7 @@ def test_a_zrepl_that_has_read_its_file_is_left_alone() -> None:
 
 
 def test_the_plan_shows_the_restart_that_a_new_file_will_bring() -> None:
-    assert len(running(ServiceState.RUNNING, executing=False, sha256="0" * 64).commands) == 1
+    assert len(running(ServiceState.RUNNING, executing=False, text=KEEPS_ALL).commands) == 1
     assert len(running(ServiceState.MISSING, executing=False).commands) == 1
 
 

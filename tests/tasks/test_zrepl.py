@@ -280,7 +280,7 @@ def test_a_change_of_the_configuration_restarts_zrepl_where_it_is_one(pair: Clus
 def test_a_run_killed_before_the_restart_is_made_up_for(pair: Cluster) -> None:
     daemon = pair.sh(F0, "pgrep -x zrepl")
     # of the commands of a run on f0 alone: the one that would restart zrepl
-    killed = pair.pyinfra(TASK, "--limit", F0, "-y", "--data", "zrepl_keep_last=20", LAB_KILL_AT="12")
+    killed = pair.pyinfra(TASK, "--limit", F0, "-y", "--data", "zrepl_keep_last=20", LAB_KILL_AT="15")
     assert killed.rc == 137, killed.output
     assert "count: 20" in pair.sh(F0, f"cat {CONFIG}")
     assert pair.sh(F0, "pgrep -x zrepl") == daemon
@@ -291,13 +291,15 @@ def test_a_run_killed_before_the_restart_is_made_up_for(pair: Cluster) -> None:
 
 
 def test_a_configuration_that_zrepl_refuses_never_replaces_the_running_one(pair: Cluster) -> None:
-    script = (Path(__file__).parents[2] / "files" / "once" / "put-zrepl-config.sh").read_text()
+    script = (Path(__file__).parents[2] / "files" / "once" / "replace-file.sh").read_text()
     before = pair.sh(F0, f"sha256 -q {CONFIG}")
     pair.sh(F0, f"cat >/tmp/put.sh <<'END'\n{script}END\nprintf 'jobs: [{{type: shove, name: x}}]\\n' >/tmp/new.yml")
-    run = pair.attempt(F0, f"sh /tmp/put.sh {CONFIG} $(sha256 -q /tmp/new.yml) /var/db/unread </tmp/new.yml")
+    digests = f"$(sha256 -q {CONFIG}) $(sha256 -q /tmp/new.yml)"
+    check = "'zrepl configcheck --config'"
+    run = pair.attempt(F0, f"sh /tmp/put.sh {CONFIG} {digests} 0600 no /var/db/unread {check} </tmp/new.yml")
     assert run.rc == 1
     assert 'invalid type name "shove"' in run.err
-    assert f"zrepl refuses the new configuration, {CONFIG} was left as it is" in run.err
+    assert f"zrepl configcheck --config refuses the new file, {CONFIG} was left as it is" in run.err
     assert pair.sh(F0, f"sha256 -q {CONFIG}") == before
     assert pair.sh(F0, "ls /usr/local/etc/zrepl").split() == ["zrepl.yml"]
     assert pair.attempt(F0, "ls /var/db/unread").rc != 0  # nothing to restart zrepl for

@@ -60,14 +60,15 @@ def test_the_configurations_are_those_of_the_site() -> None:
         "setuid = stunnel",
         "setgid = stunnel",
         "pid = /var/run/stunnel/stunnel.pid",
-        "cert = /usr/local/etc/stunnel/server.pem",
         "CAfile = /usr/local/etc/stunnel/ca-cert.pem",
         "CRLfile = /usr/local/etc/stunnel/crl.pem",
         "verifyChain = yes",
         "requireCert = yes",
-        "sslVersionMin = TLSv1.2",
     ):
         assert server.count(line) == 1, line
+    for line in ("cert = /usr/local/etc/stunnel/server.pem", "key = /usr/local/etc/stunnel/server.pem"):
+        assert server.count(line) == 2, line
+    assert server.count("sslVersionMin = TLSv1.2") == 2
     client = render("stunnel-client.conf.j2", ON_CLIENT).splitlines()
     for line in (
         "client = yes",

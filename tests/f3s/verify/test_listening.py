@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from f3s.sockets import ANY, Listener
 from f3s.verify.model import State
+from tests.f3s.settings_data import build, change, good
 from tests.f3s.verify.world import F0, F1, SITE, changed, listeners, one, right_cluster
 
 RIGHT = right_cluster()
@@ -32,6 +35,16 @@ def test_nfs_beside_the_tunnel_is_wrong(listener: Listener, says: str) -> None:
     row = one(changed(RIGHT, F0, listeners=(*listeners(SITE.primary), listener)), "listening", F0)
     assert (row.state, row.reason) == (State.WRONG, says)
     assert "service nfsd onerestart" in row.next_step
+
+
+def test_nfs_for_others_is_right_where_the_data_say_so() -> None:
+    data = good()
+    for name in (F0, F1):
+        change(data, (name,), nfs_for_others=True)
+    shared = replace(RIGHT, site=build(data))
+    open_to_all = Listener("nfsd", 2073, "tcp4", ANY, 2049)
+    row = one(changed(shared, F0, listeners=(open_to_all,)), "listening", F0)
+    assert (row.state, row.reason) == (State.RIGHT, "NFS for others, too, as nfs_for_others says")
 
 
 def test_a_stunnel_that_its_rc_script_does_not_know_is_wrong() -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from f3s import zrepl as deploy
 from f3s.settings import Site
+from f3s.zrepl_file import merged
 from lab.core import NotSimulatedError
 from lab.zrepl import config
 from lab.zrepl.config import ConfigError
@@ -22,7 +23,7 @@ TWO_TARGETS = site(job("near", F0, F1), job("far", F0, F2), job("back", F1, F0, 
 def host(name: str, of: Site = SHIPPED) -> str:
     found = deploy.host_config(of.host(name), of)
     assert found is not None
-    return deploy.render(found)
+    return merged("", found)
 
 
 def test_the_shipped_jobs_as_the_daemon_sees_them() -> None:

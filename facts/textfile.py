@@ -1,0 +1,25 @@
+"""A text file of a FreeBSD host, to the byte."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from f3s.quoting import command
+from f3s.textfile import TextFile, parse_text_file
+from facts.base import HostFact, marked, script
+
+
+class TextFileOf(HostFact[TextFile]):
+    """A file with mode and owner; not known of a link, a folder or a device. In hex on the way: no byte is lost.
+
+    + path: absolute path
+    """
+
+    @override
+    def command(self, path: str) -> str:
+        said = script("stat-secret", path)
+        return marked(command("{} && if [ -e {} ]; then od -An -v -tx1 {}; fi", said, path, path))
+
+    @override
+    def read(self, lines: list[str]) -> TextFile:
+        return parse_text_file(lines)

@@ -1,0 +1,239 @@
+"""Files that the operator owns, too (tests/by_hand): his lines stay to the byte, ours come and go."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from f3s import devd, exports, stunnel, zrepl, zrepl_file
+from f3s.textfile import NoPlace
+from tests.f3s.replication_sites import F0, F1, SHIPPED
+from tests.f3s.settings_data import ROOT, build, good
+
+BY_HAND = Path(__file__).parents[1] / "by_hand"
+
+
+def by_hand(name: str) -> str:
+    return (BY_HAND / name).read_text()
+
+
+def gone(before: str, after: str) -> list[str]:
+    """The lines that are no longer there; every other one is, in its order."""
+    return [line[2:].strip() for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] == "-"]
+
+
+def gained(before: str, after: str) -> list[str]:
+    return gone(after, before)
+
+
+# -- zrepl.yml --
+
+
+def ours(host: str = F0) -> dict[str, Any]:
+    found = zrepl.host_config(SHIPPED.host(host), SHIPPED)
+    assert found is not None
+    return found
+
+
+def part(text: str, first: str, last: str) -> str:
+    return text[text.index(first) : text.index(last)]
+
+
+def test_jobs_of_the_operator_stay_in_their_place_with_their_comments() -> None:
+    before = by_hand("f0.zrepl.yml")
+    after = zrepl_file.merged(before, ours())
+    assert part(after, "  # the system itself", "# that is all") == part(
+        before, "  # the system itself", "# that is all"
+    )
+    assert after.startswith(before[: before.index("jobs:") - 1])
+    assert after.endswith("# that is all\n")
+    names = ["f0_to_f1_nfsdata", "f0_to_f1_fedora", "system", "backup", "drawer"]
+    assert [job["name"] for job in yaml.safe_load(after)["jobs"]] == names
+    assert yaml.safe_load(after)["jobs"][:2] == ours()["jobs"]
+    assert yaml.safe_load(after)["global"] == {
+        "logging": yaml.safe_load(before)["global"]["logging"],
+        "monitoring": ours()["global"]["monitoring"],
+    }
+    assert zrepl_file.merged(after, ours()) == after
+    f1 = by_hand("f1.zrepl.yml")
+    assert part(zrepl_file.merged(f1, ours(F1)) + "END", "# my laptop", "END") == part(f1 + "END", "# my laptop", "END")
+
+
+def test_a_job_that_is_no_longer_in_the_data_goes_and_nothing_else() -> None:
+    full = zrepl_file.merged(by_hand("f0.zrepl.yml"), ours())
+    fewer = ours()
+    dropped = fewer["jobs"].pop(0)
+    after = zrepl_file.merged(full, fewer)
+    assert [job["name"] for job in yaml.safe_load(after)["jobs"]] == ["f0_to_f1_fedora", "system", "backup", "drawer"]
+    assert gained(full, after) == []
+    assert yaml.safe_load("\n".join(gone(full, after)[1:2])) == [{"name": dropped["name"]}]
+    # and comes back behind the others
+    assert [job["name"] for job in yaml.safe_load(zrepl_file.merged(after, ours()))["jobs"]][-1] == dropped["name"]
+
+
+def test_what_says_the_same_is_only_marked_and_our_own_parts_follow_the_data() -> None:
+    by_an_earlier_version = yaml.safe_dump(ours(), sort_keys=False)
+    after = zrepl_file.merged(
+        f"# Written by the f3s deploy; changes made here are lost.\n{by_an_earlier_version}", ours()
+    )
+    assert gone(by_an_earlier_version, after) == []
+    assert set(gained(by_an_earlier_version, after)) == {zrepl_file.MARK}
+    other = ours()
+    other["global"]["monitoring"][0]["listen"] = "127.0.0.1:9000"
+    assert gained(after, zrepl_file.merged(after, other)) == ["listen: 127.0.0.1:9000"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda text: text.replace("name: f0_to_f1_nfsdata", "name: nfs"), "job nfs does what f0_to_f1_nfsdata of"),
+        (
+            lambda text: text.replace('"zdata/enc/nfsdata": true', '"zdata/enc<": true'),
+            "has zdata/enc, which the deploy's",
+        ),
+        (lambda text: text.replace("192.168.2.131:8888", "192.168.2.199:8888"), "has address 192.168.2.199:8888"),
+        (lambda text: "include:\n- more.yml\n" + text, "`include` takes jobs from other files"),
+        (lambda text: "jobs: [{name: a, type: snap}]\n", "`jobs` is not written as one indented block a job"),
+        (lambda text: "global: {}\n" + text[text.index("jobs:") :], "`global` is empty, or not written as"),
+        (
+            lambda text: text.replace("- name: system\n    type", "- type"),
+            "it is not the configuration of zrepl: 'name'",
+        ),
+        (lambda text: "- a\n", "is not the configuration of zrepl"),
+        (lambda text: "jobs: [", "is not the configuration of zrepl"),
+    ],
+)
+def test_where_there_is_no_place_for_ours(change: Callable[[str], str], why: str) -> None:
+    with pytest.raises(NoPlace, match=why):
+        zrepl_file.merged(change(by_hand("f0.zrepl.yml")), ours())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ("name: sink", "name: from_f0", "job from_f0 does what sink of this deploy does. Call it sink there"),
+        ("root_fs: zdata/sink", "root_fs: zdata/replicas", "job sink has root_fs zdata/replicas"),
+        ('"192.168.2.130": "f0"', '"192.168.2.130": "f0"\n      "192.168.2.9": "nas"', "has client 192.168.2.9"),
+        (
+            'type: sink\n  serve:\n    type: tcp\n    listen: "192.168.2',
+            'type: source\n  serve:\n    type: tcp\n    listen: "192.168.2',
+            "has type source",
+        ),
+    ],
+)
+def test_a_sink_that_does_more_or_bears_another_name(before: str, after: str, why: str) -> None:
+    text = by_hand("f1.zrepl.yml")
+    assert before in text
+    with pytest.raises(NoPlace, match=why):
+        zrepl_file.merged(text.replace(before, after), ours(F1))
+
+
+def test_a_text_that_jobs_share_is_not_torn_apart() -> None:
+    text = by_hand("f0.zrepl.yml")
+    text = text.replace("    snapshotting:\n      type: periodic", "    snapshotting: &often\n      type: periodic", 1)
+    text = text.replace("snapshotting: {type: manual}", "snapshotting: *often")
+    with pytest.raises(NoPlace):
+        zrepl_file.merged(text, ours())
+
+
+# -- exports --
+
+
+def test_exports_of_the_operator_stay_and_the_same_data_are_exported_once() -> None:
+    before = by_hand("exports")
+    after = exports.merged(before, "/export/nfs", "/data/nfs")
+    assert gone(before, after) == [
+        "V4: /data/nfs -sec=sys",
+        "/data/nfs -alldirs -maproot=root -network 127.0.0.1 -mask 255.255.255.255",
+    ]
+    assert len(gained(before, after)) == 4
+    assert exports.merged(after, "/export/nfs", "/data/nfs") == after
+    assert exports.others(after) == (
+        "/tank/media -ro \\ -network 192.168.1.0 -mask 255.255.255.0",
+        "/tank/scans -mapall=nobody printer.lan",
+    )
+    # lines behind the block stay there, and another export takes the old one's place
+    more = f"{after}/tank/more pc.lan\n"
+    assert exports.merged(more, "/export/nfs", "/data/nfs") == more
+    assert exports.merged(more, "/export/x", "/data/nfs") == more.replace("/export/nfs", "/export/x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/data/nfs -network 192.168.1.0/24",
+        "/data/nfs /tank/x 127.0.0.1",
+        "/data/nfs -maproot=root",
+        "/data/nfs localhost pc.lan",
+    ],
+)
+def test_the_data_that_are_exported_to_others_are_the_operators_matter(line: str) -> None:
+    assert gone(f"{line}\n", exports.merged(f"{line}\n", "/export/nfs", "/data/nfs")) == []
+
+
+def test_there_is_one_root_of_nfsv4() -> None:
+    with pytest.raises(NoPlace, match=r"its line `V4: /tank -sec=sys` makes /tank the root .* needs /export/nfs"):
+        exports.merged("V4: /tank -sec=sys\n/tank pc.lan\n", "/export/nfs", "/data/nfs")
+    with pytest.raises(NoPlace, match="has not its other half"):
+        exports.merged(exports.merged("", "/e", "/d").rpartition("#")[0], "/e", "/d")
+
+
+# -- stunnel.conf --
+
+
+def tunnel() -> str:
+    template = (ROOT / "templates" / "stunnel-server.conf.j2").read_text()
+    return (
+        Environment(undefined=StrictUndefined)
+        .from_string(template)
+        .render(stunnel.server_variables(build(good()).primary))
+    )
+
+
+def test_services_of_the_operator_stay_and_the_tunnel_by_hand_goes() -> None:
+    before = by_hand("stunnel.conf")
+    after = stunnel.merged(before, tunnel())
+    assert gone(before, after)[0] == "[nfs-ha]"
+    assert len(gone(before, after)) == 6
+    assert part(before + "END", "; the web", "END") in after
+    assert stunnel.others(before, tunnel()) == stunnel.others(after, tunnel()) == ("ups",)
+    assert stunnel.merged(after, tunnel()) == after
+    assert stunnel.others("", tunnel()) == ()
+    behind = f"{after}[more]\naccept = 5\nconnect = 6\n"
+    assert stunnel.merged(behind, tunnel()) == behind
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("pid = /var/run/stunnel.pid\n", "`pid = /var/run/stunnel.pid` above its services has to be /var/run/stunnel/"),
+        ("SetUid = nobody\n", "`setuid = nobody` above its services has to be stunnel"),
+        ("chroot = /var/empty\n", "`chroot = /var/empty` above its services would be for the service of this deploy"),
+        ("verify = 2\n[web]\naccept = 1\n", "`verify = 2` .* move it into the services that need it"),
+        ("include = /usr/local/etc/stunnel/conf.d\n", "`include = "),
+        ("[web]\naccept = 2323\nconnect = 80\n", r"service \[web\] accepts on 2323"),
+        ("[web]\naccept = 127.0.0.1:2323\nconnect = 80\n", r"service \[web\] accepts on 127.0.0.1:2323"),
+        ("[alive]\naccept = 1\nconnect = 80\n", r"service \[alive\] has the name of one"),
+    ],
+)
+def test_a_line_that_excludes_ours_is_named(text: str, why: str) -> None:
+    with pytest.raises(NoPlace, match=why):
+        stunnel.merged(text, tunnel())
+
+
+# -- devd.conf --
+
+
+def test_the_hook_leaves_devd_conf_and_other_rules_for_carp_are_found() -> None:
+    before = by_hand("devd.conf")
+    after = devd.without_hook(before, "/usr/local/bin/carpcontrol.sh")
+    assert len(gone(before, after)) == 6
+    assert gained(before, after) == []
+    assert [rule.action for rule in devd.carp_rules(after)] == ["/root/bin/tell-phone $subsystem"]
+    assert devd.without_hook(after, "/usr/local/bin/carpcontrol.sh") == after
