@@ -29,7 +29,8 @@ class Expect:
     def __str__(self) -> str:
         if self.pause is None:
             return self.text
-        return f"{self.text + ', ' if self.text else ''}pause <= {self.pause:g} s, no error, no remount, no line lost or astray"
+        before = f"{self.text}, " if self.text else ""
+        return f"{before}pause <= {self.pause:g} s, no error, no remount, no line lost or astray"
 
 
 STEPS = Expect(None, "every step as told, no line lost or astray")
