@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from f3s.nfs import LOOPBACK
 from f3s.textfile import NoPlace, block, ended, split_at_blocks
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from f3s.parsing import UnknownOutput, sections
 
+LOOPBACK = "127.0.0.1"
+"""Where it listens: clients come through the tunnel."""
 PORT = 2049
 """TCP; nfsd has no option for another one (nfsd(8))."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Sequence
 
 from pyinfra import logger
@@ -15,16 +14,13 @@ from pyinfra.facts.files import Directory
 from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
 from f3s.mount_options import not_in_force
 from f3s.quoting import command
+from f3s.textfile import digest
 from facts.base import script
 from facts.clients import MountStates
 from facts.fstab import Fstab, LinuxMounts
 from operations.base import Commands, executing, known
 
 FSTAB = "/etc/fstab"
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @operation()
@@ -57,7 +53,7 @@ def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "n
         return
     if not before:
         raise OperationError(f"{host.name}: {FSTAB} is missing or empty; a host that boots has one")
-    replace = script("replace-fstab", FSTAB, _sha256(before), _sha256(after))
+    replace = script("replace-fstab", FSTAB, digest(before), digest(after))
     yield StringCommand(replace, _stdin=after)
 
 

@@ -122,8 +122,7 @@ def nothing_else(export: str, mountpoint: str, replace: bool) -> Commands:
 
     **Example:** `nfs.nothing_else("/export/nfs", "/data/nfs", replace=False)`
     """
-    found = known(TextFileOf, path=EXPORTS)
-    text, _ = two_owners(EXPORTS, found, lambda before: merged(before, export, mountpoint), replace)
+    _, text, _ = two_owners(EXPORTS, lambda before: merged(before, export, mountpoint), replace)
     for path, shared in ((EXPORTS, others(text)), (ZFS_EXPORTS, others(known(TextFileOf, path=ZFS_EXPORTS).text))):
         if shared:
             raise OperationError(
@@ -147,8 +146,7 @@ def exports(export: str, mountpoint: str, replace: bool) -> Generator[StringComm
 
     **Example:** `nfs.exports("/export/nfs", "/data/nfs", replace=False)`
     """
-    found = known(TextFileOf, path=EXPORTS)
-    text, whole = two_owners(EXPORTS, found, lambda before: merged(before, export, mountpoint), replace)
+    found, text, whole = two_owners(EXPORTS, lambda before: merged(before, export, mountpoint), replace)
     yield from written(EXPORTS, found, text, "0644", whole=whole)
 
 

@@ -6,7 +6,6 @@ user's umask and copies that (pyinfra 3.10, connectors/ssh.py put_file), and ``-
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Generator
 
@@ -18,6 +17,7 @@ from pyinfra.context import host
 
 from f3s.quoting import command
 from f3s.secretfile import ABSENT, SecretState
+from f3s.textfile import digest
 from facts.base import script
 from facts.secrets import SecretFile
 from operations.base import known
@@ -59,9 +59,7 @@ def file(
             raise OperationError(f"secrets.file: {path}: {account!r} is not a name of a user or group")
     if not text.endswith("\n") or "\0" in text or "\r" in text:
         raise OperationError(f"secrets.file: {path}: the content must be text that ends in a newline")
-    wanted = SecretState(
-        mode=mode.lstrip("0"), user=user, group=group, sha256=hashlib.sha256(text.encode()).hexdigest()
-    )
+    wanted = SecretState(mode=mode.lstrip("0"), user=user, group=group, sha256=digest(text))
 
     state = known(SecretFile, path=path)
     if state == wanted:

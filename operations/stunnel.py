@@ -15,7 +15,6 @@ from f3s.quoting import command
 from f3s.stunnel import merged
 from facts.sockets import Listeners
 from facts.stunnel import Stunnel
-from facts.textfile import TextFileOf
 from operations.base import Commands, known
 from operations.textfile import two_owners, written
 
@@ -64,8 +63,7 @@ def configuration(path: str, ours: str, replace: bool) -> Generator[StringComman
 
     **Example:** `stunnel.configuration("/usr/local/etc/stunnel/stunnel.conf", text, replace=False)`
     """
-    found = known(TextFileOf, path=path)
-    text, whole = two_owners(path, found, lambda before: merged(before, ours), replace)
+    found, text, whole = two_owners(path, lambda before: merged(before, ours), replace)
     yield from written(path, found, text, "0644", whole=whole)
 
 

@@ -42,19 +42,20 @@ def put(path: str, text: str, mode: str, replace: bool) -> Generator[StringComma
     yield from written(path, found, text, mode)
 
 
-def two_owners(path: str, found: TextFile, merge: Callable[[str], str], replace: bool) -> tuple[str, bool]:
-    """The text of a file with the operator's lines and ours, and whether it replaces all of the one that is there.
+def two_owners(path: str, merge: Callable[[str], str], replace: bool) -> tuple[TextFile, str, bool]:
+    """A file as it is, its text with the operator's lines and ours, and whether that replaces all that is there.
 
     merge: makes it from the text that is there
     replace: whether a file in which ours have no place may be replaced whole
 
     Raises OperationError where ours have no place and the file may not be replaced.
     """
+    found = known(TextFileOf, path=path)
     try:
-        return merge(found.text), False
+        return found, merge(found.text), False
     except NoPlace as error:
         if replace:
-            return merge(""), True
+            return found, merge(""), True
         raise OperationError(
             f"{host.name}: {path} was left as it is: {error}. Or name {path} in replace_files: this deploy's then "
             "takes its place, and yours stays beside it, with the date behind its name"

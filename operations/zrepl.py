@@ -70,11 +70,11 @@ def history_kept(
         now = job_list(before)
     except NoPlace:  # then `config` refuses, or replaces all of it
         now = []
-    own, names = known(Snapshots), known(Datasets)
+    in_force = {job["name"]: job.get("pruning") for job in now}
     after = {job["name"]: job["pruning"] for job in ours["jobs"] if job["type"] == "push"}
-    for job, (dataset, target, replica) in jobs.items():
-        if job in allowed or any(each["name"] == job and each.get("pruning") == after[job] for each in now):
-            continue
+    new = {job: places for job, places in jobs.items() if job not in allowed and in_force.get(job) != after[job]}
+    own, names = (known(Snapshots), known(Datasets)) if new else ((), {})
+    for job, (dataset, target, replica) in new.items():
         theirs = known_of(target, Snapshots)
         if theirs is None:
             raise OperationError(
@@ -106,8 +106,7 @@ def config(path: str, ours: Mapping[str, Any], replace: bool) -> Generator[Strin
 
     **Example:** `zrepl.config("/usr/local/etc/zrepl/zrepl.yml", ours, replace=False)`
     """
-    found = known(TextFileOf, path=path)
-    text, whole = two_owners(path, found, lambda before: merged(before, ours), replace)
+    found, text, whole = two_owners(path, lambda before: merged(before, ours), replace)
     before, after = ({job["name"] for job in job_list(each)} for each in (text if whole else found.text, text))
     if gone := before - after:
         host.log(
@@ -132,8 +131,7 @@ def running(path: str, ours: Mapping[str, Any], replace: bool) -> Commands:
     state_now = known(Services, names=("zrepl",))["zrepl"]
     if state_now is ServiceState.MISSING and executing():
         raise OperationError(f"{host.name}: there is no service zrepl: is its package installed?")
-    found = known(TextFileOf, path=path)
-    text, _ = two_owners(path, found, lambda before: merged(before, ours), replace)
+    found, text, _ = two_owners(path, lambda before: merged(before, ours), replace)
     unread = bool(host.get_fact(File, path=UNREAD)) or found.text != text
     if state_now is ServiceState.RUNNING and not unread:
         host.noop("zrepl runs with the configuration in place")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import statistics
 from collections.abc import Callable
 
@@ -30,9 +31,7 @@ def planned(story: Story) -> None:
     pair = Pair(story)
     pair.opening()
     with pair.watched():
-        story.deploys("tasks/failover.py", "-y")
-        pair.standby_serves(at_once=True)
-        story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), timers=5, work=10)
+        _gives(pair, lambda: story.deploys("tasks/failover.py", "-y"))
         pair.stays("held by carp backup")
         story.deploys("tasks/failback.py", "-y")
         pair.primary_serves()
@@ -44,7 +43,17 @@ def by_hand(story: Story) -> None:
     pair = Pair(story)
     pair.opening()
     with pair.watched():
-        _there_and_back(pair, lambda: pair.stays("held by carp backup"))
+        _gives(pair, lambda: story.types(pair.primary, "carp backup"))
+        pair.stays("held by carp backup")
+        story.types(pair.primary, "carp master")
+        pair.primary_serves()
+
+
+def _gives(pair: Pair, act: Callable[[], object]) -> None:
+    """The primary gives the address away, and stands by."""
+    act()
+    pair.standby_serves(at_once=True)
+    pair.story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), timers=5, work=10)
 
 
 @scenario("moves", pause=2.5, text="a median of at most 1.5 s", part=True)
@@ -54,22 +63,10 @@ def moves(story: Story) -> None:
     pair.opening()
     with pair.watched():
         for _ in range(10):
-            _there_and_back(pair)
-    _median(story, 1.5)
-
-
-def _there_and_back(pair: Pair, meanwhile: Callable[[], None] = lambda: None) -> None:
-    pair.story.types(pair.primary, "carp backup")
-    pair.standby_serves(at_once=True)
-    pair.story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), timers=5, work=10)
-    meanwhile()
-    pair.story.types(pair.primary, "carp master")
-    pair.primary_serves()
-
-
-def _median(story: Story, limit: float) -> None:
-    waits = story.reports[-1].interruptions
-    story.prove(statistics.median(waits or [0]) <= limit, f"half of the pauses took at most {limit:g} s")
+            _gives(pair, lambda: story.types(pair.primary, "carp backup"))
+            story.types(pair.primary, "carp master")
+            pair.primary_serves()
+    _median(story, of=20, limit=1.5)
 
 
 @scenario("power-cuts", pause=5, text="a median of at most 4 s", part=True)
@@ -83,7 +80,14 @@ def power_cuts(story: Story) -> None:
             pair.standby_serves()
             pair.boots(pair.primary)
             pair.failback_by_cron()
-    _median(story, 4)
+    _median(story, of=10, limit=4)
+
+
+def _median(story: Story, of: int, limit: float) -> None:
+    """The median of that many of the longest pauses; the shorter ones are of other moves, or of a slow client."""
+    longest = heapq.nlargest(of, story.reports[-1].interruptions)
+    found = statistics.median(longest or [0])
+    story.prove(found <= limit, f"the median of the {of} longest pauses is at most {limit:g} s: {found:.1f} s")
 
 
 @scenario("reboot", pause=3)

@@ -76,13 +76,16 @@ def forget(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def mounted_since(folder: str) -> float | None:
-    """When it was mounted, on the clock of `time.monotonic`; None where the kernel does not say (no NFS, no Linux)."""
+def mounted_since(place: str) -> float | None:
+    """When it was mounted, on the clock of `time.monotonic`; None where the kernel does not say (no NFS, no Linux).
+
+    The server is not asked, so a dead one keeps nothing waiting.
+    """
     try:
         text = Path("/proc/self/mountstats").read_text()
     except OSError:
         return None
-    _, _, found = text.rpartition(f" mounted on {os.path.realpath(folder)} with ")
+    _, _, found = text.rpartition(f" mounted on {place} with ")
     age = re.search(r"^\s+age:\s+(\d+)$", found.partition("\ndevice ")[0], re.MULTILINE)
     return time.monotonic() - int(age[1]) if age else None
 
@@ -94,6 +97,7 @@ class Files:
         name = f".f3s-probe-{socket.gethostname().partition('.')[0]}"
         # in the mount point itself: a program that creates its file succeeds on a bare mount point, too
         self.folder = folder
+        self.mountpoint = os.path.realpath(folder)
         self.fixed = os.path.join(folder, f"{name}.fixed")
         self.lines = os.path.join(folder, f"{name}.lines")
         self.journal_file = state / "acknowledged"
@@ -108,8 +112,8 @@ class Files:
         :raises OSError: the folder cannot be written to
         """
         self.ask = asking_stat()
-        self.mounted = mounted_since(self.folder)
-        self.own_disk = os.stat(os.path.dirname(os.path.realpath(self.folder))).st_dev
+        self.mounted = mounted_since(self.mountpoint)
+        self.own_disk = os.stat(os.path.dirname(self.mountpoint)).st_dev
         for path, content in ((self.fixed, CONTENT), (self.lines, b"")):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             try:
@@ -122,7 +126,7 @@ class Files:
 
     def is_mounted_anew(self) -> bool:
         """It is no longer the mount of the beginning. The kernel tells a mount's age in whole seconds."""
-        now = mounted_since(self.folder)
+        now = mounted_since(self.mountpoint)
         return self.mounted is not None and (now is None or abs(now - self.mounted) > 2)
 
     def stat(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import statistics
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -195,7 +194,7 @@ def felt(report: Report) -> str:
     words = [f"longest pauses: {longest or 'none'}"]
     if waits := report.interruptions:
         each = ", ".join(f"{seconds:.1f}" for seconds in waits)
-        words += [f"a reader waited {len(waits)} times: {each} s, median {statistics.median(waits):.1f} s"]
+        words += [f"a reader waited {len(waits)} times: {each} s"]
     words += [f"{report.acknowledged} lines acknowledged"]
     words += [", ".join(errors)] if errors else ["no error"]
     words += [f"{report.lost} LOST"] if report.lost else []

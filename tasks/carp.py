@@ -12,12 +12,13 @@ from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
 from f3s.controller import PROGRAMS, STORAGE_CONF, wanted_values
 from f3s.devd import CONFIG as DEVD_CONF
+from f3s.nfs import LOOPBACK
 from f3s.stunnel import PID_FILE
 from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, secrets, stunnel, sysctl, textfile
 from operations.base import known
-from tasks.shared import LOOPBACK, controller_takes_up, name_virtual_ip, nfs_variables
+from tasks.shared import controller_takes_up, name_virtual_ip, nfs_variables
 
 RULE, HOOK = "/usr/local/etc/devd/f3s-carp.conf", "/usr/local/bin/carpcontrol.sh"
 

@@ -10,9 +10,8 @@ from pyinfra.operations.util import any_changed
 
 from bridge.settings import this_host
 from f3s.controller import MOUNTD_FLAGS
+from f3s.nfs import LOOPBACK
 from operations import carp, nfs, rcconf
-
-LOOPBACK = "127.0.0.1"
 
 
 def name_virtual_ip() -> None:

@@ -14,10 +14,11 @@ from pyinfra.operations import files
 
 from bridge.settings import credentials, rendered, this_host
 from f3s import stunnel as tunnel
+from f3s.nfs import LOOPBACK
 from facts.textfile import TextFileOf
 from operations import packages, rcconf, secrets, stunnel
 from operations.base import known
-from tasks.shared import LOOPBACK, controller_takes_up
+from tasks.shared import controller_takes_up
 
 settings = this_host()
 

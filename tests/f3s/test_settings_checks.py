@@ -285,6 +285,14 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     (
         FREEBSD,
+        {"zrepl_rollback_replicas": ["nfsdata"]},
+        [
+            "site: zrepl_rollback_replicas = 'nfsdata': is not the name of a job; "
+            "allowed: f0_to_f1_nfsdata or f0_to_f1_fedora"
+        ],
+    ),
+    (
+        FREEBSD,
         {"zrepl_prune_history": ["nfsdata"]},
         [
             "site: zrepl_prune_history = 'nfsdata': is not the name of a job; "
