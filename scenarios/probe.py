@@ -32,7 +32,7 @@ from typing import Any
 
 INTERVAL = 0.1
 NOTED = 0.5
-"""Seconds without a success that count as a pause of its own."""
+"""A pause of its own: so many seconds longer than the interval without a success."""
 PATIENCE = 3.0
 """Seconds that an operation may still take at the end before it counts as hanging."""
 CONTENT = b"what the probe wrote before it began to measure\n" * 64
@@ -176,7 +176,8 @@ class Measure:
     :param since: beginning of the call that has not come back, None between two calls
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, interval: float = INTERVAL) -> None:
+        self.noted = interval + NOTED
         self.last_success = now
         self.pause = 0.0
         self.gaps: list[list[float]] = []
@@ -192,7 +193,7 @@ class Measure:
             self.errors[kind(error)] = self.errors.get(kind(error), 0) + 1
             return
         self.pause = self.pause_until(now)
-        if now - self.last_success > NOTED:
+        if now - self.last_success > self.noted:
             self.gaps.append([round(self.last_success, 3), round(now, 3)])
         self.last_success = now
 
@@ -250,7 +251,7 @@ def run(folder: str, state: Path, interval: float) -> int:
     except OSError as error:
         print(f"probe: nothing can be written in {folder}: {error}", file=sys.stderr)
         return 1
-    measures = {name: Measure(time.monotonic()) for name in OPERATIONS}
+    measures = {name: Measure(time.monotonic(), interval) for name in OPERATIONS}
     threads = [
         threading.Thread(target=repeat, args=(getattr(files, name), measures[name], interval, stop), daemon=True)
         for name in OPERATIONS

@@ -117,7 +117,7 @@ class Report:
     :param lost: acknowledged lines that the file on the server does not have
     :param stray: lines that landed on the client's own disk
     :param hanging: operations that had not come back at the end -> for how many seconds
-    :param gaps: operation -> beginning and end of each pause of more than half a second, on the client's clock
+    :param gaps: operation -> beginning and end of each longer pause (NOTED in scenarios.probe), on the client's clock
     :param remounted: the mount is not the one of the beginning
     """
 

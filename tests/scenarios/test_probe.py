@@ -188,6 +188,10 @@ def test_a_pause_counts_from_the_last_success_and_includes_the_running_one() -> 
     assert (one.pause, one.pause_until(31)) == (18, 18)
     one.ends(30.4, None)
     assert one.gaps == [[10, 12], [12, 30]]
+    slow = probe.Measure(10, interval=1)
+    slow.ends(11.4, None)
+    slow.ends(13, None)
+    assert slow.gaps == [[11.4, 13]]
 
 
 MOUNTSTATS = """\
