@@ -125,7 +125,9 @@ def test_the_controller_is_answered_without_a_certificate_on_loopback_alone(tunn
     alive = free_address()
     server = tunnel.server(ON_SERVER, alive="{}:{}".format(*alive))
     assert reaches(alive, tunnel.tls(None))
+    assert "LOG5[0]" not in server.log(), "not a line for each of these questions"
     assert not reaches(server.address, tunnel.tls(None)), "the one for clients asks for theirs"
+    assert "Service [nfs] accepted connection" in server.log()
 
 
 BAD_CLIENTS: dict[str, tuple[Callable[[Ca], Identity | None], str]] = {
