@@ -32,7 +32,6 @@ PROGRAMS = {
     "f3s-storage-lib.sh": ("/usr/local/libexec/f3s/storage.sh", "0644"),
     "f3s-storage-control.sh": (CONTROL, "0755"),
     "answers.sh": ("/usr/local/libexec/f3s/answers", "0755"),
-    "catch-up-replica.sh": ("/usr/local/libexec/f3s/catch-up-replica", "0755"),
     "carp": ("/usr/local/bin/carp", "0755"),
     "carpcontrol.sh": ("/usr/local/bin/carpcontrol.sh", "0755"),
     "carp-auto-failback.sh": ("/usr/local/bin/carp-auto-failback.sh", "0755"),
@@ -81,9 +80,11 @@ class Values(BaseModel):
     vhid: int
     vip: str
     advbase: int
+    unicast: Literal["yes", "no"]
     claim: int
     advskew: int
     peer: str
+    sink: str
     pool: str
     dataset: str
     mountpoint: str
@@ -110,9 +111,10 @@ class Values(BaseModel):
         return {f"F3S_{name.upper()}": str(value) for name, value in self}
 
     @property
-    def failback(self) -> dict[str, str]:
-        """The variables of the job whose progress proves that the standby is undiverged."""
-        return {name: self.variables[name] for name in ("F3S_REPLICATION_JOB", "F3S_FAILBACK_MAX_AGE")}
+    def replication(self) -> dict[str, str]:
+        """The variables of the job that replicates what is served: by it the primary hands over and fails back."""
+        names = ("REPLICATION_JOB", "SNAPSHOT_PREFIX", "CATCH_UP", "FAILBACK_MAX_AGE", "SINK")
+        return {f"F3S_{name}": self.variables[f"F3S_{name}"] for name in names}
 
 
 def wanted_values(host: HostSettings, site: Site) -> Values:
@@ -124,9 +126,11 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
         vhid=host.carp.vhid,
         vip=host.vip.address,
         advbase=host.carp.advbase,
+        unicast="yes" if host.carp.unicast else "no",
         claim=claim,
         advskew=advskew,
         peer=next(each for each in site.storage_hosts if each.name != host.name).lan.address,
+        sink=f"{site.standby.wireguard.address} {site.standby.zrepl.port}",
         pool=host.pool.name,
         dataset=served_dataset(host, site),
         mountpoint=host.nfs.mountpoint,
@@ -174,8 +178,7 @@ class Status:
     + claim: its advskew now; None without a state
     + ready: all that serves is there and answers end to end; None: not known
     + reason: of `ready`, for people
-    + fsid: of what it exports, as clients see it; None where nothing is
-    + fsid_number: which nullfs mount since the boot that was
+    + fsid_number: which nullfs mount since the boot it exports, and with that the fsid; None where nothing is
     + hold: what `carp backup` wrote there while a planned failover lasts, else None
     + floor: createtxg of the newest snapshot when the primary was first seen without its claim, None where it has it
     + decision: its last one, with the reason and the time, for people; None before the first
@@ -188,7 +191,6 @@ class Status:
     claim: int | None = None
     ready: bool | None = False
     reason: str = "there is no f3s_storage"
-    fsid: str | None = None
     fsid_number: int | None = None
     hold: str | None = None
     floor: int | None = None
@@ -211,7 +213,6 @@ def parse_status(lines: Iterable[str]) -> Status:
     if pairs[:1] != [("status", "2")] or len(said) != len(pairs) or strange:
         raise UnknownOutput(f"the status of f3s_storage {OTHER_VERSION}; it has {strange or pairs[:1]}")
     try:
-        exported = said["fsid"] != "none"
         return Status(
             started=_YES[said["started"]],
             right=_YES[said["right"]],
@@ -219,8 +220,7 @@ def parse_status(lines: Iterable[str]) -> Status:
             claim=number(said["claim"], "advskew") if said["claim"] else None,
             ready={**_YES, "unknown": None}[said["ready"]],
             reason=said["reason"],
-            fsid=said["fsid"] if exported else None,
-            fsid_number=number(said["fsid_number"], "number of the nullfs mount") if exported else None,
+            fsid_number=None if said["fsid"] == "none" else number(said["fsid_number"], "number of the nullfs mount"),
             hold=said.get("hold"),
             floor=number(said["floor"], "createtxg of the newest snapshot") if said.get("floor") else None,
             decision=f"{said['decision']} since {said['decided_since']}" if "decision" in said else None,

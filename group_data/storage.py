@@ -8,6 +8,7 @@ carp_interface = "re0"  # the LAN interface
 carp_vhid = 1  # number of the virtual host, 1-254, not used by other CARP or VRRP groups of the LAN
 carp_other_vhids = []  # other vhids that may be on these hosts: preemption moves their addresses, too
 carp_advbase = 1  # seconds between two advertisements
+carp_unicast = False  # advertise to the other host alone, for a switch that filters multicast; needs FreeBSD 14
 carp_failback_losses = 3  # a primary that lost the address so often within carp_failback_quiet does not take it back
 carp_failback_quiet = 3600  # seconds
 carp_password = None  # 8 to 19 characters that no one else knows; None: certificates.py makes one in pki_directory

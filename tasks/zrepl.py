@@ -60,10 +60,9 @@ if content is not None:
     rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": config.CONFIG})
     zrepl.running(name="zrepl: service runs with this configuration", path=config.CONFIG, ours=content, replace=replace)
 
-    # -- together with the jobs: by this one the primary proves that it may take the address back. tasks/carp.py makes
-    #    the file
+    # -- together with the jobs: by this one the primary moves the address. tasks/carp.py makes the file
     if settings.is_storage and host.get_fact(File, path=STORAGE_CONF):
-        for variable, value in host.loop(wanted_values(settings, whole).failback.items()):
+        for variable, value in host.loop(wanted_values(settings, whole).replication.items()):
             files.line(
                 name=f"zrepl: {variable} of f3s_storage",
                 path=STORAGE_CONF,

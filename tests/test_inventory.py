@@ -72,7 +72,7 @@ def test_all_problems_of_inventory_and_group_data_stop_a_deploy(site: Path) -> N
 
     known = (
         "carp_advbase, carp_failback_losses, carp_failback_quiet, carp_interface, carp_other_vhids, carp_password, "
-        "carp_vhid"
+        "carp_unicast, carp_vhid"
     )
     password = "8 to 19 letters, digits and ._+, or None for one that certificates.py makes"
     assert_refused(

@@ -39,7 +39,7 @@ SAME_EVERYWHERE = {
         "idmap_domain",
     ),
     "zrepl": ("jobs", "port", "snapshot_prefix"),
-    "carp": ("vhid", "advbase", "failback_losses", "failback_quiet", "password"),
+    "carp": ("vhid", "advbase", "unicast", "failback_losses", "failback_quiet", "password"),
     "pki": ("directory", "extra_clients", "ca_days", "server_days", "client_days", "renew_before_days"),
 }
 """What hosts must agree on, by prefix: a share, a password or a job that only one end knows is useless."""

@@ -110,6 +110,7 @@ class Carp(Part):
     vhid: Annotated[int, whole(1, 254)]
     other_vhids: Annotated[tuple[Annotated[int, whole(1, 254)], ...], many("vhids")]
     advbase: Annotated[int, whole(1, 255, "seconds")]
+    unicast: v.Flag
     failback_losses: Annotated[int, whole(1, 100, "times")]
     failback_quiet: v.Seconds
     password: v.CarpPassword = None

@@ -185,11 +185,11 @@ def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
     controller = cluster.of(host).controller
     if controller is None or controller.values is None:
         return None
-    found = controller.values.failback
-    if found == wanted_values(host, cluster.site).failback:
+    found = controller.values.replication
+    if found == wanted_values(host, cluster.site).replication:
         return None
     told = ", ".join(f"{name}={value}" for name, value in found.items())
-    return f"automatic failback goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
+    return f"f3s_storage goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
 
 
 def services(cluster: ClusterView, host: HostSettings) -> Row:
@@ -219,13 +219,14 @@ def services(cluster: ClusterView, host: HostSettings) -> Row:
         return unknown("services", host.name, f"not known whether it is ready: {controller.reason}", ASK_AGAIN)
     if blind := _failback_blind(cluster, host):
         return wrong("services", host.name, blind, RUN.format("zrepl"))
+    serves = f"ready: {', '.join(names)} run and answer"
     if controller.fsid_number != host.nfs.fsid:
-        reason = (
-            f"it exports with the fsid of mount {controller.fsid_number} since its boot instead of {host.nfs.fsid}: "
-            "clients have to mount anew after a move"
+        # told, not wrong: it serves, and its boot, which mends it, needs the moves that a wrong row refuses
+        serves += (
+            f"; it exports with the fsid of mount {controller.fsid_number} since its boot instead of {host.nfs.fsid}: "
+            f"clients have to mount anew after a move, until {host.name} is rebooted while the other host serves"
         )
-        return wrong("services", host.name, reason, f"reboot {host.name} while the other host has the address")
-    return right("services", host.name, f"ready: {', '.join(names)} run and answer")
+    return right("services", host.name, serves)
 
 
 def tunnel_files(cluster: ClusterView, host: HostSettings) -> Row:

@@ -27,11 +27,8 @@ stay() {
 }
 
 # A replication to the standby was confirmed for a snapshot that was made after this host lost its claim or booted, and
-# not long ago. zrepl moves the bookmark #zrepl_CURSOR_G_<guid>_J_<job> to a snapshot only when the
-# receiver confirmed it (internal/endpoint/endpoint_guarantees.go, SenderPostRecvConfirmed); a bookmark
-# keeps its snapshot's createtxg and creation. A standby that was written to refuses the next raw incremental
-# (seen), so the cursor then stands still: it is fresh only while the standby is undiverged. createtxg, not the
-# time, says what came after what: the clock may have been stepped.
+# not long ago. A standby that was written to refuses the next raw incremental (seen), so zrepl's cursor then stands still:
+# it is fresh only while the standby is undiverged.
 undiverged() {
 	if [ ! -s "$F3S_FLOOR" ]; then
 		REASON="the controller has not recorded yet where the snapshots stood when this host lost its claim"
@@ -44,25 +41,16 @@ undiverged() {
 		return 1
 		;;
 	esac
-	bookmarks=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t bookmark -o createtxg,creation,name "$F3S_DATASET" 2>/dev/null) || {
-		REASON="the bookmarks of $F3S_DATASET cannot be read"
-		return 1
-	}
-	cursor=$(printf '%s\n' "$bookmarks" | awk -F '\t' -v job="$F3S_REPLICATION_JOB" '
-		{ end = "_J_" job; name = $3; sub(/^.*#/, "", name) }
-		index(name, "zrepl_CURSOR_G_") == 1 && substr(name, length(name) - length(end) + 1) == end && $1 > txg {
-			txg = $1; creation = $2
-		}
-		END { if (txg) print txg, creation }')
-	if [ -z "$cursor" ]; then
+	cursor_read || return 1
+	if [ "$CURSOR_TXG" -eq 0 ]; then
 		REASON="no replication by $F3S_REPLICATION_JOB has ever been confirmed"
 		return 1
 	fi
-	if [ "${cursor% *}" -le "$floor" ]; then
+	if [ "$CURSOR_TXG" -le "$floor" ]; then
 		REASON="no replication has succeeded since this host lost its claim or booted"
 		return 1
 	fi
-	replicated=$(($(date +%s) - ${cursor#* }))
+	replicated=$(($(date +%s) - CURSOR_TIME))
 	if [ "$replicated" -lt 0 ]; then
 		REASON="the last replicated snapshot is from the future: check the clock"
 		return 1

@@ -12,8 +12,9 @@
 . /usr/local/libexec/f3s/storage.sh
 
 LOCK_WAIT=60	# seconds: two service(8) calls at their limit
+# shellcheck disable=SC2016	# for people
+ANYWAY='. `service f3s_storage stop` gives the address away without any of that'
 ANSWERS=/usr/local/libexec/f3s/answers
-CATCH_UP=/usr/local/libexec/f3s/catch-up-replica
 
 usage() {
 	echo "usage: ${0##*/} start | stop | status | reconcile | claim [operator] | give" >&2
@@ -58,15 +59,14 @@ within() {
 # The one* verbs: the services' own rc variables are NO, so that nothing but this program starts them.
 start_service() {
 	running "$1" && return 0
-	for start_attempt in 1 2; do
+	for _ in 1 2; do
 		start_said=$(bounded "$F3S_SERVICE_LIMIT" service "$1" onestart 2>&1)
 		if within 3 running "$1"; then
 			tell "started $1"
 			return 0
 		fi
-		tell "$1 is not running after attempt $start_attempt: $(printf '%s' "$start_said" | tail -n 1)"
 	done
-	REASON="service $1 did not start"
+	REASON="service $1 did not start: $(printf '%s' "$start_said" | tail -n 1)"
 	return 1
 }
 
@@ -144,12 +144,13 @@ patiently() {
 	done
 }
 
-# Can this host serve? Mounts and starts what is missing, and asks end to end.
+# Can this host serve? Mounts and starts what is missing, and asks end to end. 0 yes, 1 there is nothing to serve, 3 not
+# known, 4 a service fails.
 able() {
 	patiently dataset_there && configured && patiently export_dataset || return
 	serving && return 0
 	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel ||
-		return 1
+		return 4
 	REASON="serves $F3S_DATASET"
 }
 
@@ -346,19 +347,22 @@ look() {
 		if [ "$F3S_ROLE:$CARP_STATE" = standby:BACKUP ]; then carp_becomes MASTER; fi
 		keep_claim ready
 	fi
-	thaw
 	able
 	able_status=$?
 	case $able_status in
-	0) found="ready" ;;
+	0)
+		thaw
+		found="ready"
+		;;
 	3) found="not known to be ready: $REASON" ;;
 	*) found="not ready: $REASON" ;;
 	esac
 	carp_read	# again, and below: meanwhile the address may have moved; without a state it is `none`
 	if [ "$able_status" -eq 0 ]; then keep_claim ready; else keep_claim no; fi
-	# After the claim: the peer takes the address while a service that hangs is being stopped. 3: the pool may only be
-	# slow, and services that wait for it could not be stopped.
-	if [ "$able_status" -ne 0 ] && [ "$able_status" -ne 3 ]; then
+	# After the claim: the peer takes the address while a service that hangs is being stopped. Not where one service fails:
+	# what the others serve is right, and the next look would only start them again. Nor where nothing is known (3): the
+	# pool may only be slow, and services that wait for it could not be stopped.
+	if [ "$able_status" -eq 1 ]; then
 		stop_services
 		carp_read
 	fi
@@ -404,6 +408,10 @@ give() {
 	[ ! -e "$F3S_HOLD" ] || give_held=yes
 	[ ! -e "$F3S_FROZEN" ] || give_frozen=yes
 	if [ "$F3S_ROLE" = primary ] && [ "$CARP_STATE" = MASTER ]; then
+		# before writers have to wait for a replication that cannot come
+		# shellcheck disable=SC2086	# address and port
+		nc -z -w 3 $F3S_SINK 2>/dev/null || refuse "zrepl does not answer on $F3S_PEER (${F3S_SINK% *}:${F3S_SINK#* }), so it \
+would not get the last writes; nothing changed$ANYWAY"
 		if ! freeze || ! catch_up; then
 			give_back "$REASON"
 		fi
@@ -428,7 +436,7 @@ give_back() {
 	[ "$give_held" = yes ] || rm -f "$F3S_HOLD"
 	carp_set "$give_skew" || tell "$REASON"
 	[ "$give_frozen" = yes ] || unfreeze
-	refuse "$1; nothing changed. \`service f3s_storage stop\` gives the address away without any of that" "$give_status"
+	refuse "$1; nothing changed$ANYWAY" "$give_status"
 }
 
 freeze() {
@@ -451,10 +459,22 @@ unfreeze() {
 	fi
 }
 
+# Makes a snapshot, named as zrepl names its own, so that it sends and prunes it, and waits until the standby has it.
 catch_up() {
-	REASON=$(bounded $((F3S_CATCH_UP + F3S_LIMIT)) "$CATCH_UP" "$F3S_REPLICATION_JOB" "$F3S_DATASET" "$F3S_SNAPSHOT_PREFIX" \
-		"$F3S_CATCH_UP" 2>&1) && return 0
-	REASON=${REASON:-"${CATCH_UP##*/} did not end within $((F3S_CATCH_UP + F3S_LIMIT)) s"}
+	caught=$F3S_DATASET@$F3S_SNAPSHOT_PREFIX$(date -u '+%Y%m%d_%H%M%S')_000
+	REASON=$(bounded "$F3S_LIMIT" zfs snapshot "$caught" 2>&1) || { REASON="no snapshot: $REASON"; return 1; }
+	caught_txg=$(bounded "$F3S_LIMIT" zfs get -Hp -o value createtxg "$caught" 2>&1) ||
+		{ REASON="$caught cannot be read: $caught_txg"; return 1; }
+	caught_since=$(since_boot)
+	while :; do
+		# replicating, or the attempt has failed; already awake is no error
+		caught_said=$(bounded "$F3S_LIMIT" zrepl signal wakeup "$F3S_REPLICATION_JOB" 2>&1)
+		cursor_read || return 1
+		[ "$CURSOR_TXG" -lt "$caught_txg" ] || return 0
+		[ $(($(since_boot) - caught_since)) -lt "$F3S_CATCH_UP" ] || break
+		sleep 2
+	done
+	REASON="the standby has not confirmed $caught within $F3S_CATCH_UP s: ${caught_said:-see zrepl status}"
 	return 1
 }
 

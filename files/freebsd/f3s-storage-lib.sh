@@ -39,9 +39,9 @@ if [ ! -r "$F3S_CONFIG" ]; then
 fi
 # shellcheck source=/dev/null
 . "$F3S_CONFIG"
-for name in ROLE INTERFACE VHID VIP ADVBASE CLAIM ADVSKEW PEER POOL DATASET MOUNTPOINT MARKER EXPORT FSID \
-	FAILBACK_BLOCK SERVICES MOUNTD_FLAGS NFS_FOR_OTHERS PATIENCE REPLICATION_JOB SNAPSHOT_PREFIX CATCH_UP FAILBACK_MAX_AGE \
-	LOSSES_MAX QUIET TUNNEL_PORT TUNNEL_FOLDER TUNNEL_USER; do
+for name in ROLE INTERFACE VHID VIP ADVBASE UNICAST CLAIM ADVSKEW PEER SINK POOL DATASET MOUNTPOINT MARKER EXPORT \
+	FSID FAILBACK_BLOCK SERVICES MOUNTD_FLAGS NFS_FOR_OTHERS PATIENCE REPLICATION_JOB SNAPSHOT_PREFIX CATCH_UP \
+	FAILBACK_MAX_AGE LOSSES_MAX QUIET TUNNEL_PORT TUNNEL_FOLDER TUNNEL_USER; do
 	eval "value=\${F3S_$name-}"
 	if [ -z "$value" ]; then
 		echo "$F3S_CONFIG: F3S_$name is not set" >&2
@@ -106,7 +106,12 @@ carp_read() {
 # carp_set SKEW: asks the kernel, then reads back what it did (ifconfig says nothing and returns 0 even for a vhid that
 # does not exist). With preemption the address goes to the lowest claim.
 carp_set() {
-	if ! carp_said=$(ifconfig "$F3S_INTERFACE" vhid "$F3S_VHID" advskew "$1" 2>&1); then
+	carp_to=''
+	# shellcheck disable=SC2153	# of storage.conf
+	# ifconfig(8) of FreeBSD 14 and 15 goes back to multicast where it is not told (carp_ctor in sbin/ifconfig/ifcarp.c)
+	[ "$F3S_UNICAST" = no ] || carp_to="peer $F3S_PEER"
+	# shellcheck disable=SC2086	# two words or none
+	if ! carp_said=$(ifconfig "$F3S_INTERFACE" vhid "$F3S_VHID" advskew "$1" $carp_to 2>&1); then
 		REASON="ifconfig $F3S_INTERFACE vhid $F3S_VHID advskew $1 failed: $carp_said"
 		return 1
 	fi
@@ -225,4 +230,22 @@ on_dataset() {
 	1) return 1 ;;
 	*) return 2 ;;
 	esac
+}
+
+# What the standby has confirmed: CURSOR_TXG and CURSOR_TIME of the snapshot, 0 without any. zrepl moves the bookmark
+# #zrepl_CURSOR_G_<guid>_J_<job> to a snapshot only when the receiver confirmed it (internal/endpoint/endpoint_guarantees.go,
+# SenderPostRecvConfirmed); a bookmark keeps its snapshot's createtxg and creation. createtxg, not the time, says what came
+# after what: the clock may have been stepped.
+cursor_read() {
+	cursor_list=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t bookmark -o createtxg,creation,name "$F3S_DATASET" 2>/dev/null) || {
+		REASON="the bookmarks of $F3S_DATASET cannot be read"
+		return 1
+	}
+	cursor=$(printf '%s\n' "$cursor_list" | awk -F '\t' -v job="$F3S_REPLICATION_JOB" '
+		{ end = "_J_" job; name = $3; sub(/^.*#/, "", name) }
+		index(name, "zrepl_CURSOR_G_") == 1 && substr(name, length(name) - length(end) + 1) == end && $1 > txg {
+			txg = $1; creation = $2
+		}
+		END { print txg + 0, creation + 0 }')
+	CURSOR_TXG=${cursor% *} CURSOR_TIME=${cursor#* }
 }

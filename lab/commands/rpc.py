@@ -7,6 +7,7 @@ import struct
 from lab.commands.options import parse
 from lab.core import Context, Host, Store, part
 from lab.linux import nfs, waiting
+from lab.net import model
 from lab.rc.scripts import is_stopped, processes
 
 PROGRAM, VERSION, COMPOUND = 100003, 4, 1
@@ -21,8 +22,13 @@ class Unknown(Exception):
 
 
 def nc(ctx: Context) -> int:
-    """``nc -N -w SECONDS 127.0.0.1 2049``: standard input is a call, what nfsd answers goes to standard output."""
-    options, names = parse(ctx, "Nw:")
+    """``nc -N -w SECONDS 127.0.0.1 2049``: standard input is a call, what nfsd answers goes to standard output.
+
+    ``nc -z -w SECONDS ADDRESS PORT``: 0 if another host listens there.
+    """
+    options, names = parse(ctx, "Nw:z")
+    if set(options) == {"w", "z"} and len(names) == 2:
+        return 0 if _accepts(ctx, names[0], int(names[1])) else 1
     if set(options) != {"N", "w"} or names != ["127.0.0.1", "2049"]:
         raise ctx.not_simulated()
     call = ctx.stdin.read()
@@ -42,6 +48,13 @@ def nc(ctx: Context) -> int:
     except Unknown as error:
         raise ctx.not_simulated(f"with {error}") from None
     return 0
+
+
+def _accepts(ctx: Context, address: str, port: int) -> bool:
+    cluster = ctx.store.read()
+    owner = model.address_owner(cluster, ctx.host(cluster), address)
+    bound = part(owner, "sockets", dict[str, tuple[str, int]]) if owner else {}
+    return any(number == port and at in ("", address) for at, number in bound.values())
 
 
 def _listens(host: Host) -> bool:

@@ -56,7 +56,6 @@ def test_the_status() -> None:
         carp=CarpState.BACKUP,
         claim=254,
         reason="service nfsd did not start: a=b",
-        fsid="10ff002929000000",
         fsid_number=16,
         hold="since 2026-03-01 11:00:00",
         floor=4711,
@@ -80,7 +79,7 @@ def test_the_status() -> None:
         ("started=no", {"started": False}),
         ("carp=none", {"carp": None}),
         ("claim=", {"claim": None}),
-        ("fsid=none", {"fsid": None, "fsid_number": None}),
+        ("fsid=none", {"fsid_number": None}),
     ],
 )
 def test_each_value(line: str, expected: dict[str, object]) -> None:

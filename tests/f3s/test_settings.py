@@ -163,7 +163,7 @@ def test_missing_variable(prefix: str, field: str) -> None:
             1,
             "carp_vhdi = 1: is unknown; did you mean carp_vhid?; "
             "allowed: carp_advbase, carp_failback_losses, carp_failback_quiet, carp_interface, carp_other_vhids, "
-            "carp_password, carp_vhid",
+            "carp_password, carp_unicast, carp_vhid",
         ),
         (
             "pool_colour",
@@ -188,7 +188,7 @@ def test_missing_variable(prefix: str, field: str) -> None:
             "a1b2c3d4e5",
             "carp_pasword = (hidden): is unknown; did you mean carp_password?; "
             "allowed: carp_advbase, carp_failback_losses, carp_failback_quiet, carp_interface, carp_other_vhids, "
-            "carp_password, carp_vhid",
+            "carp_password, carp_unicast, carp_vhid",
         ),
     ],
 )

@@ -35,7 +35,8 @@ if [ $# -eq 1 ]; then
 	printf '\tcarp: INIT vhid 2 advbase 1 advskew 0\n\tcarp: MASTER vhid 11 advbase 1 advskew 0\n\tstatus: active\n'
 	exit 0
 fi
-[ "$# $2 $3 $4" = "5 vhid 1 advskew" ] || { echo "ifconfig: unexpected $*" >&2; exit 1; }
+[ "$# $2 $3 $4" = "5 vhid 1 advskew" ] || [ "$2 $3 $4 $6 $7" = "vhid 1 advskew peer 192.168.1.131" ] ||
+	{ echo "ifconfig: unexpected $*" >&2; exit 1; }
 [ ! -e "$STATE/ifconfig_fails" ] || { echo "ifconfig: SIOCSVH: Device busy" >&2; exit 1; }
 [ ! -e "$STATE/skew_sticks" ] || exit 0
 echo "$5" >"$STATE/skew"
@@ -52,7 +53,6 @@ case "$*" in
 	cat "$STATE/dataset" ;;
 "list -Hp -d 1 -t snapshot,bookmark -o createtxg "*) cat "$STATE/snapshots" ;;
 "list -Hp -d 1 -t bookmark -o createtxg,creation,name "*) cat "$STATE/bookmarks" ;;
-"list -Hp -d 1 -t bookmark -o createtxg,name "*) cut -f 1,3 "$STATE/bookmarks" ;;
 "snapshot "*) [ ! -e "$STATE/snapshot_fails" ] || { echo "cannot create snapshot: out of space" >&2; exit 1; } ;;
 "get -Hp -o value createtxg "*@*) echo 300 ;;
 "set readonly="*)
@@ -139,7 +139,7 @@ class StorageHost(StubHost):
         self.mountpoint = self.path("/data/nfs")
         self.export = self.path("/export/nfs")
         self.values = wanted_values(SITE.primary if role == "primary" else SITE.standby, SITE)
-        self.configure(patience=0, catch_up=4)
+        self.configure(patience=0, catch_up=0)
         programs = {name: self.install(FILES / "freebsd" / name, path) for name, (path, _) in PROGRAMS.items()}
         # A test must not wait ten seconds for a command that never answers.
         library = programs["f3s-storage-lib.sh"]
@@ -163,6 +163,7 @@ class StorageHost(StubHost):
         self.command("zfs", ZFS)
         self.command("zpool", '[ -e "$STATE/health" ] && cat "$STATE/health"')
         self.command("zrepl", '[ "$1 $2" = "signal wakeup" ]')
+        self.command("nc", '[ "$*" = "-z -w 3 192.168.2.131 8888" ] && [ ! -e "$STATE/no_sink" ]')
         self.command("service", SERVICE)
         self.command("mount", MOUNT)
         self.command("umount", UMOUNT)

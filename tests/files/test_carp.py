@@ -112,7 +112,7 @@ def full(host: StorageHost, name: str) -> None:
 
 
 def unconfirmed(host: StorageHost) -> None:
-    host.replicated(299)
+    host.replicated(299)  # one snapshot before
     host.command("zrepl", "echo 'connection refused' >&2; exit 1")
 
 
@@ -124,8 +124,8 @@ FAILURES: list[tuple[Breaks, str]] = [
         lambda host: host.flag("readonly_fails"),
         "readonly=on failed: cannot set property: pool I/O is currently suspended",
     ),
-    (lambda host: host.flag("snapshot_fails"), "cannot create snapshot: out of space"),
-    (unconfirmed, r"the receiver has not confirmed zdata/enc/nfsdata@zrepl_\w+ within 4 s: connection refused"),
+    (lambda host: host.flag("snapshot_fails"), "no snapshot: cannot create snapshot: out of space"),
+    (unconfirmed, r"the standby has not confirmed zdata/enc/nfsdata@zrepl_\w+ within 0 s: connection refused"),
     (lambda host: full(host, f"{HOLD}.new"), "HOLD cannot be written"),
     (lambda host: host.flag("skew_sticks"), "advskew is 0, not 200, after ifconfig"),
     (
@@ -164,10 +164,39 @@ def test_backup_of_a_held_master_that_fails_leaves_it_as_it_was(host: StorageHos
     assert host.path(HOLD).read_text() == "since yesterday\n"
 
 
-def test_backup_whose_replication_says_nothing(host: StorageHost) -> None:
-    host.quick(endless="catch-up")
+def test_backup_waits_until_the_standby_has_it(host: StorageHost) -> None:
+    """Whatever else has a bookmark."""
+    host.configure(catch_up=60)
+    job = host.values.replication_job
+    names = f"zrepl_CURSOR_G_1f_J_{job}", f"zrepl_CURSOR_G_1f_J_other_{job}", f"mine_J_{job}"
+    lines = [f"{txg}\t1\t{host.dataset}#{name}\n" for txg, name in zip((299, 400, 400), names, strict=True)]
+    host.state("bookmarks", "".join(lines))
+    host.command("sleep", 'sed "s/^299/300/" "$STATE/bookmarks" >"$STATE/b"; mv "$STATE/b" "$STATE/bookmarks"')
+    assert carp(host, "backup").rc == 0
+    assert host.calls("zrepl") == [["signal", "wakeup", job]] * 2
+    assert len([call for call in host.calls("zfs") if call[0] == "snapshot"]) == 1
+
+
+@pytest.mark.parametrize("endless", ["zfs snapshot", "createtxg zdata/enc/nfsdata@", "bookmark"])
+def test_backup_with_a_silent_pool(host: StorageHost, endless: str) -> None:
+    host.quick(endless=endless)
     result = carp(host, "backup")
-    assert (result.rc, result.err) == (1, f"catch-up-replica did not end within 5 s{ANYWAY}")
+    assert (result.rc, host.carp_now(), host.readonly()) == (1, ("MASTER", 0), "off"), result.err
+
+
+def test_backup_to_a_dead_peer_is_refused_before_a_writer_waits(host: StorageHost) -> None:
+    host.flag("no_sink")
+    said = "zrepl does not answer on 192.168.1.131 (192.168.2.131:8888), so it would not get the last writes"
+    assert carp(host, "backup") == Result(1, "", said + ANYWAY)
+    assert host.changes() == []
+    host.carp("BACKUP", 60, peer=20)
+    assert carp(host, "backup").rc == 0, "where there are none it only holds"
+
+
+def test_unicast_is_told_with_each_claim(host: StorageHost) -> None:
+    host.configure(unicast="yes", catch_up=0)
+    assert carp(host, "backup").rc == 0
+    assert host.changes()[-1] == [*advskew(200), "peer", "192.168.1.131"]
 
 
 @pytest.mark.parametrize("looks", [0, 4])

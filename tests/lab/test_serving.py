@@ -289,7 +289,9 @@ def test_a_service_that_does_not_start_moves_the_address(pair: Pair) -> None:
     pair.until(90, F1)
     pair.tick(130)
     assert pair.states == ("BACKUP", "MASTER")
-    assert "BACKUP, not ready: service stunnel did not start" in pair.told(F0)
+    said = [line.partition(" did not start: ")[0] for line in pair.told(F0)]
+    assert [said.count(f"{state}, not ready: service stunnel") for state in ("MASTER", "BACKUP")] == [1, 1]
+    assert pair.running(F0) == SERVICES - {"stunnel"}, "what else runs is left alone"
     told = "stay: the controller found this host not ready: see service f3s_storage status"
     assert pair.failback_says()[-1] == told
     pair.sh(F0, "mv /root/server.pem /usr/local/etc/stunnel/; carp master")

@@ -227,7 +227,6 @@ WRONG = [
         )
         for name in (F0, F1)
     ),
-    case(F1, "services", "the fsid of mount 17 since its boot instead of 16", controller=status(F1, fsid_number=17)),
     case(F0, "mounts", f"{NFS} is read-only, as a planned", mounts=FROZEN),
     case(F1, "tunnel files", f"{SERVER_PEM} is missing", secrets={**of(F1).secrets, SERVER_PEM: ABSENT}),
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
@@ -464,7 +463,9 @@ def failed_over(hold: str | None) -> ClusterView:
     return cluster
 
 
-@pytest.mark.parametrize(("name", "value"), [("replication_job", "old_name"), ("failback_max_age", 60)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("replication_job", "old_name"), ("failback_max_age", 60), ("snapshot_prefix", "old_")]
+)
 def test_a_failback_that_waits_for_the_proof_of_another_job(name: str, value: object) -> None:
     """A renamed job with only tasks/zrepl.py run (seen): the primary never came back, and verify said that it would."""
     cluster = failed_over(None)
@@ -477,7 +478,7 @@ def test_a_failback_that_waits_for_the_proof_of_another_job(name: str, value: ob
     for check, host in (("one MASTER", "cluster"), ("services", F0)):
         row = one(cluster, check, host)
         assert row.state is State.WRONG
-        assert f"automatic failback goes by another job than {NFS_JOB} (" in row.reason
+        assert f"f3s_storage goes by another job than {NFS_JOB} (" in row.reason
         assert f"F3S_{name.upper()}={value}" in row.reason
         assert row.next_step.startswith("pyinfra inventory.py tasks/zrepl.py")
 
@@ -848,6 +849,7 @@ RIGHT = [
     # after a power cut the primary takes an address that nobody has, without a claim of its own
     case(F0, "CARP", "MASTER, claim (advskew) 60", carp=carp(CarpState.MASTER, claim=60)),
     case(F0, "services", "ready: rpcbind, mountd, nfsd, stunnel run and answer"),
+    case(F1, "services", "the fsid of mount 17 since its boot instead of 16", controller=status(F1, fsid_number=17)),
     case(F1, "services", "ready: rpcbind, mountd, nfsd, stunnel run and answer"),
     case(F1, "tunnel files", "server.pem, ca-cert.pem, crl.pem as in the secrets folder"),
     case(R0, "tunnel files", "client-r0.lan.buetow.org.pem, ca-cert.pem as in the secrets folder"),

@@ -138,7 +138,6 @@ def freebsd_view(host: HostSettings) -> HostView:
             carp=CarpState.MASTER if host.is_primary else CarpState.BACKUP,
             ready=True,
             reason=f"serves {served_dataset(host, SITE)}",
-            fsid="10ff002929000000",
             fsid_number=host.nfs.fsid,
             decision="ready since 2026-03-01 10:00:00",
             values=wanted_values(host, SITE),
