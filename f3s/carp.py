@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from f3s.parsing import UnknownOutput, number, sections
+from f3s.parsing import UnknownOutput, number, only_line, sections
 
 
 class CarpState(Enum):
@@ -19,12 +19,16 @@ class CarpState(Enum):
 
 @dataclass(frozen=True)
 class VirtualHost:
-    """One `carp:` line: advbase in seconds, advskew in 1/256 s, and the addresses that belong to it."""
+    """One `carp:` line: advbase in seconds, advskew in 1/256 s, and the addresses that belong to it.
+
+    + peer: where its advertisements go; None before FreeBSD 14, which knows multicast alone
+    """
 
     state: CarpState
     advbase: int
     advskew: int
     addresses: tuple[str, ...] = ()
+    peer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,33 @@ class CarpView:
     + virtual_hosts: by vhid
     + plain_addresses: IPv4 addresses of the interface without a vhid
     + demotion, preempt: the sysctls of net.inet.carp; None while the module is not loaded
+    + elsewhere: the virtual hosts of the host's other interfaces, by the interface's name
+    + bridge: of which the interface is a member
+    + takes_addresses: whether the kernel lets a member of a bridge have addresses (if_bridge(4) of FreeBSD 15)
+    + release: of the kernel, as sys/param.h has it (1302001 for 13.2)
     """
 
     virtual_hosts: dict[int, VirtualHost]
     plain_addresses: tuple[str, ...]
     demotion: int | None
     preempt: int | None
+    elsewhere: Mapping[str, dict[int, VirtualHost]] = field(default_factory=dict)
+    bridge: str | None = None
+    takes_addresses: bool = True
+    release: int = 0
 
     @property
     def loaded(self) -> bool:
         return self.preempt is not None
+
+
+def member_of_bridge(interface: str, bridge: str) -> str:
+    """What is wrong with an address there, and what to do (if_bridge(4) of FreeBSD 15)."""
+    return (
+        f"{interface} is a member of {bridge}, and FreeBSD 15 takes addresses there only with "
+        f"net.link.bridge.member_ifaddrs=1, FreeBSD 16 not at all: give the host's addresses to {bridge} instead "
+        f"(ifconfig_{rc_interface(bridge)} in rc.conf), and set carp_interface to it"
+    )
 
 
 @dataclass(frozen=True)
@@ -53,25 +74,32 @@ class Rivals:
     + discarded: advertisements for a vhid of this host with another password
     + ether: the address of the interface itself
     + holders: who had the virtual IP, by the ARP messages in the kernel's log; its own CARP address is among them
+    + firewalls: pf or ipfw, where it blocks packets and no rule of it names CARP
     """
 
     discarded: int
     ether: str
     holders: frozenset[str]
+    firewalls: tuple[str, ...] = ()
 
 
+_INTERFACE = re.compile(r"(\S+): flags=")
 _CARP = re.compile(r"carp: (\S+) vhid (\d+) advbase (\d+) advskew (\d+)(?: .*)?")
+_PEER = re.compile(r"peer (\S+) peer6 \S+")  # FreeBSD 14, sbin/ifconfig/ifcarp.c
+MULTICAST = "224.0.0.18"
+UNICAST_SINCE = 1400000
 _INET = re.compile(r"inet (\d+\.\d+\.\d+\.\d+)(?:/\d+)?(?: .*?)??(?: vhid (\d+))?")
 
 
 def parse_ifconfig(lines: Iterable[str], demotion: int | None, preempt: int | None) -> CarpView:
-    """Read `ifconfig IF`; raises UnknownOutput on a `carp:` or `inet` line in another form than seen on 13.2.
+    """Read `ifconfig IF`; raises UnknownOutput on a `carp:` or `inet` line in another form than seen on 13.2 and 15.1.
 
     A vhid may have a line without any address: `ifconfig IF vhid N state master` leaves one behind (observed).
     """
     states: dict[int, VirtualHost] = {}
     addresses: dict[int, list[str]] = {}
     plain: list[str] = []
+    vhid = 0
     for line in lines:
         text = line.strip()
         if text.startswith("inet "):
@@ -83,14 +111,14 @@ def parse_ifconfig(lines: Iterable[str], demotion: int | None, preempt: int | No
             match = _CARP.fullmatch(text)
             if match is None or match[1] not in CarpState.__members__:
                 raise UnknownOutput(f"CARP state: {text!r}")
-            states[int(match[2])] = VirtualHost(CarpState[match[1]], int(match[3]), int(match[4]))
+            vhid = int(match[2])
+            states[vhid] = VirtualHost(CarpState[match[1]], int(match[3]), int(match[4]))
+        elif vhid and (match := _PEER.fullmatch(text)):
+            states[vhid] = replace(states[vhid], peer=match[1])
     if missing := sorted(addresses.keys() - states.keys()):
         raise UnknownOutput(f"an address belongs to vhid {missing[0]}, which has no state")
     return CarpView(
-        {
-            vhid: VirtualHost(host.state, host.advbase, host.advskew, tuple(addresses.get(vhid, ())))
-            for vhid, host in states.items()
-        },
+        {vhid: replace(host, addresses=tuple(addresses.get(vhid, ()))) for vhid, host in states.items()},
         tuple(plain),
         demotion,
         preempt,
@@ -98,16 +126,39 @@ def parse_ifconfig(lines: Iterable[str], demotion: int | None, preempt: int | No
 
 
 def parse_carp(lines: Iterable[str]) -> CarpView:
-    """Read the sections of facts.carp.Carp: `ifconfig IF`, and demotion and preempt where the module is loaded.
+    """Read the sections of facts.carp.Carp.
 
-    Raises UnknownOutput on others.
+    + interface: its name
+    + ifconfig: all interfaces
+    + release: kern.osreldate
+    + bridge: net.link.bridge.member_ifaddrs where that is there, in FreeBSD 15
+    + sysctl: demotion and preempt where the module is loaded
+
+    Raises UnknownOutput on others, and where that interface is not there.
     """
-    found = sections(lines, "ifconfig", "sysctl")
+    found = sections(lines, "interface", "ifconfig", "release", "bridge", "sysctl")
+    interface = only_line(found["interface"], "the name of an interface")
+    texts: dict[str, list[str]] = {}
+    for line in found["ifconfig"]:
+        if match := _INTERFACE.match(line):
+            text = texts[match[1]] = []
+        elif texts:
+            text.append(line)
+    if interface not in texts:
+        raise UnknownOutput(f"there is no {interface} among {', '.join(texts)}")
+    release = number(only_line(found["release"], "kern.osreldate"), "kern.osreldate")
     values = [number(line, "a sysctl of net.inet.carp") for line in found["sysctl"]]
     if len(values) not in (0, 2):
         raise UnknownOutput(f"sysctls of CARP: {found['sysctl']}")
     demotion, preempt = values or (None, None)
-    return parse_ifconfig(found["ifconfig"], demotion, preempt)
+    member = re.compile(rf"\s+member: {re.escape(interface)} .*")
+    return replace(
+        parse_ifconfig(texts.pop(interface), demotion, preempt),
+        elsewhere={name: parse_ifconfig(text, None, None).virtual_hosts for name, text in texts.items()},
+        bridge=next((name for name, text in texts.items() if any(map(member.fullmatch, text))), None),
+        takes_addresses=found["bridge"] == ["1"] if found["bridge"] else release < 1600000,
+        release=release,
+    )
 
 
 _MAC = r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}"
@@ -118,12 +169,13 @@ _DISCARDED = re.compile(r"\s*(\d+) discarded for bad authentication")
 
 def parse_rivals(lines: Iterable[str]) -> Rivals:
     """Read the sections of facts.carp.CarpRivals; raises UnknownOutput on others."""
-    found = sections(lines, "netstat", "ether", "log")
+    found = sections(lines, "netstat", "ether", "log", "firewall")
     counts = [match[1] for line in found["netstat"] if (match := _DISCARDED.fullmatch(line))]
     if len(counts) != 1 or len(found["ether"]) != 1:
         raise UnknownOutput(f"no count of discarded advertisements, or no ether: {found['netstat']}, {found['ether']}")
     told = [match.groups() for line in found["log"] if (match := _HOLDERS.search(line))]
-    return Rivals(int(counts[0]), found["ether"][0], frozenset(mac for macs in told for mac in macs if mac))
+    holders = frozenset(mac for macs in told for mac in macs if mac)
+    return Rivals(int(counts[0]), found["ether"][0], holders, tuple(found["firewall"]))
 
 
 def rc_interface(interface: str) -> str:
@@ -131,9 +183,12 @@ def rc_interface(interface: str) -> str:
     return re.sub(r"[./+-]", "_", interface)
 
 
-def alias_words(vhid: int, advbase: int, advskew: int, password: str, address: str) -> str:
-    """The value of ifconfig_IF_aliasN; the netmask of the virtual IP is /32."""
-    return f"inet vhid {vhid} advbase {advbase} advskew {advskew} pass {password} alias {address}/32"
+def alias_words(
+    vhid: int, advbase: int, advskew: int, password: str, address: str, unicast: tuple[str, ...] = ()
+) -> str:
+    """The value of ifconfig_IF_aliasN; the netmask of the virtual IP is /32. `unicast`: the words for ifconfig."""
+    to = "".join(f" {word}" for word in unicast)
+    return f"inet vhid {vhid} advbase {advbase} advskew {advskew} pass {password}{to} alias {address}/32"
 
 
 def password_digest(password: str) -> str:

@@ -70,6 +70,16 @@ def role(host: HostSettings) -> Literal["primary", "standby"]:
     return "primary" if host.is_primary else "standby"
 
 
+def unicast(host: HostSettings, site: Site) -> tuple[str, ...]:
+    """Words for ifconfig(8), so that CARP advertises to the other host alone; none where it does to all."""
+    return ("peer", peer(host, site).lan.address) if host.carp.unicast else ()
+
+
+def peer(host: HostSettings, site: Site) -> HostSettings:
+    """The other host of the pair."""
+    return next(each for each in site.storage_hosts if each.name != host.name)
+
+
 class Values(BaseModel):
     """storage.conf: the field `name` is the variable F3S_NAME."""
 
@@ -129,7 +139,7 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
         unicast="yes" if host.carp.unicast else "no",
         claim=claim,
         advskew=advskew,
-        peer=next(each for each in site.storage_hosts if each.name != host.name).lan.address,
+        peer=peer(host, site).lan.address,
         sink=f"{site.standby.wireguard.address} {site.standby.zrepl.port}",
         pool=host.pool.name,
         dataset=served_dataset(host, site),

@@ -11,7 +11,8 @@ from facts.base import HostFact, marked
 
 RC_FILE = "/etc/rc.conf.d/netif"
 _VIEW = """\
-echo '=== ifconfig' && ifconfig {} && echo '=== sysctl' &&
+echo '=== interface' && echo {} && echo '=== ifconfig' && ifconfig && echo '=== release' && sysctl -n kern.osreldate &&
+echo '=== bridge' && {{ sysctl -n net.link.bridge.member_ifaddrs 2>/dev/null || true; }} && echo '=== sysctl' &&
 if sysctl -n net.inet.carp.preempt >/dev/null 2>&1; then
     sysctl -n net.inet.carp.demotion net.inet.carp.preempt
 fi"""
@@ -48,7 +49,7 @@ fi )"""
 
 
 class Carp(HostFact[CarpView]):
-    """The virtual hosts of an interface with their states, and the sysctls of CARP.
+    """The virtual hosts of an interface with their states, those of the others, and the sysctls of CARP.
 
     + interface: its name
     """
@@ -65,7 +66,15 @@ class Carp(HostFact[CarpView]):
 _RIVALS = """\
 ( said=$(dmesg) && echo '=== netstat' && netstat -s -p carp &&
 echo '=== ether' && ifconfig {} | awk '$1 == "ether" {{ print $2 }}' &&
-echo '=== log' && printf '%s\\n' "$said" | grep 'arp: ' | grep -F {} | tail -n 100 )"""
+echo '=== log' && printf '%s\\n' "$said" | grep 'arp: ' | grep -F {} | tail -n 100 &&
+echo '=== firewall' && {{ if pfctl -s info 2>/dev/null | grep -q '^Status: Enabled'; then
+    pfctl -s rules | awk '/^block/ {{ blocks = 1 }} / proto carp/ {{ named = 1 }}
+        END {{ if (blocks > named) print "pf" }}'
+fi
+if [ "$(sysctl -n net.inet.ip.fw.enable 2>/dev/null)" = 1 ]; then
+    ipfw list | awk '$2 == "deny" {{ blocks = 1 }} / carp |allow ip from any to any$/ {{ named = 1 }}
+        END {{ if (blocks > named) print "ipfw" }}'
+fi; }} )"""
 
 
 class CarpRivals(HostFact[Rivals]):

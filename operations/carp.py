@@ -13,11 +13,11 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
-from f3s.carp import CarpState, password_digest, rc_interface
+from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, member_of_bridge, password_digest, rc_interface
 from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.devd import CONFIG as DEVD_CONF
 from f3s.devd import carp_rules, without_hook
-from f3s.quoting import command
+from f3s.quoting import Shell, command, words
 from f3s.stunnel import SERVER_CONFIG
 from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
@@ -52,22 +52,70 @@ def preempts_alone(interface: str, vhid: int, others: tuple[int, ...]) -> Comman
     + vhid: ours
     + others: vhids that the site allows beside it
 
-    Raises OperationError on another one. A leftover of a mistyped command is none: INIT, and without an address (seen).
+    Raises OperationError on another one, on any interface. A leftover of a mistyped command is none: INIT, and without
+    an address (seen).
 
     **Example:** `carp.preempts_alone("re0", 1, ())`
     """
+    view = known(Carp, interface=interface)
     strange = [
-        f"vhid {other} ({' '.join(virtual.addresses) or virtual.state.value})"
-        for other, virtual in known(Carp, interface=interface).virtual_hosts.items()
-        if other not in (vhid, *others) and (virtual.addresses or virtual.state is not CarpState.INIT)
+        f"vhid {other} on {name} ({' '.join(virtual.addresses) or virtual.state.value})"
+        for name, found in {interface: view.virtual_hosts, **view.elsewhere}.items()
+        for other, virtual in found.items()
+        if (name, other) != (interface, vhid) and other not in others
+        if virtual.addresses or virtual.state is not CarpState.INIT
     ]
     if strange:
         raise OperationError(
-            f"{host.name}: {interface} has {', '.join(strange)}, too: with net.inet.carp.preempt=1, which this deploy "
+            f"{host.name} has {', '.join(strange)}, too: with net.inet.carp.preempt=1, which this deploy "
             "sets, its address goes to its lowest advskew at once. If that is right, name it in carp_other_vhids"
         )
-    host.noop(f"{interface} has no vhid that carp_other_vhids does not name")
+    host.noop("there is no vhid that carp_other_vhids does not name")
     yield from ()
+
+
+@operation()
+def takes_address(interface: str) -> Commands:
+    """The kernel lets the interface have an address, which FreeBSD 15 may refuse to a member of a bridge.
+
+    + interface: the LAN interface
+
+    Raises OperationError where it does not.
+
+    **Example:** `carp.takes_address("re0")`
+    """
+    view = known(Carp, interface=interface)
+    if view.bridge and not view.takes_addresses:
+        raise OperationError(f"{host.name}: {member_of_bridge(interface, view.bridge)}")
+    host.noop(f"{interface} takes an address{f', although it is a member of {view.bridge}' if view.bridge else ''}")
+    yield from ()
+
+
+@operation()
+def advertises(interface: str, vhid: int, unicast: tuple[str, ...]) -> Commands:
+    """The vhid advertises to the other host alone, or to everybody. A BACKUP hears both, so the order does not matter.
+
+    + interface, vhid: as in `address`
+    + unicast: words for ifconfig(8), `peer ADDRESS` or none for multicast. All later calls for this vhid need them:
+      without them ifconfig goes back to multicast (carp_ctor in sbin/ifconfig/ifcarp.c)
+
+    Raises OperationError where the kernel is older than FreeBSD 14.
+
+    **Example:** `carp.advertises("re0", 1, ("peer", "192.168.1.131"))`
+    """
+    view = known(Carp, interface=interface)
+    if unicast and view.release < UNICAST_SINCE:
+        raise OperationError(
+            f"{host.name}: carp_unicast needs FreeBSD 14, and kern.osreldate is {view.release} here: set it to "
+            "False, and let the switch pass multicast to 224.0.0.18, or upgrade both hosts first"
+        )
+    ours = view.virtual_hosts.get(vhid)
+    if ours is None or ours.peer in (None, *(unicast[1:] or (MULTICAST,))):
+        host.noop(
+            f"vhid {vhid} advertises to {ours.peer or MULTICAST}" if ours else f"{interface} has no vhid {vhid} yet"
+        )
+    else:
+        yield command("ifconfig {} vhid {} {}", interface, vhid, words(unicast or ("mcast",)))
 
 
 @operation()
@@ -124,7 +172,7 @@ def address(interface: str, vhid: int, shared: str, alias: int) -> Commands:
 
 
 @operation()
-def advbase(interface: str, vhid: int, seconds: int, first: bool) -> Commands:
+def advbase(interface: str, vhid: int, seconds: int, first: bool, unicast: tuple[str, ...] = ()) -> Commands:
     """The running vhid advertises so often. The address stays where it is if both hosts change in the right order.
 
     The one that advertises more often takes the address: so a BACKUP slows down before the MASTER does, and a MASTER
@@ -133,6 +181,7 @@ def advbase(interface: str, vhid: int, seconds: int, first: bool) -> Commands:
     + interface, vhid: as in `address`
     + seconds: between two advertisements
     + first: change only if this host has to change first; otherwise only if it has not
+    + unicast: as in `advertises`
 
     **Example:** `carp.advbase("re0", 1, 2, first=True)`
     """
@@ -140,7 +189,7 @@ def advbase(interface: str, vhid: int, seconds: int, first: bool) -> Commands:
     if ours is None or ours.advbase == seconds:
         host.noop(f"an advertisement each {seconds} s" if ours else f"{interface} has no vhid {vhid} yet")
     elif first is ((seconds > ours.advbase) is not (ours.state is CarpState.MASTER)):
-        yield command("ifconfig {} vhid {} advbase {}", interface, vhid, seconds)
+        yield command("ifconfig {} vhid {} {}", interface, vhid, words(["advbase", str(seconds), *unicast]))
     else:
         host.noop("changed in the other step")
 
@@ -181,7 +230,7 @@ def _takes_part(peer: str) -> bool:
 
 
 @operation()
-def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
+def password(interface: str, vhid: int, alias: int, peer: str, unicast: tuple[str, ...] = ()) -> Commands:
     """The running vhid has the password of /etc/rc.conf.d/netif.
 
     The kernel does not tell its password, so this goes by the time at which that file was last applied. While only one
@@ -189,6 +238,7 @@ def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
 
     + interface, vhid, alias: as in `address`
     + peer: name of the other host, see `password_for_both`
+    + unicast: as in `advertises`
 
     Without the peer in the run the vhid keeps its password, which is the peer's, too. `password_for_both` lets no new
     password into the file then, but another number of the alias or another advskew also changes the file.
@@ -206,8 +256,9 @@ def password(interface: str, vhid: int, alias: int, peer: str) -> Commands:
             logger.warning,
         )
         return
-    set_it = 'while [ $# -gt 1 ] && [ "$1" != pass ]; do shift; done && ifconfig {} vhid {} pass "$2" && '
-    yield command(_FROM_FILE + set_it + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface, vhid)
+    set_it = 'while [ $# -gt 1 ] && [ "$1" != pass ]; do shift; done && ifconfig {} vhid {} pass "$2"{} && '
+    to = Shell(f" {words(unicast)}" if unicast else "")
+    yield command(_FROM_FILE + set_it + _MARK_APPLIED, RC_FILE, rc_interface(interface), alias, interface, vhid, to)
 
 
 @operation()

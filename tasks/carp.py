@@ -10,7 +10,8 @@ from pyinfra.operations import crontab, files
 
 from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
-from f3s.controller import PROGRAMS, STORAGE_CONF, wanted_values
+from f3s.controller import PROGRAMS, STORAGE_CONF, unicast, wanted_values
+from f3s.controller import peer as peer_of
 from f3s.devd import CONFIG as DEVD_CONF
 from f3s.nfs import LOOPBACK
 from f3s.stunnel import PID_FILE
@@ -53,7 +54,7 @@ if settings.is_freebsd:
 
 if settings.is_storage:
     interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address
-    peer = next(each for each in site().storage_hosts if each.name != settings.name)
+    peer, to = peer_of(settings, site()), unicast(settings, site())
 
     # -- the programs first: devd must find its hook when the address comes up
     programs = []
@@ -100,6 +101,8 @@ if settings.is_storage:
     carp.preempts_alone(
         interface=interface, vhid=vhid, others=settings.carp.other_vhids, name="carp: preemption moves no other vhid"
     )
+    carp.takes_address(interface=interface, name="carp: the interface takes an address")
+    carp.advertises(interface=interface, vhid=vhid, unicast=to, name="carp: to whom it advertises")
     files.line(
         name="carp: preemption after a reboot",
         path="/etc/sysctl.conf",
@@ -123,7 +126,7 @@ if settings.is_storage:
         peer=peer.name,
         name="carp: a new password comes to both hosts",
     )
-    words = alias_words(vhid, settings.carp.advbase, wanted.advskew, password, address)
+    words = alias_words(vhid, settings.carp.advbase, wanted.advskew, password, address, to)
     secrets.file(
         path=RC_FILE,
         content=HiddenValue(rc_file(interface, alias, words)),
@@ -139,7 +142,7 @@ if settings.is_storage:
     )
     if settings.is_primary:
         address_now()
-    every = partial(carp.advbase, interface=interface, vhid=vhid, seconds=settings.carp.advbase)
+    every = partial(carp.advbase, interface=interface, vhid=vhid, seconds=settings.carp.advbase, unicast=to)
     every(first=True, name="carp: how often it advertises, where that has to change first")
 
 # the standby would be MASTER until the primary has the address, too
@@ -148,7 +151,9 @@ if settings.is_storage:
     if not settings.is_primary:
         address_now()
     every(first=False, name="carp: how often it advertises")
-    carp.password(interface=interface, vhid=vhid, alias=alias, peer=peer.name, name="carp: its password now")
+    carp.password(
+        interface=interface, vhid=vhid, alias=alias, peer=peer.name, unicast=to, name="carp: its password now"
+    )
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
     controller_takes_up("carp", values, *programs)

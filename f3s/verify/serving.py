@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from f3s.carp import CarpState
-from f3s.controller import CLAIMS, FAILBACK_LOG, HELD_CLAIM, NO_CLAIM, Status, role, wanted_services, wanted_values
+from f3s.carp import MULTICAST, CarpState, member_of_bridge
+from f3s.controller import (
+    CLAIMS,
+    FAILBACK_LOG,
+    HELD_CLAIM,
+    NO_CLAIM,
+    Status,
+    role,
+    unicast,
+    wanted_services,
+    wanted_values,
+)
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
 from f3s.secretfile import ABSENT
@@ -63,6 +73,9 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
         missing = f"{host.carp.interface} has no {host.vip.address} in vhid {host.carp.vhid}"
         return wrong("CARP", host.name, missing, RUN.format("carp"))
     problems = []
+    to = unicast(host, cluster.site)[1:] or (MULTICAST,)
+    if ours.peer not in (None, *to):
+        problems.append(f"it advertises to {ours.peer} instead of {to[0]}")
     if ours.state is CarpState.INIT:
         problems.append(f"vhid {host.carp.vhid} is INIT: {host.carp.interface} has no link, or is down")
     if view.preempt != 1:
@@ -78,6 +91,8 @@ def address(cluster: ClusterView, host: HostSettings) -> Row:
         problems.append(claimed)
     held_here = f", held {controller.hold}" if controller and controller.hold else ""
     seen = rivals(cluster, host)
+    if view.bridge:
+        seen = (*seen, member_of_bridge(host.carp.interface, view.bridge))
     fine = "; ".join((f"{ours.state.value}, claim (advskew) {ours.advskew}{held_here}", *seen))
     return judged(
         "CARP",
@@ -102,6 +117,10 @@ def rivals(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
         )
     # both hosts send from their own address, too, when the address moves (seen)
     ours = {f"00:00:5e:00:01:{host.carp.vhid:02x}", *(each.ether for each in pair if each)}
+    told += [
+        f"{wall} blocks packets, and no rule of it names CARP: both hosts would be MASTER. Let it pass proto carp (112)"
+        for wall in mine.firewalls
+    ]
     if None not in pair and (others := sorted(mine.holders - ours)):
         told.append(f"since its boot {host.vip.address} was at {', '.join(others)}, neither host of the pair: find it")
     return tuple(told)
@@ -125,10 +144,16 @@ def one_master(cluster: ClusterView) -> Row:
     said = ", ".join(f"{host.short_name} {state_name(cluster.of(host), host)}" for host in pair)
     found = masters(cluster)
     if len(found) > 1:
+        walls = [
+            f"; {wall} on {host.short_name} blocks packets, and no rule of it names CARP"
+            for host in pair
+            if (theirs := cluster.of(host).rivals)
+            for wall in theirs.firewalls
+        ]
         return wrong(
             "one MASTER",
             CLUSTER,
-            f"both are MASTER ({said}): they do not hear each other",
+            f"both are MASTER ({said}): they do not hear each other{''.join(walls)}",
             "check the network between them (the switch has to pass multicast to 224.0.0.18) and the CARP password",
         )
     if any(cluster.of(host).carp is None for host in pair):

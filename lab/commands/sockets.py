@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from lab.commands import sysctls
 from lab.commands.options import parse
-from lab.core import Cluster, Context, Host, part
+from lab.core import Cluster, CommandError, Context, Host, part
 from lab.linux import nfs
 from lab.rc.nfs import speaks_mount
 from lab.rc.scripts import processes
@@ -76,6 +76,11 @@ def netstat(ctx: Context) -> int:
     if "carp" in part(ctx.host(ctx.store.read()), "modules", sysctls.boot_modules):
         ctx.out("carp:\n\t\t0 discarded for bad authentication\n")
     return 0
+
+
+def pfctl(ctx: Context) -> int:
+    """pfctl(8) where pf is not loaded (sbin/pfctl/pfctl.c)."""
+    raise CommandError("pfctl: /dev/pf: No such file or directory")
 
 
 def _both(ctx: Context, options: dict[str, str], row: Row) -> None:

@@ -54,7 +54,8 @@ def _all(ctx: Context, cluster: Cluster, host: Host) -> dict[str, str]:
 
 
 def find(ctx: Context, cluster: Cluster, host: Host, name: str) -> dict[str, str]:
-    """The variable of that name, or those below it; empty if there is none (net.link.bridge.member_ifaddrs: before 15).
+    """The variable of that name, or those below it; empty if there is none: that of a module that is not loaded, or
+    net.link.bridge.member_ifaddrs, which came with 15.
 
     :raises NotSimulatedError: a subtree that the lab knows nothing of
     """
@@ -62,7 +63,8 @@ def find(ctx: Context, cluster: Cluster, host: Host, name: str) -> dict[str, str
     if name in known:
         return {name: known[name]}
     below = {oid: value for oid, value in known.items() if oid.startswith(name + ".")}
-    if not below and name != "net.link.bridge.member_ifaddrs" and not name.startswith("net.inet.carp"):
+    missing = name.startswith(("net.inet.carp", "net.inet.ip.fw.")) or name == "net.link.bridge.member_ifaddrs"
+    if not below and not missing:
         raise ctx.not_simulated(name)
     return below
 

@@ -9,9 +9,11 @@ import pytest
 from f3s.carp import (
     Aliases,
     CarpState,
+    CarpView,
     VirtualHost,
     alias_words,
     parse_aliases,
+    parse_carp,
     parse_ifconfig,
     rc_file,
     rc_interface,
@@ -38,6 +40,38 @@ def test_a_recorded_interface(text: str) -> None:
     assert view.virtual_hosts == {1: VirtualHost(CarpState.MASTER, 1, 0, ("192.168.1.138",))}
     assert view.plain_addresses == ("192.168.1.130",)
     assert view.loaded
+
+
+def test_a_host_of_freebsd_15_with_a_bridge() -> None:
+    """The shapes are those of 15.1: a line for the peer, and ifconfig(8) of a bridge."""
+    peers = F0.replace("advskew 0\n", "advskew 0\n\t      peer 192.168.1.131 peer6 ff02::12\n").replace(
+        "vtnet0", "igb0.10"
+    )
+    bridge = (
+        "vm-public: flags=1008843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST,LOWER_UP> metric 0 mtu 1500\n"
+        "\tether 58:9c:fc:10:6f:43\n\tinet 10.0.0.1 netmask 0xffffff00 broadcast 10.0.0.255 vhid 7\n"
+        "\tcarp: BACKUP vhid 7 advbase 1 advskew 100\n\t      peer 224.0.0.18 peer6 ff02::12\n"
+        "\tmember: igb0x10 flags=143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>\n"
+    )
+    member = bridge.replace("igb0x10", "igb0.10")
+
+    def read(text: str, *more: str, release: int = 1501000) -> CarpView:
+        lines = f"=== interface\nigb0.10\n=== ifconfig\n{text}\n=== release\n{release}\n=== bridge".splitlines()
+        return parse_carp([*lines, *more, "=== sysctl", "0", "1"])
+
+    found = read(f"{peers}\n{member}", "1")
+    assert found.virtual_hosts[1] == VirtualHost(CarpState.MASTER, 1, 0, ("192.168.1.138",), "192.168.1.131")
+    assert found.elsewhere == {"vm-public": {7: VirtualHost(CarpState.BACKUP, 1, 100, ("10.0.0.1",), "224.0.0.18")}}
+    assert (found.bridge, found.takes_addresses, found.release) == ("vm-public", True, 1501000)
+    assert read(f"{bridge}{peers}").bridge is None
+    assert not read(peers, "0").takes_addresses
+    assert [read(peers, release=release).takes_addresses for release in (1302001, 1501000, 1600000)] == [
+        True,
+        True,
+        False,
+    ]
+    with pytest.raises(UnknownOutput, match=r"there is no igb0\.10 among vm-public"):
+        read(member)
 
 
 def test_a_vhid_that_only_a_mistyped_command_made() -> None:
@@ -67,6 +101,8 @@ def test_the_boot_file_is_what_sh_reads() -> None:
     script = text + 'set -- $ifconfig_igb0_10_alias2; echo "$#:$*"'
     out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
     assert out == "11:inet vhid 1 advbase 1 advskew 100 pass p.+_-w0rd alias 192.168.1.138/32\n"
+    unicast = alias_words(1, 1, 100, "x", "192.168.1.138", ("peer", "192.168.1.131"))
+    assert unicast.endswith(" pass x peer 192.168.1.131 alias 192.168.1.138/32")
 
 
 def test_interface_names_in_variables() -> None:

@@ -38,18 +38,17 @@ def test_the_view_of_a_master(host: StubHost) -> None:
     assert view is not None
     assert view.virtual_hosts[1].addresses == ("192.168.1.138",)
     assert (view.demotion, view.preempt) == (0, 0)
-    assert host.calls("ifconfig") == [["vtnet0"]]
+    assert (view.bridge, view.takes_addresses, view.release) == (None, False, 0)  # the stub's sysctls are all 0
 
 
 def test_without_the_module(host: StubHost) -> None:
-    host.command("sysctl", 'echo "sysctl: unknown oid" >&2; exit 1')
+    host.command("sysctl", '[ "$2" = kern.osreldate ] && echo 1302001')
     view = Carp().process(run(host, Carp(), interface="vtnet0"))
     assert view is not None
     assert not view.loaded
 
 
 def test_an_interface_that_does_not_exist_is_unknown(host: StubHost) -> None:
-    host.command("ifconfig", 'echo "ifconfig: interface nope0 does not exist" >&2; exit 1')
     with pytest.raises(FactProcessError):
         Carp().process(run(host, Carp(), interface="nope0"))
 
@@ -74,6 +73,24 @@ def test_what_the_kernel_noticed_of_rivals(host: StubHost) -> None:
         host.command("dmesg", f"cat <<'EOF'\n{said}\nEOF")
         found = CarpRivals().process(run(host, CarpRivals(), **arguments))
         assert found == Rivals(7, "52:54:00:00:01:30", frozenset(seen))
+    # pfctl -s rules, ipfw list: they name protocols as /etc/protocols does
+    host.command(
+        "pfctl", 'case $2 in info) echo "Status: Enabled for 0 days 00:00:09" ;; rules) cat "$STATE/pf" ;; esac'
+    )
+    host.command("ipfw", 'cat "$STATE/ipfw"')
+    host.command("sysctl", "echo 1")
+    block, allow, deny = "block drop all\n", "65000 allow ip from any to any\n", "65535 deny ip from any to any\n"
+    for pf, ipfw, walls in (
+        (block, deny, ("pf", "ipfw")),
+        (f"{block}pass quick on re0 proto carp all keep state\n", f"00100 allow carp from any to any\n{deny}", ()),
+        ("pass all flags S/SA keep state\n", allow + deny, ()),
+        ("pass all\n", "00100 allow ip from any to any via lo0\n" + deny, ("ipfw",)),
+    ):
+        host.state("pf", pf)
+        host.state("ipfw", ipfw)
+        found = CarpRivals().process(run(host, CarpRivals(), **arguments))
+        assert found is not None
+        assert found.firewalls == walls
     for program in ("netstat", "dmesg", "ifconfig"):  # nothing is counted without the module
         host.command(program, "exit 0" if program == "netstat" else "exit 1")
         with pytest.raises(FactProcessError):

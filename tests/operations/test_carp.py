@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,46 @@ def test_module() -> None:
 def test_preemption_is_not_switched_on_for_a_stranger() -> None:
     other, left_over = VirtualHost(CarpState.BACKUP, 1, 0, ("192.168.1.77",)), VirtualHost(CarpState.INIT, 1, 0)
     facts = view(v1=MASTER, v2=left_over, v7=other)
-    with pytest.raises(OperationError, match=r"re0 has vhid 7 \(192.168.1.77\), too: .* carp_other_vhids"):
+    with pytest.raises(OperationError, match=r"has vhid 7 on re0 \(192.168.1.77\), too: .* carp_other_vhids"):
         run(carp.preempts_alone, facts, "re0", 1, (2,))
+    elsewhere = {Carp: replace(facts[Carp], elsewhere={"em1": {1: other, 3: left_over, 7: other}, "lo0": {}})}
+    with pytest.raises(OperationError, match=r"has vhid 1 on em1 \(192.168.1.77\), too"):
+        run(carp.preempts_alone, elsewhere, "re0", 1, (2, 7))
     with pytest.raises(OperationError, match=r"vhid 7 \(MASTER\)"):  # one with addresses of IPv6 alone
         run(carp.preempts_alone, view(v7=VirtualHost(CarpState.MASTER, 1, 0)), "re0", 1, ())
     with pytest.raises(OperationError, match="Carp could not be read"):
         run(carp.preempts_alone, {Carp: None}, "re0", 1, ())
     assert len(run(carp.preempts_alone, facts, "re0", 1, (7,)).noops) == 1
+
+
+def test_an_address_that_the_kernel_would_refuse_is_refused_first() -> None:
+    member = replace(view(v1=MASTER)[Carp], bridge="vm-public")
+    assert "although it is a member of vm-public" in run(carp.takes_address, {Carp: member}, "re0").noops[0]
+    with pytest.raises(
+        OperationError, match=r"member of vm-public.*\(ifconfig_vm_public in rc.conf\), and set carp_int"
+    ):
+        run(carp.takes_address, {Carp: replace(member, takes_addresses=False)}, "re0")
+    assert len(run(carp.takes_address, {Carp: replace(member, takes_addresses=False, bridge=None)}, "re0").noops) == 1
+
+
+def test_unicast() -> None:
+    def at(release: int, peer: str | None) -> dict[type, CarpView]:
+        return {Carp: replace(view(v1=replace(MASTER, peer=peer))[Carp], release=release)}
+
+    to, multicast = ("peer", "192.168.1.131"), "224.0.0.18"
+    with pytest.raises(OperationError, match="carp_unicast needs FreeBSD 14, and kern.osreldate is 1302001"):
+        run(carp.advertises, at(1302001, None), "re0", 1, to)
+    ifconfig = "ifconfig re0 vhid 1 "
+    assert run(carp.advertises, at(1400097, multicast), "re0", 1, to).commands == [f"{ifconfig}peer 192.168.1.131"]
+    assert run(carp.advertises, at(1400097, to[1]), "re0", 1, ()).commands == [f"{ifconfig}mcast"]
+    for release, peer, words in ((1302001, None, ()), (1501000, multicast, ()), (1501000, to[1], to)):
+        assert len(run(carp.advertises, at(release, peer), "re0", 1, words).noops) == 1
+    # ifconfig of FreeBSD 14 goes back to multicast where it is not told
+    assert run(carp.advbase, view(v1=MASTER), "re0", 1, 2, False, to).commands == [
+        f"{ifconfig}advbase 2 {' '.join(to)}"
+    ]
+    [command] = run(carp.password, {Newer: True}, "re0", 1, 0, PEER, to, active=[PEER]).commands
+    assert f'{ifconfig}pass "$2" {" ".join(to)} && ' in command
 
 
 def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:

@@ -113,6 +113,8 @@ FEATURES = "Some supported and requested features are not enabled on the pool. T
 
 
 UNCLAIMED = carp(CarpState.BACKUP, claim=254)
+OURS = carp(CarpState.MASTER)
+TO_ONE = replace(OURS, virtual_hosts={1: replace(OURS.virtual_hosts[1], peer="192.168.1.131")})
 STANDBY_CLAIMS = carp(CarpState.BACKUP, CLUSTER_RIGHT.site.standby, claim=20)
 FROZEN = MountTable(
     tuple(replace(each, options=frozenset({"ro"})) if each.device == NFS else each for each in of(F0).mounts.mounts),
@@ -208,6 +210,7 @@ WRONG = [
     case(F1, "clock", "40 s ahead of the controller's", clock=Offset(40, 1)),
     case(R0, "clock", "more than 30 s off: 3600 s ahead of the controller's", clock=Offset(3600, 1)),
     case(F0, "CARP", "re0 has no 192.168.1.138 in vhid 1", carp=CarpView({}, (), 0, 1)),
+    case(F0, "CARP", "it advertises to 192.168.1.131 instead of 224.0.0.18", carp=TO_ONE),
     case(F0, "CARP", "is INIT", carp=carp(CarpState.INIT)),
     case(F0, "CARP", "preempt is not 1", carp=carp(CarpState.MASTER, preempt=0)),
     case(F0, "CARP", "demotion is 240", carp=carp(CarpState.MASTER, demotion=240)),
@@ -234,6 +237,14 @@ WRONG = [
     case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", stale=(CRL_PEM,)),
     case(R0, "tunnel files", "client.pem is not client-r0", secrets=file_of(R0, CLIENT_PEM, sha256="0" * 64)),
     case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
+    case(
+        F1,
+        "one MASTER",
+        "hear each other; ipfw on f1 blocks packets",
+        at=CLUSTER,
+        carp=carp(CarpState.MASTER),
+        rivals=replace(of(F1).rivals, firewalls=("ipfw",)),
+    ),
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=carp(CarpState.BACKUP)),
     case(F0, "one MASTER", "nobody is MASTER", at=CLUSTER, carp=CarpView({}, (), 0, 1)),
     case(F1, "services", "not installed: stunnel", running=dict.fromkeys(("rpcbind", "mountd", "nfsd"), True)),
@@ -846,6 +857,10 @@ RIGHT = [
     case(
         F1, "CARP", "192.168.1.138 was at 52:54:00:00:00:99, neither host", rivals=replace(of(F1).rivals, holders=TAKEN)
     ),
+    case(
+        F1, "CARP", "pf blocks packets, and no rule of it names CARP", rivals=replace(of(F1).rivals, firewalls=("pf",))
+    ),
+    case(F0, "CARP", "re0 is a member of vm-public, and", carp=replace(OURS, bridge="vm-public")),
     # after a power cut the primary takes an address that nobody has, without a claim of its own
     case(F0, "CARP", "MASTER, claim (advskew) 60", carp=carp(CarpState.MASTER, claim=60)),
     case(F0, "services", "ready: rpcbind, mountd, nfsd, stunnel run and answer"),
