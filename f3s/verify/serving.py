@@ -154,7 +154,8 @@ def one_master(cluster: ClusterView) -> Row:
             "one MASTER",
             CLUSTER,
             f"both are MASTER ({said}): they do not hear each other{''.join(walls)}",
-            "check the network between them (the switch has to pass multicast to 224.0.0.18) and the CARP password",
+            "check the CARP password and the network between them: the switch has to pass multicast to 224.0.0.18, or "
+            "set carp_unicast",
         )
     if any(cluster.of(host).carp is None for host in pair):
         back = "bring the missing host back, then run verify again"
