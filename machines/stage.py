@@ -153,6 +153,9 @@ class MachinesStage(RealStage):
     def join(self, one: str, other: str) -> None:
         switch.control(self.cluster.folder / LAN, "join", one, other)
 
+    def stranger(self, frame: bytes) -> None:
+        switch.control(self.cluster.folder / LAN, "send", frame.hex())
+
     def stick(self, host: str, state: Stick) -> None:
         with _machines_errors():
             self.cluster.stick(host, state)

@@ -3,8 +3,8 @@
 A port NAME is the pair of datagram sockets FOLDER/NAME.hub (ours) and FOLDER/NAME.vm (qemu's). A frame goes to every
 other port. (qemu's own multicast network gives a guest its own frames back, and CARP takes those for a rival's.)
 
-Datagrams to FOLDER/control: ``cut A B`` separates two ports, ``join A B`` joins them again. Every CARP advertisement
-is a line on standard output: time, port, vhid and advskew.
+Datagrams to FOLDER/control: ``cut A B`` separates two ports, ``join A B`` joins them again, ``send FRAME`` (hex) is a
+frame of a stranger. Every CARP advertisement is a line on standard output: time, port, vhid and advskew.
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ def serve(names: list[str]) -> None:
             assert isinstance(source, socket.socket)
             frame = source.recv(65536)
             if not sender:
-                verb, one, other = frame.decode().split()
-                (cuts.add if verb == "cut" else cuts.discard)(frozenset((one, other)))
-                continue
+                verb, *words = frame.decode().split()
+                if verb != "send":
+                    (cuts.add if verb == "cut" else cuts.discard)(frozenset(words))
+                    continue
+                sender, frame = "stranger", bytes.fromhex(words[0])
             if claim := advertisement(frame):
                 print(f"{time.time():.2f} {sender} vhid {claim[0]} advskew {claim[1]}", flush=True)
             for name, port in ports.items():
@@ -64,14 +66,14 @@ def serve(names: list[str]) -> None:
                         port.sendto(frame, f"{name}.vm")
 
 
-def control(folder: Path, verb: str, one: str, other: str) -> None:
-    """``cut`` or ``join`` two ports of the switch in a folder.
+def control(folder: Path, verb: str, *words: str) -> None:
+    """``cut`` or ``join`` two ports of the switch in a folder, or ``send`` a frame.
 
     :raises OSError: no switch is there
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
         connect(link, folder / "control")
-        link.send(f"{verb} {one} {other}".encode())
+        link.send(" ".join((verb, *words)).encode())
 
 
 def connect(link: socket.socket, path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+
+from f3s.carp import MULTICAST
 from f3s.controller import CLAIMS
 from scenarios.pair import FAILBACK, HEALED, READY, SERVING, TAKEOVER, Pair
 from scenarios.play import scenario
@@ -13,6 +17,8 @@ UNPLUGGED_SECONDS = 20
 """Longer than a takeover takes, and two runs of the client's monitor."""
 BLINK_SECONDS = 8
 """A switch that restarts."""
+STRANGER = bytes.fromhex("020000005a5a")
+"""Its Ethernet address."""
 
 
 def _settles(pair: Pair) -> None:
@@ -118,3 +124,81 @@ def blink(story: Story) -> None:
         pair.stays("is there: carp auto-failback enable removes it")
         story.types(pair.primary, "carp auto-failback enable")
         pair.failback_by_cron()
+
+
+@scenario("flaps", text="after the last loss that is allowed the address stays")
+def flaps(story: Story) -> None:
+    """The primary's cable is out again and again"""
+    pair = Pair(story)
+    pair.opening()
+    losses = story.cast.site.primary.carp.failback_losses
+    with pair.watched():
+        for loss in range(1, losses + 1):
+            story.stage.cable(pair.primary, plugged=False)
+            story.say(f"the cable of {pair.primary} is out")
+            pair.standby_serves()
+            story.stage.cable(pair.primary, plugged=True)
+            story.say(f"the cable of {pair.primary} is in again")
+            if loss < losses:
+                pair.failback_by_cron()
+        pair.stays(f"this host lost the address {losses} times")
+        story.types(pair.primary, "carp master")
+        pair.primary_serves()
+
+
+@scenario("demoted", text="the address stays, and verify names it")
+def demoted(story: Story) -> None:
+    """The kernels of both hosts have the same demotion, which takes all difference from their claims"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        for host in (pair.primary, pair.standby):
+            story.types(host, "sysctl net.inet.carp.demotion=240 >/dev/null")
+        story.stage.wait(60)
+        story.prove(pair.one_master() == pair.primary, f"{pair.primary} is MASTER and serves, {pair.standby} stands by")
+        state, reason, _ = pair.verdict("CARP", pair.primary)
+        story.prove(state == "wrong" and "demotion is 240" in reason, f"verify says: {reason}")
+        for host in (pair.primary, pair.standby):
+            story.types(host, "sysctl net.inet.carp.demotion=-240 >/dev/null")
+        pair.primary_serves()
+
+
+@scenario("strangers", text="the address stays, and verify names both")
+def strangers(story: Story) -> None:
+    """One advertises the vhid with another password, and one says that the virtual IP is his"""
+    pair, host = Pair(story), story.cast.site.primary
+    pair.opening()
+    with pair.watched():
+        for _ in range(5):
+            story.stage.stranger(_advertisement(host.carp.vhid))
+            story.stage.stranger(_arp_reply(host.carp.vhid, host.vip.address))
+            story.stage.wait(1)
+        story.say("strangers have sent five advertisements and five ARP replies")
+        story.prove(pair.serves(pair.primary), f"{pair.primary} is MASTER and serves")
+        _, reason, _ = pair.verdict("CARP", pair.primary)
+        named = ("advertisements with another password", STRANGER.hex(":"))
+        story.prove(all(each in reason for each in named), f"verify says: {reason}")
+        pair.primary_serves()
+
+
+def _advertisement(vhid: int) -> bytes:
+    """Claims most (advskew 0), with a wrong HMAC (struct carp_header of sys/netinet/ip_carp.h)."""
+    carp = _summed(struct.pack(">6BH8x20x", 0x21, vhid, 0, 7, 0, 1, 0), 6)
+    to = socket.inet_aton(MULTICAST)
+    ip = _summed(struct.pack(">BBHHHBBH4s4s", 0x45, 0x10, 20 + len(carp), 0, 0, 255, 112, 0, bytes(4), to), 10)
+    return bytes.fromhex("01005e000012") + STRANGER + b"\x08\x00" + ip + carp
+
+
+def _summed(header: bytes, place: int) -> bytes:
+    """With the Internet checksum (RFC 1071) at that place, where there are zeros."""
+    total = sum(struct.unpack(f">{len(header) // 2}H", header))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return header[:place] + struct.pack(">H", ~total & 0xFFFF) + header[place + 2 :]
+
+
+def _arp_reply(vhid: int, address: str) -> bytes:
+    """To the MASTER alone, so that clients go on."""
+    master, ip = bytes.fromhex(f"00005e0001{vhid:02x}"), socket.inet_aton(address)
+    head = struct.pack(">HHBBH", 1, 0x0800, 6, 4, 2)
+    return master + STRANGER + b"\x08\x06" + head + STRANGER + ip + master + ip

@@ -246,6 +246,10 @@ class Stage(ABC):
     def join(self, one: str, other: str) -> None:
         """Ends `part`."""
 
+    def stranger(self, frame: bytes) -> None:
+        """Somebody else on the clients' network sends an Ethernet frame."""
+        raise CannotError("there is nobody else on this network")
+
     @abstractmethod
     def stick(self, host: str, state: Stick) -> None:
         """What is in the host's USB port."""

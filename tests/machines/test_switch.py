@@ -68,6 +68,12 @@ def test_two_that_are_parted_hear_the_rest(wires: dict[str, socket.socket], tmp_
     assert [hears(wires[name]) for name in NAMES] == [b"three", None, b"three"]
 
 
+def test_a_stranger_is_heard_by_all(wires: dict[str, socket.socket], tmp_path: Path) -> None:
+    control(tmp_path, "send", ADVERTISEMENT.hex())
+    assert [hears(wires[name]) for name in NAMES] == [ADVERTISEMENT] * 3
+    assert (tmp_path / "log").read_text().split()[1] == "stranger"
+
+
 def test_advertisements_are_told(wires: dict[str, socket.socket], tmp_path: Path) -> None:
     wires["f1"].send(ADVERTISEMENT)
     assert hears(wires["f0"]) == ADVERTISEMENT
