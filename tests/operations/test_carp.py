@@ -71,7 +71,7 @@ def test_unicast() -> None:
         return {Carp: replace(view(v1=replace(MASTER, peer=peer))[Carp], release=release)}
 
     to, multicast = ("peer", "192.168.1.131"), "224.0.0.18"
-    with pytest.raises(OperationError, match="carp_unicast needs FreeBSD 14, and kern.osreldate is 1302001"):
+    with pytest.raises(OperationError, match=r"carp_unicast needs FreeBSD 14, and kern.osreldate is 1302001"):
         run(carp.advertises, at(1302001, None), "re0", 1, to)
     ifconfig = "ifconfig re0 vhid 1 "
     assert run(carp.advertises, at(1400097, multicast), "re0", 1, to).commands == [f"{ifconfig}peer 192.168.1.131"]
