@@ -174,7 +174,7 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
     since = newest.short_name if newest else "it was made"
     reason = f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted"
     if promoted(cluster, job, replica):
-        return wrong(check, target.name, f"{reason}. It is not read-only, so somebody promoted it", PROMOTED)
+        return wrong(check, target.name, f"{reason}. It is not read-only: somebody made it writable", PROMOTED)
     return wrong(check, target.name, reason, _dropped(job))
 
 
