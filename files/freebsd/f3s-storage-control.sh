@@ -541,7 +541,8 @@ promote() {
 	[ -e "$F3S_STARTED" ] || refuse "f3s_storage is not started here, nothing changed: service f3s_storage start"
 	[ -n "$WRITER" ] || [ ! -e "$F3S_RECORD" ] || refuse "$F3S_RECORD is damaged, nothing changed: find out who wrote last"
 	ask_peer
-	if ! promoted || ! holds_claim; then
+	# again, with nobody to ask: the other one may have taken this epoch, too
+	if ! promoted || { [ -z "$peer_said" ] && ! holds_claim; }; then
 		[ -z "$peer_said" ] ||
 			refuse "$1 answers, so it is not out; nothing changed. Stop it first: service f3s_storage stop"
 		promote_skew=$CARP_SKEW
