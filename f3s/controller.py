@@ -19,11 +19,12 @@ from f3s.replication import allowed_age
 from f3s.settings import HostSettings, Site
 
 RC_SCRIPT = "/usr/local/etc/rc.d/f3s_storage"
-CONTROL = "/usr/local/libexec/f3s/storage-control"
+CONTROL = stunnel.CONTROL
 STORAGE_CONF = "/usr/local/etc/f3s/storage.conf"
 RUN = "/var/run/f3s"
 STARTED = f"{RUN}/started"
 HOLD = "/var/db/f3s/carp.hold"
+RECORD = "/var/db/f3s/record"
 FAILBACK_LOG = "/var/log/carp-auto-failback.log"
 """Paths as files/freebsd/f3s-storage-lib.sh names them."""
 
@@ -57,8 +58,10 @@ def served_dataset(host: HostSettings, site: Site) -> str:
     return host.nfs.dataset if host.is_primary else site.replica(site.served_job)
 
 
-CLAIMS = {"primary": (0, 60), "standby": (20, 100)}
+CLAIMS = {"primary": (10, 60), "standby": (20, 100)}
 """advskew of a host that is MASTER and ready, and otherwise: the lower claim has the address (docs/controller.md)."""
+PROMOTED_CLAIM = 0
+"""Of a standby that was promoted and is MASTER: below that of a primary that only seemed to be out."""
 NO_CLAIM, HELD_CLAIM = 254, 200
 """Of one that is not ready or stopped, and of one that `carp backup` holds, which could serve if nobody else can."""
 MOUNTD_FLAGS = "-r -S -R"
@@ -86,6 +89,7 @@ class Values(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Literal["primary", "standby"]
+    name: str
     interface: str
     vhid: int
     vip: str
@@ -94,6 +98,7 @@ class Values(BaseModel):
     claim: int
     advskew: int
     peer: str
+    peer_name: str
     sink: str
     pool: str
     dataset: str
@@ -113,6 +118,7 @@ class Values(BaseModel):
     losses_max: int
     quiet: int
     tunnel_port: int
+    tunnel_name: str
     tunnel_folder: str
     tunnel_user: str
 
@@ -132,6 +138,7 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
     claim, advskew = CLAIMS[role(host)]
     return Values(
         role=role(host),
+        name=host.short_name,
         interface=host.carp.interface,
         vhid=host.carp.vhid,
         vip=host.vip.address,
@@ -140,6 +147,7 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
         claim=claim,
         advskew=advskew,
         peer=peer(host, site).lan.address,
+        peer_name=peer(host, site).short_name,
         sink=f"{site.standby.wireguard.address} {site.standby.zrepl.port}",
         pool=host.pool.name,
         dataset=served_dataset(host, site),
@@ -160,6 +168,7 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
         losses_max=host.carp.failback_losses,
         quiet=host.carp.failback_quiet,
         tunnel_port=host.stunnel.port,
+        tunnel_name=host.vip.names[0],
         tunnel_folder=stunnel.RUN_FOLDER,
         tunnel_user=stunnel.SERVER_USER,
     )
@@ -178,6 +187,14 @@ def parse_values(lines: Iterable[str]) -> Values:
 # -- what it says --
 
 
+def recorded_writer(lines: Iterable[str]) -> str | None:
+    """The short name of the host that may write, by the lines of RECORD; None without one: the primary may."""
+    words = " ".join(lines).split()
+    if words and (len(words) != 3 or not words[0].isdigit()):
+        raise UnknownOutput(f"{RECORD} is damaged: {words}. Find out which host wrote last (docs/controller.md)")
+    return words[1] if words else None
+
+
 @dataclass(frozen=True)
 class Status:
     """What `service f3s_storage status` says; the defaults are those of a host that has no f3s_storage.
@@ -191,6 +208,9 @@ class Status:
     + fsid_number: which nullfs mount since the boot it exports, and with that the fsid; None where nothing is
     + hold: what `carp backup` wrote there while a planned failover lasts, else None
     + floor: createtxg of the newest snapshot when the primary was first seen without its claim, None where it has it
+    + epoch, writer: its record: since which epoch which host may write, by its short name; "" where that is damaged
+    + since: when that epoch began, seconds since 1970
+    + proven: of the primary: since it was started it is known that the standby was not promoted
     + decision: its last one, with the reason and the time, for people; None before the first
     + values: storage.conf, where that was asked for
     """
@@ -204,6 +224,10 @@ class Status:
     fsid_number: int | None = None
     hold: str | None = None
     floor: int | None = None
+    epoch: int = 0
+    writer: str = ""
+    since: int = 0
+    proven: bool = False
     decision: str | None = None
     values: Values | None = None
 
@@ -211,7 +235,8 @@ class Status:
 _YES = {"yes": True, "no": False}
 _STATES = {"none": None, **{state.value: state for state in CarpState}}
 _KNOWN = """
-    status started right carp vhid claim ready reason fsid fsid_number hold floor decision decided_since
+    status started right carp vhid claim ready reason fsid fsid_number hold floor epoch writer since proven decision
+    decided_since
 """.split()
 
 
@@ -220,7 +245,7 @@ def parse_status(lines: Iterable[str]) -> Status:
     pairs = [(name, value) for name, _, value in (line.partition("=") for line in lines)]
     said = dict(pairs)
     strange = [name for name in said if name not in _KNOWN]
-    if pairs[:1] != [("status", "2")] or len(said) != len(pairs) or strange:
+    if pairs[:1] != [("status", "3")] or len(said) != len(pairs) or strange:
         raise UnknownOutput(f"the status of f3s_storage {OTHER_VERSION}; it has {strange or pairs[:1]}")
     try:
         return Status(
@@ -233,6 +258,10 @@ def parse_status(lines: Iterable[str]) -> Status:
             fsid_number=None if said["fsid"] == "none" else number(said["fsid_number"], "number of the nullfs mount"),
             hold=said.get("hold"),
             floor=number(said["floor"], "createtxg of the newest snapshot") if said.get("floor") else None,
+            epoch=number(said["epoch"], "epoch") if said["writer"] else 0,
+            writer=said["writer"],
+            since=number(said["since"], "time of the epoch") if said["writer"] else 0,
+            proven=_YES[said["proven"]],
             decision=f"{said['decision']} since {said['decided_since']}" if "decision" in said else None,
         )
     except KeyError as error:

@@ -158,7 +158,7 @@ def plan_divergence(replica: str, written: int, back: WayBack, job: str, *, roll
 
     written: bytes that differ from its newest snapshot, read after `zpool sync`.
     rollback: the operator named the job, and so gave up what came to it.
-    writable: not read-only, so promoted: clients may be writing to it, and what they wrote is nowhere else.
+    writable: promoted, or made writable by hand: clients may be writing to it, and what they wrote is nowhere else.
     """
     own = ", ".join(each.short_name for each in back.drops)
     found = [f"{written} bytes were written to it since {(*back.drops, back.to)[-1].short_name}"] if written else []
@@ -168,9 +168,8 @@ def plan_divergence(replica: str, written: int, back: WayBack, job: str, *, roll
     diverged = f"{replica} has diverged: {' and '.join(found)}"
     if writable:
         return Plan(
-            report=f"{diverged}. It is not read-only, so somebody promoted it, and what clients wrote since is nowhere "
-            "else: docs/runbook.md, Host dead, brings it back. Only if nobody needs it: "
-            f"`zfs set readonly=on {replica}`, then run this again"
+            report=f"{diverged}. It was promoted, or made writable by hand, and what was written since is nowhere "
+            "else: docs/runbook.md, Host dead, brings it back"
         )
     if back.kept:
         release = " && ".join(command("zfs release {} {}", tag, name) for tag, name in back.kept)
@@ -188,14 +187,14 @@ def plan_divergence(replica: str, written: int, back: WayBack, job: str, *, roll
     )
 
 
-def plan_mount(replica: Dataset, key: KeyCheck, keylocation: str, mountpoint: str, occupant: str | None) -> Plan:
+def plan_mount(
+    replica: Dataset, key: KeyCheck, keylocation: str, mountpoint: str, occupant: str | None, promoted: bool
+) -> Plan:
     """Decide how a replica becomes a read-only mount, see MOUNT_STEPS.
-
-    One that can be written, and is mounted or has been written to, was promoted by an operator, and clients may be
-    writing to it: it is reported and not made read-only (docs/controller.md).
 
     key: whether the key at keylocation opens it, tested without loading it.
     occupant: what is mounted on mountpoint now.
+    promoted: f3s_storage's record says that clients write to it here: it is not made read-only.
     """
     if replica.is_volume:
         return Plan(refusal=f"{replica.name} is a volume and cannot be mounted on {mountpoint}")
@@ -216,19 +215,14 @@ def plan_mount(replica: Dataset, key: KeyCheck, keylocation: str, mountpoint: st
     done = {
         "keylocation": replica.get("keylocation") == keylocation,
         "load-key": replica.key_loaded,
-        "readonly": replica.get("readonly") == "on",
+        "readonly": promoted or replica.get("readonly") == "on",
         "canmount": replica.get("canmount") == "on",
         "mountpoint": replica.get("mountpoint") == mountpoint,
         "mount": occupant == replica.name,
     }
     steps = tuple(step for step in MOUNT_STEPS if not done[step])
-    if not done["readonly"] and (done["mount"] or replica.written):
-        return Plan(
-            tuple(step for step in steps if step != "readonly"),
-            report=f"{replica.name} is not read-only: somebody promoted it, and that is left alone. If nobody did, or "
-            f"the way back is done (docs/runbook.md): `zfs set readonly=on {replica.name}`",
-        )
-    return Plan(steps)
+    told = f"{replica.name} was promoted: clients write to it, and it stays writable (docs/runbook.md, Host dead)"
+    return Plan(steps, told if promoted else None)
 
 
 def unfit_sources(datasets: Mapping[str, Dataset], wanted: Mapping[str, str]) -> list[str]:

@@ -24,6 +24,9 @@ PID_FILE = f"{RUN_FOLDER}/stunnel.pid"
 RELOAD_STAMP = "/var/run/f3s-stunnel-reloaded"
 """Not in RUN_FOLDER, which is stunnel's: root does not write where another user may put a link."""
 
+CONTROL = "/usr/local/libexec/f3s/storage-control"
+"""The controller (f3s/controller.py), which tells the other host who may write."""
+
 CLIENT_FOLDER = "/etc/stunnel"
 CLIENT_CONFIG = f"{CLIENT_FOLDER}/stunnel.conf"
 
@@ -36,6 +39,8 @@ def server_variables(host: HostSettings) -> dict[str, str]:
         "pid_file": PID_FILE,
         "accept": f"{host.vip.address}:{host.stunnel.port}",
         "alive": f"127.0.0.1:{host.stunnel.port}",
+        "record": f"{host.lan.address}:{host.stunnel.port}",
+        "control": CONTROL,
         "connect": f"127.0.0.1:{NFS_PORT}",
         "cert_file": f"{SERVER_FOLDER}/server.pem",
         "ca_file": f"{SERVER_FOLDER}/ca-cert.pem",

@@ -72,6 +72,7 @@ SCRIPTS: dict[str, str] = {
     "/sbin/sha256": "hash",
     "/sbin/sha512": "hash",
     "/usr/bin/find": "find",
+    "/usr/bin/fsync": "fsync",
     "/usr/bin/mktemp": "mktemp",
     "/usr/bin/sed": "sed",
     "/usr/bin/wc": "wc",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
+from pyinfra.facts.files import FileContents
 
+from f3s.controller import RECORD, recorded_writer
 from f3s.keycheck import KeyCheck
+from f3s.parsing import UnknownOutput
 from f3s.quoting import command
 from f3s.replication import (
     MOUNT_STEPS,
@@ -35,6 +39,16 @@ NO_COMMON = "nothing can be replicated into it (docs/runbook.md, Disk dead, wher
 def _newest() -> dict[str, Snapshot]:
     """The newest snapshot of each dataset. A replica has one once its first replication is complete."""
     return {snapshot.dataset: snapshot for snapshot in known(Snapshots)}  # oldest first
+
+
+def _promoted(host_name: str | None) -> bool:
+    """Whether the record says that this host may write to the replica that it serves; None: it serves none."""
+    if host_name is None:
+        return False
+    try:
+        return recorded_writer(host.get_fact(FileContents, path=RECORD) or ()) == host_name
+    except UnknownOutput as error:
+        raise OperationError(f"{host.name}: {error}") from None
 
 
 @operation()
@@ -80,7 +94,11 @@ def arrived(jobs: Mapping[str, tuple[str, str]], seconds: int) -> Commands:
 
 @operation()
 def undiverged(
-    replicas: Mapping[str, str], sink: str, sources: Mapping[str, tuple[str, str]], rollback: Sequence[str] = ()
+    replicas: Mapping[str, str],
+    sink: str,
+    sources: Mapping[str, tuple[str, str]],
+    rollback: Sequence[str] = (),
+    served: Mapping[str, str] = MappingProxyType({}),
 ) -> Commands:
     """Replicas, and what is below them, have only what they received. Anything else is reported, and dropped only if
     the settings say so.
@@ -89,6 +107,7 @@ def undiverged(
     + sink: dataset that all of them are below
     + sources: name of the job -> the host that sends, dataset there
     + rollback: names of the jobs whose replicas are rolled back
+    + served: the replica that this host serves -> its short name, see `mounted`
 
     **Example:** `replicas.undiverged({"zdata/sink/f0/zdata/enc/nfsdata": "f0_to_f1_nfsdata"}, "zdata/sink",
     {"f0_to_f1_nfsdata": ("f0.lan.buetow.org", "zdata/enc/nfsdata")})`
@@ -114,7 +133,7 @@ def undiverged(
                 host.log(f"{name} has no snapshot in common with its source on {source}: {NO_COMMON}", logger.warning)
             elif back.drops or written[name]:
                 found = known(Datasets).get(name)
-                writable = found is not None and found.get("readonly") == "off"
+                writable = _promoted(served.get(name)) or (found is not None and found.get("readonly") == "off")
                 back = back.held(known(HistoryMarks).holds)
                 plan = plan_divergence(name, written[name], back, job, rollback=job in rollback, writable=writable)
                 if plan.report:
@@ -165,12 +184,13 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
 
 
 @operation()
-def mounted(dataset: str, keylocation: str, mountpoint: str) -> Commands:
-    """A replica is open with its source's key and mounted read-only, also after a reboot. A promoted one is reported.
+def mounted(dataset: str, keylocation: str, mountpoint: str, serves: str | None = None) -> Commands:
+    """A replica is open with its source's key and mounted, also after a reboot: read-only, unless it was promoted.
 
     + dataset: the replica
     + keylocation: `file:///keys/SOURCE:PURPOSE.key`
     + mountpoint: where it is mounted
+    + serves: short name of this host, where it serves this replica: as the record of f3s_storage has it
 
     **Example:** `replicas.mounted("zdata/sink/f0/zdata/enc/nfsdata", "file:///keys/f0:zdata.key", "/data/nfs")`
     """
@@ -196,7 +216,9 @@ def mounted(dataset: str, keylocation: str, mountpoint: str) -> Commands:
         return
     key = known(KeyChecks, keys=((dataset, keylocation),)).get(dataset)
     mount = known(Mounts, directories=()).at(mountpoint)
-    plan = plan_mount(found, key or KeyCheck.NO_FILE, keylocation, mountpoint, mount.device if mount else None)
+    plan = plan_mount(
+        found, key or KeyCheck.NO_FILE, keylocation, mountpoint, mount.device if mount else None, _promoted(serves)
+    )
     if plan.refusal:
         raise OperationError(f"{host.name}: {plan.refusal}")
     if plan.report:

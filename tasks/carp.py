@@ -32,7 +32,7 @@ if settings.is_storage:
     # -- a host set up by hand may have a stunnel that the controller could neither stop nor start (seen)
     stunnel.port_is_ours(
         name="carp: the port of the tunnel is free or stunnel's own",
-        addresses=[settings.vip.address, LOOPBACK],
+        addresses=[settings.vip.address, settings.lan.address, LOOPBACK],
         port=settings.stunnel.port,
         pid_file=PID_FILE,
     )

@@ -29,7 +29,7 @@ if settings.is_storage:
     # before anything is changed: the rc script does not see a stunnel without a pid file (seen)
     stunnel.port_is_ours(
         name="stunnel: its port is free or its own",
-        addresses=[settings.vip.address, LOOPBACK],
+        addresses=[settings.vip.address, settings.lan.address, LOOPBACK],
         port=settings.stunnel.port,
         pid_file=tunnel.PID_FILE,
     )

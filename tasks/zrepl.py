@@ -12,7 +12,7 @@ from pyinfra.operations import files
 
 from bridge.settings import site, this_host
 from f3s import zrepl as config
-from f3s.controller import STORAGE_CONF, wanted_values
+from f3s.controller import STORAGE_CONF, served_dataset, wanted_values
 from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
 
 RUN = "/var/run/zrepl"
@@ -24,6 +24,7 @@ content = config.host_config(settings, whole) if settings.is_freebsd else None
 if content is not None:
     sends, receives = whole.jobs_from(settings), whole.jobs_to(settings)
     replace = config.CONFIG in settings.replace.files
+    served = {served_dataset(settings, whole): settings.short_name} if settings.is_storage else {}
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
 
     # zrepl takes no snapshot of a dataset that has one from the future
@@ -91,6 +92,7 @@ if content is not None:
             sink=settings.zrepl.sink_root,
             sources={job.name: (job.source, job.dataset) for job in receives},
             rollback=settings.zrepl.rollback_replicas,
+            served=served,
         )
 
         replicas.keys_named(
@@ -109,10 +111,11 @@ if content is not None:
             parent_mountpoint=settings.pool.mountpoint,
         )
         replicas.mounted(
-            name=f"zrepl: the replica of {job.name} is mounted read-only",
+            name=f"zrepl: the replica of {job.name} is mounted",
             dataset=whole.replica(job),
             keylocation=whole.replica_key_location(job),
             mountpoint=path,
+            serves=served.get(whole.replica(job)),
         )
     if opened:
         zfs.keys_loaded_at_boot(

@@ -163,6 +163,9 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
         return unknown(check, target.name, f"nothing is known of {replica}", ASK_AGAIN)
     newest = max((s for s in view.snapshots if s.dataset == replica), key=lambda s: s.createtxg, default=None)
     served = replica == cluster.site.replica(job) and job.replica_mountpoint is not None  # see the row mounts
+    if replica == cluster.site.replica(cluster.site.served_job) and promoted(cluster, job):
+        reason = f"{replica} was promoted, and no replication is accepted"
+        return wrong(check, target.name, reason, PROMOTED)
     if promoted(cluster, job, replica) and not written and not served:
         reason = f"{replica} is not read-only: one write to it, and no replication is accepted"
         return wrong(check, target.name, reason, f"doas zfs set readonly=on {replica}")
@@ -171,7 +174,7 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
     since = newest.short_name if newest else "it was made"
     reason = f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted"
     if promoted(cluster, job, replica):
-        return wrong(check, target.name, f"{reason}. It is not read-only, so somebody promoted it", PROMOTED)
+        return wrong(check, target.name, f"{reason}. It is not read-only: somebody made it writable", PROMOTED)
     return wrong(check, target.name, reason, _dropped(job))
 
 
@@ -182,11 +185,18 @@ def _dropped(job: Job) -> str:
 
 
 def promoted(cluster: ClusterView, job: Job, replica: str | None = None) -> bool:
-    """The replica can be written: somebody promoted it, and what clients write there is nowhere else.
+    """What is written to the replica is nowhere else.
+
+    For the served one f3s_storage's record of who writes says so, if it is known; another one can be written, as
+    somebody made it by hand.
 
     + replica: of a dataset below; by default that of the job's own
     """
-    datasets = cluster.of(cluster.site.host(job.target)).datasets or {}
+    target = cluster.site.host(job.target)
+    controller = cluster.of(target).controller
+    if job == cluster.site.served_job and replica in (None, cluster.site.replica(job)) and controller is not None:
+        return controller.writer == target.short_name
+    datasets = cluster.of(target).datasets or {}
     found = datasets.get(replica or cluster.site.replica(job))
     return found is not None and found.get("readonly") == "off"
 

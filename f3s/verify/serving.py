@@ -10,6 +10,7 @@ from f3s.controller import (
     FAILBACK_LOG,
     HELD_CLAIM,
     NO_CLAIM,
+    PROMOTED_CLAIM,
     Status,
     role,
     unicast,
@@ -34,6 +35,7 @@ def serving_rows(cluster: ClusterView) -> Iterator[Row]:
     pair = [host for host in cluster.site.storage_hosts if host.name in cluster.hosts]
     yield from (address(cluster, host) for host in pair)
     yield one_master(cluster)
+    yield writer(cluster)
     yield from (services(cluster, host) for host in pair)
     yield from (tunnel_files(cluster, host) for host in (*pair, *cluster.site.clients) if host.name in cluster.hosts)
 
@@ -128,7 +130,10 @@ def rivals(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:
 
 def claims(host: HostSettings, state: CarpState, controller: Status | None) -> tuple[int, ...]:
     """The claims that fit to what a storage host is. Of one that nobody could ask, those of a host that is ready."""
-    usual = CLAIMS[role(host)] if state is CarpState.MASTER else CLAIMS[role(host)][1:]
+    least, most = CLAIMS[role(host)]
+    if controller is not None and not host.is_primary and controller.writer == host.short_name:
+        least = PROMOTED_CLAIM
+    usual = (least, most) if state is CarpState.MASTER else (most,)
     if controller is None:
         return usual
     if not controller.started or controller.ready is False:
@@ -192,6 +197,34 @@ def one_master(cluster: ClusterView) -> Row:
         return wrong("one MASTER", CLUSTER, f"{reason}; {problem}", f"{RUN.format('zrepl')}; {log}")
     back = f"it comes back by itself once a replication has succeeded, {log}; or {RUN.format('failback')}"
     return wrong("one MASTER", CLUSTER, reason, back)
+
+
+def writer(cluster: ClusterView) -> Row:
+    """Both hosts remember the same one that may write, and it can. Where they differ, the higher epoch is right."""
+    pair = cluster.site.storage_hosts
+    known = [(host, said) for host in pair if (said := cluster.of(host).controller) and said.started]
+    if damaged := [host.name for host, said in known if not said.writer]:
+        return wrong("writer", CLUSTER, f"the record of {damaged[0]} is damaged", PROMOTED_BY_WHOM)
+    if len(known) < len(pair):
+        back = "start f3s_storage there, or bring the missing host back; then run verify again"
+        return unknown("writer", CLUSTER, "not both hosts could say who may write", back)
+    told = ", ".join(f"{host.short_name}: epoch {each.epoch}, {each.writer} writes" for host, each in known)
+    (_, one), (_, other) = known
+    if one.epoch == other.epoch and one.writer != other.writer:
+        return wrong("writer", CLUSTER, f"both hosts took the same epoch ({told})", PROMOTED_BY_WHOM)
+    if one.epoch != other.epoch:
+        behind = min(known, key=lambda each: each[1].epoch)[0].name
+        return wrong("writer", CLUSTER, f"the hosts differ ({told})", f"doas service f3s_storage reconcile on {behind}")
+    primary, standby = pair
+    if one.writer != primary.short_name:
+        return wrong("writer", CLUSTER, f"{standby.short_name} was promoted (epoch {one.epoch})", PROMOTED)
+    if not one.proven:
+        reason = f"{primary.short_name} could not ask {standby.short_name} since its start, and is read-only until then"
+        return wrong("writer", CLUSTER, reason, f"see the row services of {standby.name}")
+    return right("writer", CLUSTER, f"{one.writer}, since epoch {one.epoch}")
+
+
+PROMOTED_BY_WHOM = "find out which host wrote last, before you promote it (docs/controller.md, Who writes)"
 
 
 def _promoted(cluster: ClusterView) -> bool:

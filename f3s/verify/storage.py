@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from f3s.bhyve.tree import local, to_mount
+from f3s.controller import Status
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
 from f3s.quoting import command
@@ -265,10 +266,18 @@ def wanted_mounts(cluster: ClusterView, host: HostSettings) -> dict[str, tuple[s
         wanted[host.pool.mountpoint + host.enc.dataset.removeprefix(host.pool.name)] = (host.enc.dataset, False)
     if host.is_primary:
         wanted[host.nfs.mountpoint] = (host.nfs.dataset, False)
+    controller = cluster.of(host).controller
+    promoted = controller is not None and controller.writer == host.short_name
     for job in cluster.site.jobs_to(host):
         if job.replica_mountpoint is not None:
-            wanted[job.replica_mountpoint] = (cluster.site.replica(job), True)
+            served = job == cluster.site.served_job
+            wanted[job.replica_mountpoint] = (cluster.site.replica(job), not (served and promoted))
     return wanted
+
+
+def _writes(controller: Status | None) -> bool:
+    """A host that serves may write: no planned failover holds it, and it knows that it was not replaced."""
+    return controller is not None and controller.hold is None and controller.proven
 
 
 def mounts(cluster: ClusterView, host: HostSettings) -> Row:
@@ -285,10 +294,9 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
         elif mount.device != dataset:
             problems.append(f"{mount.device} is mounted on {point} instead of {dataset}")
         elif read_only and not mount.read_only:
-            problems.append(f"the replica {dataset} is mounted writable, so somebody promoted it")
-            next_step = "docs/runbook.md, host dead: it stays as it is until the way back is done"
-        elif mount.read_only and dataset == host.nfs.dataset and view.controller and view.controller.hold is None:
-            problems.append(f"{dataset} is read-only, as a planned failover makes it, although nothing holds it")
+            problems.append(f"the replica {dataset} is mounted writable, although it was not promoted")
+        elif mount.read_only and not read_only and _writes(view.controller):
+            problems.append(f"{dataset} is read-only, although nothing holds it")
             next_step = "doas service f3s_storage reconcile"
     if not host.is_storage or problems:
         fine = ", ".join(f"{dataset} on {point}" for point, (dataset, _) in wanted.items())

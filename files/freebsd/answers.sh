@@ -3,6 +3,7 @@
 #
 # usage: answers nfs NAME    asks nfsd for an entry of the NFSv4 root; prints the fsid that clients see, as `mount -v` does
 #        answers tls PORT    asks the tunnel for its certificate
+#        answers record ADDRESS:PORT NAME    asks the other host's tunnel, which has a certificate for NAME, who may write
 #
 # Exit status: 0 it answers, 1 it answers something else, 3 no answer, 64 usage.
 LC_ALL=C
@@ -11,7 +12,7 @@ WAIT=5	# seconds for an answer
 THINK=2	# of them until nc says that nothing else is coming
 
 usage() {
-	echo "usage: ${0##*/} nfs NAME | tls PORT" >&2
+	echo "usage: ${0##*/} nfs NAME | tls PORT | record ADDRESS:PORT NAME" >&2
 	exit 64
 }
 
@@ -81,7 +82,18 @@ tls() {
 	esac
 }
 
+# What storage-control says there (stunnel's service [record]). It comes from whoever has a certificate of the site's CA.
+record() {
+	said=$(timeout -k 1 "$WAIT" openssl s_client -quiet -connect "$1" -CAfile /usr/local/etc/stunnel/ca-cert.pem \
+		-verify_return_error -verify_hostname "$2" </dev/null 2>/dev/null)
+	if [ -z "$said" ]; then
+		echo "no answer from $1"
+		return 3
+	fi
+	printf '%s\n' "$said"
+}
+
 case $#:${1-} in
-2:nfs | 2:tls) "$1" "$2" ;;
+2:nfs | 2:tls | 3:record) "$@" ;;
 *) usage ;;
 esac

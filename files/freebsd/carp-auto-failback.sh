@@ -74,6 +74,7 @@ flapping() {
 # would so jump over a check.
 main() {
 	[ "$F3S_ROLE" = primary ] || stay "this host is not the primary"
+	may_serve || stay "$REASON"
 	carp_read || stay "$REASON"
 	case $CARP_STATE in
 	BACKUP) ;;

@@ -15,9 +15,10 @@ LOCK_WAIT=60	# seconds: two service(8) calls at their limit
 # shellcheck disable=SC2016	# for people
 ANYWAY='. `service f3s_storage stop` gives the address away without any of that'
 ANSWERS=/usr/local/libexec/f3s/answers
+ANSWERED=no	# the peer, and it knows of no higher epoch
 
 usage() {
-	echo "usage: ${0##*/} start | stop | status | reconcile | claim [operator] | give" >&2
+	echo "usage: ${0##*/} start | stop | status | reconcile | claim [operator] | give | promote HOST | record" >&2
 	exit 64
 }
 
@@ -123,7 +124,7 @@ stop_services() {
 # Who comes through the tunnel then meets no nfsd, or an empty directory that takes no write (export_dataset).
 others_use() {
 	case $1 in
-	stunnel) grep '^[[:space:]]*\[' /usr/local/etc/stunnel/stunnel.conf | grep -Eqv '\[(nfs|alive)\]' ;;
+	stunnel) grep '^[[:space:]]*\[' /usr/local/etc/stunnel/stunnel.conf | grep -Eqv '\[(nfs|alive|record)\]' ;;
 	*) [ "$F3S_NFS_FOR_OTHERS" = yes ] ;;
 	esac
 }
@@ -147,7 +148,7 @@ patiently() {
 # Can this host serve? Mounts and starts what is missing, and asks end to end. 0 yes, 1 there is nothing to serve, 3 not
 # known, 4 a service fails.
 able() {
-	patiently dataset_there && configured && patiently export_dataset || return
+	may_serve && patiently dataset_there && configured && patiently export_dataset || return
 	serving && return 0
 	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel ||
 		return 4
@@ -173,27 +174,20 @@ configured() {
 dataset_there() {
 	dataset_ready
 	there_status=$?
-	if [ "$there_status" -eq 2 ]; then
+	case $there_status in
+	0) may_write || read_only || return 1 ;;
+	2)
+		may_write || read_only || return 1
 		mount_dataset || return 1
 		dataset_ready
 		there_status=$?
-	fi
+		;;
+	esac
 	return "$there_status"
 }
 
-# Mounts the dataset where nothing is mounted yet. The replica must be read-only before its first mount: one
-# write, and the next incremental is refused (seen). One that was written to is past that: an operator promoted it, and
-# clients go on writing.
+# Mounts the dataset where nothing is mounted yet.
 mount_dataset() {
-	if [ "$F3S_ROLE" = standby ] && [ "$(property readonly)" != on ] && [ "$(property written)" != 0 ]; then
-		tell "$F3S_DATASET was written to and stays read-write, as promoted"
-	elif [ "$F3S_ROLE" = standby ] && [ "$(property readonly)" != on ]; then
-		if ! mount_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1); then
-			REASON="$REASON; readonly=on failed: $mount_said"
-			return 1
-		fi
-		tell "set readonly=on on $F3S_DATASET"
-	fi
 	if ! mount_said=$(bounded "$F3S_SERVICE_LIMIT" zfs mount "$F3S_DATASET" 2>&1); then
 		REASON="$REASON; zfs mount failed: $mount_said"
 		return 1
@@ -272,6 +266,80 @@ ask() {
 	return "$ask_status"
 }
 
+# -- who writes --
+
+# What is served can be written on one host: the one of the record, while no `carp backup` holds it. The primary also has to
+# know that it was not replaced while it was off: of a promotion it is told by the peer alone.
+may_write() {
+	[ "$WRITER" = "$F3S_NAME" ] && [ ! -e "$F3S_HOLD" ] && proven
+}
+
+proven() {
+	promoted || [ -e "$F3S_PROVEN" ] || [ "$ANSWERED" = yes ] || holds_claim
+}
+
+# It lost its claim to nobody since that was proven.
+holds_claim() {
+	[ "$CARP_STATE" = MASTER ] && [ "$CARP_SKEW" -le "$F3S_CLAIM" ]
+}
+
+# The replica must be read-only before its first mount: one write, and the next incremental is refused (seen).
+read_only() {
+	[ "$(property readonly)" != on ] || return 0
+	if ! only_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1); then
+		REASON="$REASON; readonly=on failed: $only_said"
+		return 1
+	fi
+	MADE_READ_ONLY=yes
+	tell "set readonly=on on $F3S_DATASET"
+}
+
+# After dataset_ready(). A replica gets a snapshot of its own first: the old primary's zrepl does not have it, so its next
+# stream is refused, and could not make this read-only again or take back what was written.
+writable() {
+	may_write && [ "$(property readonly)${MADE_READ_ONLY-}" != off ] || return 0
+	if promoted; then
+		writable_mark=$F3S_DATASET@f3s_promoted_$EPOCH
+		if ! bounded "$F3S_LIMIT" zfs list -H -o name "$writable_mark" >/dev/null 2>&1 &&
+			! writable_said=$(bounded "$F3S_LIMIT" zfs snapshot "$writable_mark" 2>&1); then
+			tell "not writable, no snapshot: $writable_said"
+			return 1
+		fi
+	fi
+	if ! writable_said=$(bounded "$F3S_LIMIT" zfs set readonly=off "$F3S_DATASET" 2>&1); then
+		tell "readonly=off failed: $writable_said"
+		return 1
+	fi
+	tell "set readonly=off on $F3S_DATASET"
+}
+
+# Asks the peer who writes. Where it knows a higher epoch, that is right: this host stops writing before it remembers it.
+ask_peer() {
+	ANSWERED=no
+	peer_said=$(bounded "$F3S_LIMIT" "$ANSWERS" record "$F3S_PEER:$F3S_TUNNEL_PORT" "$F3S_TUNNEL_NAME" 2>/dev/null) ||
+		peer_said=''
+	peer_said=$(record_line "$peer_said")
+	[ -n "$peer_said" ] && [ -n "$WRITER" ] || return 0
+	peer_writer=${peer_said#* } peer_writer=${peer_writer% *}
+	if [ "${peer_said%% *}" -gt "$EPOCH" ]; then
+		rm -f "$F3S_PROVEN"
+		only_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1) || tell "readonly=on failed: $only_said"
+		record_write "$peer_said" || tell "$REASON"
+		tell "epoch ${peer_said%% *} of $F3S_PEER_NAME replaces $EPOCH: $peer_writer writes"
+		record_read
+	elif [ "${peer_said%% *}" -eq "$EPOCH" ] && [ "$peer_writer" != "$WRITER" ]; then
+		WRITER=''
+	fi
+	[ "$WRITER" != "$F3S_NAME" ] || { ANSWERED=yes && touch "$F3S_PROVEN"; }
+}
+
+# On the disk before anything follows from it.
+record_write() {
+	REASON="$F3S_RECORD cannot be written"
+	printf '%s\n' "$1" >"$F3S_RECORD.new" && fsync "$F3S_RECORD.new" && mv "$F3S_RECORD.new" "$F3S_RECORD" &&
+		fsync "$F3S_RECORD"
+}
+
 # -- the claim --
 
 # The lowest advskew has the address, with net.inet.carp.preempt=1 at once. So a link, a boot or a switch decides
@@ -286,7 +354,10 @@ keep_claim() {
 		claim_wanted=$F3S_HELD_CLAIM
 	else
 		case $F3S_ROLE:$CARP_STATE:$CARP_SKEW in
-		standby:MASTER:* | primary:MASTER:"$F3S_CLAIM" | standby:INIT:"$F3S_CLAIM") claim_wanted=$F3S_CLAIM ;;
+		standby:MASTER:* | standby:INIT:"$F3S_CLAIM") claim_wanted=$F3S_CLAIM ;;
+		primary:*) ! holds_claim || claim_wanted=$F3S_CLAIM ;;
+		# the address is at the one that was replaced, and it has been asked
+		standby:BACKUP:*) ! promoted || [ "$ANSWERED" = no ] || claim_wanted=$F3S_CLAIM ;;
 		esac
 	fi
 	[ "$CARP_SKEW" != "$claim_wanted" ] || return 0
@@ -347,12 +418,19 @@ look() {
 		if [ "$F3S_ROLE:$CARP_STATE" = standby:BACKUP ]; then carp_becomes MASTER; fi
 		keep_claim ready
 	fi
+	if holds_claim; then
+		[ "$WRITER" != "$F3S_NAME" ] || touch "$F3S_PROVEN"
+	elif [ "$WRITER:$ANSWERED" = "$F3S_NAME:no" ]; then
+		ask_peer
+	fi
 	able
 	able_status=$?
 	case $able_status in
 	0)
-		thaw
+		writable
 		found="ready"
+		[ "$F3S_ROLE:$WRITER" != "primary:$F3S_NAME" ] || proven ||
+			found="ready, but read-only until $F3S_PEER_NAME says that it was not promoted"
 		;;
 	3) found="not known to be ready: $REASON" ;;
 	*) found="not ready: $REASON" ;;
@@ -369,6 +447,8 @@ look() {
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
 	decide "$CARP_STATE, $found"
+	# what the other one decided meanwhile; whoever writes has asked above
+	[ "$CARP_STATE" = MASTER ] || [ "$WRITER" = "$F3S_NAME" ] || ask_peer
 	# a standby may wait for its first replica: that fails no deploy
 	[ "$able_status" -eq 0 ] || [ "$CARP_STATE" = BACKUP ]
 }
@@ -383,9 +463,17 @@ claim() {
 		refuse "f3s_storage is not started here, or could not note it; nobody would serve, nothing changed: service f3s_storage start"
 	# whoever had the lock was `carp backup`, and the gates had not seen its hold yet
 	[ "${1-}" = operator ] || [ ! -e "$F3S_HOLD" ] || refuse "held by carp backup, nothing changed" 3
+	ask_peer
 	able || refuse "not ready, nothing changed: $REASON (service f3s_storage reconcile tries again)"
+	if [ "$F3S_ROLE" = primary ]; then
+		# the gates of the automatic failback have proven it by a replication
+		[ "${1-}" != operator ] || proven || refuse "$F3S_PEER_NAME does not answer, and it may have been promoted since \
+this host was last asked: then what clients wrote is only there. Nothing changed. Start it, or, if you know that it is \
+out and never was promoted, here: carp promote without $F3S_PEER_NAME"
+		touch "$F3S_PROVEN"
+	fi
 	[ "${1-}" != operator ] || rm -f "$F3S_HOLD" "$F3S_LOSSES"
-	thaw
+	writable
 	carp_set "$F3S_CLAIM" || refuse "$REASON"
 	if ! carp_becomes MASTER; then
 		claim_why=$REASON claim_status=1
@@ -404,9 +492,8 @@ give() {
 	carp_read || refuse "$REASON" 2
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
 	give_skew=$CARP_SKEW
-	give_held=no give_frozen=no
+	give_held=no
 	[ ! -e "$F3S_HOLD" ] || give_held=yes
-	[ ! -e "$F3S_FROZEN" ] || give_frozen=yes
 	if [ "$F3S_ROLE" = primary ] && [ "$CARP_STATE" = MASTER ]; then
 		# before writers have to wait for a replication that cannot come
 		# shellcheck disable=SC2086	# address and port
@@ -435,28 +522,56 @@ give_back() {
 	[ "$CARP_STATE" != INIT ] || give_status=3
 	[ "$give_held" = yes ] || rm -f "$F3S_HOLD"
 	carp_set "$give_skew" || tell "$REASON"
-	[ "$give_frozen" = yes ] || unfreeze
+	dataset_ready
+	writable
 	refuse "$1; nothing changed$ANYWAY" "$give_status"
 }
 
 freeze() {
-	touch "$F3S_FROZEN" || { REASON="$F3S_FROZEN cannot be written"; return 1; }
 	freeze_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1) ||
 		{ REASON="readonly=on failed: $freeze_said"; return 1; }
 }
 
-# After a failover that is over, or did not come about.
-thaw() {
-	[ -e "$F3S_HOLD" ] || unfreeze
-}
-
-unfreeze() {
-	[ -e "$F3S_FROZEN" ] || return 0
-	if thaw_said=$(bounded "$F3S_LIMIT" zfs set readonly=off "$F3S_DATASET" 2>&1); then
-		rm -f "$F3S_FROZEN"
-	else
-		tell "readonly=off failed: $thaw_said"
+# promote HOST: from now on this host writes, and HOST, which does not answer, is out. Only an operator can know that: one
+# that is frozen, or behind a cut link, is as silent as one without power.
+promote() {
+	[ "$1" = "$F3S_PEER_NAME" ] || refuse "the other host is $F3S_PEER_NAME, not $1; nothing changed" 64
+	carp_read || refuse "$REASON" 2
+	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
+	[ -e "$F3S_STARTED" ] || refuse "f3s_storage is not started here, nothing changed: service f3s_storage start"
+	[ -n "$WRITER" ] || [ ! -e "$F3S_RECORD" ] || refuse "$F3S_RECORD is damaged, nothing changed: find out who wrote last"
+	ask_peer
+	# again, with nobody to ask: the other one may have taken this epoch, too
+	if ! promoted || { [ -z "$peer_said" ] && ! holds_claim; }; then
+		[ -z "$peer_said" ] ||
+			refuse "$1 answers, so it is not out; nothing changed. Stop it first: service f3s_storage stop"
+		promote_skew=$CARP_SKEW
+		if [ "$CARP_STATE" != MASTER ] && { ! carp_set "$F3S_HELD_CLAIM" || ! carp_becomes MASTER; }; then
+			carp_set "$promote_skew" || tell "$REASON"
+			refuse "$1 is not out, it has the address ($REASON); nothing changed"
+		fi
+		patiently dataset_ready || [ $? -eq 2 ] || refuse "not ready, nothing changed: $REASON"
+		promote_newest=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o creation "$F3S_DATASET" 2>/dev/null |
+			sort -n | tail -n 1)
+		[ -n "$promote_newest" ] || refuse "$F3S_DATASET has no snapshot, so no replication is complete; nothing changed"
+		record_write "$((EPOCH + 1)) $F3S_NAME $(date +%s)" || refuse "$REASON, nothing changed"
+		record_read
+		touch "$F3S_PROVEN"
+		promote_age="The newest snapshot was $((SINCE - promote_newest)) s old"
+		tell "promoted: epoch $EPOCH, $F3S_NAME writes; $promote_age"
+		case $F3S_ROLE in
+		standby) echo "epoch $EPOCH: $F3S_NAME writes. $promote_age: what $1 wrote after it is not here" ;;
+		*) echo "epoch $EPOCH: $F3S_NAME writes. $promote_age: what $1 wrote as the promoted one is here only if you brought it" ;;
+		esac
 	fi
+	rm -f "$F3S_HOLD" "$F3S_LOSSES"
+	able || refuse "promoted, but not ready: $REASON (service f3s_storage reconcile tries again)"
+	writable || refuse "promoted, but not writable: see /var/log/messages (service f3s_storage reconcile tries again)"
+	if ! carp_set "$F3S_CLAIM" || ! carp_becomes MASTER; then
+		refuse "promoted, but without the address: $REASON"
+	fi
+	decide "MASTER, ready"
+	echo "MASTER, and ready"
 }
 
 # Makes a snapshot, named as zrepl names its own, so that it sends and prunes it, and waits until the standby has it.
@@ -482,6 +597,7 @@ catch_up() {
 
 start() {
 	rm -f "$F3S_STOP_OWED" "$F3S_LAST" "$F3S_FLOOR" "$F3S_LOSSES"
+	[ -e "$F3S_STARTED" ] || rm -f "$F3S_PROVEN"
 	# stunnel writes its pid file there after it gave up root's rights, and nobody else makes the folder anew
 	# where /var/run is in memory.
 	[ -d "$F3S_TUNNEL_FOLDER" ] ||
@@ -489,6 +605,14 @@ start() {
 		tell "$F3S_TUNNEL_FOLDER could not be made: stunnel will not start"
 	# A full file system must not keep this host from serving now.
 	touch "$F3S_STARTED" || tell "$F3S_STARTED cannot be made: after this nothing is done until the next start"
+	# Both may have lost power, and the peer be a little later: clients that wait get no error.
+	carp_read
+	start_since=$(since_boot)
+	while [ "$F3S_ROLE:$WRITER" = "primary:$F3S_NAME" ] && ! proven; do
+		ask_peer
+		[ $(($(since_boot) - start_since)) -lt "$F3S_PATIENCE" ] || break
+		[ "$ANSWERED" = yes ] || sleep 1
+	done
 	# Started it is, whatever it found.
 	look || return 0
 }
@@ -518,7 +642,7 @@ stop() {
 
 # Is this host ready now? As able(), but it only looks.
 looks_ready() {
-	dataset_ready && configured || return
+	may_serve && dataset_ready && configured || return
 	if [ -z "$IDENTITY" ] || [ "$IDENTITY" = other ]; then
 		REASON="$F3S_MOUNTPOINT is not mounted on $F3S_EXPORT"
 		return 1
@@ -534,9 +658,10 @@ kept() {
 
 # For people and for parse_status() of f3s/controller.py: key=value, one a line.
 status() {
-	status_right=yes status_started=no
+	status_right=yes status_started=no status_proven=no
 	carp_read || status_right=no	# the state is `none` then
 	[ -e "$F3S_STARTED" ] && status_started=yes || status_right=no	# then services are left alone
+	[ "$WRITER" != "$F3S_NAME" ] || ! proven || status_proven=yes
 	looks_ready
 	case $? in
 	0) status_ready=yes ;;
@@ -553,6 +678,10 @@ status() {
 	reason=$(one_line "$REASON")
 	fsid=${IDENTITY:-none}
 	fsid_number=$(fsid_number "$IDENTITY")
+	epoch=$EPOCH
+	writer=$WRITER
+	since=$SINCE
+	proven=$status_proven
 	EOF
 	kept hold "$F3S_HOLD"
 	kept floor "$F3S_FLOOR"
@@ -575,7 +704,7 @@ under_lock() {
 		tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
 		case $1 in
 		stop) echo "the services are not stopped yet: the next reconcile does that" >&2 ;;
-		claim | give) echo "f3s_storage is at work for more than $LOCK_WAIT s, nothing changed: try again" >&2 ;;
+		claim | give | promote) echo "f3s_storage is at work for more than $LOCK_WAIT s, nothing changed: try again" >&2 ;;
 		esac
 	fi
 	exit "$lock_status"
@@ -583,6 +712,7 @@ under_lock() {
 
 case $#:${1-}:${2-} in
 1:status:) status ;;
+1:record:) [ -e "$F3S_STARTED" ] && [ -n "$WRITER" ] && echo "$EPOCH $WRITER $SINCE" ;;	# for ask_peer() of the peer
 1:reconcile:)
 	need_root
 	# Not `:` and a redirection: where that fails, as on a full file system, it ends the shell (sh(1), special built-ins).
@@ -593,7 +723,7 @@ case $#:${1-}:${2-} in
 		under_lock reconcile_unmarked
 	fi
 	;;
-1:start: | 1:give: | 1:claim: | 2:claim:operator)
+1:start: | 1:give: | 1:claim: | 2:claim:operator | 2:promote:?*)
 	need_root
 	under_lock "$@"
 	;;
@@ -602,7 +732,7 @@ case $#:${1-}:${2-} in
 	leave
 	under_lock stop
 	;;
-2:locked:start | 2:locked:stop | 2:locked:reconcile | 2:locked:reconcile_unmarked | 2:locked:give | 2:locked:claim | 3:locked:claim)
+2:locked:start | 2:locked:stop | 2:locked:reconcile | 2:locked:reconcile_unmarked | 2:locked:give | 2:locked:claim | 3:locked:claim | 3:locked:promote)
 	shift
 	"$@"
 	;;

@@ -15,7 +15,7 @@ F3S_CONTROL=/usr/local/libexec/f3s/storage-control
 F3S_RUN=/var/run/f3s
 F3S_KEEP=/var/db/f3s	# what outlives a reboot
 F3S_HOLD=$F3S_KEEP/carp.hold		# a planned failover: by `carp backup`, until `carp master`
-F3S_FROZEN=$F3S_KEEP/frozen		# `carp backup` set readonly=on on the primary's dataset
+F3S_RECORD=$F3S_KEEP/record	# who writes: EPOCH HOST SECONDS-SINCE-1970; without it the primary does, since epoch 0
 
 # Files of this boot, all below F3S_RUN.
 F3S_LOCK=$F3S_RUN/lock			# held by lockf(1); its mere existence means nothing
@@ -24,14 +24,16 @@ F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it no se
 F3S_STOP_OWED=$F3S_RUN/stop.owed	# `stop` gave the address away and has not stopped the services yet
 F3S_LAST=$F3S_RUN/last			# the last decision, lines of the status
 F3S_FLOOR=$F3S_RUN/floor.createtxg	# newest snapshot's createtxg when the primary was first seen without its claim
+F3S_PROVEN=$F3S_RUN/proven		# since `start` it is known that the peer was not promoted
 F3S_LOSSES=$F3S_RUN/losses		# when the primary lost the address that it had claimed, one a line
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 
 F3S_LIMIT=10		# seconds that a check of the pool may take
 F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90 by default
-F3S_VERSION=status=2	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
+F3S_VERSION=status=3	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
 F3S_NO_CLAIM=254	# advskew of a host that cannot serve, which loses against every other
 F3S_HELD_CLAIM=200	# while `carp backup` holds: it could serve if nobody else can
+F3S_PROMOTED_CLAIM=0	# below the primary's: one that was frozen meanwhile yields at the first advertisement
 
 if [ ! -r "$F3S_CONFIG" ]; then
 	echo "$F3S_CONFIG is missing: run the deploy (tasks/carp.py)" >&2
@@ -39,9 +41,9 @@ if [ ! -r "$F3S_CONFIG" ]; then
 fi
 # shellcheck source=/dev/null
 . "$F3S_CONFIG"
-for name in ROLE INTERFACE VHID VIP ADVBASE UNICAST CLAIM ADVSKEW PEER SINK POOL DATASET MOUNTPOINT MARKER EXPORT \
+for name in ROLE NAME INTERFACE VHID VIP ADVBASE UNICAST CLAIM ADVSKEW PEER PEER_NAME SINK POOL DATASET MOUNTPOINT MARKER EXPORT \
 	FSID FAILBACK_BLOCK SERVICES MOUNTD_FLAGS NFS_FOR_OTHERS PATIENCE REPLICATION_JOB SNAPSHOT_PREFIX CATCH_UP \
-	FAILBACK_MAX_AGE LOSSES_MAX QUIET TUNNEL_PORT TUNNEL_FOLDER TUNNEL_USER; do
+	FAILBACK_MAX_AGE LOSSES_MAX QUIET TUNNEL_PORT TUNNEL_NAME TUNNEL_FOLDER TUNNEL_USER; do
 	eval "value=\${F3S_$name-}"
 	if [ -z "$value" ]; then
 		echo "$F3S_CONFIG: F3S_$name is not set" >&2
@@ -55,6 +57,8 @@ if [ "$(id -u)" -eq 0 ]; then
 	mkdir -p "$F3S_RUN" "$F3S_KEEP"
 fi
 
+F3S_USUAL_CLAIM=$F3S_CLAIM
+
 # shellcheck source=files/freebsd/bounded.sh
 . /usr/local/libexec/f3s/bounded.sh
 
@@ -67,6 +71,44 @@ need_root() {
 
 tell() {
 	logger -t f3s_storage -p daemon.notice -- "$1"
+}
+
+# A line of a record if it is one, else nothing.
+record_line() {
+	printf '%s\n' "$1" | awk -v this="$F3S_NAME" -v other="$F3S_PEER_NAME" '
+		NR == 1 && NF == 3 && $1 ~ /^[0-9]+$/ && ($2 == this || $2 == other) && $3 ~ /^[0-9]+$/ { line = $0 }
+		END { if (NR == 1) print line }'
+}
+
+# EPOCH, WRITER and SINCE (seconds since 1970): which of the two hosts may write. The higher epoch is right. WRITER is empty
+# where the record is damaged. One that is not the primary was promoted.
+record_read() {
+	EPOCH=0 WRITER=$F3S_NAME SINCE=0 F3S_CLAIM=$F3S_USUAL_CLAIM
+	# shellcheck disable=SC2153	# of storage.conf
+	[ "$F3S_ROLE" = primary ] || WRITER=$F3S_PEER_NAME
+	if [ -e "$F3S_RECORD" ]; then
+		record=$(record_line "$(cat "$F3S_RECORD")")
+		EPOCH=${record%% *} SINCE=${record##* }
+		WRITER=${record#* } WRITER=${WRITER% *}
+	fi
+	! promoted || F3S_CLAIM=$F3S_PROMOTED_CLAIM
+}
+
+promoted() {
+	[ "$F3S_ROLE:$WRITER" = "standby:$F3S_NAME" ]
+}
+
+# May this host serve at all? The standby always may: what it serves is read-only unless it was promoted.
+may_serve() {
+	case $WRITER in
+	'') REASON="it is not known who may write: $F3S_RECORD is damaged, or both hosts took the same epoch" ;;
+	"$F3S_NAME") return 0 ;;
+	*)
+		[ "$F3S_ROLE" = primary ] || return 0
+		REASON="$WRITER was promoted $(($(date +%s) - SINCE)) s ago (epoch $EPOCH), and has what clients wrote since"
+		;;
+	esac
+	return 1
 }
 
 # When a process started: with its number, its identity.
@@ -249,3 +291,5 @@ cursor_read() {
 		END { print txg + 0, creation + 0 }')
 	CURSOR_TXG=${cursor% *} CURSOR_TIME=${cursor#* }
 }
+
+record_read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab import clock
 from lab.core import Context
 from lab.linux import tls, waiting
 from lab.net import model
@@ -72,13 +73,51 @@ def main(ctx: Context) -> int:
 
 
 def plain_client(ctx: Context) -> int:
-    """``openssl s_client -connect 127.0.0.1:PORT`` of a FreeBSD host with nothing to send; tools.py has the rest."""
+    """``openssl s_client`` of a FreeBSD host with nothing to send, as files/freebsd/answers.sh calls it; tools.py has
+    the rest: ``-connect 127.0.0.1:PORT``, and ``-quiet -connect ADDRESS:PORT`` to a service that runs a program.
+    """
+    if ctx.stdin.read(1):
+        raise ctx.not_simulated()
     match ctx.args:
-        case ["s_client", "-connect", target] if target.startswith("127.0.0.1:") and not ctx.stdin.read(1):
-            port = int(target.rpartition(":")[2])
-        case _:
-            raise ctx.not_simulated()
+        case ["s_client", "-connect", target] if target.startswith("127.0.0.1:"):
+            return _handshake(ctx, int(target.rpartition(":")[2]))
+        case [
+            "s_client",
+            "-quiet",
+            "-connect",
+            target,
+            "-CAfile",
+            ca,
+            "-verify_return_error",
+            "-verify_hostname",
+            name,
+        ]:
+            return _runs(ctx, target, ca, name)
+    raise ctx.not_simulated()
 
+
+def _runs(ctx: Context, target: str, ca: str, name: str) -> int:
+    """What the program of stunnel's service there says (stunnel(8): exec)."""
+    mine = tls.load({"verifyChain": "yes", "CAfile": ca, "checkHost": name})
+    address, _, port = target.rpartition(":")
+    cluster = ctx.store.read()
+    server = model.address_owner(cluster, ctx.host(cluster), address)
+    if server is None or is_stopped(server, "stunnel"):
+        waiting.wait(ctx, 75, lambda: False, "openssl s_client")  # nobody answers (tcp(4): keepinit)
+        ctx.err("connect:errno=60\n")
+        return 1
+    theirs = tls.answering(server, address, int(port))
+    if theirs is None:
+        ctx.err("connect:errno=61\n")
+        return 1
+    if tls.refusal(ctx.store, cluster, mine, theirs, purpose="sslserver") is not None:
+        return 1
+    words = [theirs.options["exec"], *theirs.options["execArgs"].split()[1:]]
+    ctx.out(clock.run(ctx.store, server.name, words, capture_output=True).stdout.decode())
+    return 0
+
+
+def _handshake(ctx: Context, port: int) -> int:
     def stopped() -> bool:
         return is_stopped(ctx.host(ctx.store.read()), "stunnel")
 

@@ -30,7 +30,7 @@ SITE = build(good())
 VALUES = wanted_values(SITE.standby, SITE)
 CONF = conf(VALUES).splitlines()
 STATUS = """\
-status=2
+status=3
 carp=BACKUP
 vhid=1@re0
 claim=254
@@ -41,6 +41,10 @@ fsid=10ff002929000000
 fsid_number=16
 hold=since 2026-03-01 11:00:00
 floor=4711
+epoch=1
+writer=f1
+since=1767225600
+proven=no
 decision=BACKUP, not ready: a=b
 decided_since=2026-03-01 11:00:05
 right=no""".splitlines()
@@ -59,6 +63,9 @@ def test_the_status() -> None:
         fsid_number=16,
         hold="since 2026-03-01 11:00:00",
         floor=4711,
+        epoch=1,
+        writer="f1",
+        since=1767225600,
         decision="BACKUP, not ready: a=b since 2026-03-01 11:00:05",
     )
     assert parse_status(STATUS) == said
@@ -79,6 +86,8 @@ def test_the_status() -> None:
         ("started=no", {"started": False}),
         ("carp=none", {"carp": None}),
         ("claim=", {"claim": None}),
+        ("proven=yes", {"proven": True}),
+        ("writer=", {"writer": "", "epoch": 0, "since": 0}),
         ("fsid=none", {"fsid_number": None}),
     ],
 )
@@ -92,14 +101,17 @@ def test_each_value(line: str, expected: dict[str, object]) -> None:
     [
         [],
         ["carp: BACKUP vhid 1 on re0, advskew 0 (configured 0)", "last decision: BACKUP, not serving; could serve"],
-        ["status=1", *STATUS[1:]],
+        ["status=2", *STATUS[1:]],
         [*STATUS, "advskew=20"],
         [*STATUS, "started=yes"],
         [*STATUS, "what"],
         [*without("carp", STATUS), "carp=master"],
         [*without("ready", STATUS), "ready=perhaps"],
-        *([*without(name, STATUS), f"{name}=many"] for name in ("floor", "claim", "fsid_number")),
-        *(without(name, STATUS) for name in ("started", "right", "carp", "claim", "ready", "fsid", "decided_since")),
+        *([*without(name, STATUS), f"{name}=many"] for name in ("floor", "claim", "fsid_number", "epoch", "since")),
+        *(
+            without(name, STATUS)
+            for name in ("started", "right", "carp", "claim", "ready", "fsid", "writer", "proven", "decided_since")
+        ),
     ],
 )
 def test_what_is_not_known_says_what_to_do(lines: list[str]) -> None:

@@ -41,11 +41,14 @@ def test_the_controller_is_asked_for_its_status(tmp_path: Path) -> None:
     values = wanted_values(SITE.primary, SITE)
     conf.write_text("".join(f"{name}='{value}'\n" for name, value in values.variables.items()))
     for ends in (0, 1, 78):
-        lines = "status=2\nstarted=yes\nright=no\ncarp=none\nclaim=\nready=no\nreason=no key\nfsid=none\nfsid_number=0"
+        lines = "status=3\nstarted=yes\nright=no\ncarp=none\nclaim=\nready=no\nreason=no key\nfsid=none\nfsid_number=0"
+        lines += "\nepoch=0\nwriter=f0\nsince=0\nproven=no"
         control.write_text(f'#!/bin/sh\n[ "$*" = status ] || exit 64\necho "{lines}"\nexit {ends}\n')
         control.chmod(0o755)
         if ends < 64:
-            assert StorageController().process(sh(command)) == Status(started=True, reason="no key", values=values)
+            assert StorageController().process(sh(command)) == Status(
+                started=True, reason="no key", writer="f0", values=values
+            )
             continue
         with pytest.raises(FactProcessError):
             StorageController().process(sh(command))

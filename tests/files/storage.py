@@ -53,7 +53,11 @@ case "$*" in
 	cat "$STATE/dataset" ;;
 "list -Hp -d 1 -t snapshot,bookmark -o createtxg "*) cat "$STATE/snapshots" ;;
 "list -Hp -d 1 -t bookmark -o createtxg,creation,name "*) cat "$STATE/bookmarks" ;;
-"snapshot "*) [ ! -e "$STATE/snapshot_fails" ] || { echo "cannot create snapshot: out of space" >&2; exit 1; } ;;
+"list -H -o name "*@f3s_promoted_*) grep -qx "$4" "$STATE/marks" ;;
+"list -Hp -d 1 -t snapshot -o creation "*) cat "$STATE/creations" ;;
+"snapshot "*)
+	echo "$2" >>"$STATE/marks"
+	[ ! -e "$STATE/snapshot_fails" ] || { echo "cannot create snapshot: out of space" >&2; exit 1; } ;;
 "get -Hp -o value createtxg "*@*) echo 300 ;;
 "set readonly="*)
 	[ ! -e "$STATE/readonly_fails" ] || { echo "cannot set property: pool I/O is currently suspended" >&2; exit 1; }
@@ -103,7 +107,13 @@ onestop) [ -e "$STATE/clings.$1" ] || rm -f "$running" ;;
 *) exit 2 ;;
 esac
 """
+# the peer's record; none: it is silent
 ANSWERS = r"""
+if [ "$1" = record ]; then
+	case "$2 $3" in 192.168.1.13[01]:2323\ f3s-storage-ha) ;; *) exit 64 ;; esac
+	[ -e "$STATE/peer_record" ] && cat "$STATE/peer_record"
+	exit
+fi
 for wedged in "$STATE"/wedged.*; do
 	[ -e "$wedged" ] || continue
 	read -r kind rc <"$wedged"
@@ -168,6 +178,7 @@ class StorageHost(StubHost):
         self.command("mount", MOUNT)
         self.command("umount", UMOUNT)
         self.command("answers", ANSWERS)
+        self.command("fsync", '[ $# -eq 1 ] && [ -e "$1" ]')
         programs["answers.sh"].unlink()
         programs["answers.sh"].symlink_to(self.bin / "answers")
         self.command("pgrep", PGREP)
@@ -191,6 +202,8 @@ class StorageHost(StubHost):
         self.state("health", "ONLINE\n")
         self.state("snapshots", "100\n250\n200\n")
         self.state("bookmarks", "")
+        self.state("marks", "")
+        self.state("peer_record", "0 f0 0\n")
         self.carp("BACKUP", self.advskew)
         self.properties()
         self.mounted(self.dataset, 16)

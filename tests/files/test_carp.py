@@ -12,7 +12,6 @@ from f3s.controller import HOLD, STARTED
 from tests.files.storage import SERVICES, StorageHost
 from tests.files.stubs import Result
 
-FROZEN = "/var/db/f3s/frozen"
 LOSSES = "/var/run/f3s/losses"
 HELD = "BACKUP, and held: 192.168.1.131 serves; 'carp master' takes the address back\n"
 ANYWAY = "; nothing changed. `service f3s_storage stop` gives the address away without any of that\n"
@@ -54,7 +53,7 @@ def advskew(skew: int) -> list[str]:
 @pytest.mark.parametrize("arguments", [(), ("status",)])
 def test_the_state(host: StorageHost, arguments: tuple[str, ...]) -> None:
     host.state("uid", "1001\n")
-    said = "MASTER vhid 1 on re0, 192.168.1.138, claim (advskew) 0\n"
+    said = "MASTER vhid 1 on re0, 192.168.1.138, claim (advskew) 10\n"
     assert carp(host, *arguments) == Result(0, said, "")
     host.carp("none")
     assert carp(host, *arguments) == Result(2, "", "carp: no CARP state of vhid 1 on re0\n")
@@ -97,7 +96,6 @@ def test_backup_of_who_has_no_new_data_only_moves_the_address(tmp_path: Path, ro
     assert carp(host, "backup").rc == 0
     assert host.changes() == [advskew(200)]
     assert host.carp_now() == ("BACKUP", 200)
-    assert not host.path(FROZEN).exists()
 
 
 def test_backup_again_keeps_the_first_hold(host: StorageHost) -> None:
@@ -119,7 +117,6 @@ def unconfirmed(host: StorageHost) -> None:
 Breaks = Callable[[StorageHost], object]
 NOT_TAKEN = "the peer 192.168.1.131 did not take the address (still MASTER after 6 s): it is not ready, or not heard"
 FAILURES: list[tuple[Breaks, str]] = [
-    (lambda host: full(host, FROZEN), "FROZEN cannot be written"),
     (
         lambda host: host.flag("readonly_fails"),
         "readonly=on failed: cannot set property: pool I/O is currently suspended",
@@ -127,7 +124,7 @@ FAILURES: list[tuple[Breaks, str]] = [
     (lambda host: host.flag("snapshot_fails"), "no snapshot: cannot create snapshot: out of space"),
     (unconfirmed, r"the standby has not confirmed zdata/enc/nfsdata@zrepl_\w+ within 0 s: connection refused"),
     (lambda host: full(host, f"{HOLD}.new"), "HOLD cannot be written"),
-    (lambda host: host.flag("skew_sticks"), "advskew is 0, not 200, after ifconfig"),
+    (lambda host: host.flag("skew_sticks"), "advskew is 10, not 200, after ifconfig"),
     (
         lambda host: host.flag("ifconfig_fails"),
         "ifconfig re0 vhid 1 advskew 200 failed: ifconfig: SIOCSVH: Device busy",
@@ -139,28 +136,23 @@ FAILURES: list[tuple[Breaks, str]] = [
 @pytest.mark.parametrize(("breaks", "said"), FAILURES)
 def test_backup_that_fails_is_taken_back(host: StorageHost, breaks: Breaks, said: str) -> None:
     breaks(host)
-    said = said.replace("FROZEN", str(host.path(FROZEN))).replace("HOLD", str(host.path(HOLD)))
+    said = said.replace("HOLD", str(host.path(HOLD)))
     result = carp(host, "backup")
     assert result.rc == 1
     assert re.search(f"(?m)^{said}{re.escape(ANYWAY)}", result.err), result.err
-    assert host.carp_now() == ("MASTER", 0)
+    assert host.carp_now() == ("MASTER", 10)
     assert not host.path(HOLD).exists()
     assert host.readonly() == "off"
-    assert host.path(FROZEN).exists() == (host._state / "readonly_fails").exists(), "the next reconcile tries again"
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_backup_of_a_held_master_that_fails_leaves_it_as_it_was(host: StorageHost, frozen: bool) -> None:
+def test_backup_of_a_held_master_that_fails_leaves_it_as_it_was(host: StorageHost) -> None:
     """The peer is dead, so it is MASTER in spite of its hold."""
     held(host)
-    if not frozen:
-        host.path(FROZEN).unlink()
-        host.properties(readonly="off")
     host.carp("MASTER", peer=254)
     unconfirmed(host)
     assert carp(host, "backup").rc == 1
     assert host.carp_now() == ("MASTER", 200)
-    assert (host.readonly(), host.path(FROZEN).exists()) == ("on" if frozen else "off", frozen)
+    assert host.readonly() == "on"
     assert host.path(HOLD).read_text() == "since yesterday\n"
 
 
@@ -181,7 +173,7 @@ def test_backup_waits_until_the_standby_has_it(host: StorageHost) -> None:
 def test_backup_with_a_silent_pool(host: StorageHost, endless: str) -> None:
     host.quick(endless=endless)
     result = carp(host, "backup")
-    assert (result.rc, host.carp_now(), host.readonly()) == (1, ("MASTER", 0), "off"), result.err
+    assert (result.rc, host.carp_now(), host.readonly()) == (1, ("MASTER", 10), "off"), result.err
 
 
 def test_backup_to_a_dead_peer_is_refused_before_a_writer_waits(host: StorageHost) -> None:
@@ -206,7 +198,7 @@ def test_backup_without_a_link_does_not_blame_the_peer(host: StorageHost, looks:
     result = carp(host, "backup")
     assert result.rc == 3
     assert "re0 has no link (state is INIT)" in result.err
-    assert (host.carp_now(), host.readonly(), host.path(HOLD).exists()) == (("INIT", 0), "off", False)
+    assert (host.carp_now(), host.readonly(), host.path(HOLD).exists()) == (("INIT", 10), "off", False)
 
 
 # -- carp master --
@@ -215,7 +207,6 @@ def test_backup_without_a_link_does_not_blame_the_peer(host: StorageHost, looks:
 def held(host: StorageHost) -> None:
     """After carp backup."""
     host.write(HOLD, "since yesterday\n")
-    host.write(FROZEN, "")
     host.write(LOSSES, "1\n2\n3\n")
     host.properties(readonly="on")
     host.serving("BACKUP", 200)
@@ -225,9 +216,9 @@ def held(host: StorageHost) -> None:
 def test_master_takes_the_address_and_ends_the_hold(host: StorageHost) -> None:
     held(host)
     assert carp(host, "master") == Result(0, "MASTER, and ready\n", "")
-    assert host.changes() == [WRITABLE, advskew(0)], "writable before a client can ask"
-    assert host.carp_now() == ("MASTER", 0)
-    for record in (HOLD, FROZEN, LOSSES, "/var/run/f3s/floor.createtxg"):
+    assert host.changes() == [WRITABLE, advskew(10)], "writable before a client can ask"
+    assert host.carp_now() == ("MASTER", 10)
+    for record in (HOLD, LOSSES, "/var/run/f3s/floor.createtxg"):
         assert not host.path(record).exists(), record
     assert host.log()[-1] == "MASTER, ready"
 
@@ -258,7 +249,6 @@ def test_master_is_refused(host: StorageHost, breaks: Breaks, rc: int, said: str
     assert carp(host, "master") == Result(rc, "", f"{said}\n")
     assert host.changes() == []
     assert host.path(HOLD).exists()
-    assert host.path(FROZEN).exists()
 
 
 @pytest.mark.parametrize("breaks", [refusal[0] for refusal in REFUSALS[:2]])
@@ -289,16 +279,13 @@ def test_master_whose_link_goes_down_meanwhile(host: StorageHost) -> None:
 
 @pytest.mark.parametrize("verb", ["reconcile", "start"])
 def test_what_a_killed_move_has_frozen_is_writable_again(host: StorageHost, verb: str) -> None:
-    """The mark outlives a boot, as readonly does."""
-    host.write(FROZEN, "")
     host.properties(readonly="on")
     host.flag("readonly_fails")
     host.run(host.control, verb)
     assert "readonly=off failed: cannot set property: pool I/O is currently suspended" in host.log()
-    assert host.path(FROZEN).exists()
     host.unflag("readonly_fails")
     assert host.run(host.control, verb).rc == 0
-    assert (host.readonly(), host.path(FROZEN).exists()) == ("off", False)
+    assert host.readonly() == "off"
 
 
 # -- usage, and automatic failback --
@@ -316,7 +303,8 @@ def test_changes_need_root(host: StorageHost, arguments: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [("bogus",), ("master", "now"), ("auto-failback",), ("auto-failback", "x"), ("-h",), ("", "")]
+    "arguments",
+    [("bogus",), ("master", "now"), ("auto-failback",), ("auto-failback", "x"), ("promote", "f1"), ("-h",), ("", "")],
 )
 def test_usage(host: StorageHost, arguments: tuple[str, ...]) -> None:
     result = carp(host, *arguments)

@@ -51,7 +51,7 @@ def test_a_proven_standby_gives_the_address_back(host: StorageHost, state: str, 
     """A MASTER at 60, which was alone when it came up, claims the address in the same way, and announces nothing."""
     host.carp(state)
     assert run(host) == f"failback: MASTER, and claims the address; {PROOF}"
-    assert host.carp_now() == ("MASTER", 0)
+    assert host.carp_now() == ("MASTER", 10)
     assert host.changes() == [["ifconfig", "re0", "vhid", "1", "advskew", "0"]]
     assert host.log() == ["MASTER, ready", *logged]
     host.forget()
@@ -118,7 +118,7 @@ UNCONFIRMED = "no replication by f0_to_f1_nfsdata has ever been confirmed"
 DIVERGED = "the last replicated snapshot is 3600 s old (at most 300): the standby may have diverged"
 LOST = "this host lost the address 3 times within 3600 s: no automatic failback until it was quiet for so long"
 REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
-    (lambda host: host.carp("MASTER", 0), "MASTER, and claims the address"),
+    (lambda host: host.carp("MASTER", 10), "MASTER, and claims the address"),
     (lambda host: host.carp("INIT"), "re0 has no link (state is INIT)"),
     (lambda host: host.carp("none"), "no CARP state of vhid 1 on re0"),
     (lambda host: host.path(STARTED).unlink(), "f3s_storage is not started"),
@@ -183,7 +183,7 @@ def test_the_standby_never_fails_back(tmp_path: Path) -> None:
 
 
 def test_every_run_leaves_a_line(host: StorageHost) -> None:
-    host.carp("MASTER", 0)
+    host.carp("MASTER", 10)
     run(host)
     run(host)
     assert len(host.path("/var/log/carp-auto-failback.log").read_text().splitlines()) == 2

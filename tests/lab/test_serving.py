@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def failed_over(standby_serves: Pair, tmp_path: Path) -> Pair:
 
 def test_after_the_deploy_both_are_ready_and_the_primary_claims_the_address(pair: Pair) -> None:
     assert pair.states == ("MASTER", "BACKUP")
-    assert pair.claims == (0, 100)
+    assert pair.claims == (10, 100)
     assert f"{SOURCE} on /data/nfs (zfs, local, nfsv4acls)" in pair.sh(F0, "mount")
     assert f"{REPLICA} on /data/nfs (zfs, local, read-only, nfsv4acls)" in pair.sh(F1, "mount")
     for host in (F0, F1):
@@ -64,9 +65,10 @@ def test_cold_boot_of_both(pair: Pair) -> None:
         boot.crash(pair.store, host)
     for host in (F0, F1):
         boot.boot(pair.store, host)
-    pair.until(15, F0)
+    pair.tick(70)
     assert pair.states == ("MASTER", "BACKUP")
     assert pair.told(F0)[-1] == "MASTER, ready"
+    pair.sh(F0, "touch /data/nfs/k3svolumes/x")
     assert pair.told(F1)[-1] == "BACKUP, ready"
     for host in (F0, F1):  # rc started none of them before the controller did
         assert "Starting nfsd" not in pair.log(host, "console.log")
@@ -100,21 +102,21 @@ def test_planned_failover_and_back(pair: Pair) -> None:
     assert pair.serves(F0)
     pair.tick(2)
     assert pair.states == ("MASTER", "BACKUP")
-    assert pair.claims == (0, 100)
+    assert pair.claims == (10, 100)
     assert pair.process_ids(F1) == before[1]
     pair.sh(F0, "touch /data/nfs/k3svolumes/x")
 
 
 def test_a_planned_failover_to_a_host_that_is_not_ready_is_taken_back(pair: Pair) -> None:
     pair.sh(F1, "mv /usr/local/etc/stunnel/server.pem /root; service stunnel onestop; service f3s_storage reconcile")
-    assert pair.claims == (0, 254)
+    assert pair.claims == (10, 254)
     failed = pair.attempt(F0, "carp backup")
     assert failed.rc == 1
     assert (
         "did not take the address (still MASTER after 6 s): it is not ready, or not heard; nothing changed"
         in failed.err
     )
-    assert pair.claims == (0, 254)
+    assert pair.claims == (10, 254)
     pair.sh(F0, "touch /data/nfs/k3svolumes/x; ! test -e /var/db/f3s/carp.hold")
 
 
@@ -132,7 +134,7 @@ def test_crash_of_the_primary_and_its_return(pair: Pair) -> None:
     )
     assert any(line.startswith("failback: MASTER again; ") for line in pair.told(F0))
     pair.tick(2)
-    assert pair.claims == (0, 100)
+    assert pair.claims == (10, 100)
     assert pair.process_ids(F1) == before
 
 
@@ -186,7 +188,7 @@ def test_the_standby_without_its_stick_never_serves(pair: Pair) -> None:
     assert pair.running(F1) == set()
     assert pair.sh(F1, "ls -A /data/nfs") == ""
     boot.boot(pair.store, F0)
-    pair.until(10, F0)
+    pair.until(60, F0)
     assert pair.states == ("MASTER", "BACKUP"), "no proof is asked for where the other one cannot serve"
 
 
@@ -194,7 +196,7 @@ def test_a_master_whose_pool_is_suspended_gives_way(pair: Pair) -> None:
     actions.unplug(pair.store, F0, "ada1")
     pair.until(75, F1)
     assert pair.states == ("BACKUP", "MASTER")
-    assert "claim (advskew) 0 -> 254" in pair.told(F0)
+    assert "claim (advskew) 10 -> 254" in pair.told(F0)
     pair.tick(130)
     assert pair.states == ("BACKUP", "MASTER")
     assert pair.told(F0)[-1] == "BACKUP, not ready: pool zdata is SUSPENDED"
@@ -206,11 +208,11 @@ def test_two_masters_after_a_split_and_one_when_it_heals(pair: Pair) -> None:
     actions.part(pair.store, F0, F1, away=True)
     pair.tick(15)
     assert pair.states == ("MASTER", "MASTER"), "each sees a dead peer; f1's data is read-only"
-    assert pair.claims == (0, 20)
+    assert pair.claims == (10, 20)
     actions.part(pair.store, F0, F1, away=False)
     pair.tick(15)
     assert pair.states == ("MASTER", "BACKUP")
-    assert pair.claims == (0, 100)
+    assert pair.claims == (10, 100)
     assert (pair.process_ids(F0), pair.process_ids(F1)) == before, "its clients noticed nothing"
 
 
@@ -258,29 +260,76 @@ def test_failback_waits_for_the_proof_of_zrepls_bookmarks(failed_over: Pair, bre
     assert failed_over.carp(F1) == "MASTER"
 
 
-def test_a_standby_that_was_written_to_is_never_run_over(pair: Pair) -> None:
-    """An operator promotes the standby while the primary is away."""
+def promote(pair: Pair) -> None:
+    """f0 loses power, and an operator promotes f1; a client writes."""
     boot.crash(pair.store, F0)
     pair.until(10, F1)
-    pair.sh(F1, f"zfs set readonly=off {REPLICA}; echo precious > /data/nfs/k3svolumes/new; zpool sync zdata")
+    assert "what f0 wrote after it is not here" in pair.sh(F1, "carp promote without f0")
+    pair.sh(F1, "echo precious > /data/nfs/k3svolumes/new; zpool sync zdata")
+    assert pair.claims[1] == 0
+
+
+def test_a_promoted_standby_is_never_run_over(pair: Pair) -> None:
+    promote(pair)
     boot.boot(pair.store, F0)
     pair.tick(370)
-    assert pair.states == ("BACKUP", "MASTER")
-    assert pair.serves(F1)
+    assert pair.claims == (254, 0)
+    assert (pair.serves(F1), pair.running(F0)) == (True, set())
     assert pair.sh(F1, "cat /data/nfs/k3svolumes/new") == "precious\n"
-    assert set(pair.failback_says()[-5:]) == {NONE_SINCE}
+    assert re.fullmatch(r"stay: f1 was promoted \d+ s ago \(epoch 1\), .*", pair.failback_says()[-1])
+    refused = pair.attempt(F0, "carp master")
+    assert refused.rc == 1
+    assert "f1 was promoted" in refused.err
+    for host in (F1, F0):
+        assert pair.sh(host, "cat /var/db/f3s/record").startswith("1 f1 "), host
+    pair.sh(F0, "zrepl status --mode raw | grep -q 'does not match\\|diverged\\|most recent'")
+    # with nobody left to ask: it remembers
+    boot.crash(pair.store, F1)
+    boot.reboot(pair.store, F0)
+    pair.tick(70)
+    assert pair.running(F0) == set()
+    assert "Read-only file system" in pair.attempt(F0, "touch /data/nfs/k3svolumes/x").err
+
+
+def test_a_primary_that_was_never_told_serves_no_old_data_to_writers(pair: Pair) -> None:
+    """It boots while the promoted standby is down, which takes the address as soon as it is back."""
+    promote(pair)
+    boot.crash(pair.store, F1)
+    boot.boot(pair.store, F0)
+    pair.until(60, F0)
+    assert pair.told(F0)[-1] == "MASTER, ready, but read-only until f1 says that it was not promoted"
+    assert pair.claims[0] == 60
+    assert "Read-only file system" in pair.attempt(F0, "touch /data/nfs/k3svolumes/x").err
+    refused = pair.attempt(F0, "carp master")
+    assert (refused.rc, "carp promote without f1" in refused.err) == (1, True)
+    boot.boot(pair.store, F1)
+    pair.until(70, F1)
+    pair.tick(70)
+    assert pair.claims == (254, 0)
+    pair.sh(F1, "echo more >> /data/nfs/k3svolumes/new")
+
+
+def test_a_primary_that_stood_still_yields_to_the_promoted_standby(pair: Pair) -> None:
+    """It wakes as MASTER with its old claim: as behind a cut link, where nobody hears it."""
+    actions.cut_off(pair.store, F0, away=True)
+    pair.until(15, F1)
+    pair.sh(F0, "ifconfig re0 vhid 1 advskew 10")
+    pair.sh(F1, "carp promote without f0; echo precious > /data/nfs/k3svolumes/new")
+    actions.cut_off(pair.store, F0, away=False)
+    pair.tick(70)
+    assert pair.states == ("BACKUP", "MASTER")
+    assert (pair.claims, pair.running(F0)) == ((254, 0), set())
 
 
 def test_a_promoted_standby_whose_key_comes_late_stays_writable(pair: Pair) -> None:
-    boot.crash(pair.store, F0)
-    pair.until(10, F1)
-    pair.sh(F1, f"zfs set readonly=off {REPLICA}; echo precious > /data/nfs/k3svolumes/new; zpool sync zdata")
+    promote(pair)
     actions.unplug(pair.store, F1)
     boot.reboot(pair.store, F1)
     actions.plug(pair.store, F1)
     pair.sh(F1, f"service f3skeys onestart; zfs load-key {REPLICA}")
     pair.until(70, F1)
-    assert f"{REPLICA} was written to and stays read-write, as promoted" in pair.told(F1)
+    pair.sh(F1, "echo more >> /data/nfs/k3svolumes/new")
+    pair.deploy("zrepl")
     pair.sh(F1, "echo more >> /data/nfs/k3svolumes/new")
 
 

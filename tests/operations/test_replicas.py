@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import OperationError
+from pyinfra.facts.files import FileContents
 
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Mount, MountTable
@@ -53,8 +54,8 @@ def facts(
     }
 
 
-def mounted(known: dict[type, Any], executing: bool = True) -> Result:
-    return run(replicas.mounted, known, DATASET, LOCATION, "/data/nfs", executing=executing)
+def mounted(known: dict[type, Any], executing: bool = True, serves: str | None = None) -> Result:
+    return run(replicas.mounted, known, DATASET, LOCATION, "/data/nfs", serves, executing=executing)
 
 
 ALL_STEPS = [
@@ -80,22 +81,30 @@ def test_every_step_is_taken_only_where_it_is_missing() -> None:
     assert mounted(facts(**unmounted)).commands == [ALL_STEPS[2], ALL_STEPS[5]]
 
 
-PROMOTED = f"{DATASET} is not read-only: somebody promoted it, and that is left alone."
+@pytest.mark.parametrize("record", [None, [], ["0 f0 0"], ["2 f0 1767225600"]])
+def test_a_replica_that_was_not_promoted_is_made_read_only(record: list[str] | None) -> None:
+    known = facts(on=DATASET, **{**READY, "readonly": "off", "written": "88064"}) | {FileContents: record}
+    assert mounted(known, serves="f1").commands == [ALL_STEPS[2]]
 
 
-@pytest.mark.parametrize("written", ["0", "88064"])
-def test_a_promoted_replica_stays_writable_and_is_reported(written: str) -> None:
-    result = mounted(facts(on=DATASET, **{**READY, "readonly": "off", "written": written}))
+def test_a_promoted_replica_stays_writable_and_is_reported() -> None:
+    known = facts(on=DATASET, **{**READY, "readonly": "off"}) | {FileContents: ["1 f1 1767225600"]}
+    result = mounted(known, serves="f1")
     assert (result.commands, result.noops) == ([], [])
-    assert result.logs[0].startswith(PROMOTED)
-    assert f"`zfs set readonly=on {DATASET}`" in result.logs[0]
+    assert result.logs == [
+        f"{DATASET} was promoted: clients write to it, and it stays writable (docs/runbook.md, Host dead)"
+    ]
 
 
 def test_a_promoted_replica_whose_key_came_late_is_mounted_writable() -> None:
     late = {**READY, "readonly": "off", "written": "88064", "keystatus": "unavailable", "mounted": "no"}
-    result = mounted(facts(**late))
+    result = mounted(facts(**late) | {FileContents: ["1 f1 1767225600"]}, serves="f1")
     assert result.commands == [ALL_STEPS[1], ALL_STEPS[5]]
-    assert result.logs[0].startswith(PROMOTED)
+
+
+def test_a_damaged_record_is_no_permission() -> None:
+    with pytest.raises(OperationError, match="record is damaged"):
+        mounted(facts(**READY) | {FileContents: ["1 f"]}, serves="f1")
 
 
 def test_a_mounted_replica_is_left_alone() -> None:
@@ -270,7 +279,7 @@ def test_snapshots_of_a_promoted_replica_stay(rollback: bool) -> None:
     known = {**own("manual"), Datasets: facts(readonly="off")[Datasets]}
     result = undiverged(known, rollback=rollback)
     assert result.commands == []
-    assert "so somebody promoted it" in result.logs[0]
+    assert "It was promoted, or made writable by hand" in result.logs[0]
 
 
 def test_of_a_source_that_is_off_only_what_was_written_is_known(
@@ -318,9 +327,8 @@ def test_what_clients_wrote_to_a_promoted_replica_is_never_dropped(rollback: boo
     result = undiverged(facts(tree={DATASET: 88064}, readonly="off"), rollback=rollback)
     assert (result.commands, result.noops) == ([], [])
     assert f"{DATASET} has diverged: 88064 bytes" in result.logs[0]
-    assert "It is not read-only, so somebody promoted it" in result.logs[0]
+    assert "It was promoted, or made writable by hand" in result.logs[0]
     assert "docs/runbook.md, Host dead" in result.logs[0]
-    assert f"Only if nobody needs it: `zfs set readonly=on {DATASET}`" in result.logs[0]
     assert "zrepl_rollback_replicas" not in result.logs[0]
 
 
@@ -355,7 +363,7 @@ def test_each_dataset_of_a_job_goes_its_own_way_back(
     assert dropped.commands == (
         [] if writable else [f"zfs release {TAG} {own_one.name}", f"zfs rollback -r {received.name}"]
     )
-    assert ("somebody promoted it" in dropped.logs[0]) == writable
+    assert ("made writable by hand" in dropped.logs[0]) == writable
 
 
 def test_nothing_is_read_of_a_replica_that_is_not_there() -> None:

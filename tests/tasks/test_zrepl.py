@@ -313,7 +313,7 @@ def test_a_first_replication_that_is_late_is_reported_and_the_next_run_goes_on(f
     assert fresh.attempt(F1, f"zfs list {REPLICA}").rc == 1
     fresh.lab("rejoin", F1)
     run = task(fresh, "-y", "--data", "zrepl_first_replication_timeout=90")
-    assert f"{F1}: zrepl: the replica of f0_to_f1_nfsdata is mounted read-only" in run.changed
+    assert f"{F1}: zrepl: the replica of f0_to_f1_nfsdata is mounted" in run.changed
     assert fresh.sh(F1, "cat /data/nfs/hello") == "hello\n"
 
 

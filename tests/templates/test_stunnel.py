@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import ssl
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,8 +18,9 @@ import pytest
 
 from f3s.pki.certificates import Identity
 from f3s.settings import HostSettings
-from f3s.settings.model import Nfs, Part, Stunnel, Vip
+from f3s.settings.model import Lan, Nfs, Part, Stunnel, Vip
 from f3s.stunnel import client_variables, server_variables
+from tests.files.stubs import FILES
 from tests.templates.tunnel import (
     NAMES,
     PLAN,
@@ -37,6 +39,7 @@ from tests.templates.tunnel import (
 )
 
 PARTS: dict[str, Part] = {
+    "lan": Lan.model_construct(address="192.168.1.130"),
     "vip": Vip.model_construct(address="192.168.1.138", names=NAMES),
     "stunnel": Stunnel.model_construct(port=2323),
     "nfs": Nfs.model_construct(port=2049),
@@ -57,6 +60,7 @@ def test_the_configurations_are_those_of_the_site() -> None:
     for line in (
         "accept = 192.168.1.138:2323",
         "accept = 127.0.0.1:2323",
+        "accept = 192.168.1.130:2323",
         "setuid = stunnel",
         "setgid = stunnel",
         "pid = /var/run/stunnel/stunnel.pid",
@@ -128,6 +132,18 @@ def test_the_controller_is_answered_without_a_certificate_on_loopback_alone(tunn
     assert "LOG5[0]" not in server.log(), "not a line for each of these questions"
     assert not reaches(server.address, tunnel.tls(None)), "the one for clients asks for theirs"
     assert "Service [nfs] accepted connection" in server.log()
+
+
+def test_the_other_host_is_told_what_the_controller_says_and_by_whom(tunnel: Tunnel) -> None:
+    program = tunnel.write("control", b'#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    address = "{}:{}".format(*free_address())
+    tunnel.server(ON_SERVER, record=address, control=str(program))
+    ca = str(tunnel.folder / "server-ca.pem")
+    script = (FILES / "freebsd/answers.sh").read_text().replace("/usr/local/etc/stunnel/ca-cert.pem", ca)
+    for name, rc, said in ((NAMES[0], 0, "record\n"), ("other", 3, f"no answer from {address}\n")):
+        asked = subprocess.run(["sh", "-c", script, "answers", "record", address, name], capture_output=True, text=True)
+        assert (asked.returncode, asked.stdout) == (rc, said)
 
 
 BAD_CLIENTS: dict[str, tuple[Callable[[Ca], Identity | None], str]] = {

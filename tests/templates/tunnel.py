@@ -216,6 +216,7 @@ class Tunnel:
             "pid_file": str(self.folder / "server.pid"),
             "accept": "{}:{}".format(*address),
             "alive": "{}:{}".format(*free_address()),
+            "record": "{}:{}".format(*free_address()),
             "connect": f"{host!s}:{port}",
             "cert_file": str(self.folder / "server.pem"),
             "ca_file": str(self.write("server-ca.pem", self.ca.certificate())),

@@ -188,6 +188,11 @@ WRONG = [
         mounts=PLAIN,
     ),
     case(F1, "mounts", "mounted writable", mounts=MountTable((Mount(REPLICA, "/data/nfs", "zfs", frozenset()),), {})),
+    case(F0, "mounts", f"{NFS} is read-only, although nothing holds it", mounts=FROZEN),
+    case(F0, "writer", "the record of f0.lan.buetow.org is damaged", at=CLUSTER, controller=status(F0, writer="")),
+    case(F0, "writer", "f0 could not ask f1 since its start", at=CLUSTER, controller=status(F0, proven=False)),
+    case(F0, "writer", "the hosts differ", at=CLUSTER, controller=status(F0, epoch=2)),
+    case(F1, "writer", "both hosts took the same epoch", at=CLUSTER, controller=status(F1, writer="f1")),
     case(F0, "mounts", "nfs.DO_NOT_REMOVE is missing", entries={"nfs.DO_NOT_REMOVE": "absent"}),
     case(F0, "zrepl", "zrepl is not running", running={**of(F0).running, "zrepl": False}),
     case(F0, "zrepl", "zrepl is not installed", running={"nfsd": True}),
@@ -214,12 +219,12 @@ WRONG = [
     case(F0, "CARP", "is INIT", carp=carp(CarpState.INIT)),
     case(F0, "CARP", "preempt is not 1", carp=carp(CarpState.MASTER, preempt=0)),
     case(F0, "CARP", "demotion is 240", carp=carp(CarpState.MASTER, demotion=240)),
-    case(F0, "CARP", "advskew 254 instead of 0 or 60", carp=carp(CarpState.MASTER, claim=254)),
-    case(F0, "CARP", "advskew 0 instead of 60", carp=carp(CarpState.BACKUP, claim=0)),
+    case(F0, "CARP", "advskew 254 instead of 10 or 60", carp=carp(CarpState.MASTER, claim=254)),
+    case(F0, "CARP", "advskew 10 instead of 60", carp=carp(CarpState.BACKUP, claim=10)),
     case(F1, "CARP", "advskew 20 instead of 100", carp=STANDBY_CLAIMS),
     case(F1, "CARP", "advskew 100 instead of 200", controller=status(F1, hold="since noon")),
     case(F1, "CARP", "advskew 100 instead of 254", controller=status(F1, started=False)),
-    case(F0, "CARP", "advskew 0 instead of 254", controller=status(F0, **NOT_READY)),
+    case(F0, "CARP", "advskew 10 instead of 254", controller=status(F0, **NOT_READY)),
     case(F0, "CARP", "instead of 60", carp=carp(CarpState.INIT, claim=0), controller=None),
     *(
         case(
@@ -230,7 +235,6 @@ WRONG = [
         )
         for name in (F0, F1)
     ),
-    case(F0, "mounts", f"{NFS} is read-only, as a planned", mounts=FROZEN),
     case(F1, "tunnel files", f"{SERVER_PEM} is missing", secrets={**of(F1).secrets, SERVER_PEM: ABSENT}),
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
@@ -588,17 +592,33 @@ def test_what_stays_is_not_told_to_come_back_by_itself() -> None:
 def test_a_promoted_standby_keeps_what_clients_wrote() -> None:
     promoted = with_dataset(failed_over(None), F1, REPLICA, lambda d: with_properties(d, readonly="off"))
     promoted = changed(
-        promoted, F1, written={REPLICA: 8192}, mounts=MountTable((Mount(REPLICA, "/data/nfs", "zfs", frozenset()),), {})
+        promoted,
+        F1,
+        written={REPLICA: 8192},
+        mounts=MountTable((*of(F1).mounts.mounts[:1], Mount(REPLICA, "/data/nfs", "zfs", frozenset())), {}),
+        carp=carp(CarpState.MASTER, CLUSTER_RIGHT.site.standby, claim=0),
+        controller=status(F1, epoch=1, writer="f1", proven=True),
     )
+    replaced = {
+        "reason": "f1 was promoted",
+        "ready": False,
+        "right": False,
+        "epoch": 1,
+        "writer": "f1",
+        "proven": False,
+    }
+    promoted = changed(promoted, F0, controller=status(F0, **replaced))
     dead = replace(promoted, hosts={name: view for name, view in promoted.hosts.items() if name != F0})
     for cluster, state in ((promoted, State.WRONG), (dead, State.UNKNOWN)):
         row = one(cluster, f"replica of {NFS_JOB} untouched", F1)
-        assert "It is not read-only, so somebody promoted it" in row.reason
+        assert row.reason == f"{REPLICA} was promoted, and no replication is accepted"
         master = one(cluster, "one MASTER", CLUSTER)
-        assert master.state is state
-        for each in (row, master, one(cluster, "mounts", F1)):
+        assert (master.state, one(cluster, "writer", CLUSTER).state) == (state, state)
+        for each in (row, master):
             assert each.next_step.startswith("docs/runbook.md, host dead")
+        assert (one(cluster, "mounts", F1).state, one(cluster, "CARP", F1).state) == (State.RIGHT, State.RIGHT)
         assert not [each for each in rows(cluster) if "rollback" in each.next_step]
+    assert one(promoted, "writer", CLUSTER).reason == "f1 was promoted (epoch 1)"
 
 
 def with_properties(found: Dataset, **properties: str) -> Dataset:
@@ -812,6 +832,7 @@ def test_a_host_that_is_down_is_one_row_and_what_needs_it_is_unknown() -> None:
     assert not_right(cluster) == {
         ("reachable", F0): State.WRONG,
         ("one MASTER", CLUSTER): State.UNKNOWN,
+        ("writer", CLUSTER): State.UNKNOWN,
         (f"replica of {NFS_JOB}", F1): State.UNKNOWN,
         (f"replica of {NFS_JOB} untouched", F1): State.UNKNOWN,
         ("replica of f0_to_f1_fedora", F1): State.UNKNOWN,
@@ -878,9 +899,9 @@ def test_right(host: str, values: dict[str, Any], check: str, at: str, says: str
 
 
 def test_the_cards_of_the_pair_are_not_taken_for_strangers() -> None:
-    assert one(CLUSTER_RIGHT, "CARP", F0).reason == "MASTER, claim (advskew) 0"
+    assert one(CLUSTER_RIGHT, "CARP", F0).reason == "MASTER, claim (advskew) 10"
     alone = changed(CLUSTER_RIGHT, F1, rivals=None)
-    assert one(alone, "CARP", F0).reason == "MASTER, claim (advskew) 0"
+    assert one(alone, "CARP", F0).reason == "MASTER, claim (advskew) 10"
     seen = {"rivals": replace(of(F0).rivals, holders=TAKEN), "carp": carp(CarpState.MASTER, preempt=0)}
     assert "52:54:00:00:00:99, neither" in one(changed(CLUSTER_RIGHT, F0, **seen), "CARP", F0).reason
 

@@ -139,6 +139,8 @@ def freebsd_view(host: HostSettings) -> HostView:
             ready=True,
             reason=f"serves {served_dataset(host, SITE)}",
             fsid_number=host.nfs.fsid,
+            writer=SITE.primary.short_name,
+            proven=host.is_primary,
             decision="ready since 2026-03-01 10:00:00",
             values=wanted_values(host, SITE),
         ),
