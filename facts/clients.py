@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from f3s.monitor import MountState, parse_status
 from f3s.parsing import only_line
 from f3s.quoting import Shell, command
 from f3s.selinux import Selinux, parse_selinux
-from f3s.verify.mount_state import MountState, parse_status
 from facts.base import HostFact, marked
 
 
@@ -48,8 +48,8 @@ class MountStates(HostFact[tuple[MountState, ...]]):
 
     @override
     def command(self, monitor: str) -> str:
-        # 1: a mount is not healthy, 3: not checked lately
-        return marked(command("{} --status || case $? in 1 | 3) ;; *) false ;; esac", monitor))
+        # 1: a mount is not usable
+        return marked(command("{} --status || test $? -eq 1", monitor))
 
     @override
     def read(self, lines: list[str]) -> tuple[MountState, ...]:

@@ -12,6 +12,7 @@ from pyinfra.context import host
 from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
+from f3s.monitor import USABLE
 from f3s.mount_options import not_in_force
 from f3s.quoting import command
 from f3s.textfile import digest
@@ -108,8 +109,8 @@ def mounted(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: 
 def _report(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: str | None) -> None:
     """Warns of mounts that the monitor found unusable, and of options that are not in force."""
     for seen in known(MountStates, monitor=monitor) if monitor else ():
-        if seen.state not in ("healthy", "readonly"):
-            why = f"{seen.state}, {seen.detail}" if seen.state else "not checked yet"
+        if seen.state not in USABLE:
+            why = "not checked yet" if seen.age is None else f"{seen.state}, {seen.detail}"
             host.log(f"{seen.mountpoint}: {why}; it is configured, and the monitor goes on trying", logger.warning)
     table = known(LinuxMounts)
     for source, point in mounts:

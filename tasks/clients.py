@@ -14,7 +14,7 @@ from pyinfra.operations import dnf, files
 
 from bridge.settings import credentials, rendered, site, this_host
 from f3s.fstab import mount_unit
-from f3s.monitor import PROGRAM, longest_check, monitor_settings
+from f3s.monitor import OUTDATED, PROGRAM, SETTINGS, longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, client_variables
 from facts.base import FILES
@@ -22,8 +22,7 @@ from facts.clients import SelinuxState
 from operations import fstab, names, secrets, selinux, units
 from tasks.shared import name_virtual_ip
 
-BIN = "/usr/local/bin"
-CORDON_HOOK = f"{BIN}/cordon-node.sh"
+CORDON_HOOK = "/usr/local/bin/cordon-node.sh"
 MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
 
 settings = this_host()
@@ -104,6 +103,7 @@ if settings.is_client:
         )
 
     # -- the monitor --
+    mount_units = [mount_unit(mountpoint) for _, mountpoint in mounts]
     longest_run = longest_check(
         mounts=len(mounts),
         stat_timeout=client.stat_timeout,
@@ -111,12 +111,13 @@ if settings.is_client:
         mount_timeout=client.mount_timeout,
     )
     # our own hook, if the site names it; any other program is the site's own
-    hooks = ["cordon-node.sh"] if client.escalate_command == CORDON_HOOK else []
-    for script in host.loop(["check-nfs-mount.sh", "nfs-null-call.sh", *hooks]):
+    our_hook = client.escalate_command == CORDON_HOOK
+    programs = {PROGRAM: "check_nfs_mount.py"} | ({CORDON_HOOK: "cordon-node.sh"} if our_hook else {})
+    for program, source in host.loop(list(programs.items())):
         files.put(
-            name=f"clients: {script}",
-            src=str(FILES / "rocky" / script),
-            dest=f"{BIN}/{script}",
+            name=f"clients: {program.rsplit('/', 1)[1]}",
+            src=str(FILES / "rocky" / source),
+            dest=program,
             user="root",
             group="root",
             mode="0755",
@@ -128,22 +129,8 @@ if settings.is_client:
         )
     files.put(
         name="clients: settings of the monitor",
-        src=rendered(
-            "nfs-mount.conf.j2",
-            monitor_settings(
-                mounts=mounts,
-                port=port,
-                service=TUNNEL_UNIT,
-                move_seconds=client.move_seconds,
-                stat_timeout=client.stat_timeout,
-                unmount_timeout=client.unmount_timeout,
-                mount_timeout=client.mount_timeout,
-                metrics_file=client.metrics_file,
-                escalate_after=client.escalate_after,
-                escalate_command=client.escalate_command,
-            ),
-        ),
-        dest="/etc/f3s/nfs-mount.conf",
+        src=StringIO(monitor_settings(client, mounts=mounts, port=port, service=TUNNEL_UNIT)),
+        dest=SETTINGS,
         user="root",
         group="root",
         mode="0644",
@@ -153,7 +140,7 @@ if settings.is_client:
             name=f"clients: {unit}",
             src=rendered(
                 f"{unit}.j2",
-                {"start_timeout": longest_run, "interval": client.monitor_interval},
+                {"start_timeout": longest_run, "interval": client.monitor_interval, "mounts": mount_units},
             ),
             dest=f"/etc/systemd/system/{unit}",
             user="root",
@@ -163,8 +150,10 @@ if settings.is_client:
     # the mount units are made from /etc/fstab
     units.reloaded(
         name="clients: systemd reads the units and /etc/fstab",
-        names=[*MONITOR_UNITS, *(mount_unit(mountpoint) for _, mountpoint in mounts)],
+        names=[*MONITOR_UNITS, *mount_units],
     )
+    for outdated in host.loop(OUTDATED):
+        files.file(name=f"clients: {outdated} is not needed any more", path=outdated, present=False)
     fstab.mounted(name="clients: mounted, if the server answers", mounts=mounts, options=options, monitor=PROGRAM)
     units.running(
         name="clients: the monitor's timer runs",

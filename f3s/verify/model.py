@@ -13,13 +13,13 @@ from f3s.controller import Status
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import Stick
+from f3s.monitor import MountState
 from f3s.mounts import MountTable
 from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
-from f3s.verify.mount_state import MountState
 from f3s.verify.tls import TlsAnswer
 from f3s.zfs import Dataset, Marks, Pool, Snapshot
 

@@ -159,7 +159,7 @@ def _inputs(root: Path, cluster: Cluster, host: Host, service: str) -> str:
     words += [repr((m.device, m.target, m.options, m.read_only)) for m in host.mounts]
     words += [repr((m.server, m.fsid, m.condition)) for m in nfs.mounts(host)]
     words += [repr(sorted(processes(host).items())), repr(units.manager(host).failed)]
-    for pattern in ("etc/f3s/*", "etc/fstab", "etc/systemd/system/*", "usr/local/bin/*", "run/*/*.state"):
+    for pattern in ("etc/f3s/*", "etc/fstab", "etc/systemd/system/*", "usr/local/bin/*", "run/*/state.json"):
         for file in sorted(root.glob(pattern)):
             status = file.stat()
             # a service's own record changes with every run; that it is there is what counts

@@ -10,7 +10,7 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError
 
 from f3s.controller import CONTROL, STORAGE_CONF, Status, wanted_values
-from f3s.verify.mount_state import MountState
+from f3s.monitor import MountState
 from facts.base import END
 from facts.clients import MountStates
 from facts.clock import Clock

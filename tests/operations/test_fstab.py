@@ -8,8 +8,8 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry
+from f3s.monitor import MountState
 from f3s.selinux import PortLabel, Selinux
-from f3s.verify.mount_state import MountState
 from facts.clients import MountStates, SelinuxState
 from facts.fstab import Fstab, LinuxMounts
 from operations import fstab, selinux

@@ -12,6 +12,7 @@ from f3s.carp import CarpState, CarpView
 from f3s.clock import Offset
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
+from f3s.monitor import MountState
 from f3s.mounts import Mount, MountTable
 from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
@@ -19,7 +20,6 @@ from f3s.pki.certificates import State as PkiState
 from f3s.secretfile import ABSENT
 from f3s.verify.certificates import RENEW
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
-from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.storage import key_tests, wanted_keys, wanted_mounts
 from f3s.verify.tls import Fault, Outcome, TlsAnswer
