@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import encodings.idna  # noqa: F401  # a script's socket loads it, where this machine's library is out of sight
 import os
 import socket
 import struct

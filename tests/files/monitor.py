@@ -78,7 +78,9 @@ class Client:
     def _write(self) -> None:
         lines = [f"{100 + n} 27 0:51 / {POINT} rw - nfs4 {source} rw\n" for n, source in enumerate(self.mounted)]
         (self.base / "mountinfo").write_text(ROOT + "".join(lines))
-        stats = f"device {SOURCE} mounted on {POINT} with fstype nfs4 statvers=1.1\n\tbytes:\t9 9 9 9 {self.data} 0 1 1 \n"
+        stats = (
+            f"device {SOURCE} mounted on {POINT} with fstype nfs4 statvers=1.1\n\tbytes:\t9 9 9 9 {self.data} 0 1 1 \n"
+        )
         (self.base / "mountstats").write_text(f"device /dev/vda4 mounted on / with fstype xfs\n{stats}")
 
     def check(self, after: float = 0) -> str:
