@@ -1,4 +1,4 @@
-"""files/rocky/check_nfs_mount.py as a module, and a client that it looks after: its questions and commands are played."""
+"""files/rocky/check_nfs_mount.py as a module, and a client of it whose questions and commands are played."""
 
 from __future__ import annotations
 

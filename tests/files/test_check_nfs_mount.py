@@ -31,8 +31,8 @@ def test_the_table_has_an_answer_for_everything_and_no_row_in_vain() -> None:
     """Every combination of what is seen and known, against what must hold whatever the rows say."""
     used = set()
     for seen in {row[0] for row in monitor.RULES}:
-        for server, *flags in itertools.product((None, True, False), *[(False, True)] * len(FACTS)):
-            facts = {"server": server, **dict(zip(FACTS, flags, strict=True))}
+        for answers, *flags in itertools.product((None, True, False), *[(False, True)] * len(FACTS)):
+            facts = {"server": answers, **dict(zip(FACTS, flags, strict=True))}
             row = next(r for r in monitor.RULES if r[0] == seen and all(facts[k] is v for k, v in r[1].items()))
             used.add(id(row))
             state, action, _ = monitor.decide(seen, facts)
@@ -40,15 +40,15 @@ def test_the_table_has_an_answer_for_everything_and_no_row_in_vain() -> None:
             if state in monitor.USABLE or seen in ("foreign", "unclear", "unwritable"):
                 assert not action
             if action == ASK:
-                assert server is None, "or a run would ask for ever"
+                assert answers is None, "or a run would ask for ever"
             if action == RESTART:
                 assert facts["moved"]
                 assert facts["restartable"]
             if action == MOUNT:
-                assert (seen, server) == ("none", True)
+                assert (seen, answers) == ("none", True)
             if action == REMOUNT and seen != "stale":
                 assert facts["moved"]
-                assert server, "a hard mount without a server loses nothing while it waits"
+                assert answers, "a hard mount without a server loses nothing while it waits"
             if action == REMOUNT and seen == "silent":
                 assert not facts["restartable"], "the tunnel comes first"
                 assert facts["reconnected"]

@@ -1,4 +1,4 @@
-"""The call of check-nfs-mount.sh through both real stunnels with the site's configurations: what it tells of a broken path."""
+"""The call of check-nfs-mount.sh through both real stunnels: what it tells of a broken path."""
 
 from __future__ import annotations
 
