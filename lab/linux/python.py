@@ -151,7 +151,8 @@ class _Turns:
                 self.handlers.pop(signal.SIGTERM)(signal.SIGTERM, None)
 
     def _sleep(self, seconds: float) -> None:
-        if clock.is_waited_for():
+        # whoever started it with a limit waits for it, be it a program of an event
+        if clock.is_waited_for() or self.ctx.env.get("LAB_TIMEOUT"):
             waiting.wait(self.ctx, seconds, lambda: False, "python3")
         else:
             clock.doze(self.ctx.store, seconds)
