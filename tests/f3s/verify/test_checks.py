@@ -317,6 +317,18 @@ UNKNOWN = [
     case(R0, f"mount {POINT}", "could not be listed", linux_mounts=None),
     case(R0, f"mount {POINT}", "the monitor does not answer", mount_states=None),
     case(R0, f"mount {POINT}", "not checked yet", mount_states=(MountState(POINT, "unknown"),)),
+    case(
+        R0,
+        f"below {POINT}",
+        "takes files: not there",
+        mount_states=(MountState(POINT, "healthy", 3, 0, "", False, ("not there",)),),
+    ),
+    case(
+        R0,
+        f"below {POINT}",
+        "which nobody sees while it is mounted: a.txt",
+        mount_states=(MountState(POINT, "healthy", 3, below=("a.txt",)),),
+    ),
     case(R0, f"mount {POINT}", "the last check is 121 s old", mount_states=(MountState(POINT, "healthy", 121),)),
 ]
 

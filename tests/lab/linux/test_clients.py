@@ -58,7 +58,7 @@ def test_what_the_task_cannot_put_in_force_is_told(site: Cluster) -> None:
         "tasks/clients.py", "-y", "--limit", "r0.lan.buetow.org", "--data", "client_mount_preset=laptop"
     )
     assert away.rc == 0
-    assert f"{SHARE}: not-mounted, nothing is mounted; " in away.output
+    assert f"{SHARE}: not-mounted, nothing is mounted there; " in away.output
     assert "it is configured, and the monitor goes on trying" in away.output
     actions.cut_off(site.store, "r0", away=False)
     site.tick(70)
