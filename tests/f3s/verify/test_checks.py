@@ -235,6 +235,18 @@ WRONG = [
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
     case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", stale=(CRL_PEM,)),
+    case(
+        R0,
+        f"below {POINT}",
+        "takes files: not there",
+        mount_states=(MountState(POINT, "healthy", 3, 0, "", False, ("not there",)),),
+    ),
+    case(
+        R0,
+        f"below {POINT}",
+        "which nobody sees while it is mounted: a.txt",
+        mount_states=(MountState(POINT, "healthy", 3, below=("a.txt",)),),
+    ),
     case(R0, "tunnel files", "client.pem is not client-r0", secrets=file_of(R0, CLIENT_PEM, sha256="0" * 64)),
     case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
     case(
@@ -317,18 +329,6 @@ UNKNOWN = [
     case(R0, f"mount {POINT}", "could not be listed", linux_mounts=None),
     case(R0, f"mount {POINT}", "the monitor does not answer", mount_states=None),
     case(R0, f"mount {POINT}", "not checked yet", mount_states=(MountState(POINT, "unknown"),)),
-    case(
-        R0,
-        f"below {POINT}",
-        "takes files: not there",
-        mount_states=(MountState(POINT, "healthy", 3, 0, "", False, ("not there",)),),
-    ),
-    case(
-        R0,
-        f"below {POINT}",
-        "which nobody sees while it is mounted: a.txt",
-        mount_states=(MountState(POINT, "healthy", 3, below=("a.txt",)),),
-    ),
     case(R0, f"mount {POINT}", "the last check is 121 s old", mount_states=(MountState(POINT, "healthy", 121),)),
 ]
 
