@@ -8,6 +8,7 @@ from f3s.monitor import MountState, parse_status
 from f3s.parsing import only_line
 from f3s.quoting import Shell, command
 from f3s.selinux import Selinux, parse_selinux
+from f3s.stunnel import parse_attempt
 from facts.base import HostFact, marked
 
 
@@ -24,20 +25,38 @@ class HostName(HostFact[str]):
 
 
 class SelinuxState(HostFact[Selinux]):
-    """The mode of SELinux and the labels of TCP ports."""
+    """The mode of SELinux, the labels of TCP ports, and whether containers may use NFS where k3s has its policy."""
 
     @override
     def command(self) -> str:
         return marked(
             Shell(
                 "echo '=== mode' && if command -v getenforce >/dev/null; then getenforce; else echo absent; fi && "
-                "if command -v semanage >/dev/null && selinuxenabled; then echo '=== ports' && semanage port -l -n; fi"
+                "if command -v semanage >/dev/null && selinuxenabled; then echo '=== ports' && semanage port -l -n; fi && "
+                # the package that makes containers of k3s a domain of their own
+                "if rpm -q k3s-selinux >/dev/null 2>&1; then echo '=== containers' && getsebool virt_use_nfs; fi"
             )
         )
 
     @override
     def read(self, lines: list[str]) -> Selinux:
         return parse_selinux(lines)
+
+
+class PortIsOpen(HostFact[bool]):
+    """Whether a user who is not root can connect to a TCP port of loopback.
+
+    + port: TCP port
+    """
+
+    @override
+    def command(self, port: int) -> str:
+        attempt = command("runuser -u nobody -- timeout 5 bash -c {}", f"exec 3<>/dev/tcp/127.0.0.1/{port}")
+        return marked(Shell(f"if {attempt} 2>&1; then echo open; fi"))
+
+    @override
+    def read(self, lines: list[str]) -> bool:
+        return parse_attempt(lines)
 
 
 class MountStates(HostFact[tuple[MountState, ...]]):

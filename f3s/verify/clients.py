@@ -8,6 +8,7 @@ from f3s.fstab import NFS_TYPES, mounted_at
 from f3s.monitor import PROGRAM, MountState
 from f3s.mount_options import mount_options, not_in_force
 from f3s.settings import HostSettings, Mount
+from f3s.stunnel import PORT_UNIT
 from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
 from f3s.verify.serving import masters
 from f3s.verify.storage import ASK_AGAIN, RUN
@@ -20,13 +21,15 @@ CHECK_NOW = f"sudo systemctl start nfs-mount-monitor.timer; {MONITOR}"
 
 
 def client_rows(cluster: ClusterView) -> Iterator[Row]:
-    """A row for each mount of each client that was reached, and one for their options if there is a mount."""
+    """Rows for each mount of each client that was reached, for their options if there is one, and for the tunnel's port."""
     for host in cluster.site.clients:
         if host.name in cluster.hosts:
             for wanted in host.client.mounts:
                 yield mount(cluster, host, wanted)
                 yield below(cluster, host, wanted)
             yield from options(cluster, host)
+            if host.client.tunnel_root_only:
+                yield tunnel_port(cluster, host)
 
 
 def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
@@ -87,6 +90,17 @@ def below(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
             f"look at them: {reach.format(f'ls -la /mnt/{name}')}; docs/runbook.md, files below a mount",
         )
     return right(check, host.name, "empty, and takes no files")
+
+
+def tunnel_port(cluster: ClusterView, host: HostSettings) -> Row:
+    """Only root reaches the local end of the tunnel: another user tried it."""
+    check, seen = "tunnel port", cluster.of(host).port_is_open
+    if seen is None:
+        return unknown(check, host.name, "it could not be tried as another user", ASK_AGAIN)
+    if seen:
+        again = f"sudo systemctl restart {PORT_UNIT}; if it is not there, {RUN.format('clients')}"
+        return wrong(check, host.name, "every local user may connect, and is root on the data", again)
+    return right(check, host.name, "only root may connect")
 
 
 def _state(cluster: ClusterView, host: HostSettings, wanted: Mount) -> MountState | None:

@@ -120,7 +120,7 @@ def crash(store: Store, name: str) -> None:
             raise LabError(f"{host.name} is down already")
         host.up, host.mounts = False, []
         tunnel.stop(host)
-        for forget in ("systemd", "idle", "connection"):
+        for forget in ("systemd", "idle", "connection", "closed port"):
             host.parts.pop(forget, None)
         clock.stop_programs(cluster, host.name)
         clock.cancel(cluster, lambda event: event.host != host.name)

@@ -44,7 +44,12 @@ def start(ctx: Context, unit: str) -> bool:
         return True
     if units.last(sections, "Service", "Type") == "oneshot":
         run_oneshot(ctx.store, ctx.host_name, unit)
-        return unit not in units.manager(ctx.host(ctx.store.read())).failed
+        with ctx.cluster() as cluster:
+            host = ctx.host(cluster)
+            good = unit not in units.manager(host).failed
+            if good and units.last(sections, "Service", "RemainAfterExit") == "yes":
+                activate(root, host, unit)
+        return good
     raise ctx.not_simulated(f"start {unit}: only stunnel, oneshot services and timers are played")
 
 
@@ -190,7 +195,7 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> int:
     service = sections.get("Service", {})
     unknown = service.keys() - {
         "Type", "ExecStart", "SuccessExitStatus", "TimeoutStartSec", "KillMode", "RuntimeDirectory",
-        "RuntimeDirectoryPreserve", "SyslogIdentifier", "LogLevelMax", "Environment", "StandardOutput",
+        "RuntimeDirectoryPreserve", "RemainAfterExit", "ExecReload", "SyslogIdentifier", "LogLevelMax", "Environment", "StandardOutput",
     }  # fmt: skip
     if unknown or units.last(sections, "Service", "Type") != "oneshot" or len(service.get("ExecStart", [])) != 1:
         raise NotSimulatedError(f"systemd: {unit}: {', '.join(sorted(unknown)) or 'not one oneshot ExecStart'}")

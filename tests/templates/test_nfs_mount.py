@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from pyinfra.api.util import get_template
 
 from f3s.monitor import AGAIN, CALL, ESCALATE, SERVICE, WRITE, longest_check, monitor_settings
-from tests.f3s.settings_data import build, good
+from f3s.stunnel import PORT_UNIT, port_rules
+from tests.f3s.settings_data import CLIENTS, build, change, good
 from tests.files.monitor import Client, monitor
 from tests.files.stubs import FILES, REPOSITORY
 
@@ -31,6 +33,8 @@ def units(tmp_path: Path) -> Path:
         service.replace("/usr/local/bin/check-nfs-mount.sh", str(FILES / "rocky" / "check_nfs_mount.py"))
     )
     (tmp_path / "nfs-mount-monitor.timer").write_text(render("nfs-mount-monitor.timer.j2", interval=10))
+    port = render("f3s-tunnel-port.service.j2", rules=port_rules(build(good()).clients[0]))
+    (tmp_path / PORT_UNIT).write_text(port.replace("/usr/sbin/nft", "/bin/true"))
     (tmp_path / "stunnel.service").write_text(STUNNEL)
     return tmp_path
 
@@ -38,7 +42,7 @@ def units(tmp_path: Path) -> Path:
 def verify(units: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
-    names = [str(units / f"nfs-mount-monitor.{kind}") for kind in ("service", "timer")]
+    names = [str(units / name) for name in ("nfs-mount-monitor.service", "nfs-mount-monitor.timer", PORT_UNIT)]
     return subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *names],
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{units}:"},
@@ -79,3 +83,32 @@ def test_the_settings_are_those_that_the_program_reads(tmp_path: Path, monkeypat
     (tmp_path / "conf").write_text(text)
     monkeypatch.setattr(monitor, "CONF", str(tmp_path / "conf"))
     assert set(monitor.Monitor().settings) == set(Client(tmp_path, monkeypatch).settings)
+
+
+IN_A_NETWORK_OF_ITS_OWN = """
+ip link set lo up
+{port} -c 'import socket; s = socket.create_server(("127.0.0.1", 2323)); s.accept(); s.accept()' &
+sleep 1
+try() {{ setpriv --reuid "$1" --clear-groups bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323' 2>&1 | tail -n 1; }}
+nft '{closed}' && nft '{closed}' || exit 77
+try 0
+try 65534
+nft '{open}'
+try 65534
+"""
+
+
+def test_the_kernel_keeps_others_than_root_from_the_port() -> None:
+    """Rules as nft takes them, twice; then none."""
+    if not all(map(shutil.which, ("nft", "unshare", "setpriv", "ip"))):
+        pytest.skip("needs nft, unshare, setpriv and ip")
+    everybody = change(good(), CLIENTS, client_tunnel_root_only=False)
+    closed, opened = (port_rules(build(each).clients[0]) for each in (good(), everybody))
+    script = IN_A_NETWORK_OF_ITS_OWN.format(port=sys.executable, closed=closed, open=opened)
+    done = subprocess.run(
+        ["unshare", "--net", "--", "bash", "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no nftables in this kernel, or not root: {done.stderr}")
+    [refused] = done.stdout.splitlines()
+    assert refused.endswith("Connection refused")

@@ -247,6 +247,7 @@ WRONG = [
         "which nobody sees while it is mounted: a.txt",
         mount_states=(MountState(POINT, "healthy", 3, below=("a.txt",)),),
     ),
+    case(R0, "tunnel port", "every local user may connect", port_is_open=True),
     case(R0, "tunnel files", "client.pem is not client-r0", secrets=file_of(R0, CLIENT_PEM, sha256="0" * 64)),
     case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
     case(
@@ -327,6 +328,7 @@ UNKNOWN = [
     case(R0, "TLS", "could not be asked", tls=None),
     case(R0, "TLS", "not known whether it refuses", tls=replace(of(R0).tls, stranger=Outcome.UNREACHABLE)),
     case(R0, f"mount {POINT}", "could not be listed", linux_mounts=None),
+    case(R0, "tunnel port", "could not be tried", port_is_open=None),
     case(R0, f"mount {POINT}", "the monitor does not answer", mount_states=None),
     case(R0, f"mount {POINT}", "not checked yet", mount_states=(MountState(POINT, "unknown"),)),
     case(R0, f"mount {POINT}", "the last check is 121 s old", mount_states=(MountState(POINT, "healthy", 121),)),

@@ -178,6 +178,7 @@ def client_view(host: HostSettings) -> HostView:
         mount_states=(MountState(point, "healthy", 7),),
         linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw", "vers=4.2", "hard", "port=2323")),),
         secrets=secrets(host),
+        port_is_open=False,
         running={"stunnel.service": True},
         stale=(),
     )

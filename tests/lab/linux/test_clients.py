@@ -150,6 +150,17 @@ def test_a_rebooted_client_mounts_by_itself(site: Cluster) -> None:
     assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
 
 
+def test_another_user_is_kept_from_the_tunnel_over_a_reboot_too(site: Cluster) -> None:
+    attempt = "runuser -u nobody -- timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323'"
+    assert "refused" in site.attempt("r0", attempt).err
+    boot.reboot(site.store, "r0")
+    site.tick(1)
+    assert "refused" in site.attempt("r0", attempt).err
+    limit = ("--limit", "r0.lan.buetow.org", "--data", "client_tunnel_root_only=False")
+    assert site.pyinfra("tasks/clients.py", "-y", *limit).rc == 0
+    assert site.attempt("r0", attempt).rc == 0
+
+
 KUBECTL = """#!/bin/sh
 echo "$2" >>/var/lib/kubectl-calls
 case $2 in
