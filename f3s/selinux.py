@@ -39,7 +39,7 @@ class Selinux:
 
 
 def parse_selinux(lines: Iterable[str]) -> Selinux:
-    """Read the sections of facts.clients.SelinuxState: the mode, `semanage port -l -n`, `getsebool`; raises UnknownOutput."""
+    """Read the sections of facts.clients.SelinuxState; raises UnknownOutput."""
     parts = sections(lines)
     mode = only_line(parts.get("mode", []), "the mode of SELinux", "|".join(MODES))
     ports = parts.get("ports")

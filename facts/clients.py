@@ -25,16 +25,16 @@ class HostName(HostFact[str]):
 
 
 class SelinuxState(HostFact[Selinux]):
-    """The mode of SELinux, the labels of TCP ports, and whether containers may use NFS where k3s has its policy."""
+    """The mode of SELinux, the labels of TCP ports, and of k3s whether its containers may use NFS."""
 
     @override
     def command(self) -> str:
         return marked(
             Shell(
                 "echo '=== mode' && if command -v getenforce >/dev/null; then getenforce; else echo absent; fi && "
-                "if command -v semanage >/dev/null && selinuxenabled; then echo '=== ports' && semanage port -l -n; fi && "
+                "if command -v semanage >/dev/null && selinuxenabled; then echo '=== ports' && semanage port -l -n; fi"
                 # the package that makes containers of k3s a domain of their own
-                "if rpm -q k3s-selinux >/dev/null 2>&1; then echo '=== containers' && getsebool virt_use_nfs; fi"
+                " && if rpm -q k3s-selinux >/dev/null 2>&1; then echo '=== containers' && getsebool virt_use_nfs; fi"
             )
         )
 

@@ -20,9 +20,7 @@ from operations.base import Shown, known
 
 
 @operation()
-def put(
-    path: str, text: str, mode: str, replace: bool, group: str = "wheel"
-) -> Generator[StringCommand]:
+def put(path: str, text: str, mode: str, replace: bool, group: str = "wheel") -> Generator[StringCommand]:
     """A file has this text, owned by root. One of somebody else at that place is replaced only if the data say so.
 
     + path: absolute path

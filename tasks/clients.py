@@ -1,6 +1,7 @@
 """The Rocky Linux clients: NFS mounts through stunnel, kept usable by a monitor.
 
-The order: who may use the tunnel before the tunnel, the tunnel before the mount, the line in fstab before the monitor that mounts, the monitor before its timer.
+The order: who may use the tunnel before the tunnel, the tunnel before the mount, the line in fstab before the monitor
+that mounts, the monitor before its timer.
 Nothing fails if the servers are away: everything is configured, and the timer mounts when they are back.
 """
 

@@ -21,7 +21,7 @@ CHECK_NOW = f"sudo systemctl start nfs-mount-monitor.timer; {MONITOR}"
 
 
 def client_rows(cluster: ClusterView) -> Iterator[Row]:
-    """Rows for each mount of each client that was reached, for their options if there is one, and for the tunnel's port."""
+    """Rows for the mounts of each client that was reached, for their options, and for the tunnel's port."""
     for host in cluster.site.clients:
         if host.name in cluster.hosts:
             for wanted in host.client.mounts:

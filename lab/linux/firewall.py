@@ -9,8 +9,7 @@ from lab.core import CommandError, Context
 
 _GONE = "add table inet f3s; delete table inet f3s"
 _RULES = re.compile(
-    re.escape(_GONE)
-    + r"; add table inet f3s \{ chain output \{ type filter hook output priority 0; policy accept; "
+    re.escape(_GONE) + r"; add table inet f3s \{ chain output \{ type filter hook output priority 0; policy accept; "
     r"ip daddr 127\.0\.0\.0/8 tcp dport (\d+) meta skuid != 0 reject with tcp reset; \}; \}"
 )
 
@@ -30,8 +29,8 @@ def nft(ctx: Context) -> int:
 def runuser(ctx: Context) -> int:
     """runuser(1): nobody connects to a port of loopback with bash, within a limit."""
     match ctx.args:
-        case ["-u", "nobody", "--", "timeout", _, "bash", "-c", line] if (
-            port := re.fullmatch(r"exec 3<>/dev/tcp/127\.0\.0\.1/(\d+)", line)
+        case ["-u", "nobody", "--", "timeout", _, "bash", "-c", line] if port := re.fullmatch(
+            r"exec 3<>/dev/tcp/127\.0\.0\.1/(\d+)", line
         ):
             if int(port[1]) == ctx.host(ctx.store.read()).parts.get("closed port"):
                 raise CommandError("bash: connect: Connection refused")

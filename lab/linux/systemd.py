@@ -195,7 +195,8 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> int:
     service = sections.get("Service", {})
     unknown = service.keys() - {
         "Type", "ExecStart", "SuccessExitStatus", "TimeoutStartSec", "KillMode", "RuntimeDirectory",
-        "RuntimeDirectoryPreserve", "RemainAfterExit", "ExecReload", "SyslogIdentifier", "LogLevelMax", "Environment", "StandardOutput",
+        "RuntimeDirectoryPreserve", "RemainAfterExit", "ExecReload",
+        "SyslogIdentifier", "LogLevelMax", "Environment", "StandardOutput",
     }  # fmt: skip
     if unknown or units.last(sections, "Service", "Type") != "oneshot" or len(service.get("ExecStart", [])) != 1:
         raise NotSimulatedError(f"systemd: {unit}: {', '.join(sorted(unknown)) or 'not one oneshot ExecStart'}")

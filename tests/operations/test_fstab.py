@@ -44,7 +44,7 @@ def test_no_change_says_what_it_found() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (None, "TextFileOf could not be read"),
+        (None, "TextFileOf of /etc/fstab could not be read"),
         ("", "missing or empty"),
         ("/dev/sdb1 /data/nfs/k3svolumes ext4 defaults 0 2\n", "line 1 mounts /dev/sdb1"),
     ],

@@ -100,7 +100,11 @@ def test_the_whole_plan_of_a_new_host() -> None:
         "the monitor's timer runs",
     ]
     idle = [each.title.removeprefix("clients: ") for each in planned if not each.commands]
-    assert idle == ["a host name of its own", "SELinux lets containers of k3s use NFS", *(title for title in titles if "any more" in title)]
+    assert idle == [
+        "a host name of its own",
+        "SELinux lets containers of k3s use NFS",
+        *(each for each in titles if "any more" in each),
+    ]
     text = "\n".join(command for each in planned for command in each.commands)
     for part in (
         "dnf install -y stunnel nfs-utils openssl nftables policycoreutils-python-utils",
@@ -119,7 +123,9 @@ def test_the_whole_plan_of_a_new_host() -> None:
 
 @pytest.mark.parametrize("mode", ["Permissive", "absent"])
 def test_without_selinux_nothing_of_it_is_touched(mode: str) -> None:
-    text = "\n".join(command for each in client_plan({SelinuxState: Selinux(mode, GENERIC)}) for command in each.commands)
+    text = "\n".join(
+        command for each in client_plan({SelinuxState: Selinux(mode, GENERIC)}) for command in each.commands
+    )
     assert "semanage" not in text
     assert "policycoreutils" not in text
 
