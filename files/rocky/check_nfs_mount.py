@@ -608,7 +608,8 @@ class Monitor:
                 lines.append(f'f3s_nfs_mount_{name}{{mountpoint="{point}"}} {value(record, wall):.0f}')
         try:
             if before.rstrip("?") not in ("", path):
-                os.unlink(before)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(before.rstrip("?"))
             if path:
                 write_file(path, "\n".join([*lines, ""]))
         except OSError as error:

@@ -235,6 +235,9 @@ def test_the_text_file_of_earlier_settings_goes(client: Client) -> None:
     assert [line for line in client.told if "cannot write" in line] == [
         "cannot write /nowhere/f3s.prom: No such file or directory"
     ]
+    client.settings["metrics_file"] = str(client.base / "third.prom")
+    client.check()
+    assert [each.name for each in client.base.glob("*.prom")] == ["third.prom"]
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"mounts": {"/data/nfs/k3svolumes": {"other": 1}}}'])
