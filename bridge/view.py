@@ -37,7 +37,7 @@ from f3s.verify.storage import key_tests
 from f3s.verify.tls import Outcome
 from f3s.zrepl import CONFIG
 from facts.carp import Carp, CarpRivals
-from facts.clients import MountStates
+from facts.clients import MountStates, PortIsOpen
 from facts.clock import Clock, asked_between
 from facts.controller import StorageController
 from facts.fstab import LinuxMounts
@@ -222,6 +222,7 @@ def _client(member: Host, me: HostSettings) -> HostView:
         tls=ask(member, Tls, **tls_question(me)),
         mount_states=ask(member, MountStates, monitor=PROGRAM),
         linux_mounts=ask(member, LinuxMounts),
+        port_is_open=ask(member, PortIsOpen, port=me.stunnel.port) if me.client.tunnel_root_only else None,
         secrets=_secrets(member, me),
         running=None if tunnel is None else {TUNNEL_UNIT: tunnel.active},
         stale=None if tunnel is None or states is None else states.newer(tunnel),

@@ -1,55 +1,90 @@
-"""The settings of check-nfs-mount.sh."""
+"""The settings of check-nfs-mount.sh, and what it says of its last check."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from f3s.quoting import argument
+from f3s.parsing import UnknownOutput
+from f3s.settings.model import Client
 
 PROGRAM = "/usr/local/bin/check-nfs-mount.sh"
-WRITE, PATIENCE, CALL, SERVICE, ESCALATE = 5, 4, 4, 15, 60
-"""Seconds of the steps that have no setting; the script has the same numbers."""
+SETTINGS = "/etc/f3s/nfs-mount.json"
+OUTDATED = ("/etc/f3s/nfs-mount.conf", "/usr/local/bin/nfs-null-call.sh")
+"""What earlier versions of this deploy have installed."""
+WRITE, AGAIN, SERVICE, ESCALATE, CALL = 5, 6, 15, 60, 3
+"""Seconds of the steps that have no setting; the program has the same numbers."""
+USABLE = ("healthy", "readonly", "slow")
+"""The states of a mount that programs can use."""
 GRACE = 3
-"""Seconds after its limit until the script gives up even a child that cannot be killed."""
+"""Seconds after its limit until the program gives up even a child that cannot be killed."""
 
 
 def longest_check(*, mounts: int, stat_timeout: int, unmount_timeout: int, mount_timeout: int) -> int:
     """Seconds that a run may take when every single step hangs; systemd must not end it before it has reported.
 
-    For each mount: two examinations (stat, listing, write), patience, four attempts to unmount, two looks at the mount
-    point, the mount, the escalation and its mark. For all together: two calls of the server, a restart of the tunnel.
+    For each mount: three looks (the first with the monitor's own limit) and writes, two looks at the directory below, a
+    restart of the tunnel, four attempts to unmount, the mount, the escalation; and two calls of the server.
     """
-    limits = [stat_timeout] * 6 + [WRITE] * 3 + [PATIENCE, mount_timeout, ESCALATE] + [unmount_timeout] * 4
-    return mounts * sum(limit + GRACE for limit in limits) + sum(limit + GRACE for limit in (CALL, SERVICE, CALL))
+    limits = [stat_timeout] * 3 + [AGAIN] * 2 + [WRITE] * 3 + [SERVICE, mount_timeout, ESCALATE] + [unmount_timeout] * 4
+    return mounts * (sum(limit + GRACE for limit in limits) + 2 * 2 * CALL)
 
 
-def monitor_settings(
-    *,
-    mounts: Sequence[tuple[str, str]],
-    port: int,
-    service: str,
-    move_seconds: int,
-    stat_timeout: int,
-    unmount_timeout: int,
-    mount_timeout: int,
-    metrics_file: str | None,
-    escalate_after: int,
-    escalate_command: str | None,
-) -> dict[str, str]:
-    """The values of templates/nfs-mount.conf.j2, each quoted for the shell that sources it.
+def monitor_settings(client: Client, *, mounts: Sequence[tuple[str, str]], port: int, service: str) -> str:
+    """The text of SETTINGS. mounts: source and mount point of each."""
+    return (
+        json.dumps(
+            {
+                "mounts": mounts,
+                "port": port,
+                "service": service,
+                "move": client.move_seconds,
+                "stat": client.stat_timeout,
+                "unmount": client.unmount_timeout,
+                "mount": client.mount_timeout,
+                "metrics_file": client.metrics_file,
+                "escalate_after": client.escalate_after,
+                "escalate_command": client.escalate_command,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
-    mounts: source and mount point of each; timeouts in seconds.
+
+@dataclass(frozen=True)
+class MountState:
+    """A mount as the monitor last found it.
+
+    + state: healthy, readonly, slow, stale, hung, ...
+    + age: seconds since that check; None before the first one
+    + immutable: the directory below takes no files; below: those that lie in it, or why that is not known
     """
-    return {
-        "sources": " ".join(argument(source) for source, _ in mounts),
-        "mountpoints": " ".join(argument(point) for _, point in mounts),
-        "port": argument(port),
-        "service": argument(service),
-        "move_seconds": argument(move_seconds),
-        "stat_timeout": argument(stat_timeout),
-        "unmount_timeout": argument(unmount_timeout),
-        "mount_timeout": argument(mount_timeout),
-        "metrics_file": argument(metrics_file or ""),
-        "escalate_after": argument(escalate_after),
-        "escalate_command": argument(escalate_command or ""),
-    }
+
+    mountpoint: str
+    state: str
+    age: int | None = None
+    failures: int = 0
+    detail: str = ""
+    immutable: bool = True
+    below: tuple[str, ...] = ()
+
+
+def parse_status(lines: Iterable[str]) -> tuple[MountState, ...]:
+    """Read the output of `check-nfs-mount.sh --status`; raises UnknownOutput on another form."""
+    try:
+        return tuple(
+            MountState(
+                point,
+                str(said["state"]),
+                None if said["age"] is None else int(said["age"]),
+                int(said["failures"]),
+                str(said["detail"]),
+                bool(said["immutable"]),
+                tuple(said["below"]),
+            )
+            for point, said in json.loads("\n".join(lines)).items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnknownOutput(f"check-nfs-mount.sh --status: {error!r}") from error

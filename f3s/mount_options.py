@@ -16,6 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 TUNNEL_UNIT = "stunnel.service"
+USERS = ("k3s.service", "k3s-agent.service", "kubepods.slice")
+"""What starts after the mount, and is stopped before it; where there is no such unit, nothing is ordered.
+
+Pods outlive k3s.service (KillMode=process). They are scopes in kubepods.slice, as k3s takes systemd's cgroups where it
+runs as a service (k3s, pkg/agent/containerd/config_linux.go), and a slice is stopped after what is in it.
+"""
 MOUNT_UNIT_SECONDS = 30
 """How long systemd lets a mount at boot take. mount.nfs alone retries for two minutes (nfs(5): "retry")."""
 _WAITING = ("hard", "soft", "softerr")
@@ -31,7 +37,8 @@ def mount_options(preset: Sequence[str], port: int) -> tuple[str, ...]:
     - _netdev, nofail: a mount of the network that must not stop a boot when the server is away.
     - x-systemd.after, not x-systemd.requires: the monitor restarts stunnel, and a unit that Requires= another one is
       stopped and restarted with it (systemd.unit(5)): each repair would unmount what it is to save. stunnel is enabled
-      by itself, and at shutdown the order is reversed: the mount goes before its tunnel.
+      by itself, and at shutdown the order is reversed: pods have written their last before the mount goes, and the
+      mount goes before its tunnel.
     """
     return (
         *preset,
@@ -40,6 +47,7 @@ def mount_options(preset: Sequence[str], port: int) -> tuple[str, ...]:
         "_netdev",
         "nofail",
         f"x-systemd.after={TUNNEL_UNIT}",
+        *(f"x-systemd.before={unit}" for unit in USERS),
         f"x-systemd.mount-timeout={MOUNT_UNIT_SECONDS}s",
     )
 

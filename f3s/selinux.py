@@ -1,4 +1,4 @@
-"""SELinux on a Rocky Linux client: its mode, and the labels of TCP ports."""
+"""SELinux on a Rocky Linux client: its mode, the labels of TCP ports, and what containers may do."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ class PortLabel:
 
 @dataclass(frozen=True)
 class Selinux:
-    """`mode`: one of MODES. `labels`: those of TCP ports; None where semanage is not installed or has no policy."""
+    """`mode`: one of MODES. `labels`: those of TCP ports; None where semanage is not installed or has no policy.
+
+    `containers_use_nfs`: None where there is no policy of k3s.
+    """
 
     mode: str
     labels: tuple[PortLabel, ...] | None
+    containers_use_nfs: bool | None = None
 
     def type_of(self, port: int) -> str | None:
         """The type of a TCP port: the narrowest range counts, as in the kernel's policy. None: no range has it."""
@@ -35,11 +39,16 @@ class Selinux:
 
 
 def parse_selinux(lines: Iterable[str]) -> Selinux:
-    """Read the sections of facts.clients.SelinuxState: the mode, and `semanage port -l -n`; raises UnknownOutput."""
+    """Read the sections of facts.clients.SelinuxState; raises UnknownOutput."""
     parts = sections(lines)
     mode = only_line(parts.get("mode", []), "the mode of SELinux", "|".join(MODES))
     ports = parts.get("ports")
-    return Selinux(mode, None if ports is None else tuple(label for line in ports for label in _labels(line)))
+    labels = None if ports is None else tuple(label for line in ports for label in _labels(line))
+    containers = None
+    if "containers" in parts:
+        said = only_line(parts["containers"], "virt_use_nfs", "virt_use_nfs --> on|virt_use_nfs --> off")
+        containers = said.endswith("on")
+    return Selinux(mode, labels, containers)
 
 
 def _labels(line: str) -> Iterator[PortLabel]:

@@ -29,6 +29,8 @@ CONTROL = "/usr/local/libexec/f3s/storage-control"
 
 CLIENT_FOLDER = "/etc/stunnel"
 CLIENT_CONFIG = f"{CLIENT_FOLDER}/stunnel.conf"
+PORT_UNIT = "f3s-tunnel-port.service"
+"""Says who may connect to the client's end of the tunnel."""
 
 
 def server_variables(host: HostSettings) -> dict[str, str]:
@@ -63,6 +65,29 @@ def client_variables(host: HostSettings) -> dict[str, str]:
         "ca_file": f"{CLIENT_FOLDER}/ca-cert.pem",
         "server_name": host.vip.names[0],
     }
+
+
+def port_rules(host: HostSettings) -> str:
+    """What nft(8) is told of the client's end of the tunnel: a table of its own is taken away, and made anew if wanted.
+
+    A connection to it is root on the data: who speaks NFS through the tunnel says himself who he is.
+    """
+    rules = "add table inet f3s; delete table inet f3s"
+    if host.client.tunnel_root_only:
+        rules += (
+            "; add table inet f3s { chain output { type filter hook output priority 0; policy accept; "
+            f"ip daddr 127.0.0.0/8 tcp dport {host.stunnel.port} meta skuid != 0 reject with tcp reset; }}; }}"
+        )
+    return rules
+
+
+def parse_attempt(lines: Sequence[str]) -> bool:
+    """Whether bash could open a connection: it says `open`, or why not. Raises UnknownOutput on anything else."""
+    if list(lines) == ["open"]:
+        return True
+    if any(line.endswith("Connection refused") for line in lines):
+        return False
+    raise UnknownOutput(f"an attempt to connect ended neither way: {list(lines)}")
 
 
 def tls_question(client: HostSettings) -> dict[str, Any]:

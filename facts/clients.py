@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from f3s.monitor import MountState, parse_status
 from f3s.parsing import only_line
 from f3s.quoting import Shell, command
 from f3s.selinux import Selinux, parse_selinux
-from f3s.verify.mount_state import MountState, parse_status
+from f3s.stunnel import parse_attempt
 from facts.base import HostFact, marked
 
 
@@ -24,7 +25,7 @@ class HostName(HostFact[str]):
 
 
 class SelinuxState(HostFact[Selinux]):
-    """The mode of SELinux and the labels of TCP ports."""
+    """The mode of SELinux, the labels of TCP ports, and of k3s whether its containers may use NFS."""
 
     @override
     def command(self) -> str:
@@ -32,12 +33,30 @@ class SelinuxState(HostFact[Selinux]):
             Shell(
                 "echo '=== mode' && if command -v getenforce >/dev/null; then getenforce; else echo absent; fi && "
                 "if command -v semanage >/dev/null && selinuxenabled; then echo '=== ports' && semanage port -l -n; fi"
+                # the package that makes containers of k3s a domain of their own
+                " && if rpm -q k3s-selinux >/dev/null 2>&1; then echo '=== containers' && getsebool virt_use_nfs; fi"
             )
         )
 
     @override
     def read(self, lines: list[str]) -> Selinux:
         return parse_selinux(lines)
+
+
+class PortIsOpen(HostFact[bool]):
+    """Whether a user who is not root can connect to a TCP port of loopback.
+
+    + port: TCP port
+    """
+
+    @override
+    def command(self, port: int) -> str:
+        attempt = command("runuser -u nobody -- timeout 5 bash -c {}", f"exec 3<>/dev/tcp/127.0.0.1/{port}")
+        return marked(Shell(f"if {attempt} 2>&1; then echo open; fi"))
+
+    @override
+    def read(self, lines: list[str]) -> bool:
+        return parse_attempt(lines)
 
 
 class MountStates(HostFact[tuple[MountState, ...]]):
@@ -48,8 +67,8 @@ class MountStates(HostFact[tuple[MountState, ...]]):
 
     @override
     def command(self, monitor: str) -> str:
-        # 1: a mount is not healthy, 3: not checked lately
-        return marked(command("{} --status || case $? in 1 | 3) ;; *) false ;; esac", monitor))
+        # 1: a mount is not usable
+        return marked(command("{} --status || test $? -eq 1", monitor))
 
     @override
     def read(self, lines: list[str]) -> tuple[MountState, ...]:

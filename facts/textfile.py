@@ -1,4 +1,4 @@
-"""A text file of a FreeBSD host, to the byte."""
+"""A text file of a host, to the byte."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ client_mount_presets = {
     # soft: a program gets an error after timeo/10 s * (retrans + 1); nothing hangs, but writes may be lost
     "laptop": "rw,soft,timeo=50,retrans=3",
 }
+client_tunnel_root_only = True  # the tunnel's local port takes connections of root only; False: of every local user
 
 # -- client: the monitor that heals a mount --
 client_monitor_interval = 10  # seconds between two checks

@@ -26,6 +26,7 @@ from lab.commands import (
 from lab.core import Cluster, Host, Program, Store
 from lab.linux import (
     boot,
+    firewall,
     journal,
     openssl,
     owners,
@@ -115,6 +116,7 @@ ROCKY: dict[str, Program] = {
     "/usr/bin/umount": linux_mounting.umount,
     "/usr/bin/uname": base.uname,
     "/usr/sbin/getenforce": selinux.getenforce,
+    "/usr/sbin/runuser": firewall.runuser,
     "/usr/sbin/selinuxenabled": selinux.selinuxenabled,
     "/usr/sbin/ss": linux_mounting.ss,
     **{f"/usr/bin/{name}": linux_files.main for name in tools.ROCKY_WRAPPED},
@@ -131,6 +133,7 @@ PACKAGES: dict[tuple[str, str], dict[str, Program]] = {
         "/usr/sbin/mount.nfs4": linux_mounting.mount_nfs,
         "/usr/sbin/nfsidmap": linux_mounting.nfsidmap,
     },
+    ("rocky", "nftables"): {"/usr/sbin/nft": firewall.nft},
     ("rocky", "policycoreutils-python-utils"): {"/usr/sbin/semanage": selinux.semanage},
     ("freebsd", "zrepl"): {"/usr/local/bin/zrepl": zrepl.main},
     ("freebsd", "vm-bhyve"): {"/usr/local/sbin/vm": vm.main},

@@ -12,20 +12,21 @@ from pyinfra.context import host
 from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry, FstabConflict, mounted_at, with_entry
+from f3s.monitor import USABLE
 from f3s.mount_options import not_in_force
 from f3s.quoting import command
-from f3s.textfile import digest
-from facts.base import script
 from facts.clients import MountStates
-from facts.fstab import Fstab, LinuxMounts
+from facts.fstab import LinuxMounts
+from facts.textfile import TextFileOf
 from operations.base import Commands, executing, known
+from operations.textfile import written
 
 FSTAB = "/etc/fstab"
 
 
 @operation()
 def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "nfs4") -> Generator[StringCommand]:
-    """One line in /etc/fstab; all other lines stay byte for byte as they are.
+    """One line in /etc/fstab; all other lines stay byte for byte as they are, and the old file beside it.
 
     + source: what is mounted, such as 127.0.0.1:/k3svolumes
     + mountpoint: absolute path
@@ -41,20 +42,19 @@ def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "n
         fstab.entry(source="127.0.0.1:/k3svolumes", mountpoint="/data/nfs/k3svolumes", options=["hard", "port=2323"])
     """
     wanted = Entry(source, mountpoint, fstype, tuple(options))
-    before = known(Fstab)
+    found = known(TextFileOf, path=FSTAB)
     try:
-        after = with_entry(before, wanted)
+        after = with_entry(found.text, wanted)
     except FstabConflict as error:
         raise OperationError(
             f"{host.name}: {FSTAB}: {error}; this line is not ours, so decide about it by hand"
         ) from None
-    if after == before:
+    if after == found.text:
         host.noop(f"{FSTAB} has the line for {mountpoint} with these options")
         return
-    if not before:
+    if not found.text:
         raise OperationError(f"{host.name}: {FSTAB} is missing or empty; a host that boots has one")
-    replace = script("replace-fstab", FSTAB, digest(before), digest(after))
-    yield StringCommand(replace, _stdin=after)
+    yield from written(FSTAB, found, after, found.state.mode, group="root")
 
 
 @operation()
@@ -108,8 +108,8 @@ def mounted(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: 
 def _report(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: str | None) -> None:
     """Warns of mounts that the monitor found unusable, and of options that are not in force."""
     for seen in known(MountStates, monitor=monitor) if monitor else ():
-        if seen.state not in ("healthy", "readonly"):
-            why = f"{seen.state}, {seen.detail}" if seen.state else "not checked yet"
+        if seen.state not in USABLE:
+            why = "not checked yet" if seen.age is None else f"{seen.state}, {seen.detail}"
             host.log(f"{seen.mountpoint}: {why}; it is configured, and the monitor goes on trying", logger.warning)
     table = known(LinuxMounts)
     for source, point in mounts:

@@ -1,4 +1,4 @@
-"""SELinux labels of ports."""
+"""SELinux: labels of ports, and NFS for containers."""
 
 from __future__ import annotations
 
@@ -46,3 +46,16 @@ def stunnel_port(port: int) -> Commands:
         yield add
     else:
         host.noop(f"TCP port {port} is {label}, of another service: left, as stunnel may listen on any port")
+
+
+@operation()
+def containers_use_nfs() -> Commands:
+    """Containers of k3s may use NFS (virt_use_nfs), if SELinux is enforcing and k3s has its policy there.
+
+    Their domain, container_t, may do so only with this boolean (container-selinux, container.te).
+    """
+    state = known(SelinuxState)
+    if state.mode == "Enforcing" and state.containers_use_nfs is False:
+        yield command("setsebool -P virt_use_nfs on")
+    else:
+        host.noop("SELinux keeps no container of k3s away from NFS")

@@ -20,13 +20,14 @@ from operations.base import Shown, known
 
 
 @operation()
-def put(path: str, text: str, mode: str, replace: bool) -> Generator[StringCommand]:
+def put(path: str, text: str, mode: str, replace: bool, group: str = "wheel") -> Generator[StringCommand]:
     """A file has this text, owned by root. One of somebody else at that place is replaced only if the data say so.
 
     + path: absolute path
     + text: says that it is installed at that path, by which a later run knows the file for ours
     + mode: octal
     + replace: whether one of somebody else may be replaced; it stays beside the new one, with the date in its name
+    + group: root's own (wheel on FreeBSD, root on Rocky)
 
     Raises OperationError if it is somebody else's and may not.
 
@@ -39,7 +40,7 @@ def put(path: str, text: str, mode: str, replace: bool) -> Generator[StringComma
             f"{host.name}: {path} is not of this deploy, which has a program of that name (--diff shows both). If "
             "nothing else needs yours, name it in replace_files: it stays beside the new one, with the date behind it"
         )
-    yield from written(path, found, text, mode)
+    yield from written(path, found, text, mode, group=group)
 
 
 def two_owners(path: str, merge: Callable[[str], str], replace: bool) -> tuple[TextFile, str, bool]:
@@ -63,19 +64,27 @@ def two_owners(path: str, merge: Callable[[str], str], replace: bool) -> tuple[T
 
 
 def written(
-    path: str, found: TextFile, text: str, mode: str, *, whole: bool = False, mark: str = "", check: str = ""
+    path: str,
+    found: TextFile,
+    text: str,
+    mode: str,
+    *,
+    group: str = "wheel",
+    whole: bool = False,
+    mark: str = "",
+    check: str = "",
 ) -> Generator[StringCommand]:
     """Puts a text in the place of what was found (files/once/replace-file.sh), where it differs. `--diff` shows it.
 
     The old file stays beside it if the deploy has not written to it before.
 
-    whole: it stays in any case; mark, check: as the program takes them
+    whole: it stays in any case; group: as in `put`; mark, check: as the program takes them
     """
-    wanted = SecretState(mode.lstrip("0"), "root", "wheel", digest(text))
+    wanted = SecretState(mode.lstrip("0"), "root", group, digest(text))
     if found.state == wanted:
         host.noop(f"{path} has the wanted content, owner and mode")
     elif found.state.sha256 == wanted.sha256:
-        yield StringCommand(command("chown root:wheel {} && chmod {} {}", path, mode, path))
+        yield StringCommand(command("chown {} {} && chmod {} {}", f"root:{group}", path, mode, path))
     else:
         show_diff(path, found.text, text)
         old = "absent" if found.state == ABSENT else found.state.sha256

@@ -1,12 +1,14 @@
 """The Rocky Linux clients: NFS mounts through stunnel, kept usable by a monitor.
 
-The order: the tunnel before the mount, the line in fstab before the monitor that mounts, the monitor before its timer.
+The order: who may use the tunnel before the tunnel, the tunnel before the mount, the line in fstab before the monitor
+that mounts, the monitor before its timer.
 Nothing fails if the servers are away: everything is configured, and the timer mounts when they are back.
 """
 
 from __future__ import annotations
 
 from io import StringIO
+from typing import Any
 
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host
@@ -14,19 +16,33 @@ from pyinfra.operations import dnf, files
 
 from bridge.settings import credentials, rendered, site, this_host
 from f3s.fstab import mount_unit
-from f3s.monitor import PROGRAM, longest_check, monitor_settings
+from f3s.monitor import OUTDATED, PROGRAM, SETTINGS, longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
-from f3s.stunnel import CLIENT_CONFIG, client_variables
+from f3s.stunnel import CLIENT_CONFIG, PORT_UNIT, client_variables, port_rules
 from facts.base import FILES
 from facts.clients import SelinuxState
-from operations import fstab, names, secrets, selinux, units
+from operations import fstab, names, secrets, selinux, textfile, units
 from tasks.shared import name_virtual_ip
 
-BIN = "/usr/local/bin"
-CORDON_HOOK = f"{BIN}/cordon-node.sh"
+CORDON_HOOK = "/usr/local/bin/cordon-node.sh"
+UNITS = "/etc/systemd/system"
 MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
 
 settings = this_host()
+
+
+def put_unit(unit: str, **values: Any) -> None:
+    """A unit from its template; a site that was set up by hand may have one of that name."""
+    path = f"{UNITS}/{unit}"
+    textfile.put(
+        name=f"clients: {unit}",
+        path=path,
+        text=rendered(f"{unit}.j2", values).getvalue(),
+        mode="0644",
+        replace=path in settings.replace.files,
+        group="root",
+    )
+
 
 if settings.is_client:
     client = settings.client
@@ -42,7 +58,7 @@ if settings.is_client:
     )
 
     # nfs-utils brings mount.nfs4, verify uses openssl; the SELinux tools are needed only if SELinux enforces
-    packages = ["stunnel", "nfs-utils", "openssl"]
+    packages = ["stunnel", "nfs-utils", "openssl", "nftables"]
     selinux_state = host.get_fact(SelinuxState)
     if selinux_state is not None and selinux_state.mode == "Enforcing":
         packages.append("policycoreutils-python-utils")
@@ -76,6 +92,14 @@ if settings.is_client:
         mode="0644",
     )
     selinux.stunnel_port(name="clients: SELinux lets stunnel listen", port=port)
+    selinux.containers_use_nfs(name="clients: SELinux lets containers of k3s use NFS")
+    put_unit(PORT_UNIT, rules=port_rules(settings))
+    units.reloaded(name=f"clients: systemd reads {PORT_UNIT}", names=[PORT_UNIT])
+    units.running(
+        name="clients: the tunnel's port is for root only" if client.tunnel_root_only else "clients: the tunnel's port",
+        unit=PORT_UNIT,
+        files=[f"{UNITS}/{PORT_UNIT}"],
+    )
     # a restart interrupts the mounts for a moment, so only when one of its files is newer than the process
     units.running(
         name="clients: stunnel runs",
@@ -104,6 +128,7 @@ if settings.is_client:
         )
 
     # -- the monitor --
+    mount_units = [mount_unit(mountpoint) for _, mountpoint in mounts]
     longest_run = longest_check(
         mounts=len(mounts),
         stat_timeout=client.stat_timeout,
@@ -111,15 +136,17 @@ if settings.is_client:
         mount_timeout=client.mount_timeout,
     )
     # our own hook, if the site names it; any other program is the site's own
-    hooks = ["cordon-node.sh"] if client.escalate_command == CORDON_HOOK else []
-    for script in host.loop(["check-nfs-mount.sh", "nfs-null-call.sh", *hooks]):
-        files.put(
-            name=f"clients: {script}",
-            src=str(FILES / "rocky" / script),
-            dest=f"{BIN}/{script}",
-            user="root",
-            group="root",
+    our_hook = client.escalate_command == CORDON_HOOK
+    programs = {PROGRAM: "check_nfs_mount.py"} | ({CORDON_HOOK: "cordon-node.sh"} if our_hook else {})
+    for program, source in host.loop(list(programs.items())):
+        textfile.put(
+            name=f"clients: {program.rsplit('/', 1)[1]}",
+            path=program,
+            text=(FILES / "rocky" / source).read_text(),
             mode="0755",
+            # its units below ask for a word first; a program of an earlier version does not say whose it is
+            replace=True,
+            group="root",
         )
     if client.metrics_file is not None:
         files.directory(
@@ -128,46 +155,24 @@ if settings.is_client:
         )
     files.put(
         name="clients: settings of the monitor",
-        src=rendered(
-            "nfs-mount.conf.j2",
-            monitor_settings(
-                mounts=mounts,
-                port=port,
-                service=TUNNEL_UNIT,
-                move_seconds=client.move_seconds,
-                stat_timeout=client.stat_timeout,
-                unmount_timeout=client.unmount_timeout,
-                mount_timeout=client.mount_timeout,
-                metrics_file=client.metrics_file,
-                escalate_after=client.escalate_after,
-                escalate_command=client.escalate_command,
-            ),
-        ),
-        dest="/etc/f3s/nfs-mount.conf",
+        src=StringIO(monitor_settings(client, mounts=mounts, port=port, service=TUNNEL_UNIT)),
+        dest=SETTINGS,
         user="root",
         group="root",
         mode="0644",
     )
     for unit in host.loop(MONITOR_UNITS):
-        files.put(
-            name=f"clients: {unit}",
-            src=rendered(
-                f"{unit}.j2",
-                {"start_timeout": longest_run, "interval": client.monitor_interval},
-            ),
-            dest=f"/etc/systemd/system/{unit}",
-            user="root",
-            group="root",
-            mode="0644",
-        )
+        put_unit(unit, start_timeout=longest_run, interval=client.monitor_interval, mounts=mount_units)
     # the mount units are made from /etc/fstab
     units.reloaded(
         name="clients: systemd reads the units and /etc/fstab",
-        names=[*MONITOR_UNITS, *(mount_unit(mountpoint) for _, mountpoint in mounts)],
+        names=[*MONITOR_UNITS, *mount_units],
     )
+    for outdated in host.loop(OUTDATED):
+        files.file(name=f"clients: {outdated} is not needed any more", path=outdated, present=False)
     fstab.mounted(name="clients: mounted, if the server answers", mounts=mounts, options=options, monitor=PROGRAM)
     units.running(
         name="clients: the monitor's timer runs",
         unit=MONITOR_UNITS[1],
-        files=[f"/etc/systemd/system/{MONITOR_UNITS[1]}"],
+        files=[f"{UNITS}/{MONITOR_UNITS[1]}"],
     )

@@ -173,6 +173,7 @@ class Client(Part):
     mounts: Annotated[tuple[Mount, ...], many("mounts", at_least=1)]
     mount_presets: v.MountPresets
     mount_preset: v.Label
+    tunnel_root_only: v.Flag
     monitor_interval: v.Seconds
     move_seconds: v.Seconds
     stat_timeout: v.Seconds

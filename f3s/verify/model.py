@@ -13,13 +13,13 @@ from f3s.controller import Status
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import Stick
+from f3s.monitor import MountState
 from f3s.mounts import MountTable
 from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
 from f3s.secretfile import SecretState
 from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
-from f3s.verify.mount_state import MountState
 from f3s.verify.tls import TlsAnswer
 from f3s.zfs import Dataset, Marks, Pool, Snapshot
 
@@ -81,6 +81,7 @@ class HostView:
     + configured_jobs: the names of all jobs in zrepl.yml
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
+    + port_is_open: whether others than root reach the client's end of the tunnel
     + secrets: the files of f3s.stunnel.secret_files, by path
     + stale: those of them that changed after the running stunnel read them
     """
@@ -107,6 +108,7 @@ class HostView:
     tls: TlsAnswer | None = None
     mount_states: tuple[MountState, ...] | None = None
     linux_mounts: tuple[Entry, ...] | None = None
+    port_is_open: bool | None = None
     secrets: Mapping[str, SecretState] | None = None
     stale: tuple[str, ...] | None = None
 

@@ -12,9 +12,17 @@ set -eu
 mkdir -p "$(dirname "$1")"
 umask 077
 path=$1 old=$2 new=$3 mode=$4 copy=$5 mark=${6-} check=${7-}
+if [ "$(uname -s)" = FreeBSD ]; then group=wheel; else group=root; fi
 
 digest() {
-    if [ -e "$1" ]; then sha256 -q "$1"; else echo absent; fi
+    if [ ! -e "$1" ]; then
+        echo absent
+    elif [ "$group" = wheel ]; then
+        sha256 -q "$1"
+    else
+        sum=$(sha256sum <"$1")
+        echo "${sum%% *}"
+    fi
 }
 if [ -L "$path" ] || { [ -e "$path" ] && [ ! -f "$path" ]; }; then
     echo "replace-file: $path is not a plain file, left alone" >&2
@@ -38,7 +46,7 @@ if [ -n "$check" ] && ! $check "$temp"; then
     echo "replace-file: $check refuses the new file, $path was left as it is" >&2
     exit 1
 fi
-chown root:wheel "$temp"
+chown "root:$group" "$temp"
 chmod "$mode" "$temp"
 if [ "$copy" = yes ]; then
     kept=$path.$(date +%Y-%m-%d_%H%M%S)

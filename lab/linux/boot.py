@@ -29,9 +29,8 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     (root / "proc/self").mkdir(parents=True, exist_ok=True)
     rootfs.link(root, "proc/self/mounts", str(view.TABLE))
     rootfs.link(root, "proc/self/mountinfo", str(view.INFO))
+    rootfs.link(root, "proc/self/mountstats", str(view.STATS))
     rootfs.link(root, "proc/mounts", "self/mounts")
-    # real time: a program that really hangs does so whatever the virtual clock says
-    rootfs.link(root, "proc/uptime", "/.lab/proc/uptime")
     rootfs.link(root, "etc/mtab", "/proc/self/mounts")
     host.parts["lan"] = {i.name: list(i.addresses) for i in model.interfaces(host).values()}
     host.mounts = view.base_mounts()
@@ -121,7 +120,7 @@ def crash(store: Store, name: str) -> None:
             raise LabError(f"{host.name} is down already")
         host.up, host.mounts = False, []
         tunnel.stop(host)
-        for forget in ("systemd", "idle", "connection"):
+        for forget in ("systemd", "idle", "connection", "closed port"):
             host.parts.pop(forget, None)
         clock.stop_programs(cluster, host.name)
         clock.cancel(cluster, lambda event: event.host != host.name)

@@ -15,6 +15,7 @@ BASE = {
 }
 AVAILABLE = {
     "nfs-utils": "2.5.4-27.el9",
+    "nftables": "1.0.9-3.el9",
     "policycoreutils-python-utils": "3.6-2.1.el9",
     "stunnel": "5.71-2.el9",
 }

@@ -13,8 +13,11 @@ import builtins
 import copy
 import ctypes
 import errno
+import fcntl
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -26,29 +29,36 @@ from typing import Any
 
 from lab import clock
 from lab.core import INSIDE, CommandError, Context, Host, Store, part
-from lab.linux import nfs, view, waiting
+from lab.linux import kernel, nfs, view, waiting
 
 LOOKS_EVERY = 1.0
 """Virtual seconds after which a call that hangs looks again."""
 
 
 def main(ctx: Context) -> int:
-    """``python3 SCRIPT [ARGUMENT...]``."""
-    if not ctx.args or ctx.args[0].startswith("-"):
+    """``python3 [-I] SCRIPT [ARGUMENT...]``."""
+    words = ctx.args[1:] if ctx.args[:1] == ["-I"] else ctx.args
+    if not words or words[0].startswith("-"):
         raise ctx.not_simulated()
-    script = Path(ctx.args[0])
+    script = Path(words[0])
     try:
         code = compile(script.read_text(), str(script), "exec", dont_inherit=True)
     except FileNotFoundError as error:
         raise CommandError(f"python3: can't open file '{script}': [Errno 2] {error.strerror}", 2) from None
-    sys.argv[:] = ctx.args
+    sys.argv[:] = words
     turns = _Turns(ctx)
+    calls = _Calls(turns)
+    core = calls.kernel
+    clocks = {"monotonic": lambda: turns.now, "time": core.time, "clock_gettime": core.clock_gettime}
     shadows: dict[str, ModuleType] = {
-        "ctypes": _Shadow(ctypes, CDLL=lambda *_, **__: object()),  # no statx(2): os.stat asks the server here
-        "os": _Shadow(os, **_Calls(turns).overrides()),
+        "ctypes": _Shadow(ctypes, CDLL=lambda *_, **__: kernel.Library(core)),
+        "fcntl": _Shadow(fcntl, ioctl=core.ioctl),
+        "os": _Shadow(os, **calls.overrides()),
         "signal": _Shadow(signal, signal=turns.on_signal),
+        "socket": _Shadow(socket, create_connection=core.connect),
+        "subprocess": _Shadow(subprocess, Popen=kernel.Child),
         "threading": _Shadow(threading, Thread=lambda **words: _Thread(turns, **words), Event=lambda: _Flag(turns)),
-        "time": _Shadow(time, monotonic=lambda: turns.now, sleep=lambda s: turns.wait(lambda: False, s)),
+        "time": _Shadow(time, **clocks, sleep=lambda s: turns.wait(lambda: False, s)),
     }
 
     def importing(name: str, *words: Any, **more: Any) -> ModuleType:
@@ -93,10 +103,8 @@ class _Turns:
         self.waiting: dict[int, tuple[Callable[[], bool], float]] = {}
         self.whose = threading.get_ident()
         self.change = threading.Condition()
-        with ctx.cluster() as cluster:
-            self.number = cluster.next_id()
-            part(ctx.host(cluster), "scripts", dict[int, bool])[self.number] = False
-            self.now = cluster.now
+        self.number = 0
+        self.now = ctx.store.read().now
         self.seen = (0, 0)
 
     def host(self) -> Host:
@@ -112,6 +120,10 @@ class _Turns:
 
     def on_signal(self, number: int, handler: Callable[[int, None], None]) -> None:
         self.handlers[number] = handler
+        if not self.number:
+            with self.ctx.cluster() as cluster:
+                self.number = cluster.next_id()
+                part(self.ctx.host(cluster), "scripts", dict[int, bool])[self.number] = False
 
     def wait(self, over: Callable[[], bool], seconds: float | None = None) -> bool:
         """Others have their turn until it is over, or that many virtual seconds have passed; whether it is over."""
@@ -139,7 +151,8 @@ class _Turns:
                 self.handlers.pop(signal.SIGTERM)(signal.SIGTERM, None)
 
     def _sleep(self, seconds: float) -> None:
-        if clock.is_waited_for():
+        # whoever started it with a limit waits for it, be it a program of an event
+        if clock.is_waited_for() or self.ctx.env.get("LAB_TIMEOUT"):
             waiting.wait(self.ctx, seconds, lambda: False, "python3")
         else:
             clock.doze(self.ctx.store, seconds)
@@ -249,6 +262,7 @@ class _Calls:
     def __init__(self, turns: _Turns) -> None:
         self.turns = turns
         self.handles: dict[int, _Handle] = {}
+        self.kernel = kernel.Kernel(turns.ctx, turns.host, self.stat)
 
     def overrides(self) -> dict[str, Callable[..., Any]]:
         """Name -> the function that takes the place of the one of `os`."""
@@ -259,14 +273,22 @@ class _Calls:
             "fstat": self.fstat,
             "listdir": self.listdir,
             "close": self.close,
+            "unlink": self.unlink,
             "write": self.write,
             "fsync": self.fsync,
             **{name: self._by_descriptor(getattr(os, name)) for name in by_descriptor},
         }
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+        below = self.kernel.open_below(os.fspath(path), flags)
+        if below is not None:
+            return below
         entry = self._meets(path)
-        descriptor = os.open(path, flags, mode)
+        try:
+            descriptor = os.open(path, flags, mode)
+        except OSError as error:
+            # the lab's way to make a folder immutable is a read-only mount (lab.linux.view)
+            raise _error(errno.EPERM) if error.errno == errno.EROFS and not entry else error from None
         if entry:
             inner = os.path.relpath(view.absolute(os.fspath(path)), entry.target)
             self.handles[descriptor] = _Handle(copy.copy(entry), entry.tree, inner, flags)
@@ -285,6 +307,10 @@ class _Calls:
         if entry and entry.condition == nfs.UNLISTED:
             raise _error(errno.EIO)
         return os.listdir(place)
+
+    def unlink(self, path: str) -> None:
+        self._meets(path)
+        os.unlink(path)
 
     def write(self, descriptor: int, data: bytes) -> int:
         self._holds(descriptor)
@@ -362,10 +388,10 @@ class _Calls:
 
     @staticmethod
     def _foreign(found: os.stat_result, entry: nfs.NfsMount | None) -> os.stat_result:
-        """All trees of the lab are on one file system of the machine: that of a mount is another one."""
+        """The device of a mount is another one than that of the own disk."""
         if entry is None:
             return found
-        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:10]))
+        return os.stat_result((*found[:2], found.st_dev + view.FOREIGN, *found[3:10]))
 
 
 def _error(number: int) -> OSError:

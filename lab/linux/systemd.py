@@ -44,7 +44,12 @@ def start(ctx: Context, unit: str) -> bool:
         return True
     if units.last(sections, "Service", "Type") == "oneshot":
         run_oneshot(ctx.store, ctx.host_name, unit)
-        return unit not in units.manager(ctx.host(ctx.store.read())).failed
+        with ctx.cluster() as cluster:
+            host = ctx.host(cluster)
+            good = unit not in units.manager(host).failed
+            if good and units.last(sections, "Service", "RemainAfterExit") == "yes":
+                activate(root, host, unit)
+        return good
     raise ctx.not_simulated(f"start {unit}: only stunnel, oneshot services and timers are played")
 
 
@@ -159,7 +164,7 @@ def _inputs(root: Path, cluster: Cluster, host: Host, service: str) -> str:
     words += [repr((m.device, m.target, m.options, m.read_only)) for m in host.mounts]
     words += [repr((m.server, m.fsid, m.condition)) for m in nfs.mounts(host)]
     words += [repr(sorted(processes(host).items())), repr(units.manager(host).failed)]
-    for pattern in ("etc/f3s/*", "etc/fstab", "etc/systemd/system/*", "usr/local/bin/*", "run/*/*.state"):
+    for pattern in ("etc/f3s/*", "etc/fstab", "etc/systemd/system/*", "usr/local/bin/*", "run/*/state.json"):
         for file in sorted(root.glob(pattern)):
             status = file.stat()
             # a service's own record changes with every run; that it is there is what counts
@@ -190,7 +195,8 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> int:
     service = sections.get("Service", {})
     unknown = service.keys() - {
         "Type", "ExecStart", "SuccessExitStatus", "TimeoutStartSec", "KillMode", "RuntimeDirectory",
-        "RuntimeDirectoryPreserve", "SyslogIdentifier", "LogLevelMax", "Environment", "StandardOutput",
+        "RuntimeDirectoryPreserve", "RemainAfterExit", "ExecReload",
+        "SyslogIdentifier", "LogLevelMax", "Environment", "StandardOutput",
     }  # fmt: skip
     if unknown or units.last(sections, "Service", "Type") != "oneshot" or len(service.get("ExecStart", [])) != 1:
         raise NotSimulatedError(f"systemd: {unit}: {', '.join(sorted(unknown)) or 'not one oneshot ExecStart'}")

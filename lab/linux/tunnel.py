@@ -24,7 +24,7 @@ LISTENER = INSIDE / "ns" / "tunnel"
 """PID and port of the process that accepts connections in this namespace."""
 CALL_BYTES = 44
 SILENCE_SECONDS = 3.0
-"""What a caller waits for the reply when no packet comes back (nfs-null-call.sh): virtual time, so it is spent here."""
+"""What check-nfs-mount.sh waits for the reply when no packet comes back: virtual time, so it is spent here."""
 
 
 def main(ctx: Context) -> int:

@@ -16,10 +16,14 @@ from lab.linux import nfs
 
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 NS = INSIDE / "ns"
+FOREIGN = 1
+"""All trees of the lab are on one file system of the machine: the device of a mount has a number higher by so much."""
 TABLE = NS / "mounts"
 """What /proc/self/mounts leads to."""
 INFO = NS / "mountinfo"
 """What /proc/self/mountinfo leads to."""
+STATS = NS / "mountstats"
+"""What /proc/self/mountstats leads to. Data never flows beside a call that hangs: no line is slow here."""
 ANY, SICK = NS / "nfs", NS / "sick"
 """There while something is mounted by NFS, and while an access to such a mount would not simply work: the wrapped
 programs (lab/wrappers/rocky) look at them."""
@@ -34,8 +38,18 @@ def info_line(number: int, entry: Mount) -> str:
     """A line of /proc/self/mountinfo (proc(5)), with what a fresh system gives as IDs: the lowest that is free."""
     root = 22  # its ID on such a system
     parent = 1 if number == 0 else root
-    first = [str(root + number), str(parent), f"0:{root + number}", "/", _escaped(entry.target), _options(entry)]
+    device = f"0:{root + number}"
+    if isinstance(entry, nfs.NfsMount):
+        own = os.stat(INSIDE / "state").st_dev + FOREIGN
+        device = f"{os.major(own)}:{os.minor(own)}"
+    first = [str(root + number), str(parent), device, "/", _escaped(entry.target), _options(entry)]
     return " ".join([*first, "shared:1", "-", entry.fstype, _escaped(entry.device), _options(entry)]) + "\n"
+
+
+def stats_lines(entry: Mount) -> str:
+    """The lines of a mount in /proc/self/mountstats (nfs_show_stats in fs/nfs/super.c), those that are read."""
+    head = f"device {_escaped(entry.device)} mounted on {_escaped(entry.target)} with fstype {entry.fstype}"
+    return f"{head} statvers=1.1\n\tbytes:\t0 0 0 0 0 0 0 0 \n" if entry.fstype == "nfs4" else f"{head}\n"
 
 
 def _escaped(word: str) -> str:
@@ -66,6 +80,7 @@ def follow(store: Store, cluster: Cluster, host: Host) -> None:
     _binds(host)
     TABLE.write_text("".join(table_line(entry) for entry in host.mounts))
     INFO.write_text("".join(info_line(number, entry) for number, entry in enumerate(host.mounts)))
+    STATS.write_text("".join(map(stats_lines, host.mounts)))
     found = nfs.mounts(host)
     for flag, up in ((ANY, bool(found)), (SICK, any(entry.condition != nfs.FINE for entry in found))):
         if up:
@@ -81,10 +96,12 @@ def loopback_up() -> None:
 
 
 def _binds(host: Host) -> None:
-    want = []
+    # an immutable folder takes no new files; it may get a mount all the same
+    want = [[f"/{path}", str(Path("/", path)), "ro"] for _, path in host.immutable]
     for entry in nfs.mounts(host):
         fine = entry.condition == nfs.FINE
-        want.append([entry.target, entry.tree if fine else "", "ro" if entry.read_only else "rw"])
+        tree = str(INSIDE / "state" / entry.tree) if fine else ""
+        want.append([entry.target, tree, "ro" if entry.read_only else "rw"])
     record = NS / "nfs.json"
     have = json.loads(record.read_text()) if record.exists() else []
     keep = 0
@@ -94,7 +111,7 @@ def _binds(host: Host) -> None:
         mounts.unmount(target)
     for target, tree, mode in want[keep:]:
         if tree:
-            mounts.bind(str(INSIDE / "state" / tree), target, read_only=mode == "ro")
+            mounts.bind(tree, target, read_only=mode == "ro")
         else:
             _dead(target)
     record.write_text(json.dumps(want))

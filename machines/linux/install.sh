@@ -14,7 +14,7 @@ find /etc/rc?.d -name '*stunnel4' -delete
 # -- packages: their programs are there already, so that dnf needs no network --
 rpms=/usr/local/share/rpms
 work=$(mktemp -d)
-for package in stunnel-5.71 nfs-utils-2.5.4 openssl-3.2.2; do
+for package in stunnel-5.71 nfs-utils-2.5.4 openssl-3.2.2 nftables-1.0.9; do
     name=${package%-*}
     {
         printf 'Name: %s\nVersion: %s\nRelease: 1.el9\nBuildArch: noarch\n' "$name" "${package##*-}"

@@ -124,6 +124,9 @@ def test_mount_options() -> None:
     assert options[:2] == ("rw", "hard")
     assert {"port=2323", "_netdev", "nofail", "sec=sys", "x-systemd.after=stunnel.service"} < set(options)
     assert not [option for option in options if option.startswith("x-systemd.requires")]
+    assert {f"x-systemd.before={unit}" for unit in ("k3s.service", "k3s-agent.service", "kubepods.slice")} < set(
+        options
+    )
 
 
 SHOWN = mount_table(TABLE)[1].options

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,8 +9,8 @@ from pyinfra.api.exceptions import FactProcessError
 
 from f3s.selinux import PortLabel, Selinux
 from facts.base import END
-from facts.clients import HostName, SelinuxState
-from facts.fstab import Fstab
+from facts.clients import HostName, PortIsOpen, SelinuxState
+from tests.files.tcp import server
 
 # `semanage port -l -n` prints lines of this form on Enterprise Linux 9
 PORTS = """\
@@ -23,19 +25,6 @@ unreserved_port_t              sctp     1024-65535""".splitlines()
 
 def process(fact: Any, lines: list[str]) -> Any:
     return fact().process([*lines, END])
-
-
-@pytest.mark.parametrize("text", ["", "a b c d\n", "no newline", "tab\tand \\040 and \r\n\n", "Grüße #\n"])
-def test_fstab_to_the_byte(text: str) -> None:
-    octets = text.encode()
-    lines = [" " + octets[i : i + 16].hex(" ") for i in range(0, len(octets), 16)]
-    assert process(Fstab, lines) == text
-
-
-@pytest.mark.parametrize("lines", [[" ff fe"], ["cat: /etc/fstab: Input/output error"]])
-def test_fstab_that_is_no_text(lines: list[str]) -> None:
-    with pytest.raises(FactProcessError, match="UTF-8"):
-        process(Fstab, lines)
 
 
 def test_host_name() -> None:
@@ -60,6 +49,8 @@ def test_selinux() -> None:
     labelled = process(SelinuxState, ["=== mode", "Enforcing", "=== ports", *PORTS, "stunnel_port_t  tcp  2323"])
     assert labelled.type_of(2323) == "stunnel_port_t"
     assert process(SelinuxState, ["=== mode", "absent"]) == Selinux("absent", None)
+    with_k3s = process(SelinuxState, ["=== mode", "Enforcing", "=== containers", "virt_use_nfs --> off"])
+    assert with_k3s == Selinux("Enforcing", None, containers_use_nfs=False)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +59,7 @@ def test_selinux() -> None:
         ["=== mode", "Confused"],
         ["=== mode"],
         ["=== ports"],
+        ["=== mode", "Enforcing", "=== containers", "Error getting active value for virt_use_nfs"],
         ["=== mode", "Enforcing", "=== ports", "SELinux Port Type              Proto    Port Number"],
         ["=== mode", "Enforcing", "=== ports", "http_port_t tcp 80, x"],
     ],
@@ -75,3 +67,21 @@ def test_selinux() -> None:
 def test_selinux_output_that_is_not_known(lines: list[str]) -> None:
     with pytest.raises(FactProcessError):
         process(SelinuxState, lines)
+
+
+def test_another_users_attempt_to_connect(tmp_path: Path) -> None:
+    """With the real bash, as the user who runs this."""
+    (tmp_path / "runuser").write_text('#!/bin/sh\nshift 3\nexec "$@"\n')
+    (tmp_path / "runuser").chmod(0o755)
+
+    def attempt(port: int) -> bool | None:
+        command, path = PortIsOpen().command(port=port), f"{tmp_path}:/usr/bin:/bin"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env={"PATH": path})
+        return PortIsOpen().process(done.stdout.splitlines())
+
+    with server(lambda connection: None) as port:
+        assert attempt(port) is True
+    assert attempt(port) is False
+    (tmp_path / "runuser").write_text("#!/bin/sh\necho 'runuser: user nobody does not exist' >&2\nexit 1\n")
+    with pytest.raises(FactProcessError, match="neither way"):
+        attempt(port)

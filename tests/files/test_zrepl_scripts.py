@@ -22,6 +22,7 @@ UNREAD = "/var/run/unread"
 def host(tmp_path: Path) -> StubHost:
     host = StubHost(tmp_path)
     host.command("chown")
+    host.command("uname", "echo FreeBSD")
     host.command("sha256", 'sha256sum "$2" | cut -d" " -f1')
     (host.bin / "sha256sum").symlink_to(shutil.which("sha256sum") or "")
     host.write(PATH, "jobs: []  # the old one\n", 0o600)

@@ -52,7 +52,8 @@ def run(
     the hosts that take part in the run, by name."""
     host = FakeHost(facts)
     inventory = SimpleNamespace(get_host=str, get_active_hosts=lambda: list(active))
-    state = SimpleNamespace(is_executing=executing, inventory=inventory)
+    config = SimpleNamespace(DIFF=False)
+    state = SimpleNamespace(is_executing=executing, inventory=inventory, config=config)
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
         commands = list(operation._inner(*args, **kwargs))
     return Result(commands, host.noops, host.logs)

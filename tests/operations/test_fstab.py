@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
@@ -8,10 +7,13 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry
+from f3s.monitor import MountState
+from f3s.secretfile import SecretState
 from f3s.selinux import PortLabel, Selinux
-from f3s.verify.mount_state import MountState
+from f3s.textfile import TextFile, digest
 from facts.clients import MountStates, SelinuxState
-from facts.fstab import Fstab, LinuxMounts
+from facts.fstab import LinuxMounts
+from facts.textfile import TextFileOf
 from operations import fstab, selinux
 from tests.operations.harness import Result, run
 from tests.shell import words_of
@@ -23,19 +25,15 @@ MOUNT = ("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes")
 MONITOR = "/usr/local/bin/check-nfs-mount.sh"
 
 
-def sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def entry(text: str | None, **changes: Any) -> Result:
-    return run(fstab.entry, {Fstab: text}, **{**WANTED, **changes})
+    found = None if text is None else TextFile(SecretState("640", "root", "root", digest(text)), text)
+    return run(fstab.entry, {TextFileOf: found}, **{**WANTED, **changes})
 
 
-def test_the_new_file_goes_over_standard_input_with_both_digests() -> None:
+def test_the_new_file_takes_the_place_of_the_one_that_was_read_which_stays_beside_it() -> None:
     [command] = entry(BEFORE).commands
-    words = words_of(command.get_raw_value())
-    assert words[:2] == ["sh", "-c"]
-    assert words[3:] == ["replace-fstab", "/etc/fstab", sha256(BEFORE), sha256(BEFORE + LINE)]
+    words = words_of(command.get_raw_value())[3:]
+    assert words == ["replace-file", "/etc/fstab", digest(BEFORE), digest(BEFORE + LINE), "640", "yes", "", ""]
     assert command.connector_arguments == {"_stdin": BEFORE + LINE}
 
 
@@ -46,7 +44,7 @@ def test_no_change_says_what_it_found() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (None, "Fstab could not be read"),
+        (None, "TextFileOf of /etc/fstab could not be read"),
         ("", "missing or empty"),
         ("/dev/sdb1 /data/nfs/k3svolumes ext4 defaults 0 2\n", "line 1 mounts /dev/sdb1"),
     ],
@@ -145,6 +143,15 @@ def test_selinux_label() -> None:
 @pytest.mark.parametrize("mode", ["Permissive", "Disabled", "absent"])
 def test_no_label_where_selinux_does_not_enforce(mode: str) -> None:
     assert port(Selinux(mode, None)).commands == []
+
+
+def test_containers_use_nfs_where_k3s_has_its_policy() -> None:
+    def containers(state: Selinux) -> list[str]:
+        return run(selinux.containers_use_nfs, {SelinuxState: state}).commands
+
+    assert containers(Selinux("Enforcing", (), False)) == ["setsebool -P virt_use_nfs on"]
+    for state in (Selinux("Enforcing", (), True), Selinux("Enforcing", ()), Selinux("Permissive", (), False)):
+        assert containers(state) == []
 
 
 def test_semanage_is_installed_by_an_earlier_operation() -> None:

@@ -7,14 +7,17 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from pyinfra.api.exceptions import OperationError
 from pyinfra.facts import files, rpm, server
 
-from f3s.secretfile import ABSENT
+from f3s.secretfile import ABSENT, SecretState
 from f3s.selinux import PortLabel, Selinux
+from f3s.textfile import TextFile, digest
 from f3s.units import Unit, Units
 from facts.clients import HostName, SelinuxState
-from facts.fstab import Fstab, LinuxMounts
+from facts.fstab import LinuxMounts
 from facts.secrets import SecretFile
+from facts.textfile import TextFileOf
 from facts.units import UnitStates
 from tests.tasks.plan import Planned, plan
 
@@ -34,7 +37,18 @@ class FakeCredentials:
         return "-----BEGIN CERTIFICATE-----\n"
 
 
-def facts(selinux: str = "Enforcing") -> dict[type, Any]:
+GENERIC = (PortLabel("unreserved_port_t", 1024, 32767),)
+
+
+FSTAB = "/dev/vda4 / xfs defaults 0 0\n"
+
+
+def present(path: str, **_: Any) -> TextFile:
+    fstab = TextFile(SecretState("644", "root", "root", digest(FSTAB)), FSTAB)
+    return fstab if path == "/etc/fstab" else TextFile()
+
+
+def facts() -> dict[type, Any]:
     none = dict.fromkeys([files.File, files.Directory, files.Sha1File, files.Sha256File, files.Md5File], None)
     return {
         **none,
@@ -43,17 +57,17 @@ def facts(selinux: str = "Enforcing") -> dict[type, Any]:
         rpm.RpmPackages: {},
         rpm.RpmPackageProvides: None,
         HostName: "r0.lan.buetow.org",
-        SelinuxState: Selinux(selinux, (PortLabel("unreserved_port_t", 1024, 32767),)),
+        SelinuxState: Selinux("Enforcing", GENERIC),
         SecretFile: ABSENT,
-        Fstab: "/dev/vda4 / xfs defaults 0 0\n",
+        TextFileOf: present,
         LinuxMounts: (),
         UnitStates: lambda names, files=(), **_: Units(dict.fromkeys(names, NEW), {}),
     }
 
 
-def client_plan(selinux: str = "Enforcing", **data: Any) -> list[Planned]:
+def client_plan(there: dict[type, Any] | None = None, **data: Any) -> list[Planned]:
     with patch("bridge.settings.Credentials", FakeCredentials):
-        return plan("clients", "r0.lan.buetow.org", facts(selinux), **data)
+        return plan("clients", "r0.lan.buetow.org", facts() | (there or {}), **data)
 
 
 def test_the_whole_plan_of_a_new_host() -> None:
@@ -67,29 +81,40 @@ def test_the_whole_plan_of_a_new_host() -> None:
         "certificate of the CA",
         "stunnel.conf",
         "SELinux lets stunnel listen",
+        "SELinux lets containers of k3s use NFS",
+        "f3s-tunnel-port.service",
+        "systemd reads f3s-tunnel-port.service",
+        "the tunnel's port is for root only",
         "stunnel runs",
         "directory /data/nfs/k3svolumes",
         "/data/nfs/k3svolumes in /etc/fstab",
         "check-nfs-mount.sh",
-        "nfs-null-call.sh",
         "directory of the metrics",
         "settings of the monitor",
         "nfs-mount-monitor.service",
         "nfs-mount-monitor.timer",
         "systemd reads the units and /etc/fstab",
+        "/etc/f3s/nfs-mount.conf is not needed any more",
+        "/usr/local/bin/nfs-null-call.sh is not needed any more",
         "mounted, if the server answers",
         "the monitor's timer runs",
     ]
-    assert [each.title for each in planned if not each.commands] == ["clients: a host name of its own"]
+    idle = [each.title.removeprefix("clients: ") for each in planned if not each.commands]
+    assert idle == [
+        "a host name of its own",
+        "SELinux lets containers of k3s use NFS",
+        *(each for each in titles if "any more" in each),
+    ]
     text = "\n".join(command for each in planned for command in each.commands)
     for part in (
-        "dnf install -y stunnel nfs-utils openssl policycoreutils-python-utils",
+        "dnf install -y stunnel nfs-utils openssl nftables policycoreutils-python-utils",
         "192.168.1.138 f3s-storage-ha f3s-storage-ha.lan f3s-storage-ha.lan.buetow.org",
         "semanage port -a -t stunnel_port_t -p tcp 2323",
+        "systemctl enable f3s-tunnel-port.service\nsystemctl start f3s-tunnel-port.service",
         "systemctl enable stunnel.service\nsystemctl start stunnel.service",
         "systemctl enable nfs-mount-monitor.timer\nsystemctl start nfs-mount-monitor.timer",
-        "put /etc/f3s/nfs-mount.conf",
-        "put /usr/local/bin/nfs-null-call.sh",
+        "put /etc/f3s/nfs-mount.json",
+        "replace-file /usr/local/bin/check-nfs-mount.sh absent",
     ):
         assert part in text
     assert "PRIVATE KEY" not in text
@@ -98,7 +123,9 @@ def test_the_whole_plan_of_a_new_host() -> None:
 
 @pytest.mark.parametrize("mode", ["Permissive", "absent"])
 def test_without_selinux_nothing_of_it_is_touched(mode: str) -> None:
-    text = "\n".join(command for each in client_plan(selinux=mode) for command in each.commands)
+    text = "\n".join(
+        command for each in client_plan({SelinuxState: Selinux(mode, GENERIC)}) for command in each.commands
+    )
     assert "semanage" not in text
     assert "policycoreutils" not in text
 
@@ -121,8 +148,20 @@ def test_a_laptop_with_two_mounts() -> None:
 )
 def test_the_hook_for_kubernetes_is_installed_where_it_is_asked_for(program: str | None, installed: bool) -> None:
     planned = client_plan(client_escalate_after=6 if program else 0, client_escalate_command=program)
-    hooks = [each for each in planned if "put /usr/local/bin/cordon-node.sh" in "\n".join(each.commands)]
+    hooks = [each for each in planned if "/usr/local/bin/cordon-node.sh absent" in "\n".join(each.commands)]
     assert [each.title for each in hooks] == (["clients: cordon-node.sh"] if installed else [])
+
+
+def test_units_of_a_monitor_that_was_made_by_hand_are_replaced_on_a_word_only() -> None:
+    timer = "/etc/systemd/system/nfs-mount-monitor.timer"
+    by_hand = TextFile(SecretState("644", "root", "root", digest("[Timer]\n")), "[Timer]\n")
+    there = {TextFileOf: lambda path, **_: by_hand if path == timer else present(path)}
+    with pytest.raises(OperationError, match=f"{timer} is not of this deploy"):
+        client_plan(there)
+    planned = client_plan(there, replace_files=[timer])
+    [command] = next(each.commands for each in planned if each.title == "clients: nfs-mount-monitor.timer")
+    assert f"replace-file {timer} {by_hand.state.sha256} " in command
+    assert " yes '' ''" in command, "it stays beside ours"
 
 
 def test_other_hosts_have_no_plan() -> None:

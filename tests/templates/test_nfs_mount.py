@@ -1,17 +1,20 @@
-"""The monitor's units and settings, rendered as the task renders them, before the real systemd and the real bash."""
+"""The monitor's units and settings, rendered as the task renders them, before the real systemd and the program."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from pyinfra.api.util import get_template
 
-from f3s.monitor import CALL, ESCALATE, PATIENCE, SERVICE, WRITE, longest_check, monitor_settings
+from f3s.monitor import AGAIN, CALL, ESCALATE, SERVICE, WRITE, longest_check, monitor_settings
+from f3s.stunnel import PORT_UNIT, port_rules
+from tests.f3s.settings_data import CLIENTS, build, change, good
+from tests.files.monitor import Client, monitor
 from tests.files.stubs import FILES, REPOSITORY
 
 TEMPLATES = REPOSITORY / "templates"
@@ -25,11 +28,13 @@ def render(name: str, **values: object) -> str:
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    service = render("nfs-mount-monitor.service.j2", start_timeout=90)
+    service = render("nfs-mount-monitor.service.j2", start_timeout=90, mounts=["data-nfs-k3svolumes.mount"])
     (tmp_path / "nfs-mount-monitor.service").write_text(
-        service.replace("/usr/local/bin/check-nfs-mount.sh", str(FILES / "rocky" / "check-nfs-mount.sh"))
+        service.replace("/usr/local/bin/check-nfs-mount.sh", str(FILES / "rocky" / "check_nfs_mount.py"))
     )
     (tmp_path / "nfs-mount-monitor.timer").write_text(render("nfs-mount-monitor.timer.j2", interval=10))
+    port = render("f3s-tunnel-port.service.j2", rules=port_rules(build(good()).clients[0]))
+    (tmp_path / PORT_UNIT).write_text(port.replace("/usr/sbin/nft", "/bin/true"))
     (tmp_path / "stunnel.service").write_text(STUNNEL)
     return tmp_path
 
@@ -37,7 +42,7 @@ def units(tmp_path: Path) -> Path:
 def verify(units: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
-    names = [str(units / f"nfs-mount-monitor.{kind}") for kind in ("service", "timer")]
+    names = [str(units / name) for name in ("nfs-mount-monitor.service", "nfs-mount-monitor.timer", PORT_UNIT)]
     return subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *names],
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{units}:"},
@@ -64,35 +69,46 @@ def test_no_setting_gives_the_monitor_a_mount_namespace(units: Path) -> None:
         assert not [line for line in text.splitlines() if line.startswith(setting)]
 
 
-def test_the_start_timeout_covers_every_bound_of_the_script() -> None:
-    script = (FILES / "rocky" / "check-nfs-mount.sh").read_text()
-    bounds = {name: int(value) for name, value in re.findall(r"\b([A-Z]+)_SECONDS=(\d+)", script)}
-    named = {"WRITE": WRITE, "PATIENCE": PATIENCE, "CALL": CALL, "SERVICE": SERVICE, "ESCALATE": ESCALATE}
-    assert {name: bounds[name] for name in named} == named
+def test_the_start_timeout_covers_every_bound_of_the_program() -> None:
+    named = {"WRITE": WRITE, "AGAIN": AGAIN, "CALL": CALL, "SERVICE": SERVICE, "ESCALATE": ESCALATE}
+    assert {name: getattr(monitor, f"{name}_SECONDS") for name in named} == named
     one = longest_check(mounts=1, stat_timeout=2, unmount_timeout=10, mount_timeout=15)
-    assert one == 6 * 5 + 3 * 8 + 7 + 18 + 63 + 4 * 13 + 7 + 18 + 7
-    assert longest_check(mounts=2, stat_timeout=2, unmount_timeout=10, mount_timeout=15) == 2 * one - 32
+    assert one == 3 * 5 + 2 * 9 + 3 * 8 + 18 + 18 + 63 + 4 * 13 + 12
+    assert longest_check(mounts=2, stat_timeout=2, unmount_timeout=10, mount_timeout=15) == 2 * one
 
 
-def test_the_settings_survive_bash() -> None:
-    values = monitor_settings(
-        mounts=[("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes"), ("127.0.0.1:/it's $(id)", "/srv/a b")],
-        port=2323,
-        service="stunnel.service",
-        move_seconds=15,
-        stat_timeout=2,
-        unmount_timeout=10,
-        mount_timeout=15,
-        metrics_file=None,
-        escalate_after=0,
-        escalate_command=None,
+def test_the_settings_are_those_that_the_program_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = build(good()).clients[0].client
+    text = monitor_settings(client, mounts=[("127.0.0.1:/a", "/srv/a")], port=2323, service="stunnel.service")
+    (tmp_path / "conf").write_text(text)
+    monkeypatch.setattr(monitor, "CONF", str(tmp_path / "conf"))
+    assert set(monitor.Monitor().settings) == set(Client(tmp_path, monkeypatch).settings)
+
+
+IN_A_NETWORK_OF_ITS_OWN = """
+ip link set lo up
+{port} -c 'import socket; s = socket.create_server(("127.0.0.1", 2323)); s.accept(); s.accept()' &
+sleep 1
+try() {{ setpriv --reuid "$1" --clear-groups bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323' 2>&1 | tail -n 1; }}
+nft '{closed}' && nft '{closed}' || exit 77
+try 0
+try 65534
+nft '{open}'
+try 65534
+"""
+
+
+def test_the_kernel_keeps_others_than_root_from_the_port() -> None:
+    """Rules as nft takes them, twice; then none."""
+    if not all(map(shutil.which, ("nft", "unshare", "setpriv", "ip"))):
+        pytest.skip("needs nft, unshare, setpriv and ip")
+    everybody = change(good(), CLIENTS, client_tunnel_root_only=False)
+    closed, opened = (port_rules(build(each).clients[0]) for each in (good(), everybody))
+    script = IN_A_NETWORK_OF_ITS_OWN.format(port=sys.executable, closed=closed, open=opened)
+    done = subprocess.run(
+        ["unshare", "--net", "--", "bash", "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
-    program = render("nfs-mount.conf.j2", **values) + (
-        'printf "%s|" "${MOUNT_SOURCES[@]}" "${MOUNT_POINTS[@]}" "$TUNNEL_PORT" "$TUNNEL_SERVICE" "$MOVE_SECONDS" '
-        '"$STAT_SECONDS" "$UMOUNT_SECONDS" "$MOUNT_SECONDS" "$TEXTFILE" "$ESCALATE_AFTER" "$ESCALATE_COMMAND"'
-    )
-    done = subprocess.run(["bash", "-u", "-c", program], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert done.stdout == (
-        "127.0.0.1:/k3svolumes|127.0.0.1:/it's $(id)|/data/nfs/k3svolumes|/srv/a b|2323|stunnel.service|15|2|10|15||0||"
-    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no nftables in this kernel, or not root: {done.stderr}")
+    [refused] = done.stdout.splitlines()
+    assert refused.endswith("Connection refused")

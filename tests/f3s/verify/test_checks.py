@@ -12,6 +12,7 @@ from f3s.carp import CarpState, CarpView
 from f3s.clock import Offset
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
+from f3s.monitor import MountState
 from f3s.mounts import Mount, MountTable
 from f3s.parsing import NoAnswer
 from f3s.pki.certificates import Finding
@@ -19,7 +20,6 @@ from f3s.pki.certificates import State as PkiState
 from f3s.secretfile import ABSENT
 from f3s.verify.certificates import RENEW
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
-from f3s.verify.mount_state import MountState
 from f3s.verify.report import absent_rows, all_right, rows
 from f3s.verify.storage import key_tests, wanted_keys, wanted_mounts
 from f3s.verify.tls import Fault, Outcome, TlsAnswer
@@ -239,6 +239,19 @@ WRONG = [
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
     case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", stale=(CRL_PEM,)),
+    case(
+        R0,
+        f"below {POINT}",
+        "takes files: not there",
+        mount_states=(MountState(POINT, "healthy", 3, 0, "", False, ("not there",)),),
+    ),
+    case(
+        R0,
+        f"below {POINT}",
+        "which nobody sees while it is mounted: a.txt",
+        mount_states=(MountState(POINT, "healthy", 3, below=("a.txt",)),),
+    ),
+    case(R0, "tunnel port", "every local user may connect", port_is_open=True),
     case(R0, "tunnel files", "client.pem is not client-r0", secrets=file_of(R0, CLIENT_PEM, sha256="0" * 64)),
     case(F1, "one MASTER", "both are MASTER", at=CLUSTER, carp=carp(CarpState.MASTER)),
     case(
@@ -319,10 +332,10 @@ UNKNOWN = [
     case(R0, "TLS", "could not be asked", tls=None),
     case(R0, "TLS", "not known whether it refuses", tls=replace(of(R0).tls, stranger=Outcome.UNREACHABLE)),
     case(R0, f"mount {POINT}", "could not be listed", linux_mounts=None),
+    case(R0, "tunnel port", "could not be tried", port_is_open=None),
     case(R0, f"mount {POINT}", "the monitor does not answer", mount_states=None),
-    case(R0, f"mount {POINT}", "not checked yet", mount_states=(MountState(POINT, None),)),
+    case(R0, f"mount {POINT}", "not checked yet", mount_states=(MountState(POINT, "unknown"),)),
     case(R0, f"mount {POINT}", "the last check is 121 s old", mount_states=(MountState(POINT, "healthy", 121),)),
-    case(R0, f"mount {POINT}", "check is 90 s in the future", mount_states=(MountState(POINT, "healthy", -90),)),
 ]
 
 

@@ -5,29 +5,25 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from f3s.monitor import MountState, parse_status
 from f3s.parsing import UnknownOutput
 from f3s.pki.certificates import make_ca
-from f3s.verify.mount_state import MountState, parse_status
 from f3s.verify.tls import Fault, Outcome, TlsAnswer, parse_answer
 from tests.f3s.verify.world import NOW
 
 
 def test_the_state_of_mounts() -> None:
     text = """\
-/data/a: healthy since 2026-03-01 11:00:00, checked 7 s ago, failed checks in a row: 0, repairs: 2
-/data/b: not-mounted since 2026-03-01 11:00:00, checked 700 s ago, failed checks in a row: 3, repairs: 0
-    nothing is mounted
-    the last check is too old to rely on (is nfs-mount-monitor.timer running?)
-/data/c: not checked yet (is nfs-mount-monitor.timer running?)"""
-    too_old = "nothing is mounted; the last check is too old to rely on (is nfs-mount-monitor.timer running?)"
+{"/data/a": {"state": "not-mounted", "since": "2026-03-01 11:00:00", "age": 7, "failures": 3, "heals": 2,
+ "detail": "nothing", "immutable": false, "below": ["a"], "escalated": ""},
+ "/data/b": {"state": "unknown", "age": null, "failures": 0, "detail": "", "immutable": true, "below": []}}"""
     assert parse_status(text.splitlines()) == (
-        MountState("/data/a", "healthy", 7),
-        MountState("/data/b", "not-mounted", 700, 3, too_old),
-        MountState("/data/c", None),
+        MountState("/data/a", "not-mounted", 7, 3, "nothing", False, ("a",)),
+        MountState("/data/b", "unknown"),
     )
 
 
-@pytest.mark.parametrize("line", ["    detail of nothing", "/data: fine", "bash: not found"])
+@pytest.mark.parametrize("line", ["[]", '{"/data": {}}', "bash: not found"])
 def test_other_states(line: str) -> None:
     with pytest.raises(UnknownOutput):
         parse_status([line])

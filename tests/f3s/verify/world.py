@@ -14,6 +14,7 @@ from f3s.controller import CLAIMS, Status, role, served_dataset, wanted_services
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
 from f3s.keys import KeyFile, Stick
+from f3s.monitor import MountState
 from f3s.mounts import Mount, MountTable
 from f3s.pki.certificates import Finding
 from f3s.pki.certificates import State as PkiState
@@ -23,7 +24,6 @@ from f3s.settings import HostSettings, Site
 from f3s.sockets import Listener
 from f3s.stunnel import secret_files
 from f3s.verify.model import ClusterView, HostView, Row, State
-from f3s.verify.mount_state import MountState
 from f3s.verify.report import rows
 from f3s.verify.storage import key_tests, wanted_keys_of, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
@@ -180,6 +180,7 @@ def client_view(host: HostSettings) -> HostView:
         mount_states=(MountState(point, "healthy", 7),),
         linux_mounts=(Entry("127.0.0.1:/k3svolumes", point, "nfs4", ("rw", "vers=4.2", "hard", "port=2323")),),
         secrets=secrets(host),
+        port_is_open=False,
         running={"stunnel.service": True},
         stale=(),
     )

@@ -63,7 +63,9 @@ print(*done)
 def test_a_sleeper_does_not_get_other_hosts_mounts(site: Cluster) -> None:
     # what is due on the storage hosts meanwhile happens in the process that sleeps
     mounts = "cut -d ' ' -f 5 /.lab/proc/self/mountinfo | grep ^/data"
-    assert site.sh("r0", f"{mounts}; sleep 130; {mounts}") == f"{SHARE}\n" * 2
+    assert site.sh("r0", f"{mounts}; sleep 130; {mounts}") == f"{SHARE}\n" * 4, (
+        "the immutable folder, and the mount on it"
+    )
 
 
 def test_exit_status_arguments_and_a_missing_script(site: Cluster) -> None:

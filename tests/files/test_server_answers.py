@@ -1,18 +1,17 @@
-"""nfs-null-call.sh through both real stunnels with the site's configurations: what it tells of a broken path."""
+"""The call of check-nfs-mount.sh through both real stunnels: what it tells of a broken path."""
 
 from __future__ import annotations
 
 import socket
 import socketserver
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.files.stubs import FILES
+from tests.files.monitor import monitor
 from tests.templates.test_stunnel import ON_CLIENT, ON_SERVER
 from tests.templates.tunnel import R0, Tunnel, free_address
 
@@ -41,15 +40,14 @@ def tunnel(tmp_path: Path) -> Iterator[Tunnel]:
     made.close()
 
 
-def call(address: tuple[str, int]) -> int:
-    words = ["/bin/bash", str(FILES / "rocky" / "nfs-null-call.sh"), address[0], str(address[1])]
-    return subprocess.run(words, stdout=subprocess.DEVNULL, check=False, timeout=20).returncode
+def call(address: tuple[str, int]) -> str:
+    return str(monitor.server_answers(address[1], address[0]))
 
 
 def test_the_server_answers_through_the_tunnel(tunnel: Tunnel, nfsd: str) -> None:
     server = tunnel.server(ON_SERVER, connect=nfsd)
     client = tunnel.client(ON_CLIENT, server.address, tunnel.ca.issue(R0))
-    assert call(client.address) == 0
+    assert call(client.address) == ""
 
 
 def test_a_revoked_certificate(tunnel: Tunnel, nfsd: str) -> None:
@@ -57,18 +55,18 @@ def test_a_revoked_certificate(tunnel: Tunnel, nfsd: str) -> None:
     tunnel.ca.revoke(identity)
     server = tunnel.server(ON_SERVER, connect=nfsd)
     client = tunnel.client(ON_CLIENT, server.address, identity)
-    assert call(client.address) == 1
+    assert "no NFS server answers" in call(client.address)
     assert "certificate revoked" in server.log()
 
 
 def test_a_host_without_nfsd(tunnel: Tunnel) -> None:
     server = tunnel.server(ON_SERVER, connect="{}:{}".format(*free_address()))
     client = tunnel.client(ON_CLIENT, server.address, tunnel.ca.issue(R0))
-    assert call(client.address) == 1
+    assert "no NFS server answers" in call(client.address)
 
 
 def test_no_host_has_the_address(tunnel: Tunnel) -> None:
     client = tunnel.client(ON_CLIENT, free_address(), tunnel.ca.issue(R0))
-    assert call(client.address) == 1
+    assert "no NFS server answers" in call(client.address)
     client.stop()
-    assert call(client.address) == 2
+    assert "nothing accepts connections" in call(client.address)
