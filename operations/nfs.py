@@ -6,7 +6,6 @@ from collections.abc import Generator, Mapping
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import File
 
@@ -22,6 +21,7 @@ from facts.services import Services
 from facts.textfile import TextFileOf
 from facts.zfs import Snapshots
 from operations.base import Commands, executing, known, known_of
+from operations.reasons import operation
 from operations.textfile import two_owners, written
 
 EXPORTS, ZFS_EXPORTS = "/etc/exports", "/etc/zfs/exports"

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.keycheck import KeyCheck
@@ -28,6 +27,7 @@ from facts.mounts import Mounts
 from facts.zfs import Datasets, HistoryMarks, KeyChecks, Snapshots
 from facts.zrepl import Written
 from operations.base import Commands, executing, known, known_of
+from operations.reasons import operation
 
 NO_COMMON = "nothing can be replicated into it (docs/runbook.md, Disk dead, where the source was made anew)"
 

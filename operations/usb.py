@@ -11,7 +11,6 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.host import Host
-from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory, state
 
 from f3s.keys import KEY_BYTES, SILENT_STICK, SUFFIX, Copy, Keys, Plan, Roots, plan, roots_in_sight, set_aside
@@ -22,6 +21,7 @@ from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
 from operations.base import Commands, executing, known, known_of
+from operations.reasons import operation
 
 STICK_SECONDS = 300
 """Seconds for work on a stick: enough for a slow machine to format a large one."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.keycheck import KeyCheck
@@ -23,6 +22,7 @@ from facts.mounts import Mounts
 from facts.rcconf import RC_CONF, Variables
 from facts.zfs import Datasets, Guarded, KeyChecks, Pools, Snapshots
 from operations.base import Commands, executing, known
+from operations.reasons import operation
 
 Value = str | int | bool
 # a pool in any other state cannot be worked with

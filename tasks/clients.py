@@ -19,7 +19,7 @@ from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, client_variables
 from facts.base import FILES
 from facts.clients import SelinuxState
-from operations import fstab, names, secrets, selinux, units
+from operations import fstab, names, reasons, secrets, selinux, units
 from tasks.shared import name_virtual_ip
 
 BIN = "/usr/local/bin"
@@ -171,3 +171,5 @@ if settings.is_client:
         unit=MONITOR_UNITS[1],
         files=[f"/etc/systemd/system/{MONITOR_UNITS[1]}"],
     )
+
+reasons.none_left()
