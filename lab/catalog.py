@@ -81,6 +81,7 @@ FREEBSD: dict[str, Program] = {
     "/sbin/gpart": disks.gpart,
     "/sbin/mount": mounting.mount,
     "/sbin/newfs": disks.newfs,
+    "/sbin/tunefs": disks.tunefs,
     "/sbin/umount": mounting.umount,
     "/sbin/swapctl": disks.swapctl,
     "/usr/sbin/zdb": disks.zdb,
