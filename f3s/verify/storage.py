@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from f3s.bhyve.tree import local, to_mount
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile, others
+from f3s.mounts import below_export
 from f3s.quoting import command
 from f3s.replication import OLD_KEY
 from f3s.settings import HostSettings, Site
@@ -295,6 +296,9 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
         elif mount.read_only and dataset == host.nfs.dataset and view.controller and view.controller.hold is None:
             problems.append(f"{dataset} is read-only, as a planned failover makes it, although nothing holds it")
             next_step = "doas service f3s_storage reconcile"
+    if host.is_storage and (hidden := below_export(view.mounts, host.nfs.mountpoint)):
+        problems.append(hidden)
+        next_step = "docs/day-two.md, limits in detail"
     if not host.is_storage or problems:
         fine = ", ".join(f"{dataset} on {point}" for point, (dataset, _) in wanted.items())
         return judged("mounts", host.name, problems, fine or "none needed", next_step)
