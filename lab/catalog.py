@@ -80,6 +80,7 @@ FREEBSD: dict[str, Program] = {
     "/sbin/glabel": disks.glabel,
     "/sbin/gpart": disks.gpart,
     "/sbin/mount": mounting.mount,
+    "/sbin/mount_nullfs": mounting.mount_nullfs,
     "/sbin/newfs": disks.newfs,
     "/sbin/tunefs": disks.tunefs,
     "/sbin/umount": mounting.umount,
