@@ -2,13 +2,14 @@
 
 from pyinfra import local
 
-from operations import order
+from operations import order, reasons
 
 
 def then(task: str) -> None:
     """Run a task once all hosts are done with the ones above (./ is relative to this file, not to the caller)."""
     order.barrier(name=f"-- {task}")
-    local.include(f"./tasks/{task}.py")
+    with reasons.noted():
+        local.include(f"./tasks/{task}.py")
 
 
 # nothing is encrypted before its key is on a stick
@@ -27,3 +28,6 @@ then("nfs")
 then("stunnel")
 # clients come last: they mount what all of the above serves
 then("clients")
+
+# before anything is changed anywhere
+reasons.none_left()

@@ -18,6 +18,7 @@ from f3s.zfs import parse_vdevs
 MIB = 1024 * 1024
 EDGE_MIB = 4
 SMALLEST = 16 * MIB
+_FATS = {"fat16", "fat32", "fat32lba", "ms-basic-data"}  # gpart(8)
 SECTIONS = ("diskinfo", "geom", "gpart", "fstyp", "zdb", "glabel", "mounts", "swap", "zpool", "head", "tail")
 
 
@@ -49,6 +50,7 @@ class Disk:
     + reasons: why it is not blank
     + file_system: as fstyp calls it (`ufs`, `zfs` ...), None where it recognises none
     + pool: name in the pool label that is on it, None where there is none
+    + fat: the disk or its partition with the FAT that is all there is on it, as sticks are sold; None if it is in use
     + pool_destroyed: `zpool destroy` left that label, with which `zpool import` does not find the pool (zpool_main.c)
     """
 
@@ -60,6 +62,7 @@ class Disk:
     file_system: str | None = None
     pool: str | None = None
     pool_destroyed: bool = False
+    fat: str | None = None
 
     @property
     def blank(self) -> bool:
@@ -78,10 +81,14 @@ class Disk:
         anything on it: what is recognised may be the very data that is missed."""
         if not self.only_unrecognised_content or self.size is None:
             return "find out what it is and who needs it, and check the device in the settings"
+        return f"if nothing on it is needed, and it is not in use, {self.clearing(self.size)}"
+
+    def clearing(self, size: int) -> str:
+        """The commands that make the disk blank, of `size` bytes."""
         return (
-            f"if nothing on it is needed, and it is not in use, clear both ends by hand on that host: "
+            "clear both ends by hand on that host: "
             f"dd if=/dev/zero of=/dev/{self.device} bs=1m count={EDGE_MIB} && "
-            f"dd if=/dev/zero of=/dev/{self.device} bs=1m seek={tail_start(self.size)}"
+            f"dd if=/dev/zero of=/dev/{self.device} bs=1m seek={tail_start(size)}"
             " (the second ends with 'end of device')"
         )
 
@@ -135,7 +142,15 @@ def parse_disk(lines: Iterable[str], device: str) -> Disk:
     model, serial = values.get("Disk descr."), values.get("Disk ident.")
     zdb = parts["zdb"]
     return Disk(
-        device, size, model, serial, tuple(reasons), _file_system(parts["fstyp"]), _pool(zdb), _pool_destroyed(zdb)
+        device,
+        size,
+        model,
+        serial,
+        tuple(reasons),
+        _file_system(parts["fstyp"]),
+        _pool(zdb),
+        _pool_destroyed(zdb),
+        _fat(parts, device),
     )
 
 
@@ -222,6 +237,19 @@ def _signatures(parts: Mapping[str, Output], device: str) -> list[Reason]:
 def _file_system(fstyp: Output) -> str | None:
     words = fstyp.text.split()
     return words[0] if fstyp.status == 0 and words else None
+
+
+def _fat(parts: Mapping[str, Output], device: str) -> str | None:
+    """`gpart show` has a line for each partition: start, size, index, type."""
+    if not any(line.strip() == "Mode: r0w0e0" for line in parts["geom"].lines):
+        return None
+    table = parts["gpart"]
+    if table.status != 0:
+        return device if _file_system(parts["fstyp"]) == "msdosfs" else None
+    rows = [row.groups() for line in table.lines if (row := re.match(r"\s*\d+\s+\d+\s+(\d+)\s+(\S+)", line))]
+    if len(rows) != 1 or rows[0][1] not in _FATS:
+        return None
+    return f"{device}{'s' if ' MBR ' in table.lines[0] else 'p'}{rows[0][0]}"
 
 
 def _pool(zdb: Output) -> str | None:

@@ -7,6 +7,8 @@ was there.
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +38,11 @@ class KeyFile:
     sha256: str | None
 
     @property
+    def proper(self) -> bool:
+        """It can be read, and has the size of a key."""
+        return self.sha256 is not None and self.size == KEY_BYTES
+
+    @property
     def protected(self) -> bool:
         return (self.mode, self.owner) == ("400", "root:wheel")
 
@@ -47,7 +54,8 @@ class Stick:
     + disk: the disk with the label, or the label itself where only that is known; None where there is none
     + mount: what is mounted on the mount point
     + elsewhere: where the labelled stick is mounted if not there
-    + keys: the key files by name; None where the stick is not mounted, so that its content is unknown
+    + keys: the key files by name; None where the stick is not mounted, so that its content is unknown. Without a disk
+      that has the label they are on a UFS file system without one that is mounted on the mount point
     + unfinished: files that a killed run left behind
     """
 
@@ -60,6 +68,13 @@ class Stick:
     def pulled(self, label: str) -> bool:
         """Gone while it was mounted: the mount stays until a read of it fails, or it is taken away (geom_vfs.c)."""
         return self.disk is None and self.mount is not None and self.mount.device == f"ufs/{label}"
+
+    @property
+    def unlabelled(self) -> str | None:
+        """The device of a key stick that lacks only its label: it is where the stick belongs, and a key is on it."""
+        if self.disk is None and self.mount is not None and any(key.proper for key in (self.keys or {}).values()):
+            return self.mount.device
+        return None
 
 
 @dataclass(frozen=True)
@@ -113,13 +128,14 @@ def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:
     disk = labelled_disk(parts["glabel"], label) or (f"ufs/{label}" if parts["device"] else None)
     keys: dict[str, KeyFile] = {}
     unfinished = []
-    if ours is None or here != ours:
+    unlabelled = disk is None and here is not None and here.fstype == "ufs" and not here.device.startswith("ufs/")
+    if here is None or (here != ours and not unlabelled):
         return Stick(disk, here, ours, None, ())
-    if disk is None:
+    if disk is None and not unlabelled:
         # pulled out while it was mounted: what can still be read comes from the cache
         return Stick(None, here, None, None, ())
     if parts["folder"] != [mountpoint]:
-        raise UnknownOutput(f"{ours.device} is mounted on {mountpoint}, which cannot be entered")
+        raise UnknownOutput(f"{here.device} is mounted on {mountpoint}, which cannot be entered")
     # a file that cannot be read has no line here
     digests = {name.removeprefix("./"): sha for sha, _, name in (row.partition(" ") for row in parts["sha256"])}
     for line in parts["files"]:
@@ -223,6 +239,29 @@ def set_aside(name: str, label: str, mountpoint: str) -> Shell:
     return command(
         "doas umount {} && doas mount {} {} && doas ln {} {} && doas rm {}; doas service f3skeys onerestart",
         *(mountpoint, f"/dev/ufs/{label}", mountpoint, file, f"{file}.aside", file),
+    )
+
+
+def second_name(old: str, new: str, device: str) -> Shell:
+    """What somebody types to have a key file on a stick under another name, too; for sh and csh."""
+    mountpoint = posixpath.dirname(new)
+    mount = (f"/dev/{device}", mountpoint)
+    return command(
+        "doas umount {} && doas mount {} {} && doas cp -p {} {}; doas umount {} && doas mount -r {} {}",
+        *(mountpoint, *mount, old, new, mountpoint, *mount),
+    )
+
+
+def others(wanted: Sequence[str], sticks: Iterable[Keys | None]) -> list[str]:
+    """The names of keys of the user's own that belong on every stick: where two differ, each host has its own."""
+    digests: dict[str, set[str | None]] = {}
+    for keys in sticks:
+        for name, key in (keys or {}).items():
+            digests.setdefault(name, set()).add(key.sha256 if key.proper else None)
+    return sorted(
+        name
+        for name, found in digests.items()
+        if name not in wanted and len(found) == 1 and None not in found and re.fullmatch(r"[\w:][\w.:-]*", name)
     )
 
 

@@ -64,6 +64,20 @@ class MountTable:
         return next((mount for mount in self.mounts if mount.device == device), None)
 
 
+def below_export(table: MountTable, mountpoint: str) -> str | None:
+    """Why clients would not see all that is mounted below the served dataset; None if they would.
+
+    What is exported is a null mount, and nullfs does not cross mounts of the layer below (docs/design.md, Serving).
+    """
+    if not (below := table.below(mountpoint)):
+        return None
+    there = ", ".join(f"{mount.device} on {mount.directory}" for mount in below)
+    return (
+        f"{there}: a client of the export would find the bare directory there, on both hosts. Move the data into the "
+        f"dataset on {mountpoint}, or give what is mounted another mount point and a job of its own"
+    )
+
+
 def parse_mounts(lines: Iterable[str]) -> tuple[Mount, ...]:
     """Read `mount -p`: fields as in fstab(5), but blanks in names are not escaped (mount.c, putfsent).
 

@@ -9,15 +9,17 @@ from f3s.quoting import command
 from facts.base import DeviceFact
 
 # A folder that cannot be read is not an empty one, and a file that stat(1) cannot read is not a missing one. A mount
-# whose stick is gone is left alone: each read may fail.
+# whose stick is gone is left alone: each read may fail. A stick without the label may have the keys as well.
 _SCRIPT = f"""\
 device={{}}
-cd {{}} 2>/dev/null || cd /var/empty
+mountpoint={{}}
+cd "$mountpoint" 2>/dev/null || cd /var/empty
+there=$(mount -p | while read -r from on _; do if [ "$on" = "$mountpoint" ]; then echo "$from"; fi; done | tail -n 1)
 set --
 echo "=== device" && if [ -e "$device" ]; then echo present; fi &&
 echo "=== glabel" && glabel status &&
 echo "=== mounts" && mount -p &&
-if [ -e "$device" ]; then
+if [ -e "$device" ] || {{{{ [ -n "$there" ] && [ -e "$there" ]; }}}}; then
     ls -A . >/dev/null &&
     echo "=== folder" && pwd &&
     echo "=== files" &&

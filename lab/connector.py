@@ -1,8 +1,8 @@
 """The pyinfra connector ``@lab/HOST``: the deploy's commands run in a simulated host instead of over ssh.
 
 ``LAB_LATENCY_MS`` adds a round trip's time to every command. ``LAB_KILL_AT=N`` ends this whole process, as a pulled
-plug would, instead of running its N-th command; tests use it to interrupt a deploy at every point. ``LAB_COUNT=FILE``
-appends a line for every round trip, with the host and the task; `lab.bench` reads it.
+plug would, instead of running its N-th command after its plan; tests use it to interrupt a deploy at every point.
+``LAB_COUNT=FILE`` appends a line for every round trip, with the host and the task; `lab.bench` reads it.
 """
 
 from __future__ import annotations
@@ -154,7 +154,8 @@ class LabConnector(BaseConnector):
 
     def _round_trip(self) -> None:
         """What every command and every upload costs."""
-        _count_and_maybe_die()
+        if self.state.is_executing:
+            _count_and_maybe_die()
         if file := os.environ.get("LAB_COUNT"):
             # one short write in append mode: lines of hosts that work at the same time stay whole
             with open(file, "a") as count:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.api.host import Host
-from pyinfra.context import host, inventory, state
+from pyinfra.context import ctx_host, host, inventory, state
 from typing_extensions import override
 
 from f3s.parsing import NoAnswer
@@ -17,6 +18,7 @@ from f3s.quoting import Shell
 from facts.base import DEVICE_SECONDS, HostFact
 
 T = TypeVar("T")
+_planned: WeakKeyDictionary[Host, dict[tuple[type, str], Any]] = WeakKeyDictionary()
 Commands = Generator[Shell, None, None]
 """What an operation yields."""
 
@@ -27,9 +29,14 @@ LOOK_SECONDS = DEVICE_SECONDS + 30
 """For a look at many hosts: a question that never ends must not hide the other answers. More than a disk has."""
 
 
+def current_host() -> Host:
+    """The host itself, which can be a key of a mapping; `host` stands for it."""
+    return cast(Host, ctx_host.get())  # type: ignore[no-untyped-call]
+
+
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
     """A fact of the current host; raises OperationError if it is unknown, because then nothing may be concluded."""
-    value: T | None = host.get_fact(fact, **arguments, _timeout=FACT_SECONDS)
+    value = _asked_once(current_host(), fact, arguments)
     if isinstance(value, NoAnswer):
         raise OperationError(f"{host.name}: {value}. Nothing was changed")
     if value is None:
@@ -38,10 +45,19 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
     return value
 
 
+def _asked_once(member: Host, fact: type[HostFact[T]], arguments: Mapping[str, object]) -> T | NoAnswer | None:
+    """A fact. Nothing changes while pyinfra makes its plan, so each question is asked once then."""
+    question = (fact, repr(arguments))
+    said = _planned.setdefault(member, {})
+    if executing() or question not in said:
+        said[question] = member.get_fact(fact, **arguments, _timeout=FACT_SECONDS)
+    return cast(T | NoAnswer | None, said[question])
+
+
 def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | None:
     """A fact of another host, whatever --limit selects; None if the host is off, or the fact fails."""
     try:
-        value: T | None = inventory.get_host(name).get_fact(fact, **arguments, _timeout=FACT_SECONDS)
+        value = _asked_once(inventory.get_host(name), fact, arguments)
     except ConnectError:
         return None
     if isinstance(value, NoAnswer):

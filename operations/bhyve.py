@@ -6,7 +6,6 @@ from collections.abc import Generator, Mapping
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.bhyve.model import Facts, Plan, Programs, Step, Wanted
@@ -23,6 +22,7 @@ from facts.rcconf import Variables
 from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
 from operations.base import Shown, executing, known
+from operations.reasons import noted, operation
 
 PROGRAMS = Programs(
     wait=(FILES / "once" / "bhyve-wait.sh").read_text(),
@@ -30,6 +30,14 @@ PROGRAMS = Programs(
     guard=(FILES / "once" / "guard-below.sh").read_text(),
 )
 """What the steps run on a host, for Wanted."""
+
+
+def left_at_first(wanted: Wanted) -> Plan:
+    """What is left to do on the current host, for the plan of the run: nothing where the migration refuses."""
+    plan_now = Plan((), "the migration refuses", key_at_boot=False)
+    with noted():
+        plan_now = left(wanted)
+    return plan_now
 
 
 def left(wanted: Wanted) -> Plan:

@@ -9,7 +9,6 @@ from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
-from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
@@ -23,6 +22,7 @@ from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from facts.textfile import TextFileOf
 from operations.base import Commands, known
+from operations.reasons import operation
 from operations.textfile import written
 
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pyinfra import logger
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.clock import LIMIT
 from facts.clock import Clock, asked_between
 from operations.base import Commands, known
+from operations.reasons import operation
 
 
 @operation()

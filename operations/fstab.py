@@ -7,7 +7,6 @@ from collections.abc import Generator, Sequence
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import Directory
 
@@ -19,6 +18,7 @@ from facts.clients import MountStates
 from facts.fstab import LinuxMounts
 from facts.textfile import TextFileOf
 from operations.base import Commands, executing, known
+from operations.reasons import operation
 from operations.textfile import written
 
 FSTAB = "/etc/fstab"

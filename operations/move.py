@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory
 
 from f3s.quoting import Shell, command
@@ -18,6 +17,7 @@ from facts.carp import Carp
 from facts.controller import StorageController
 from facts.tls import Tls
 from operations.base import Commands, Shown, ask, executing
+from operations.reasons import operation
 
 CARP = "/usr/local/bin/carp"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from facts.clients import HostName
 from operations.base import Commands, known, known_of
+from operations.reasons import operation
 
 
 @operation()

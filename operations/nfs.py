@@ -6,15 +6,16 @@ from collections.abc import Generator, Mapping
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import File
 
 from f3s.exports import merged, others
+from f3s.mounts import below_export
 from f3s.quoting import Shell, command
 from f3s.replication import newest_common
 from f3s.services import ServiceState
 from facts.base import script
+from facts.mounts import Mounts
 from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.rcconf import Variables
@@ -22,6 +23,7 @@ from facts.services import Services
 from facts.textfile import TextFileOf
 from facts.zfs import Snapshots
 from operations.base import Commands, executing, known, known_of
+from operations.reasons import operation
 from operations.textfile import two_owners, written
 
 EXPORTS, ZFS_EXPORTS = "/etc/exports", "/etc/zfs/exports"
@@ -49,7 +51,8 @@ def shares(
     + marker: name of the marker file
     + replicas: host -> dataset there which the dataset is replicated to
 
-    Raises OperationError if the dataset is not mounted when it should be written to, if an entry is not of the kind
+    Raises OperationError if the dataset is not mounted when it should be written to, if something is mounted below it,
+    which clients would not see, if an entry is not of the kind
     that it should be, or if the marker is missing and a replica is not known to be of this dataset.
 
     **Example:** `nfs.shares("zdata/enc/nfsdata", "/data/nfs", {"k3svolumes": "0755"}, "nfs.DO_NOT_REMOVE",
@@ -63,6 +66,8 @@ def shares(
                 f"{host.name}: {dataset} is not mounted on {mountpoint}: run tasks/zfs_encrypt.py, look at the stick"
             )
         found = dict.fromkeys(names, "absent")
+    if hidden := below_export(known(Mounts, directories=()), mountpoint):
+        raise OperationError(f"{host.name}: {hidden}")
     mounted = command(_MOUNTED, dataset, mountpoint)
     changes = list(_directory_changes(mountpoint, directories, found))
     if found[marker] not in ("absent", "file"):

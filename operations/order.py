@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pyinfra import host
-from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.context import host, state
+
+from operations.base import executing
+from operations.reasons import operation
 
 
 @operation()
@@ -18,11 +21,21 @@ def barrier() -> Generator[PyinfraCommand]:
     and of f1 alone are interleaved, whatever the deploy's text says. An operation that all hosts share comes after
     everything above and before everything below on each host, and so separates the two.
 
+    Where a host has failed above, the run ends here: pyinfra alone would go on with the others, and leave the cluster
+    in a state between two tasks.
+
+    :raises OperationError: a host has failed
+
     **Example:**
 
     .. code:: python
 
         order.barrier(name="zrepl: sources and sinks are configured")
     """
+    failed = [each.name for each in state.failed_hosts if state.results[each].error_ops] if executing() else []
+    if failed:
+        raise OperationError(
+            f"{', '.join(sorted(failed))} failed above, so no host goes on. Mend that, then run this again"
+        )
     host.noop("every host has come this far")
     yield from ()

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command, words
 from facts.packages import Packages
 from operations.base import Commands, known
+from operations.reasons import operation
 
 
 @operation()

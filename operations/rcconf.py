@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import Shell, command
 from facts.rcconf import RC_CONF, Variables
 from operations.base import Commands, known
+from operations.reasons import operation
 
 
 @operation()

@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import FileContents
 
@@ -26,12 +25,13 @@ from f3s.replication import (
     way_back,
 )
 from f3s.settings.model import is_within
-from f3s.zfs import Snapshot
+from f3s.zfs import Dataset, Snapshot
 from facts.base import script
 from facts.mounts import Mounts
 from facts.zfs import Datasets, HistoryMarks, KeyChecks, Snapshots
 from facts.zrepl import Written
 from operations.base import Commands, executing, known, known_of
+from operations.reasons import operation
 
 NO_COMMON = "nothing can be replicated into it (docs/runbook.md, Disk dead, where the source was made anew)"
 
@@ -165,6 +165,8 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
     closed: dict[str, str] = {}
     datasets = known(Datasets)
     for dataset in datasets.values():
+        if dataset.name in newest and any(is_within(dataset.name, replica) for replica in replicas):
+            _refuse_plain(dataset)
         if dataset.is_encryption_root and dataset.name in newest and dataset.name not in opened:
             wanted = next((key for replica, key in replicas.items() if is_within(dataset.name, replica)), None)
             if wanted is not None:
@@ -181,6 +183,18 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
             yield command("zfs set keylocation={} {}", keylocation, name)
     if fine:
         host.noop("every replica that has arrived names the key that opens it")
+
+
+def _refuse_plain(replica: Dataset) -> None:
+    if not replica.encrypted:
+        pool, _, rest = replica.name.partition("/")
+        aside = f"{pool}/{rest.rpartition('/')[2]}_plain"
+        way = command("zfs set mountpoint=none {} && zfs rename {} {}", replica.name, replica.name, aside)
+        raise OperationError(
+            f"{host.name}: the replica {replica.name} is not encrypted: an earlier job sent it so, and no encrypted "
+            f"stream can be received into it. Set it aside: `{way}`. Then run this again: all is sent anew. Destroy "
+            "the old one once that has arrived, its data are plain text"
+        )
 
 
 @operation()
@@ -214,6 +228,7 @@ def mounted(dataset: str, keylocation: str, mountpoint: str, serves: str | None 
             return
         yield from (commands[step] for step in MOUNT_STEPS)
         return
+    _refuse_plain(found)
     key = known(KeyChecks, keys=((dataset, keylocation),)).get(dataset)
     mount = known(Mounts, directories=()).at(mountpoint)
     plan = plan_mount(

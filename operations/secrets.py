@@ -12,7 +12,6 @@ from collections.abc import Generator
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
@@ -21,6 +20,7 @@ from f3s.textfile import digest
 from facts.base import script
 from facts.secrets import SecretFile
 from operations.base import known
+from operations.reasons import operation
 
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*")
 MODE = re.compile(r"0?[0-7]00")

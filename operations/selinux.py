@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
 from facts.clients import SelinuxState
 from operations.base import Commands, executing, known
+from operations.reasons import operation
 
 _GENERIC = ("unreserved_port_t", "reserved_port_t", "ephemeral_port_t", "hi_reserved_port_t", "port_t")
 """Types of whole ranges, for ports that no service has to itself."""

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.services import ServiceState
 from facts.base import script
 from facts.services import Services
 from operations.base import Commands, executing, known
+from operations.reasons import operation
 
 
 @operation()

@@ -6,7 +6,6 @@ from collections.abc import Generator, Sequence
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import File, FileContents
 
@@ -16,6 +15,7 @@ from f3s.stunnel import merged
 from facts.sockets import Listeners
 from facts.stunnel import Stunnel
 from operations.base import Commands, known
+from operations.reasons import operation
 from operations.textfile import two_owners, written
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
@@ -15,6 +14,7 @@ from f3s.services import ServiceState
 from facts.services import Services
 from facts.sysctl import Sysctls
 from operations.base import Commands, executing, known
+from operations.reasons import operation
 
 
 @operation()

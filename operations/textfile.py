@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 from pyinfra.operations.util.files import generate_color_diff
 
@@ -17,6 +16,7 @@ from f3s.textfile import NoPlace, TextFile, digest, is_ours
 from facts.base import script
 from facts.textfile import TextFileOf
 from operations.base import Shown, known
+from operations.reasons import operation
 
 
 @operation()

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.quoting import command
 from facts.units import UnitStates
 from operations.base import Commands, executing, known
+from operations.reasons import operation
 
 
 @operation()

@@ -11,10 +11,21 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.host import Host
-from pyinfra.api.operation import operation
 from pyinfra.context import host, inventory, state
 
-from f3s.keys import KEY_BYTES, SILENT_STICK, SUFFIX, Copy, Keys, Plan, Roots, plan, roots_in_sight, set_aside
+from f3s.keys import (
+    KEY_BYTES,
+    SILENT_STICK,
+    SUFFIX,
+    Copy,
+    Keys,
+    Plan,
+    Roots,
+    others,
+    plan,
+    roots_in_sight,
+    set_aside,
+)
 from f3s.quoting import Shell, command
 from facts.base import DEVICE_SECONDS, bounded, script
 from facts.disks import Probe
@@ -22,6 +33,7 @@ from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
 from operations.base import Commands, executing, known, known_of
+from operations.reasons import operation
 
 STICK_SECONDS = 300
 """Seconds for work on a stick: enough for a slow machine to format a large one."""
@@ -32,7 +44,8 @@ _made: dict[str, bytes] = {}
 
 @operation()
 def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = ()) -> Commands:
-    """There is a stick with this label. If there is none, the device is formatted, if it is provably blank.
+    """There is a stick with this label. If there is none, the device is formatted, if it is provably blank. One that is
+    mounted where the stick belongs and has a key on it only gets the label.
 
     If the run is killed, formatting still finishes (files/once/format-stick.sh): half of a file system is not blank.
 
@@ -47,10 +60,18 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
     if stick.disk is not None:
         host.noop(f"the stick {label} is on {stick.disk}")
         return
+    if unlabelled := stick.unlabelled:
+        yield _bounded(script("label-stick", label, f"/dev/{unlabelled}", mountpoint), f"the stick {unlabelled}")
+        return
     if stick.mount is not None and not stick.pulled(label):
+        _, labelled, other = stick.mount.device.partition("ufs/")
+        named = "No keys are on it (a UFS file system with a key would get the label)"
+        if labelled:
+            named = f"If it is the key stick, set usb_label = '{other}'"
         raise OperationError(
-            f"{host.name}: {stick.mount.device} is mounted on {mountpoint} and has no label {label}. If it is the "
-            f"key stick, label it by hand: umount {mountpoint} && tunefs -L {label} /dev/{stick.mount.device}"
+            f"{host.name}: {stick.mount.device} is mounted on {mountpoint} and has no label {label}. {named}. Find out "
+            f"what it is for: `ls {mountpoint}`. The stick belongs there: umount {mountpoint}, take its line out of "
+            "/etc/fstab, then run this task again"
         )
     disk = known(Probe, device=device)
     if disk.size is None:
@@ -66,6 +87,11 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
             way_on = (
                 f"it may be the key stick without its label. Look at it: mount -r /dev/{device} /mnt && ls /mnt; "
                 f"if it has the keys: umount /mnt && tunefs -L {label} /dev/{device}"
+            )
+        elif disk.fat:
+            way_on = (
+                f"sticks are sold with a FAT. Look at it: mount -r -t msdosfs /dev/{disk.fat} /mnt && ls -A /mnt; "
+                f"umount /mnt; if nothing on it is needed, {disk.clearing(disk.size)}"
             )
         raise OperationError(
             f"{host.name}: {device} was not formatted, it is not blank: {disk.why()}. Nothing was changed; {way_on}"
@@ -95,7 +121,11 @@ def mounted_read_only(label: str, mountpoint: str) -> Commands:
     if stick.mount is None or stick.pulled(label):
         yield command("service f3skeys onestart")
     elif stick.keys is None:
-        raise OperationError(f"{host.name}: {mountpoint} is taken by {stick.mount.device}")
+        # without a disk that has the label, `formatted` has refused
+        if stick.disk is not None or executing():
+            raise OperationError(
+                f"{host.name}: {mountpoint} is taken by {stick.mount.device}: umount {mountpoint}, then run this again"
+            )
     elif stick.mount.read_only:
         host.noop(f"the stick {label} is mounted read-only on {mountpoint}")
     else:
@@ -106,6 +136,8 @@ def mounted_read_only(label: str, mountpoint: str) -> Commands:
 @operation()
 def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: str) -> Generator[StringCommand]:
     """All keys are on this host's stick: copied from a stick that has them, made only if they can never have existed.
+
+    A key of the user's own that other sticks have is copied as well.
 
     Keys pass through the controller's memory and standard input only. See f3s.keys for the decision and
     files/once/write-keys.sh for the writing.
@@ -121,15 +153,16 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
     sticks: dict[str, Keys | None] = {
         holder: stick.keys if holder == host.name else _keys_of(holder, label, mountpoint) for holder in holders
     }
-    todo = plan(host.name, names, sticks, dict.fromkeys(holders, ()))
+    wanted = [*names, *others(names, sticks.values())]
+    todo = plan(host.name, wanted, sticks, dict.fromkeys(holders, ()))
     if todo.makes or todo.conflicts:
-        todo = plan(host.name, names, sticks, {holder: _roots_of(holder) for holder in holders})
+        todo = plan(host.name, wanted, sticks, {holder: _roots_of(holder) for holder in holders})
     own = stick.keys or {}
     exposed = [name for name in names if name in own and not own[name].protected]
     aside = [set_aside(name, label, mountpoint) for name in todo.unfit]
     _refuse(todo, aside, certain=stick.keys is not None)
     if not (todo.copies or todo.makes or exposed or stick.unfinished):
-        host.noop(f"the stick has all {len(names)} keys, root:wheel 0400, and no stick disagrees")
+        host.noop(f"the stick has all {len(wanted)} keys, and no stick disagrees")
         return
     # for the plan pyinfra stops at the first command, so no key is read or made
     lines = [f"protect {name}{SUFFIX}" for name in exposed]

@@ -6,23 +6,25 @@ pyinfra's own zfs operations compare `encryption=on` with what ZFS reports and s
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from f3s.keycheck import KeyCheck
+from f3s.keys import second_name
 from f3s.quoting import Shell, command, option_words
 from f3s.rcconf import with_entries
-from f3s.zfs import GUARDED, Dataset, as_reported, opened_at_boot, property_changes
+from f3s.zfs import GUARDED, Dataset, as_reported, key_file, opened_at_boot, property_changes
 from facts.base import script
 from facts.disks import Probe
 from facts.mounts import Mounts
 from facts.rcconf import RC_CONF, Variables
-from facts.zfs import Datasets, Guarded, KeyChecks, Pools, Snapshots
+from facts.zfs import Datasets, Guarded, KeyChecks, Pools
 from operations.base import Commands, executing, known
+from operations.reasons import operation
 
 Value = str | int | bool
 # a pool in any other state cannot be worked with
@@ -70,7 +72,7 @@ def pool(
                 f"{host.name}: the pool {pool} was not made, disk {disk} is not blank: {probe.why()}. "
                 f"Nothing was changed; {ours if probe.pool == pool else probe.way_on()}"
             )
-        options = option_words("-o", (f"{key}={value}" for key, value in wanted.items()))
+        options = option_words("-o", ("ashift=12", *(f"{key}={value}" for key, value in wanted.items())))
         yield command("zpool create {} -m {} {} {}", options, mountpoint, pool, f"/dev/{disk}")
         return
     if found.health not in _USABLE:
@@ -170,8 +172,8 @@ def encrypted_dataset(
     """A file system that is an encryption root of its own, with a raw key.
 
     It is made as one in a single step, also below another encryption root, so a kill cannot leave it half done. A file
-    system that inherits its parent's encryption gets a key of its own (`zfs change-key`) only as long as it has no
-    snapshot: afterwards a replica may exist that would no longer match.
+    system that inherits the key of its parent gets the same key as its own (`zfs change-key`). It may be mounted and
+    have a replica meanwhile: replication goes on (observed).
 
     + dataset: name of the dataset
     + encryption: cipher, e.g. `aes-256-gcm`; cannot be changed later
@@ -199,12 +201,15 @@ def encrypted_dataset(
             f"{found.get('keyformat')}, the settings want {cipher} and raw; a dataset keeps its cipher for life"
         )
     if not found.is_encryption_root:
-        taken = [snapshot.name for snapshot in known(Snapshots) if snapshot.dataset == dataset]
-        if taken:
+        root = found.encryption_root
+        assert root is not None
+        check = known(KeyChecks, keys=((root, keylocation),)).get(root)
+        if check is not KeyCheck.FITS and (executing() or check is not KeyCheck.NO_FILE):
             raise OperationError(
-                f"{host.name}: {dataset} inherits its encryption from {found.encryption_root} and has snapshots "
-                f"({taken[0]} ...): a replica may exist already. To make it an encryption root, see to it that "
-                f"none does, then run: zfs change-key -o {key[0]} -o {key[1]} {dataset}"
+                f"{host.name}: {dataset} inherits the key of {root}, and {keylocation} is not that key "
+                f"({check.value if check else 'it could not be tested'}): with another one a replica could not be "
+                "opened until its next replication. tasks/usb_keys.py brings a file that this stick lacks; "
+                "docs/runbook.md, Change a key by hand, says how a wrong one is set aside"
             )
         if not found.key_loaded:
             raise OperationError(
@@ -234,15 +239,23 @@ def key_loaded(dataset: str, keylocation: str) -> Commands:
         return
     check = known(KeyChecks, keys=((dataset, keylocation),)).get(dataset)
     planned = check is KeyCheck.NO_FILE and not executing()
+    now, wanted = key_file(found.get("keylocation")), key_file(keylocation)
+    if check is KeyCheck.NO_FILE and now and wanted and now != wanted:
+        folder = posixpath.dirname(wanted)
+        if stick := known(Mounts, directories=(folder,)).at(folder):
+            raise OperationError(
+                f"{host.name}: the key of {dataset} is {now}, and this deploy looks for it in {wanted}. Copy it on "
+                f"this stick: `{second_name(now, wanted, stick.device)}`. Then run this again: the others get it, too"
+            )
     if check is not KeyCheck.FITS and not planned:
-        now = (
+        state = (
             "Its key is loaded now, but after the next reboot the data could not be opened"
             if found.key_loaded
             else "Its data cannot be opened"
         )
         raise OperationError(
             f"{host.name}: {keylocation} does not open {dataset}: "
-            f"{check.value if check else 'it could not be tested'}. {now}. "
+            f"{check.value if check else 'it could not be tested'}. {state}. "
             "tasks/usb_keys.py brings a file that this stick lacks; docs/runbook.md, Change a key by hand, says how a "
             f"wrong one is set aside. Its keylocation is {found.get('keylocation')}"
         )

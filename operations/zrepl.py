@@ -8,7 +8,6 @@ from typing import Any
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 from pyinfra.facts.files import File
 
@@ -24,6 +23,7 @@ from facts.textfile import TextFileOf
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
 from operations.base import Commands, executing, known, known_of
+from operations.reasons import operation
 from operations.textfile import two_owners, written
 
 UNREAD = "/var/run/f3s-zrepl-unread"

@@ -12,7 +12,7 @@ from pyinfra.context import host
 
 from bridge.settings import this_host
 from f3s.bhyve.model import Wanted
-from operations import bhyve, rcconf, zfs
+from operations import bhyve, rcconf, reasons, zfs
 
 me = this_host()
 
@@ -29,9 +29,8 @@ if me.is_freebsd:
         programs=bhyve.PROGRAMS,
     )
 
-    # the plan of the whole migration, an operation for each step; a host that is done has none. A refusal ends the run
-    # here, so before anything was changed
-    plan = bhyve.left(wanted)
+    # the plan of the whole migration, an operation for each step; a host that is done has none
+    plan = bhyve.left_at_first(wanted)
     for step in host.loop(plan.steps):
         bhyve.step(name=f"VMs: {step.title}", planned=step, wanted=wanted)
 
@@ -46,3 +45,5 @@ if me.is_freebsd:
         )
 
     bhyve.finished(name=f"VMs: {me.bhyve.dataset} and all below it is encrypted", planned=plan, wanted=wanted)
+
+reasons.none_left()

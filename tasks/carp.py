@@ -17,7 +17,7 @@ from f3s.nfs import LOOPBACK
 from f3s.stunnel import PID_FILE
 from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
-from operations import carp, order, rcconf, secrets, stunnel, sysctl, textfile
+from operations import carp, order, rcconf, reasons, secrets, stunnel, sysctl, textfile
 from operations.base import known
 from tasks.shared import controller_takes_up, name_virtual_ip, nfs_variables
 
@@ -170,3 +170,5 @@ if settings.is_storage:
         user="root",
         present=settings.is_primary,
     )
+
+reasons.none_left()

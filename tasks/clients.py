@@ -21,7 +21,7 @@ from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, PORT_UNIT, client_variables, port_rules
 from facts.base import FILES
 from facts.clients import SelinuxState
-from operations import fstab, names, secrets, selinux, textfile, units
+from operations import fstab, names, reasons, secrets, selinux, textfile, units
 from tasks.shared import name_virtual_ip
 
 CORDON_HOOK = "/usr/local/bin/cordon-node.sh"
@@ -176,3 +176,5 @@ if settings.is_client:
         unit=MONITOR_UNITS[1],
         files=[f"{UNITS}/{MONITOR_UNITS[1]}"],
     )
+
+reasons.none_left()

@@ -12,7 +12,7 @@ from pyinfra.api.exceptions import DeployError
 from bridge.settings import site, this_host
 from bridge.view import looked_at_pair, needs_primary
 from f3s.verify.move import Left, plan_failback
-from operations import move
+from operations import move, reasons
 
 needs_primary()
 
@@ -32,3 +32,5 @@ if this_host().is_primary:
             site=site(),
             undo="backup",
         )
+
+reasons.none_left()

@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import DeployError
 from bridge.settings import site, this_host
 from bridge.view import looked_at_pair, needs_primary
 from f3s.verify.move import Left, plan_failover
-from operations import move
+from operations import move, reasons
 
 needs_primary()
 
@@ -44,3 +44,5 @@ if this_host().is_primary:
             site=site(),
             undo="master",
         )
+
+reasons.none_left()

@@ -6,7 +6,7 @@ from pyinfra.context import host
 from pyinfra.operations import files
 
 from bridge.settings import site, this_host
-from operations import nfs, services, sysctl
+from operations import nfs, reasons, services, sysctl
 from tasks.shared import controller_takes_up, nfs_variables
 
 whole = site()
@@ -61,3 +61,5 @@ if settings.is_storage:
         )
 
     controller_takes_up("nfs", exports)
+
+reasons.none_left()

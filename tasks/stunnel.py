@@ -16,7 +16,7 @@ from bridge.settings import credentials, rendered, this_host
 from f3s import stunnel as tunnel
 from f3s.nfs import LOOPBACK
 from facts.textfile import TextFileOf
-from operations import packages, rcconf, secrets, stunnel
+from operations import packages, rcconf, reasons, secrets, stunnel
 from operations.base import known
 from tasks.shared import controller_takes_up
 
@@ -80,3 +80,5 @@ if settings.is_storage:
         files=[tunnel.SERVER_CONFIG, values["cert_file"], values["ca_file"], values["crl_file"]],
     )
     controller_takes_up("stunnel", configuration)
+
+reasons.none_left()

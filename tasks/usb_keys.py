@@ -9,7 +9,7 @@ from pyinfra.operations import files
 
 from bridge.settings import site, this_host
 from facts.base import FILES
-from operations import rcconf, usb
+from operations import rcconf, reasons, usb
 
 me = this_host()
 
@@ -64,3 +64,5 @@ if me.is_freebsd:
         mountpoint=me.usb.mountpoint,
         _serial=True,
     )
+
+reasons.none_left()

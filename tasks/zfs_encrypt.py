@@ -9,7 +9,7 @@ import re
 from bridge.settings import site, this_host
 from f3s.controller import served_dataset
 from facts.rcconf import PERIODIC_CONF
-from operations import rcconf, zfs
+from operations import rcconf, reasons, zfs
 
 me = this_host()
 
@@ -93,3 +93,5 @@ if me.has_pool:
         },
         file=PERIODIC_CONF,
     )
+
+reasons.none_left()

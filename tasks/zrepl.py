@@ -13,7 +13,7 @@ from pyinfra.operations import files
 from bridge.settings import site, this_host
 from f3s import zrepl as config
 from f3s.controller import STORAGE_CONF, served_dataset, wanted_values
-from operations import clock, order, packages, rcconf, replicas, zfs, zrepl
+from operations import clock, order, packages, rcconf, reasons, replicas, zfs, zrepl
 
 RUN = "/var/run/zrepl"
 
@@ -126,3 +126,5 @@ if content is not None:
 
     if sends:
         zrepl.jobs_reported(name="zrepl: failed jobs are reported", jobs=tuple(job.name for job in sends))
+
+reasons.none_left()

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from f3s.bhyve.tree import local, to_mount
 from f3s.controller import Status
 from f3s.keycheck import KeyCheck
-from f3s.keys import KEY_BYTES, SUFFIX, KeyFile
+from f3s.keys import KEY_BYTES, SUFFIX, KeyFile, others
+from f3s.mounts import below_export
 from f3s.quoting import command
 from f3s.replication import OLD_KEY
 from f3s.settings import HostSettings, Site
@@ -41,6 +42,8 @@ def stick(cluster: ClusterView, host: HostSettings) -> Row:
         return unknown("stick", host.name, silent.reason, silent.next_step)
     if seen is None:
         return unknown("stick", host.name, "the stick could not be examined", ASK_AGAIN)
+    if seen.unlabelled:
+        return wrong("stick", host.name, f"{seen.unlabelled} has no label {host.usb.label}", RUN.format("usb_keys"))
     if seen.disk is None:
         plug = f"plug the stick with the label {host.usb.label} in, then: doas service f3skeys onerestart"
         return wrong("stick", host.name, f"no stick with the label {host.usb.label}", plug)
@@ -52,10 +55,13 @@ def stick(cluster: ClusterView, host: HostSettings) -> Row:
     problems = []
     if seen.mount is not None and not seen.mount.read_only:
         problems.append(f"{host.usb.mountpoint} is writable")
-    missing = [name for name in cluster.site.key_names if name not in seen.keys]
+    sticks = [cluster.of(holder).stick for holder in cluster.site.freebsd_hosts]
+    names = cluster.site.key_names
+    wanted = [*names, *others(names, [each.keys for each in sticks if each])]
+    missing = [name for name in wanted if name not in seen.keys]
     if missing:
         problems.append(f"without {', '.join(missing)}")
-    for name, key in seen.keys.items():
+    for name, key in ((name, seen.keys[name]) for name in wanted if name in seen.keys):
         problems += _key_problems(key)
         for other in cluster.site.freebsd_hosts:
             theirs = (view.keys or {}).get(name) if (view := cluster.of(other).stick) else None
@@ -63,7 +69,7 @@ def stick(cluster: ClusterView, host: HostSettings) -> Row:
                 problems.append(f"{name}{SUFFIX} is not the one of {other.name}")
     if seen.unfinished:
         problems.append(f"left over from a run that was killed: {', '.join(seen.unfinished)}")
-    fine = f"{len(cluster.site.key_names)} keys on {host.usb.mountpoint}, equal on all sticks that were read"
+    fine = f"{len(wanted)} keys on {host.usb.mountpoint}, equal on all sticks that were read"
     return judged("stick", host.name, problems, fine, RUN.format("usb_keys"))
 
 
@@ -298,6 +304,9 @@ def mounts(cluster: ClusterView, host: HostSettings) -> Row:
         elif mount.read_only and not read_only and _writes(view.controller):
             problems.append(f"{dataset} is read-only, although nothing holds it")
             next_step = "doas service f3s_storage reconcile"
+    if host.is_storage and (hidden := below_export(view.mounts, host.nfs.mountpoint)):
+        problems.append(hidden)
+        next_step = "docs/day-two.md, limits in detail"
     if not host.is_storage or problems:
         fine = ", ".join(f"{dataset} on {point}" for point, (dataset, _) in wanted.items())
         return judged("mounts", host.name, problems, fine or "none needed", next_step)

@@ -13,7 +13,8 @@ directory=$2
 view=$(mktemp -d /var/run/guard-below.XXXXXX)
 trap 'rmdir "$view"' EXIT
 trap 'exit 1' HUP INT TERM
-mount -t nullfs "$mountpoint" "$view"
+# not mount(8): that sends SIGHUP to mountd, which may be serving (sbin/mount/mount.c, restart_mountd)
+mount_nullfs "$mountpoint" "$view"
 trap 'umount "$view" && rmdir "$view"' EXIT
 
 bare=$view/$directory

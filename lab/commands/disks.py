@@ -1,4 +1,4 @@
-"""newfs, fsck, fstyp, zdb, diskinfo, geom, glabel, gpart: wording as in the transcripts."""
+"""newfs, tunefs, fsck, fstyp, zdb, diskinfo, geom, glabel, gpart: wording as in the transcripts."""
 
 from __future__ import annotations
 
@@ -53,6 +53,25 @@ def newfs(ctx: Context) -> int:
         + ", ".join(str(192 + n * (sectors // groups + 64)) for n in range(groups))
         + "\n"
     )
+    return 0
+
+
+def tunefs(ctx: Context) -> int:
+    """tunefs(8) -L LABEL of a UFS file system that nobody has open for writing; silent (sbin/tunefs/tunefs.c)."""
+    options, device, _ = _one(ctx, "L:")
+    label = options.get("L", "")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,31}", label):
+        raise ctx.not_simulated()
+    with ctx.cluster() as cluster:
+        host = ctx.host(cluster)
+        disk = _disk(ctx, cluster, device)
+        system = disks.ufs_on(ctx.store, cluster, disk) if disk else None
+        if disk is None or system is None:
+            raise CommandError(f"tunefs: {device}: could not read superblock to fill out disk")
+        if disks.user(ctx.store, cluster, host, disk):
+            raise CommandError(f"tunefs: {device}: failed to open disk for writing")
+        system.label = label
+        disks.link_devices(ctx.store, cluster, host)
     return 0
 
 

@@ -58,6 +58,14 @@ def mount(ctx: Context) -> int:
     return 0
 
 
+def mount_nullfs(ctx: Context) -> int:
+    """mount_nullfs(8): ``MOUNTPOINT DIR``. Unlike mount(8) it does not tell mountd (mount.c, restart_mountd)."""
+    _, names = parse(ctx, "")
+    with ctx.cluster() as cluster:
+        _mount_null(ctx, ctx.host(cluster), names, read_only=False)
+    return 0
+
+
 def mount_ufs(ctx: Context, cluster: Cluster, host: Host, device: str, target: str, *, read_only: bool) -> None:
     """Mounts a UFS file system.
 

@@ -256,6 +256,22 @@ def test_a_stick_that_is_not_mounted_hides_its_keys() -> None:
     assert (stick.disk, stick.mount, stick.keys) == ("da0", None, None)
 
 
+def test_a_stick_that_was_made_by_hand_has_keys_and_no_label() -> None:
+    by_hand = output(FILE, glabel=GLABEL_STATUS_BLANK_STICK, device=False, mounts="/dev/da0 /keys ufs rw 0 2")
+    stick = parse_stick(by_hand, "F3S_KEYS", "/keys")
+    assert (stick.disk, stick.unlabelled) == (None, "da0")
+    assert stick.keys is not None
+    assert list(stick.keys) == ["f0.lan.buetow.org:zdata"]
+    # beside one that has the label, or with another file system, it is a stranger
+    for line in (
+        output(FILE, mounts="/dev/da1 /keys ufs rw 0 2"),
+        output(FILE, device=False, mounts="/dev/da0 /keys msdosfs rw 0 0", glabel=GLABEL_STATUS_BLANK_STICK),
+        output(FILE, device=False, mounts="/dev/ufs/KEYS /keys ufs rw 0 2", glabel=GLABEL_STATUS_BLANK_STICK),
+    ):
+        stranger = parse_stick(line, "F3S_KEYS", "/keys")
+        assert (stranger.keys, stranger.unlabelled) == (None, None)
+
+
 def test_files_below_the_mount_point_of_no_stick_are_no_keys() -> None:
     """Another file system on /keys, or ours covered by another."""
     for line in ("/dev/da1 /keys msdosfs rw 0 0", MOUNT_P + "\n/dev/da1 /keys msdosfs rw 0 0"):

@@ -15,8 +15,8 @@ def host(tmp_path: Path) -> StubHost:
     stubs.path("/var/run").mkdir(parents=True)
     below = stubs.path("/below")
     (below / "nfs").mkdir(parents=True)
-    # $4 is empty until then, and is empty again for rmdir
-    stubs.command("mount", f'[ "$1 $2 $3" = "-t nullfs /data" ] && rmdir "$4" && ln -s {below} "$4"')
+    # $2 is empty until then, and is empty again for rmdir
+    stubs.command("mount_nullfs", f'[ "$1" = /data ] && rmdir "$2" && ln -s {below} "$2"')
     stubs.command("umount", 'rm "$1" && mkdir "$1"')
     stubs.command("chflags", '[ "$1" = schg ] && [ -d "$2" ]')
     return stubs
@@ -57,7 +57,7 @@ def test_a_directory_in_another_file_system_is_left_alone(host: StubHost) -> Non
 
 
 def test_a_view_that_cannot_be_had_is_an_error(host: StubHost) -> None:
-    host.command("mount", "echo mount_nullfs: /data: Operation not supported >&2; exit 1")
+    host.command("mount_nullfs", "echo mount_nullfs: /data: Operation not supported >&2; exit 1")
     assert guard(host).rc == 1
     assert host.calls("umount") == []
 

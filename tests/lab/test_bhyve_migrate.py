@@ -123,7 +123,7 @@ def test_killed_cut_short_and_without_power(cluster: Cluster) -> None:
     content = cluster.sh(F0, CONTENT)
     killed, partial = 0, False
     for _ in range(60):
-        run = migrate(cluster, LAB_KILL_AT=str(12 + killed // 2))
+        run = migrate(cluster, LAB_KILL_AT=str(5 + killed // 2))
         if run.rc == 0:
             break
         assert run.rc == 137, run.output

@@ -7,10 +7,25 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_host, ctx_state
 
+from operations import reasons
 
-@dataclass
+
+@dataclass(eq=False)
+class FakeState:
+    """A run, as far as operations look at it."""
+
+    is_executing: bool
+    inventory: Any = None
+    config: Any = field(default_factory=lambda: SimpleNamespace(DIFF=False))
+    current_deploy_filename: str = "tasks/here.py"
+    failed_hosts: Sequence[Any] = ()
+    results: Mapping[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
 class FakeHost:
     """A host that knows only the facts that a test declares: fact class -> value (or a function of arguments)."""
 
@@ -18,6 +33,7 @@ class FakeHost:
     name: str = "f0.lan.buetow.org"
     noops: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
+    current_deploy_name: str | None = None
 
     def get_fact(self, fact: type, **arguments: Any) -> Any:
         if fact not in self.facts:
@@ -46,14 +62,19 @@ def run(
     *args: Any,
     executing: bool = True,
     active: Sequence[str] = (),
+    failed: Sequence[str] = (),
     **kwargs: Any,
 ) -> Result:
     """The commands that an operation yields, without any host. `executing` False is pyinfra's plan phase; `active` are
-    the hosts that take part in the run, by name."""
+    the hosts that take part in the run, by name; `failed` are those in which an operation has failed.
+
+    Raises OperationError where it refuses, in both phases."""
     host = FakeHost(facts)
     inventory = SimpleNamespace(get_host=str, get_active_hosts=lambda: list(active))
-    config = SimpleNamespace(DIFF=False)
-    state = SimpleNamespace(is_executing=executing, inventory=inventory, config=config)
+    gone = {FakeHost({}, name): SimpleNamespace(error_ops=1) for name in failed}
+    state = FakeState(executing, inventory, failed_hosts=list(gone), results=gone)
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
         commands = list(operation._inner(*args, **kwargs))
+        if found := reasons.found(state):  # type: ignore[arg-type]
+            raise OperationError(next(iter(found)))
     return Result(commands, host.noops, host.logs)

@@ -10,8 +10,10 @@ from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.context import ctx_inventory
 from pyinfra.facts.files import File
 
+from f3s.mounts import Mount, MountTable
 from f3s.services import ServiceState
 from f3s.zfs import Snapshot
+from facts.mounts import Mounts
 from facts.newer import Newer
 from facts.nfs import ShareEntries
 from facts.rcconf import Variables
@@ -36,11 +38,13 @@ def make(
     mountpoint: str = "/data/nfs",
     own: tuple[Snapshot, ...] = (),
     theirs: tuple[Snapshot, ...] | Callable[[], None] | None = (),
+    mounts: tuple[Mount, ...] = (),
 ) -> list[str]:
     arguments = (DATASET, mountpoint, {"k3svolumes": "0755"}, "marker", {F1: REPLICA})
     peer = FakeHost({Snapshots: theirs}, name=F1)
     with ctx_inventory.use(SimpleNamespace(get_host={F1: peer}.__getitem__)):  # type: ignore[arg-type]
-        return run(nfs.shares, {ShareEntries: found, Snapshots: own}, *arguments, executing=executing).commands
+        facts = {ShareEntries: found, Snapshots: own, Mounts: MountTable(mounts, {})}
+        return run(nfs.shares, facts, *arguments, executing=executing).commands
 
 
 def test_shares_and_the_marker_last() -> None:
@@ -93,6 +97,13 @@ def test_no_marker_while_the_replica_is_not_known() -> None:
         with pytest.raises(OperationError, match=f"{F1} cannot be asked whether its replica {REPLICA} has other data"):
             make(NEW, theirs=theirs)
         assert len(make(NEW, executing=False, theirs=theirs)) == 2
+
+
+def test_what_the_export_would_not_show_is_no_share() -> None:
+    child = Mount(f"{DATASET}/media", "/data/nfs/k3svolumes/media", "zfs", frozenset())
+    for found in (NEW, False):
+        with pytest.raises(OperationError, match=f"{DATASET}/media on {child.directory}: a client .* bare directory"):
+            make(found, executing=False, mounts=(child,))
 
 
 def test_an_entry_of_another_kind_is_refused() -> None:

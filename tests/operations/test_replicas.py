@@ -18,7 +18,7 @@ from facts.mounts import Mounts
 from facts.zfs import Datasets, HistoryMarks, KeyChecks, Snapshots
 from facts.zrepl import Written
 from operations import replicas
-from tests.facts.recorded import REPLICA, zfs_get
+from tests.facts.recorded import PLAIN, REPLICA, zfs_get
 from tests.operations.harness import Result, run
 
 DATASET = "zdata/sink/f0/zdata/enc/nfsdata"
@@ -147,6 +147,17 @@ def test_a_volume_cannot_be_mounted() -> None:
     known = {**facts(), Datasets: parse_datasets(zfs_get(DATASET, REPLICA, type="volume"))}
     with pytest.raises(OperationError, match="is a volume"):
         mounted(known)
+
+
+def test_the_plain_replica_of_an_earlier_job_is_set_aside_by_hand() -> None:
+    known = {**facts(), Datasets: parse_datasets(zfs_get(DATASET, PLAIN))}
+    way = f"`zfs set mountpoint=none {DATASET} && zfs rename {DATASET} zdata/nfsdata_plain`"
+    with pytest.raises(OperationError, match=way):
+        mounted(known)
+    with pytest.raises(OperationError, match=way):
+        run(replicas.keys_named, known, {DATASET: LOCATION}, [DATASET], executing=False)
+    # zrepl's placeholders are plain and have no snapshot
+    assert run(replicas.keys_named, {**known, Snapshots: ()}, {DATASET: LOCATION}, []).commands == []
 
 
 def test_hostile_values_are_quoted_or_refused() -> None:

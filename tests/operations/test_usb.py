@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,8 +54,8 @@ def stick(*keys: KeyFile, mount: Mount | None = RO, unfinished: tuple[str, ...] 
     return Stick("da0", mount, None, {key.name: key for key in keys}, unfinished)
 
 
-def key(content: bytes = KEY, mode: str = "400") -> KeyFile:
-    return KeyFile(NAME, len(content), mode, "root:wheel", hashlib.sha256(content).hexdigest())
+def key(content: bytes = KEY, mode: str = "400", name: str = NAME) -> KeyFile:
+    return KeyFile(name, len(content), mode, "root:wheel", hashlib.sha256(content).hexdigest())
 
 
 # -- format --
@@ -107,6 +108,22 @@ def test_no_permission_lets_anything_recognised_be_formatted(
     assert "usb_format_allow" not in str(refusal.value)
 
 
+def test_a_stick_as_it_is_sold_is_looked_at_and_cleared_by_hand() -> None:
+    table = "=>  63  30463937  da0  {}  (15G)\n  63  1985  - free -  (993K)\n  2048  30461952  1  {}  [active]  (15G)"
+    for probe, device in (
+        ({"gpart": (0, table.format("MBR", "fat32lba"))}, "da0s1"),
+        ({"gpart": (0, table.format("GPT", "ms-basic-data"))}, "da0p1"),
+        ({"fstyp": (0, "msdosfs STICK")}, "da0"),
+    ):
+        with pytest.raises(OperationError, match=f"msdosfs /dev/{device} /mnt.* dd if=/dev/zero of=/dev/da0 bs=1m"):
+            formatted(NO_STICK, **probe)
+    # one that somebody uses, or with more on it, is not
+    used = {"fstyp": (0, "msdosfs"), "geom": (0, "Mode: r1w1e1")}
+    for probe in (used, {"gpart": (0, table.format("MBR", "fat32") + "\n  9  9  2  freebsd  (1G)")}):
+        with pytest.raises(OperationError, match="find out what it is"):
+            formatted(NO_STICK, **probe)
+
+
 def test_a_stick_with_a_file_system_but_no_label_may_be_the_key_stick() -> None:
     with pytest.raises(OperationError) as refusal:
         formatted(NO_STICK, ("da0",), fstyp=(0, "ufs"), head=(0, "x"))
@@ -122,10 +139,18 @@ def test_unrecognised_content_needs_permission_for_that_device() -> None:
     assert formatted(NO_STICK, ("da0",), head=(0, "x")).commands == [FORMAT]
 
 
-def test_a_stick_without_the_label_in_use_is_not_touched() -> None:
+def test_a_key_stick_that_was_made_by_hand_gets_the_label() -> None:
     old = Mount("da0", "/keys", "ufs", frozenset({"rw"}))
-    with pytest.raises(OperationError, match="umount /keys && tunefs -L F3S_KEYS /dev/da0"):
-        formatted(Stick(None, old, None, None, ()))
+    by_hand = Stick(None, old, None, {NAME: key()}, ())
+    (line,) = formatted(by_hand).commands
+    assert words_of(line)[-4:] == ["label-stick", "F3S_KEYS", "/dev/da0", "/keys"]
+    for keys in (None, {}, {NAME: KeyFile(NAME, 12, "400", "root:wheel", "0" * 64)}):
+        with pytest.raises(OperationError, match=r"da0 is mounted on /keys and has no label F3S_KEYS. No keys are on"):
+            formatted(Stick(None, old, None, keys, ()))
+    with pytest.raises(OperationError, match="set usb_label = 'KEYS'"):
+        formatted(Stick(None, replace(old, device="ufs/KEYS"), None, None, ()))
+    # while the plan is made, that refusal is the only one about it
+    assert run(usb.mounted_read_only, {KeyStick: Stick(None, old, None, None, ())}, *STICK, executing=False).logs == []
 
 
 def test_a_stick_that_was_pulled_while_mounted() -> None:
@@ -250,7 +275,15 @@ def sent(result: Any) -> list[str]:
 def test_all_keys_there() -> None:
     result = Cluster([stick(key()), stick(key()), stick(key())]).run()
     assert result.commands == []
-    assert result.noops == ["the stick has all 1 keys, root:wheel 0400, and no stick disagrees"]
+    assert result.noops == ["the stick has all 1 keys, and no stick disagrees"]
+
+
+def test_a_key_of_the_users_own_is_copied_and_one_that_differs_is_left_alone(reading: list[tuple[str, str]]) -> None:
+    own, different = key(name="backup"), [key(bytes([number] * 32), name="mine") for number in range(2)]
+    short = key(b"secret", name="short")
+    sticks = [stick(key(), different[0]), stick(key(), own, different[1], short), stick(key(), own)]
+    assert [line.split()[:2] for line in sent(Cluster(list(sticks)).run())] == [["write", "backup.key"]]
+    assert [where for where, _ in reading] == [F1]
 
 
 def test_a_key_lost_on_one_stick_is_copied(reading: list[tuple[str, str]]) -> None:

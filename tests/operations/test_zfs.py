@@ -10,12 +10,12 @@ from f3s.disks import Disk, parse_disk
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory, Mount, MountTable
 from f3s.quoting import UnsafeValue
-from f3s.zfs import Pool, PoolStatus, Snapshot, parse_datasets
+from f3s.zfs import Pool, PoolStatus, parse_datasets
 from facts.base import script
 from facts.disks import Probe
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.zfs import Datasets, Guarded, KeyChecks, Pools, Snapshots
+from facts.zfs import Datasets, Guarded, KeyChecks, Pools
 from operations import zfs
 from tests.facts.disk_output import probe_output
 from tests.facts.recorded import ENC, PLAIN, REPLICA, zfs_get
@@ -40,7 +40,7 @@ def a_pool(health: str = "ONLINE", autotrim: str = "on") -> dict[str, Pool]:
 
 def test_a_pool_is_made_on_a_blank_disk() -> None:
     result = run(zfs.pool, {Pools: {}, Probe: BLANK}, "zdata", "da0", "/data", SETTINGS)
-    assert result.commands == ["zpool create -o autotrim=on -o failmode=wait -m /data zdata /dev/da0"]
+    assert result.commands == ["zpool create -o ashift=12 -o autotrim=on -o failmode=wait -m /data zdata /dev/da0"]
 
 
 def test_the_disk_may_have_to_be_a_certain_one() -> None:
@@ -138,7 +138,7 @@ def test_unknown_pools_or_an_unknown_disk_are_no_reason_to_make_one(missing: typ
 def test_hostile_values_of_a_pool_are_quoted_or_refused() -> None:
     disk = Disk("da0", BLANK.size, None, None, ())
     result = run(zfs.pool, {Pools: {}, Probe: disk}, "z; reboot", "da0", "/a b", {"failmode": "$(id)"})
-    assert result.commands == ["zpool create -o 'failmode=$(id)' -m '/a b' 'z; reboot' /dev/da0"]
+    assert result.commands == ["zpool create -o ashift=12 -o 'failmode=$(id)' -m '/a b' 'z; reboot' /dev/da0"]
     with pytest.raises(UnsafeValue):
         run(zfs.pool, {Pools: {}, Probe: disk}, "-f", "da0", "/data", {})
 
@@ -168,24 +168,30 @@ def test_an_encryption_root_is_left_alone(encryption: str) -> None:
     assert (result.commands, result.noops) == ([], ["zdata/enc is there with the wanted properties"])
 
 
-def test_a_dataset_that_inherits_gets_its_own_key_while_it_has_no_snapshot() -> None:
-    facts = {**datasets(zfs_get("zdata/enc/nfsdata", ENC)), Snapshots: ()}
-    result = run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION, {"mountpoint": "/data/nfs"})
+def inherits(check: KeyCheck, **changes: str) -> dict[type, Any]:
+    return {**datasets(zfs_get("zdata/enc/nfsdata", ENC, **changes)), KeyChecks: {"zdata/enc": check}}
+
+
+def test_a_dataset_that_inherits_gets_the_same_key_as_its_own() -> None:
+    """Snapshots and a replica make no difference (observed)."""
+    arguments = ("zdata/enc/nfsdata", "on", LOCATION, {"mountpoint": "/data/nfs"})
+    result = run(zfs.encrypted_dataset, inherits(KeyCheck.FITS), *arguments)
     assert result.commands == [
         f"zfs change-key -o keylocation={LOCATION} -o keyformat=raw zdata/enc/nfsdata",
         "zfs set mountpoint=/data/nfs zdata/enc/nfsdata",
     ]
+    # usb_keys of the same run may have yet to bring the file
+    assert run(zfs.encrypted_dataset, inherits(KeyCheck.NO_FILE), *arguments, executing=False) == result
 
 
-def test_a_dataset_with_snapshots_keeps_its_encryption_root() -> None:
-    snapshots = (Snapshot("zdata/enc/nfsdata@zrepl_1", "1", 2, 3),)
-    facts = {**datasets(zfs_get("zdata/enc/nfsdata", ENC)), Snapshots: snapshots}
-    with pytest.raises(OperationError, match=r"has snapshots .zdata/enc/nfsdata@zrepl_1"):
-        run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION)
+def test_a_dataset_that_inherits_gets_no_other_key() -> None:
+    for check in (KeyCheck.WRONG, KeyCheck.NO_FILE):
+        with pytest.raises(OperationError, match=r"inherits the key of zdata/enc, and file:.* is not that key"):
+            run(zfs.encrypted_dataset, inherits(check), "zdata/enc/nfsdata", "on", LOCATION)
 
 
 def test_change_key_needs_the_old_key() -> None:
-    facts = {**datasets(zfs_get("zdata/enc/nfsdata", ENC, keystatus="unavailable")), Snapshots: ()}
+    facts = inherits(KeyCheck.FITS, keystatus="unavailable")
     with pytest.raises(OperationError, match="while the key of zdata/enc is not loaded"):
         run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION)
 
@@ -236,6 +242,29 @@ def test_a_replica_gets_its_key_location_first() -> None:
     assert run(zfs.key_loaded, facts, name, LOCATION).commands == [
         f"zfs set keylocation={LOCATION} {name}",
         f"zfs load-key {name}",
+    ]
+
+
+def test_a_key_with_another_name_is_copied_by_hand_before_anything_is_made() -> None:
+    own = "file:///keys/my own.key"
+    by_hand = MountTable((Mount("da0", "/keys", "ufs", frozenset({"rw"})),), {})
+    facts = {
+        **datasets(zfs_get("zdata/enc", ENC, keylocation=own)),
+        KeyChecks: {"zdata/enc": KeyCheck.NO_FILE},
+        Mounts: by_hand,
+    }
+    with pytest.raises(OperationError) as refusal:
+        run(zfs.key_loaded, facts, "zdata/enc", LOCATION, executing=False)
+    assert (
+        "doas umount /keys && doas mount /dev/da0 /keys && doas cp -p '/keys/my own.key' "
+        "/keys/f0.lan.buetow.org:zdata.key; doas umount /keys && doas mount -r /dev/da0 /keys"
+    ) in str(refusal.value)
+    # the stick is not in, or the run is about to bring the file
+    for other in ({Mounts: MountTable((), {})}, datasets(zfs_get("zdata/enc", ENC, keylocation="prompt"))):
+        assert run(zfs.key_loaded, facts | other, "zdata/enc", LOCATION, executing=False).commands != []
+    # the copy fits, and is named
+    assert run(zfs.key_loaded, facts | {KeyChecks: {"zdata/enc": KeyCheck.FITS}}, "zdata/enc", LOCATION).commands == [
+        f"zfs set keylocation={LOCATION} zdata/enc"
     ]
 
 

@@ -18,9 +18,9 @@ TRIED_AGAIN = [f"{R0}: clients: mounted, if the server answers"]
 @pytest.mark.parametrize(
     ("task", "hosts", "kills"),
     [
-        ("carp", (F0, F1), (9, 26, 43, 60)),
+        ("carp", (F0, F1), (7, 24, 41, 58)),
         ("nfs", (F1,), (4, 9, 14)),
-        ("clients", (R0,), (5, 14, 23, 32, 41)),
+        ("clients", (R0,), (4, 13, 22, 31, 40)),
     ],
 )
 def test_the_run_after_the_kills_is_the_last_that_changes_anything(

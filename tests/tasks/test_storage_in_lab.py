@@ -160,6 +160,36 @@ def test_plain_text_below_a_mounted_dataset_is_found(deployed: Cluster, fresh: F
     assert "nullfs" not in cluster.sh(F0, "mount -p")
 
 
+BY_HAND = """\
+mkdir /tmp/k; cp -p /keys/*.key /tmp/k; umount /keys; newfs /dev/da0; mount /dev/da0 /keys
+cp -p /tmp/k/* /keys; rm -r /tmp/k
+echo '/dev/da0 /keys ufs rw 0 2' >>/etc/fstab
+"""
+OWN = "dd if=/dev/random of=/keys/backup.key bs=32 count=1; chmod 0400 /keys/backup.key"
+
+
+def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(deployed: Cluster, fresh: Fresh) -> None:
+    """Sticks without a label in fstab, a key of the user's own on one of them, and a dataset that inherits its key."""
+    cluster = fresh(deployed)
+    for host in (F0, F1, F2):
+        cluster.sh(host, BY_HAND)
+    cluster.sh(F1, OWN)
+    cluster.sh(F0, f"zfs change-key -i {NFSDATA}; zfs snapshot {NFSDATA}@zrepl_1")
+    digests = "sha256 -q /keys/*:*.key"
+    before = cluster.sh(F0, digests)
+    run = cluster.deploy(*TASKS)
+    assert f"{F0}: USB keys: a stick with the label (a blank one is formatted)" in run.changed
+    for host in (F0, F1, F2):
+        assert cluster.sh(host, "mount -p | grep /keys").split()[:4] == ["/dev/ufs/F3S_KEYS", "/keys", "ufs", "ro"]
+        assert cluster.sh(host, digests) == before
+        assert "/keys" not in cluster.sh(host, "cat /etc/fstab")
+    assert len({cluster.sh(host, "sha256 -q /keys/backup.key") for host in (F0, F1, F2)}) == 1
+    assert properties(cluster, F0, NFSDATA, "encryptionroot", "keylocation", "mounted") == [
+        NFSDATA, f"file://{KEY}", "yes",
+    ]  # fmt: skip
+    assert cluster.deploy(*TASKS).changed == []
+
+
 # -- sticks --
 
 
@@ -431,14 +461,6 @@ def test_keys_that_are_not_loaded_are_loaded(deployed: Cluster, fresh: Fresh) ->
     cluster.deploy("zfs_encrypt")
     assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
     assert cluster.deploy("zfs_encrypt").changed == []
-
-
-def test_a_dataset_that_inherits_its_encryption_gets_its_own(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    cluster.sh(F0, f"zfs change-key -i {NFSDATA}")
-    assert properties(cluster, F0, NFSDATA, "encryptionroot") == [ENC]
-    cluster.deploy("zfs_encrypt")
-    assert properties(cluster, F0, NFSDATA, "encryptionroot", "keylocation") == [NFSDATA, f"file://{KEY}"]
 
 
 def test_a_reboot_with_the_stick_mounts_everything(deployed: Cluster, fresh: Fresh) -> None:

@@ -110,7 +110,7 @@ def test_a_renewal_is_read_by_the_running_daemon_which_is_not_restarted(cluster:
 
 
 # Of the commands of a run on f0, by their number: before the key is put there, and after it but before the reload.
-@pytest.mark.parametrize("step", [11, 16])
+@pytest.mark.parametrize("step", [10, 15])
 def test_a_run_killed_after_a_renewal_is_made_up_for(cluster: Cluster, step: int) -> None:
     pki(cluster, "renew", "server")
     killed = cluster.pyinfra(TASK, "-y", "--limit", F0, LAB_KILL_AT=str(step))

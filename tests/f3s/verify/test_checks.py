@@ -100,6 +100,7 @@ WITHOUT_FIRST = replace(stick(), keys={name: key for name, key in (stick().keys 
 F0_JOBS = of(F0).jobs
 WRITABLE = Mount("ufs/F3S_KEYS", "/keys", "ufs", frozenset())
 PLAIN = MountTable((Mount("zdata", "/data/nfs", "zfs", frozenset()),), {})
+CHILD = Mount(f"{NFS}/media", "/data/nfs/media", "zfs", frozenset())
 LATER = SECONDS + 3600
 ENDING = NOW + timedelta(days=20)
 
@@ -186,6 +187,9 @@ WRONG = [
         "mounts",
         "zdata is mounted on /data/nfs",
         mounts=PLAIN,
+    ),
+    case(
+        F0, "mounts", f"{NFS}/media on /data/nfs/media: a client", mounts=MountTable((*of(F0).mounts.mounts, CHILD), {})
     ),
     case(F1, "mounts", "mounted writable", mounts=MountTable((Mount(REPLICA, "/data/nfs", "zfs", frozenset()),), {})),
     case(F0, "mounts", f"{NFS} is read-only, although nothing holds it", mounts=FROZEN),

@@ -1,0 +1,120 @@
+"""Every reason to stop, of all hosts and tasks of a run, in one list before anything is changed anywhere.
+
+The reasons are those of the operations themselves. pyinfra calls each operation twice, to make its plan and to execute
+it. In the plan an operation of this project that refuses is noted, and the others are asked, too; at the end of the
+file the run ends if there is any note. What an earlier task of the same run will make is no reason: see
+`operations.base.executing`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, cast
+from weakref import WeakKeyDictionary
+
+from pyinfra.api import operation as pyinfra_operation
+from pyinfra.api.arguments import pop_global_arguments
+from pyinfra.api.exceptions import DeployError, OperationError
+from pyinfra.api.operation import OperationMeta, PyinfraOperation
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state, host
+
+from operations.base import current_host, executing
+
+P = ParamSpec("P")
+
+
+@dataclass
+class Found:
+    """What a run was told so far: (host, reason) -> task, and the hosts that have been asked to the end."""
+
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+
+
+_runs: WeakKeyDictionary[State, Found] = WeakKeyDictionary()
+
+
+def _run() -> State:
+    return cast(State, ctx_state.get())  # type: ignore[no-untyped-call]
+
+
+def found(run: State) -> list[str]:
+    """The reasons to stop that a run was told so far."""
+    return [reason for _, reason in _runs.setdefault(run, Found()).reasons]
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Notes that something refuses while pyinfra makes its plan; then what is left of the block is not done."""
+    try:
+        yield
+    except (OperationError, DeployError) as error:
+        if executing():
+            raise
+        run = _run()
+        file = host.current_deploy_name or run.current_deploy_filename or ""
+        _runs.setdefault(run, Found()).reasons.setdefault((host.name, str(error)), Path(file).stem)
+
+
+def operation(
+    is_idempotent: bool = True,
+) -> Callable[[Callable[P, Generator[Any, None, None]]], PyinfraOperation[P]]:
+    """pyinfra's decorator, for an operation whose refusal is noted in the plan. All of this project are such."""
+
+    def decorator(function: Callable[P, Generator[Any, None, None]]) -> PyinfraOperation[P]:
+        @functools.wraps(function)
+        def asked(*args: Any, **kwargs: Any) -> Generator[Any, None, None]:
+            with noted():
+                yield from function(*args, **kwargs)
+
+        registered = pyinfra_operation(is_idempotent=is_idempotent)(asked)
+
+        @functools.wraps(registered)
+        def called(*args: Any, **kwargs: Any) -> OperationMeta:
+            run = _run()
+            # with -y pyinfra skips its plan (pyinfra_cli/cli.py: State(check_for_changes=not yes))
+            if not (executing() or run.check_for_changes):
+                own = dict(kwargs)
+                pop_global_arguments(run, current_host(), own)
+                next(asked(*args, **own), None)
+            return registered(*args, **kwargs)
+
+        return cast(PyinfraOperation[P], called)
+
+    return decorator
+
+
+def none_left() -> None:
+    """Ends the run if there is a reason to stop. The last line of deploy.py, and of each task for when it runs alone.
+
+    The host that comes here last speaks for all.
+
+    Raises OperationError with all of them.
+    """
+    run = _run()
+    if executing() or host.current_deploy_name:  # the end of a task that deploy.py includes
+        return
+    told = _runs.setdefault(run, Found())
+    told.asked.add(host.name)
+    if not {each.name for each in run.activated_hosts} <= told.asked:
+        return
+    told.asked.clear()  # another file may follow
+    # pyinfra drops a host that did not answer a question, and would go on without it
+    silent = {each.name for each in run.activated_hosts - run.active_hosts} - {name for name, _ in told.reasons}
+    told.reasons |= {(name, f"{name}: a question failed, see the error above"): "-" for name in silent}
+    if not told.reasons:
+        return
+    place = {each.name: number for number, each in enumerate(run.inventory)}
+    lines = [
+        f"- [{task}] {'' if reason.startswith(name) else f'{name}: '}{reason}"
+        for (name, reason), task in sorted(told.reasons.items(), key=lambda item: place[item[0][0]])
+    ]
+    raise OperationError(
+        f"{len(lines)} reason{'s' if len(lines) > 1 else ''} to stop. No host was changed. Each says what to do; then "
+        "run this again (with --limit only the hosts that it names are asked)\n" + "\n".join(lines)
+    )

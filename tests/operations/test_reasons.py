@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import OperationError
+from pyinfra.context import ctx_host, ctx_state
+
+from operations import reasons
+from tests.operations.harness import FakeHost, FakeState
+
+
+def test_the_host_that_comes_last_speaks_for_all_also_for_one_that_did_not_answer() -> None:
+    f0, f1, f2 = hosts = [FakeHost({}, f"f{number}") for number in range(3)]
+    run: Any = FakeState(is_executing=False, inventory=hosts)
+    run.activated_hosts, run.active_hosts = set(hosts), {f0, f1}
+    with ctx_state.use(run):
+        for host, why in ((f1, "full"), (f0, "broken")):
+            with ctx_host.use(host):  # type: ignore[arg-type]
+                with reasons.noted():
+                    raise OperationError(f"{host.name}: {why}")
+                reasons.none_left()
+        with ctx_host.use(f2), pytest.raises(OperationError) as refusal:  # type: ignore[arg-type]
+            reasons.none_left()
+    head, *listed = str(refusal.value).splitlines()
+    assert head.startswith("3 reasons to stop. No host was changed.")
+    assert listed == ["- [here] f0: broken", "- [here] f1: full", "- [-] f2: a question failed, see the error above"]
