@@ -94,7 +94,6 @@ FREEBSD: dict[str, Program] = {
     "/usr/bin/touch": files.touch,
     "/usr/sbin/chown": files.chown,
     "/bin/date": base.date,
-    "/bin/freebsd-version": base.freebsd_version,
     "/bin/sleep": base.sleep,
     "/sbin/zfs": zfs_cmd.main,
     "/sbin/zpool": zpool_cmd.main,

@@ -106,7 +106,7 @@ usermod wget yum
 
 FREEBSD_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
-/bin/chflags /bin/chio /bin/csh /bin/dd /bin/df /bin/domainname /bin/ed /bin/getfacl /bin/kenv /bin/link
+/bin/chflags /bin/chio /bin/csh /bin/dd /bin/df /bin/domainname /bin/ed /bin/freebsd-version /bin/getfacl /bin/kenv /bin/link
 /bin/ls /bin/pax /bin/pkill /bin/pgrep /bin/ps /bin/pwait /bin/rcp /bin/realpath /bin/setfacl /bin/stty
 /bin/tcsh /bin/unlink /sbin/adjkerntz /sbin/badsect /sbin/bectl /sbin/camcontrol /sbin/ccdconfig /sbin/clri
 /sbin/conscontrol /sbin/ddb /sbin/devd /sbin/devfs /sbin/devmatch /sbin/dhclient /sbin/disklabel /sbin/dmesg

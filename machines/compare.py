@@ -26,8 +26,7 @@ from pathlib import Path
 from lab import build, clock, replay
 from lab.core import LabError, Store
 from lab.rc import boot
-from lab.replay import Command, Outcome
-from lab.replay_text import Normaliser
+from lab.replay import Answer, Command, Comparison, Outcome
 from machines import freebsd, site
 from machines.cluster import Cluster
 from machines.differences import ACCEPTED, Accepted
@@ -62,10 +61,6 @@ RECORDING = REPOSITORY / "tests/lab/transcripts/freebsd-15.1.jsonl"
 MARK = "-- machines.compare: standard error --"
 
 
-Answer = tuple[int, str, str]
-"""Status, standard output, standard error."""
-
-
 class CompareError(Exception):
     """A run failed; the text is the whole message."""
 
@@ -97,7 +92,7 @@ class Simulated:
 
     def answer(self, host: str, line: str) -> Answer:
         """What a line comes to: status and output."""
-        answer = replay.run(self.store, Command("", 0, host, line, 0, "", ""))
+        answer = replay.run(self.store, host, line)
         clock.quiesce(self.store)
         return answer
 
@@ -223,9 +218,13 @@ def questions() -> list[tuple[str, str]]:
     return [(host, line) for host, line in host_and_line]
 
 
-def answers(side: Side, point: str, lines: Iterable[tuple[str, str]]) -> list[Command]:
-    """What a side answers, as the section of a recording."""
-    return [Command(point, number, host, line, *side.answer(host, line)) for number, (host, line) in enumerate(lines)]
+def answers(real: Real, point: str, lines: Iterable[tuple[str, str]]) -> list[Command]:
+    """What the machines answer, as the section of a recording; what both say alike is in it once."""
+    found = {}
+    for host, line in lines:
+        answer = real.answer(host, line)
+        found.setdefault((line, answer), Command(point, len(found), host, line, *answer))
+    return list(found.values())
 
 
 def written(commands: Iterable[Command]) -> str:
@@ -234,21 +233,10 @@ def written(commands: Iterable[Command]) -> str:
     return "".join(json.dumps({name: getattr(each, name) for name in fields}) + "\n" for each in commands)
 
 
-def compared(recorded: Iterable[Command], simulated: Iterable[Command]) -> list[Outcome]:
-    """Both sides' answers, with what differs between machines left out.
-
-    :raises ValueError: they are answers to different commands
-    """
-    theirs, ours = Normaliser(), Normaliser()
-    outcomes = []
-    for real, mine in zip(recorded, simulated, strict=True):
-        if (real.host, real.cmd) != (mine.host, mine.cmd):
-            raise ValueError(f"{real.host}: {real.cmd} is compared with {mine.host}: {mine.cmd}")
-        key = (real.section, real.number)
-        wanted = (real.rc, theirs(real.stdout, key), theirs(real.stderr, key))
-        got = (mine.rc, ours(mine.stdout, key), ours(mine.stderr, key))
-        outcomes.append(Outcome(real, *got, same=wanted == got, wanted=wanted))
-    return outcomes
+def compared(labs: dict[str, Simulated], recording: list[Command]) -> list[Outcome]:
+    """The simulated cluster's answers to the commands of a recording, with what differs between machines left out."""
+    comparison = Comparison()
+    return [comparison.outcome(each, labs[each.section].answer(each.host, each.cmd)) for each in recording]
 
 
 def rows(outcome: Outcome) -> list[str]:
@@ -291,14 +279,6 @@ def recorded(real: Real, lines: list[tuple[str, str]]) -> list[Command]:
     return blank + answers(real, DEPLOYED, lines)
 
 
-def replayed(labs: dict[str, Simulated], recording: list[Command]) -> list[Command]:
-    """What the simulated cluster answers to the commands of a recording."""
-    found = []
-    for point, lab in labs.items():
-        found += answers(lab, point, [(each.host, each.cmd) for each in recording if each.section == point])
-    return found
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m machines.compare", description=__doc__)
@@ -316,11 +296,10 @@ def main(argv: list[str] | None = None) -> int:
                 file = RECORDING.with_name(f"freebsd-{real.version()}.jsonl")
                 file.write_text(written(theirs))
                 print(f"recorded in {file}")
-            ours = replayed(labs, theirs)
+            outcomes = compared(labs, theirs)
     except (CompareError, LabError, MachinesError) as error:
         print(error, file=sys.stderr)
         return 1
-    outcomes = compared(theirs, ours)
     unexpected, stale = judged(outcomes)
     for text in unexpected:
         print(text)

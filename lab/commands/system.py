@@ -213,10 +213,7 @@ def pkg(ctx: Context) -> int:
 
 
 def install_package(ctx: Context, name: str) -> None:
-    """Puts a package's programs and rc.d scripts on the host.
-
-    :raises CommandError: the repository has none of that name
-    """
+    """Puts a package's programs and rc.d scripts on the host."""
     if name not in VERSIONS:
         raise CommandError(
             f"pkg: No packages available to install matching '{name}' have been found in the repositories"

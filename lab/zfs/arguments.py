@@ -60,10 +60,7 @@ class Command:
 
 
 def parse(ctx: Context, options: str, operands: tuple[int, int]) -> Arguments:
-    """Splits what comes after the subcommand.
-
-    :raises NotSimulatedError: an option or a number of operands that the lab does not play
-    """
+    """Splits what comes after the subcommand."""
     try:
         pairs, rest = getopt.getopt(ctx.args[1:], options)
     except getopt.GetoptError as error:

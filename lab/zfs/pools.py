@@ -14,10 +14,7 @@ SMALLEST = 64 << 20
 
 
 def device(node: Node, word: str) -> str:
-    """The disk that an operand of zpool names.
-
-    :raises CommandError: there is none
-    """
+    """The disk that an operand of zpool names."""
     slot = word.removeprefix("/dev/")
     if slot in node.host.slots:
         return slot
@@ -53,10 +50,7 @@ def member(node: Node, vdev: Vdev) -> Pool | None:
 
 
 def check_free(node: Node, word: str, vdev: Vdev) -> None:
-    """Refuses a disk that belongs to a pool. Anything else on it is overwritten without a question, as ZFS does.
-
-    :raises CommandError: it belongs to one
-    """
+    """Refuses a disk that belongs to a pool. Anything else on it is overwritten without a question, as ZFS does."""
     pool = member(node, vdev)
     if pool is None:
         return
@@ -75,7 +69,6 @@ def create(
     """``zpool create`` on one disk.
 
     :param props: pool properties; ``root`` are those of the root file system
-    :raises CommandError: refused
     """
     action = f"cannot create '{name}'"
     slot = device(node, word)
@@ -128,10 +121,7 @@ def forget(node: Node, pool: Pool) -> None:
 
 
 def imported(node: Node, name: str) -> Pool:
-    """The imported pool of that name.
-
-    :raises CommandError: there is none
-    """
+    """The imported pool of that name."""
     found = next((p for p in node.imported() if p.name == name), None)
     if found is None:
         raise CommandError(f"cannot open '{name}': no such pool")
@@ -139,10 +129,7 @@ def imported(node: Node, name: str) -> Pool:
 
 
 def export(node: Node, name: str) -> None:
-    """``zpool export``: everything is unmounted, the keys are forgotten.
-
-    :raises CommandError: something is busy
-    """
+    """``zpool export``: everything is unmounted, the keys are forgotten."""
     pool = imported(node, name)
     busy = f"cannot export '{pool.name}': pool is busy"
     if any(d.kind == "volume" and d.name in node.state.busy for d in pool.datasets.values()):
@@ -168,10 +155,7 @@ def importable(node: Node) -> list[Pool]:
 
 
 def import_(node: Node, pool: Pool, *, mount: bool) -> list[CommandError]:
-    """``zpool import`` of one pool; returns what could not be mounted.
-
-    :raises CommandError: another host had it last, or the name is taken
-    """
+    """``zpool import`` of one pool; returns what could not be mounted."""
     if any(p.name == pool.name for p in node.imported()):
         raise CommandError(
             f"cannot import '{pool.name}': a pool with that name already exists\n"

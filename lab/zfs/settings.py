@@ -13,7 +13,6 @@ def validated(kind: str, given: dict[str, str], action: str, *, creating: bool =
 
     :param kind: ``filesystem`` or ``volume``
     :param action: the start of the message, such as ``cannot create 'a/b'``
-    :raises CommandError: ZFS does not take one of them
     """
     result: dict[str, str] = {}
     for name, value in given.items():
@@ -47,10 +46,7 @@ def _wrong(name: str, kind: str, choices: tuple[str, ...], value: str) -> str:
 
 
 def change(node: Node, dataset: Dataset, given: dict[str, str]) -> None:
-    """``zfs set`` on one dataset.
-
-    :raises CommandError: refused; nothing was changed then, unless only the mount at the end failed
-    """
+    """``zfs set`` on one dataset."""
     action = f"cannot set property for '{dataset.name}'"
     settings = validated(dataset.kind, given, action)
     location = settings.pop("keylocation", None)

@@ -11,7 +11,6 @@ def take(node: Node, names: list[str], *, recursive: bool = False) -> None:
     """``zfs snapshot``: all of them or none, in one transaction group.
 
     :param names: ``DATASET@NAME``
-    :raises CommandError: one exists already, its dataset does not exist, two are of one dataset, or of two pools
     """
     wanted: list[tuple[Dataset, str]] = []
     for name in names:
@@ -73,7 +72,6 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
     """``zfs rollback``: the contents of a snapshot again, in place, so that a mount stays.
 
     :param recent: -r: destroys the snapshots and bookmarks after it
-    :raises CommandError: there are newer ones and ``recent`` is not given
     """
     dataset, snap = node.snapshot(name)
     after = dataset.snapshots[dataset.snapshots.index(snap) + 1 :]
@@ -104,10 +102,7 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
 
 
 def to_destroy(node: Node, name: str) -> Snapshot:
-    """The snapshot that ``zfs destroy DATASET@NAME`` means.
-
-    :raises CommandError: there is none, or it has clones
-    """
+    """The snapshot that ``zfs destroy DATASET@NAME`` means."""
     owner = node.dataset(name.partition("@")[0])
     found = owner.snapshot(name.partition("@")[2])
     if found is None:
@@ -121,10 +116,7 @@ def to_destroy(node: Node, name: str) -> Snapshot:
 
 
 def bookmark(node: Node, source: str, new: str) -> None:
-    """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``, which zrepl does; both are of one dataset.
-
-    :raises CommandError: refused
-    """
+    """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``, which zrepl does; both are of one dataset."""
     owner_name, _, short = new.partition("#")
     mark = source[len(owner_name) :]
     only(source.startswith(owner_name) and mark[:1] in ("@", "#"), f"zfs bookmark {source} {new}")
@@ -140,10 +132,7 @@ def bookmark(node: Node, source: str, new: str) -> None:
 
 
 def destroy_bookmark(node: Node, name: str) -> None:
-    """``zfs destroy DATASET#NAME``.
-
-    :raises CommandError: there is none
-    """
+    """``zfs destroy DATASET#NAME``."""
     owner = node.find(name.split("#")[0])
     short = name.partition("#")[2]
     if owner is None or all(b.name != short for b in owner.bookmarks):
@@ -153,10 +142,7 @@ def destroy_bookmark(node: Node, name: str) -> None:
 
 
 def clone(node: Node, source: str, name: str, given: dict[str, str]) -> None:
-    """``zfs clone``: a file system with a snapshot's contents and its encryption.
-
-    :raises CommandError: refused
-    """
+    """``zfs clone``: a file system with a snapshot's contents and its encryption."""
     origin_of, snap = node.snapshot(source)
     pool = node.pool_of(origin_of)
     action = f"cannot create '{name}'"
@@ -179,10 +165,7 @@ def clone(node: Node, source: str, name: str, given: dict[str, str]) -> None:
 
 
 def promote(node: Node, name: str) -> None:
-    """``zfs promote``: the snapshots up to the origin, and the role of the origin, go to the clone.
-
-    :raises CommandError: it is no clone, or snapshot names collide
-    """
+    """``zfs promote``: the snapshots up to the origin, and the role of the origin, go to the clone."""
     made = node.dataset(name)
     pool = node.pool_of(made)
     if made.origin is None:
@@ -206,10 +189,7 @@ def promote(node: Node, name: str) -> None:
 
 
 def hold(node: Node, tag: str, name: str, *, release: bool = False) -> None:
-    """``zfs hold``, which zrepl does, and ``zfs release``.
-
-    :raises CommandError: the tag is there already, or is not
-    """
+    """``zfs hold``, which zrepl does, and ``zfs release``."""
     top, snap = node.snapshot(name)
     if release and tag not in snap.holds:
         raise CommandError(f"cannot release hold from snapshot '{name}': no such tag on this dataset")

@@ -81,10 +81,7 @@ def _meet_keys(ctx: Context, name: str, args: Arguments) -> None:
 
 
 def _refuse_suspended(ctx: Context, args: Arguments) -> None:
-    """A suspended pool takes no changes (ioctls with POOL_CHECK_SUSPENDED return EAGAIN).
-
-    :raises CommandError: one of the operands is on such a pool
-    """
+    """A suspended pool takes no changes (ioctls with POOL_CHECK_SUSPENDED return EAGAIN)."""
     cluster = ctx.store.read()
     node = Node(ctx.store, cluster, ctx.host(cluster))
     for word in args.operands:

@@ -74,7 +74,6 @@ def read(text: str) -> Config:
     """A configuration file.
 
     :raises ConfigError: zrepl refuses it
-    :raises NotSimulatedError: the lab does not know what is in it
     """
     try:
         found = yaml.load(text, Loader=_Loader)
