@@ -6,7 +6,6 @@ from lab import build, disks, zfs
 from lab.core import Cluster, Disk, Host, LabError, Store
 from lab.linux import boot as linux
 from lab.net import model
-from lab.rc import boot
 from lab.rc.scripts import processes
 from lab.zrepl import daemon
 
@@ -114,11 +113,6 @@ def part(store: Store, one: str, other: str, *, away: bool) -> None:
         model.hear(cluster)
         (model.parted(cluster).add if away else model.parted(cluster).discard)(pair)
         model.settle(store, cluster)
-
-
-def crash(store: Store, name: str) -> None:
-    """Power cut; the host stays down."""
-    boot.crash(store, name)
 
 
 def status(store: Store, cluster: Cluster) -> str:

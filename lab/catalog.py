@@ -88,7 +88,6 @@ FREEBSD: dict[str, Program] = {
     "/usr/sbin/fstyp": disks.fstyp,
     "/bin/chflags": files.chflags,
     "/bin/ls": files.ls,
-    "/usr/bin/chgrp": files.chown,
     "/usr/bin/install": files.install,
     "/usr/bin/stat": files.stat,
     "/usr/bin/touch": files.touch,

@@ -19,7 +19,7 @@ def deployed(everything: Cluster, tmp_path_factory: pytest.TempPathFactory) -> P
     """The clients are switched off: they only cost time here."""
     pair = Pair(everything.copy(tmp_path_factory.mktemp("serving") / "state").state)
     for name in ("r0", "r1", "r2"):
-        actions.crash(pair.store, name)
+        boot.crash(pair.store, name)
     return pair
 
 
