@@ -6,8 +6,9 @@ import re
 from typing import BinaryIO
 
 from lab import mounts
-from lab.core import CommandError, inside
+from lab.core import CommandError, Context, inside
 from lab.zfs import crypt, mounting, settings, space, trees, values
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Crypt, Dataset, Node, Pool, Snapshot, guid, only
 
 
@@ -168,8 +169,10 @@ def remove_snapshot(node: Node, snap: Snapshot) -> None:
     trees.remove(node.path(snap.tree))
 
 
-def rename(node: Node, name: str, new: str) -> None:
+def rename(ctx: Context, node: Node, args: Arguments) -> None:
     """``zfs rename`` of a file system or volume with everything below it."""
+    name, new = args.operands
+    only("@" not in name, "zfs rename of a snapshot")
     dataset = node.dataset(name)
     pool = node.pool_of(dataset)
     action = f"cannot rename '{name}'"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from lab.core import CommandError
+from lab.core import CommandError, Context
 from lab.zfs import datasets, labels, mounting, pool_properties, settings, trees
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
 from lab.zfs.units import asctime
 
@@ -128,9 +129,9 @@ def imported(node: Node, name: str) -> Pool:
     return found
 
 
-def export(node: Node, name: str) -> None:
+def export(ctx: Context, node: Node, args: Arguments) -> None:
     """``zpool export``: everything is unmounted, the keys are forgotten."""
-    pool = imported(node, name)
+    pool = imported(node, args.operands[0])
     busy = f"cannot export '{pool.name}': pool is busy"
     if any(d.kind == "volume" and d.name in node.state.busy for d in pool.datasets.values()):
         raise CommandError(busy)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.core import CommandError
+from lab.core import CommandError, Context
 from lab.zfs import mounting, values
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Dataset, Node, only
 from lab.zfs.properties import CREATE_ONLY, UNSIMULATED_SETTINGS, canonical, find, user
 
@@ -107,8 +108,10 @@ def _after(node: Node, dataset: Dataset, mounted: list[Dataset], appeared: bool)
         raise problem
 
 
-def inherit(node: Node, dataset: Dataset, name: str) -> None:
+def inherit(ctx: Context, node: Node, args: Arguments) -> None:
     """``zfs inherit`` of a user property on one dataset."""
-    only(user(name), f"zfs inherit {name}")
-    dataset.props.pop(name, None)
+    prop, name = args.operands
+    only(user(prop), f"zfs inherit {prop}")
+    dataset = node.dataset(name)
+    dataset.props.pop(prop, None)
     node.txg(node.pool_of(dataset))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.core import CommandError
+from lab.core import CommandError, Context
 from lab.zfs import crypt, datasets, mounting, settings, space, trees, values
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid, only
 
 
@@ -68,15 +69,13 @@ def add(
     return snap
 
 
-def rollback(node: Node, name: str, *, recent: bool = False) -> None:
-    """``zfs rollback``: the contents of a snapshot again, in place, so that a mount stays.
-
-    :param recent: -r: destroys the snapshots and bookmarks after it
-    """
+def rollback(ctx: Context, node: Node, args: Arguments) -> None:
+    """``zfs rollback``: the contents of a snapshot again, in place, so that a mount stays; -r: those after it go."""
+    (name,) = args.operands
     dataset, snap = node.snapshot(name)
     after = dataset.snapshots[dataset.snapshots.index(snap) + 1 :]
     marks = [b for b in dataset.bookmarks if b.createtxg > snap.createtxg]
-    if (after or marks) and not recent:
+    if (after or marks) and not args.has("r"):
         names = [f"{dataset.name}@{s.name}" for s in after] + [f"{dataset.name}#{b.name}" for b in marks]
         raise CommandError(
             f"cannot rollback to '{name}': more recent snapshots or bookmarks exist\n"
@@ -141,8 +140,10 @@ def destroy_bookmark(node: Node, name: str) -> None:
     node.txg(node.pool_of(owner))
 
 
-def clone(node: Node, source: str, name: str, given: dict[str, str]) -> None:
+def clone(ctx: Context, node: Node, args: Arguments) -> None:
     """``zfs clone``: a file system with a snapshot's contents and its encryption."""
+    source, name = args.operands
+    given = args.assignments("o")
     origin_of, snap = node.snapshot(source)
     pool = node.pool_of(origin_of)
     action = f"cannot create '{name}'"
@@ -164,8 +165,9 @@ def clone(node: Node, source: str, name: str, given: dict[str, str]) -> None:
         mounting.mount(node, made)
 
 
-def promote(node: Node, name: str) -> None:
+def promote(ctx: Context, node: Node, args: Arguments) -> None:
     """``zfs promote``: the snapshots up to the origin, and the role of the origin, go to the clone."""
+    (name,) = args.operands
     made = node.dataset(name)
     pool = node.pool_of(made)
     if made.origin is None:
