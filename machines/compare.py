@@ -220,7 +220,7 @@ def questions() -> list[tuple[str, str]]:
 
 def answers(real: Real, point: str, lines: Iterable[tuple[str, str]]) -> list[Command]:
     """What the machines answer, as the section of a recording; what both say alike is in it once."""
-    found = {}
+    found: dict[tuple[str, Answer], Command] = {}
     for host, line in lines:
         answer = real.answer(host, line)
         found.setdefault((line, answer), Command(point, len(found), host, line, *answer))
