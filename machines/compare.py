@@ -31,7 +31,7 @@ from machines import freebsd, site
 from machines.cluster import Cluster
 from machines.differences import ACCEPTED, Accepted
 from machines.programs import MachinesError
-from scenarios.stage import REPOSITORY, Ran
+from scenarios.stage import REPOSITORY, ran
 
 HOSTS = ("f0", "f1")
 LIMIT = ("--limit", "freebsd")
@@ -120,11 +120,11 @@ class Real:
         """What a line comes to: status and output."""
         errors = "/var/tmp/compare.stderr"
         script = f"sh -c {shlex.quote(line)} 2>{errors} </dev/null; rc=$?; echo '{MARK}'; cat {errors}; exit $rc"
-        ran: Ran = self.cluster.ssh(host, script, timeout=900)
-        stdout, mark, stderr = ran.output.partition(f"{MARK}\n")
+        done = self.cluster.ssh(host, script, timeout=900)
+        stdout, mark, stderr = done.output.partition(f"{MARK}\n")
         if not mark:
-            raise MachinesError(f"{host} gave no answer to {line}: {ran.output}")
-        return ran.rc, stdout, stderr
+            raise MachinesError(f"{host} gave no answer to {line}: {done.output}")
+        return done.rc, stdout, stderr
 
     def settle(self) -> None:
         """What comes after a deploy has happened."""
@@ -138,32 +138,23 @@ class Real:
 Side = Simulated | Real
 
 
-def controller(side: Side, *words: str, **more: str) -> None:
+def controller(side: Side, *words: str) -> None:
     """A program of this virtual environment for the hosts of one side.
 
     :raises CompareError: it failed
     """
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=REPOSITORY,
-        env={**side.environment, **more},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = ran([sys.executable, "-m", *words], None, side.environment)
     # tasks/verify.py knows nothing of the clients, which are not asked
-    if done.returncode != 0 and " 0 wrong, " not in done.stdout:
-        raise CompareError(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
+    if done.rc != 0 and " 0 wrong, " not in done.output:
+        raise CompareError(f"{' '.join(words)} failed:\n{done.output[-4000:]}")
 
 
-def pyinfra(side: Side, *words: str, **more: str) -> None:
+def pyinfra(side: Side, *words: str) -> None:
     """pyinfra on the hosts of one side.
 
     :raises CompareError: it failed
     """
-    controller(side, "pyinfra", side.inventory, *words, *LIMIT, **more)
+    controller(side, "pyinfra", side.inventory, *words, *LIMIT)
 
 
 def prepare(side: Side) -> None:
