@@ -67,6 +67,14 @@ def wipe(node: Node, slot: str) -> str:
     return ""
 
 
+def scribble(node: Node, slot: str) -> str:
+    """Something that is no pool is on a disk."""
+    with open(node.store.disk_file(node.host.slots[slot]), "r+b") as image:
+        image.seek(65536)
+        image.write(b"a file system")
+    return ""
+
+
 def blink(node: Node, slot: str) -> str:
     """A disk is pulled out and put back, then its host loses its power and boots."""
     disk = node.host.slots[slot]
@@ -88,6 +96,7 @@ BUILTINS: dict[str, Callable[..., str]] = {
     "mounts": mounts,
     "move": move,
     "wipe": wipe,
+    "scribble": scribble,
     "blink": blink,
     "bookmark": lambda node, source, new: snapshots.bookmark(node, source, new) or "",
     "hold": lambda node, tag, name: snapshots.hold(node, tag, name) or "",
