@@ -78,7 +78,7 @@ def main(ctx: Context) -> int:
     if len(ctx.args) != 1 or verb not in (*VERBS, "reload"):
         raise ctx.not_simulated()
     if verb == "reload" and not service.reload:
-        verbs = "|".join(VERBS)
+        verbs = "|".join((*VERBS, "rcvar", "enabled"))
         ctx.err(f"{ctx.argv[0]}: unknown directive 'reload'.\n")
         ctx.err(f"Usage: {ctx.argv[0]} [fast|force|one|quiet]({verbs})\n")
         return 1
