@@ -6,7 +6,6 @@ from lab import build, disks, zfs
 from lab.core import Cluster, Disk, Host, LabError, Store
 from lab.linux import boot as linux
 from lab.net import model
-from lab.rc import boot
 from lab.rc.scripts import processes
 from lab.zrepl import daemon
 
@@ -23,16 +22,22 @@ def stick_slot(host: Host) -> str:
     raise LabError(f"{host.name} has no USB stick")
 
 
-def unplug(store: Store, name: str, slot: str = "") -> None:
-    """Pulls a disk or (by default) the USB stick out of a running or a stopped host.
+def _filled(host: Host, slot: str) -> str:
+    """The slot of a disk, by default that of the USB stick.
 
-    :raises LabError: it is not plugged in
+    :raises LabError: nothing is plugged in there
     """
+    slot = slot or stick_slot(host)
+    if slot not in host.slots:
+        raise LabError(f"{host.name} has nothing in {slot}; it has {', '.join(host.slots)}")
+    return slot
+
+
+def unplug(store: Store, name: str, slot: str = "") -> None:
+    """Pulls a disk or (by default) the USB stick out of a running or a stopped host."""
     with store.edit() as cluster:
         host = cluster.host(name)
-        slot = slot or stick_slot(host)
-        if slot not in host.slots:
-            raise LabError(f"{host.name} has nothing in {slot}")
+        slot = _filled(host, slot)
         disk = cluster.disks[host.slots[slot]]
         for entry in host.mounts:
             entry.dead |= entry.fstype == "ufs" and disks.resolve(store, cluster, host, entry.device) is disk
@@ -61,15 +66,12 @@ def unreadable(store: Store, name: str, how: str = "hangs", slot: str = "") -> N
     """From now on a disk or (by default) the USB stick cannot be read, wherever it is plugged in.
 
     :param how: one of `disks.HOW`: each read hangs, where no signal ends it; or fails; or works again
-    :raises LabError: it is not plugged in
     """
     if how not in disks.HOW:
         raise LabError(f"each read {', '.join(disks.HOW)}; not {how!r}")
     with store.edit() as cluster:
         host = cluster.host(name)
-        slot = slot or stick_slot(host)
-        if slot not in host.slots:
-            raise LabError(f"{host.name} has nothing in {slot}")
+        slot = _filled(host, slot)
         disks.unreadable(cluster).pop(host.slots[slot], None)
         if how != "no":
             disks.unreadable(cluster)[host.slots[slot]] = how
@@ -83,8 +85,7 @@ def swap(store: Store, name: str, slot: str) -> None:
     """
     with store.edit() as cluster:
         host = cluster.host(name)
-        if slot not in host.slots:
-            raise LabError(f"{host.name} has nothing in {slot}; it has {', '.join(host.slots)}")
+        slot = _filled(host, slot)
         old = cluster.disks[host.slots[slot]]
         if disks.user(store, cluster, host, old):
             raise LabError(f"{host.name}: {slot} is in use; crash the host or unplug it first")
@@ -114,11 +115,6 @@ def part(store: Store, one: str, other: str, *, away: bool) -> None:
         model.hear(cluster)
         (model.parted(cluster).add if away else model.parted(cluster).discard)(pair)
         model.settle(store, cluster)
-
-
-def crash(store: Store, name: str) -> None:
-    """Power cut; the host stays down."""
-    boot.crash(store, name)
 
 
 def status(store: Store, cluster: Cluster) -> str:

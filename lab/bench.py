@@ -1,49 +1,26 @@
-"""``make bench``: how many round trips a run costs, for which host and task, and how long it takes over slow lines.
+"""``make bench``: how many round trips a run costs, for which host and task.
 
-The deploy runs twice against a fresh simulated cluster at each latency: first run, and a run that finds nothing to
-do. The counts are those of the connector (``LAB_COUNT``): one for each command and each upload. The times are this
-machine's: they include what the simulation itself costs, which the column for 1 ms shows nearly alone. The certificates
-are made before the clock starts.
+The deploy runs twice against a fresh simulated cluster: first run, and a run that finds nothing to do. The counts are
+those of the connector (``LAB_COUNT``): one for each command and each upload.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from lab import build, clock
 from lab.core import Store
+from lab.stage import LabStage, blank
 from scenarios.pyinfra_output import changes as changed_by
-from scenarios.stage import REPOSITORY
+from scenarios.stage import StageError, cast
 
-LATENCIES_MS = (1, 20, 100)
 SETTLE_SECONDS = 130
 RUNS = ("first run", "no change")
 Counts = Counter[tuple[str, str]]
-
-
-class BenchError(Exception):
-    """A run failed or did not do what its name says; the text is the whole message."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One run.
-
-    :param seconds: wall time
-    :param counts: (host, task) -> round trips
-    """
-
-    seconds: float
-    counts: Counts
 
 
 def parse(text: str) -> Counts:
@@ -77,81 +54,45 @@ def table(runs: Mapping[str, Counts]) -> str:
     )
 
 
-def measure(folder: Path, arguments: list[str], latency_ms: int, changes: bool) -> Measured:
-    """One run of the deploy.
+def measure(stage: LabStage, arguments: list[str], *, changes: bool) -> Counts:
+    """The round trips of one run of the deploy.
 
-    :param folder: the lab's state
     :param arguments: further words for pyinfra
     :param changes: whether the run has to change something; a run that has to change nothing fails if it does
-    :raises BenchError: the run failed, or was not of the kind that was to be measured
+    :raises StageError: the run failed, or was not of the kind that was to be measured
     """
-    count = folder / "round-trips"
+    count = stage.store.folder / "round-trips"
+    stage.environment = {**stage.environment, "LAB_COUNT": str(count)}
     count.unlink(missing_ok=True)
-    env = {
-        **os.environ,
-        "LAB_STATE": str(folder),
-        "LAB_LATENCY_MS": str(latency_ms),
-        "LAB_COUNT": str(count),
-        "PYINFRA_PROGRESS": "off",
-        "NO_COLOR": "1",
-    }
-    words = [str(Path(sys.executable).with_name("pyinfra")), "lab/inventory.py", "deploy.py", "-y", *arguments]
-    began = time.monotonic()
-    done = subprocess.run(
-        words, cwd=REPOSITORY, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-    )
-    seconds = time.monotonic() - began
-    if done.returncode != 0:
-        raise BenchError(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
-    if bool(changed_by(done.stdout + done.stderr)) != changes:
-        raise BenchError(f"a run that has to {'change something' if changes else 'find nothing to do'} did not")
-    return Measured(seconds, parse(count.read_text()))
+    done = stage.pyinfra("deploy.py", "-y", *arguments)
+    if done.rc != 0:
+        raise StageError(f"the deploy failed:\n{done.output[-4000:]}")
+    if bool(changed_by(done.output)) != changes:
+        raise StageError(f"a run that has to {'change something' if changes else 'find nothing to do'} did not")
+    return parse(count.read_text())
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lab.bench", description="Round trips and wall time of the deploy.")
+    parser = argparse.ArgumentParser(prog="python -m lab.bench", description="Round trips of the deploy.")
     parser.add_argument("--limit", action="append", default=[], help="only these hosts, as pyinfra's --limit")
-    parser.add_argument("--latency", action="append", type=int, metavar="MS", help="instead of 1, 20 and 100 ms")
-    options = parser.parse_args(argv)
-    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
-
-    arguments = [word for host in options.limit for word in ("--limit", host)]
-    times: dict[int, dict[str, float]] = {}
+    arguments = [word for host in parser.parse_args(argv).limit for word in ("--limit", host)]
     counts: dict[str, Counts] = {}
     try:
-        for latency in options.latency or LATENCIES_MS:
-            with tempfile.TemporaryDirectory(prefix="lab-bench-") as place:
-                folder = Path(place) / "state"
-                build.up(Store(folder), plans.plans(plans.site()))
-                _make_secrets(folder)
-                times[latency] = {}
-                for run in RUNS:
-                    measured = measure(folder, arguments, latency, changes=run == RUNS[0])
-                    times[latency][run] = measured.seconds
-                    # the same at every latency but for what depends on time, so the first ones are shown
-                    counts.setdefault(run, measured.counts)
-                    # what cron and the clients' timers do after a first run is done when somebody runs it again
-                    clock.advance(Store(folder), SETTLE_SECONDS)
-                    print(f"{latency} ms, {run}: {measured.seconds:.1f} s", file=sys.stderr, flush=True)
-    except BenchError as error:
+        with tempfile.TemporaryDirectory(prefix="lab-bench-") as place:
+            folder = Path(place) / "state"
+            stage = LabStage(Store(folder), cast(blank(folder)))
+            if (made := stage.pki("init")).rc != 0:
+                raise StageError(made.output)
+            for run in RUNS:
+                counts[run] = measure(stage, arguments, changes=run == RUNS[0])
+                # what cron and the clients' timers do after a first run is done when somebody runs it again
+                stage.wait(SETTLE_SECONDS)
+    except StageError as error:
         print(error, file=sys.stderr)
         return 1
-    print("Round trips: facts, commands and uploads\n")
-    print(table(counts))
-    print("\nWall time in seconds\n")
-    print("  ".join(["LATENCY", *(run.rjust(9) for run in RUNS)]))
-    for latency, seconds in times.items():
-        print("  ".join([f"{latency} ms".ljust(7), *(f"{seconds[run]:9.1f}" for run in RUNS)]))
+    print(f"Round trips: facts, commands and uploads\n\n{table(counts)}")
     return 0
-
-
-def _make_secrets(folder: Path) -> None:
-    env = {**os.environ, "LAB_STATE": str(folder)}
-    words = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "init"]
-    done = subprocess.run(words, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchError(done.stdout + done.stderr)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The pyinfra connector ``@lab/HOST``: the deploy's commands run in a simulated host instead of over ssh.
 
-``LAB_LATENCY_MS`` adds a round trip's time to every command. ``LAB_KILL_AT=N`` ends this whole process, as a pulled
-plug would, instead of running its N-th command after its plan; tests use it to interrupt a deploy at every point.
-``LAB_COUNT=FILE`` appends a line for every round trip, with the host and the task; `lab.bench` reads it.
+``LAB_KILL_AT=N`` ends this whole process, as a pulled plug would, instead of running its N-th command after its
+plan; tests use it to interrupt a deploy at every point. ``LAB_COUNT=FILE`` appends a line for every round trip, with the host and the task;
+`lab.bench` reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from io import IOBase
 from pathlib import Path
 from typing import Any
 
-import gevent
 from gevent.subprocess import PIPE, Popen
 from pyinfra import logger
 from pyinfra.api.command import QuoteString, StringCommand
@@ -160,8 +159,6 @@ class LabConnector(BaseConnector):
             # one short write in append mode: lines of hosts that work at the same time stay whole
             with open(file, "a") as count:
                 count.write(f"{self.host.name}\t{self._task()}\n")
-        if delay := float(os.environ.get("LAB_LATENCY_MS", "0")) / 1000:
-            gevent.sleep(delay)
 
     def _task(self) -> str:
         """The file of tasks/ that the current command belongs to; ``-`` where none is included."""

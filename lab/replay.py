@@ -61,23 +61,39 @@ def recorded(transcript: Path) -> list[Command]:
     return commands
 
 
-def run(store: Store, command: Command) -> tuple[int, str, str]:
-    """Status and output of a command in the lab."""
-    sender, pipe, receiver = command.host.partition("|")
+Answer = tuple[int, str, str]
+"""Status, standard output, standard error."""
+
+
+def run(store: Store, host: str, script: str) -> Answer:
+    """What a line comes to in the lab; a line with a pipe on ``f0|f1``."""
+    sender, pipe, receiver = host.partition("|")
 
     def line(host: str, script: str) -> list[str]:
         known = KILL if re.search(r"\bkill ", script) and host != "r0" else ""
         return [*clock.command_line(store, store.read().host(host).name), "/bin/sh", "-c", known + script]
 
     if not pipe:
-        done = subprocess.run(
-            line(command.host, command.cmd), stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        done = subprocess.run(line(host, script), stdin=subprocess.DEVNULL, capture_output=True, check=False)
         return done.returncode, done.stdout.decode(), done.stderr.decode()
-    left, _, right = command.cmd.partition(" | ")
+    left, _, right = script.partition(" | ")
     with subprocess.Popen(line(sender, left), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as source:
         done = subprocess.run(line(receiver, right), stdin=source.stdout, capture_output=True, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+class Comparison:
+    """Compares answers to recorded commands, in order: what was the same has to stay the same."""
+
+    def __init__(self) -> None:
+        self.theirs, self.ours = Normaliser(), Normaliser()
+
+    def outcome(self, command: Command, answer: Answer) -> Outcome:
+        key = (command.section, command.number)
+        rc, stdout, stderr = answer
+        wanted = (command.rc, self.theirs(command.stdout, key), self.theirs(command.stderr, key))
+        got = (rc, self.ours(stdout, key), self.ours(stderr, key))
+        return Outcome(command, *got, same=wanted == got, wanted=wanted)
 
 
 Step = tuple[str, str] | Callable[[Store], object]
@@ -95,7 +111,7 @@ def replay(
     :param before: what is done before a command (section, position)
     :param unplayed: commands that are not compared: what they name must not count for those behind them
     """
-    theirs, ours = Normaliser(), Normaliser()
+    comparison = Comparison()
     outcomes = []
     for command in commands:
         key = (command.section, command.number)
@@ -103,16 +119,14 @@ def replay(
             if callable(each):
                 each(store)
             else:
-                done = run(store, Command("", 0, *each, 0, "", ""))
+                done = run(store, *each)
                 assert done[0] == 0, f"before {key}: {each}: {done}"
-        rc, stdout, stderr = run(store, command)
+        answer = run(store, command.host, command.cmd)
         if key in unplayed:
             recorded_one = (command.rc, command.stdout, command.stderr)
-            outcomes.append(Outcome(command, rc, stdout, stderr, same=False, wanted=recorded_one))
-            continue
-        wanted = (command.rc, theirs(command.stdout, key), theirs(command.stderr, key))
-        got = (rc, ours(stdout, key), ours(stderr, key))
-        outcomes.append(Outcome(command, *got, same=wanted == got, wanted=wanted))
+            outcomes.append(Outcome(command, *answer, same=False, wanted=recorded_one))
+        else:
+            outcomes.append(comparison.outcome(command, answer))
     return outcomes
 
 

@@ -132,7 +132,7 @@ FREEBSD_NOT_SIMULATED: tuple[str, ...] = tuple(
 /usr/sbin/jexec /usr/sbin/jls /usr/sbin/mountd /usr/sbin/newsyslog /usr/sbin/nfsd /usr/sbin/nfsuserd
 /usr/sbin/ntpd /usr/sbin/periodic /usr/sbin/pkg /usr/sbin/pw /usr/sbin/pwd_mkdb /usr/sbin/rpcbind
 /usr/sbin/rpcinfo /usr/sbin/service /usr/sbin/sshd /usr/sbin/sysrc /usr/sbin/syslogd /usr/sbin/tcpdump
-/usr/sbin/tzsetup /usr/sbin/usbconfig /usr/sbin/wg /usr/sbin/zdb /usr/sbin/zfsd
+/bin/freebsd-version /usr/sbin/tzsetup /usr/sbin/usbconfig /usr/sbin/wg /usr/sbin/zdb /usr/sbin/zfsd
 """.split()
 )
 """Programs of FreeBSD's base system that are there and say that nobody plays them; `lab.catalog` takes precedence."""

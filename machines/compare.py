@@ -26,13 +26,12 @@ from pathlib import Path
 from lab import build, clock, replay
 from lab.core import LabError, Store
 from lab.rc import boot
-from lab.replay import Command, Outcome
-from lab.replay_text import Normaliser
+from lab.replay import Answer, Command, Comparison, Outcome
 from machines import freebsd, site
 from machines.cluster import Cluster
 from machines.differences import ACCEPTED, Accepted
 from machines.programs import MachinesError
-from scenarios.stage import REPOSITORY, Ran
+from scenarios.stage import REPOSITORY, ran
 
 HOSTS = ("f0", "f1")
 LIMIT = ("--limit", "freebsd")
@@ -60,10 +59,6 @@ QUESTIONS = REPOSITORY / "machines/questions.txt"
 RECORDING = REPOSITORY / "tests/lab/transcripts/freebsd-15.1.jsonl"
 """The machines' last answers."""
 MARK = "-- machines.compare: standard error --"
-
-
-Answer = tuple[int, str, str]
-"""Status, standard output, standard error."""
 
 
 class CompareError(Exception):
@@ -97,7 +92,7 @@ class Simulated:
 
     def answer(self, host: str, line: str) -> Answer:
         """What a line comes to: status and output."""
-        answer = replay.run(self.store, Command("", 0, host, line, 0, "", ""))
+        answer = replay.run(self.store, host, line)
         clock.quiesce(self.store)
         return answer
 
@@ -125,11 +120,11 @@ class Real:
         """What a line comes to: status and output."""
         errors = "/var/tmp/compare.stderr"
         script = f"sh -c {shlex.quote(line)} 2>{errors} </dev/null; rc=$?; echo '{MARK}'; cat {errors}; exit $rc"
-        ran: Ran = self.cluster.ssh(host, script, timeout=900)
-        stdout, mark, stderr = ran.output.partition(f"{MARK}\n")
+        done = self.cluster.ssh(host, script, timeout=900)
+        stdout, mark, stderr = done.output.partition(f"{MARK}\n")
         if not mark:
-            raise MachinesError(f"{host} gave no answer to {line}: {ran.output}")
-        return ran.rc, stdout, stderr
+            raise MachinesError(f"{host} gave no answer to {line}: {done.output}")
+        return done.rc, stdout, stderr
 
     def settle(self) -> None:
         """What comes after a deploy has happened."""
@@ -143,32 +138,23 @@ class Real:
 Side = Simulated | Real
 
 
-def controller(side: Side, *words: str, **more: str) -> None:
+def controller(side: Side, *words: str) -> None:
     """A program of this virtual environment for the hosts of one side.
 
     :raises CompareError: it failed
     """
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=REPOSITORY,
-        env={**side.environment, **more},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = ran([sys.executable, "-m", *words], None, side.environment)
     # tasks/verify.py knows nothing of the clients, which are not asked
-    if done.returncode != 0 and " 0 wrong, " not in done.stdout:
-        raise CompareError(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
+    if done.rc != 0 and " 0 wrong, " not in done.output:
+        raise CompareError(f"{' '.join(words)} failed:\n{done.output[-4000:]}")
 
 
-def pyinfra(side: Side, *words: str, **more: str) -> None:
+def pyinfra(side: Side, *words: str) -> None:
     """pyinfra on the hosts of one side.
 
     :raises CompareError: it failed
     """
-    controller(side, "pyinfra", side.inventory, *words, *LIMIT, **more)
+    controller(side, "pyinfra", side.inventory, *words, *LIMIT)
 
 
 def prepare(side: Side) -> None:
@@ -223,9 +209,13 @@ def questions() -> list[tuple[str, str]]:
     return [(host, line) for host, line in host_and_line]
 
 
-def answers(side: Side, point: str, lines: Iterable[tuple[str, str]]) -> list[Command]:
-    """What a side answers, as the section of a recording."""
-    return [Command(point, number, host, line, *side.answer(host, line)) for number, (host, line) in enumerate(lines)]
+def answers(real: Real, point: str, lines: Iterable[tuple[str, str]]) -> list[Command]:
+    """What the machines answer, as the section of a recording; what both say alike is in it once."""
+    found: dict[tuple[str, Answer], Command] = {}
+    for host, line in lines:
+        answer = real.answer(host, line)
+        found.setdefault((line, answer), Command(point, len(found), host, line, *answer))
+    return list(found.values())
 
 
 def written(commands: Iterable[Command]) -> str:
@@ -234,21 +224,10 @@ def written(commands: Iterable[Command]) -> str:
     return "".join(json.dumps({name: getattr(each, name) for name in fields}) + "\n" for each in commands)
 
 
-def compared(recorded: Iterable[Command], simulated: Iterable[Command]) -> list[Outcome]:
-    """Both sides' answers, with what differs between machines left out.
-
-    :raises ValueError: they are answers to different commands
-    """
-    theirs, ours = Normaliser(), Normaliser()
-    outcomes = []
-    for real, mine in zip(recorded, simulated, strict=True):
-        if (real.host, real.cmd) != (mine.host, mine.cmd):
-            raise ValueError(f"{real.host}: {real.cmd} is compared with {mine.host}: {mine.cmd}")
-        key = (real.section, real.number)
-        wanted = (real.rc, theirs(real.stdout, key), theirs(real.stderr, key))
-        got = (mine.rc, ours(mine.stdout, key), ours(mine.stderr, key))
-        outcomes.append(Outcome(real, *got, same=wanted == got, wanted=wanted))
-    return outcomes
+def compared(labs: dict[str, Simulated], recording: list[Command]) -> list[Outcome]:
+    """The simulated cluster's answers to the commands of a recording, with what differs between machines left out."""
+    comparison = Comparison()
+    return [comparison.outcome(each, labs[each.section].answer(each.host, each.cmd)) for each in recording]
 
 
 def rows(outcome: Outcome) -> list[str]:
@@ -291,14 +270,6 @@ def recorded(real: Real, lines: list[tuple[str, str]]) -> list[Command]:
     return blank + answers(real, DEPLOYED, lines)
 
 
-def replayed(labs: dict[str, Simulated], recording: list[Command]) -> list[Command]:
-    """What the simulated cluster answers to the commands of a recording."""
-    found = []
-    for point, lab in labs.items():
-        found += answers(lab, point, [(each.host, each.cmd) for each in recording if each.section == point])
-    return found
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m machines.compare", description=__doc__)
@@ -316,11 +287,10 @@ def main(argv: list[str] | None = None) -> int:
                 file = RECORDING.with_name(f"freebsd-{real.version()}.jsonl")
                 file.write_text(written(theirs))
                 print(f"recorded in {file}")
-            ours = replayed(labs, theirs)
+            outcomes = compared(labs, theirs)
     except (CompareError, LabError, MachinesError) as error:
         print(error, file=sys.stderr)
         return 1
-    outcomes = compared(theirs, ours)
     unexpected, stale = judged(outcomes)
     for text in unexpected:
         print(text)

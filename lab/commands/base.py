@@ -33,14 +33,6 @@ def uname(ctx: Context) -> int:
     return 0
 
 
-def freebsd_version(ctx: Context) -> int:
-    """freebsd-version(1) without options, or with one of -k -r -u."""
-    if len(ctx.args) > 1 or (ctx.args and ctx.args[0] not in ("-k", "-r", "-u")):
-        raise ctx.not_simulated()
-    ctx.out(FREEBSD_RELEASE + "\n")
-    return 0
-
-
 def sleep(ctx: Context) -> int:
     """sleep(1): the virtual time goes on, and what is due in it happens."""
     try:

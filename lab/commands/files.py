@@ -6,7 +6,6 @@ import os
 import re
 import stat as modes
 import time
-from collections.abc import Iterator
 
 from lab import owners
 from lab.commands.options import parse
@@ -114,23 +113,12 @@ def _format(ctx: Context, text: str, name: str, *, follow: bool) -> str:
         "Sp": modes.filemode(status.st_mode),
         "Sf": ",".join(flags) or "-",
         "Lp": f"{status.st_mode & 0o777:o}",
-        "OLp": f"{status.st_mode & 0o777:o}",
-        "Mp": f"{(status.st_mode >> 9) & 0o7:o}",
-        "Mp%Lp": f"{status.st_mode & 0o7777:o}",
-        "OMp": f"{(status.st_mode >> 9) & 0o7:o}",
-        "p": f"{status.st_mode:o}",
-        "u": str(_number(user, "passwd")),
-        "g": str(_number(group, "group")),
         "a": str(int(status.st_atime)),
         "m": str(int(status.st_mtime)),
         "c": str(int(status.st_ctime)),
         "z": str(status.st_size),
-        "l": str(status.st_nlink),
-        "i": str(status.st_ino),
-        "d": str(status.st_dev),
         "N": name,
         "SY": link,
-        "Y": link.removeprefix(" -> "),
         "HT": kinds.get(modes.S_IFMT(status.st_mode), "Character Device"),
     }
 
@@ -139,12 +127,12 @@ def _format(ctx: Context, text: str, name: str, *, follow: bool) -> str:
             raise ctx.not_simulated(f"-f {text}")
         return values[match.group(1)]
 
-    return re.sub(r"%(OLp|OMp|S[ugpfY]|[LM]p|HT|[a-zA-Z])", value, text)
+    return re.sub(r"%([SLHMO]?[a-zA-Z])", value, text)
 
 
 def touch(ctx: Context) -> int:
-    """touch(1) with -a -c -m; a directory with the schg flag takes no new names."""
-    options, names = parse(ctx, "acm")
+    """touch(1) without options; a directory with the schg flag takes no new names."""
+    _, names = parse(ctx, "")
     if not names:
         raise CommandError(
             "usage: touch [-A [-][[hh]mm]SS] [-achm] [-r file] [-t [[CC]YY]MMDDhhmm[.SS]]\n       file ..."
@@ -153,8 +141,6 @@ def touch(ctx: Context) -> int:
     for name in names:
         try:
             if not os.path.exists(name):
-                if "c" in options:
-                    continue
                 _refuse_immutable(ctx, os.path.dirname(os.path.abspath(name)))
                 os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o666))
             os.utime(name)
@@ -171,32 +157,23 @@ def _refuse_immutable(ctx: Context, folder: str) -> None:
 
 
 def chown(ctx: Context) -> int:
-    """chown(8) and chgrp(1) with -R -h -f -v: OWNER, OWNER:GROUP, :GROUP by name or number."""
-    options, names = parse(ctx, "Rfhv")
+    """chown(8) with -h -f -v: OWNER, OWNER:GROUP, :GROUP by name or number."""
+    _, names = parse(ctx, "fhv")
     if len(names) < 2:
-        raise CommandError(f"usage: {ctx.name} [-fhvx] [-R [-H | -L | -P]] owner[:group] file ...")
+        raise CommandError("usage: chown [-fhvx] [-R [-H | -L | -P]] owner[:group] file ...")
     wanted, *paths = names
-    user, _, group = wanted.partition(":") if ctx.name == "chown" else ("", ":", wanted)
+    user, _, group = wanted.partition(":")
     for name, kind, what in ((user, "passwd", "user"), (group, "group", "group")):
         if name and not name.isdigit() and name not in owners.ids(kind):
-            raise CommandError(f"{ctx.name}: {name}: illegal {what} name")
+            raise CommandError(f"chown: {name}: illegal {what} name")
     rc = 0
     for path in paths:
         if not os.path.lexists(path):
-            ctx.err(f"{ctx.name}: {path}: No such file or directory\n")
+            ctx.err(f"chown: {path}: No such file or directory\n")
             rc = 1
-            continue
-        for found in _walk(path) if "R" in options else iter([path]):
-            if not os.path.islink(found):
-                owners.set_owner(found, user or None, group or None)
+        elif not os.path.islink(path):
+            owners.set_owner(path, user or None, group or None)
     return rc
-
-
-def _walk(path: str) -> Iterator[str]:
-    yield path
-    for folder, folders, files in os.walk(path):
-        for name in [*folders, *files]:
-            yield os.path.join(folder, name)
 
 
 def chflags(ctx: Context) -> int:

@@ -67,10 +67,7 @@ def mount_nullfs(ctx: Context) -> int:
 
 
 def mount_ufs(ctx: Context, cluster: Cluster, host: Host, device: str, target: str, *, read_only: bool) -> None:
-    """Mounts a UFS file system.
-
-    :raises CommandError: in mount(8)'s words
-    """
+    """Mounts a UFS file system."""
     disk = disks.resolve(ctx.store, cluster, host, device)
     if disk is None:
         raise CommandError(f"mount: {device}: No such file or directory")

@@ -12,7 +12,6 @@ def parse(ctx: Context, known: str) -> tuple[dict[str, str], list[str]]:
     """The options (the last value of each) and the operands.
 
     :param known: as for getopt(3): letters, with a colon behind those that take a value
-    :raises NotSimulatedError: an option that is not among them
     """
     try:
         pairs, operands = getopt.getopt(ctx.args, known)
@@ -22,10 +21,7 @@ def parse(ctx: Context, known: str) -> tuple[dict[str, str], list[str]]:
 
 
 def gnu(ctx: Context, short: str, long: Sequence[str] = ()) -> tuple[dict[str, str], list[str]]:
-    """As `parse`, for a command of Linux; the options are named with their dashes.
-
-    :raises NotSimulatedError: an option that is not among them
-    """
+    """As `parse`, for a command of Linux; the options are named with their dashes."""
     try:
         pairs, operands = getopt.gnu_getopt(ctx.args, short, list(long))
     except getopt.GetoptError as error:

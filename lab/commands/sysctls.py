@@ -56,8 +56,6 @@ def _all(ctx: Context, cluster: Cluster, host: Host) -> dict[str, str]:
 def find(ctx: Context, cluster: Cluster, host: Host, name: str) -> dict[str, str]:
     """The variable of that name, or those below it; empty if there is none: that of a module that is not loaded, or
     net.link.bridge.member_ifaddrs, which came with 15.
-
-    :raises NotSimulatedError: a subtree that the lab knows nothing of
     """
     known = _all(ctx, cluster, host)
     if name in known:

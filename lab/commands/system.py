@@ -183,40 +183,21 @@ VERSIONS = {"stunnel": "5.75,1", "zrepl": "0.6.1_9", "vm-bhyve": "1.5.0", "doas"
 
 
 def pkg(ctx: Context) -> int:
-    """pkg(8): info [-e|-E] [NAME...], install -y NAME..., update."""
-    args = [arg for arg in ctx.args if arg != "-q"]
-    verb, *rest = args or [""]
-    if verb == "-N":
-        return 0
-    installed = ctx.host(ctx.store.read()).packages
-    if verb == "info":
-        names = [arg for arg in rest if arg not in ("-e", "-E", "--")]
-        if not names:
-            ctx.out("".join(f"{n}-{VERSIONS[n]}{'':<20} {n}\n" for n in sorted(installed)))
+    """pkg(8): -N, info -e NAME, install -y NAME..."""
+    match ctx.args:
+        case ["-N"]:
             return 0
-        for name in names:
-            if name not in installed:
-                if "-e" not in rest:
-                    ctx.err(f"pkg: No package(s) matching {name}\n")
-                return 1
-            if "-E" in rest or "-e" not in rest:
-                ctx.out(f"{name}-{VERSIONS[name]}\n")
-        return 0
-    if verb == "update":
-        ctx.out("All repositories are up to date.\n")
-        return 0
-    if verb != "install" or not {"-y", "--yes"} & set(rest):
-        raise ctx.not_simulated()
-    for name in [arg for arg in rest if not arg.startswith("-")]:
-        install_package(ctx, name)
-    return 0
+        case ["info", "-e", name]:
+            return 0 if name in ctx.host(ctx.store.read()).packages else 1
+        case ["install", "-y", *names]:
+            for name in names:
+                install_package(ctx, name)
+            return 0
+    raise ctx.not_simulated()
 
 
 def install_package(ctx: Context, name: str) -> None:
-    """Puts a package's programs and rc.d scripts on the host.
-
-    :raises CommandError: the repository has none of that name
-    """
+    """Puts a package's programs and rc.d scripts on the host."""
     if name not in VERSIONS:
         raise CommandError(
             f"pkg: No packages available to install matching '{name}' have been found in the repositories"

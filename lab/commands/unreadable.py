@@ -19,7 +19,6 @@ def read(ctx: Context, disk: Disk | None, what: str) -> None:
     """Somebody reads a disk; to be called while the state is not locked.
 
     :param what: what is read, for messages
-    :raises CommandError: it gives up
     :raises LabError: it hangs, and nobody bounds that
     """
     how = disks.unreadable(ctx.store.read()).get(disk.id) if disk else None

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from lab import clock
-from lab.core import Cluster, Context, Event, Host, Store
+from lab.core import Cluster, Context, Event, Host, NotSimulatedError, Store
 from lab.rc.scripts import processes
 
 
@@ -36,8 +36,7 @@ def entries(root: Path) -> list[tuple[list[str], str]]:
                 continue
             words = line.split(None, fields)
             if words[0].startswith("@"):
-                special = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@every_minute": "* * * * *"}
-                words = [*special.get(words[0], "61 * * * *").split(), line.split(None, fields - 4)[-1]]
+                raise NotSimulatedError(f"cron: {line}")
             found.append((words[:5], words[-1]))
     return found
 

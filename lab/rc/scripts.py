@@ -12,7 +12,7 @@ from lab.linux import waiting
 from lab.rc import table
 
 FIRST_PID = 600
-VERBS = ("start", "stop", "restart", "status", "rcvar", "enabled")
+VERBS = ("start", "stop", "restart", "status")
 
 
 def processes(host: Host) -> dict[str, list[int]]:
@@ -78,16 +78,11 @@ def main(ctx: Context) -> int:
     if len(ctx.args) != 1 or verb not in (*VERBS, "reload"):
         raise ctx.not_simulated()
     if verb == "reload" and not service.reload:
-        verbs = "|".join(VERBS)
+        verbs = "|".join((*VERBS, "rcvar", "enabled"))
         ctx.err(f"{ctx.argv[0]}: unknown directive 'reload'.\n")
         ctx.err(f"Usage: {ctx.argv[0]} [fast|force|one|quiet]({verbs})\n")
         return 1
     on = is_yes(rc_conf([service.rcvar])[service.rcvar])
-    if verb == "rcvar":
-        ctx.out(f'# {service.name}\n#\n{service.rcvar}="{"YES" if on else "NO"}"\n')
-        return 0
-    if verb == "enabled":
-        return 0 if on else 1
     pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
     if not forced and not on and not pids:
         if not quiet:

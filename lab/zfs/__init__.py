@@ -6,9 +6,9 @@ refusal is a `CommandError` with ZFS's own message. Contents, key files and disk
 so all of it works inside a host's root directory and outside of it; `lab.zfs.mounting.link_volumes` at the end makes
 /dev/zvol follow.
 
-- `pools.install_boot_pool`, `pools.create`, `pools.export`, `pools.import_`
-- `datasets.create`, `datasets.plan_destroy` and `datasets.destroy`, `datasets.rename`, `settings.change`
-- `snapshots.take`, `snapshots.bookmark`, `snapshots.hold`, `snapshots.rollback`
+- `pools.install_boot_pool`, `pools.create`, `pools.import_`
+- `datasets.create`, `datasets.plan_destroy` and `datasets.destroy`, `settings.change`
+- `snapshots.take`, `snapshots.bookmark`, `snapshots.hold`
 - `crypt.load`, `crypt.unload`, `crypt.change`; `mounting.mount`, `mounting.mount_pool`
 - `stream.plan` and `stream.encode` on the sending side, `receive.receive` on the other
 - `values.get` for one property; ``node.state.busy[DATASET] = "vm NAME"`` while something keeps a dataset open

@@ -40,14 +40,14 @@ class Arguments:
         return dict(split(word) for word in self.values(letter))
 
 
-Run = Callable[[Context, Node, Arguments], int]
+Run = Callable[[Context, Node, Arguments], int | None]
+"""Gives the exit status; None is 0."""
 
 
 @dataclass(frozen=True)
 class Command:
     """A subcommand.
 
-    :param run: takes the command's context, the host and the arguments, returns the exit status
     :param options: getopt(3) string of what is simulated
     :param operands: fewest and most
     :param writes: runs with the state locked
@@ -60,10 +60,7 @@ class Command:
 
 
 def parse(ctx: Context, options: str, operands: tuple[int, int]) -> Arguments:
-    """Splits what comes after the subcommand.
-
-    :raises NotSimulatedError: an option or a number of operands that the lab does not play
-    """
+    """Splits what comes after the subcommand."""
     try:
         pairs, rest = getopt.getopt(ctx.args[1:], options)
     except getopt.GetoptError as error:
@@ -86,13 +83,13 @@ def run(ctx: Context, command: Command, args: Arguments) -> int:
     """Runs a subcommand, what writes with the state locked; what was changed before a failure stays changed."""
     if not command.writes:
         cluster = ctx.store.read()
-        return command.run(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args)
+        return command.run(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args) or 0
     failure: CommandError | None = None
     rc = 0
     with ctx.cluster() as cluster:
         node = Node(ctx.store, cluster, ctx.host(cluster))
         try:
-            rc = command.run(ctx, node, args)
+            rc = command.run(ctx, node, args) or 0
         except CommandError as error:
             failure = error
         mounting.link_volumes(node)

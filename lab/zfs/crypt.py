@@ -49,7 +49,6 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
     """Encryption of a dataset that is about to be made; takes the encryption properties out of the settings.
 
     :param settings: canonical values
-    :raises CommandError: as zfs create says it
     """
     keyformat = settings.pop("keyformat", None)
     location = settings.pop("keylocation", None)
@@ -90,7 +89,6 @@ def load(node: Node, dataset: Dataset, location: str | None, noop: bool, stdin: 
 
     :param location: instead of the property (-L)
     :param noop: only check the key (-n)
-    :raises KeyFailure: with status 255
     """
     action = "Key load error"
     crypt = _root(node, dataset, action, "loaded")
@@ -107,10 +105,7 @@ def load(node: Node, dataset: Dataset, location: str | None, noop: bool, stdin: 
 
 
 def unload(node: Node, dataset: Dataset) -> None:
-    """``zfs unload-key`` of one dataset.
-
-    :raises KeyFailure: with status 255
-    """
+    """``zfs unload-key`` of one dataset."""
     action = "Key unload error"
     _root(node, dataset, action, "unloaded")
     pool = node.pool_of(dataset)
@@ -136,7 +131,6 @@ def change(node: Node, dataset: Dataset, settings: dict[str, str], stdin: Binary
     """``zfs change-key``: a new key, and the dataset is an encryption root from then on.
 
     :param settings: ``keylocation`` and ``keyformat`` where given with -o
-    :raises KeyFailure: with status 255
     """
     action = "Key change error"
     crypt = _changeable(dataset, action)
@@ -159,10 +153,7 @@ def change(node: Node, dataset: Dataset, settings: dict[str, str], stdin: Binary
 
 
 def inherit(node: Node, dataset: Dataset) -> None:
-    """``zfs change-key -i``: the parent's key from then on.
-
-    :raises KeyFailure: with status 255
-    """
+    """``zfs change-key -i``: the parent's key from then on."""
     action = "Key change error"
     crypt = _changeable(dataset, action)
     if crypt.root != dataset.id:

@@ -6,16 +6,14 @@ import re
 from typing import BinaryIO
 
 from lab import mounts
-from lab.core import CommandError, inside
+from lab.core import CommandError, Context, inside
 from lab.zfs import crypt, mounting, settings, space, trees, values
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Crypt, Dataset, Node, Pool, Snapshot, guid, only
 
 
 def check_name(name: str, action: str) -> None:
-    """Names of file systems, volumes and snapshots (zfs_validate_name).
-
-    :raises CommandError: in libzfs's words
-    """
+    """Names of file systems, volumes and snapshots (zfs_validate_name)."""
     only(all(name.split("/")), f"the name {name!r} of a dataset")
     if bad := re.search(r"[^A-Za-z0-9_.: /-]", name):
         raise CommandError(f"{action}: invalid character '{bad.group()}' in name")
@@ -52,7 +50,6 @@ def create(
     """``zfs create``.
 
     :param parents: -p: makes missing parents, and is content with what is there
-    :raises CommandError: refused, or made but not mounted
     """
     action = f"cannot create '{name}'"
     check_name(name, action)
@@ -101,10 +98,7 @@ def full_name(node: Node, pool: Pool, item: Dataset | Snapshot) -> str:
 
 
 def plan_destroy(node: Node, dataset: Dataset, *, recursive: bool) -> list[Dataset | Snapshot]:
-    """What ``zfs destroy`` would destroy, in order.
-
-    :raises CommandError: there is more than the options allow
-    """
+    """What ``zfs destroy`` would destroy, in order."""
     pool = node.pool_of(dataset)
     items = dependents(node, dataset)
     clones = [c for s in items if isinstance(s, Snapshot) for c in node.clones(pool, s) if c not in items]
@@ -124,10 +118,7 @@ def plan_destroy(node: Node, dataset: Dataset, *, recursive: bool) -> list[Datas
 
 
 def destroy(node: Node, items: list[Dataset | Snapshot]) -> None:
-    """Destroys datasets and snapshots in order; unmounts first.
-
-    :raises CommandError: one is mounted and busy, or held
-    """
+    """Destroys datasets and snapshots in order; unmounts first."""
     for item in items:
         if isinstance(item, Snapshot):
             _not_held(node, item)
@@ -178,11 +169,10 @@ def remove_snapshot(node: Node, snap: Snapshot) -> None:
     trees.remove(node.path(snap.tree))
 
 
-def rename(node: Node, name: str, new: str) -> None:
-    """``zfs rename`` of a file system or volume with everything below it.
-
-    :raises CommandError: refused
-    """
+def rename(ctx: Context, node: Node, args: Arguments) -> None:
+    """``zfs rename`` of a file system or volume with everything below it."""
+    name, new = args.operands
+    only("@" not in name, "zfs rename of a snapshot")
     dataset = node.dataset(name)
     pool = node.pool_of(dataset)
     action = f"cannot rename '{name}'"

@@ -205,20 +205,14 @@ class Node:
         return pool.datasets.get(name) if pool else None
 
     def dataset(self, name: str) -> Dataset:
-        """As `find`.
-
-        :raises CommandError: there is none, in the words of the zfs command
-        """
+        """As `find`."""
         found = self.find(name)
         if found is None:
             raise CommandError(f"cannot open '{name}': dataset does not exist")
         return found
 
     def snapshot(self, name: str) -> tuple[Dataset, Snapshot]:
-        """The snapshot ``DATASET@NAME``.
-
-        :raises CommandError: there is none
-        """
+        """The snapshot ``DATASET@NAME``."""
         owner, _, short = name.partition("@")
         found = self.find(owner)
         snap = found.snapshot(short) if found else None
@@ -298,9 +292,6 @@ class Node:
 
 
 def only(allowed: bool, what: str) -> None:
-    """Refuses what the model does not have.
-
-    :raises NotSimulatedError: not allowed
-    """
+    """Refuses what the model does not have."""
     if not allowed:
         raise NotSimulatedError(what)

@@ -21,10 +21,7 @@ def mountable(node: Node, dataset: Dataset) -> bool:
 
 
 def mount(node: Node, dataset: Dataset) -> None:
-    """Mounts a file system; does nothing where it is not mountable, as zfs_mount().
-
-    :raises CommandError: it cannot be mounted
-    """
+    """Mounts a file system; does nothing where it is not mountable, as zfs_mount()."""
     if not mountable(node, dataset) or node.mount(dataset):
         return
     target = values.mountpoint(node, dataset)[0]
@@ -72,10 +69,7 @@ def _make(node: Node, target: str) -> None:
 
 
 def unmount(node: Node, entry: Mount) -> None:
-    """Takes one entry out of the mount table.
-
-    :raises CommandError: something is open there or mounted below
-    """
+    """Takes one entry out of the mount table."""
     if busy(node, entry):
         raise CommandError(f"cannot unmount '{entry.target}': pool or dataset is busy")
     node.host.mounts.remove(entry)
@@ -105,7 +99,6 @@ def unmount_all(node: Node, datasets: list[Dataset]) -> list[Dataset]:
     """Unmounts what is mounted of these, the newest first; all or nothing.
 
     :returns: what was mounted, oldest first
-    :raises CommandError: one is busy
     """
     names = {d.name: d for d in datasets}
     before = list(node.host.mounts)

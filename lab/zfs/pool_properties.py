@@ -74,7 +74,6 @@ def put(pool: Pool, name: str, value: str, action: str) -> None:
     """Sets a property.
 
     :param action: start of the message
-    :raises CommandError: it does not take that value
     """
     only(name in PROPERTIES and bool(PROPERTIES[name].values), f"the property {name}={value} of a pool")
     if value not in PROPERTIES[name].values:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from lab.core import CommandError
+from lab.core import CommandError, Context
 from lab.zfs import datasets, labels, mounting, pool_properties, settings, trees
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
 from lab.zfs.units import asctime
 
@@ -14,10 +15,7 @@ SMALLEST = 64 << 20
 
 
 def device(node: Node, word: str) -> str:
-    """The disk that an operand of zpool names.
-
-    :raises CommandError: there is none
-    """
+    """The disk that an operand of zpool names."""
     slot = word.removeprefix("/dev/")
     if slot in node.host.slots:
         return slot
@@ -53,10 +51,7 @@ def member(node: Node, vdev: Vdev) -> Pool | None:
 
 
 def check_free(node: Node, word: str, vdev: Vdev) -> None:
-    """Refuses a disk that belongs to a pool. Anything else on it is overwritten without a question, as ZFS does.
-
-    :raises CommandError: it belongs to one
-    """
+    """Refuses a disk that belongs to a pool. Anything else on it is overwritten without a question, as ZFS does."""
     pool = member(node, vdev)
     if pool is None:
         return
@@ -75,7 +70,6 @@ def create(
     """``zpool create`` on one disk.
 
     :param props: pool properties; ``root`` are those of the root file system
-    :raises CommandError: refused
     """
     action = f"cannot create '{name}'"
     slot = device(node, word)
@@ -128,22 +122,16 @@ def forget(node: Node, pool: Pool) -> None:
 
 
 def imported(node: Node, name: str) -> Pool:
-    """The imported pool of that name.
-
-    :raises CommandError: there is none
-    """
+    """The imported pool of that name."""
     found = next((p for p in node.imported() if p.name == name), None)
     if found is None:
         raise CommandError(f"cannot open '{name}': no such pool")
     return found
 
 
-def export(node: Node, name: str) -> None:
-    """``zpool export``: everything is unmounted, the keys are forgotten.
-
-    :raises CommandError: something is busy
-    """
-    pool = imported(node, name)
+def export(ctx: Context, node: Node, args: Arguments) -> None:
+    """``zpool export``: everything is unmounted, the keys are forgotten."""
+    pool = imported(node, args.operands[0])
     busy = f"cannot export '{pool.name}': pool is busy"
     if any(d.kind == "volume" and d.name in node.state.busy for d in pool.datasets.values()):
         raise CommandError(busy)
@@ -168,10 +156,7 @@ def importable(node: Node) -> list[Pool]:
 
 
 def import_(node: Node, pool: Pool, *, mount: bool) -> list[CommandError]:
-    """``zpool import`` of one pool; returns what could not be mounted.
-
-    :raises CommandError: another host had it last, or the name is taken
-    """
+    """``zpool import`` of one pool; returns what could not be mounted."""
     if any(p.name == pool.name for p in node.imported()):
         raise CommandError(
             f"cannot import '{pool.name}': a pool with that name already exists\n"

@@ -37,7 +37,6 @@ def receive(node: Node, data: bytes, target: str, options: Options, say: Callabl
 
     :param target: dataset, or ``DATASET@SNAPSHOT``
     :param say: takes the lines of -v, which appear even when it fails later
-    :raises CommandError: refused
     """
     record = stream.decode(data)
     place, _, snap = target.partition("@")
@@ -237,10 +236,7 @@ def _resume(
 
 
 def abort(node: Node, dataset: Dataset) -> None:
-    """``zfs receive -A``.
-
-    :raises CommandError: there is no partial state
-    """
+    """``zfs receive -A``."""
     if dataset.partial is None:
         raise CommandError(f"'{dataset.name}' does not have any resumable receive state to abort", 1)
     fresh = dataset.partial.new

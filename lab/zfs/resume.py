@@ -17,10 +17,7 @@ def token(partial: Partial) -> str:
 
 
 def read(text: str) -> dict[str, object]:
-    """What a token says.
-
-    :raises CommandError: it is none
-    """
+    """What a token says."""
     try:
         facts: dict[str, object] = json.loads(zlib.decompress(bytes.fromhex(text.split("-")[3])))
     except (ValueError, IndexError, zlib.error):

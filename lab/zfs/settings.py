@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.core import CommandError
+from lab.core import CommandError, Context
 from lab.zfs import mounting, values
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Dataset, Node, only
 from lab.zfs.properties import CREATE_ONLY, UNSIMULATED_SETTINGS, canonical, find, user
 
@@ -13,7 +14,6 @@ def validated(kind: str, given: dict[str, str], action: str, *, creating: bool =
 
     :param kind: ``filesystem`` or ``volume``
     :param action: the start of the message, such as ``cannot create 'a/b'``
-    :raises CommandError: ZFS does not take one of them
     """
     result: dict[str, str] = {}
     for name, value in given.items():
@@ -47,10 +47,7 @@ def _wrong(name: str, kind: str, choices: tuple[str, ...], value: str) -> str:
 
 
 def change(node: Node, dataset: Dataset, given: dict[str, str]) -> None:
-    """``zfs set`` on one dataset.
-
-    :raises CommandError: refused; nothing was changed then, unless only the mount at the end failed
-    """
+    """``zfs set`` on one dataset."""
     action = f"cannot set property for '{dataset.name}'"
     settings = validated(dataset.kind, given, action)
     location = settings.pop("keylocation", None)
@@ -111,8 +108,10 @@ def _after(node: Node, dataset: Dataset, mounted: list[Dataset], appeared: bool)
         raise problem
 
 
-def inherit(node: Node, dataset: Dataset, name: str) -> None:
+def inherit(ctx: Context, node: Node, args: Arguments) -> None:
     """``zfs inherit`` of a user property on one dataset."""
-    only(user(name), f"zfs inherit {name}")
-    dataset.props.pop(name, None)
+    prop, name = args.operands
+    only(user(prop), f"zfs inherit {prop}")
+    dataset = node.dataset(name)
+    dataset.props.pop(prop, None)
     node.txg(node.pool_of(dataset))

@@ -29,20 +29,14 @@ class Entry:
 
 
 def parse_types(text: str) -> frozenset[str]:
-    """The value of -t.
-
-    :raises NotSimulatedError: a type that the lab does not know
-    """
+    """The value of -t."""
     words = text.split(",")
     only(set(words) <= {"all", *EVERYTHING}, f"the type {text} of a dataset")
     return EVERYTHING if "all" in words else frozenset(words)
 
 
 def open_entry(node: Node, name: str) -> Entry:
-    """What an operand names.
-
-    :raises CommandError: there is no such thing
-    """
+    """What an operand names."""
     only(not name.startswith(("/", "./")) and "#" not in name, f"zfs list or get of {name}")
     if "@" in name:
         owner, snap = node.snapshot(name)
@@ -99,10 +93,7 @@ def _order(entry: Entry) -> tuple[str, int, int, str]:
 
 
 def known(names: list[str]) -> list[str]:
-    """Full names of properties.
-
-    :raises CommandError: there is no such property
-    """
+    """Full names of properties."""
     result = []
     for name in names:
         prop = find(name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.core import CommandError
+from lab.core import CommandError, Context
 from lab.zfs import crypt, datasets, mounting, settings, space, trees, values
+from lab.zfs.arguments import Arguments
 from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid, only
 
 
@@ -11,7 +12,6 @@ def take(node: Node, names: list[str], *, recursive: bool = False) -> None:
     """``zfs snapshot``: all of them or none, in one transaction group.
 
     :param names: ``DATASET@NAME``
-    :raises CommandError: one exists already, its dataset does not exist, two are of one dataset, or of two pools
     """
     wanted: list[tuple[Dataset, str]] = []
     for name in names:
@@ -69,16 +69,13 @@ def add(
     return snap
 
 
-def rollback(node: Node, name: str, *, recent: bool = False) -> None:
-    """``zfs rollback``: the contents of a snapshot again, in place, so that a mount stays.
-
-    :param recent: -r: destroys the snapshots and bookmarks after it
-    :raises CommandError: there are newer ones and ``recent`` is not given
-    """
+def rollback(ctx: Context, node: Node, args: Arguments) -> None:
+    """``zfs rollback``: the contents of a snapshot again, in place, so that a mount stays; -r: those after it go."""
+    (name,) = args.operands
     dataset, snap = node.snapshot(name)
     after = dataset.snapshots[dataset.snapshots.index(snap) + 1 :]
     marks = [b for b in dataset.bookmarks if b.createtxg > snap.createtxg]
-    if (after or marks) and not recent:
+    if (after or marks) and not args.has("r"):
         names = [f"{dataset.name}@{s.name}" for s in after] + [f"{dataset.name}#{b.name}" for b in marks]
         raise CommandError(
             f"cannot rollback to '{name}': more recent snapshots or bookmarks exist\n"
@@ -104,10 +101,7 @@ def rollback(node: Node, name: str, *, recent: bool = False) -> None:
 
 
 def to_destroy(node: Node, name: str) -> Snapshot:
-    """The snapshot that ``zfs destroy DATASET@NAME`` means.
-
-    :raises CommandError: there is none, or it has clones
-    """
+    """The snapshot that ``zfs destroy DATASET@NAME`` means."""
     owner = node.dataset(name.partition("@")[0])
     found = owner.snapshot(name.partition("@")[2])
     if found is None:
@@ -121,10 +115,7 @@ def to_destroy(node: Node, name: str) -> Snapshot:
 
 
 def bookmark(node: Node, source: str, new: str) -> None:
-    """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``, which zrepl does; both are of one dataset.
-
-    :raises CommandError: refused
-    """
+    """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``, which zrepl does; both are of one dataset."""
     owner_name, _, short = new.partition("#")
     mark = source[len(owner_name) :]
     only(source.startswith(owner_name) and mark[:1] in ("@", "#"), f"zfs bookmark {source} {new}")
@@ -140,10 +131,7 @@ def bookmark(node: Node, source: str, new: str) -> None:
 
 
 def destroy_bookmark(node: Node, name: str) -> None:
-    """``zfs destroy DATASET#NAME``.
-
-    :raises CommandError: there is none
-    """
+    """``zfs destroy DATASET#NAME``."""
     owner = node.find(name.split("#")[0])
     short = name.partition("#")[2]
     if owner is None or all(b.name != short for b in owner.bookmarks):
@@ -152,11 +140,10 @@ def destroy_bookmark(node: Node, name: str) -> None:
     node.txg(node.pool_of(owner))
 
 
-def clone(node: Node, source: str, name: str, given: dict[str, str]) -> None:
-    """``zfs clone``: a file system with a snapshot's contents and its encryption.
-
-    :raises CommandError: refused
-    """
+def clone(ctx: Context, node: Node, args: Arguments) -> None:
+    """``zfs clone``: a file system with a snapshot's contents and its encryption."""
+    source, name = args.operands
+    given = args.assignments("o")
     origin_of, snap = node.snapshot(source)
     pool = node.pool_of(origin_of)
     action = f"cannot create '{name}'"
@@ -178,11 +165,9 @@ def clone(node: Node, source: str, name: str, given: dict[str, str]) -> None:
         mounting.mount(node, made)
 
 
-def promote(node: Node, name: str) -> None:
-    """``zfs promote``: the snapshots up to the origin, and the role of the origin, go to the clone.
-
-    :raises CommandError: it is no clone, or snapshot names collide
-    """
+def promote(ctx: Context, node: Node, args: Arguments) -> None:
+    """``zfs promote``: the snapshots up to the origin, and the role of the origin, go to the clone."""
+    (name,) = args.operands
     made = node.dataset(name)
     pool = node.pool_of(made)
     if made.origin is None:
@@ -206,10 +191,7 @@ def promote(node: Node, name: str) -> None:
 
 
 def hold(node: Node, tag: str, name: str, *, release: bool = False) -> None:
-    """``zfs hold``, which zrepl does, and ``zfs release``.
-
-    :raises CommandError: the tag is there already, or is not
-    """
+    """``zfs hold``, which zrepl does, and ``zfs release``."""
     top, snap = node.snapshot(name)
     if release and tag not in snap.holds:
         raise CommandError(f"cannot release hold from snapshot '{name}': no such tag on this dataset")

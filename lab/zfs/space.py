@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 
 from lab.core import Cluster, part
 from lab.zfs import trees
@@ -14,11 +15,6 @@ EMPTY_ENCRYPTED = {"filesystem": 99 * KIB, "volume": 15 * KIB}
 POOL_METADATA = 96 * KIB
 TXG_TIMEOUT = 5.0
 """Seconds after which written data is on disk at the latest (vfs.zfs.txg.timeout)."""
-
-MEASURED = (
-    *("used", "available", "referenced", "usedbysnapshots", "usedbydataset", "usedbychildren"),
-    *("usedbyrefreservation", "written", "logicalused", "logicalreferenced"),
-)
 
 
 def vdev_size(vdev: Vdev) -> int:
@@ -137,19 +133,20 @@ class Space:
                 return self.node.cluster.now - virtual >= TXG_TIMEOUT
         return False
 
-    def measure(self, dataset: Dataset, name: str) -> int:
-        """One of `MEASURED`."""
-        if name in ("referenced", "usedbydataset", "logicalreferenced"):
-            return self.referenced(dataset)
-        if name in ("used", "logicalused"):
-            return self.used(dataset)
-        return {
-            "available": self.available,
-            "usedbysnapshots": self.snapshots,
-            "usedbychildren": self.children,
-            "usedbyrefreservation": self.reserved,
-            "written": self.written,
-        }[name](dataset)
+
+MEASURES: dict[str, Callable[[Space, Dataset], int]] = {
+    "used": Space.used,
+    "available": Space.available,
+    "referenced": Space.referenced,
+    "usedbysnapshots": Space.snapshots,
+    "usedbydataset": Space.referenced,
+    "usedbychildren": Space.children,
+    "usedbyrefreservation": Space.reserved,
+    "written": Space.written,
+    "logicalused": Space.used,
+    "logicalreferenced": Space.referenced,
+}
+"""Properties that are measured."""
 
 
 def modified(node: Node, dataset: Dataset) -> bool:

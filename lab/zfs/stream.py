@@ -109,10 +109,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """What a stream holds, be it cut short in its payload.
-
-    :raises CommandError: it is no stream
-    """
+    """What a stream holds, be it cut short in its payload."""
     if not data:
         raise CommandError("cannot receive: failed to read from stream")
     if data[:8] != MAGIC[: len(data)]:
@@ -130,7 +127,6 @@ def plan(node: Node, name: str, options: Options) -> Record:
     """What ``zfs send`` sends.
 
     :param name: ``DATASET@SNAPSHOT``
-    :raises CommandError: it cannot be sent
     """
     dataset, snap = node.snapshot(name)
     start = None
@@ -149,10 +145,7 @@ def plan(node: Node, name: str, options: Options) -> Record:
 
 
 def record(node: Node, dataset: Dataset, snap: Snapshot, start: Snapshot | Bookmark | None, *, raw: bool) -> Record:
-    """One snapshot as a stream.
-
-    :raises CommandError: the key is not loaded
-    """
+    """One snapshot as a stream."""
     raw = raw and dataset.crypt is not None
     name = f"{dataset.name}@{snap.name}"
     if not raw and not node.key_loaded(dataset):
@@ -189,10 +182,7 @@ def _crypt(node: Node, dataset: Dataset) -> dict[str, Any]:
 
 
 def resumed(node: Node, token: str) -> Record:
-    """The rest of an interrupted stream (``zfs send -t``).
-
-    :raises CommandError: the snapshot is not there any more, or the token is none
-    """
+    """The rest of an interrupted stream (``zfs send -t``)."""
     facts = resume.read(token)
     name = str(facts["toname"])
     dataset = node.find(name.split("@")[0])

@@ -100,8 +100,8 @@ def _encryption(node: Node, dataset: Dataset, name: str) -> Value | None:
 def _own(sizes: space.Space, dataset: Dataset, name: str) -> str | None:
     """Values that are measured or given by the system, not set; None if it is none of them or there is none."""
     node = sizes.node
-    if name in space.MEASURED:
-        return str(sizes.measure(dataset, name))
+    if measure := space.MEASURES.get(name):
+        return str(measure(sizes, dataset))
     if name == "receive_resume_token":
         return token(dataset.partial) if dataset.partial else None
     if name == "origin":

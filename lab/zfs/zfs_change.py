@@ -8,7 +8,7 @@ from lab.zfs.arguments import Arguments, each, split
 from lab.zfs.model import Node, only
 
 
-def create(ctx: Context, node: Node, args: Arguments) -> int:
+def create(ctx: Context, node: Node, args: Arguments) -> None:
     given = args.assignments("o")
     kind, size = "filesystem", args.value("V")
     if size is not None:
@@ -19,10 +19,9 @@ def create(ctx: Context, node: Node, args: Arguments) -> int:
         if not args.has("s") and "refreservation" not in given:
             given |= {"refreservation": str(space.volume_reservation(int(given["volsize"])))}
     datasets.create(node, args.operands[0], kind, given, ctx.stdin, parents=args.has("p"))
-    return 0
 
 
-def destroy(ctx: Context, node: Node, args: Arguments) -> int:
+def destroy(ctx: Context, node: Node, args: Arguments) -> None:
     (name,) = args.operands
     if "#" in name:
         snapshots.destroy_bookmark(node, name)
@@ -31,57 +30,24 @@ def destroy(ctx: Context, node: Node, args: Arguments) -> int:
         datasets.destroy(node, [snapshots.to_destroy(node, name)])
     else:
         datasets.destroy(node, datasets.plan_destroy(node, node.dataset(name), recursive=args.has("r")))
-    return 0
 
 
-def rename(ctx: Context, node: Node, args: Arguments) -> int:
-    old, new = args.operands
-    only("@" not in old, "zfs rename of a snapshot")
-    datasets.rename(node, old, new)
-    return 0
-
-
-def set_(ctx: Context, node: Node, args: Arguments) -> int:
+def set_(ctx: Context, node: Node, args: Arguments) -> None:
     *given, name = args.operands
     only("@" not in name, "zfs set on a snapshot")
     settings.change(node, node.dataset(name), dict(split(word) for word in given))
-    return 0
 
 
-def inherit(ctx: Context, node: Node, args: Arguments) -> int:
-    prop, name = args.operands
-    settings.inherit(node, node.dataset(name), prop)
-    return 0
-
-
-def snapshot(ctx: Context, node: Node, args: Arguments) -> int:
+def snapshot(ctx: Context, node: Node, args: Arguments) -> None:
     try:
         snapshots.take(node, args.operands, recursive=args.has("r"))
     except CommandError as error:
         raise CommandError(f"{error.message}\nno snapshots were created") from None
-    return 0
 
 
-def rollback(ctx: Context, node: Node, args: Arguments) -> int:
-    snapshots.rollback(node, args.operands[0], recent=args.has("r"))
-    return 0
-
-
-def clone(ctx: Context, node: Node, args: Arguments) -> int:
-    source, name = args.operands
-    snapshots.clone(node, source, name, args.assignments("o"))
-    return 0
-
-
-def promote(ctx: Context, node: Node, args: Arguments) -> int:
-    snapshots.promote(node, args.operands[0])
-    return 0
-
-
-def release(ctx: Context, node: Node, args: Arguments) -> int:
+def release(ctx: Context, node: Node, args: Arguments) -> None:
     tag, name = args.operands
     snapshots.hold(node, tag, name, release=True)
-    return 0
 
 
 def mount(ctx: Context, node: Node, args: Arguments) -> int:
@@ -105,11 +71,10 @@ def mount(ctx: Context, node: Node, args: Arguments) -> int:
     return 0
 
 
-def unmount(ctx: Context, node: Node, args: Arguments) -> int:
+def unmount(ctx: Context, node: Node, args: Arguments) -> None:
     (name,) = args.operands
     only(not name.startswith("/"), f"zfs unmount of a path ({name})")
     dataset = node.dataset(name)
     if node.mount(dataset) is None:
         raise CommandError(f"cannot unmount '{name}': not currently mounted")
     mounting.unmount_all(node, mounting.affected(node, dataset))
-    return 0

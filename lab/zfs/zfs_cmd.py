@@ -6,20 +6,20 @@ import io
 
 from lab.commands import unreadable
 from lab.core import INSIDE, CommandError, Context
-from lab.zfs import crypt, zfs_change, zfs_keys, zfs_read, zfs_stream
+from lab.zfs import crypt, datasets, settings, snapshots, zfs_change, zfs_keys, zfs_read, zfs_stream
 from lab.zfs.arguments import MANY, Arguments, Command, parse, run
 from lab.zfs.model import Node
 
 COMMANDS = {
     "create": Command(zfs_change.create, "o:psV:"),
     "destroy": Command(zfs_change.destroy, "r"),
-    "rename": Command(zfs_change.rename, "", (2, 2)),
+    "rename": Command(datasets.rename, "", (2, 2)),
     "set": Command(zfs_change.set_, "", (2, MANY)),
-    "inherit": Command(zfs_change.inherit, "", (2, 2)),
+    "inherit": Command(settings.inherit, "", (2, 2)),
     "snapshot": Command(zfs_change.snapshot, "r", (1, MANY)),
-    "rollback": Command(zfs_change.rollback, "r"),
-    "clone": Command(zfs_change.clone, "o:", (2, 2)),
-    "promote": Command(zfs_change.promote),
+    "rollback": Command(snapshots.rollback, "r"),
+    "clone": Command(snapshots.clone, "o:", (2, 2)),
+    "promote": Command(snapshots.promote),
     "release": Command(zfs_change.release, "", (2, 2)),
     "holds": Command(zfs_read.holds, "H", (1, MANY), writes=False),
     "list": Command(zfs_read.list_, "Hprd:o:s:t:", (0, MANY), writes=False),
@@ -81,10 +81,7 @@ def _meet_keys(ctx: Context, name: str, args: Arguments) -> None:
 
 
 def _refuse_suspended(ctx: Context, args: Arguments) -> None:
-    """A suspended pool takes no changes (ioctls with POOL_CHECK_SUSPENDED return EAGAIN).
-
-    :raises CommandError: one of the operands is on such a pool
-    """
+    """A suspended pool takes no changes (ioctls with POOL_CHECK_SUSPENDED return EAGAIN)."""
     cluster = ctx.store.read()
     node = Node(ctx.store, cluster, ctx.host(cluster))
     for word in args.operands:

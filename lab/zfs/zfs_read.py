@@ -49,11 +49,10 @@ def get(ctx: Context, node: Node, args: Arguments) -> int:
     return rc
 
 
-def holds(ctx: Context, node: Node, args: Arguments) -> int:
+def holds(ctx: Context, node: Node, args: Arguments) -> None:
     rows = [["NAME", "TAG", "TIMESTAMP"]]
     for name in args.operands:
         _, snap = node.snapshot(name)
         rows += [[name, tag, units.ctime(when)] for tag, when in sorted(snap.holds.items())]
     if len(rows) > 1:
         ctx.out(units.table(rows, [0, 0, 0], [False] * 3, scripted=args.has("H")))
-    return 0

@@ -15,17 +15,11 @@ COLUMNS = "name,size,allocated,free,checkpoint,expandsize,fragmentation,capacity
 FIELDS = ("name", "property", "value", "source")
 
 
-def create(ctx: Context, node: Node, args: Arguments) -> int:
+def create(ctx: Context, node: Node, args: Arguments) -> None:
     name, word = args.operands
     root = args.assignments("O")
     place = args.value("m") or root.pop("mountpoint", None)
     pools.create(node, name, word, args.assignments("o"), root, mountpoint=place)
-    return 0
-
-
-def export(ctx: Context, node: Node, args: Arguments) -> int:
-    pools.export(node, args.operands[0])
-    return 0
 
 
 def import_(ctx: Context, node: Node, args: Arguments) -> int:
@@ -103,12 +97,11 @@ def get(ctx: Context, node: Node, args: Arguments) -> int:
     return rc
 
 
-def set_(ctx: Context, node: Node, args: Arguments) -> int:
+def set_(ctx: Context, node: Node, args: Arguments) -> None:
     word, name = args.operands
     pool = pools.imported(node, name)
     pool_properties.put(pool, *split(word), f"cannot set property for '{pool.name}'")
     node.txg(pool)
-    return 0
 
 
 def sync(ctx: Context, node: Node, args: Arguments) -> int:
@@ -127,7 +120,7 @@ def scrub(ctx: Context, node: Node, args: Arguments) -> int:
 
 COMMANDS = {
     "create": Command(create, "m:o:O:", (2, 2)),
-    "export": Command(export),
+    "export": Command(pools.export),
     "import": Command(import_, "aNc:", (0, 1)),
     "list": Command(list_, "Hpo:", (0, MANY), writes=False),
     "status": Command(status_, "LPv", (0, MANY), writes=False),

@@ -82,10 +82,7 @@ def _release(ctx: Context, job: str) -> int:
 
 
 def _reach(ctx: Context, endpoint: str) -> Daemon:
-    """The daemon behind the control socket.
-
-    :raises CommandError: it does not answer
-    """
+    """The daemon behind the control socket."""
     found = running(ctx.host(ctx.store.read()))
     if found is None or not os.path.exists(CONTROL):
         reason = "connect: connection refused" if os.path.exists(CONTROL) else "connect: no such file or directory"

@@ -15,14 +15,45 @@ import yaml
 from lab.core import NotSimulatedError
 from lab.zrepl.keep import UNITS, Rule, grid
 
+JOB_TYPES = ("local", "pull", "push", "sink", "snap", "source")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+ADDRESS = re.compile(r"[0-9.]+:[0-9]+")
+# what means the same in Go and in Python
+REGEX = re.compile(r"\^([^(\\]|\((?!\?)|\\[-.])+\$")
+RULES = [
+    (
+        {"type": "not_replicated"},
+        {"type": "last_n", "count": range(1, 1 << 31), "regex": REGEX},
+        {"type": "grid", "grid": re.compile(".+"), "regex": REGEX},
+        {"type": "regex", "negate": True, "regex": REGEX},
+    )
+]
+PUSH = {
+    "type": "push",
+    "name": NAME,
+    "connect": {"type": "tcp", "address": ADDRESS},
+    "filesystems": {re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]<"): True},
+    "send": {"encrypted": True},
+    "snapshotting": {"type": "periodic", "prefix": NAME, "interval": re.compile(f"[1-9][0-9]*[{''.join(UNITS)}]")},
+    "pruning": {"keep_sender": RULES, "keep_receiver": RULES},
+}
+SINK = {
+    "type": "sink",
+    "name": NAME,
+    "root_fs": re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]"),
+    "serve": {"type": "tcp", "listen": ADDRESS, "listen_freebind": True, "clients": {re.compile("[0-9.]+"): NAME}},
+    "recv": {"properties": {"override": {"readonly": "on"}}, "placeholder": {"encryption": "off"}},
+}
 LOGGING = [
     {"type": "stdout", "level": "error", "format": "human"},
     {"type": "syslog", "level": "info", "format": "human"},
 ]
-JOB_TYPES = ("local", "pull", "push", "sink", "snap", "source")
-NAME = r"[A-Za-z][A-Za-z0-9_-]*"
-DATASET = r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]"
-ADDRESS = r"[0-9.]+:[0-9]+"
+FILE = {
+    "global": {"logging": LOGGING, "monitoring": [{"type": "prometheus", "listen": ADDRESS}]},
+    "jobs": [(PUSH, SINK)],
+}
+"""What is known. A list has one or more items of its one form, a tuple has the forms to choose from, and a mapping with
+an expression for its key has one or more of such keys."""
 
 
 class ConfigError(Exception):
@@ -80,28 +111,20 @@ def read(text: str) -> Config:
         found = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"yaml: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("jobs"), list):
-        raise _unknown("a file without a list of jobs", found)
-    pushes: list[Push] = []
-    sinks: list[Sink] = []
-    for job in found["jobs"]:
-        match job:
-            case {"type": "push"}:
-                pushes.append(_push(job))
-            case {"type": "sink"}:
-                sinks.append(_sink(job))
-            case {"type": str(kind)} if kind not in JOB_TYPES:
-                raise ConfigError(f'yaml: unmarshal errors: invalid type name "{kind}"')
-            case _:
-                raise _unknown("job", job)
-    names = [push.name for push in pushes] + [sink.name for sink in sinks]
+    jobs = found.get("jobs") if isinstance(found, dict) else None
+    for job in jobs if isinstance(jobs, list) else ():
+        if isinstance(job, dict) and job.get("type") not in JOB_TYPES:
+            raise ConfigError(f'yaml: unmarshal errors: invalid type name "{job.get("type")}"')
+    if not _fits(found, FILE) or len(found["global"]["monitoring"]) != 1:
+        raise NotSimulatedError(f"zrepl configuration: {found!r}")
+    names = [job["name"] for job in found["jobs"]]
     if len(set(names)) != len(names):
         raise ConfigError(f"duplicate job name among {', '.join(names)}")
-    settings = _section(_section(found, "the file", "global", "jobs")["global"], "global", "logging", "monitoring")
-    if settings["logging"] != LOGGING or len(settings["monitoring"]) != 1:
-        raise _unknown("global", settings)
-    monitoring = _typed(settings["monitoring"][0], "monitoring", "prometheus", "listen")
-    return Config(tuple(pushes), tuple(sinks), _text(monitoring["listen"], "monitoring", ADDRESS))
+    return Config(
+        tuple(_push(job) for job in found["jobs"] if job["type"] == "push"),
+        tuple(_sink(job) for job in found["jobs"] if job["type"] == "sink"),
+        found["global"]["monitoring"][0]["listen"],
+    )
 
 
 class _Loader(yaml.SafeLoader):
@@ -114,105 +137,47 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _unknown(where: str, found: object) -> NotSimulatedError:
-    return NotSimulatedError(f"zrepl configuration: {where}: {found!r}")
+def _fits(found: Any, form: Any) -> bool:
+    if isinstance(form, re.Pattern):
+        return isinstance(found, str) and form.fullmatch(found) is not None
+    if isinstance(form, tuple):
+        return any(_fits(found, each) for each in form)
+    if isinstance(form, range):
+        return type(found) is int and found in form
+    if type(found) is not type(form):
+        return False
+    if isinstance(form, list) and len(form) == 1:
+        return bool(found) and all(_fits(each, form[0]) for each in found)
+    if isinstance(form, dict):
+        (key, *_) = form
+        if isinstance(key, re.Pattern):
+            return bool(found) and all(_fits(name, key) and _fits(value, form[key]) for name, value in found.items())
+        return found.keys() == form.keys() and all(_fits(found[name], form[name]) for name in form)
+    return bool(found == form)
 
 
-def _section(found: Any, where: str, *names: str) -> dict[str, Any]:
-    """A mapping with exactly these keys."""
-    if not isinstance(found, dict) or found.keys() != set(names):
-        raise _unknown(where, found)
-    return found
-
-
-def _typed(found: Any, where: str, kind: str, *names: str) -> dict[str, Any]:
-    """A mapping of that type with exactly these keys besides."""
-    section = _section(found, where, "type", *names)
-    if section["type"] != kind:
-        raise _unknown(where, found)
-    return section
-
-
-def _text(found: Any, where: str, pattern: str) -> str:
-    if not isinstance(found, str) or not re.fullmatch(pattern, found):
-        raise _unknown(where, found)
-    return found
-
-
-def _push(found: Any) -> Push:
-    job = _typed(found, "push", "push", "name", "connect", "filesystems", "send", "snapshotting", "pruning")
-    name = _text(job["name"], "name", NAME)
-    connect = _typed(job["connect"], f"{name}, connect", "tcp", "address")
-    snapshots = _typed(job["snapshotting"], f"{name}, snapshotting", "periodic", "prefix", "interval")
-    pruning = _section(job["pruning"], f"{name}, pruning", "keep_sender", "keep_receiver")
-    if job["send"] != {"encrypted": True}:
-        raise _unknown(f"{name}, send", job["send"])
-    if not isinstance(job["filesystems"], dict) or set(job["filesystems"].values()) != {True}:
-        raise _unknown(f"{name}, filesystems", job["filesystems"])
+def _push(job: Any) -> Push:
+    interval = job["snapshotting"]["interval"]
     return Push(
-        name,
-        _text(connect["address"], f"{name}, connect", ADDRESS),
-        tuple(_text(each, f"{name}, filesystems", f"{DATASET}<").rstrip("<") for each in job["filesystems"]),
-        _text(snapshots["prefix"], f"{name}, prefix", NAME),
-        _seconds(snapshots["interval"], f"{name}, interval"),
-        _rules(pruning["keep_sender"], f"{name}, keep_sender"),
-        _rules(pruning["keep_receiver"], f"{name}, keep_receiver"),
+        job["name"],
+        job["connect"]["address"],
+        tuple(name.rstrip("<") for name in job["filesystems"]),
+        job["snapshotting"]["prefix"],
+        int(interval[:-1]) * UNITS[interval[-1]],
+        *(tuple(map(_rule, job["pruning"][side])) for side in ("keep_sender", "keep_receiver")),
     )
 
 
-def _seconds(found: Any, where: str) -> int:
-    text = _text(found, where, f"[1-9][0-9]*[{''.join(UNITS)}]")
-    return int(text[:-1]) * UNITS[text[-1]]
+def _rule(found: dict[str, Any]) -> Rule:
+    kind, fields = found["type"], {name: value for name, value in found.items() if name != "type"}
+    if kind == "grid":
+        try:
+            fields["grid"] = grid(fields["grid"])
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    return Rule(kind, **fields)
 
 
-def _rules(found: Any, where: str) -> tuple[Rule, ...]:
-    if not isinstance(found, list) or not found:
-        raise _unknown(where, found)
-    return tuple(_rule(each, where) for each in found)
-
-
-def _rule(found: Any, where: str) -> Rule:
-    match found:
-        case {"type": "not_replicated", **rest} if not rest:
-            return Rule("not_replicated")
-        case {"type": "last_n", "count": int(count), "regex": regex, **rest} if not rest and count > 0:
-            return Rule("last_n", _regex(regex, where), count=count)
-        case {"type": "grid", "grid": str(intervals), "regex": regex, **rest} if not rest:
-            try:
-                return Rule("grid", _regex(regex, where), grid=grid(intervals))
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
-        case {"type": "regex", "negate": True, "regex": regex, **rest} if not rest:
-            return Rule("regex", _regex(regex, where), negate=True)
-    raise _unknown(where, found)
-
-
-def _regex(found: Any, where: str) -> str:
-    """A regular expression that means the same in Go and in Python."""
-    text = _text(found, where, r"\^.+\$")
-    if "(?" in text or "\\" in text.replace("\\-", "").replace("\\.", ""):
-        raise _unknown(where, found)
-    try:
-        re.compile(text)
-    except re.error:
-        raise _unknown(where, found) from None
-    return text
-
-
-def _sink(found: Any) -> Sink:
-    job = _typed(found, "sink", "sink", "name", "root_fs", "serve", "recv")
-    name = _text(job["name"], "name", NAME)
-    serve = _typed(job["serve"], f"{name}, serve", "tcp", "listen", "listen_freebind", "clients")
-    recv = _section(job["recv"], f"{name}, recv", "properties", "placeholder")
-    override = _section(recv["properties"], f"{name}, properties", "override")["override"]
-    if serve["listen_freebind"] is not True or recv["placeholder"] != {"encryption": "off"}:
-        raise _unknown(name, found)
-    if override != {"readonly": "on"} or not isinstance(serve["clients"], dict) or not serve["clients"]:
-        raise _unknown(name, found)
-    return Sink(
-        name,
-        _text(job["root_fs"], f"{name}, root_fs", DATASET),
-        _text(serve["listen"], f"{name}, listen", ADDRESS),
-        {_text(of, name, "[0-9.]+"): _text(identity, name, NAME) for of, identity in serve["clients"].items()},
-        override,
-    )
+def _sink(job: Any) -> Sink:
+    serve = job["serve"]
+    return Sink(job["name"], job["root_fs"], serve["listen"], serve["clients"], job["recv"]["properties"]["override"])

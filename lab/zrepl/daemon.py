@@ -160,10 +160,7 @@ def replicate_and_prune(store: Store, event: Event) -> None:
 
 
 def wake(cluster: Cluster, host: Host, daemon: Daemon, job: str) -> None:
-    """`zrepl signal wakeup`.
-
-    :raises CommandError: there is no such job, or it is at work
-    """
+    """`zrepl signal wakeup`."""
     if job not in daemon.jobs:
         raise CommandError(f"Job {job} does not exist")
     soon = [e for e in cluster.events if e.kind == "zrepl replicate" and e.host == host.name]

@@ -171,7 +171,6 @@ def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap:
     """Sends one snapshot.
 
     :raises ReplicationError: zrepl refuses
-    :raises CommandError: zfs does
     """
     if dataset.crypt is None:
         raise ReplicationError(f'encrypted send mandated by policy, but filesystem "{dataset.name}" is not encrypted')

@@ -14,8 +14,8 @@ from lab import clock
 from lab.core import Cluster as ClusterState
 from lab.core import Store
 from scenarios.pyinfra_output import changes
+from scenarios.stage import REPOSITORY, pyinfra_words, ran  # noqa: F401 (tests ask this module for REPOSITORY)
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 F0, F1, F2 = (f"f{number}.lan.buetow.org" for number in range(3))
 
 
@@ -63,17 +63,9 @@ class Cluster:
 
     def lab(self, *arguments: str) -> str:
         """`python -m lab ...`; fails the test when that fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", "lab", *arguments],
-            cwd=REPOSITORY,
-            env=self._env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, f"lab {' '.join(arguments)}: {done.stdout}{done.stderr}"
-        return done.stdout
+        done = ran([sys.executable, "-m", "lab", *arguments], 300, self._env)
+        assert done.rc == 0, f"lab {' '.join(arguments)}: {done.output}"
+        return done.output
 
     @property
     def store(self) -> Store:
@@ -102,9 +94,8 @@ class Cluster:
 
     def make_secrets(self) -> None:
         """`python certificates.py init` for this lab."""
-        words = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "init"]
-        done = subprocess.run(words, cwd=REPOSITORY, env=self._env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = ran([sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "init"], None, self._env)
+        assert done.rc == 0, done.output
 
     def sh(self, host: str, script: str) -> str:
         """What a shell on a host prints; fails the test when the script does."""
@@ -114,17 +105,8 @@ class Cluster:
 
     def pyinfra(self, *arguments: str, inventory: str = "lab/inventory.py", **env: str) -> Run:
         """`pyinfra lab/inventory.py ...`, answering no question."""
-        done = subprocess.run(
-            [Path(sys.executable).parent / "pyinfra", inventory, *arguments],
-            cwd=REPOSITORY,
-            env={**self._env, **env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            stdin=subprocess.DEVNULL,
-        )
-        return Run(done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
+        done = ran(pyinfra_words(inventory, *arguments), 600, {**self._env, **env})
+        return Run(done.rc, re.sub(r"\x1b\[[0-9;]*m", "", done.output))
 
     def deploy(self, *tasks: str) -> Run:
         """Run tasks, one pyinfra run each; fails the test when one fails."""

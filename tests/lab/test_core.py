@@ -12,16 +12,6 @@ from lab.rc import boot
 from tests.lab.cluster import Cluster
 
 
-def test_a_host_is_freebsd_with_a_real_sh(lab: Cluster) -> None:
-    assert lab.sh("f0", "uname -sr; hostname; id -un; echo $((6 * 7))").splitlines() == [
-        "FreeBSD 13.2-RELEASE",
-        "f0.lan.buetow.org",
-        "root",
-        "42",
-    ]
-    assert lab.sh("r0", "uname -s") == "Linux\n"
-
-
 @pytest.mark.parametrize(
     "line",
     [
@@ -85,24 +75,6 @@ def test_without_doas_only_tmp_can_be_written(lab: Cluster) -> None:
     assert ran.rc == 0, ran.output
     assert not (lab.store.root("f0.lan.buetow.org") / "etc/x").exists()
     assert (lab.store.root("f0.lan.buetow.org") / "tmp/y").exists()
-
-
-def test_pyinfras_own_file_operations_converge(lab: Cluster, tmp_path: Path) -> None:
-    """files.block is not among them: it sends several lines, which csh does not take."""
-    deploy = tmp_path / "files.py"
-    deploy.write_text(
-        "from pyinfra.operations import crontab, files\n"
-        "files.put(name='put', src='Makefile', dest='/etc/x', mode='0640', user='root', group='wheel')\n"
-        "files.directory(name='directory', path='/var/run/s', user='operator', group='operator', mode='0750')\n"
-        "files.line(name='line', path='/etc/fstab', line='/dev/ufs/A /a ufs ro 0 0')\n"
-        "crontab.crontab(name='cron', command='/usr/bin/true', minute='*')\n"
-    )
-    first = lab.pyinfra(str(deploy), "--limit", "freebsd", "-y")
-    assert first.rc == 0, first.output
-    assert len(first.changed) == 3 * 4
-    second = lab.pyinfra(str(deploy), "--limit", "freebsd", "-y")
-    assert (second.rc, second.changed) == (0, [])
-    assert lab.sh("f1", "stat -f '%Su:%Sg %Lp' /var/run/s") == "operator:operator 750\n"
 
 
 def test_hosts_do_not_see_each_other_or_this_machine(lab: Cluster) -> None:

@@ -50,15 +50,6 @@ def test_sockets_follow_the_flags_of_nfsd_and_mountd(lab: Cluster) -> None:
     assert local == [["tcp4", "127.0.0.1:2049"]]
 
 
-def test_rcorder_warns_of_what_nobody_provides(lab: Cluster) -> None:
-    script = "printf '#!/bin/sh\\n# PROVIDE: x\\n# REQUIRE: nosuch\\n# BEFORE: LOGIN\\n' > /etc/rc.d/x"
-    ran = lab.attempt("f0", f"{script}; rcorder /etc/rc.d/*")
-    order = ran.out.splitlines()
-    assert ran.rc == 1
-    assert "rcorder: requirement `nosuch' in file `/etc/rc.d/x' has no providers.\n" in ran.err
-    assert order.index("/etc/rc.d/x") < order.index("/etc/rc.d/LOGIN")
-
-
 def test_mountd_is_known_to_rpcbind_a_little_later(lab: Cluster) -> None:
     lab.sh("f0", "echo '/ -network 127.0.0.1' > /etc/exports")
     assert "Program not registered" in lab.attempt("f0", "service mountd onestart; showmount -e").err

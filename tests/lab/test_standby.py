@@ -188,7 +188,7 @@ def pair(served: Cluster) -> Cluster:
     lab.sh("f0", "umount /export/nfs; mkdir /data/nfs/k3svolumes; echo hello >/data/nfs/k3svolumes/file")
     lab.sh("f0", f"zfs snapshot zdata/d@a; echo later >/data/nfs/k3svolumes/late; {NULLFS}; service mountd onerestart")
     lab.sh("f1", "zpool create -m none zdata ada1; mkdir -p /export/nfs")
-    replay.run(lab.store, replay.Command("", 0, "f0|f1", "zfs send -w zdata/d@a | zfs recv zdata/d", 0, "", ""))
+    replay.run(lab.store, "f0|f1", "zfs send -w zdata/d@a | zfs recv zdata/d")
     roots = [lab.store.root(lab.hosts.host(name).name) for name in ("f0", "f1")]
     (roots[1] / "root/k").write_bytes((roots[0] / "root/k").read_bytes())
     lab.sh("f1", "zfs set keylocation=file:///root/k zdata/d; zfs set mountpoint=/data/nfs readonly=on zdata/d")

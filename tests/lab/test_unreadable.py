@@ -55,10 +55,9 @@ def test_only_what_is_there_can_be_unreadable(lab: Cluster) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_keys(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def with_keys(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """Three hosts with all keys on their sticks."""
-    cluster = Cluster(tmp_path_factory.mktemp("keys") / "state")
-    cluster.lab("reset")
+    cluster = installed.copy(tmp_path_factory.mktemp("keys") / "state")
     cluster.deploy("usb_keys")
     return cluster
 

@@ -15,10 +15,6 @@ def test_a_missing_program_is_named_with_the_package_that_has_it() -> None:
         programs.need({"no-such-qemu": "qemu-system-x86", "sh": "dash"})
 
 
-def test_programs_that_are_there_are_no_error() -> None:
-    programs.need({"sh": "dash"})
-
-
 def test_without_an_image_the_variable_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("FREEBSD_IMAGE", raising=False)
     with pytest.raises(MachinesError, match="FREEBSD_IMAGE is not set: it is the path of a FreeBSD image"):
