@@ -1,8 +1,8 @@
 """The pyinfra connector ``@lab/HOST``: the deploy's commands run in a simulated host instead of over ssh.
 
-``LAB_KILL_AT=N`` ends this whole process, as a pulled plug would, instead of running its N-th command after its
-plan; tests use it to interrupt a deploy at every point. ``LAB_COUNT=FILE`` appends a line for every round trip, with the host and the task;
-`lab.bench` reads it.
+``LAB_KILL_AT=N`` ends this whole process, as a pulled plug would, instead of running its N-th command after its plan;
+tests use it to interrupt a deploy at every point. ``LAB_COUNT=FILE`` appends a line for every round trip, with the host
+and the task; `lab.bench` reads it.
 """
 
 from __future__ import annotations
