@@ -65,6 +65,34 @@ def proven_or_undone(target: HostSettings, site: Site, undo: str) -> Generator[S
     raise OperationError(f"{host.name}: undone: {'; '.join(problems)}")
 
 
+@operation(is_idempotent=False)
+def stopped() -> Generator[Shown]:
+    """f3s_storage of the old primary gives the address away, and serves nobody any more."""
+    yield _timed("f3s_storage stop", command("service f3s_storage stop"))
+
+
+@operation(is_idempotent=False)
+def promoted(old: HostSettings, stopped_first: bool) -> Generator[Shown]:
+    """`carp promote`: this host writes from now on. It asks again whether the old primary answers.
+
+    + old: the host that is out
+    + stopped_first: not by the operator's word, but because `stopped` ran there in this run
+
+    Raises OperationError where it should have been stopped and nobody knows that it was.
+    """
+    if executing() and stopped_first:
+        theirs = ask(inventory.get_host(old.name), StorageController)
+        if theirs is None or theirs.started:
+            raise OperationError(f"{old.name} could not be stopped, or does not answer any more: nothing was promoted")
+    yield _timed("carp promote", command("{} promote without {}", CARP, old.short_name))
+
+
+@operation(is_idempotent=False)
+def started() -> Generator[Shown]:
+    """f3s_storage of the old primary asks who writes, and serves nothing."""
+    yield _timed("f3s_storage start", command("service f3s_storage start"))
+
+
 def look(target: HostSettings, site: Site) -> list[str]:
     """Why it is not proven that `target` serves, see f3s.verify.move.unproven."""
     controller = ask(inventory.get_host(target.name), StorageController)

@@ -283,6 +283,11 @@ holds_claim() {
 	[ "$CARP_STATE" = MASTER ] && [ "$CARP_SKEW" -le "$F3S_CLAIM" ]
 }
 
+# For the time after the claim.
+keep_proof() {
+	holds_claim && [ "$WRITER" = "$F3S_NAME" ] && touch "$F3S_PROVEN"
+}
+
 # The replica must be read-only before its first mount: one write, and the next incremental is refused (seen).
 read_only() {
 	[ "$(property readonly)" != on ] || return 0
@@ -418,11 +423,7 @@ look() {
 		if [ "$F3S_ROLE:$CARP_STATE" = standby:BACKUP ]; then carp_becomes MASTER; fi
 		keep_claim ready
 	fi
-	if holds_claim; then
-		[ "$WRITER" != "$F3S_NAME" ] || touch "$F3S_PROVEN"
-	elif [ "$WRITER:$ANSWERED" = "$F3S_NAME:no" ]; then
-		ask_peer
-	fi
+	if [ "$WRITER:$ANSWERED" = "$F3S_NAME:no" ] && ! keep_proof; then ask_peer; fi
 	able
 	able_status=$?
 	case $able_status in
@@ -491,6 +492,7 @@ out and never was promoted, here: carp promote without $F3S_PEER_NAME"
 give() {
 	carp_read || refuse "$REASON" 2
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
+	keep_proof
 	give_skew=$CARP_SKEW
 	give_held=no
 	[ ! -e "$F3S_HOLD" ] || give_held=yes

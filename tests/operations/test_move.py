@@ -126,3 +126,36 @@ def test_a_step_says_how_long_it_took_and_keeps_its_status(monkeypatch: pytest.M
     [line] = run(move.given, {}, "backup").commands
     done = subprocess.run(["sh", "-c", str(line)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "carp backup: 0 s\n")
+
+
+def promotion(cluster: ClusterView, host: str, **data: str) -> list[str]:
+    with patch("bridge.view.looked_at_pair", lambda: cluster):
+        return [each.title for each in plan("promote", host, {}, promote="f1", **data) if "--" not in each.title]
+
+
+OUT, WRITES = "promote: the old primary is out", "promote: the standby writes"
+
+
+def test_the_steps_of_a_promotion() -> None:
+    planned = failed_over("since now")
+    assert promotion(planned, F0) == [
+        "promote: f0 stops serving",
+        OUT,
+        WRITES,
+        "promote: f0 learns of it, and stays out",
+    ]
+    assert promotion(planned, F1) == [OUT, "promote: f1 writes from now on", WRITES]
+    assert promotion(planned, R0) == [OUT, WRITES]
+    with pytest.raises(DeployError, match=r"no promotion now:\n- f0 has the address"):
+        promotion(SERVING, F1)
+
+
+@pytest.mark.parametrize("theirs", [None, Status(started=True)])
+def test_nothing_is_promoted_beside_a_primary_that_was_not_stopped(theirs: Status | None) -> None:
+    old = SERVING.site.primary
+    with (
+        patch("operations.move.ask", lambda *_, **__: theirs),
+        pytest.raises(OperationError, match="nothing was promoted"),
+    ):
+        run(move.promoted, {}, old, True)
+    assert run(move.promoted, {}, old, False).commands

@@ -71,8 +71,8 @@ def test_the_configurations_are_those_of_the_site() -> None:
     ):
         assert server.count(line) == 1, line
     for line in ("cert = /usr/local/etc/stunnel/server.pem", "key = /usr/local/etc/stunnel/server.pem"):
-        assert server.count(line) == 2, line
-    assert server.count("sslVersionMin = TLSv1.2") == 2
+        assert server.count(line) == 3, line
+    assert server.count("sslVersionMin = TLSv1.2") == 3
     client = render("stunnel-client.conf.j2", ON_CLIENT).splitlines()
     for line in (
         "client = yes",

@@ -1,0 +1,110 @@
+"""May the standby become the host that writes, and what would be missing? For tasks/promote.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from f3s.carp import CarpState
+from f3s.controller import peer
+from f3s.settings import HostSettings
+from f3s.verify import clocks, replication, serving, storage
+from f3s.verify.model import ClusterView, State
+
+WAY_BACK = "the other way is the way back: docs/runbook.md, Host dead"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What is to be done.
+
+    + stop: the old primary takes part in the run: f3s_storage is stopped there first, and started again afterwards: it
+      stays out then
+    + missing: what the promoted host does not have, for people; empty where it has everything
+    + why: there is nothing to do, because
+    + refusals: why it must not be done now
+    """
+
+    stop: bool = False
+    missing: str = ""
+    why: str = ""
+    refusals: tuple[str, ...] = ()
+
+
+def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, accepted: str | None) -> Promotion:
+    """The standby takes over for good from a primary that is out.
+
+    + target: the name of the host to promote, short or long
+    + powered_off: the name of the old primary, from an operator who knows that it has no power
+    + accepted: the short name of the snapshot from which on he gives up what the old primary wrote
+    """
+    standby, primary = cluster.site.standby, cluster.site.primary
+    if target not in (standby.name, standby.short_name):
+        return Promotion(refusals=(f"promote: {target!r} is not the standby {standby.short_name}; {WAY_BACK}",))
+    if standby.name not in cluster.hosts:
+        return Promotion(refusals=(f"{standby.name} is not part of this run: {_absent(cluster, standby)}",))
+    mine = cluster.of(standby).controller
+    if mine is not None and mine.writer == standby.short_name:
+        if mine.ready and mine.carp is CarpState.MASTER:
+            return Promotion(why=f"{standby.short_name} writes already, since epoch {mine.epoch}")
+        return Promotion()  # an earlier run was interrupted after the record
+    rows = (
+        clocks.clock(cluster, standby),
+        *(check(cluster, standby) for check in (storage.pools, storage.keys, storage.mounts)),
+        serving.services(cluster, standby),
+        serving.tunnel_files(cluster, standby),
+    )
+    refusals = [
+        f"{row.check} on {row.host}: {row.reason} -> {row.next_step}" for row in rows if row.state is not State.RIGHT
+    ]
+    stop = primary.name in cluster.hosts
+    refusals += _not_out(cluster, primary, powered_off)
+    missing, snapshot = _missing(cluster, stop)
+    if missing and accepted != snapshot:
+        refusals.append(f"{missing}. If nobody needs that: --data promote_from={snapshot}")
+    return Promotion(stop, missing, refusals=tuple(refusals))
+
+
+def _absent(cluster: ClusterView, host: HostSettings) -> str:
+    return cluster.absent.get(host.name, "not asked")
+
+
+def _not_out(cluster: ClusterView, primary: HostSettings, powered_off: str | None) -> list[str]:
+    """Why the old primary is not provably out. That it does not answer proves nothing."""
+    name = primary.short_name
+    if primary.name in cluster.hosts:
+        if powered_off is not None:
+            return [f"promote_powered_off: {name} answers, so it has power; leave that out"]
+        if serving.carp_state(cluster.of(primary), primary) is not CarpState.BACKUP:
+            return [f"{name} has the address: tasks/failover.py moves it without a loss, then run this again"]
+        return []
+    standby = peer(primary, cluster.site)
+    problems = []
+    if powered_off not in (name, primary.name):
+        problems.append(
+            f"{name} is not part of this run ({_absent(cluster, primary)}), which does not prove that nobody writes "
+            f"there: it may live behind a cut link, or stand still. Switch it off, then: "
+            f"--data promote_powered_off={name}"
+        )
+    if serving.carp_state(cluster.of(standby), standby) is not CarpState.MASTER:
+        problems.append(f"{standby.short_name} is not MASTER, so another host has the address: {name} is not out")
+    return problems
+
+
+def _missing(cluster: ClusterView, stop: bool) -> tuple[str, str]:
+    """What the standby lacks, and its newest snapshot. Nothing, if `carp backup` replicated the last write."""
+    site = cluster.site
+    standby, primary, replica = site.standby, site.primary, site.replica(site.served_job)
+    received = [each for each in cluster.of(standby).snapshots or () if each.dataset == replica]
+    newest = max(received, key=lambda each: each.createtxg, default=None)
+    if newest is None:
+        return f"{replica} has no snapshot, so there is nothing to promote", ""
+    held = stop and serving.held(cluster) is not None
+    if held and replication.fresh(cluster, site.served_job).state is State.RIGHT:
+        return "", newest.short_name
+    at = datetime.fromtimestamp(newest.creation, UTC)
+    age = max(0, round((cluster.now - at).total_seconds()))
+    return (
+        f"what {primary.short_name} wrote after {newest.short_name} ({at:%Y-%m-%d %H:%M:%S} UTC, {age} s ago) is "
+        f"missing on {standby.short_name}"
+    ), newest.short_name
