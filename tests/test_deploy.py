@@ -70,7 +70,7 @@ FAULTS = [
     (F0, "carp", "ifconfig re0 inet 192.168.1.138/32 alias", "re0 has 192.168.1.138 without a vhid"),
     (F1, "usb_keys", BYTES, "da0 was not formatted"),
     (F1, "zfs_encrypt", "zpool create -m /tank zdata /dev/ada1", "zdata is there with mount point /tank"),
-    (F1, "carp", "kldload carp; ifconfig re0 vhid 7 pass an0therOne alias 192.168.1.7/32", "re0 has vhid 7"),
+    (F1, "carp", "kldload carp; ifconfig re0 vhid 7 pass an0therOne alias 192.168.1.7/32", "has vhid 7 on re0"),
     (F1, "carp", NETIF, "/etc/rc.conf.d/netif is not from this deploy"),
     (F2, "usb_keys", "newfs /dev/da0", "it may be the key stick without its label"),
 ]

@@ -49,7 +49,7 @@ def test_preemption_is_not_switched_on_for_a_stranger() -> None:
     elsewhere = {Carp: replace(facts[Carp], elsewhere={"em1": {1: other, 3: left_over, 7: other}, "lo0": {}})}
     with pytest.raises(OperationError, match=r"has vhid 1 on em1 \(192.168.1.77\), too"):
         run(carp.preempts_alone, elsewhere, "re0", 1, (2, 7))
-    with pytest.raises(OperationError, match=r"vhid 7 \(MASTER\)"):  # one with addresses of IPv6 alone
+    with pytest.raises(OperationError, match=r"vhid 7 on re0 \(MASTER\)"):  # one with addresses of IPv6 alone
         run(carp.preempts_alone, view(v7=VirtualHost(CarpState.MASTER, 1, 0)), "re0", 1, ())
     with pytest.raises(OperationError, match="Carp could not be read"):
         run(carp.preempts_alone, {Carp: None}, "re0", 1, ())
