@@ -195,4 +195,4 @@ def test_a_real_tunnel(host: StubHost, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("nfs",), ("tls",), ("nfs", "a", "b"), ("what", "2323")])
 def test_usage(host: StubHost, arguments: tuple[str, ...]) -> None:
-    assert ask(host, *arguments) == Result(64, "", "usage: answers nfs NAME | tls PORT\n")
+    assert ask(host, *arguments) == Result(64, "", "usage: answers nfs NAME | tls PORT | record ADDRESS:PORT NAME\n")

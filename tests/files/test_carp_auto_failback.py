@@ -52,7 +52,7 @@ def test_a_proven_standby_gives_the_address_back(host: StorageHost, state: str, 
     host.carp(state)
     assert run(host) == f"failback: MASTER, and claims the address; {PROOF}"
     assert host.carp_now() == ("MASTER", 10)
-    assert host.changes() == [["ifconfig", "re0", "vhid", "1", "advskew", "0"]]
+    assert host.changes() == [["ifconfig", "re0", "vhid", "1", "advskew", "10"]]
     assert host.log() == ["MASTER, ready", *logged]
     host.forget()
     assert run(host) == "stay: MASTER, and claims the address"

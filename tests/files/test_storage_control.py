@@ -834,6 +834,7 @@ def test_status_tells_what_is_not_as_it_should_be(
 def test_status_shows_the_records_each_on_a_line(quick: StorageHost) -> None:
     quick.write(HOLD, "since yesterday\nby hand\n")
     quick.write(FLOOR, "4711\n")
+    quick.properties(readonly="on")
     quick.write("/var/run/f3s/last", "status=1\ndecision=BACKUP, not serving\ndecided_as=BACKUP\n")
     found = status(quick)
     assert (found.hold, found.floor) == ("since yesterday by hand", 4711)
