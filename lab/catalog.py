@@ -119,6 +119,7 @@ ROCKY: dict[str, Program] = {
     "/usr/sbin/runuser": firewall.runuser,
     "/usr/sbin/selinuxenabled": selinux.selinuxenabled,
     "/usr/sbin/ss": linux_mounting.ss,
+    "/usr/sbin/sysctl": boot.sysctl,
     **{f"/usr/bin/{name}": linux_files.main for name in tools.ROCKY_WRAPPED},
     "/usr/bin/chown": owners.chown,
     "/usr/bin/ls": owners.ls,

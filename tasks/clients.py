@@ -21,11 +21,12 @@ from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, PORT_UNIT, client_variables, port_rules
 from facts.base import FILES
 from facts.clients import SelinuxState
-from operations import fstab, names, reasons, secrets, selinux, textfile, units
+from operations import fstab, names, reasons, secrets, selinux, sysctl, textfile, units
 from tasks.shared import name_virtual_ip
 
 CORDON_HOOK = "/usr/local/bin/cordon-node.sh"
 UNITS = "/etc/systemd/system"
+RETRANSMISSIONS = {"net.ipv4.tcp_thin_linear_timeouts": "1"}
 MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
 
 settings = this_host()
@@ -91,6 +92,16 @@ if settings.is_client:
         group="root",
         mode="0644",
     )
+    # a reader goes on within 5 s of a power cut: docs/design.md, How long a reader waits
+    files.put(
+        name="clients: the kernel's retransmissions after a reboot",
+        src=StringIO("".join(f"{name} = {value}\n" for name, value in RETRANSMISSIONS.items())),
+        dest="/etc/sysctl.d/90-f3s.conf",
+        user="root",
+        group="root",
+        mode="0644",
+    )
+    sysctl.values(name="clients: the kernel's retransmissions now", wanted=RETRANSMISSIONS)
     selinux.stunnel_port(name="clients: SELinux lets stunnel listen", port=port)
     selinux.containers_use_nfs(name="clients: SELinux lets containers of k3s use NFS")
     put_unit(PORT_UNIT, rules=port_rules(settings))

@@ -70,6 +70,11 @@ flapping() {
 		END { exit !(NR >= max && last - first < quiet && now - last < quiet) }' "$F3S_LOSSES" 2>/dev/null
 }
 
+# A client that comes now waits for the end of nfsd's grace period (seen: 73 s), while the standby answers at once.
+grace() {
+	awk -v now="$(since_boot)" -v grace="$F3S_GRACE" '{ soon = now - $1 < grace } END { exit !soon }' "$F3S_NFSD" 2>/dev/null
+}
+
 # One command for sh, read as a whole: sh goes on reading where it was in a file that a deploy replaces meanwhile, and
 # would so jump over a check.
 main() {
@@ -94,6 +99,7 @@ it was quiet for so long; carp master ends that"
 	esac
 	[ "$CARP_SKEW" != "$F3S_NO_CLAIM" ] || stay "the controller found this host not ready: see service f3s_storage status"
 	undiverged || stay "$REASON"
+	[ "$CARP_STATE" = MASTER ] || ! grace || stay "nfsd was started less than $F3S_GRACE s ago, and keeps new clients waiting"
 
 	proof=$REASON
 	said=$("$F3S_CONTROL" claim 2>&1)

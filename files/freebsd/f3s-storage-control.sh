@@ -63,6 +63,7 @@ start_service() {
 	for _ in 1 2; do
 		start_said=$(bounded "$F3S_SERVICE_LIMIT" service "$1" onestart 2>&1)
 		if within 3 running "$1"; then
+			[ "$1" != nfsd ] || since_boot >"$F3S_NFSD"
 			tell "started $1"
 			return 0
 		fi

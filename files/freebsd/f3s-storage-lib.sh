@@ -26,9 +26,11 @@ F3S_LAST=$F3S_RUN/last			# the last decision, lines of the status
 F3S_FLOOR=$F3S_RUN/floor.createtxg	# newest snapshot's createtxg when the primary was first seen without its claim
 F3S_PROVEN=$F3S_RUN/proven		# since `start` it is known that the peer was not promoted
 F3S_LOSSES=$F3S_RUN/losses		# when the primary lost the address that it had claimed, one a line
+F3S_NFSD=$F3S_RUN/nfsd			# when nfsd was started, in seconds since the boot
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 
 F3S_LIMIT=10		# seconds that a check of the pool may take
+F3S_GRACE=135		# seconds of NFSv4's grace period: nfsd's lease and NFSRV_LEASEDELTA (sys/fs/nfs/nfs.h)
 F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90 by default
 F3S_VERSION=status=3	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
 F3S_NO_CLAIM=254	# advskew of a host that cannot serve, which loses against every other

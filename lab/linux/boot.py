@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 
 from lab import clock, rootfs
-from lab.core import Cluster, Event, Host, LabError, Store
+from lab.core import Cluster, Context, Event, Host, LabError, Store
 from lab.linux import journal, nfs, tunnel, units, view
 from lab.net import model
 
 BOOT_SECONDS = 30.0
 """Virtual seconds from power-on to systemd."""
+THIN = "net.ipv4.tcp_thin_linear_timeouts"
+"""The one kernel variable that the deploy sets."""
 ACCOUNTS = {"root": 0, "bin": 1, "daemon": 2, "operator": 11, "nobody": 65534}
 
 
@@ -26,6 +28,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "etc/fstab", "/dev/mapper/rl-root     /       xfs     defaults        0 0\n")
     # the kernel's default (seen): a client of sec=sys takes numbers for owners
     rootfs.write(root, "sys/module/nfs/parameters/nfs4_disable_idmapping", "Y\n")
+    rootfs.write(root, f"proc/sys/{THIN.replace('.', '/')}", "0\n")
     (root / "proc/self").mkdir(parents=True, exist_ok=True)
     rootfs.link(root, "proc/self/mounts", str(view.TABLE))
     rootfs.link(root, "proc/self/mountinfo", str(view.INFO))
@@ -55,6 +58,8 @@ def boot(store: Store, name: str) -> None:
             interface.addresses = list(host.parts["lan"][interface.name])
         for file in (root / "run").iterdir():
             shutil.rmtree(file) if file.is_dir() else file.unlink()
+        kept = [line.replace(" ", "") for file in (root / "etc/sysctl.d").glob("*.conf") for line in file.open()]
+        rootfs.write(root, f"proc/sys/{THIN.replace('.', '/')}", "1\n" if f"{THIN}=1\n" in kept else "0\n")
         units.reload(root, host)
         wanted = _enabled(store, host)
         clock.schedule(cluster, 0, "linux boot", host.name, units=wanted)
@@ -67,6 +72,22 @@ def _enabled(store: Store, host: Host) -> list[str]:
     return [
         link.name for target in ("multi-user", "timers") for link in sorted(folder.glob(f"{target}.target.wants/*"))
     ]
+
+
+def sysctl(ctx: Context) -> int:
+    """sysctl(8): -n NAME and NAME=VALUE, for the names that are in /proc/sys here."""
+    option, _, word = " ".join(ctx.args).rpartition(" ")
+    name, sign, value = word.partition("=")
+    place = ctx.store.root(ctx.host_name) / "proc/sys" / name.replace(".", "/")
+    if option != ("" if sign else "-n"):
+        raise ctx.not_simulated()
+    if not place.is_file():
+        ctx.err(f"sysctl: cannot stat /proc/sys/{name.replace('.', '/')}: No such file or directory\n")
+        return 1
+    if sign:
+        place.write_text(f"{value}\n")
+    ctx.out(f"{name} = {value}\n" if sign else place.read_text())
+    return 0
 
 
 def start(store: Store, event: Event) -> None:

@@ -59,6 +59,17 @@ def test_a_proven_standby_gives_the_address_back(host: StorageHost, state: str, 
     assert (host.changes(), host.log()) == ([], []), "syslog gets successes and failures only"
 
 
+def test_nobody_comes_into_the_grace_period_of_nfsd(host: StorageHost) -> None:
+    host.booted(NOW - 1000)
+    host.write("/var/run/f3s/nfsd", "866\n")
+    assert run(host) == "stay: nfsd was started less than 135 s ago, and keeps new clients waiting"
+    host.carp("MASTER")
+    assert run(host).startswith("failback: "), "whoever is here already waits in any case"
+    host.carp("BACKUP", peer=20)
+    host.write("/var/run/f3s/nfsd", "865\n")
+    assert run(host).startswith("failback: ")
+
+
 def test_a_failback_that_does_not_hold(host: StorageHost) -> None:
     host.state("peer", "0\n")
     result = host.run(host.failback)
