@@ -61,6 +61,18 @@ def noted() -> Iterator[None]:
         _runs.setdefault(run, Found()).reasons.setdefault((host.name, str(error)), Path(file).stem)
 
 
+@contextmanager
+def _unlogged(run: State) -> Iterator[None]:
+    """What an operation reports, with its diff, is reported once: when it is executed."""
+    member, diff = vars(current_host()), run.config.DIFF
+    member["log"], run.config.DIFF = lambda *_: None, False
+    try:
+        yield
+    finally:
+        run.config.DIFF = diff
+        del member["log"]
+
+
 def operation(
     is_idempotent: bool = True,
 ) -> Callable[[Callable[P, Generator[Any, None, None]]], PyinfraOperation[P]]:
@@ -81,7 +93,8 @@ def operation(
             if not (executing() or run.check_for_changes):
                 own = dict(kwargs)
                 pop_global_arguments(run, current_host(), own)
-                next(asked(*args, **own), None)
+                with _unlogged(run):
+                    next(asked(*args, **own), None)
             return registered(*args, **kwargs)
 
         return cast(PyinfraOperation[P], called)

@@ -16,7 +16,7 @@ from pyinfra.context import host
 from bridge.settings import site, this_host
 from bridge.view import looked_at_pair
 from f3s.verify.promotion import plan_promotion
-from operations import move, order
+from operations import move, order, reasons
 
 wanted = host.data.get("promote")
 if not wanted:
@@ -41,3 +41,5 @@ if this_host().name == site().standby.name:
 order.barrier(name="promote: the standby writes")
 if this_host().is_storage and plan.stop and this_host().name == primary.name:
     move.started(name=f"promote: {primary.short_name} learns of it, and stays out")
+
+reasons.none_left()

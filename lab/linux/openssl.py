@@ -98,7 +98,11 @@ def plain_client(ctx: Context) -> int:
 
 def _runs(ctx: Context, target: str, ca: str, name: str) -> int:
     """What the program of stunnel's service there says (stunnel(8): exec)."""
-    mine = tls.load({"verifyChain": "yes", "CAfile": ca, "checkHost": name})
+    try:
+        mine = tls.load({"verifyChain": "yes", "CAfile": ca, "checkHost": name})
+    except FileNotFoundError:
+        ctx.err(f"Could not open file or uri for loading certs of CAfile from {ca}\n")
+        return 1
     address, _, port = target.rpartition(":")
     cluster = ctx.store.read()
     server = model.address_owner(cluster, ctx.host(cluster), address)

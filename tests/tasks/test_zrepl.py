@@ -92,7 +92,7 @@ def replicated(cluster: Cluster, text: str) -> bool:
 
 def test_the_plan_names_what_will_happen_and_changes_nothing(deployed: tuple[Cluster, Run, Run]) -> None:
     _, dry, _ = deployed
-    for title in ("package", "configuration", "service", "every replica has arrived", "mounted read-only"):
+    for title in ("package", "configuration", "service", "every replica has arrived", "is mounted"):
         assert re.search(rf"zrepl: .*{title}", dry.output), dry.output
     assert "f0_to_f1_nfsdata" in dry.output
     assert "encrypted: true" in dry.output  # the file, by --diff
@@ -213,7 +213,7 @@ def test_a_job_with_another_name_takes_its_place_everywhere(pair: Cluster) -> No
     task(pair, "-y", "--data", renamed)
     for host in (F0, F1):
         told = ["F3S_ROLE='x'", "F3S_REPLICATION_JOB='served'", "F3S_FAILBACK_MAX_AGE='600'"]
-        assert pair.sh(host, f"cat {conf}").splitlines() == told
+        assert pair.sh(host, f"cat {conf}").splitlines()[:3] == told
     assert task(pair, "-y", "--data", renamed).changed == []
     pair.tick(130)
     # and what is left of the old one is named, with a command that removes it
