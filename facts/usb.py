@@ -13,8 +13,8 @@ from facts.base import DeviceFact
 _SCRIPT = f"""\
 device={{}}
 mountpoint={{}}
-cd "$mountpoint" 2>/dev/null || cd /var/empty
 there=$(mount -p | while read -r from on _; do if [ "$on" = "$mountpoint" ]; then echo "$from"; fi; done | tail -n 1)
+cd "$mountpoint" 2>/dev/null || cd /var/empty
 set --
 echo "=== device" && if [ -e "$device" ]; then echo present; fi &&
 echo "=== glabel" && glabel status &&
