@@ -17,6 +17,7 @@ from f3s.units import Unit, Units
 from facts.clients import HostName, SelinuxState
 from facts.fstab import LinuxMounts
 from facts.secrets import SecretFile
+from facts.sysctl import Sysctls
 from facts.textfile import TextFileOf
 from facts.units import UnitStates
 from tests.tasks.plan import Planned, plan
@@ -59,6 +60,7 @@ def facts() -> dict[type, Any]:
         HostName: "r0.lan.buetow.org",
         SelinuxState: Selinux("Enforcing", GENERIC),
         SecretFile: ABSENT,
+        Sysctls: {"net.ipv4.tcp_thin_linear_timeouts": "0"},
         TextFileOf: present,
         LinuxMounts: (),
         UnitStates: lambda names, files=(), **_: Units(dict.fromkeys(names, NEW), {}),
@@ -80,6 +82,8 @@ def test_the_whole_plan_of_a_new_host() -> None:
         "key and certificate",
         "certificate of the CA",
         "stunnel.conf",
+        "the kernel's retransmissions after a reboot",
+        "the kernel's retransmissions now",
         "SELinux lets stunnel listen",
         "SELinux lets containers of k3s use NFS",
         "f3s-tunnel-port.service",
