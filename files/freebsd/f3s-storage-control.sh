@@ -326,7 +326,8 @@ ask_peer() {
 		peer_said=''
 	peer_said=$(record_line "$peer_said")
 	[ -n "$peer_said" ] && [ -n "$WRITER" ] || return 0
-	peer_writer=${peer_said#* } peer_writer=${peer_writer% *}
+	peer_writer=${peer_said#* }
+	peer_writer=${peer_writer% *}
 	if [ "${peer_said%% *}" -gt "$EPOCH" ]; then
 		rm -f "$F3S_PROVEN"
 		only_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1) || tell "readonly=on failed: $only_said"

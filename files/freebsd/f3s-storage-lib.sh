@@ -91,7 +91,8 @@ record_read() {
 	if [ -e "$F3S_RECORD" ]; then
 		record=$(record_line "$(cat "$F3S_RECORD")")
 		EPOCH=${record%% *} SINCE=${record##* }
-		WRITER=${record#* } WRITER=${WRITER% *}
+		WRITER=${record#* }
+		WRITER=${WRITER% *}
 	fi
 	! promoted || F3S_CLAIM=$F3S_PROMOTED_CLAIM
 }
