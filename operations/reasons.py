@@ -45,7 +45,11 @@ def _run() -> State:
 
 def found(run: State) -> list[str]:
     """The reasons to stop that a run was told so far."""
-    return [reason for _, reason in _runs.setdefault(run, Found()).reasons]
+    return [reason for _, reason in _told(run).reasons]
+
+
+def _told(run: State) -> Found:
+    return _runs.setdefault(run, Found())
 
 
 @contextmanager
@@ -58,19 +62,26 @@ def noted() -> Iterator[None]:
             raise
         run = _run()
         file = host.current_deploy_name or run.current_deploy_filename or ""
-        _runs.setdefault(run, Found()).reasons.setdefault((host.name, str(error)), Path(file).stem)
+        _told(run).reasons.setdefault((host.name, str(error)), Path(file).stem)
 
 
 @contextmanager
-def _unlogged(run: State) -> Iterator[None]:
-    """What an operation reports, with its diff, is reported once: when it is executed."""
-    member, diff = vars(current_host()), run.config.DIFF
-    member["log"], run.config.DIFF = lambda *_: None, False
+def _silent() -> Iterator[None]:
+    """What an operation reports, with its diff, is reported once: when it is executed.
+
+    For this host alone: pyinfra has all hosts ask at the same time, so nothing that they share may change.
+    """
+    member = vars(current_host())
+    member["log"] = lambda *_: None
     try:
         yield
     finally:
-        run.config.DIFF = diff
         del member["log"]
+
+
+def silent() -> bool:
+    """Whether an operation of the current host is only asked, and pyinfra makes no plan that would show the answer."""
+    return "log" in vars(current_host())
 
 
 def operation(
@@ -93,7 +104,7 @@ def operation(
             if not (executing() or run.check_for_changes):
                 own = dict(kwargs)
                 pop_global_arguments(run, current_host(), own)
-                with _unlogged(run):
+                with _silent():
                     next(asked(*args, **own), None)
             return registered(*args, **kwargs)
 
@@ -112,7 +123,7 @@ def none_left() -> None:
     run = _run()
     if executing() or host.current_deploy_name:  # the end of a task that deploy.py includes
         return
-    told = _runs.setdefault(run, Found())
+    told = _told(run)
     told.asked.add(host.name)
     if not {each.name for each in run.activated_hosts} <= told.asked:
         return

@@ -16,7 +16,7 @@ from f3s.textfile import NoPlace, TextFile, digest, is_ours
 from facts.base import script
 from facts.textfile import TextFileOf
 from operations.base import Shown, known
-from operations.reasons import operation
+from operations.reasons import operation, silent
 
 
 @operation()
@@ -95,7 +95,7 @@ def written(
 
 def show_diff(path: str, before: str, after: str) -> None:
     """As `--diff` asks for it."""
-    if state.config.DIFF:
+    if state.config.DIFF and not silent():
         logger.info("  %s:", path)
         for line in generate_color_diff(before.splitlines(keepends=True), after.splitlines(keepends=True)):
             logger.info("  %s", line)

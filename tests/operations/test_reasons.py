@@ -25,3 +25,18 @@ def test_the_host_that_comes_last_speaks_for_all_also_for_one_that_did_not_answe
     head, *listed = str(refusal.value).splitlines()
     assert head.startswith("3 reasons to stop. No host was changed.")
     assert listed == ["- [here] f0: broken", "- [here] f1: full", "- [-] f2: a question failed, see the error above"]
+
+
+def test_a_host_that_is_only_asked_silences_no_other() -> None:
+    """pyinfra has all hosts ask at the same time, and one waits for its host while another goes on."""
+    asked, other = FakeHost({}, "f0"), FakeHost({}, "f1")
+    run: Any = FakeState(is_executing=False)
+    run.config.DIFF = True
+    with ctx_state.use(run), ctx_host.use(asked), reasons._silent():  # type: ignore[arg-type]
+        asked.log("told later")
+        assert reasons.silent()
+        with ctx_host.use(other):  # type: ignore[arg-type]
+            other.log("told now")
+            assert (reasons.silent(), run.config.DIFF) == (False, True)
+    asked.log("told now, too")
+    assert (asked.logs, other.logs) == (["told now, too"], ["told now"])
