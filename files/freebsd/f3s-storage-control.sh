@@ -289,11 +289,18 @@ keep_proof() {
 	holds_claim && [ "$WRITER" = "$F3S_NAME" ] && touch "$F3S_PROVEN"
 }
 
+# set_readonly on | off
+set_readonly() {
+	set_said=$(bounded "$F3S_LIMIT" zfs set "readonly=$1" "$F3S_DATASET" 2>&1) ||
+		{ REASON="readonly=$1 failed: $set_said"; return 1; }
+}
+
 # The replica must be read-only before its first mount: one write, and the next incremental is refused (seen).
 read_only() {
 	[ "$(property readonly)" != on ] || return 0
-	if ! only_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1); then
-		REASON="$REASON; readonly=on failed: $only_said"
+	only_why=$REASON
+	if ! set_readonly on; then
+		REASON="$only_why; $REASON"
 		return 1
 	fi
 	MADE_READ_ONLY=yes
@@ -312,10 +319,7 @@ writable() {
 			return 1
 		fi
 	fi
-	if ! writable_said=$(bounded "$F3S_LIMIT" zfs set readonly=off "$F3S_DATASET" 2>&1); then
-		tell "readonly=off failed: $writable_said"
-		return 1
-	fi
+	set_readonly off || { tell "$REASON"; return 1; }
 	tell "set readonly=off on $F3S_DATASET"
 }
 
@@ -330,7 +334,7 @@ ask_peer() {
 	peer_writer=${peer_writer% *}
 	if [ "${peer_said%% *}" -gt "$EPOCH" ]; then
 		rm -f "$F3S_PROVEN"
-		only_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1) || tell "readonly=on failed: $only_said"
+		set_readonly on || tell "$REASON"
 		record_write "$peer_said" || tell "$REASON"
 		tell "epoch ${peer_said%% *} of $F3S_PEER_NAME replaces $EPOCH: $peer_writer writes"
 		record_read
@@ -503,7 +507,7 @@ give() {
 		# shellcheck disable=SC2086	# address and port
 		nc -z -w 3 $F3S_SINK 2>/dev/null || refuse "zrepl does not answer on $F3S_PEER (${F3S_SINK% *}:${F3S_SINK#* }), so it \
 would not get the last writes; nothing changed$ANYWAY"
-		if ! freeze || ! catch_up; then
+		if ! set_readonly on || ! catch_up; then
 			give_back "$REASON"
 		fi
 	fi
@@ -529,11 +533,6 @@ give_back() {
 	dataset_ready
 	writable
 	refuse "$1; nothing changed$ANYWAY" "$give_status"
-}
-
-freeze() {
-	freeze_said=$(bounded "$F3S_LIMIT" zfs set readonly=on "$F3S_DATASET" 2>&1) ||
-		{ REASON="readonly=on failed: $freeze_said"; return 1; }
 }
 
 # promote HOST: from now on this host writes, and HOST, which does not answer, is out. Only an operator can know that: one
