@@ -142,9 +142,17 @@ def _replication(cluster: ClusterView, job: Job) -> tuple[Row, ...]:
 
 
 def _refusals(cluster: ClusterView, rows: Iterable[Row]) -> tuple[str, ...]:
-    absent = [host.name for host in cluster.site.storage_hosts if host.name not in cluster.hosts]
-    if absent:
-        return tuple(f"{name} is not part of this run: {cluster.absent.get(name, 'not asked')}" for name in absent)
+    absent = [host for host in cluster.site.storage_hosts if host.name not in cluster.hosts]
+    return tuple(not_in_run(cluster, host) for host in absent) or not_right(rows)
+
+
+def not_in_run(cluster: ClusterView, host: HostSettings) -> str:
+    """That a host takes no part, and why."""
+    return f"{host.name} is not part of this run: {cluster.absent.get(host.name, 'not asked')}"
+
+
+def not_right(rows: Iterable[Row]) -> tuple[str, ...]:
+    """What has to be right first, with what to do."""
     return tuple(
         f"{row.check} on {row.host}: {row.reason} -> {row.next_step}" for row in rows if row.state is not State.RIGHT
     )

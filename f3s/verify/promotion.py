@@ -10,6 +10,7 @@ from f3s.controller import peer
 from f3s.settings import HostSettings
 from f3s.verify import clocks, replication, serving, storage
 from f3s.verify.model import ClusterView, State
+from f3s.verify.move import not_in_run, not_right
 
 WAY_BACK = "the other way is the way back: docs/runbook.md, Host dead"
 
@@ -42,7 +43,7 @@ def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, a
     if target not in (standby.name, standby.short_name):
         return Promotion(refusals=(f"promote: {target!r} is not the standby {standby.short_name}; {WAY_BACK}",))
     if standby.name not in cluster.hosts:
-        return Promotion(refusals=(f"{standby.name} is not part of this run: {_absent(cluster, standby)}",))
+        return Promotion(refusals=(not_in_run(cluster, standby),))
     mine = cluster.of(standby).controller
     if mine is not None and mine.writer == standby.short_name:
         if mine.ready and mine.carp is CarpState.MASTER:
@@ -54,19 +55,12 @@ def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, a
         serving.services(cluster, standby),
         serving.tunnel_files(cluster, standby),
     )
-    refusals = [
-        f"{row.check} on {row.host}: {row.reason} -> {row.next_step}" for row in rows if row.state is not State.RIGHT
-    ]
     stop = primary.name in cluster.hosts
-    refusals += _not_out(cluster, primary, powered_off)
+    refusals = [*not_right(rows), *_not_out(cluster, primary, powered_off)]
     missing, snapshot = _missing(cluster, stop)
     if missing and accepted != snapshot:
         refusals.append(f"{missing}. If nobody needs that: --data promote_from={snapshot}")
     return Promotion(stop, missing, refusals=tuple(refusals))
-
-
-def _absent(cluster: ClusterView, host: HostSettings) -> str:
-    return cluster.absent.get(host.name, "not asked")
 
 
 def _not_out(cluster: ClusterView, primary: HostSettings, powered_off: str | None) -> list[str]:
@@ -81,8 +75,9 @@ def _not_out(cluster: ClusterView, primary: HostSettings, powered_off: str | Non
     standby = peer(primary, cluster.site)
     problems = []
     if powered_off not in (name, primary.name):
+        why = cluster.absent.get(primary.name, "not asked")
         problems.append(
-            f"{name} is not part of this run ({_absent(cluster, primary)}), which does not prove that nobody writes "
+            f"{name} is not part of this run ({why}), which does not prove that nobody writes "
             f"there: it may live behind a cut link, or stand still. Switch it off, then: "
             f"--data promote_powered_off={name}"
         )
