@@ -13,6 +13,7 @@ BOOT_SECONDS = 30.0
 """Virtual seconds from power-on to systemd."""
 THIN = "net.ipv4.tcp_thin_linear_timeouts"
 """The one kernel variable that the deploy sets."""
+THIN_FILE = f"proc/sys/{THIN.replace('.', '/')}"
 ACCOUNTS = {"root": 0, "bin": 1, "daemon": 2, "operator": 11, "nobody": 65534}
 
 
@@ -28,7 +29,7 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "etc/fstab", "/dev/mapper/rl-root     /       xfs     defaults        0 0\n")
     # the kernel's default (seen): a client of sec=sys takes numbers for owners
     rootfs.write(root, "sys/module/nfs/parameters/nfs4_disable_idmapping", "Y\n")
-    rootfs.write(root, f"proc/sys/{THIN.replace('.', '/')}", "0\n")
+    rootfs.write(root, THIN_FILE, "0\n")
     (root / "proc/self").mkdir(parents=True, exist_ok=True)
     rootfs.link(root, "proc/self/mounts", str(view.TABLE))
     rootfs.link(root, "proc/self/mountinfo", str(view.INFO))
@@ -59,7 +60,7 @@ def boot(store: Store, name: str) -> None:
         for file in (root / "run").iterdir():
             shutil.rmtree(file) if file.is_dir() else file.unlink()
         kept = [line.replace(" ", "") for file in (root / "etc/sysctl.d").glob("*.conf") for line in file.open()]
-        rootfs.write(root, f"proc/sys/{THIN.replace('.', '/')}", "1\n" if f"{THIN}=1\n" in kept else "0\n")
+        rootfs.write(root, THIN_FILE, "1\n" if f"{THIN}=1\n" in kept else "0\n")
         units.reload(root, host)
         wanted = _enabled(store, host)
         clock.schedule(cluster, 0, "linux boot", host.name, units=wanted)
