@@ -67,16 +67,22 @@ def noted() -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """What an operation reports, with its diff, is reported once: when it is executed.
+    """What an operation reports, with its diff, is reported once: when it is executed, or here if it refuses.
 
     For this host alone: pyinfra has all hosts ask at the same time, so nothing that they share may change.
     """
-    member = vars(current_host())
-    member["log"] = lambda *_: None
+    member, held, before = vars(current_host()), [], _refused()  # type: dict[str, Any], list[tuple[Any, ...]], int
+    member["log"] = lambda *words: held.append(words)
     try:
         yield
     finally:
         del member["log"]
+    for words in held if _refused() > before else ():
+        host.log(*words)
+
+
+def _refused() -> int:
+    return sum(name == host.name for name, _ in _told(_run()).reasons)
 
 
 def silent() -> bool:

@@ -86,7 +86,8 @@ def written(
     elif found.state.sha256 == wanted.sha256:
         yield StringCommand(command("chown {} {} && chmod {} {}", f"root:{group}", path, mode, path))
     else:
-        show_diff(path, found.text, text)
+        if not silent():
+            show_diff(path, found.text, text)
         old = "absent" if found.state == ABSENT else found.state.sha256
         copy = bool(found.text) and (whole or not is_ours(found.text, path))
         put_it = script("replace-file", path, old, wanted.sha256, mode, "yes" if copy else "no", mark, check)
@@ -95,7 +96,7 @@ def written(
 
 def show_diff(path: str, before: str, after: str) -> None:
     """As `--diff` asks for it."""
-    if state.config.DIFF and not silent():
+    if state.config.DIFF:
         logger.info("  %s:", path)
         for line in generate_color_diff(before.splitlines(keepends=True), after.splitlines(keepends=True)):
             logger.info("  %s", line)

@@ -40,3 +40,11 @@ def test_a_host_that_is_only_asked_silences_no_other() -> None:
             assert (reasons.silent(), run.config.DIFF) == (False, True)
     asked.log("told now, too")
     assert (asked.logs, other.logs) == (["told now, too"], ["told now"])
+
+
+def test_what_leads_to_a_refusal_is_told_with_it() -> None:
+    asked, run = FakeHost({}, "f0"), FakeState(is_executing=False)
+    with ctx_state.use(run), ctx_host.use(asked), reasons._silent(), reasons.noted():  # type: ignore[arg-type]
+        asked.log("f1 does not answer")
+        raise OperationError("nobody knows")
+    assert asked.logs == ["f1 does not answer"]
