@@ -129,7 +129,7 @@ _HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _OPTION = re.compile(r"^[ \t]*([^\s;#\[=][^\s=]*)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _REMARKS = re.compile(r"(?:^[ \t]*(?:[;#][^\n]*)?\n)+\Z", re.MULTILINE)
 """At the end of a service: they may be about the next one."""
-_EARLIER = "Written by the deploy (tasks/stunnel.py)."
+_EARLIER = "Written by the deploy (tasks/"
 """In the first line when all of the file was the deploy's."""
 _HARMLESS = {"debug", "output", "log", "syslog", "service", "fips", "compression", "options", "socket"} | {
     name.lower() for name in ("RNDbytes", "RNDfile", "RNDoverwrite", "EGD", "engine", "engineCtrl", "engineDefault")
@@ -139,22 +139,27 @@ service, as long as they are none that ours set for themselves."""
 
 
 def merged(before: str, ours: str) -> str:
-    """The text of the server's stunnel.conf with the deploy's options and services; the operator's stay byte for byte.
+    """The text of a stunnel.conf with the deploy's options and services; the operator's stay byte for byte.
 
-    A service on the tunnel's port that leads to NFS does what ours do; it goes, as how-tos have it.
+    A service on the tunnel's port that leads where ours do goes, as how-tos have it. So do the options above the
+    services, if they are for none any more.
 
     ours: options and services, as the template has them
 
     Raises NoPlace where a line of the operator's excludes one of ours, by its option or service.
     """
     head, services = _split(ours)
-    wanted, listens = _options(head), {_options(text)["accept"] for _, text in services}
-    own = {option for _, text in services for option in _options(text)}
+    wanted, inside = _options(head), [_options(text) for _, text in services]
+    listens = {options["accept"] for options in inside}
+    leads = {_port(options["connect"]) for options in inside if "connect" in options}
+    own = {option for options in inside for option in options}
     pieces = split_at_blocks(before, ";")
     # ours are two blocks; what the operator wrote behind the second one stays there
     above, theirs = _split("".join(pieces[:2]))
-    behind = "".join(pieces[2:])
-    if _EARLIER in above.partition("\n")[0]:
+    behind, more = _split("".join(pieces[2:]))
+    names = set(dict(services))
+    kept, last = ("".join(_kept(*each, names, listens, leads) for each in part) for part in (theirs, more))
+    if _EARLIER in above.partition("\n")[0] or (theirs and not _split(kept + behind + last)[1]):
         above = ""
     for name, value in _options(above).items():
         if name in wanted and value != wanted[name]:
@@ -166,20 +171,16 @@ def merged(before: str, ours: str) -> str:
                 f"`{name} = {value}` above its services would be for the service of this deploy, too: move it into the "
                 "services that need it"
             )
-    names = set(dict(services))
-    kept = "".join(_kept(name, body, names, listens) for name, body in theirs)
-    between = ended(above + kept)
-    rest, last = _split(behind)
-    behind = rest + "".join(_kept(name, body, names, listens) for name, body in last)
-    return block(head.splitlines(), ";") + between + block("".join(t for _, t in services).splitlines(), ";") + behind
+    blocks = [block(text.splitlines(), ";") for text in (head, "".join(text for _, text in services))]
+    return blocks[0] + ended(above + kept) + blocks[1] + behind + last
 
 
-def _kept(name: str, body: str, names: Collection[str], listens: Collection[str]) -> str:
+def _kept(name: str, body: str, names: Collection[str], listens: Collection[str], leads: Collection[str]) -> str:
     """What stays of a service of the operator's: all of it, or the remarks behind it where it does what ours do."""
     options = _options(body)
     accept = options.get("accept", "")
     if _port(accept) in map(_port, listens) and (accept in listens or ":" not in accept):
-        if _port(options.get("connect", "")) == str(NFS_PORT):
+        if _port(options.get("connect", "")) in leads:
             return "".join(_REMARKS.findall(body))
         raise NoPlace(
             f"its service [{name}] accepts on {accept}, where this deploy's service does: give it another port"

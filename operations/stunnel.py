@@ -54,17 +54,18 @@ def port_is_ours(addresses: Sequence[str], port: int, pid_file: str) -> Commands
 
 
 @operation()
-def configuration(path: str, ours: str, replace: bool) -> Generator[StringCommand]:
+def configuration(path: str, ours: str, replace: bool, group: str = "wheel") -> Generator[StringCommand]:
     """stunnel.conf has our options and services; those of the operator stay.
 
     + path: the file
     + ours: as f3s.stunnel.merged takes it
     + replace: whether a file in which ours have no place may be replaced whole
+    + group: root's own (wheel on FreeBSD, root on Rocky)
 
     **Example:** `stunnel.configuration("/usr/local/etc/stunnel/stunnel.conf", text, replace=False)`
     """
     found, text, whole = two_owners(path, lambda before: merged(before, ours), replace)
-    yield from written(path, found, text, "0644", whole=whole)
+    yield from written(path, found, text, "0644", group=group, whole=whole)
 
 
 @operation()

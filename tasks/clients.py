@@ -21,7 +21,7 @@ from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, PORT_UNIT, client_variables, port_rules
 from facts.base import FILES
 from facts.clients import SelinuxState
-from operations import fstab, names, reasons, secrets, selinux, sysctl, textfile, units
+from operations import fstab, names, reasons, secrets, selinux, stunnel, sysctl, textfile, units
 from tasks.shared import name_virtual_ip
 
 CORDON_HOOK = "/usr/local/bin/cordon-node.sh"
@@ -84,13 +84,12 @@ if settings.is_client:
         group="root",
         mode="0644",
     )
-    files.put(
+    stunnel.configuration(
         name="clients: stunnel.conf",
-        src=rendered("stunnel-client.conf.j2", tunnel),
-        dest=CLIENT_CONFIG,
-        user="root",
+        path=CLIENT_CONFIG,
+        ours=rendered("stunnel-client.conf.j2", tunnel).read(),
+        replace=CLIENT_CONFIG in settings.replace.files,
         group="root",
-        mode="0644",
     )
     # a reader goes on within 5 s of a power cut: docs/design.md, How long a reader waits
     files.put(

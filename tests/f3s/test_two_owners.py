@@ -187,13 +187,11 @@ def test_there_is_one_root_of_nfsv4() -> None:
 # -- stunnel.conf --
 
 
-def tunnel() -> str:
-    template = (ROOT / "templates" / "stunnel-server.conf.j2").read_text()
-    return (
-        Environment(undefined=StrictUndefined)
-        .from_string(template)
-        .render(stunnel.server_variables(build(good()).primary))
-    )
+def tunnel(end: str = "server") -> str:
+    template = (ROOT / "templates" / f"stunnel-{end}.conf.j2").read_text()
+    site = build(good())
+    values = stunnel.client_variables(site.clients[0]) if end == "client" else stunnel.server_variables(site.primary)
+    return Environment(undefined=StrictUndefined).from_string(template).render(values)
 
 
 def test_services_of_the_operator_stay_and_the_tunnel_by_hand_goes() -> None:
@@ -207,6 +205,31 @@ def test_services_of_the_operator_stay_and_the_tunnel_by_hand_goes() -> None:
     assert stunnel.others("", tunnel()) == ()
     behind = f"{after}[more]\naccept = 5\nconnect = 6\n"
     assert stunnel.merged(behind, tunnel()) == behind
+
+
+BY_HAND_CLIENT = """cert = /etc/stunnel/r0.pem
+CAfile = /etc/stunnel/ca.pem
+client = yes
+verify = 2
+
+[nfs-ha]
+accept = 127.0.0.1:2323
+connect = 192.168.1.138:2323
+"""
+
+
+def test_on_a_client_the_tunnel_by_hand_goes_with_the_options_that_were_for_it_alone() -> None:
+    after = stunnel.merged(BY_HAND_CLIENT, tunnel("client"))
+    assert after == stunnel.merged("", tunnel("client"))
+    earlier = "; TLS to the NFS server on the virtual IP. Written by the deploy (tasks/clients.py).\npid =\n\n"
+    assert stunnel.merged(earlier + tunnel("client").partition("\n\n")[2], tunnel("client")) == after
+    mail = "; the mail relay\n[mail]\nclient = yes\naccept = 127.0.0.1:25\nconnect = mail:465\n"
+    with pytest.raises(NoPlace, match="`verify = 2` above its services"):
+        stunnel.merged(BY_HAND_CLIENT + mail, tunnel("client"))
+    both = stunnel.merged(BY_HAND_CLIENT.replace("verify = 2\n", "") + mail, tunnel("client"))
+    assert mail in both
+    assert both.count("[nfs") == 1
+    assert stunnel.others(both, tunnel("client")) == ("mail",)
 
 
 @pytest.mark.parametrize(
