@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -10,7 +11,8 @@ from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.api.host import Host
-from pyinfra.context import ctx_host, host, inventory, state
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state, host, inventory, state
 from typing_extensions import override
 
 from f3s.parsing import NoAnswer
@@ -18,7 +20,6 @@ from f3s.quoting import Shell
 from facts.base import DEVICE_SECONDS, HostFact
 
 T = TypeVar("T")
-_planned: WeakKeyDictionary[Host, dict[tuple[type, str], Any]] = WeakKeyDictionary()
 Commands = Generator[Shell, None, None]
 """What an operation yields."""
 
@@ -36,7 +37,7 @@ def current_host() -> Host:
 
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
     """A fact of the current host; raises OperationError if it is unknown, because then nothing may be concluded."""
-    value = _asked_once(current_host(), fact, arguments)
+    value = answers().of(current_host(), fact, arguments)
     if isinstance(value, NoAnswer):
         raise OperationError(f"{host.name}: {value}. Nothing was changed")
     if value is None:
@@ -45,19 +46,68 @@ def known(fact: type[HostFact[T]], **arguments: object) -> T:
     return value
 
 
-def _asked_once(member: Host, fact: type[HostFact[T]], arguments: Mapping[str, object]) -> T | NoAnswer | None:
-    """A fact. Nothing changes while pyinfra makes its plan, so each question is asked once then."""
-    question = (fact, repr(arguments))
-    said = _planned.setdefault(member, {})
-    if executing() or question not in said:
-        said[question] = member.get_fact(fact, **arguments, _timeout=FACT_SECONDS)
-    return cast(T | NoAnswer | None, said[question])
+@dataclass
+class Taken:
+    """What the running operation of a host takes.
+
+    + begin: the number of its first answer
+    + old: it took an earlier one
+    + only_own: it takes no earlier one
+    """
+
+    begin: int
+    old: bool = False
+    only_own: bool = False
+
+
+class Answers:
+    """What the hosts of a run have said. An answer holds until something is changed on any of them.
+
+    That is enough to find nothing to do. A change is decided on answers of its own operation: operations.reasons.
+    """
+
+    def __init__(self, run: State) -> None:
+        self._run = run
+        self._said: dict[tuple[Host, type, str], tuple[int, tuple[int, bool], Any]] = {}
+        self.number = 0
+        """Of the next answer."""
+        self.taken: dict[Host, Taken] = {}
+
+    def of(self, member: Host, fact: type[HostFact[T]], arguments: Mapping[str, object]) -> T | NoAnswer | None:
+        """The last answer, or a new one."""
+        question = (member, fact, repr(arguments))
+        number, then, value = self._said.get(question, (-1, None, None))
+        taken, before = self.taken.get(current_host(), Taken(0)), self._changes()
+        old = number < taken.begin
+        if then != before or (old and taken.only_own):
+            number, self.number = self.number, self.number + 1
+            value = member.get_fact(fact, **arguments, _timeout=FACT_SECONDS)
+            self._said[question] = (number, before, value)
+        elif old:
+            taken.old = True
+        return cast(T | NoAnswer | None, value)
+
+    def _changes(self) -> tuple[int, bool]:
+        """How many operations have changed something. A person may take any time to agree to a plan."""
+        changed = sum(each.operation_meta.executed for of_host in self._run.ops.values() for each in of_host.values())
+        return changed, executing() and self._run.check_for_changes
+
+
+_answers: WeakKeyDictionary[State, Answers] = WeakKeyDictionary()
+
+
+def answers() -> Answers:
+    """Those of the current run."""
+    run = cast(State, ctx_state.get())  # type: ignore[no-untyped-call]
+    if run not in _answers:
+        _answers[run] = Answers(run)
+    return _answers[run]
 
 
 def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | None:
     """A fact of another host, whatever --limit selects; None if the host is off, or the fact fails."""
     try:
-        value = _asked_once(inventory.get_host(name), fact, arguments)
+        value = answers().of(inventory.get_host(name), fact, arguments)
     except ConnectError:
         return None
     if isinstance(value, NoAnswer):

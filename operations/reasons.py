@@ -8,10 +8,11 @@ file the run ends if there is any note. What an earlier task of the same run wil
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial, wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any, ParamSpec, cast
 from weakref import WeakKeyDictionary
@@ -23,7 +24,7 @@ from pyinfra.api.operation import OperationMeta, PyinfraOperation
 from pyinfra.api.state import State
 from pyinfra.context import ctx_state, host
 
-from operations.base import current_host, executing
+from operations.base import Taken, answers, current_host, executing
 
 P = ParamSpec("P")
 
@@ -65,29 +66,65 @@ def noted() -> Iterator[None]:
         _told(run).reasons.setdefault((host.name, str(error)), Path(file).stem)
 
 
+def _hold(held: list[Callable[[], None]], report: Callable[..., None], *words: Any) -> None:
+    held.append(partial(report, *words))
+
+
 @contextmanager
-def _silent() -> Iterator[None]:
-    """What an operation reports, with its diff, is reported once: when it is executed, or here if it refuses.
+def _silent() -> Iterator[list[Callable[[], None]]]:
+    """What an operation reports, with its diff, is held back: it is reported once.
 
     For this host alone: pyinfra has all hosts ask at the same time, so nothing that they share may change.
     """
-    member, held, before = vars(current_host()), [], _refused()  # type: dict[str, Any], list[tuple[Any, ...]], int
-    member["log"] = lambda *words: held.append(words)
+    held: list[Callable[[], None]] = []
+    member: dict[str, Any] = vars(current_host())
+    member |= {way: partial(_hold, held, getattr(host, way)) for way in ("log", "noop")}
     try:
-        yield
+        yield held
     finally:
-        del member["log"]
-    for words in held if _refused() > before else ():
-        host.log(*words)
+        del member["log"], member["noop"]
+
+
+def _only_asked(function: Callable[..., Generator[Any, None, None]], args: Any, kwargs: Any) -> None:
+    """Asks an operation that pyinfra makes no plan of; it reports only if it refuses."""
+    before = _refused()
+    with _silent() as held:
+        next(function(*args, **kwargs), None)
+    for report in held if _refused() > before else ():
+        report()
+
+
+def _decided(function: Callable[..., Generator[Any, None, None]], args: Any, kwargs: Any) -> Generator[Any, None, None]:
+    """The commands of an operation that is executed.
+
+    Answers to earlier operations are enough for one that finds nothing to do. Another asks all over again, also once
+    a command of its own has run.
+    """
+    run = answers()
+    taken = run.taken[current_host()] = Taken(run.number)
+    commands: Iterator[Any] = function(*args, **kwargs)
+    first, refusal = None, None
+    with _silent() as held:
+        try:
+            first = next(commands, None)
+        except (OperationError, DeployError) as error:
+            refusal = error
+    if taken.old and (first or refusal):
+        taken.only_own = True
+        commands = function(*args, **kwargs)
+    else:
+        for report in held:
+            report()
+        if refusal:
+            raise refusal
+        commands = chain(filter(None, [first]), commands)
+    for command in commands:
+        yield command
+        run.taken[current_host()] = Taken(run.number, only_own=True)
 
 
 def _refused() -> int:
     return sum(name == host.name for name, _ in _told(_run()).reasons)
-
-
-def silent() -> bool:
-    """Whether an operation of the current host is only asked, and pyinfra makes no plan that would show the answer."""
-    return "log" in vars(current_host())
 
 
 def operation(
@@ -96,22 +133,21 @@ def operation(
     """pyinfra's decorator, for an operation whose refusal is noted in the plan. All of this project are such."""
 
     def decorator(function: Callable[P, Generator[Any, None, None]]) -> PyinfraOperation[P]:
-        @functools.wraps(function)
+        @wraps(function)
         def asked(*args: Any, **kwargs: Any) -> Generator[Any, None, None]:
             with noted():
-                yield from function(*args, **kwargs)
+                yield from _decided(function, args, kwargs) if executing() else function(*args, **kwargs)
 
         registered = pyinfra_operation(is_idempotent=is_idempotent)(asked)
 
-        @functools.wraps(registered)
+        @wraps(registered)
         def called(*args: Any, **kwargs: Any) -> OperationMeta:
             run = _run()
             # with -y pyinfra skips its plan (pyinfra_cli/cli.py: State(check_for_changes=not yes))
             if not (executing() or run.check_for_changes):
                 own = dict(kwargs)
                 pop_global_arguments(run, current_host(), own)
-                with _silent():
-                    next(asked(*args, **own), None)
+                _only_asked(asked, args, own)
             return registered(*args, **kwargs)
 
         return cast(PyinfraOperation[P], called)

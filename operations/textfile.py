@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host, state
@@ -16,7 +15,7 @@ from f3s.textfile import NoPlace, TextFile, digest, is_ours
 from facts.base import script
 from facts.textfile import TextFileOf
 from operations.base import Shown, known
-from operations.reasons import operation, silent
+from operations.reasons import operation
 
 
 @operation()
@@ -86,8 +85,7 @@ def written(
     elif found.state.sha256 == wanted.sha256:
         yield StringCommand(command("chown {} {} && chmod {} {}", f"root:{group}", path, mode, path))
     else:
-        if not silent():
-            show_diff(path, found.text, text)
+        show_diff(path, found.text, text)
         old = "absent" if found.state == ABSENT else found.state.sha256
         copy = bool(found.text) and (whole or not is_ours(found.text, path))
         put_it = script("replace-file", path, old, wanted.sha256, mode, "yes" if copy else "no", mark, check)
@@ -97,6 +95,6 @@ def written(
 def show_diff(path: str, before: str, after: str) -> None:
     """As `--diff` asks for it."""
     if state.config.DIFF:
-        logger.info("  %s:", path)
+        host.log(f"  {path}:")
         for line in generate_color_diff(before.splitlines(keepends=True), after.splitlines(keepends=True)):
-            logger.info("  %s", line)
+            host.log(f"  {line}")

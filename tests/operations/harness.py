@@ -23,6 +23,8 @@ class FakeState:
     current_deploy_filename: str = "tasks/here.py"
     failed_hosts: Sequence[Any] = ()
     results: Mapping[Any, Any] = field(default_factory=dict)
+    ops: Mapping[Any, Any] = field(default_factory=dict)
+    check_for_changes: bool = False
 
 
 @dataclass(eq=False)

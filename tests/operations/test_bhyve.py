@@ -20,7 +20,7 @@ from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
 from operations import bhyve
 from tests.f3s.bhyve.world import NEW, OLD, PLACE, WANTED, World, done_world, next_plan
-from tests.operations.harness import FakeHost, run
+from tests.operations.harness import FakeHost, FakeState, run
 
 KEY = SecretState("400", "root", "wheel", "0" * 64)
 NOTHING_LEFT = Plan((), "", key_at_boot=True)
@@ -52,7 +52,7 @@ def raw(commands: list[Any]) -> list[str]:
 
 
 def left(facts: dict[type, Any], executing: bool = False) -> Plan:
-    state = SimpleNamespace(is_executing=executing)
+    state = FakeState(executing)
     with ctx_host.use(FakeHost(facts)), ctx_state.use(state):  # type: ignore[arg-type]
         return bhyve.left(WANTED)
 

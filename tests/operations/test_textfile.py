@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from f3s.textfile import TextFile, digest
 from facts.textfile import TextFileOf
 from operations import carp, nfs, stunnel, textfile
 from tests.f3s.test_two_owners import by_hand, tunnel
-from tests.operations.harness import FakeHost
+from tests.operations.harness import FakeHost, FakeState
 from tests.shell import words_of
 
 CARP = "/usr/local/bin/carp"
@@ -27,7 +26,7 @@ def done(operation: Any, texts: dict[str, str], *arguments: Any, **more: Any) ->
         path: TextFile(SecretState("644", "root", "wheel", digest(text)), text) for path, text in texts.items() if text
     }
     host = FakeHost({TextFileOf: lambda path: files.get(path, TextFile())})
-    state = SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=False))
+    state = FakeState(True)
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
         commands = list(operation._inner(*arguments, **more))
     sent = "".join(each.connector_arguments.get("_stdin", "") for each in commands)

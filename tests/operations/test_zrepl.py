@@ -27,7 +27,7 @@ from facts.zrepl import Jobs
 from operations import zrepl
 from tests.f3s.replication_sites import F0, F1, job, site
 from tests.facts.recorded import ENC, PLAIN, zfs_get
-from tests.operations.harness import FakeHost, Result, run
+from tests.operations.harness import FakeHost, FakeState, Result, run
 from tests.shell import words_of
 
 PATH = "/usr/local/etc/zrepl/zrepl.yml"
@@ -138,7 +138,7 @@ def file(text: str, mode: str = "600") -> TextFile:
 
 def config(found: TextFile | None, diff: bool = False, replace: bool = False) -> tuple[list[Any], list[str]]:
     host = FakeHost({TextFileOf: found})
-    state = SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=diff))
+    state = FakeState(True, config=SimpleNamespace(DIFF=diff))
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
         return list(zrepl.config._inner(PATH, OURS, replace)), host.noops
 
@@ -176,17 +176,17 @@ def test_another_one_goes_through_configcheck(text: str, copied: str) -> None:
     assert yaml.safe_load(sent)["jobs"] == OURS["jobs"]
 
 
-def test_diff_shows_the_change(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="pyinfra"):
-        config(file(TEXT.replace("1m", "9m")), diff=True)
-    assert "interval: 9m" in caplog.text
-    assert "interval: 1m" in caplog.text
+def test_diff_shows_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(FakeHost, "log", lambda _, text: shown.append(text))
+    config(file(TEXT.replace("1m", "9m")), diff=True)
+    assert ["interval: 9m" in "".join(shown), "interval: 1m" in "".join(shown)] == [True, True]
 
 
 def test_a_job_that_is_no_longer_in_the_data_goes_with_a_word() -> None:
     before = TEXT.replace(f"name: {JOB}", "name: earlier")
     host = FakeHost({TextFileOf: file(before)})
-    state = SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=False))
+    state = FakeState(True)
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
         (put,) = zrepl.config._inner(PATH, OURS, False)
     assert put.connector_arguments["_stdin"] == TEXT
@@ -261,7 +261,7 @@ ARRIVED = (Snapshot(f"{REPLICA}@x", "1", 1, 1),)
 def woken(snapshots: Any, connected: bool = True, own: tuple[Snapshot, ...] = OWN) -> tuple[list[Any], list[str]]:
     peer = SimpleNamespace(connected=connected, get_fact=lambda fact: {Snapshots: snapshots}[fact])
     host = FakeHost({Snapshots: own})
-    state = SimpleNamespace(is_executing=True, inventory=SimpleNamespace(get_host={"f1": peer}.__getitem__))
+    state = FakeState(True, inventory=SimpleNamespace(get_host={"f1": peer}.__getitem__))
     with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
         return list(zrepl.woken._inner({JOB: (SOURCE, "f1", REPLICA)})), host.noops
 
