@@ -27,6 +27,8 @@ def seed(host: HostSettings, key: str) -> dict[str, str]:
     script = f"""#!/bin/sh
 sysrc hostname="{host.name}" ifconfig_vtnet0="inet {lan}" ifconfig_vtnet1="inet {wireguard}" ifconfig_vtnet2="DHCP"
 sysrc sshd_enable="YES" sshd_rsa_enable="NO" sshd_ecdsa_enable="NO"
+# without it a root on UFS may stop the boot after a power cut, and ask (seen)
+sysrc fsck_y_enable="YES"
 printf 'PermitRootLogin prohibit-password\\nUseDNS no\\n' >>/etc/ssh/sshd_config
 id {LOGIN} >/dev/null 2>&1 || pw useradd {LOGIN} -m -G wheel -s /bin/sh
 install -d -m 700 /root/.ssh
