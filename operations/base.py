@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+import gevent
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state, host, inventory, state
@@ -18,8 +20,11 @@ from typing_extensions import override
 from f3s.parsing import NoAnswer
 from f3s.quoting import Shell
 from facts.base import DEVICE_SECONDS, HostFact
+from facts.together import Together
 
 T = TypeVar("T")
+AT_ONCE = 12
+"""Questions in one command. All of them are one argument of a shell, and Linux takes 128 KiB (MAX_ARG_STRLEN)."""
 Commands = Generator[Shell, None, None]
 """What an operation yields."""
 
@@ -37,7 +42,7 @@ def current_host() -> Host:
 
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
     """A fact of the current host; raises OperationError if it is unknown, because then nothing may be concluded."""
-    value = answers().of(current_host(), fact, arguments)
+    value: T | NoAnswer | None = answers().of(current_host(), fact, arguments)
     if isinstance(value, NoAnswer):
         raise OperationError(f"{host.name}: {value}. Nothing was changed")
     if value is None:
@@ -60,6 +65,17 @@ class Taken:
     only_own: bool = False
 
 
+class NotAsked(Exception):
+    """A question without an answer yet, which is asked together with others."""
+
+
+@dataclass(frozen=True)
+class Question:
+    member: Host
+    fact: type[FactBase[Any]]
+    arguments: Mapping[str, object]
+
+
 class Answers:
     """What the hosts of a run have said. An answer holds until something is changed on any of them.
 
@@ -72,25 +88,74 @@ class Answers:
         self.number = 0
         """Of the next answer."""
         self.taken: dict[Host, Taken] = {}
+        self._gathered: dict[Host, list[Question]] | None = None
 
-    def of(self, member: Host, fact: type[HostFact[T]], arguments: Mapping[str, object]) -> T | NoAnswer | None:
-        """The last answer, or a new one."""
-        question = (member, fact, repr(arguments))
-        number, then, value = self._said.get(question, (-1, None, None))
-        taken, before = self.taken.get(current_host(), Taken(0)), self._changes()
+    def of(self, member: Host, fact: type[FactBase[Any]], arguments: Mapping[str, object]) -> Any:
+        """The last answer, or a new one. Raises NotAsked while questions are gathered."""
+        question = Question(member, fact, arguments)
+        number, then, value = self._said.get(_key(question), (-1, None, None))
+        taken = self.taken.get(current_host(), Taken(0))
         old = number < taken.begin
-        if then != before or (old and taken.only_own):
-            number, self.number = self.number, self.number + 1
-            value = member.get_fact(fact, **arguments, _timeout=FACT_SECONDS)
-            self._said[question] = (number, before, value)
+        if then != self._changes() or (old and taken.only_own):
+            if self._gathered is not None and member.connected and issubclass(fact, HostFact):
+                self._gathered.setdefault(member, []).append(question)
+                raise NotAsked
+            value = self._ask(question)
         elif old:
             taken.old = True
-        return cast(T | NoAnswer | None, value)
+        return value
+
+    def gathered(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Does what asks questions, again and again until each is answered: one command for each host and round."""
+        while tasks:
+            self._gathered = {}
+            tasks = [each for each in tasks if not self._done(each)]
+            asked, self._gathered = self._gathered, None
+            rounds = [gevent.spawn(self._together, member, questions) for member, questions in asked.items()]
+            gevent.joinall(rounds, raise_error=True)
+
+    @staticmethod
+    def _done(task: Callable[[], None]) -> bool:
+        try:
+            task()
+        except NotAsked:
+            return False
+        return True
+
+    def _together(self, member: Host, questions: Sequence[Question]) -> None:
+        with ctx_host.use(member):
+            each_once = list({_key(each): each for each in questions}.values())
+            for few in (each_once[start : start + AT_ONCE] for start in range(0, len(each_once), AT_ONCE)):
+                asked = [(cast(type[HostFact[Any]], each.fact), each.arguments) for each in few]
+                number, before = self.number, self._changes()
+                said = member.get_fact(Together, asked, _ignore_errors=True, _timeout=FACT_SECONDS)
+                for each, value in zip(few, said or [None] * len(few), strict=True):
+                    if value is not None:
+                        self._keep(each, number, before, value)
+                    else:
+                        self._ask(each)
+
+    def _ask(self, question: Question) -> Any:
+        number, before = self.number, self._changes()
+        value = None
+        # one that failed has been reported; pyinfra only drops a host before the next operation
+        if executing() or question.member not in self._run.failed_hosts:
+            value = question.member.get_fact(question.fact, **question.arguments, _timeout=FACT_SECONDS)
+        self._keep(question, number, before, value)
+        return value
+
+    def _keep(self, question: Question, number: int, before: tuple[int, bool], value: Any) -> None:
+        self._said[_key(question)] = (number, before, value)
+        self.number = max(self.number, number + 1)
 
     def _changes(self) -> tuple[int, bool]:
         """How many operations have changed something. A person may take any time to agree to a plan."""
         changed = sum(each.operation_meta.executed for of_host in self._run.ops.values() for each in of_host.values())
         return changed, executing() and self._run.check_for_changes
+
+
+def _key(question: Question) -> tuple[Host, type, str]:
+    return question.member, question.fact, repr(question.arguments)
 
 
 _answers: WeakKeyDictionary[State, Answers] = WeakKeyDictionary()
@@ -107,13 +172,18 @@ def answers() -> Answers:
 def known_of(name: str, fact: type[HostFact[T]], **arguments: object) -> T | None:
     """A fact of another host, whatever --limit selects; None if the host is off, or the fact fails."""
     try:
-        value = answers().of(inventory.get_host(name), fact, arguments)
+        value: T | NoAnswer | None = answers().of(inventory.get_host(name), fact, arguments)
     except ConnectError:
         return None
     if isinstance(value, NoAnswer):
         host.log(f"{name}: {value}", logger.warning)
         return None
     return value
+
+
+def told(fact: type[FactBase[T]], **arguments: object) -> T:
+    """One of pyinfra's own facts of the current host."""
+    return cast(T, answers().of(current_host(), fact, arguments))
 
 
 def answer(

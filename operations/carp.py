@@ -21,7 +21,7 @@ from f3s.stunnel import SERVER_CONFIG
 from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from facts.textfile import TextFileOf
-from operations.base import Commands, known
+from operations.base import Commands, known, told
 from operations.reasons import operation
 from operations.textfile import written
 
@@ -309,7 +309,7 @@ def _unconfigured(export: str) -> list[str]:
         "/etc/exports": f"^V4: {re.escape(export)} ",
         SERVER_CONFIG: r"^\[alive\]$",
     }
-    return [path for path, line in lines.items() if not host.get_fact(FindInFile, path=path, pattern=line)]
+    return [path for path, line in lines.items() if not told(FindInFile, path=path, pattern=line)]
 
 
 @operation()
@@ -322,7 +322,7 @@ def controller_started(export: str) -> Commands:
 
     **Example:** `carp.controller_started("/export/nfs")`
     """
-    if host.get_fact(File, path=STARTED):
+    if told(File, path=STARTED):
         host.noop("f3s_storage is started")
     elif missing := _unconfigured(export):
         host.noop(f"f3s_storage is started later: {', '.join(missing)} is not there yet, or not as this deploy has it")

@@ -17,7 +17,7 @@ from f3s.quoting import command
 from facts.clients import MountStates
 from facts.fstab import LinuxMounts
 from facts.textfile import TextFileOf
-from operations.base import Commands, executing, known
+from operations.base import Commands, executing, known, told
 from operations.reasons import operation
 from operations.textfile import written
 
@@ -67,7 +67,7 @@ def mount_point(path: str) -> Commands:
     """
     if mounted_at(known(LinuxMounts), path) is not None:
         host.noop(f"something is mounted at {path}")
-    elif host.get_fact(Directory, path=path) is not None:
+    elif told(Directory, path=path) is not None:
         host.noop(f"{path} is there")
     else:
         yield command("mkdir -p -m 0755 -- {}", path)

@@ -22,7 +22,7 @@ from facts.rcconf import Variables
 from facts.services import Services
 from facts.textfile import TextFileOf
 from facts.zfs import Snapshots
-from operations.base import Commands, executing, known, known_of
+from operations.base import Commands, executing, known, known_of, told
 from operations.reasons import operation
 from operations.textfile import two_owners, written
 
@@ -196,7 +196,7 @@ def nfsuserd_restarted(flags: str) -> Commands:
 
     **Example:** `nfs.nfsuserd_restarted("-domain lan.buetow.org")`
     """
-    unread = bool(host.get_fact(File, path=FLAGS_UNREAD)) or not _flags_are(flags)
+    unread = bool(told(File, path=FLAGS_UNREAD)) or not _flags_are(flags)
     if not unread:
         host.noop("nfsuserd's flags have not changed since it was started")
         return

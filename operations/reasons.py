@@ -20,9 +20,10 @@ from weakref import WeakKeyDictionary
 from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments import pop_global_arguments
 from pyinfra.api.exceptions import DeployError, OperationError
+from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta, PyinfraOperation
 from pyinfra.api.state import State
-from pyinfra.context import ctx_state, host
+from pyinfra.context import ctx_host, ctx_state, host
 
 from operations.base import Taken, answers, current_host, executing
 
@@ -35,6 +36,8 @@ class Found:
 
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+    later: list[Callable[[], None]] = field(default_factory=list)
+    """Operations that pyinfra makes no plan of, to be asked once all are known."""
 
 
 _runs: WeakKeyDictionary[State, Found] = WeakKeyDictionary()
@@ -85,13 +88,20 @@ def _silent() -> Iterator[list[Callable[[], None]]]:
         del member["log"], member["noop"]
 
 
-def _only_asked(function: Callable[..., Generator[Any, None, None]], args: Any, kwargs: Any) -> None:
+def _asked(member: Host, task: str | None, commands: Callable[[], Generator[Any, None, None]]) -> None:
     """Asks an operation that pyinfra makes no plan of; it reports only if it refuses."""
-    before = _refused()
-    with _silent() as held:
-        next(function(*args, **kwargs), None)
-    for report in held if _refused() > before else ():
-        report()
+    asker, its_task = current_host(), member.current_deploy_name
+    ctx_host.set(member)  # type: ignore[no-untyped-call]
+    member.current_deploy_name = task
+    try:
+        before = _refused()
+        with _silent() as held:
+            next(commands(), None)
+        for report in held if _refused() > before else ():
+            report()
+    finally:
+        member.current_deploy_name = its_task
+        ctx_host.set(asker)  # type: ignore[no-untyped-call]
 
 
 def _decided(function: Callable[..., Generator[Any, None, None]], args: Any, kwargs: Any) -> Generator[Any, None, None]:
@@ -147,7 +157,8 @@ def operation(
             if not (executing() or run.check_for_changes):
                 own = dict(kwargs)
                 pop_global_arguments(run, current_host(), own)
-                _only_asked(asked, args, own)
+                ask = partial(_asked, current_host(), host.current_deploy_name, partial(asked, *args, **own))
+                _told(run).later.append(ask)
             return registered(*args, **kwargs)
 
         return cast(PyinfraOperation[P], called)
@@ -170,6 +181,8 @@ def none_left() -> None:
     if not {each.name for each in run.activated_hosts} <= told.asked:
         return
     told.asked.clear()  # another file may follow
+    later, told.later = told.later, []
+    answers().gathered(later)
     # pyinfra drops a host that did not answer a question, and would go on without it
     silent = {each.name for each in run.activated_hosts - run.active_hosts} - {name for name, _ in told.reasons}
     told.reasons |= {(name, f"{name}: a question failed, see the error above"): "-" for name in silent}

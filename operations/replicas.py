@@ -30,7 +30,7 @@ from facts.base import script
 from facts.mounts import Mounts
 from facts.zfs import Datasets, HistoryMarks, KeyChecks, Snapshots
 from facts.zrepl import Written
-from operations.base import Commands, executing, known, known_of
+from operations.base import Commands, executing, known, known_of, told
 from operations.reasons import operation
 
 NO_COMMON = "nothing can be replicated into it (docs/runbook.md, Disk dead, where the source was made anew)"
@@ -46,7 +46,7 @@ def _promoted(host_name: str | None) -> bool:
     if host_name is None:
         return False
     try:
-        return recorded_writer(host.get_fact(FileContents, path=RECORD) or ()) == host_name
+        return recorded_writer(told(FileContents, path=RECORD) or ()) == host_name
     except UnknownOutput as error:
         raise OperationError(f"{host.name}: {error}") from None
 

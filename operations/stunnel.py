@@ -14,7 +14,7 @@ from f3s.quoting import command
 from f3s.stunnel import merged
 from facts.sockets import Listeners
 from facts.stunnel import Stunnel
-from operations.base import Commands, known
+from operations.base import Commands, known, told
 from operations.reasons import operation
 from operations.textfile import two_owners, written
 
@@ -35,12 +35,12 @@ def port_is_ours(addresses: Sequence[str], port: int, pid_file: str) -> Commands
     **Example:** `stunnel.port_is_ours(["192.168.1.138", "127.0.0.1"], 2323, "/var/run/stunnel/stunnel.pid")`
     """
     found = [each for each in known(Listeners) if any(each.takes(address, port) for address in addresses)]
-    ours: list[str] = host.get_fact(FileContents, path=pid_file) or []
+    ours: list[str] = told(FileContents, path=pid_file) or []
     strangers = [each for each in found if [str(each.pid)] != [line.strip() for line in ours]]
     if strangers:
         stranger = strangers[0]
         end_it = f"`kill {stranger.pid}`" if stranger.pid else "end it"
-        if host.get_fact(File, path=STARTED):
+        if told(File, path=STARTED):
             # or the controller would start it again, from the same configuration
             end_it = f"`service f3s_storage stop` and {end_it}"
         raise OperationError(

@@ -22,7 +22,7 @@ from facts.services import Services
 from facts.textfile import TextFileOf
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Jobs
-from operations.base import Commands, executing, known, known_of
+from operations.base import Commands, executing, known, known_of, told
 from operations.reasons import operation
 from operations.textfile import two_owners, written
 
@@ -132,7 +132,7 @@ def running(path: str, ours: Mapping[str, Any], replace: bool) -> Commands:
     if state_now is ServiceState.MISSING and executing():
         raise OperationError(f"{host.name}: there is no service zrepl: is its package installed?")
     found, text, _ = two_owners(path, lambda before: merged(before, ours), replace)
-    unread = bool(host.get_fact(File, path=UNREAD)) or found.text != text
+    unread = bool(told(File, path=UNREAD)) or found.text != text
     if state_now is ServiceState.RUNNING and not unread:
         host.noop("zrepl runs with the configuration in place")
         return
