@@ -23,7 +23,7 @@ from facts.base import DEVICE_SECONDS, HostFact
 from facts.together import Together
 
 T = TypeVar("T")
-AT_ONCE = 12
+AT_ONCE = 50
 """Questions in one command. All of them are one argument of a shell, and Linux takes 128 KiB (MAX_ARG_STRLEN)."""
 Commands = Generator[Shell, None, None]
 """What an operation yields."""

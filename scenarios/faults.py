@@ -169,7 +169,10 @@ def promotion(story: Story) -> None:
     pair.boots(pair.primary)
     story.within(f"{pair.primary} is alone, and serves", lambda: pair.serves(pair.primary), timers=75, work=60)
     stray = story.attempt(pair.primary, f"touch {cast.share}/stray")
-    story.prove("Read-only file system" in stray.output, f"nobody writes to the old data on {pair.primary}")
+    story.prove(
+        "Read-only file system" in stray.output,
+        f"nobody writes to the old data on {pair.primary}: {stray.output.strip()}",
+    )
     refused = story.attempt(pair.primary, "carp master")
     story.prove(refused.rc != 0, f"carp master there is refused: {refused.output.strip()}")
     pair.boots(pair.standby)
