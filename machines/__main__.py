@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import subprocess
@@ -10,9 +11,12 @@ import sys
 import time
 
 from machines import site, switch
-from machines.cluster import LAN, Cluster
+from machines.cluster import LAN, Cluster, alone
 from machines.programs import MachinesError
 from scenarios.stage import REPOSITORY, pyinfra_words
+
+WHOLE = ("up", "reset", "down", "freeze", "thaw")
+"""Commands that concern all machines; a run of scenarios must not have them."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +106,9 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     os.environ["MACHINES_STATE"] = str(site.folder())
     try:
-        return _run(args, site.cluster(orphans=True))
+        cluster = site.cluster(orphans=True)
+        with alone(cluster.folder) if args.command in WHOLE else contextlib.nullcontext():
+            return _run(args, cluster)
     except MachinesError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -371,22 +372,43 @@ class Cluster:
 
 
 @contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else starts, stops or thaws these machines meanwhile.
+
+    :raises MachinesError: somebody does
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / f"{folder.name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MachinesError(
+                f"another run uses the machines of {folder}; wait for it, or set MACHINES_STATE to another folder"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
 def taken_down(cluster: Cluster) -> Iterator[Cluster]:
-    """At the end nothing runs any more, also when this process is told to end."""
+    """This run has the machines alone, and at its end nothing runs any more, also when it is told to end.
+
+    :raises MachinesError: another run has them
+    """
 
     def ended(number: int, _: object) -> None:
         if cluster.exists():
             cluster.down()  # at once: threads that wait for a machine end when it is gone
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, ended) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield cluster
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if cluster.exists():
-            cluster.down()
+    with alone(cluster.folder):
+        before = {number: signal.signal(number, ended) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield cluster
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if cluster.exists():
+                cluster.down()
 
 
 def boot_options(system: linux.Linux) -> list[str]:

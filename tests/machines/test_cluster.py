@@ -6,16 +6,19 @@ import os
 import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from machines import cluster
+from machines.programs import MachinesError
 
 
 class Machines(cluster.Cluster):
     """Nothing but the end of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.gone = threading.Event()
         self.waited: Future[bool] = Future()
 
@@ -33,9 +36,19 @@ def run_that_is_told_to_end(machines: Machines, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_who_waits_for_a_machine_in_a_thread_is_ended_too(number: int) -> None:
-    machines = Machines()
+def test_who_waits_for_a_machine_in_a_thread_is_ended_too(number: int, tmp_path: Path) -> None:
+    machines = Machines(tmp_path)
     with pytest.raises(SystemExit) as ended:
         run_that_is_told_to_end(machines, number)
     assert ended.value.code == 128 + number
     assert machines.waited.result()
+
+
+def test_two_runs_never_have_the_same_machines(tmp_path: Path) -> None:
+    with cluster.taken_down(Machines(tmp_path)):
+        with pytest.raises(MachinesError, match="another run uses the machines"), cluster.alone(tmp_path):
+            pass
+        with cluster.alone(tmp_path / "other"):
+            pass
+    with cluster.alone(tmp_path):
+        pass
