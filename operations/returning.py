@@ -1,0 +1,178 @@
+"""The steps of the way back of the role to the primary, planned by f3s.returning from the facts of the moment.
+
+All of them run in the turn of the primary, some of their commands on the standby.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import gevent
+from pyinfra import logger
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host, host, inventory, state
+from typing_extensions import override
+
+from f3s.quoting import Shell
+from f3s.returning import Programs, Side, Step, Way, refusals
+from f3s.services import ServiceState
+from f3s.settings import HostSettings, Site
+from facts.base import FILES, HostFact
+from facts.controller import StorageController
+from facts.services import Services
+from facts.zfs import Datasets, Snapshots
+from facts.zrepl import Written
+from operations.base import Shown, T, executing, known_of
+from operations.move import look
+from operations.reasons import operation
+
+PROGRAMS = Programs(
+    *(
+        (FILES / "once" / f"{name}.sh").read_text()
+        for name in ("send-snapshot", "receive-snapshot", "stop-service", "run-service", "await-standby")
+    )
+)
+ROUNDS = 20
+QUICK_SECONDS = 60
+"""A difference that was sent within that time is small enough for clients to wait for the next one."""
+SENDER_SECONDS = 60
+"""Within which the sender ends when the receiver has."""
+
+
+class On(Shown):
+    """A command on a host of the run."""
+
+    def __init__(self, name: str, line: Shell) -> None:
+        super().__init__(line)
+        self.name = name
+
+    @override
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        return _run(inventory.get_host(self.name), self)
+
+
+class Transfer(Shown):
+    """A sender and a receiver at the same time, as the parts of a pipe; the receiver decides."""
+
+    def __init__(self, source: str, send: Shell, target: str, receive: Shell) -> None:
+        super().__init__(receive)
+        self.source, self.send, self.target = source, send, target
+
+    @override
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        sender = gevent.spawn(_run, inventory.get_host(self.source), Shown(self.send))
+        received = _run(inventory.get_host(self.target), self)
+        sender.join(SENDER_SECONDS)
+        if not sender.ready():
+            host.log(f"the sender on {self.source} still waits: the next run ends it", logger.warning)
+        return received
+
+
+def _run(target: Host, line: Shown) -> Any:
+    arguments, _ = pop_global_arguments(state, target, {})
+    given = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    with ctx_host.use(target):
+        return target.run_shell_command(line, print_output=True, print_input=state.print_input, **given)
+
+
+def way(site: Site) -> Way:
+    """Where the way back stands. Raises OperationError where a fact of one of the hosts is unknown."""
+    home, away = (_side(each) for each in site.storage_hosts)
+    return Way(site, home, away, PROGRAMS)
+
+
+def _side(of: HostSettings) -> Side:
+    def asked(fact: type[HostFact[T]], **arguments: object) -> T:
+        found = known_of(of.name, fact, **arguments)
+        if found is None:
+            raise OperationError(f"{of.name}: {fact.__name__} could not be read; nothing was changed")
+        return found
+
+    return Side(
+        written=asked(Written, tree=of.pool.name),  # it syncs the pool
+        controller=asked(StorageController),
+        datasets=asked(Datasets),
+        snapshots=asked(Snapshots),
+        replicates=asked(Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
+    )
+
+
+@operation(is_idempotent=False)
+def step(planned: Step, site: Site) -> Generator[Shown]:
+    """One step, planned again from facts when its turn comes.
+
+    + planned: the step as the plan of the whole way foresaw it
+    + site: the site
+
+    Raises OperationError where the hosts are not in the state that this step leaves, or what was sent did not arrive.
+    """
+    if not executing():
+        yield from (On(*each) for each in planned.commands)
+        return
+    now = _checked(site)
+    left = list(now.steps())
+    current = next((each for each in left if each.key == planned.key), None)
+    if current is None:
+        host.noop(f"not needed any more: {planned.title}")
+        return
+    if left[0] is not current:
+        raise OperationError(
+            f"{host.name}: the next step is now '{left[0].title}', not '{planned.title}': something changed since the "
+            "plan was made. Run again"
+        )
+    began = time.monotonic()
+    yield from (On(*each) for each in current.commands)
+    if current.last:
+        if not way(site).frozen:
+            raise OperationError(f"{host.name}: {now.replica} on {now.standby.short_name} did not become read-only")
+        yield On(now.standby.name, way(site).snapshots())
+        yield from _sent(site)
+    elif current.catches_up:
+        yield from _sent(site)
+        for _ in range(ROUNDS):
+            if time.monotonic() - began < QUICK_SECONDS:
+                return
+            began = time.monotonic()
+            yield from (On(*each) for each in current.commands)
+            yield from _sent(site)
+
+
+def _checked(site: Site) -> Way:
+    now = way(site)
+    if problems := refusals(now):
+        raise OperationError(f"{host.name}: {'; '.join(problems)}")
+    return now
+
+
+def _sent(site: Site) -> Generator[Shown]:
+    """All that can be sent now is sent. By the GUIDs of snapshots it is known to be there."""
+    before = None
+    while (todo := (now := way(site)).transfer()) is not None:
+        if todo == before:
+            raise OperationError(
+                f"{host.name}: what {now.standby.short_name} sent did not arrive. Run again: it goes on where "
+                f"the stream was cut. Where that cannot be had, `doas zfs receive -A {now.target}` there first"
+            )
+        before = todo
+        yield Transfer(now.standby.name, todo[0], now.primary.name, todo[1])
+
+
+@operation()
+def finished(site: Site) -> Generator[Shown]:
+    """Nothing is left to do, and the primary serves.
+
+    + site: the site
+
+    Raises OperationError where steps are left.
+    """
+    if executing():
+        if left := list(_checked(site).steps()):
+            raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
+        if problems := look(site.primary, site):
+            host.log(f"not proven that all is well, see tasks/verify.py: {'; '.join(problems)}", logger.warning)
+    host.noop(f"{site.primary.short_name} writes and serves")
+    yield from ()
