@@ -29,7 +29,7 @@ from f3s.carp import CarpState
 from f3s.controller import RETURN, Status
 from f3s.quoting import Shell, command, script
 from f3s.replication import newest_common
-from f3s.settings import HostSettings, Site
+from f3s.settings import Site
 from f3s.settings.model import is_within
 from f3s.zfs import Dataset, Snapshot
 
@@ -98,13 +98,9 @@ class Way:
         """What the target has of the replica, as the standby names it."""
         self.common = newest_common(away.of(self.replica), home.of(self.served))
         found = away.datasets.get(self.replica)
-        self.frozen = (
-            away.controller.returning
-            and found is not None
-            and found.get("readonly") == "on"
-            and away.written.get(self.replica) == 0
-        )
-        self.complete = self.frozen and self.last is not None and self.last is self.theirs[-1]
+        self.frozen = away.controller.returning and found is not None and found.get("readonly") == "on"
+        whole = self.frozen and away.written.get(self.replica) == 0
+        self.complete = whole and self.last is not None and self.last is self.theirs[-1]
         epoch = away.controller.epoch
         names = itertools.chain([f"{self.served}_set_aside_{epoch}"], self._more(epoch))
         self.aside = next(name for name in names if name not in home.datasets)
@@ -206,13 +202,14 @@ class Way:
 
     def _place(self) -> Iterator[Step]:
         commands = []
-        title = f"zrepl of {self.primary.short_name} pauses"
+        pauses = f"zrepl of {self.primary.short_name} pauses"
+        title = pauses
         if self.home.replicates:
             commands.append(script(self.programs.stop, "stop-service", "zrepl"))
         if self.target != self.served:
-            title = f"{self.incoming} takes the place of {self.served}, {title}"
+            title = f"{pauses}; {self.incoming} takes the place of {self.served}"
             if self.served in self.home.datasets:
-                title = f"{title}; the old one is kept as {self.aside}"
+                title = f"{title}, which is kept as {self.aside}"
                 commands.append(command("zfs set mountpoint=none {}", self.served))
                 commands.append(command("zfs rename {} {}", self.served, self.aside))
             commands.append(command("zfs rename {} {}", self.incoming, self.served))
@@ -308,17 +305,17 @@ def _room(way: Way) -> list[str]:
     return [f"too little room on {way.primary.short_name}: {need} bytes more are needed, {parent.name} has {free}"]
 
 
-def kept(snapshots: Iterable[Snapshot], site: Site) -> dict[str, str]:
-    """What a return has set aside on the primary: dataset -> how to see what differs."""
+def kept(datasets: Iterable[str], snapshots: Iterable[Snapshot], site: Site) -> str:
+    """What returns have set aside on the primary, and how to see what it has; empty where there is nothing."""
     served = site.primary.nfs.dataset
-    found: dict[str, str] = {}
-    for each in snapshots:
-        if each.dataset.startswith(f"{served}_set_aside_") and each.short_name.startswith(KEPT):
-            since = f"{served}@{each.short_name.removeprefix(KEPT)}"
-            found[each.dataset] = command("doas zfs diff {} {}", since, each.name)
-    return found
-
-
-def wanted_target(site: Site, name: str) -> HostSettings | None:
-    """The primary, if the operator means it."""
-    return site.primary if name in (site.primary.name, site.primary.short_name) else None
+    shown = {each.dataset: each for each in snapshots if each.short_name.startswith(KEPT)}
+    told = []
+    for name in datasets:
+        if not name.startswith(f"{served}_set_aside_"):
+            continue
+        look = command("doas zfs set mountpoint=/mnt {}; doas zfs mount {}", name, name)  # diff needs the mount
+        if name in shown:
+            since = f"{served}@{shown[name].short_name.removeprefix(KEPT)}"
+            look = command("{}; doas zfs diff {} {}", look, since, shown[name].name)
+        told.append(f"; {name} has what {site.primary.short_name} wrote by itself: `{look}`")
+    return "".join(told)

@@ -26,7 +26,7 @@ from facts.controller import StorageController
 from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Written
-from operations.base import Shown, T, executing, known_of
+from operations.base import Shown, T, executing, known, known_of
 from operations.move import look
 from operations.reasons import operation
 
@@ -36,6 +36,7 @@ PROGRAMS = Programs(
         for name in ("send-snapshot", "receive-snapshot", "stop-service", "run-service", "await-standby")
     )
 )
+BRING = "tasks/return_primary.py brings them here"
 ROUNDS = 20
 QUICK_SECONDS = 60
 """A difference that was sent within that time is small enough for clients to wait for the next one."""
@@ -79,6 +80,28 @@ def _run(target: Host, line: Shown) -> Any:
         return target.run_shell_command(line, print_output=True, print_input=state.print_input, **given)
 
 
+def owed(site: Site) -> bool:
+    """This host is the primary, without the served data, and the standby was promoted, so that has them."""
+    primary, standby = site.storage_hosts
+    if host.name != primary.name or primary.nfs.dataset in known(Datasets):
+        return False
+    theirs = known_of(standby.name, StorageController)
+    return theirs is not None and theirs.writer == standby.short_name
+
+
+@operation()
+def left_to_return(dataset: str, standby: str) -> Generator[Shown]:
+    """Says that the data are on the other host.
+
+    + dataset: what is not made here
+    + standby: short name of the host that was promoted
+    """
+    if executing():
+        host.log(f"{dataset} was not made: {standby} was promoted and has the data; {BRING}", logger.warning)
+    host.noop(f"{dataset} is on {standby}")
+    yield from ()
+
+
 def way(site: Site) -> Way:
     """Where the way back stands. Raises OperationError where a fact of one of the hosts is unknown."""
     home, away = (_side(each) for each in site.storage_hosts)
@@ -114,7 +137,8 @@ def step(planned: Step, site: Site) -> Generator[Shown]:
         yield from (On(*each) for each in planned.commands)
         return
     now = _checked(site)
-    left = list(now.steps())
+    # what clients go on writing can be caught up with at any time
+    left = [each for each in now.steps() if each.key == planned.key or not each.catches_up]
     current = next((each for each in left if each.key == planned.key), None)
     if current is None:
         host.noop(f"not needed any more: {planned.title}")

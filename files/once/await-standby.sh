@@ -10,7 +10,7 @@ left=$1
 
 # start ends with 0, whatever it found
 service f3s_storage start
-until "$F3S_CONTROL" status | grep -qx ready=yes && ! grace; do
+until "$F3S_CONTROL" status | grep -x ready=yes >/dev/null && ! grace; do
     if [ "$left" -le 0 ]; then
         echo "await-standby: not ready within $1 s:" >&2
         "$F3S_CONTROL" status >&2

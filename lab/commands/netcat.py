@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import time
 
 from lab.commands import rpc
 from lab.commands.options import parse
@@ -17,6 +18,8 @@ from lab.linux import waiting
 from lab.net import model
 from lab.rc.scripts import is_stopped, processes
 
+RETRY_SECONDS = 0.2
+"""Who tries once a second does so in virtual ones, and the other end is a program of the machine that has to start."""
 REAL_SECONDS = 60.0
 """The two ends are programs of the machine, and run at the same time: nobody has to wait longer for the other one."""
 
@@ -105,6 +108,7 @@ def _receive(ctx: Context, address: str, port: str) -> int:
         try:
             link.connect(str(INSIDE / "state" / f"tcp-{address}-{port}"))
         except (FileNotFoundError, ConnectionRefusedError):
+            time.sleep(RETRY_SECONDS)
             return 1
         with link.makefile("rb") as stream:
             shutil.copyfileobj(stream, ctx.stdout)
