@@ -151,9 +151,10 @@ def step(planned: Step, site: Site) -> Generator[Shown]:
     began = time.monotonic()
     yield from (On(*each) for each in current.commands)
     if current.last:
-        if not way(site).frozen:
+        now = way(site)
+        if not now.frozen:
             raise OperationError(f"{host.name}: {now.replica} on {now.standby.short_name} did not become read-only")
-        yield On(now.standby.name, way(site).snapshots())
+        yield On(now.standby.name, now.snapshots())
         yield from _sent(site)
     elif current.catches_up:
         yield from _sent(site)
