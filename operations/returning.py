@@ -26,7 +26,7 @@ from facts.controller import StorageController
 from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Written
-from operations.base import Shown, T, executing, known, known_of
+from operations.base import Shown, T, current_host, executing, known, known_of
 from operations.move import look
 from operations.reasons import operation
 
@@ -103,9 +103,18 @@ def left_to_return(dataset: str, standby: str) -> Generator[Shown]:
 
 
 def way(site: Site) -> Way:
-    """Where the way back stands. Raises OperationError where a fact of one of the hosts is unknown."""
-    home, away = (_side(each) for each in site.storage_hosts)
-    return Way(site, home, away, PROGRAMS)
+    """Where the way back stands. Raises OperationError where a fact of one of the hosts is unknown.
+
+    Both hosts are asked at the same time, because clients may be waiting.
+    """
+    me = current_host()
+
+    def side(of: HostSettings) -> Side:
+        with ctx_host.use(me):
+            return _side(of)
+
+    home, away = [gevent.spawn(side, each) for each in site.storage_hosts]
+    return Way(site, home.get(), away.get(), PROGRAMS)
 
 
 def _side(of: HostSettings) -> Side:

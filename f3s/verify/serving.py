@@ -218,7 +218,14 @@ def writer(cluster: ClusterView) -> Row:
         return wrong("writer", CLUSTER, f"the hosts differ ({told})", f"doas service f3s_storage reconcile on {behind}")
     primary, standby = pair
     if one.writer != primary.short_name:
-        return wrong("writer", CLUSTER, f"{standby.short_name} was promoted (epoch {one.epoch})", PROMOTED)
+        reason = f"{standby.short_name} was promoted (epoch {one.epoch})"
+        if one.returning or other.returning:
+            reads = "; clients only read" if other.returning else ""
+            reason += f", and tasks/return_primary.py is under way, or was interrupted{reads}"
+            return wrong(
+                "writer", CLUSTER, reason, f"{RUN.format('return_primary')} --data return_to={primary.short_name}"
+            )
+        return wrong("writer", CLUSTER, reason, PROMOTED)
     if not one.proven:
         reason = f"{primary.short_name} could not ask {standby.short_name} since its start, and is read-only until then"
         return wrong("writer", CLUSTER, reason, f"see the row services of {standby.name}")
