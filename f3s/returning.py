@@ -102,11 +102,9 @@ class Way:
         whole = self.frozen and away.written.get(self.replica) == 0
         self.complete = whole and self.last is not None and self.last is self.theirs[-1]
         epoch = away.controller.epoch
-        names = itertools.chain([f"{self.served}_set_aside_{epoch}"], self._more(epoch))
+        aside = f"{self.served}_set_aside_{epoch}"
+        names = itertools.chain([aside], (f"{aside}_{number}" for number in itertools.count(2)))
         self.aside = next(name for name in names if name not in home.datasets)
-
-    def _more(self, epoch: int) -> Iterator[str]:
-        return (f"{self.served}_set_aside_{epoch}_{number}" for number in itertools.count(2))
 
     def _follows(self, dataset: str) -> bool:
         """Its newest snapshot is one of the replica, and nothing was written since: the difference can be received."""
@@ -166,7 +164,12 @@ class Way:
             )
             yield Step("freeze", title, ((away, marked), (away, frozen)), last=True)
         title = f"{here} writes from now on, in epoch {epoch + 1}"
-        stopped = (away, command("service f3s_storage stop"))
+        # once more, when nobody can write there any more
+        unchanged = command(
+            "zpool sync {} && zfs get -Hp -o value readonly,written {} | xargs | grep -x 'on 0'",
+            *(self.standby.pool.name, self.replica),
+        )
+        stopped = (away, command("service f3s_storage stop && {}", unchanged))
         promoted = (home, command("/usr/local/bin/carp promote without {}", there))
         yield Step("hand over", title, (stopped, promoted))
         yield from self._afterwards(planned=True)
@@ -280,7 +283,9 @@ def refusals(way: Way) -> list[str]:
             f"{here} has served since its boot, so its next mount of {way.primary.nfs.export} gets another fsid, and "
             f"clients would lose their mounts: reboot {here}, then run this again"
         )
-    new = home.datasets.get(way.incoming)
+    new, old = home.datasets.get(way.incoming), home.datasets.get(way.served)
+    if new is None and old is not None and old.encrypted and not old.key_loaded:
+        found.append(f"the key of {old.name} on {here} is not loaded: docs/runbook.md, Key not loaded")
     if way.target == way.incoming and new is not None and home.of(way.incoming) and not way._follows(way.incoming):
         found.append(
             f"{way.incoming} on {here} has something that {there} does not: look at it, then `doas zfs rename` it away"

@@ -174,12 +174,23 @@ def test_the_snapshots_are_named_as_zrepl_prunes_them() -> None:
         (home({NFS: ["own"], NEW: ["a", COMMON, "strange"]}), WRITES, f"{NEW} on f0 has something"),
         (home({}, used="1"), away(COMMON, used="2000"), "too little room on f0: 2000 bytes"),
         (home({}), away(), "has no snapshot"),
+        (home({NFS: ["a", "own"]}, keystatus="unavailable"), WRITES, f"the key of {NFS} on f0 is not loaded"),
     ],
 )
 def test_what_refuses(old: Side, new: Side, reason: str) -> None:
     found = "\n".join(refusals(way(old, new)))
     assert reason in found
     assert found.count("\n") == 0
+
+
+def test_the_standby_is_stopped_and_has_nothing_new_before_the_other_one_writes() -> None:
+    whole = says(home({NFS: ["a", COMMON, "z"]}, zrepl=False), ready=True)
+    stops, promotes = commands(whole, FINAL, "hand over")
+    assert stops == (
+        "service f3s_storage stop && zpool sync zdata && "
+        f"zfs get -Hp -o value readonly,written {REPLICA} | xargs | grep -x 'on 0'"
+    )
+    assert promotes == "/usr/local/bin/carp promote without f1"
 
 
 def test_where_each_command_runs() -> None:
