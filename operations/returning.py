@@ -102,22 +102,25 @@ def left_to_return(dataset: str, standby: str) -> Generator[Shown]:
     yield from ()
 
 
-def way(site: Site) -> Way:
+def way(site: Site, before: Way | None = None) -> Way:
     """Where the way back stands. Raises OperationError where a fact of one of the hosts is unknown.
 
     Both hosts are asked at the same time, because clients may be waiting.
+
+    + before: where it stood a moment ago; then only the data are looked at
     """
     me = current_host()
 
-    def side(of: HostSettings) -> Side:
+    def side(of: HostSettings, said: Side | None) -> Side:
         with ctx_host.use(me):
-            return _side(of)
+            return _side(of, said)
 
-    home, away = [gevent.spawn(side, each) for each in site.storage_hosts]
+    said = (before.home, before.away) if before else (None, None)
+    home, away = [gevent.spawn(side, *each) for each in zip(site.storage_hosts, said, strict=True)]
     return Way(site, home.get(), away.get(), PROGRAMS)
 
 
-def _side(of: HostSettings) -> Side:
+def _side(of: HostSettings, said: Side | None) -> Side:
     def asked(fact: type[HostFact[T]], **arguments: object) -> T:
         found = known_of(of.name, fact, **arguments)
         if found is None:
@@ -126,10 +129,10 @@ def _side(of: HostSettings) -> Side:
 
     return Side(
         written=asked(Written, tree=of.pool.name),  # it syncs the pool
-        controller=asked(StorageController),
         datasets=asked(Datasets),
         snapshots=asked(Snapshots),
-        replicates=asked(Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
+        controller=said.controller if said else asked(StorageController),
+        replicates=said.replicates if said else asked(Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
     )
 
 
@@ -164,15 +167,15 @@ def step(planned: Step, site: Site) -> Generator[Shown]:
         if not now.frozen:
             raise OperationError(f"{host.name}: {now.replica} on {now.standby.short_name} did not become read-only")
         yield On(now.standby.name, now.snapshots())
-        yield from _sent(site)
+        yield from _sent(site, now)
     elif current.catches_up:
-        yield from _sent(site)
+        yield from _sent(site, now)
         for _ in range(ROUNDS):
             if time.monotonic() - began < QUICK_SECONDS:
                 return
             began = time.monotonic()
             yield from (On(*each) for each in current.commands)
-            yield from _sent(site)
+            yield from _sent(site, now)
 
 
 def _checked(site: Site) -> Way:
@@ -182,16 +185,16 @@ def _checked(site: Site) -> Way:
     return now
 
 
-def _sent(site: Site) -> Generator[Shown]:
+def _sent(site: Site, now: Way) -> Generator[Shown]:
     """All that can be sent now is sent. By the GUIDs of snapshots it is known to be there."""
-    before = None
-    while (todo := (now := way(site)).transfer()) is not None:
-        if todo == before:
+    last = None
+    while (todo := (now := way(site, now)).transfer()) is not None:
+        if todo == last:
             raise OperationError(
                 f"{host.name}: what {now.standby.short_name} sent did not arrive. Run again: it goes on where "
                 f"the stream was cut. Where that cannot be had, `doas zfs receive -A {now.target}` there first"
             )
-        before = todo
+        last = todo
         yield Transfer(now.standby.name, todo[0], now.primary.name, todo[1])
 
 

@@ -32,7 +32,7 @@ def step(found: Way, key: str) -> Step:
 def runs(monkeypatch: pytest.MonkeyPatch, planned: Step, *found: Way, executing: bool = True) -> Result:
     """One after the other is what the hosts are found in."""
     states: Iterator[Way] = iter(found)
-    monkeypatch.setattr(returning, "way", lambda site: next(states))
+    monkeypatch.setattr(returning, "way", lambda site, before=None: next(states))
     result = run(returning.step, {}, planned, SITE, executing=executing)
     assert next(states, None) is None, "not all were looked at"
     return result
