@@ -284,7 +284,8 @@ def refusals(way: Way) -> list[str]:
             f"clients would lose their mounts: reboot {here}, then run this again"
         )
     new, old = home.datasets.get(way.incoming), home.datasets.get(way.served)
-    if new is None and old is not None and old.encrypted and not old.key_loaded:
+    clones = way.target != way.served and new is None and way.common is not None
+    if clones and old is not None and not old.key_loaded:
         found.append(f"the key of {old.name} on {here} is not loaded: docs/runbook.md, Key not loaded")
     if way.target == way.incoming and new is not None and home.of(way.incoming) and not way._follows(way.incoming):
         found.append(

@@ -83,6 +83,7 @@ def _send(ctx: Context, address: str, port: str) -> int:
     place.unlink(missing_ok=True)  # another nc does not keep it (SO_REUSEPORT)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place))
+        own = place.stat().st_ino
         listener.listen(1)
         listener.settimeout(REAL_SECONDS)
         try:
@@ -90,7 +91,9 @@ def _send(ctx: Context, address: str, port: str) -> int:
         except TimeoutError:
             raise LabError("nobody has connected to nc -l: in reality it would wait for ever") from None
         finally:
-            place.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if place.stat().st_ino == own:
+                    place.unlink()
         with link, contextlib.suppress(BrokenPipeError, ConnectionResetError):
             link.settimeout(REAL_SECONDS)
             while block := ctx.stdin.read(1 << 16):

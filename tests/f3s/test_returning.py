@@ -85,6 +85,7 @@ def commands(old: Side, new: Side, key: str) -> list[str]:
         # the renames, and between them
         (home({ASIDE: ["own"], NEW: ["a", COMMON, A]}, zrepl=False), SENT, ALL[1:]),
         (home({ASIDE: ["own"], NFS: ["a", COMMON, A]}, zrepl=False), SENT, ["catch up", *ALL[3:]]),
+        (home({NFS: [A]}, zrepl=False, keystatus="unavailable"), SENT, ["catch up", *ALL[3:]]),
         (READY, SENT, ["catch up", *ALL[4:]]),
         # from the freeze on
         (READY, frozen(SENT), ALL[4:]),
