@@ -77,7 +77,7 @@ def test_the_receiver_does_not_wait_for_ever(host: StubHost) -> None:
     said = ran(host, "receive-snapshot", *WHERE, "old", "d")
     assert said.rc == 1
     assert said.err.startswith("receive-snapshot: nobody sends on 192.168.2.131:8889")
-    host.command("nc", 'echo 1 >"$ROOT/var/run/f3s/receiver.pid"; exit 1')
+    host.command("nc", 'echo other >"$ROOT/var/run/f3s/receiver"; exit 1')
     host.forget()
     assert ran(host, "receive-snapshot", *WHERE, "old", "d").rc == 1
     assert len(host.calls("nc")) == 1, "the next run's has come"

@@ -57,6 +57,7 @@ def test_no_step_is_jumped_over(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_that_there_is_is_sent_and_known_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(returning, "known_of", lambda name, fact: 0)
     taken, sent = runs(monkeypatch, step(CLONED, "catch up"), CLONED, TAKEN, ARRIVED).commands
     assert taken.name == F1
     assert isinstance(sent, returning.Transfer)
@@ -66,8 +67,8 @@ def test_all_that_there_is_is_sent_and_known_to_be_there(monkeypatch: pytest.Mon
 
 
 def test_a_slow_difference_is_followed_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0, 4000, 4000, 4010])
-    monkeypatch.setattr(returning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    clock = iter([4000, 10])
+    monkeypatch.setattr(returning, "known_of", lambda name, fact: next(clock))
     done = runs(monkeypatch, step(CLONED, "catch up"), CLONED, TAKEN, ARRIVED, TAKEN, ARRIVED)
     assert [type(each).__name__ for each in done.commands] == ["On", "Transfer"] * 2
 

@@ -8,7 +8,7 @@ from tests.lab.cluster import F0, F1, Cluster
 
 pytestmark = pytest.mark.lab
 REPLICA, NFS = "zdata/sink/f0/zdata/enc/nfsdata", "zdata/enc/nfsdata"
-KILLS = (14, 12, 30, 37, 38, 50, 43, 77, 31, 49, 23)
+KILLS = (14, 12, 30, 38, 39, 51, 43, 78, 31, 49, 23)
 """Before the clone, its promotion, and the end of the first stream; with zrepl stopped, and between the renames; before
 the mount, and before it is served; read-only on f1, before the end of the last stream, with nobody who may write, and
 before f1 knows of it."""
