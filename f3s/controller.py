@@ -25,6 +25,7 @@ RUN = "/var/run/f3s"
 STARTED = f"{RUN}/started"
 HOLD = "/var/db/f3s/carp.hold"
 RECORD = "/var/db/f3s/record"
+RETURN = "/var/db/f3s/return"
 FAILBACK_LOG = "/var/log/carp-auto-failback.log"
 """Paths as files/freebsd/f3s-storage-lib.sh names them."""
 
@@ -207,6 +208,7 @@ class Status:
     + reason: of `ready`, for people
     + fsid_number: which nullfs mount since the boot it exports, and with that the fsid; None where nothing is
     + hold: what `carp backup` wrote there while a planned failover lasts, else None
+    + returning: tasks/return_primary.py is under way, and nothing is written here
     + floor: createtxg of the newest snapshot when the primary was first seen without its claim, None where it has it
     + epoch, writer: its record: since which epoch which host may write, by its short name; "" where that is damaged
     + since: when that epoch began, seconds since 1970
@@ -223,6 +225,7 @@ class Status:
     reason: str = "there is no f3s_storage"
     fsid_number: int | None = None
     hold: str | None = None
+    returning: bool = False
     floor: int | None = None
     epoch: int = 0
     writer: str = ""
@@ -235,8 +238,8 @@ class Status:
 _YES = {"yes": True, "no": False}
 _STATES = {"none": None, **{state.value: state for state in CarpState}}
 _KNOWN = """
-    status started right carp vhid claim ready reason fsid fsid_number hold floor epoch writer since proven decision
-    decided_since
+    status started right carp vhid claim ready reason fsid fsid_number hold returning floor epoch writer since proven
+    decision decided_since
 """.split()
 
 
@@ -257,6 +260,7 @@ def parse_status(lines: Iterable[str]) -> Status:
             reason=said["reason"],
             fsid_number=None if said["fsid"] == "none" else number(said["fsid_number"], "number of the nullfs mount"),
             hold=said.get("hold"),
+            returning=_YES[said.get("returning", "no")],
             floor=number(said["floor"], "createtxg of the newest snapshot") if said.get("floor") else None,
             epoch=number(said["epoch"], "epoch") if said["writer"] else 0,
             writer=said["writer"],

@@ -73,6 +73,7 @@ zrepl_jobs = [
 ]
 zrepl_sink_root = f"{pool_name}/sink"  # directly below a pool; replicas arrive below it, in SOURCE/DATASET
 zrepl_port = 8888  # TCP, on wireguard_address
+zrepl_return_port = 8889  # TCP, on wireguard_address of the standby, while tasks/return_primary.py sends
 zrepl_metrics_port = 9811  # TCP, loopback: Prometheus metrics
 zrepl_snapshot_prefix = "zrepl_"  # only snapshots with it are ever pruned
 zrepl_keep_last = 10  # this many of the newest snapshots always stay

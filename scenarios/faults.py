@@ -6,9 +6,8 @@ import json
 import re
 import shlex
 
-from f3s.controller import NO_CLAIM
 from scenarios.deploy import all_right
-from scenarios.pair import HEALED, READY, REPLICATED, Pair
+from scenarios.pair import READY, REPLICATED, Pair
 from scenarios.play import scenario
 from scenarios.story import Story
 
@@ -148,44 +147,3 @@ def clock_back(story: Story) -> None:
     before = int(story.on(pair.client, runs))
     story.within("the monitor runs again and again", lambda: int(story.on(pair.client, runs)) >= before + 2, **READY)
     story.on(pair.client, "date -s '+80 minutes' >/dev/null")
-
-
-@scenario("promotion", text="the standby writes, over reboots; the old primary stays out, told of it or not")
-def promotion(story: Story) -> None:
-    """The primary dies, the standby is promoted, and the primary comes back while that one is down"""
-    pair, cast = Pair(story), story.cast
-    pair.opening()
-    pair.loses_power(pair.primary)
-    pair.standby_serves()
-    said = story.on(pair.standby, f"carp promote without {pair.primary}")
-    story.prove(" s old: what " in said, f"{pair.standby} is promoted: {said.splitlines()[0]}")
-    path = f"{cast.mountpoint}/promoted"
-    story.within(
-        f"{pair.client} writes",
-        lambda: pair.asks(pair.client, f"echo promoted >{path} && sync {path}").rc == 0,
-        **HEALED,
-    )
-    pair.loses_power(pair.standby)
-    pair.boots(pair.primary)
-    story.within(f"{pair.primary} is alone, and serves", lambda: pair.serves(pair.primary), timers=75, work=60)
-    stray = story.attempt(pair.primary, f"touch {cast.share}/stray")
-    story.prove(
-        "Read-only file system" in stray.output,
-        f"nobody writes to the old data on {pair.primary}: {stray.output.strip()}",
-    )
-    refused = story.attempt(pair.primary, "carp master")
-    story.prove(refused.rc != 0, f"carp master there is refused: {refused.output.strip()}")
-    pair.boots(pair.standby)
-    story.within(f"{pair.standby} serves again", lambda: pair.serves(pair.standby), timers=75, work=60)
-    story.within(
-        f"{pair.primary} has learned that {pair.standby} writes",
-        lambda: (pair.status(pair.primary).writer, pair.status(pair.primary).claim) == (pair.standby, NO_CLAIM),
-        **READY,
-    )
-    story.within(
-        f"{pair.client} reads what it wrote, and writes",
-        lambda: pair.reads(pair.client, "promoted", "promoted") and pair.asks(pair.client, f"touch {path}").rc == 0,
-        **HEALED,
-    )
-    state, reason, _ = pair.verdict("writer", "cluster")
-    story.prove(state == "wrong" and "was promoted" in reason, f"verify says: {reason}")

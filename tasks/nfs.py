@@ -6,7 +6,7 @@ from pyinfra.context import host
 from pyinfra.operations import files
 
 from bridge.settings import site, this_host
-from operations import nfs, reasons, services, sysctl
+from operations import nfs, reasons, returning, services, sysctl
 from tasks.shared import controller_takes_up, nfs_variables
 
 whole = site()
@@ -45,8 +45,8 @@ if settings.is_storage:
     )
     nfs.exports_read(name="nfs: mountd has read the exports")
 
-    # -- on the primary, and never in the bare directory below the mount point
-    if settings.is_primary:
+    # -- on the primary, and never in the bare directory below the mount point; on a blank one the data bring them
+    if settings.is_primary and not returning.owed(whole):
         nfs.shares(
             dataset=settings.nfs.dataset,
             mountpoint=mountpoint,

@@ -9,7 +9,7 @@ import re
 from bridge.settings import site, this_host
 from f3s.controller import served_dataset
 from facts.rcconf import PERIODIC_CONF
-from operations import rcconf, reasons, zfs
+from operations import rcconf, reasons, returning, zfs
 
 me = this_host()
 
@@ -65,15 +65,22 @@ if me.has_pool:
     if me.is_primary:
         nfs_key = me.key_location(me.key_of(me.nfs.dataset))
         roots.append(me.nfs.dataset)
-        zfs.encrypted_dataset(
-            name="ZFS: dataset of the NFS data, an encryption root of its own",
-            dataset=me.nfs.dataset,
-            encryption=me.enc.encryption,
-            keylocation=nfs_key,
-            properties={"mountpoint": me.nfs.mountpoint},
-        )
-        zfs.key_loaded(name="ZFS: key of the NFS data loaded", dataset=me.nfs.dataset, keylocation=nfs_key)
-        zfs.mounted(name="ZFS: NFS data mounted", dataset=me.nfs.dataset)
+        if returning.owed(site()):
+            returning.left_to_return(
+                name="ZFS: dataset of the NFS data, which is on the standby",
+                dataset=me.nfs.dataset,
+                standby=site().standby.short_name,
+            )
+        else:
+            zfs.encrypted_dataset(
+                name="ZFS: dataset of the NFS data, an encryption root of its own",
+                dataset=me.nfs.dataset,
+                encryption=me.enc.encryption,
+                keylocation=nfs_key,
+                properties={"mountpoint": me.nfs.mountpoint},
+            )
+            zfs.key_loaded(name="ZFS: key of the NFS data loaded", dataset=me.nfs.dataset, keylocation=nfs_key)
+            zfs.mounted(name="ZFS: NFS data mounted", dataset=me.nfs.dataset)
 
     # The boot: zfskeys loads the keys, once f3skeys has mounted the stick.
     zfs.keys_loaded_at_boot(name="ZFS: keys that the boot loads", datasets=roots, sink=me.zrepl.sink_root)

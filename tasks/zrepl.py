@@ -13,7 +13,7 @@ from pyinfra.operations import files
 from bridge.settings import site, this_host
 from f3s import zrepl as config
 from f3s.controller import STORAGE_CONF, served_dataset, wanted_values
-from operations import clock, order, packages, rcconf, reasons, replicas, zfs, zrepl
+from operations import clock, order, packages, rcconf, reasons, replicas, returning, zfs, zrepl
 
 RUN = "/var/run/zrepl"
 
@@ -23,6 +23,8 @@ content = config.host_config(settings, whole) if settings.is_freebsd else None
 
 if content is not None:
     sends, receives = whole.jobs_from(settings), whole.jobs_to(settings)
+    # a primary without its data sends nothing yet, and the job is there for when they are back
+    here = tuple(job for job in sends if job.dataset != settings.nfs.dataset or not returning.owed(whole))
     replace = config.CONFIG in settings.replace.files
     served = {served_dataset(settings, whole): settings.short_name} if settings.is_storage else {}
     opened = [(job, path) for job in receives if (path := job.replica_mountpoint) is not None]
@@ -31,7 +33,7 @@ if content is not None:
     clock.compared(name="zrepl: the clock is that of the controller")
     if sends:
         # zrepl does not complain about a missing dataset, it just replicates nothing
-        zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in sends})
+        zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in here})
         zrepl.history_kept(
             name="zrepl: new keep rules delete nothing that is kept now",
             path=config.CONFIG,
@@ -76,7 +78,7 @@ if content is not None:
     if sends:
         zrepl.woken(
             name="zrepl: what was never replicated is sent now",
-            jobs={job.name: (job.dataset, job.target, whole.replica(job)) for job in sends},
+            jobs={job.name: (job.dataset, job.target, whole.replica(job)) for job in here},
         )
     order.barrier(name="zrepl: replications are on their way")
     if receives:

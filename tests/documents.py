@@ -30,7 +30,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import clock
 from lab.connector import csh_says
 from tests.lab.cluster import REPOSITORY, Cluster
 
@@ -210,21 +209,8 @@ class Runner:
             return self._program(["make", "-n", *words[1:]])
         if where == "controller":
             return self._program(["/bin/sh", "-c", on_the_lab(line, self.data)])
-        here, ssh, there = line.partition(" | ssh ")
-        if not ssh:
-            ran = self.lab.attempt(where, line)
-            return ran.rc, ran.out + ran.err
-        host, _, command = there.partition(" ")
-        return self._pipe(where, here, host, command)
-
-    def _pipe(self, where: str, here: str, host: str, command: str) -> tuple[int, str]:
-        """A pipe from one host to another, which ssh makes in reality; both sides have to succeed."""
-        store = self.lab.store
-        sent = clock.run(store, self.lab.hosts.host(where).name, ["/bin/sh", "-c", here], capture_output=True)
-        if sent.returncode != 0:
-            return sent.returncode, sent.stderr.decode()
-        got = clock.run(store, host, ["/bin/sh", "-c", command], input=sent.stdout, capture_output=True)
-        return got.returncode, (got.stdout + got.stderr).decode()
+        ran = self.lab.attempt(where, line)
+        return ran.rc, ran.out + ran.err
 
     def _program(self, words: list[str]) -> tuple[int, str]:
         path = f"{Path(sys.executable).parent}:{self.lab.environment['PATH']}"

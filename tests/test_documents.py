@@ -145,11 +145,6 @@ def test_what_changes_a_freebsd_host_is_run_with_doas() -> None:
                 assert [line for line in block.lines if not line.startswith(("doas ", *looks))] == [], path.name
 
 
-def test_a_login_from_host_to_host_is_told_before_its_block() -> None:
-    runbook = (REPOSITORY / "docs/runbook.md").read_text()
-    assert runbook.count(" | ssh ") == runbook.count("(`ssh -A`)") == 2
-
-
 def test_the_map_names_what_is_there() -> None:
     table = (REPOSITORY / "docs/design.md").read_text().partition("## Where each part")[2]
     named = re.findall(r"`([\w./-]+)`", table.partition("| section |")[2])

@@ -38,7 +38,7 @@ SAME_EVERYWHERE = {
         "owners",
         "idmap_domain",
     ),
-    "zrepl": ("jobs", "port", "snapshot_prefix"),
+    "zrepl": ("jobs", "port", "return_port", "snapshot_prefix"),
     "carp": ("vhid", "advbase", "unicast", "failback_losses", "failback_quiet", "password"),
     "pki": ("directory", "extra_clients", "ca_days", "server_days", "client_days", "renew_before_days"),
 }
@@ -158,7 +158,7 @@ def _vip_names(site: Site) -> Iterator[Problem]:
 def _ports(site: Site) -> Iterator[Problem]:
     for host in site.freebsd_hosts:
         holders = {NFS_PORT: "the port of NFS"}
-        for name in ("stunnel.port", "zrepl.port", "zrepl.metrics_port"):
+        for name in ("stunnel.port", "zrepl.port", "zrepl.return_port", "zrepl.metrics_port"):
             port = get(host, name)
             if port is None:
                 continue

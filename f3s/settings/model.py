@@ -95,6 +95,7 @@ class Zrepl(Part):
     jobs: Annotated[tuple[Job, ...], many("jobs")]
     sink_root: v.Dataset
     port: v.Port
+    return_port: v.Port
     metrics_port: v.Port
     snapshot_prefix: v.SnapshotName
     keep_last: Annotated[int, whole(1, 100000)]

@@ -1,4 +1,7 @@
-"""May the standby become the host that writes, and what would be missing? For tasks/promote.py."""
+"""May the standby become the host that writes, and what would be missing? May the primary again?
+
+For tasks/promote.py and tasks/return_primary.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from f3s.verify import clocks, replication, serving, storage
 from f3s.verify.model import ClusterView, State
 from f3s.verify.move import not_in_run, not_right
 
-WAY_BACK = "the other way is the way back: docs/runbook.md, Host dead"
+WAY_BACK = "the other way is tasks/return_primary.py"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,21 @@ def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, a
     if missing and accepted != snapshot:
         refusals.append(f"{missing}. If nobody needs that: --data promote_from={snapshot}")
     return Promotion(stop, missing, refusals=tuple(refusals))
+
+
+def unfit_for_return(cluster: ClusterView) -> list[str]:
+    """Why the two hosts could not change their roles whatever they have: see f3s.returning.refusals for the rest."""
+    primary, standby = cluster.site.storage_hosts
+    if absent := [host for host in (primary, standby) if host.name not in cluster.hosts]:
+        return [not_in_run(cluster, host) for host in absent]
+    rows = (
+        *(check(cluster, host) for host in (primary, standby) for check in (clocks.clock, storage.pools)),
+        storage.stick(cluster, primary),
+        storage.keys(cluster, standby),
+        serving.address(cluster, primary),
+        serving.tunnel_files(cluster, primary),
+    )
+    return list(not_right(rows))
 
 
 def _not_out(cluster: ClusterView, primary: HostSettings, powered_off: str | None) -> list[str]:

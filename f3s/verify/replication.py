@@ -19,7 +19,9 @@ from f3s.zrepl import left_over
 
 MEANWHILE = 180
 """Seconds that may pass between two hosts' answers: each question has a bound of 90 (operations.base.LOOK_SECONDS)."""
-PROMOTED = "docs/runbook.md, host dead: what clients wrote since is nowhere else, and the way back brings it over"
+PROMOTED = (
+    "docs/runbook.md, host dead: what clients wrote since is nowhere else; tasks/return_primary.py brings it over"
+)
 
 
 def replication_rows(cluster: ClusterView) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from f3s.controller import (
 )
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.pki.credentials import CA_CERTIFICATE, CRL
+from f3s.returning import kept
 from f3s.secretfile import ABSENT
 from f3s.settings import HostSettings
 from f3s.stunnel import secret_files
@@ -217,11 +218,20 @@ def writer(cluster: ClusterView) -> Row:
         return wrong("writer", CLUSTER, f"the hosts differ ({told})", f"doas service f3s_storage reconcile on {behind}")
     primary, standby = pair
     if one.writer != primary.short_name:
-        return wrong("writer", CLUSTER, f"{standby.short_name} was promoted (epoch {one.epoch})", PROMOTED)
+        reason = f"{standby.short_name} was promoted (epoch {one.epoch})"
+        if one.returning or other.returning:
+            reads = "; clients only read" if other.returning else ""
+            reason += f", and tasks/return_primary.py is under way, or was interrupted{reads}"
+            return wrong(
+                "writer", CLUSTER, reason, f"{RUN.format('return_primary')} --data return_to={primary.short_name}"
+            )
+        return wrong("writer", CLUSTER, reason, PROMOTED)
     if not one.proven:
         reason = f"{primary.short_name} could not ask {standby.short_name} since its start, and is read-only until then"
         return wrong("writer", CLUSTER, reason, f"see the row services of {standby.name}")
-    return right("writer", CLUSTER, f"{one.writer}, since epoch {one.epoch}")
+    view = cluster.of(primary)
+    aside = kept(view.datasets or (), view.snapshots or (), cluster.site)
+    return right("writer", CLUSTER, f"{one.writer}, since epoch {one.epoch}{aside}")
 
 
 PROMOTED_BY_WHOM = "find out which host wrote last, before you promote it (docs/controller.md, Who writes)"

@@ -282,8 +282,8 @@ def wanted_mounts(cluster: ClusterView, host: HostSettings) -> dict[str, tuple[s
 
 
 def _writes(controller: Status | None) -> bool:
-    """A host that serves may write: no planned failover holds it, and it knows that it was not replaced."""
-    return controller is not None and controller.hold is None and controller.proven
+    """A host that serves may write: nothing holds or ends that, and it knows that it was not replaced."""
+    return controller is not None and controller.hold is None and controller.proven and not controller.returning
 
 
 def mounts(cluster: ClusterView, host: HostSettings) -> Row:

@@ -70,16 +70,11 @@ flapping() {
 		END { exit !(NR >= max && last - first < quiet && now - last < quiet) }' "$F3S_LOSSES" 2>/dev/null
 }
 
-# A client that comes now waits for the end of nfsd's grace period (seen: 73 s), while the standby answers at once.
-grace() {
-	awk -v now="$(since_boot)" -v grace="$F3S_GRACE" '{ soon = now - $1 < grace } END { exit !soon }' "$F3S_NFSD" 2>/dev/null
-}
-
 # One command for sh, read as a whole: sh goes on reading where it was in a file that a deploy replaces meanwhile, and
 # would so jump over a check.
 main() {
 	[ "$F3S_ROLE" = primary ] || stay "this host is not the primary"
-	may_serve || stay "$REASON"
+	writes_here || stay "$REASON"
 	carp_read || stay "$REASON"
 	case $CARP_STATE in
 	BACKUP) ;;

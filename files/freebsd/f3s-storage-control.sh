@@ -269,10 +269,11 @@ ask() {
 
 # -- who writes --
 
-# What is served can be written on one host: the one of the record, while no `carp backup` holds it. The primary also has to
-# know that it was not replaced while it was off: of a promotion it is told by the peer alone.
+# What is served can be written on one host: the one of the record, while no `carp backup` holds it and the role is not on
+# its way back. The primary also has to know that it was not replaced while it was off: of a promotion it is told by the
+# peer alone.
 may_write() {
-	[ "$WRITER" = "$F3S_NAME" ] && [ ! -e "$F3S_HOLD" ] && proven
+	[ "$WRITER" = "$F3S_NAME" ] && [ ! -e "$F3S_HOLD" ] && ! returning && proven
 }
 
 proven() {
@@ -333,7 +334,7 @@ ask_peer() {
 	peer_writer=${peer_said#* }
 	peer_writer=${peer_writer% *}
 	if [ "${peer_said%% *}" -gt "$EPOCH" ]; then
-		rm -f "$F3S_PROVEN"
+		rm -f "$F3S_PROVEN" "$F3S_RETURN"
 		set_readonly on || tell "$REASON"
 		record_write "$peer_said" || tell "$REASON"
 		tell "epoch ${peer_said%% *} of $F3S_PEER_NAME replaces $EPOCH: $peer_writer writes"
@@ -453,6 +454,7 @@ look() {
 	fi
 	keep_floor
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
+	! returning || found="$found; read-only, as tasks/return_primary.py is under way"
 	decide "$CARP_STATE, $found"
 	# what the other one decided meanwhile; whoever writes has asked above
 	[ "$CARP_STATE" = MASTER ] || [ "$WRITER" = "$F3S_NAME" ] || ask_peer
@@ -473,6 +475,7 @@ claim() {
 	ask_peer
 	able || refuse "not ready, nothing changed: $REASON (service f3s_storage reconcile tries again)"
 	if [ "$F3S_ROLE" = primary ]; then
+		writes_here || refuse "$REASON: nothing changed, tasks/return_primary.py brings it here"
 		# the gates of the automatic failback have proven it by a replication
 		[ "${1-}" != operator ] || proven || refuse "$F3S_PEER_NAME does not answer, and it may have been promoted since \
 this host was last asked: then what clients wrote is only there. Nothing changed. Start it, or, if you know that it is \
@@ -559,6 +562,7 @@ promote() {
 		[ -n "$promote_newest" ] || refuse "$F3S_DATASET has no snapshot, so no replication is complete; nothing changed"
 		record_write "$((EPOCH + 1)) $F3S_NAME $(date +%s)" || refuse "$REASON, nothing changed"
 		record_read
+		rm -f "$F3S_RETURN"
 		touch "$F3S_PROVEN"
 		promote_age="The newest snapshot was $((SINCE - promote_newest)) s old"
 		tell "promoted: epoch $EPOCH, $F3S_NAME writes; $promote_age"
@@ -687,6 +691,7 @@ status() {
 	proven=$status_proven
 	EOF
 	kept hold "$F3S_HOLD"
+	! returning || echo returning=yes
 	kept floor "$F3S_FLOOR"
 	# not one of an earlier version: the next decision replaces it
 	awk -v version="$F3S_VERSION" 'NR == 1 && $0 != version { exit } NR > 1' "$F3S_LAST" 2>/dev/null

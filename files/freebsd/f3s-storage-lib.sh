@@ -16,6 +16,7 @@ F3S_RUN=/var/run/f3s
 F3S_KEEP=/var/db/f3s	# what outlives a reboot
 F3S_HOLD=$F3S_KEEP/carp.hold		# a planned failover: by `carp backup`, until `carp master`
 F3S_RECORD=$F3S_KEEP/record	# who writes: EPOCH HOST SECONDS-SINCE-1970; without it the primary does, since epoch 0
+F3S_RETURN=$F3S_KEEP/return	# the epoch of the record that is about to end: the role goes back (tasks/return_primary.py)
 
 # Files of this boot, all below F3S_RUN.
 F3S_LOCK=$F3S_RUN/lock			# held by lockf(1); its mere existence means nothing
@@ -101,17 +102,25 @@ promoted() {
 	[ "$F3S_ROLE:$WRITER" = "standby:$F3S_NAME" ]
 }
 
-# May this host serve at all? The standby always may: what it serves is read-only unless it was promoted.
-may_serve() {
+# Is this the host of the record?
+writes_here() {
 	case $WRITER in
 	'') REASON="it is not known who may write: $F3S_RECORD is damaged, or both hosts took the same epoch" ;;
 	"$F3S_NAME") return 0 ;;
-	*)
-		[ "$F3S_ROLE" = primary ] || return 0
-		REASON="$WRITER was promoted $(($(date +%s) - SINCE)) s ago (epoch $EPOCH), and has what clients wrote since"
-		;;
+	*) REASON="$WRITER was promoted $(($(date +%s) - SINCE)) s ago (epoch $EPOCH), and has what clients wrote since" ;;
 	esac
 	return 1
+}
+
+# The role is on its way back. Who writes has stopped; who was replaced has a replica by now, and serves it like a standby.
+returning() {
+	[ "$EPOCH" -gt 0 ] && [ "$(cat "$F3S_RETURN" 2>/dev/null)" = "$EPOCH" ]
+}
+
+# May this host serve at all? The standby always may: what it serves is read-only unless it was promoted.
+may_serve() {
+	writes_here && return 0
+	[ -n "$WRITER" ] && { [ "$F3S_ROLE" = standby ] || returning; }
 }
 
 # When a process started: with its number, its identity.
@@ -187,6 +196,11 @@ carp_becomes() {
 		sleep 1
 	done
 	return 1
+}
+
+# A client that comes now waits for the end of nfsd's grace period (seen: 73 s), while a host whose nfsd runs answers at once.
+grace() {
+	awk -v now="$(since_boot)" -v grace="$F3S_GRACE" '{ soon = now - $1 < grace } END { exit !soon }' "$F3S_NFSD" 2>/dev/null
 }
 
 # Seconds since the boot. A step of the clock moves the time of the boot with it (FreeBSD's kern_tc.c, tc_setclock), so the

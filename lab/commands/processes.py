@@ -53,8 +53,10 @@ def ping(ctx: Context) -> int:
 
 
 def ps(ctx: Context) -> int:
-    """ps(1) -o lstart= -p PID, of a process of the program that runs it."""
+    """ps(1) -o lstart= -p PID, of a process of the program that runs it; of -o command= only that there is none."""
     match ctx.args:
+        case ["-o", "command=", "-p", pid] if pid.isdigit() and _started(int(pid)) is None:
+            return 1
         case ["-o", "lstart=", "-p", pid] if pid.isdigit():
             started = _started(int(pid))
             if started is None:

@@ -1,14 +1,11 @@
-"""nc to the nfsd of the same host: an NFSv4.0 COMPOUND goes in, nfsd's reply comes out (RFC 5531, RFC 7530)."""
+"""What nfsd answers: an NFSv4.0 COMPOUND goes in, its reply comes out (RFC 5531, RFC 7530)."""
 
 from __future__ import annotations
 
 import struct
 
-from lab.commands.options import parse
-from lab.core import Context, Host, Store, part
-from lab.linux import nfs, waiting
-from lab.net import model
-from lab.rc.scripts import is_stopped, processes
+from lab.core import Host, Store, part
+from lab.linux import nfs
 
 PROGRAM, VERSION, COMPOUND = 100003, 4, 1
 GETATTR, LOOKUP, PUTROOTFH, SAVEFH = 9, 15, 24, 32
@@ -19,48 +16,6 @@ FSID = 1 << 8
 
 class Unknown(Exception):
     """A call that the lab cannot answer; the text says what of it."""
-
-
-def nc(ctx: Context) -> int:
-    """``nc -N -w SECONDS 127.0.0.1 2049``: standard input is a call, what nfsd answers goes to standard output.
-
-    ``nc -z -w SECONDS ADDRESS PORT``: 0 if another host listens there.
-    """
-    options, names = parse(ctx, "Nw:z")
-    if set(options) == {"w", "z"} and len(names) == 2:
-        return 0 if _accepts(ctx, names[0], int(names[1])) else 1
-    if set(options) != {"N", "w"} or names != ["127.0.0.1", "2049"]:
-        raise ctx.not_simulated()
-    call = ctx.stdin.read()
-    if not _listens(ctx.host(ctx.store.read())):
-        return 1
-
-    def goes_on() -> bool:
-        return not is_stopped(ctx.host(ctx.store.read()), "nfsd")
-
-    if not waiting.wait(ctx, float(options["w"]), goes_on, "nc"):
-        return 0
-    host = ctx.host(ctx.store.read())
-    if not _listens(host):
-        return 0  # it was killed meanwhile, and the connection with it
-    try:
-        ctx.stdout.write(answer(ctx.store, host, call))
-    except Unknown as error:
-        raise ctx.not_simulated(f"with {error}") from None
-    return 0
-
-
-def _accepts(ctx: Context, address: str, port: int) -> bool:
-    cluster = ctx.store.read()
-    owner = model.address_owner(cluster, ctx.host(cluster), address)
-    bound = part(owner, "sockets", dict[str, tuple[str, int]]) if owner else {}
-    return any(number == port and at in ("", address) for at, number in bound.values())
-
-
-def _listens(host: Host) -> bool:
-    flags = host.parts["nfsd flags"] if processes(host).get("nfsd") else []
-    address = flags[flags.index("-h") + 1] if "-h" in flags else "127.0.0.1"
-    return "-t" in flags and address == "127.0.0.1"
 
 
 class _Call:

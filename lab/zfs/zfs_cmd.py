@@ -21,6 +21,7 @@ COMMANDS = {
     "clone": Command(snapshots.clone, "o:", (2, 2)),
     "promote": Command(snapshots.promote),
     "release": Command(zfs_change.release, "", (2, 2)),
+    "diff": Command(zfs_read.diff, "", (2, 2), writes=False),
     "holds": Command(zfs_read.holds, "H", (1, MANY), writes=False),
     "list": Command(zfs_read.list_, "Hprd:o:s:t:", (0, MANY), writes=False),
     "get": Command(zfs_read.get, "Hpro:s:t:", (1, MANY), writes=False),

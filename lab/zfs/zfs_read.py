@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.core import Context
-from lab.zfs import show, units
+from lab.zfs import show, trees, units
 from lab.zfs.arguments import Arguments, each
 from lab.zfs.model import Node, only
 
@@ -56,3 +56,16 @@ def holds(ctx: Context, node: Node, args: Arguments) -> None:
         rows += [[name, tag, units.ctime(when)] for tag, when in sorted(snap.holds.items())]
     if len(rows) > 1:
         ctx.out(units.table(rows, [0, 0, 0], [False] * 3, scripted=args.has("H")))
+
+
+def diff(ctx: Context, node: Node, args: Arguments) -> None:
+    """``zfs diff SNAPSHOT SNAPSHOT``: of one file system, or of one and a clone of the first (zfs-diff(8)).
+
+    Paths are those below the mount point, without which ZFS tells nothing (get_mountpoint in libzfs_diff.c).
+    """
+    (old, first), (new, second) = map(node.snapshot, args.operands)
+    mount = node.mount(new)
+    only((old is new or new.origin is first) and mount is not None, f"zfs diff {' '.join(args.operands)}")
+    assert mount is not None
+    for change, path in trees.difference(node.path(first.tree), node.path(second.tree)):
+        ctx.out(f"{change}\t{mount.target}/{path}\n")

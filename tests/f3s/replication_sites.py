@@ -32,6 +32,7 @@ def site(*jobs: Job, rollback: tuple[str, ...] = ()) -> Site:
         jobs=jobs,
         sink_root="zdata/sink",
         port=8888,
+        return_port=8889,
         metrics_port=9811,
         snapshot_prefix="zrepl_",
         keep_last=10,

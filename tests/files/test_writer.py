@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from f3s.controller import RECORD, STARTED, Status, parse_status
+from f3s.controller import RECORD, RETURN, STARTED, Status, parse_status
 from tests.files.storage import DATASET, SERVICES, StorageHost
 
 REPLICA = DATASET["standby"]
@@ -303,3 +303,50 @@ def test_the_replaced_primary_writes_again_once_the_promoted_one_is_stopped(prim
     assert promote(primary, "f1")[0] == 0
     assert primary.path(RECORD).read_text().startswith("2 f0 ")
     assert (primary.readonly(), primary.carp_now(), primary.running()) == ("off", ("MASTER", 10), SERVICES)
+
+
+# -- the way back (tasks/return_primary.py) --
+
+
+def test_the_replaced_primary_stands_by_while_the_role_returns(primary: StorageHost) -> None:
+    """Read-only, and nothing but the end of the way makes it claim the address."""
+    primary.write(RECORD, "1 f1 1000\n")
+    primary.properties(readonly="on")
+    primary.state("peer_record", "1 f1 1000\n")
+    primary.write(RETURN, "1\n")
+    primary.replicated(creation=int(time.time()) - 5)
+    assert primary.reconcile().rc == 0
+    assert (primary.readonly(), primary.running(), primary.carp_now()) == ("on", SERVICES, ("BACKUP", 60))
+    found = status(primary)
+    assert (found.ready, found.returning, found.proven) == (True, True, False)
+    for program, words in ((primary.carp_program, ("master",)), (primary.failback, ())):
+        said = primary.run(program, *words)
+        assert (primary.readonly(), primary.carp_now()) == ("on", ("BACKUP", 60))
+    assert said.rc == 0
+    assert "f1 was promoted" in primary.path("/var/log/carp-auto-failback.log").read_text()
+    silent(primary)
+    primary.carp("MASTER", 60)
+    primary.reconcile()
+    assert (primary.readonly(), primary.carp_now()) == ("on", ("MASTER", 60)), "f1 has died"
+    primary.write(RETURN, "2\n")
+    primary.reconcile()
+    assert (primary.running(), primary.carp_now()[1]) == ((), 254), "that was another epoch's"
+
+
+def test_the_promoted_host_writes_nothing_more_once_the_role_returns(standby: StorageHost) -> None:
+    standby.write(RECORD, "1 f1 1000\n")
+    silent(standby)
+    standby.serving("MASTER", skew=0)
+    standby.properties(readonly="off")
+    standby.write(RETURN, "1\n")
+    assert standby.reconcile().rc == 0
+    assert (standby.readonly(), standby.carp_now(), standby.running()) == ("on", ("MASTER", 0), SERVICES)
+    standby.path(RETURN).unlink()
+    assert standby.reconcile().rc == 0
+    assert standby.readonly() == "off", "the operator gave it up"
+    standby.write(RETURN, "1\n")
+    standby.state("peer_record", "2 f0 2000\n")
+    standby.carp("BACKUP", 254, peer=10)
+    standby.reconcile()
+    assert (standby.readonly(), standby.carp_now(), status(standby).returning) == ("on", ("BACKUP", 100), False)
+    assert not standby.path(RETURN).exists()

@@ -636,6 +636,13 @@ def test_a_promoted_standby_keeps_what_clients_wrote() -> None:
         assert (one(cluster, "mounts", F1).state, one(cluster, "CARP", F1).state) == (State.RIGHT, State.RIGHT)
         assert not [each for each in rows(cluster) if "rollback" in each.next_step]
     assert one(promoted, "writer", CLUSTER).reason == "f1 was promoted (epoch 1)"
+    ends = status(F1, epoch=1, writer="f1", proven=True, returning=True)
+    frozen = MountTable((*of(F1).mounts.mounts[:1], Mount(REPLICA, "/data/nfs", "zfs", frozenset({"ro"}))), {})
+    ending = changed(promoted, F1, controller=ends, mounts=frozen)
+    row = one(ending, "writer", CLUSTER)
+    assert row.reason.endswith("under way, or was interrupted; clients only read")
+    assert row.next_step == "pyinfra inventory.py tasks/return_primary.py --data return_to=f0"
+    assert one(ending, "mounts", F1).state is State.RIGHT
 
 
 def with_properties(found: Dataset, **properties: str) -> Dataset:

@@ -1,0 +1,215 @@
+"""The steps of the way back of the role to the primary, planned by f3s.returning from the facts of the moment.
+
+All of them run in the turn of the primary, some of their commands on the standby.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import gevent
+from pyinfra import logger
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host, host, inventory, state
+from typing_extensions import override
+
+from f3s.quoting import Shell
+from f3s.returning import Programs, Side, Step, Way, refusals
+from f3s.services import ServiceState
+from f3s.settings import HostSettings, Site
+from facts.base import FILES, HostFact
+from facts.clock import Clock
+from facts.controller import StorageController
+from facts.services import Services
+from facts.zfs import Datasets, Snapshots
+from facts.zrepl import Written
+from operations.base import Shown, T, current_host, executing, known, known_of
+from operations.move import look
+from operations.reasons import operation
+
+PROGRAMS = Programs(
+    *(
+        (FILES / "once" / f"{name}.sh").read_text()
+        for name in ("send-snapshot", "receive-snapshot", "stop-service", "run-service", "await-standby")
+    )
+)
+BRING = "tasks/return_primary.py brings them here"
+ROUNDS = 20
+QUICK_SECONDS = 60
+"""What clients wrote in that time is so little that they can wait while it is sent."""
+SENDER_SECONDS = 60
+"""Within which the sender ends when the receiver has."""
+
+
+class On(Shown):
+    """A command on a host of the run."""
+
+    def __init__(self, name: str, line: Shell) -> None:
+        super().__init__(line)
+        self.name = name
+
+    @override
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        return _run(inventory.get_host(self.name), self)
+
+
+class Transfer(Shown):
+    """A sender and a receiver at the same time, as the parts of a pipe; the receiver decides."""
+
+    def __init__(self, source: str, send: Shell, target: str, receive: Shell) -> None:
+        super().__init__(receive)
+        self.source, self.send, self.target = source, send, target
+
+    @override
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        sender = gevent.spawn(_run, inventory.get_host(self.source), Shown(self.send))
+        received = _run(inventory.get_host(self.target), self)
+        sender.join(SENDER_SECONDS)
+        if not sender.ready():
+            host.log(f"the sender on {self.source} still waits: the next run ends it", logger.warning)
+        return received
+
+
+def _run(target: Host, line: Shown) -> Any:
+    arguments, _ = pop_global_arguments(state, target, {})
+    given = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    with ctx_host.use(target):
+        return target.run_shell_command(line, print_output=True, print_input=state.print_input, **given)
+
+
+def owed(site: Site) -> bool:
+    """This host is the primary, without the served data, and the standby was promoted, so that has them."""
+    primary, standby = site.storage_hosts
+    if host.name != primary.name or primary.nfs.dataset in known(Datasets):
+        return False
+    theirs = known_of(standby.name, StorageController)
+    return theirs is not None and theirs.writer == standby.short_name
+
+
+@operation()
+def left_to_return(dataset: str, standby: str) -> Generator[Shown]:
+    """Says that the data are on the other host.
+
+    + dataset: what is not made here
+    + standby: short name of the host that was promoted
+    """
+    if executing():
+        host.log(f"{dataset} was not made: {standby} was promoted and has the data; {BRING}", logger.warning)
+    host.noop(f"{dataset} is on {standby}")
+    yield from ()
+
+
+def way(site: Site, before: Way | None = None) -> Way:
+    """Where the way back stands. Raises OperationError where a fact of one of the hosts is unknown.
+
+    Both hosts are asked at the same time, because clients may be waiting.
+
+    + before: where it stood a moment ago; then only the data are looked at
+    """
+    me = current_host()
+
+    def side(of: HostSettings, said: Side | None) -> Side:
+        with ctx_host.use(me):
+            return _side(of, said)
+
+    said = (before.home, before.away) if before else (None, None)
+    home, away = [gevent.spawn(side, *each) for each in zip(site.storage_hosts, said, strict=True)]
+    return Way(site, home.get(), away.get(), PROGRAMS)
+
+
+def _side(of: HostSettings, said: Side | None) -> Side:
+    def asked(fact: type[HostFact[T]], **arguments: object) -> T:
+        found = known_of(of.name, fact, **arguments)
+        if found is None:
+            raise OperationError(f"{of.name}: {fact.__name__} could not be read; nothing was changed")
+        return found
+
+    return Side(
+        written=asked(Written, tree=of.pool.name),  # it syncs the pool
+        datasets=asked(Datasets),
+        snapshots=asked(Snapshots),
+        controller=said.controller if said else asked(StorageController),
+        replicates=said.replicates if said else asked(Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
+    )
+
+
+@operation(is_idempotent=False)
+def step(planned: Step, site: Site) -> Generator[Shown]:
+    """One step, planned again from facts when its turn comes.
+
+    + planned: the step as the plan of the whole way foresaw it
+    + site: the site
+
+    Raises OperationError where the hosts are not in the state that this step leaves, or what was sent did not arrive.
+    """
+    if not executing():
+        yield from (On(*each) for each in planned.commands)
+        return
+    now = _checked(site)
+    # what clients go on writing can be caught up with at any time
+    left = [each for each in now.steps() if each.key == planned.key or not each.catches_up]
+    current = next((each for each in left if each.key == planned.key), None)
+    if current is None:
+        host.noop(f"not needed any more: {planned.title}")
+        return
+    if left[0] is not current:
+        raise OperationError(
+            f"{host.name}: the next step is now '{left[0].title}', not '{planned.title}': something changed since the "
+            "plan was made. Run again"
+        )
+    yield from (On(*each) for each in current.commands)
+    if current.last:
+        now = way(site)
+        if not now.frozen:
+            raise OperationError(f"{host.name}: {now.replica} on {now.standby.short_name} did not become read-only")
+        yield On(now.standby.name, now.snapshots())
+        yield from _sent(site, now)
+    elif current.catches_up:
+        now = yield from _sent(site, now)
+        for _ in range(ROUNDS):
+            since = (known_of(now.standby.name, Clock) or 0) - now.theirs[-1].creation
+            if since < QUICK_SECONDS:
+                return
+            yield from (On(*each) for each in current.commands)
+            now = yield from _sent(site, now)
+
+
+def _checked(site: Site) -> Way:
+    now = way(site)
+    if problems := refusals(now):
+        raise OperationError(f"{host.name}: {'; '.join(problems)}")
+    return now
+
+
+def _sent(site: Site, now: Way) -> Generator[Shown, None, Way]:
+    """All that can be sent now is sent. By the GUIDs of snapshots it is known to be there."""
+    last = None
+    while (todo := (now := way(site, now)).transfer()) is not None:
+        if todo == last:
+            raise OperationError(
+                f"{host.name}: what {now.standby.short_name} sent did not arrive. Run again: it goes on where "
+                f"the stream was cut. Where that cannot be had, `doas zfs receive -A {now.target}` there first"
+            )
+        last = todo
+        yield Transfer(now.standby.name, todo[0], now.primary.name, todo[1])
+    return now
+
+
+@operation()
+def finished(site: Site) -> Generator[Shown]:
+    """Nothing is left to do, and the primary serves.
+
+    + site: the site
+
+    Raises OperationError where steps are left.
+    """
+    if executing():
+        if left := list(_checked(site).steps()):
+            raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
+        if problems := look(site.primary, site):
+            host.log(f"not proven that all is well, see tasks/verify.py: {'; '.join(problems)}", logger.warning)
+    host.noop(f"{site.primary.short_name} writes and serves")
+    yield from ()

@@ -1,0 +1,89 @@
+"""The standby becomes the host that writes, and the primary again."""
+
+from __future__ import annotations
+
+import re
+
+from f3s.controller import NO_CLAIM
+from scenarios.deploy import all_right
+from scenarios.pair import HEALED, READY, Pair
+from scenarios.play import scenario
+from scenarios.story import Story
+
+
+def _promoted(pair: Pair) -> None:
+    """The primary has lost its power, the standby is promoted, and the client writes there."""
+    story, path = pair.story, f"{pair.story.cast.mountpoint}/promoted"
+    pair.loses_power(pair.primary)
+    pair.standby_serves()
+    said = story.on(pair.standby, f"carp promote without {pair.primary}")
+    story.prove(" s old: what " in said, f"{pair.standby} is promoted: {said.splitlines()[0]}")
+    story.within(
+        f"{pair.client} writes",
+        lambda: pair.asks(pair.client, f"echo promoted >{path} && sync {path}").rc == 0,
+        **HEALED,
+    )
+
+
+def _stays_out(pair: Pair) -> None:
+    pair.story.within(
+        f"{pair.primary} has learned that {pair.standby} writes",
+        lambda: (pair.status(pair.primary).writer, pair.status(pair.primary).claim) == (pair.standby, NO_CLAIM),
+        **READY,
+    )
+
+
+@scenario("promotion", text="the standby writes, over reboots; the old primary stays out, told of it or not")
+def promotion(story: Story) -> None:
+    """The primary dies, the standby is promoted, and the primary comes back while that one is down"""
+    pair, cast = Pair(story), story.cast
+    pair.opening()
+    _promoted(pair)
+    path = f"{cast.mountpoint}/promoted"
+    pair.loses_power(pair.standby)
+    pair.boots(pair.primary)
+    story.within(f"{pair.primary} is alone, and serves", lambda: pair.serves(pair.primary), timers=75, work=60)
+    stray = story.attempt(pair.primary, f"touch {cast.share}/stray")
+    said = stray.output.strip()
+    story.prove("Read-only file system" in said, f"nobody writes to the old data on {pair.primary}: {said!r}")
+    refused = story.attempt(pair.primary, "carp master")
+    story.prove(refused.rc != 0, f"carp master there is refused: {refused.output.strip()}")
+    pair.boots(pair.standby)
+    story.within(f"{pair.standby} serves again", lambda: pair.serves(pair.standby), timers=75, work=60)
+    _stays_out(pair)
+    story.within(
+        f"{pair.client} reads what it wrote, and writes",
+        lambda: pair.reads(pair.client, "promoted", "promoted") and pair.asks(pair.client, f"touch {path}").rc == 0,
+        **HEALED,
+    )
+    state, reason, _ = pair.verdict("writer", "cluster")
+    story.prove(state == "wrong" and "was promoted" in reason, f"verify says: {reason}")
+
+
+@scenario("return", text="no line lost or astray; what the primary had by itself is kept and listed")
+def return_(story: Story) -> None:
+    """The repaired primary gets what a client goes on writing on the promoted standby, and takes over again"""
+    pair, cast = Pair(story), story.cast
+    pair.opening()
+    own = f"{cast.share}/only-here"
+    story.on(pair.primary, f"echo own >{own}; fsync {own}")
+    _promoted(pair)
+    with story.watched():
+        pair.boots(pair.primary)
+        _stays_out(pair)
+        story.deploys("tasks/return_primary.py", "-y", "--data", f"return_to={pair.primary}")
+        story.prove(pair.serves(pair.primary), f"{pair.primary} serves")
+        path = f"{cast.mountpoint}/returned"
+        story.within(
+            f"{pair.client} writes again",
+            lambda: pair.asks(pair.client, f"echo returned >{path} && sync {path}").rc == 0,
+            **HEALED,
+        )
+    story.prove(pair.reads(pair.client, "promoted", "promoted"), f"{pair.client} reads what it wrote meanwhile")
+    state, reason, _ = pair.verdict("writer", "cluster")
+    shown = re.search(r"`(.*zfs diff [^`]*)`", reason)
+    story.prove(state == "right" and shown is not None, f"verify says: {reason}")
+    assert shown is not None
+    listed = story.on(pair.primary, shown[1].replace("doas ", ""))
+    story.prove("only-here" in listed and "promoted" not in listed, f"what {pair.primary} had by itself is kept")
+    all_right(story)

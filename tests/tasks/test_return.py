@@ -1,0 +1,72 @@
+"""The way back of the role in the lab: killed again and again, and towards a primary with a new disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.cluster import F0, F1, Cluster
+
+pytestmark = pytest.mark.lab
+REPLICA, NFS = "zdata/sink/f0/zdata/enc/nfsdata", "zdata/enc/nfsdata"
+KILLS = (14, 12, 30, 38, 39, 51, 43, 78, 31, 49, 23)
+"""Before the clone, its promotion, and the end of the first stream; with zrepl stopped, and between the renames; before
+the mount, and before it is served; read-only on f1, before the end of the last stream, with nobody who may write, and
+before f1 knows of it."""
+RETURN = ("tasks/return_primary.py", "-y", "--data", "return_to=f0")
+
+
+def promoted(site: Cluster) -> None:
+    """f0 has died with a file that was never replicated, f1 was promoted, a client wrote there."""
+    site.sh(F0, "touch /data/nfs/k3svolumes/only-on-f0")
+    site.lab("crash", "f0")
+    site.tick(20)
+    site.sh(F1, "carp promote without f0 && touch /data/nfs/k3svolumes/on-f1")
+
+
+def returned(site: Cluster) -> None:
+    """f0 writes and serves with all of it, and replicates to f1; nothing is left to do."""
+    assert site.pyinfra(*RETURN).changed == []
+    assert site.sh(F0, "cat /var/db/f3s/record; ls /var/db/f3s").split()[1::2] == ["f0", "record"]
+    assert "on-f1" in site.sh(F0, "touch /data/nfs/k3svolumes/after; ls /data/nfs/k3svolumes")
+    site.tick(130)
+    assert "after" in site.sh(F1, "ls /data/nfs/k3svolumes")
+    for host, state in ((F0, "MASTER"), (F1, "BACKUP")):
+        said = site.sh(host, "service f3s_storage status").splitlines()
+        assert {f"carp={state}", "ready=yes", "fsid_number=16", "writer=f0", "epoch=2"} <= set(said)
+    assert site.sh(F1, f"zfs get -H -o value readonly {REPLICA}") == "on\n"
+
+
+def test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was(site: Cluster) -> None:
+    promoted(site)
+    site.lab("boot", "f0")
+    site.tick(70)
+    for number in KILLS:
+        killed = site.pyinfra(*RETURN, LAB_KILL_AT=str(number))
+        assert killed.rc == 137, f"it was over before command {number}:\n{killed.output}"
+    last = site.pyinfra(*RETURN)
+    assert last.rc == 0, last.output
+    returned(site)
+    aside = f"{NFS}_set_aside_1"
+    assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", NFS, aside]
+    assert site.sh(F0, f"zfs get -H -o value readonly,mountpoint,canmount {aside}").split() == ["on", "none", "noauto"]
+    kept = site.sh(F0, f"zfs set mountpoint=/mnt {aside}; zfs mount {aside}; ls /mnt/k3svolumes").split()
+    assert kept == ["only-on-f0"]
+
+
+def test_a_primary_with_a_new_disk_gets_no_empty_dataset_but_all_data(site: Cluster) -> None:
+    promoted(site)
+    site.lab("swap", "f0", "ada1")
+    site.lab("boot", "f0")
+    site.tick(70)
+    assert "there is no pool zdata" in site.pyinfra(*RETURN).output
+    for task in ("zfs_encrypt", "zrepl", "nfs"):
+        run = site.pyinfra(f"tasks/{task}.py", "-y", "--limit", "storage")
+        assert run.rc == 0, run.output
+    assert site.attempt(F0, f"zfs list {NFS}").rc == 1
+    assert "tasks/return_primary.py brings" in site.pyinfra("tasks/zfs_encrypt.py", "-y").output
+    last = site.pyinfra(*RETURN)
+    assert last.rc == 0, last.output
+    returned(site)
+    site.lab("reboot", "f0")
+    site.tick(240)
+    assert site.sh(F0, "carp").startswith("MASTER"), "the boot opens it"
