@@ -53,6 +53,11 @@ class Condition:
         words = {"value": f"{value:.0f}", "duration": f"{value // DAY:.0f} d", **labels}
         return re.sub(r"\{(\w+)\}", lambda found: words[found[1]], self.sentence)
 
+    def holds(self, value: float) -> bool:
+        """Whether a value is wrong."""
+        limit = float(self.limit)
+        return {"!=": value != limit, "<": value < limit, ">": value > limit}[self.op]
+
     @property
     def expression(self) -> str:
         """As Prometheus has it."""
