@@ -144,7 +144,7 @@ class PoolStatus:
 
     @property
     def scanned(self) -> int | None:
-        """When the last scrub or resilver ended or began, seconds since 1970 as if the host's zone were UTC; None: never."""
+        """When the last scrub or resilver ended or began, seconds since 1970 as if it were UTC; None: never."""
         ends = [found[1] for scan in self.scans if (found := _SCANNED.search(scan))]
         return max((calendar.timegm(time.strptime(end, "%a %b %d %H:%M:%S %Y")) for end in ends), default=None)
 

@@ -16,4 +16,4 @@ carp_password = None  # 8 to 19 characters that no one else knows; None: certifi
 # -- alert: what these hosts say of themselves every minute (docs/monitoring.md) --
 alert_textfile_directory = "/var/tmp/node_exporter"  # f3s.prom goes there, too, if node_exporter has made it
 alert_command = None  # an absolute path, or None: called with wrong or right, the host, the alert and a sentence
-alert_ping_url = None  # fetched every minute, or None: a service there tells you when that stops
+alert_ping_url = None  # fetched every minute, or None; each host has one of its own, beside it in inventory.py

@@ -269,9 +269,9 @@ report() {
 	done <"$SAMPLES"
 	[ "$delivered" = no ] || mv "$ALERTS.new" "$ALERTS"
 	ping_url
-	slow_at=0
-	! read -r _ slow_at <"$SLOW" || slow_at=${slow_at:-0}
-	if [ $((now - slow_at)) -ge "$HOUR" ] || [ "$slow_at" -gt "$now" ]; then
+	slow_at=$(sed -n '1s/^at //p' "$SLOW")
+	slow_age=$((now - ${slow_at:-0}))
+	if [ "$slow_age" -ge "$HOUR" ] || [ "$slow_age" -lt 0 ]; then
 		{ echo "at $now"; stick; scrubs; certificates; } >"$SLOW.new" 3>&1
 		mv "$SLOW.new" "$SLOW"
 	fi

@@ -50,7 +50,8 @@ errors: No known data errors
 """
 ZFS = r"""
 case "$*" in
-"list -Hp -r -t filesystem,volume,bookmark -o name,creation "*) sed "s/@/$(($(cat "$STATE/now") - 30))/" "$STATE/list.${8##*/}" ;;
+"list -Hp -r -t filesystem,volume,bookmark -o name,creation "*)
+	sed "s/@/$(($(cat "$STATE/now") - 30))/" "$STATE/list.${8##*/}" ;;
 "list -Hp -r -t filesystem,volume -o usedbysnapshots "*) printf '1000\n-\n500\n' ;;
 "get -Hp -o value creation zroot") echo 1792771200 ;;
 *) echo "zfs: unexpected $*" >&2; exit 2 ;;
@@ -243,6 +244,8 @@ def test_each_fault_is_told_once_after_its_time_and_so_is_its_end(host: Reporter
     assert host.told() == [("wrong", "F3sScrubOverdue", "the last scrub of zdata was N d ago")]
     summary = host.run(host.program, "summary")
     assert (summary.rc, summary.out.count("WRONG: ")) == (1, len(TOLD) + 1)
+    mail = host.run(host.path("/usr/local/etc/periodic/daily/490.f3s"))
+    assert (mail.rc, mail.out) == (3, f"\nShared storage (f3s_storage):\n{summary.out}")
 
     for name, text in right.items():
         host.state(name, text)
