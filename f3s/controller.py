@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from f3s import stunnel
 from f3s.carp import CarpState
+from f3s.conditions import DAY, for_hosts, scrub_allowed
 from f3s.parsing import UnknownOutput, number, sections
 from f3s.replication import allowed_age
 from f3s.settings import HostSettings, Site
@@ -22,6 +23,8 @@ RC_SCRIPT = "/usr/local/etc/rc.d/f3s_storage"
 CONTROL = stunnel.CONTROL
 STORAGE_CONF = "/usr/local/etc/f3s/storage.conf"
 RUN = "/var/run/f3s"
+REPORT = "/usr/local/libexec/f3s/report"
+REPORT_CONF = "/usr/local/etc/f3s/report.conf"
 STARTED = f"{RUN}/started"
 HOLD = "/var/db/f3s/carp.hold"
 RECORD = "/var/db/f3s/record"
@@ -38,6 +41,8 @@ PROGRAMS = {
     "carpcontrol.sh": ("/usr/local/bin/carpcontrol.sh", "0755"),
     "carp-auto-failback.sh": ("/usr/local/bin/carp-auto-failback.sh", "0755"),
     "f3s_storage": (RC_SCRIPT, "0755"),
+    "report.sh": (REPORT, "0755"),
+    "periodic-f3s.sh": ("/usr/local/etc/periodic/daily/490.f3s", "0755"),
     "newsyslog-f3s.conf": ("/usr/local/etc/newsyslog.conf.d/f3s.conf", "0644"),
 }
 """What it consists of: files of files/freebsd, and where each goes with which mode."""
@@ -173,6 +178,23 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
         tunnel_folder=stunnel.RUN_FOLDER,
         tunnel_user=stunnel.SERVER_USER,
     )
+
+
+def report_variables(host: HostSettings, site: Site) -> dict[str, str]:
+    """The variables of report.conf: what `report` asks, whom it tells, and what counts as wrong."""
+    jobs = [f"{job.name} {job.dataset} {allowed_age(job.interval_seconds)}" for job in site.jobs_from(host)]
+    told = {
+        "DIRECTORY": host.alert.textfile_directory,
+        "COMMAND": host.alert.command or "",
+        "PING_URL": host.alert.ping_url or "",
+        "JOBS": "\n".join(jobs),
+        "SCRUB": str(scrub_allowed(host.pool.scrub_threshold_days) if host.pool.scrub else 0),
+        "STICK": host.usb.label,
+        "CERTIFICATES": " ".join(stunnel.secret_files(host)),
+        "RENEW": str(host.pki.renew_before_days * DAY),
+        "CONDITIONS": for_hosts(),
+    }
+    return {f"F3S_ALERT_{name}": value for name, value in told.items()}
 
 
 def parse_values(lines: Iterable[str]) -> Values:

@@ -17,6 +17,8 @@ WRITE, AGAIN, SERVICE, ESCALATE, CALL = 5, 6, 15, 60, 3
 """Seconds of the steps that have no setting; the program has the same numbers."""
 USABLE = ("healthy", "readonly", "slow")
 """The states of a mount that programs can use."""
+TOO_OLD = 120
+"""Seconds after which its last check is not relied on any more."""
 GRACE = 3
 """Seconds after its limit until the program gives up even a child that cannot be killed."""
 

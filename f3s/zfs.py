@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -139,6 +141,16 @@ class PoolStatus:
     status: str | None = None
     scans: tuple[str, ...] = ()
     errors: str | None = None
+
+    @property
+    def scanned(self) -> int | None:
+        """When the last scrub or resilver ended or began, seconds since 1970 as if it were UTC; None: never."""
+        ends = [found[1] for scan in self.scans if (found := _SCANNED.search(scan))]
+        return max((calendar.timegm(time.strptime(end, "%a %b %d %H:%M:%S %Y")) for end in ends), default=None)
+
+
+_SCANNED = re.compile(r" (?:on|since) (\w{3} \w{3} +\d+ [\d:]{8} \d{4})")
+"""The end of a line of `scan:` (print_scan_status in OpenZFS's zpool_main.c, ctime(3))."""
 
 
 @dataclass(frozen=True)

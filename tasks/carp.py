@@ -10,7 +10,7 @@ from pyinfra.operations import crontab, files
 
 from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
-from f3s.controller import PROGRAMS, STORAGE_CONF, unicast, wanted_values
+from f3s.controller import PROGRAMS, REPORT, REPORT_CONF, STORAGE_CONF, report_variables, unicast, wanted_values
 from f3s.controller import peer as peer_of
 from f3s.devd import CONFIG as DEVD_CONF
 from f3s.nfs import LOOPBACK
@@ -79,6 +79,17 @@ if settings.is_storage:
         user="root",
         group="wheel",
         variables=wanted.variables,
+    )
+
+    # -- what the report goes by; a URL to ping may be a secret
+    files.template(
+        name="carp: values of the report",
+        src=str(REPOSITORY / "templates" / "storage.conf.j2"),
+        dest=REPORT_CONF,
+        mode="0600",
+        user="root",
+        group="wheel",
+        variables=report_variables(settings, site()),
     )
 
     # -- devd only reads its rules when it starts
@@ -161,6 +172,12 @@ if settings.is_storage:
         name="carp: f3s_storage looks every minute",
         command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",
         cron_name="f3s_storage reconcile",
+        user="root",
+    )
+    crontab.crontab(
+        name="carp: the report, every minute",
+        command=f"{REPORT} >/dev/null 2>&1",
+        cron_name="f3s_storage report",
         user="root",
     )
     crontab.crontab(

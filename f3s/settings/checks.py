@@ -168,6 +168,15 @@ def _ports(site: Site) -> Iterator[Problem]:
             holders.setdefault(port, variable(name))
 
 
+def _alerts(site: Site) -> Iterator[Problem]:
+    holders: dict[str, str] = {}
+    for host in site.freebsd_hosts:
+        url = get(host, "alert.ping_url") if host.is_storage else None
+        if url is not None and holders.setdefault(url, host.name) != host.name:
+            wrong = f"is that of {holders[url]}, too: nobody would notice that one of them is silent"
+            yield Problem(host.name, "alert_ping_url", repr(url), wrong, "one of the host's own, in inventory.py")
+
+
 def _keys(site: Site) -> Iterator[Problem]:
     hosts = sorted(host.name for host in site.freebsd_hosts)
     for host in site.freebsd_hosts:
@@ -235,6 +244,7 @@ _CHECKS: tuple[Callable[[Site], Iterator[Problem]], ...] = (
     _addresses,
     _vip_names,
     _ports,
+    _alerts,
     _keys,
     _clients,
     _lifetimes,

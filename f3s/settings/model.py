@@ -117,6 +117,12 @@ class Carp(Part):
     password: v.CarpPassword = None
 
 
+class Alert(Part):
+    textfile_directory: v.Path
+    command: v.OptionalPath = None
+    ping_url: v.OptionalUrl = None
+
+
 class Share(BaseModel):
     """One directory below the NFSv4 root that clients mount."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 from f3s.settings.model import (
+    Alert,
     Bhyve,
     Carp,
     Client,
@@ -79,6 +80,7 @@ class HostSettings:
     zrepl = HostPart(Zrepl, "freebsd")
     nfs = HostPart(Nfs, "freebsd")
     carp = HostPart(Carp, "storage")
+    alert = HostPart(Alert, "storage")
     client = HostPart(Client, "clients")
 
     @property

@@ -216,6 +216,12 @@ Seconds = Annotated[int, whole(1, 86400, "seconds")]
 Days = Annotated[int, whole(1, 36500, "days")]
 Path = Annotated[str, _PATH_RULE]
 OptionalPath = Annotated[str | None, nothing_or(_PATH_RULE)]
+OptionalUrl = Annotated[
+    str | None,
+    nothing_or(
+        pattern("http:// or https://, then letters, digits and ._~:/?=&%+-", r"https?://[A-Za-z0-9._~:/?=&%+-]+")
+    ),
+]
 Mountpoint = Annotated[str, _MOUNTPOINT_RULE]
 BootMountpoint = Annotated[str, Rule("a directory directly below /, such as /keys", _boot_mountpoint)]
 OptionalMountpoint = Annotated[str | None, nothing_or(_MOUNTPOINT_RULE)]

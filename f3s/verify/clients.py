@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from f3s.fstab import NFS_TYPES, mounted_at
-from f3s.monitor import PROGRAM, MountState
+from f3s.monitor import PROGRAM, TOO_OLD, MountState
 from f3s.mount_options import mount_options, not_in_force
 from f3s.settings import HostSettings, Mount
 from f3s.stunnel import PORT_UNIT
@@ -13,8 +13,6 @@ from f3s.verify.model import ClusterView, Row, judged, right, unknown, wrong
 from f3s.verify.serving import masters
 from f3s.verify.storage import ASK_AGAIN, RUN
 
-MONITOR_TOO_OLD = 120
-"""Seconds after which the last check of check-nfs-mount.sh is not relied on any more."""
 # with its whole path: /usr/local/bin is not in sudo's secure_path on Enterprise Linux
 MONITOR = f"sudo {PROGRAM} --once"
 CHECK_NOW = f"sudo systemctl start nfs-mount-monitor.timer; {MONITOR}"
@@ -52,7 +50,7 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
         return wrong(check, host.name, "the monitor does not know this mount", RUN.format("clients"))
     if seen.age is None:
         return unknown(check, host.name, "mounted, but not checked yet", CHECK_NOW)
-    if seen.age > MONITOR_TOO_OLD:
+    if seen.age > TOO_OLD:
         return unknown(check, host.name, f"mounted, but the last check is {seen.age} s old", CHECK_NOW)
     if seen.state in ("healthy", "slow"):
         how = "writable" if seen.state == "healthy" else "busy with data over a slow line"

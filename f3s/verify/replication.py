@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from f3s.clock import LIMIT
+from f3s.conditions import REPLICA_LATE
 from f3s.quoting import command
 from f3s.replication import allowed_age, newest_common, sent
 from f3s.settings import HostSettings, Job
@@ -118,7 +119,8 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
         )
         return wrong(check, target.name, reason, SET_IT)
     if age > limit:
-        reason = f"the newest common snapshot {common.short_name} is {age} s old, at most {limit} s are allowed{cause}"
+        late = REPLICA_LATE.said(age, dataset=common.dataset)
+        reason = f"{late}, at most {limit} s are allowed ({common.short_name}){cause}"
         return wrong(check, target.name, reason, f"doas zrepl status on {source.name}; the row below tells more")
     told = f"; not replicated yet, new since the last snapshots: {', '.join(new)}" if new else ""
     of = f" with {len(pairs) - 1} datasets below" if len(pairs) > 1 else ""

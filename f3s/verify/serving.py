@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from f3s.carp import MULTICAST, CarpState, member_of_bridge
+from f3s.conditions import NOT_READY
 from f3s.controller import (
     CLAIMS,
     FAILBACK_LOG,
@@ -279,7 +280,7 @@ def services(cluster: ClusterView, host: HostSettings) -> Row:
     if missing := [name for name in names if name not in view.running]:
         problems.append(f"not installed: {', '.join(missing)}")
     if controller.ready is False:
-        problems.append(f"not ready: {controller.reason}")
+        problems.append(NOT_READY.said(reason=controller.reason))
     if problems:
         if controller.decision:
             problems.append(f"last decision: {controller.decision}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from f3s.bhyve.tree import local, to_mount
+from f3s.conditions import DAY, POOL_BROKEN, POOL_FILLS, POOL_FULL, SCRUB_OVERDUE, scrub_allowed
 from f3s.controller import Status
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES, SUFFIX, KeyFile, others
@@ -23,7 +24,7 @@ ASK_AGAIN = "see the error above the table; run verify again"
 
 def storage_rows(cluster: ClusterView) -> Iterator[Row]:
     """The rows of all FreeBSD hosts that were reached."""
-    for check in (stick, pools, keys, mounts, encryption):
+    for check in (stick, pools, space, scrub, keys, mounts, encryption):
         for host in cluster.site.freebsd_hosts:
             if host.name in cluster.hosts:
                 yield check(cluster, host)
@@ -115,7 +116,7 @@ def pools(cluster: ClusterView, host: HostSettings) -> Row:
 
 
 def _pool_problems(pool: Pool) -> list[str]:
-    problems = [f"{pool.name} is {pool.health}"] if pool.health != "ONLINE" else []
+    problems = [POOL_BROKEN.said(pool=pool.name, health=pool.health)] if pool.health != "ONLINE" else []
     said = pool.status
     if said.status is not None and not said.status.startswith(HARMLESS):
         problems.append(f"{pool.name}: {said.status}")
@@ -123,6 +124,34 @@ def _pool_problems(pool: Pool) -> list[str]:
     if said.errors not in (None, NO_ERRORS):
         problems.append(f"{pool.name}: {said.errors}")
     return problems
+
+
+def space(cluster: ClusterView, host: HostSettings) -> Row:
+    """No pool is full: ZFS gets slow long before, and then takes no write and no replica."""
+    found = cluster.of(host).pools
+    if found is None:
+        return unknown("space", host.name, "the pools could not be listed", ASK_AGAIN)
+    used = {name: 1 - pool.free / pool.size for name, pool in found.items()}
+    full = [POOL_FULL.said(pool=name) for name, part in used.items() if POOL_FULL.holds(part)]
+    # told, not wrong: there is time
+    fills = [POOL_FILLS.said(pool=name) for name, part in used.items() if POOL_FILLS.holds(part)]
+    fine = ", ".join(f"{name} {part:.0%}" for name, part in used.items()) or "this host has no pool"
+    return judged("space", host.name, full, "; ".join([fine, *fills]), "docs/runbook.md, pool full")
+
+
+def scrub(cluster: ClusterView, host: HostSettings) -> Row:
+    """Every pool was read as a whole not long ago: that finds what is damaged while the other host has a good copy."""
+    view = cluster.of(host)
+    if view.pools is None or view.now is None:
+        return unknown("scrub", host.name, "the pools could not be listed", ASK_AGAIN)
+    ages = {name: view.now - when for name, pool in view.pools.items() if (when := pool.status.scanned) is not None}
+    limit = scrub_allowed(host.pool.scrub_threshold_days)
+    late = [SCRUB_OVERDUE.said(age, pool=name) for name, age in ages.items() if host.pool.scrub and age > limit]
+    told = [f"{name} {age // DAY} d ago" for name, age in ages.items()]
+    told += [f"{name} never yet" for name in view.pools if name not in ages]
+    return judged(
+        "scrub", host.name, late, ", ".join(told) or "this host has no pool", "docs/runbook.md, scrub overdue"
+    )
 
 
 def wanted_keys(cluster: ClusterView, host: HostSettings) -> dict[str, str]:

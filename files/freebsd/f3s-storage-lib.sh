@@ -27,6 +27,7 @@ F3S_LAST=$F3S_RUN/last			# the last decision, lines of the status
 F3S_FLOOR=$F3S_RUN/floor.createtxg	# newest snapshot's createtxg when the primary was first seen without its claim
 F3S_PROVEN=$F3S_RUN/proven		# since `start` it is known that the peer was not promoted
 F3S_LOSSES=$F3S_RUN/losses		# when the primary lost the address that it had claimed, one a line
+F3S_MOVES=$F3S_RUN/moves		# when the address came or went, seconds since 1970, one a line
 F3S_NFSD=$F3S_RUN/nfsd			# when nfsd was started, in seconds since the boot
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 

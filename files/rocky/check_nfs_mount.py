@@ -637,6 +637,8 @@ METRICS: tuple[tuple[str, str, str, Callable[[Record, float], float]], ...] = (
     ("readonly", "gauge", "Whether the server is read-only.", lambda record, wall: record.state == "readonly"),
     ("slow", "gauge", "Whether data flows, but nothing else is answered.", lambda record, wall: record.state == "slow"),
     ("immutable", "gauge", "Whether the directory below takes no files.", lambda record, wall: record.immutable),
+    ("files_below", "gauge", "Files of this host in the directory below, 5 at most.",
+     lambda record, wall: len(record.below) if record.immutable else 0),
     ("consecutive_failures", "gauge", "Checks in a row that found the mount unusable.",
      lambda record, wall: record.failures),
     ("last_change_timestamp_seconds", "gauge", "When the state last changed.", lambda record, wall: record.since),

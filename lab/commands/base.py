@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import time
 
 from lab import clock
@@ -60,7 +61,7 @@ def ntpd(ctx: Context) -> int:
 
 
 def date(ctx: Context) -> int:
-    """date(1) of the host's clock: ``date``, ``date +FORMAT``, ``-u``, and FreeBSD's ``-r SECONDS`` (13.2)."""
+    """date(1) of the host's clock: ``+FORMAT``, ``-u``, and FreeBSD's ``-r SECONDS`` and ``-j -f FORMAT DATE``."""
     cluster = ctx.store.read()
     now = cluster.time_on(ctx.host(cluster))
     fmt = "%a %b %e %H:%M:%S UTC %Y"
@@ -71,6 +72,13 @@ def date(ctx: Context) -> int:
             continue
         if arg == "-r" and args and args[0].isdigit():
             now = float(args.pop(0))
+        elif arg == "-f" and len(args) > 1 and "-j" in ctx.args:
+            form, given = args.pop(0), args.pop(0)
+            try:
+                now = calendar.timegm(time.strptime(given, form.replace("%e", "%d").replace("%T", "%H:%M:%S")))
+            except ValueError:
+                said = f"Failed conversion of ``{given}'' using format ``{form}''\ndate: illegal time format"
+                raise CommandError(f"date: {said}") from None
         elif arg.startswith("+"):
             fmt = arg[1:]
         else:

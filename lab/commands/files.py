@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat as modes
 import time
 
@@ -201,8 +202,13 @@ def chflags(ctx: Context) -> int:
 
 
 def install(ctx: Context) -> int:
-    """install(1) -d [-m MODE] [-o USER] [-g GROUP] DIR..."""
-    options, names = parse(ctx, "dm:o:g:")
+    """install(1) -d [-m MODE] [-o USER] [-g GROUP] DIR..., and -S [-m MODE] FILE TARGET."""
+    options, names = parse(ctx, "dSm:o:g:")
+    if "S" in options and set(options) <= {"S", "m"} and len(names) == 2 and not os.path.isdir(names[1]):
+        shutil.copyfile(names[0], f"{names[1]}.new")
+        os.chmod(f"{names[1]}.new", int(options.get("m", "755"), 8))
+        os.replace(f"{names[1]}.new", names[1])
+        return 0
     if not names or "d" not in options:
         raise ctx.not_simulated()
     for name in names:

@@ -39,15 +39,23 @@ def matches(pattern: str, name: str, options: dict[str, str]) -> bool:
 
 
 def ping(ctx: Context) -> int:
-    """ping(8) -c COUNT -t SECONDS: an answer comes at once, none takes the whole time."""
-    options, names = parse(ctx, "c:t:")
-    if len(names) != 1 or "c" not in options:
+    """ping(8) -c COUNT -t SECONDS: an answer comes at once, none takes the whole time.
+
+    With -M t the answer has the time of day here and there (the wording of sbin/ping/ping.c; FreeBSD answers such a
+    question unless net.inet.icmp.tstamprepl is 0).
+    """
+    options, names = parse(ctx, "c:t:M:")
+    if len(names) != 1 or "c" not in options or options.get("M", "t") != "t":
         raise ctx.not_simulated()
     cluster = ctx.store.read()
-    if model.address_owner(cluster, ctx.host(cluster), names[0]) is None:
+    other = model.address_owner(cluster, ctx.host(cluster), names[0])
+    if other is None:
         clock.advance(ctx.store, float(options.get("t", "10")))
         ctx.out(f"{options['c']} packets transmitted, 0 packets received, 100.0% packet loss\n")
         raise CommandError("", 2)
+    if "M" in options:
+        own, theirs = (time.strftime("%T", time.gmtime(cluster.time_on(each))) for each in (ctx.host(cluster), other))
+        ctx.out(f"20 bytes from {names[0]}: icmp_seq=0 ttl=64 time=0.430 ms tso={own} tsr={theirs} tst={theirs}\n\n")
     ctx.out(f"{options['c']} packets transmitted, {options['c']} packets received, 0.0% packet loss\n")
     return 0
 

@@ -20,3 +20,12 @@ def test_a_hostile_text_of_a_host_is_escaped_wherever_it_is_shown() -> None:
     assert "<b>" not in page
     # the reason of f0 and f1, the picture of f0, and each column of the last row
     assert page.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&#34;&amp;&lt;b&gt;") >= 7
+
+
+def test_one_glance_tells_what_to_do_first() -> None:
+    well = right_cluster()
+    broken = changed(changed(well, F1, pools={"zdata": pool("zdata", "DEGRADED")}), F0, clock=None)
+    assert "All is well." in as_html(well, rows(well))
+    page = as_html(broken, rows(broken))
+    assert f"First: pools, {F1}.</strong> zdata is DEGRADED" in page, "what is wrong comes before what is not known"
+    assert "All is well." not in page

@@ -383,6 +383,14 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
             for host in CLIENTS
         ],
     ),
+    (
+        (F0, F1),
+        {"alert_ping_url": "https://hc-ping.com/x"},
+        [
+            f"{F1}: alert_ping_url = 'https://hc-ping.com/x': is that of {F0}, too: nobody would notice that "
+            "one of them is silent; allowed: one of the host's own, in inventory.py"
+        ],
+    ),
     # certificates
     (
         EVERY,

@@ -15,6 +15,7 @@ DEVICE = "a whole device by its name below /dev, such as da0"
 LABEL = "1 to 31 letters, digits, _ and -, no leading -"
 MOUNTPOINT = "an absolute, normalised path outside the operating system's directories"
 BOOT_MOUNTPOINT = "a directory directly below /, such as /keys"
+URL = "http:// or https://, then letters, digits and ._~:/?=&%+-, or None"
 PATH = "an absolute, normalised path of letters, digits and ._:@+-"
 POOL = "a letter, then letters, digits and _.:-; not log, mirror..., raidz..., draid... or spare..."
 DATASET = "POOL/NAME[/NAME...] of letters, digits and _.:-, 255 characters at most"
@@ -162,6 +163,7 @@ CASES: list[Case] = [
         "has a word in 'lan' that is no mount option, ' hard'",
         PRESETS,
     ),
+    (STORAGE, "alert_ping_url", "hc-ping.com/x", "has not the right form", URL),
     (CLIENTS, "client_monitor_interval", 0, RANGE, SECONDS),
     (CLIENTS, "client_stat_timeout", 2.5, NUMBER, SECONDS),
     (CLIENTS, "client_metrics_file", "nfs.prom", "is not an absolute path", f"{PATH}, or None"),

@@ -132,10 +132,14 @@ esac
 """
 
 
-def conf(values: Values) -> str:
-    """storage.conf as the deploy renders it."""
+def conf_of(variables: dict[str, str]) -> str:
+    """storage.conf or report.conf as the deploy renders it."""
     template = (REPOSITORY / "templates" / "storage.conf.j2").read_text()
-    return Environment(undefined=StrictUndefined).from_string(template).render(variables=values.variables)
+    return Environment(undefined=StrictUndefined).from_string(template).render(variables=variables)
+
+
+def conf(values: Values) -> str:
+    return conf_of(values.variables)
 
 
 class StorageHost(StubHost):
@@ -190,8 +194,8 @@ class StorageHost(StubHost):
         self.command("sysctl", '[ "$2" = kern.boottime ] && cat "$STATE/boottime"')
         self.command("id", 'cat "$STATE/uid"', record=False)
         # lockf(1) of FreeBSD in terms of flock(1): -k -s -t SECONDS FILE COMMAND...
-        lockf = '[ "$1 $2 $3" = "-k -s -t" ] || exit 64; shift 3\nexec /usr/bin/flock -o -w "$1" -E 75 "$2" '
-        self.command("lockf", lockf + '"${3}" "$4" "$5" ${6:+"$6"}')
+        lockf = '[ "$1 $2 $3" = "-k -s -t" ] || exit 64; wait=$4; file=$5; shift 5\n'
+        self.command("lockf", lockf + 'exec /usr/bin/flock -o -w "$wait" -E 75 "$file" "$@"')
         # without --foreground FreeBSD's would wait for the daemons that a service leaves behind, and kill them
         self.command("timeout", '[ "$1" = --foreground ] || exit 99\nexec /usr/bin/timeout "$@"', record=False)
         self.command("sleep", "exec /bin/sleep 0.01", record=False)

@@ -60,6 +60,11 @@ class Pair(Cluster):
     def _new(self, host: str) -> list[str]:
         return self.log(host, "messages").splitlines()[getattr(self, "_seen", {}).get(host, 0) :]
 
+    def metrics(self, host: str) -> dict[str, float]:
+        """What its report says for Prometheus."""
+        lines = self.sh(host, "cat /var/run/f3s/report.prom").splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
     def failback_says(self) -> list[str]:
         """The decisions of the automatic failback, without their times."""
         return [line.split(" ", 2)[2] for line in self.log(F0, "carp-auto-failback.log").splitlines()]

@@ -53,6 +53,41 @@ def test_after_the_deploy_both_are_ready_and_the_primary_claims_the_address(pair
     assert "carp-auto-failback" not in pair.sh(F1, "crontab -l"), "failback is the primary's decision alone"
 
 
+def test_both_say_how_they_are_and_a_fault_is_heard_of_without_asking(pair: Pair) -> None:
+    pair.tick(125)
+    for host, role in ((F0, 1), (F1, 0)):
+        said = pair.metrics(host)
+        assert said["f3s_storage_ready"] == said["f3s_storage_fsid_aligned"] == 1
+        assert said["f3s_storage_master"] == role
+        assert said['f3s_stick_readable{label="F3S_KEYS"}'] == 1
+        assert abs(said['f3s_clock_offset_seconds{peer="f1"}' if role else 'f3s_clock_offset_seconds{peer="f0"}']) <= 1
+        assert {name for name in said if "unanswered" in name} == set()
+        assert {name.rpartition("/")[2] for name in said if name.startswith("f3s_certificate_not_after")} == {
+            'server.pem"}',
+            'ca-cert.pem"}',
+            'crl.pem"}',
+        }
+    now = said["f3s_report_timestamp_seconds"]
+    said = pair.metrics(F0)
+    of = '{job="f0_to_f1_nfsdata",dataset="zdata/enc/nfsdata"}'
+    assert now - said[f"f3s_replication_last_timestamp_seconds{of}"] <= 120
+    assert now - said['f3s_pool_last_scrub_timestamp_seconds{pool="zdata"}'] < 3600
+
+    pair.lab("unplug", "f0")
+    pair.sh(F0, "rm /var/run/f3s/report.slow")  # otherwise it is asked an hour later
+    pair.sh(F1, "service zrepl onestop")
+    pair.lab("clock", "f1", "-100")
+    pair.tick(400)
+    told = [line for line in pair.told(F0) if line.startswith("wrong: ")]
+    assert [re.sub(r"[0-9]+ s (?=old|between)", "N s ", line) for line in told] == [
+        "wrong: no stick that can be read with the label F3S_KEYS",
+        "wrong: more than 30 s off: N s between this clock and that of f1",
+        "wrong: the newest common snapshot of zdata/enc/nfsdata is N s old",
+    ]
+    assert "WRONG: no stick" in pair.attempt(F0, "/usr/local/etc/periodic/daily/490.f3s").out
+    assert pair.attempt(F0, "service f3s_storage alert-test").out.startswith("neither alert_command nor ")
+
+
 def test_a_quiet_minute_changes_and_logs_nothing(pair: Pair) -> None:
     before = pair.process_ids(F0), pair.process_ids(F1)
     pair.tick(61)

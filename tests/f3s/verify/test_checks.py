@@ -110,6 +110,7 @@ NOT_READY = {"ready": False, "reason": "the key of zdata is not loaded", "decisi
 FAILING = "One or more devices has experienced an unrecoverable error. An attempt was made to correct the error."
 RESILVERING = "One or more devices is currently being resilvered. The pool will continue to function"
 SCRUB = "scrub repaired 0B in 00:10:13 with {} errors on Sun Nov 22 08:56:58 2026"
+SCRUBBED = "scrub repaired 0B in 00:10:13 with 0 errors on Thu Jan {} 08:56:58 2026"
 FEATURES = "Some supported and requested features are not enabled on the pool. The pool can still be used"
 
 
@@ -179,6 +180,8 @@ WRONG = [
     case(F0, "pools", "zdata: One or more devices has", pools=with_pool("zdata", status=FAILING)),
     case(F0, "pools", "being resilvered", pools=with_pool("zdata", status=RESILVERING)),
     case(F0, "pools", "zdata: scrub repaired 0B", pools=with_pool("zdata", scans=(SCRUB.format(10),))),
+    case(F0, "space", "zdata is more than 90 % full", pools={"zdata": replace(pool("zdata"), size=1000, free=99)}),
+    case(F0, "scrub", "the last scrub of zdata was 38 d ago", pools=with_pool("zdata", scans=(SCRUBBED.format(22),))),
     case(F0, "keys", f"does not open {NFS}", key_checks={**of(F0).key_checks, NFS: KeyCheck.WRONG}),
     case(F0, "keys", f"there is no dataset {NFS}", datasets={k: v for k, v in of(F0).datasets.items() if k != NFS}),
     case(F0, "mounts", f"{NFS} is not mounted on /data/nfs", mounts=MountTable((), {})),
@@ -454,7 +457,7 @@ def test_a_dataset_that_was_made_since_the_last_snapshots_is_told_and_not_counte
 def test_the_dataset_that_is_behind_most_counts() -> None:
     old = tuple(each for each in of(F1).snapshots if each.dataset != DISK_REPLICA or each.short_name == "zrepl_120")
     cluster = changed(changed(CLUSTER_RIGHT, F1, snapshots=old), F0, now=SECONDS + 1200)
-    assert "zrepl_120 is 1320 s old" in one(cluster, f"replica of {VM_JOB}", F1).reason
+    assert f"{DISK_REPLICA} is 1320 s old" in one(cluster, f"replica of {VM_JOB}", F1).reason
 
 
 def test_a_snapshot_that_came_while_the_hosts_answered_is_neither_late_nor_from_the_future() -> None:
@@ -879,6 +882,13 @@ def test_the_age_is_that_of_the_newest_snapshot_of_both_sides() -> None:
 
 
 RIGHT = [
+    case(
+        F0,
+        "space",
+        "zdata 81%; zdata is more than 80 % full",
+        pools={"zdata": replace(pool("zdata"), size=100, free=19)},
+    ),
+    case(F0, "scrub", "zdata 36 d ago, zroot never yet", pools=with_pool("zdata", scans=(SCRUBBED.format(24),))),
     case(
         F0, "pools", "zroot ONLINE, zdata ONLINE", pools=with_pool("zdata", status=FEATURES, scans=(SCRUB.format(0),))
     ),
