@@ -621,10 +621,9 @@ def _files(draft: _Draft, primary: str | None, standby: str | None) -> dict[str,
     foreign = sorted({path for name, seen in draft.hosts.items() for path in _foreign(draft, name, seen)})
     if foreign:
         text = files.get("group_data/all.py") or _group_file("all", {})
-        words = pprint.pformat(foreign, width=110).replace("\n", "\n#")
         files["group_data/all.py"] = (
             f"{text}\n# Yours, at places that this deploy needs. Look at them first (--dry --diff shows both), then "
-            f"take away the #:\n# replace_files = {words}\n"
+            f"take away the #:\n# replace_files = {foreign}\n"
         )
     return {"inventory.py": _inventory(draft, beside, primary, standby), **files}
 

@@ -1,10 +1,9 @@
-"""Files that the operator owns, too (tests/by_hand): his lines stay to the byte, ours come and go."""
+"""Files that the operator owns, too (scenarios/by_hand): his lines stay to the byte, ours come and go."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +12,11 @@ from jinja2 import Environment, StrictUndefined
 
 from f3s import devd, exports, stunnel, zrepl, zrepl_file
 from f3s.textfile import NoPlace
+from scenarios.by_hand import FOLDER
 from tests.f3s.replication_sites import F0, F1, SHIPPED
 from tests.f3s.settings_data import ROOT, build, good
 
-BY_HAND = Path(__file__).parents[1] / "by_hand"
+BY_HAND = FOLDER
 
 
 def by_hand(name: str) -> str:
