@@ -19,7 +19,11 @@ from scenarios.story import STEPS
 STAGES = {"lab": "lab.stage", "machines": "machines.stage", "site": "scenarios.site"}
 """Modules with ``opened(options)``, a context that gives a stage for each story, and perhaps ``arguments(parser)``."""
 MOVES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
-STORIES = {"lab": MOVES, "machines": ("scenarios.deploy", *MOVES, "scenarios.faults"), "site": MOVES}
+STORIES = {
+    "lab": (*MOVES, "scenarios.adopt"),
+    "machines": ("scenarios.deploy", "scenarios.adopt", *MOVES, "scenarios.faults"),
+    "site": MOVES,
+}
 """Modules that register scenarios, in the order of play. What the lab leaves out, its tests cover."""
 RESULTS = {"machines": Path("build/vm-test.json")}
 

@@ -1,7 +1,7 @@
 """The jobs of a zrepl.yml.
 
-Only what the deploy and a well-known how-to write is known; any other key or value is not simulated, and says so. Whether zrepl takes a
-configuration is for the real `zrepl configcheck` to say (tests/f3s/test_zrepl.py).
+Only what the deploy and a well-known how-to write is known; any other key or value is not simulated, and says so.
+Whether zrepl takes a configuration is for the real `zrepl configcheck` to say (tests/f3s/test_zrepl.py).
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ IDLE = (
 )
 """Jobs that do nothing until somebody wakes them, and sinks for them."""
 LOGGING = (
-    [({"type": "stdout", "level": "error", "format": "human"}), ({"type": "syslog", "level": "info", "format": "human"})],
+    [
+        ({"type": "stdout", "level": "error", "format": "human"}),
+        ({"type": "syslog", "level": "info", "format": "human"}),
+    ],
     [{"type": "stdout", "level": "info", "format": "human"}],
 )
 MONITORING = [{"type": "prometheus", "listen": ADDRESS}]

@@ -19,7 +19,7 @@ ZREPL = "/usr/local/etc/zrepl/zrepl.yml"
 PASSWORD = "by.hand.4711"
 MINE = {
     "zrepl": f"sed -n '/# the system itself/,/# that is all/p' {ZREPL}",
-    "exports": "grep -A1 /tank/ /etc/exports; cat /tank/media/film",
+    "exports": "grep -e media -e 192.168.1.0 -e scans /etc/exports; cat /tank/media/film",
     "stunnel": "sed -n '/web interface/,/^connect/p' /usr/local/etc/stunnel/stunnel.conf",
     "devd": "sed -n '/tell the phone/,/^}/p' /etc/devd.conf",
     "key": "sha256 -q /keys/backup.key",
@@ -27,19 +27,26 @@ MINE = {
 }
 """What the operator of the primary looks at: it must be the same, to the byte, before and after."""
 
+ALIVE = {
+    "the jobs": "zrepl status --mode raw | grep -o -e '\"system\"' -e '\"backup\"' -e '\"drawer\"' | sort -u",
+    "the export": "showmount -e localhost | grep -o '^/tank/media'",
+    "the tunnel": "sockstat -4lq | grep -o ':4443'",
+}
+"""What works there, before and after."""
+
 Run = Callable[[str, str], str]
 """A shell line on a host (by its short name) as root, with what it prints; raises an error if it fails."""
 
 
-def build(site: Site, devices: dict[str, str], run: Run, wait: Callable[[str, Callable[[], bool]], object]) -> None:
+def build(site: Site, run: Run, wait: Callable[[str, Callable[[], bool]], object]) -> None:
     """Makes the site on blank hosts.
 
-    :param devices: stick, disk and interface, which are the same on each host
     :param wait: until something is so, within some minutes
     """
     primary, standby = site.primary, site.standby
     keepers = [host for host in site.hosts if host.is_freebsd]
-    values = {**devices, "VIP": site.primary.vip.address, "PASSWORD": PASSWORD, "PRIMARY": primary.name}
+    values = {"STICK": primary.usb.device, "DISK": primary.pool.disk or "", "INTERFACE": primary.carp.interface}
+    values |= {"VIP": primary.vip.address, "PASSWORD": PASSWORD, "PRIMARY": primary.name}
     values |= {"DOMAIN": primary.nfs.idmap_domain, "CLIENT": site.clients[0].short_name}
 
     def script(host: str, name: str, **more: str) -> str:

@@ -1,7 +1,7 @@
 # The virtual machines go below an encrypted parent: by a snapshot and a plain send of each dataset.
 vm=/usr/local/sbin/vm
 if [ -x $vm ]; then
-    for name in rocky fedora; do $vm stop $name; done
+    for name in rocky fedora; do $vm stop $name || true; done
     i=0
     while $vm list | grep -q Running && [ $i -lt 60 ]; do sleep 5; i=$((i + 1)); done
 fi

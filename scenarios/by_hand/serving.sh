@@ -9,8 +9,8 @@ sysrc nfs_server_enable=YES nfsv4_server_enable=YES nfsuserd_enable=YES "nfsuser
     mountd_enable=YES rpcbind_enable=YES nfs_reserved_port_only=NO stunnel_enable=YES >/dev/null
 mkdir -p /tank/media /tank/scans
 echo film >/tank/media/film
-for service in rpcbind mountd nfsuserd nfsd; do service $service start; done
-service stunnel start
+grep -q printer /etc/hosts || echo '192.168.1.40 printer.lan' >>/etc/hosts
+for service in rpcbind mountd nfsuserd nfsd stunnel; do service $service start >/dev/null 2>&1; done
 cat >>/etc/devd.conf <<'END'
 
 notify 0 {
@@ -26,7 +26,7 @@ notify 10 {
         action "/root/bin/tell-phone $subsystem";
 };
 END
-service devd restart
+service devd restart >/dev/null 2>&1
 printf '#!/bin/sh\ncase $1 in MASTER) service nfsd start ;; BACKUP) service nfsd stop ;; esac\n' \
     >/usr/local/bin/carpcontrol.sh
 printf '#!/bin/sh\nifconfig | grep carp:\n' >/usr/local/bin/carp

@@ -19,4 +19,4 @@ else
     boot="zdata/enc zdata/sink/f0/zdata/enc/nfsdata"
 fi
 sysrc zfskeys_enable=YES "zfskeys_datasets=$boot" zrepl_enable=YES >/dev/null
-service zrepl start
+service zrepl start >/dev/null 2>&1

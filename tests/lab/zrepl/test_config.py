@@ -41,7 +41,10 @@ def test_jobs_of_the_operator_that_wait_for_him() -> None:
     found = config.read((by_hand.FOLDER / "f0.zrepl.yml").read_text())
     assert [push.filesystems for push in found.pushes] == [("zdata/enc/nfsdata",), ("zroot/bhyve/fedora",)]
     assert (found.idle, found.metrics) == ({"system": "snap", "backup": "push", "drawer": "sink"}, "")
-    assert [sink.name for sink in config.read((by_hand.FOLDER / "f1.zrepl.yml").read_text()).sinks] == ["sink", "laptop"]
+    assert [sink.name for sink in config.read((by_hand.FOLDER / "f1.zrepl.yml").read_text()).sinks] == [
+        "sink",
+        "laptop",
+    ]
 
 
 def test_a_host_that_sends_and_receives() -> None:
