@@ -1,0 +1,187 @@
+"""What a stop advises is done to the letter, on the host or in the data, and the run gets on.
+
+tests/test_stops.py names the test of every stop.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.connector import csh_says
+from tests.lab.cluster import F0, F1, Cluster
+
+pytestmark = pytest.mark.lab
+ENC, NFS, KEY = "zdata/enc", "zdata/enc/nfsdata", f"/keys/{F0}:zdata.key"
+REPLICA = f"zdata/sink/f0/{NFS}"
+CLOSED = f"zfs unmount {NFS}; zfs unmount {ENC}"
+BLANK_POOL = "zpool create -m /data zdata /dev/ada1"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A state of f0 in which a task stops.
+
+    + name: of the state; from: `sticks`, with keys alone, or `data`, with the encrypted datasets as well
+    + bring: shell lines that bring it about
+    + says: pairs of a part of the message and what the operator does then: a shell line in which `\\1` is what the
+      message told, or NAME=VALUE for the data
+    """
+
+    name: str
+    task: str
+    begin: str
+    bring: str
+    says: tuple[tuple[str, str], ...]
+    elsewhere: str = ""
+
+
+TYPE = r"\1"
+STOPS = (
+    Stop("a stick mounted elsewhere", "usb_keys", "sticks", "umount /keys; mount /dev/ufs/F3S_KEYS /mnt",
+         ((r"it belongs on /keys: (umount /mnt)", TYPE),)),
+    Stop("something else in the place of the stick", "usb_keys", "sticks", "umount /keys; mount -t nullfs /mnt /keys",
+         ((r"/keys is taken by /mnt: (umount /keys), then", TYPE),)),
+    Stop("a stick without a label that is not mounted", "usb_keys", "sticks",
+         "mkdir /tmp/k; cp -p /keys/* /tmp/k; umount /keys; newfs /dev/da0 >/dev/null; mount /dev/da0 /keys; "
+         "cp -p /tmp/k/* /keys; umount /keys",
+         ((r"Look at it: (mount -r /dev/da0 /mnt && ls /mnt); if it has the keys: (umount /mnt && tunefs -L F3S_KEYS "
+           r"/dev/da0)", r"\1 && \2"),)),
+    Stop("a stick of something else", "usb_keys", "sticks",
+         "umount /keys; newfs /dev/da0 >/dev/null; mount /dev/da0 /keys; echo x >/keys/photo",
+         ((r"Find out what it is for: `(ls /keys)`. The stick belongs there: (umount /keys), take", r"\1; \2"),
+          (r"if nothing on it is needed, clear both ends by hand on that host: (dd .*) && (dd .*) \(the second ends",
+           r"\1; \2 || true"))),
+    Stop("a key that is in use is on no stick", "usb_keys", "data",
+         f"mount -u -o rw /keys; mv {KEY} /root/copy; mount -u -o ro /keys",
+         ((r"bring back a stick or a copy that has the key",
+           f"mount -u -o rw /keys; cp -p /root/copy {KEY}; mount -u -o ro /keys"),)),
+    Stop("a pool that is not imported", "usb_keys", "data",
+         f"mount -u -o rw /keys; rm /keys/{F1}:zdata.key; mount -u -o ro /keys; {CLOSED}; zpool export zdata",
+         ((r"Import them \((zpool import -N) NAME\)", r"\1 zdata"),)),
+    Stop("a pool that is gone for good", "usb_keys", "data",
+         f"mount -u -o rw /keys; rm /keys/{F1}:zdata.key; mount -u -o ro /keys; sysrc zfskeys_datasets+=old/enc",
+         ((r"take it out of the list: (sysrc zfskeys_datasets-=old/enc)", TYPE),)),
+    Stop("a dataset that names no key", "usb_keys", "data",
+         f"mount -u -o rw /keys; rm /keys/{F1}:zdata.key; mount -u -o ro /keys; zfs set keylocation=prompt {ENC}",
+         ((r"Say so there: (zfs set keylocation=file://)PATH_OF_ITS_KEY( zdata/enc)", rf"\1{KEY}\2"),)),
+    Stop("another disk than the data say", "zfs_encrypt", "sticks", "true",
+         ((r"disk ada1 has the serial number (\S+), the settings want other", r"pool_disk_serial=\1"),)),
+    Stop("the pool is not imported", "zfs_encrypt", "data", f"{CLOSED}; zpool export zdata",
+         ((r"run `(zpool import zdata)` there, then this task again", TYPE),)),
+    Stop("the pool was destroyed", "zfs_encrypt", "sticks", f"{BLANK_POOL}; zpool destroy zdata",
+         ((r"`(zpool import -D zdata)` there brings it back", TYPE),)),
+    Stop("the pool has another mount point", "zfs_encrypt", "sticks", "zpool create -m /tank zdata /dev/ada1",
+         ((r"or run `(zfs set mountpoint=/data zdata)` at", TYPE),)),
+    Stop("the data disk is not blank", "zfs_encrypt", "sticks",
+         "printf x | dd of=/dev/ada1 bs=1 seek=4000000 conv=notrunc 2>/dev/null",
+         ((r"clear both ends by hand on that host: (dd .*) && (dd .*) \(the second ends", r"\1; \2 || true"),)),
+    Stop("something is mounted in the place of the pool", "zfs_encrypt", "sticks",
+         f"{BLANK_POOL}; zfs unmount zdata; mount -t nullfs /mnt /data",
+         ((r"find out who uses that, (umount /data) there", TYPE),)),
+    Stop("files in the place of the pool", "zfs_encrypt", "sticks",
+         f"{BLANK_POOL}; zfs unmount zdata; touch /data/old",
+         ((r"which holds old: .* look at it, move it away", "mv /data/old /root"),)),
+    Stop("the pool is not to be mounted", "zfs_encrypt", "sticks",
+         f"{BLANK_POOL}; zfs unmount zdata; zfs set canmount=off zdata",
+         ((r"`(zfs set canmount=on zdata)` there", TYPE),)),
+    Stop("a plain dataset in the place of the encrypted one", "zfs_encrypt", "sticks",
+         f"{BLANK_POOL}; zfs create {ENC}", ((r"rename it away: (zfs rename \S+ \S+)", TYPE),)),
+    Stop("another cipher than the data say", "zfs_encrypt", "data", "true",
+         ((r"zdata/enc is encrypted with (aes-256-gcm) and keyformat raw", r"enc_encryption=\1"),)),
+    Stop("a key of another name", "zfs_encrypt", "data",
+         f"mount -u -o rw /keys; mv {KEY} /keys/mine.key; mount -u -o ro /keys; "
+         f"zfs set keylocation=file:///keys/mine.key {ENC}; zfs set keylocation=file:///keys/mine.key {NFS}",
+         ((r"Copy it on this stick: `([^`]+)`", TYPE),)),
+    Stop("a foreign file system on the mount point", "zfs_encrypt", "data",
+         f"zfs destroy {NFS}; zfs create -o mountpoint=/data/nfs zdata/nfs",
+         ((r"zdata/nfs is mounted on /data/nfs, .*give it another mount point",
+           "zfs set mountpoint=/data/old zdata/nfs"),)),
+    Stop("plain text on the mount point", "zfs_encrypt", "data",
+         f"zfs unmount {NFS}; chflags noschg /data/nfs; touch /data/nfs/plain",
+         ((r"but it holds plain: this was written UNENCRYPTED .* move it away", "mv /data/nfs/plain /root"),)),
+    Stop("a file in the place of the mount point", "zfs_encrypt", "data",
+         f"zfs destroy {NFS}; chflags noschg /data/nfs; rmdir /data/nfs; touch /data/nfs",
+         ((r"/data/nfs is a Regular File, not a directory: move it away", "mv /data/nfs /root"),)),
+    Stop("a file in the place of a share", "nfs", "data", "touch /data/nfs/k3svolumes",
+         ((r"/data/nfs/k3svolumes is not a directory: move it away", "mv /data/nfs/k3svolumes /root"),)),
+    Stop("a directory in the place of the marker", "nfs", "data", "mkdir /data/nfs/nfs.DO_NOT_REMOVE",
+         ((r"nfs.DO_NOT_REMOVE is not a file: move it away", "mv /data/nfs/nfs.DO_NOT_REMOVE /root"),)),
+    Stop("a dataset below the export", "nfs", "data", f"zfs create {NFS}/more",
+         ((r"or give what is mounted another mount point", f"zfs set mountpoint=/data/more {NFS}/more"),)),
+    Stop("the data was made anew", "nfs", "data", "true",
+         ((r"if nobody needs anything in it, run `(zfs destroy -r \S+)` on f1", r"f1: \1"),),
+         elsewhere=f"zfs create -p {REPLICA}; zfs snapshot {REPLICA}@zrepl_1"),
+    Stop("another root of NFSv4", "nfs", "data", "echo 'V4: /tank' >/etc/exports",
+         ((r"its line `V4: /tank` .*Take the line out", "sed -i '' -e '/^V4: .tank/d' /etc/exports"),)),
+    Stop("a dataset that is not there is to be sent", "zrepl", "data", "zfs destroy -r zroot/bhyve/fedora",
+         ((r"f0_to_f1_fedora: there is no dataset .* take the job out of zrepl_jobs", "zrepl_jobs=JOB"),)),
+    Stop("another vhid", "carp", "data", "kldload carp; ifconfig re0 vhid 5 pass x alias 192.168.1.140/32",
+         ((r"name it in (carp_other_vhids)", r"\1=[5]"),)),
+    Stop("the address without a vhid", "carp", "data", "ifconfig re0 inet 192.168.1.138/32 alias",
+         ((r"has 192.168.1.138 without a vhid; remove that address first", "ifconfig re0 inet 192.168.1.138 -alias"),)),
+    Stop("an rc.conf.d/netif of somebody else", "carp", "data",
+         "mkdir -p /etc/rc.conf.d; echo 'ifconfig_re1=DHCP' >/etc/rc.conf.d/netif",
+         ((r"move its variables to /etc/rc.conf, remove it",
+           "cat /etc/rc.conf.d/netif >>/etc/rc.conf; rm /etc/rc.conf.d/netif"),)),
+    Stop("unicast before FreeBSD 14", "carp", "data", "true",
+         ((r"(carp_unicast) needs FreeBSD 14, .*: set it to False", r"\1=false"),)),
+)  # fmt: skip
+DATA = {"another disk than the data say": "pool_disk_serial=other", "another cipher than the data say":
+        "enc_encryption=aes-128-gcm", "unicast before FreeBSD 14": "carp_unicast=true"}  # fmt: skip
+JOB = (
+    f'[{{"name": "f0_to_f1_nfsdata", "source": "{F0}", "target": "{F1}", "dataset": "{NFS}", "interval": "1m", '
+    '"replica_mountpoint": "/data/nfs"}]'
+)
+
+
+@pytest.fixture(scope="module")
+def sticks(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    cluster = installed.copy(tmp_path_factory.mktemp("lab") / "sticks")
+    cluster.make_secrets()
+    cluster.deploy("usb_keys")
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def data(sticks: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    cluster = sticks.copy(tmp_path_factory.mktemp("lab") / "data")
+    cluster.deploy("zfs_encrypt")
+    return cluster
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_it_leads_on(stop: Stop, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    cluster: Cluster = request.getfixturevalue(stop.begin).copy(tmp_path / "state")
+    if stop.elsewhere:
+        cluster.sh(F1, stop.elsewhere)
+    for line in stop.bring.split("; "):
+        cluster.sh(F0, line)
+    told = [DATA[stop.name]] if stop.name in DATA else []
+    # a key that every stick lacks is made or missed; so the stop is about all hosts
+    limit = () if stop.task == "usb_keys" else ("--limit", F0)
+
+    def run() -> tuple[int, str]:
+        words = [word for each in told for word in ("--data", each)]
+        ran = cluster.pyinfra(f"tasks/{stop.task}.py", "-y", *limit, *words)
+        return ran.rc, " ".join(ran.output.split())
+
+    for part, act in stop.says:
+        rc, output = run()
+        match = re.search(part, output)
+        assert rc != 0, output
+        assert match is not None, output
+        assert "No host was changed" in output or "-- usb_keys" not in output
+        done = match.expand(act)
+        assert csh_says(match[1] if match.groups() else "") == ""
+        if re.fullmatch(r"\w+=.*", done):
+            told = [done.replace("JOB", JOB)]
+        elif done.startswith("f1: "):
+            cluster.sh(F1, done.removeprefix("f1: "))
+        else:
+            cluster.sh(F0, done)
+    rc, output = run()
+    assert rc == 0, output
