@@ -87,7 +87,7 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
             way_on = (
                 f"it may be the key stick without its label. Look at it: mount -r /dev/{device} /mnt && ls /mnt; "
                 f"if it has the keys: umount /mnt && tunefs -L {label} /dev/{device}; "
-                f"if nothing on it is needed, {disk.clearing(disk.size)}"
+                "if it has none, put another stick in"
             )
         elif disk.fat:
             way_on = (
