@@ -28,11 +28,11 @@ MINE = {
 """What the operator of the primary looks at: it must be the same, to the byte, before and after."""
 
 ALIVE = {
-    "the jobs": "zrepl status --mode raw | grep -o -e '\"system\"' -e '\"backup\"' -e '\"drawer\"' | sort -u",
-    "the export": "showmount -e localhost | grep -o '^/tank/media'",
-    "the tunnel": "sockstat -4lq | grep -o ':4443'",
+    "jobs": 'for job in system backup drawer; do zrepl status --mode raw | grep "\\"$job\\"" || exit 1; done',
+    "export": "showmount -e localhost | grep '^/tank/media'",
+    "tunnel": "sockstat -4lq | grep ':4443'",
 }
-"""What works there, before and after."""
+"""What has to work there afterwards."""
 
 Run = Callable[[str, str], str]
 """A shell line on a host (by its short name) as root, with what it prints; raises an error if it fails."""

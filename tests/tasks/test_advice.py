@@ -78,7 +78,8 @@ STOPS = (
          ((r"or run `(zfs set mountpoint=/data zdata)` at", TYPE),)),
     Stop("the data disk is not blank", "zfs_encrypt", "sticks",
          "printf x | dd of=/dev/ada1 bs=1 seek=4000000 conv=notrunc 2>/dev/null",
-         ((r"clear both ends by hand on that host: (dd .*) && (dd .*) \(the second ends", r"\1; \2 || true"),)),
+         # the lab's disks have no end
+         ((r"clear both ends by hand on that host: (dd .*) && (dd .*) \(the second ends", r"\1; \2 count=4"),)),
     Stop("something is mounted in the place of the pool", "zfs_encrypt", "sticks",
          f"{BLANK_POOL}; zfs unmount zdata; zfs create -o mountpoint=/data zroot/x",
          ((r"find out who uses that, (umount /data) there", TYPE),)),
