@@ -234,7 +234,7 @@ def _tell(draft: _Draft, name: str, seen: Seen) -> None:
             text = f"{dataset.name} {dataset.get('encryption')}, {'open' if dataset.key_loaded else 'closed'}"
             draft.note(name, "dataset", f"{text}, key {dataset.get('keylocation')}")
     for entry in entries(seen.text(FSTAB)):
-        draft.note(name, "fstab", entry.line())
+        draft.note(name, "fstab", f"{entry.source} {entry.mountpoint} {entry.fstype} {','.join(entry.options)}")
 
 
 def _keys(draft: _Draft, what: Served | None) -> None:
