@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 from pyinfra.api.exceptions import DeployError
@@ -54,7 +55,19 @@ from facts.zfs import Datasets, HistoryMarks, KeyChecks, Pools, Snapshots
 from facts.zrepl import ConfiguredJobs, Jobs, Written
 from operations.base import answer, ask
 
-_views: weakref.WeakKeyDictionary[Run, dict[str, HostView]] = weakref.WeakKeyDictionary()
+T = TypeVar("T")
+_answers: weakref.WeakKeyDictionary[Run, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
+def of_all(name: str, answer: T) -> dict[str, T] | None:
+    """The answers of all hosts that take part in the run, for the host that answers last; None for the others."""
+    run = ctx_state.get()
+    answers = _answers.setdefault(run, {})
+    answers[name] = answer
+    if not {each.name for each in run.inventory.get_active_hosts()} <= answers.keys():
+        return None
+    del _answers[run]  # another task of the same run asks anew
+    return answers
 
 
 def looked_at_all() -> ClusterView | None:
@@ -63,15 +76,11 @@ def looked_at_all() -> ClusterView | None:
     pyinfra runs a task file for every host that it could connect to, each in a greenlet of its own. The others are in
     `absent`.
     """
-    run = ctx_state.get()
     me = this_host()
-    view = look(ctx_host.get(), me, site())
-    views = _views.setdefault(run, {})
-    views[me.name] = view
-    if not {each.name for each in run.inventory.get_active_hosts()} <= views.keys():
+    views = of_all(me.name, look(ctx_host.get(), me, site()))
+    if views is None:
         return None
-    del _views[run]  # another task of the same run looks anew
-    absent = {each.name: "no connection: the error is above" for each in run.failed_hosts}
+    absent = {each.name: "no connection: the error is above" for each in ctx_state.get().failed_hosts}
     return cluster_view(site(), views, absent)
 
 

@@ -125,6 +125,17 @@ def parse_ifconfig(lines: Iterable[str], demotion: int | None, preempt: int | No
     )
 
 
+def interface_texts(lines: Iterable[str]) -> dict[str, list[str]]:
+    """The lines of each interface in the output of `ifconfig`, but the first."""
+    texts: dict[str, list[str]] = {}
+    for line in lines:
+        if match := _INTERFACE.match(line):
+            text = texts[match[1]] = []
+        elif texts:
+            text.append(line)
+    return texts
+
+
 def parse_carp(lines: Iterable[str]) -> CarpView:
     """Read the sections of facts.carp.Carp.
 
@@ -138,12 +149,7 @@ def parse_carp(lines: Iterable[str]) -> CarpView:
     """
     found = sections(lines, "interface", "ifconfig", "release", "bridge", "sysctl")
     interface = only_line(found["interface"], "the name of an interface")
-    texts: dict[str, list[str]] = {}
-    for line in found["ifconfig"]:
-        if match := _INTERFACE.match(line):
-            text = texts[match[1]] = []
-        elif texts:
-            text.append(line)
+    texts = interface_texts(found["ifconfig"])
     if interface not in texts:
         raise UnknownOutput(f"there is no {interface} among {', '.join(texts)}")
     release = number(only_line(found["release"], "kern.osreldate"), "kern.osreldate")

@@ -176,7 +176,11 @@ def _users(parts: Mapping[str, Output], device: str) -> list[Reason]:
     reasons = []
     mode = [line.split(": ")[1] for line in parts["geom"].lines if line.strip().startswith("Mode: ")]
     if parts["geom"].status != 0 or len(mode) != 1:
-        reasons.append(Reason(f"GEOM does not say whether it is in use ({parts['geom'].text[:200]})"))
+        # hw.nvme.use_nvd decides which of them a disk is, and the other may be a link to it (nda(4))
+        text = parts["geom"].text[:200]
+        if device.startswith(("nda", "nvd")):
+            text += "; an NVMe disk is called nda or nvd, and `geom disk list` shows which"
+        reasons.append(Reason(f"GEOM does not say whether it is in use ({text})"))
     elif mode[0] != "r0w0e0":
         reasons.append(Reason(f"it is in use (GEOM open mode {mode[0]})"))
     for name in ("glabel", "mounts", "swap", "zpool"):

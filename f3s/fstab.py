@@ -60,6 +60,11 @@ def _lines(text: str) -> Iterator[tuple[str, Entry | None]]:
     return ((line, _entry(line)) for line in text.split("\n"))
 
 
+def entries(text: str) -> tuple[Entry, ...]:
+    """The mounts of /etc/fstab."""
+    return tuple(entry for _, entry in _lines(text) if entry is not None)
+
+
 def mount_table(text: str) -> tuple[Entry, ...]:
     """The mounts of /proc/self/mounts; of two at one place the later is on top.
 

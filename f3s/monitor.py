@@ -11,6 +11,8 @@ from f3s.settings.model import Client
 
 PROGRAM = "/usr/local/bin/check-nfs-mount.sh"
 SETTINGS = "/etc/f3s/nfs-mount.json"
+UNITS = "/etc/systemd/system"
+MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
 OUTDATED = ("/etc/f3s/nfs-mount.conf", "/usr/local/bin/nfs-null-call.sh")
 """What earlier versions of this deploy have installed."""
 WRITE, AGAIN, SERVICE, ESCALATE, CALL = 5, 6, 15, 60, 3

@@ -199,6 +199,11 @@ def others(before: str, ours: str) -> tuple[str, ...]:
     return tuple(name for name, _ in _split("".join(split_at_blocks(after, ";")))[1])
 
 
+def services(text: str) -> dict[str, dict[str, str]]:
+    """The services of a stunnel.conf with their own options, by name."""
+    return {name: _options(part) for name, part in _split(text)[1]}
+
+
 def _split(text: str) -> tuple[str, list[tuple[str, str]]]:
     """What is above the first service, and each service: its name, and its text with the header."""
     starts = [match.start() for match in _HEADER.finditer(text)]

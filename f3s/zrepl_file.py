@@ -199,6 +199,7 @@ def _indented(text: str, indent: str) -> str:
 
 def _refuse_other(theirs: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     """Raise NoPlace if a job of the operator's has the name of one of ours, and does more or something else."""
+    also = " and another port" if job["type"] == "sink" else ""
     if theirs.get("type") != job["type"]:
         more = [f"type {theirs.get('type')}"]
     elif job["type"] == "push":
@@ -206,7 +207,10 @@ def _refuse_other(theirs: Mapping[str, Any], job: Mapping[str, Any]) -> None:
         chosen = [name.rstrip("<") for name, value in _of(theirs, "filesystems").items() if value]
         more = [name for name in chosen if not any(is_within(name, root) for root in roots)]
         to = _of(theirs, "connect").get("address")
-        more += [] if to == job["connect"]["address"] else [f"address {to}"]
+        if to == job["connect"]["address"]:
+            also = f" and take {', '.join(roots)} out of it ({', '.join(f'`{root}<: false`' for root in roots)})"
+        else:
+            more.append(f"address {to}")
     else:
         root = theirs.get("root_fs")
         more = [] if root == job["root_fs"] else [f"root_fs {root}"]
@@ -214,7 +218,7 @@ def _refuse_other(theirs: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     if more:
         raise NoPlace(
             f"its job {job['name']} has {', '.join(more)}, which the deploy's job of that name has not: give it "
-            "another name there, or change the data so that it says the same"
+            f"another name there{also}, or change the data so that it says the same"
         )
 
 

@@ -115,6 +115,7 @@ ROCKY: dict[str, Program] = {
     "/usr/bin/systemctl": systemctl.main,
     "/usr/bin/umount": linux_mounting.umount,
     "/usr/bin/uname": base.uname,
+    "/usr/sbin/ip": linux_mounting.ip,
     "/usr/sbin/getenforce": selinux.getenforce,
     "/usr/sbin/runuser": firewall.runuser,
     "/usr/sbin/selinuxenabled": selinux.selinuxenabled,

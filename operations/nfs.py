@@ -71,7 +71,7 @@ def shares(
     mounted = command(_MOUNTED, dataset, mountpoint)
     changes = list(_directory_changes(mountpoint, directories, found))
     if found[marker] not in ("absent", "file"):
-        raise OperationError(f"{host.name}: {mountpoint}/{marker} is not a file")
+        raise OperationError(f"{host.name}: {mountpoint}/{marker} is not a file: move it away, then run this again")
     # last: nothing is served without the marker, and the marker promises that the rest is there
     if found[marker] == "absent":
         _refuse_other_data(dataset, marker, replicas)
@@ -108,7 +108,7 @@ def _directory_changes(mountpoint: str, directories: Mapping[str, str], found: M
     for name, mode in directories.items():
         path = f"{mountpoint}/{name}"
         if found[name] in ("file", "other"):
-            raise OperationError(f"{host.name}: {path} is not a directory")
+            raise OperationError(f"{host.name}: {path} is not a directory: move it away, then run this again")
         if found[name] == "absent":
             yield command("mkdir -m {} {}", mode, path)
         elif int(found[name], 8) != int(mode, 8):

@@ -150,7 +150,9 @@ def undiverged(
 
 @operation()
 def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands:
-    """Encrypted datasets that stay closed name the key that opens them. They are received with `keylocation=prompt`.
+    """Encrypted datasets that stay closed name the key that opens them, and are read-only, whoever made their sink.
+
+    They are received with `keylocation=prompt`.
 
     Without the name nobody could tell whether a key that is lost on all sticks still matters (f3s.keys). Each is
     tested in every run, because a key that was changed on the source arrives only with the next replication. A dataset
@@ -175,6 +177,9 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
     fine = True
     for name, keylocation in closed.items():
         check = checks.get(name)
+        if datasets[name].get("readonly") == "off":
+            fine = False
+            yield command("zfs set readonly=on {}", name)
         if check is not KeyCheck.FITS:
             fine = False
             host.log(unopened(name, keylocation, check), logger.warning)

@@ -86,7 +86,8 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
         elif disk.file_system == "ufs":
             way_on = (
                 f"it may be the key stick without its label. Look at it: mount -r /dev/{device} /mnt && ls /mnt; "
-                f"if it has the keys: umount /mnt && tunefs -L {label} /dev/{device}"
+                f"if it has the keys: umount /mnt && tunefs -L {label} /dev/{device}; "
+                "if it has none, put another stick in"
             )
         elif disk.fat:
             way_on = (

@@ -139,7 +139,9 @@ def pool_mounted(pool: str, mountpoint: str) -> Commands:
         )
     directory = table.directories[mountpoint]
     if directory.kind not in (None, "Directory"):
-        raise OperationError(f"{not_mounted}, which is a {directory.kind} and not a directory: move it away")
+        raise OperationError(
+            f"{not_mounted}, which is a {directory.kind} and not a directory: move it away, then run this again"
+        )
     if directory.entries:
         raise OperationError(
             f"{not_mounted}, which holds {', '.join(directory.entries)}: nobody would see that any more. Nothing was "
@@ -374,7 +376,9 @@ def guarded_mountpoint(path: str, datasets: Sequence[str], parent: str, parent_m
         yield command("mkdir -p {} && chflags schg {} && {}", path, path, record)
         return
     if directory.kind != "Directory":
-        raise OperationError(f"{host.name}: {path} is a {directory.kind}, not a directory")
+        raise OperationError(
+            f"{host.name}: {path} is a {directory.kind}, not a directory: move it away, then run this again"
+        )
     if directory.entries:
         raise OperationError(
             f"{host.name}: nothing is mounted on {path}, but it holds {', '.join(directory.entries)}: this was "

@@ -20,8 +20,8 @@ STAGES = {"lab": "lab.stage", "machines": "machines.stage", "site": "scenarios.s
 """Modules with ``opened(options)``, a context that gives a stage for each story, and perhaps ``arguments(parser)``."""
 MOVES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
 STORIES = {
-    "lab": (*MOVES, "scenarios.promotion"),
-    "machines": ("scenarios.deploy", *MOVES, "scenarios.promotion", "scenarios.faults"),
+    "lab": (*MOVES, "scenarios.promotion", "scenarios.adopt"),
+    "machines": ("scenarios.deploy", "scenarios.adopt", *MOVES, "scenarios.promotion", "scenarios.faults"),
     "site": MOVES,
 }
 """Modules that register scenarios, in the order of play. What the lab leaves out, its tests cover."""

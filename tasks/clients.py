@@ -16,7 +16,7 @@ from pyinfra.operations import dnf, files
 
 from bridge.settings import credentials, rendered, site, this_host
 from f3s.fstab import mount_unit
-from f3s.monitor import OUTDATED, PROGRAM, SETTINGS, longest_check, monitor_settings
+from f3s.monitor import MONITOR_UNITS, OUTDATED, PROGRAM, SETTINGS, UNITS, longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
 from f3s.stunnel import CLIENT_CONFIG, PORT_UNIT, client_variables, port_rules
 from facts.base import FILES
@@ -25,9 +25,7 @@ from operations import fstab, names, reasons, secrets, selinux, stunnel, sysctl,
 from tasks.shared import name_virtual_ip
 
 CORDON_HOOK = "/usr/local/bin/cordon-node.sh"
-UNITS = "/etc/systemd/system"
 RETRANSMISSIONS = {"net.ipv4.tcp_thin_linear_timeouts": "1"}
-MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
 
 settings = this_host()
 

@@ -13,9 +13,9 @@ from pyinfra.operations import files
 from bridge.settings import site, this_host
 from f3s import zrepl as config
 from f3s.controller import STORAGE_CONF, served_dataset, wanted_values
-from operations import clock, order, packages, rcconf, reasons, replicas, returning, zfs, zrepl
+from operations import clock, order, packages, rcconf, reasons, replicas, returning, textfile, zfs, zrepl
 
-RUN = "/var/run/zrepl"
+RUN, AT_START = "/var/run/zrepl", "/etc/rc.conf.d/zrepl"
 
 whole = site()
 settings = this_host()
@@ -52,12 +52,18 @@ if content is not None:
         )
 
     files.directory(name="zrepl: configuration folder", path="/usr/local/etc/zrepl", mode="755")
-    # The rc script of the package makes these with mode 755, and then zrepl refuses to make its control socket
-    # there (internal/daemon/nethelpers). It leaves existing folders alone.
-    for folder in host.loop((RUN, f"{RUN}/stdinserver")):
-        files.directory(
-            name=f"zrepl: {folder} is closed to others", path=folder, user="root", group="wheel", mode="700"
-        )
+    # The rc script of the package makes these with mode 755, and then zrepl refuses to make its control socket there
+    # (internal/daemon/nethelpers). It leaves existing folders alone, and reads this file first (load_rc_config in
+    # rc.subr): at each start, because /var/run may be in memory.
+    files.directory(name="zrepl: /etc/rc.conf.d", path="/etc/rc.conf.d", mode="755", user="root", group="wheel")
+    textfile.put(
+        name="zrepl: its folders are closed to others",
+        path=AT_START,
+        text=f"# Installed as {AT_START} by the f3s deploy.\n"
+        f'[ "$(id -u)" -ne 0 ] || install -d -m 700 -o root -g wheel {RUN} {RUN}/stdinserver\n',
+        mode="0644",
+        replace=AT_START in settings.replace.files,
+    )
     zrepl.config(name="zrepl: configuration", path=config.CONFIG, ours=content, replace=replace)
 
     rcconf.variables(name="zrepl: starts at boot", values={"zrepl_enable": "YES", "zrepl_config": config.CONFIG})

@@ -83,13 +83,14 @@ def _key_problems(key: KeyFile) -> list[str]:
 
 
 NO_ERRORS = "No known data errors"
+BLOCK_SIZE = "One or more devices are configured to use a non-native block size."
 HARMLESS = (
     "The pool is formatted using a legacy on-disk format.",
     "Some supported features are not enabled on the pool.",
     "Some supported and requested features are not enabled on the pool.",
     "This pool has a compatibility list specified, but it could not be read/parsed at this time.",
     "One or more features are enabled on the pool despite not being requested by the 'compatibility' property.",
-    "One or more devices are configured to use a non-native block size.",
+    BLOCK_SIZE,
 )
 """How remarks begin that say nothing about the data (status_callback in OpenZFS's zpool_main.c): those with which
 `zpool status -x` calls a pool healthy, and the block size, which costs speed and cannot be changed later."""
@@ -111,8 +112,13 @@ def pools(cluster: ClusterView, host: HostSettings) -> Row:
     if silent and not problems:
         reason = f"zpool status does not say whether data of {', '.join(silent)} is damaged"
         return unknown("pools", host.name, reason, "doas zpool status -v")
-    fine = ", ".join(f"{name} ONLINE" for name in found) or "this host has no pool"
+    fine = ", ".join(f"{name} ONLINE{_block_size(pool)}" for name, pool in found.items()) or "this host has no pool"
     return judged("pools", host.name, problems, fine, "doas zpool status -v; docs/runbook.md, disk dead")
+
+
+def _block_size(pool: Pool) -> str:
+    slow = pool.status.status is not None and pool.status.status.startswith(BLOCK_SIZE)
+    return " (its blocks are smaller than the disk's: slower, and only a new pool would have others)" if slow else ""
 
 
 def _pool_problems(pool: Pool) -> list[str]:

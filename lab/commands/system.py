@@ -183,12 +183,15 @@ VERSIONS = {"stunnel": "5.75,1", "zrepl": "0.6.1_9", "vm-bhyve": "1.5.0", "doas"
 
 
 def pkg(ctx: Context) -> int:
-    """pkg(8): -N, info -e NAME, install -y NAME..."""
+    """pkg(8): -N, info -e NAME, query of all names and versions, install -y NAME..."""
     match ctx.args:
         case ["-N"]:
             return 0
         case ["info", "-e", name]:
             return 0 if name in ctx.host(ctx.store.read()).packages else 1
+        case ["query", "%n %v"]:
+            ctx.out("".join(f"{name} {VERSIONS[name]}\n" for name in sorted(ctx.host(ctx.store.read()).packages)))
+            return 0
         case ["install", "-y", *names]:
             for name in names:
                 install_package(ctx, name)

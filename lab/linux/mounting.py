@@ -1,13 +1,15 @@
-"""mount and umount of util-linux and nfs-utils, for NFS."""
+"""mount and umount of util-linux and nfs-utils, for NFS; sockets and addresses."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 
 from lab.commands.options import gnu
 from lab.core import Cluster, CommandError, Context, Mount
 from lab.linux import nfs, view, waiting
+from lab.net import model
 
 RETRY_SECONDS = 120.0
 """How long mount.nfs4 goes on in the foreground where nobody answers (nfs(5): "retry")."""
@@ -165,4 +167,21 @@ def ss(ctx: Context) -> int:
         pid = host.parts["processes"][name][0]
         who = f' users:(("{name}",pid={pid},fd=9))' if "-p" in options else ""
         ctx.out(f"LISTEN 0      4096   {f'{address}:{port}':>18}       0.0.0.0:*    {who}\n")
+    return 0
+
+
+def ip(ctx: Context) -> int:
+    """``ip -4 -o address show`` (iproute2, ip/ipaddress.c)."""
+    if ctx.args != ["-4", "-o", "address", "show"]:
+        raise ctx.not_simulated()
+    there = {"lo": [("127.0.0.1", 8, 0)]}
+    there |= {each.name: each.addresses for each in model.interfaces(ctx.host(ctx.store.read())).values()}
+    for number, (name, addresses) in enumerate(there.items(), 1):
+        for address, length, _ in addresses:
+            net = ipaddress.ip_network(f"{address}/{length}", strict=False)
+            scope = "scope host" if name == "lo" else f"brd {net.broadcast_address} scope global"
+            ctx.out(
+                f"{number}: {name}    inet {address}/{length} {scope} {name}\\       valid_lft forever "
+                "preferred_lft forever\n"
+            )
     return 0

@@ -68,6 +68,8 @@ def is_yes(value: str) -> bool:
 def main(ctx: Context) -> int:
     """One verb of one script."""
     service = table.find(ctx.argv[0])
+    if (more := Path("/etc/rc.conf.d", service.name)).is_file():  # rc.subr, load_rc_config
+        subprocess.run(["/bin/sh", more], check=True)
     verb = ctx.args[0] if ctx.args else ""
     forced = quiet = False
     for prefix in ("one", "force", "fast", "quiet"):

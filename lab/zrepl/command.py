@@ -106,6 +106,14 @@ def _status(found: Daemon) -> str:
         jobs[push.name] = {"push": _push(found.jobs[push.name]), "type": "push"}
     for sink in found.config.sinks:
         jobs[sink.name] = {"sink": {"Snapper": None}, "type": "sink"}
+    for name, kind in found.config.idle.items():
+        # a report of this form for each kind of job (daemon/job, Status); nobody has woken it
+        said: dict[str, Any] = {
+            "sink": {"Snapper": None},
+            "snap": {"Pruning": None, "Snapshotting": {"Type": "manual"}},
+        }
+        said["push"] = {"Replication": None, "Snapshotting": {"Type": "manual", "Periodic": None}}
+        jobs[name] = {kind: said[kind], "type": kind}
     return json.dumps({"Jobs": jobs}, separators=(",", ":"))
 
 

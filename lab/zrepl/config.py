@@ -1,7 +1,7 @@
 """The jobs of a zrepl.yml.
 
-Only what the deploy writes is known; any other key or value is not simulated, and says so. Whether zrepl takes a
-configuration is for the real `zrepl configcheck` to say (tests/f3s/test_zrepl.py).
+Only what the deploy and a well-known how-to write is known; any other key or value is not simulated, and says so.
+Whether zrepl takes a configuration is for the real `zrepl configcheck` to say (tests/f3s/test_zrepl.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 ADDRESS = re.compile(r"[0-9.]+:[0-9]+")
 # what means the same in Go and in Python
 REGEX = re.compile(r"\^([^(\\]|\((?!\?)|\\[-.])+\$")
+EVERYTHING = {"type": "regex", "regex": ".*"}
 RULES = [
     (
         {"type": "not_replicated"},
+        EVERYTHING,
+        {"type": "last_n", "count": range(1, 1 << 31)},
         {"type": "last_n", "count": range(1, 1 << 31), "regex": REGEX},
         {"type": "grid", "grid": re.compile(".+"), "regex": REGEX},
         {"type": "regex", "negate": True, "regex": REGEX},
@@ -32,7 +35,7 @@ PUSH = {
     "type": "push",
     "name": NAME,
     "connect": {"type": "tcp", "address": ADDRESS},
-    "filesystems": {re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]<"): True},
+    "filesystems": {re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]<?"): True},
     "send": {"encrypted": True},
     "snapshotting": {"type": "periodic", "prefix": NAME, "interval": re.compile(f"[1-9][0-9]*[{''.join(UNITS)}]")},
     "pruning": {"keep_sender": RULES, "keep_receiver": RULES},
@@ -44,14 +47,37 @@ SINK = {
     "serve": {"type": "tcp", "listen": ADDRESS, "listen_freebind": True, "clients": {re.compile("[0-9.]+"): NAME}},
     "recv": {"properties": {"override": {"readonly": "on"}}, "placeholder": {"encryption": "off"}},
 }
-LOGGING = [
-    {"type": "stdout", "level": "error", "format": "human"},
-    {"type": "syslog", "level": "info", "format": "human"},
-]
-FILE = {
-    "global": {"logging": LOGGING, "monitoring": [{"type": "prometheus", "listen": ADDRESS}]},
-    "jobs": [(PUSH, SINK)],
+BY_HAND = {
+    "type": "sink",
+    "name": NAME,
+    "root_fs": SINK["root_fs"],
+    "serve": {"type": "tcp", "listen": ADDRESS, "clients": {re.compile("[0-9.]+"): NAME}},
 }
+WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*<?")
+MANUAL = {"type": "manual"}
+IDLE = (
+    {"type": "snap", "name": NAME, "filesystems": {WITHIN: (True, False)}, "snapshotting": MANUAL}
+    | {"pruning": {"keep": [EVERYTHING]}},
+    {"type": "push", "name": NAME, "connect": {"type": "local", "listener_name": NAME, "client_identity": NAME}}
+    | {"filesystems": {WITHIN: True}, "send": {"encrypted": True}, "snapshotting": MANUAL}
+    | {"pruning": {"keep_sender": [EVERYTHING], "keep_receiver": [EVERYTHING]}},
+    {"type": "sink", "name": NAME, "root_fs": SINK["root_fs"], "serve": {"type": "local", "listener_name": NAME}},
+)
+"""Jobs that do nothing until somebody wakes them, and sinks for them."""
+LOGGING = (
+    [
+        ({"type": "stdout", "level": "error", "format": "human"}),
+        ({"type": "syslog", "level": "info", "format": "human"}),
+    ],
+    [{"type": "stdout", "level": "info", "format": "human"}],
+)
+MONITORING = [{"type": "prometheus", "listen": ADDRESS}]
+INHERITS = {"placeholder": {"encryption": "inherit"}}
+JOBS = [(PUSH, SINK, BY_HAND, {**BY_HAND, "recv": INHERITS}, *IDLE)]
+FILE = (
+    {"global": {"logging": LOGGING, "monitoring": MONITORING}, "jobs": JOBS},
+    {"global": {"logging": LOGGING[1]}, "jobs": JOBS},
+)
 """What is known. A list has one or more items of its one form, a tuple has the forms to choose from, and a mapping with
 an expression for its key has one or more of such keys."""
 
@@ -64,7 +90,7 @@ class ConfigError(Exception):
 class Push:
     """A push job.
 
-    :param filesystems: datasets of which everything is sent, with all below them
+    :param filesystems: datasets that are sent, with all below them where a `<` is at the end
     :param interval: seconds between two snapshots
     """
 
@@ -94,11 +120,15 @@ class Sink:
 
 @dataclass(frozen=True)
 class Config:
-    """:param metrics: address of the metrics listener"""
+    """
+    :param metrics: address of the metrics listener; empty where there is none
+    :param idle: the jobs of IDLE, name -> type
+    """
 
     pushes: tuple[Push, ...]
     sinks: tuple[Sink, ...]
     metrics: str
+    idle: dict[str, str]
 
 
 def read(text: str) -> Config:
@@ -115,15 +145,18 @@ def read(text: str) -> Config:
     for job in jobs if isinstance(jobs, list) else ():
         if isinstance(job, dict) and job.get("type") not in JOB_TYPES:
             raise ConfigError(f'yaml: unmarshal errors: invalid type name "{job.get("type")}"')
-    if not _fits(found, FILE) or len(found["global"]["monitoring"]) != 1:
+    if not _fits(found, FILE) or len(found["global"].get("monitoring", MONITORING)) != 1:
         raise NotSimulatedError(f"zrepl configuration: {found!r}")
     names = [job["name"] for job in found["jobs"]]
     if len(set(names)) != len(names):
         raise ConfigError(f"duplicate job name among {', '.join(names)}")
+    idle = {job["name"]: job["type"] for job in found["jobs"] if any(_fits(job, form) for form in IDLE)}
+    busy = [job for job in found["jobs"] if job["name"] not in idle]
     return Config(
-        tuple(_push(job) for job in found["jobs"] if job["type"] == "push"),
-        tuple(_sink(job) for job in found["jobs"] if job["type"] == "sink"),
-        found["global"]["monitoring"][0]["listen"],
+        tuple(_push(job) for job in busy if job["type"] == "push"),
+        tuple(_sink(job) for job in busy if job["type"] == "sink"),
+        found["global"]["monitoring"][0]["listen"] if "monitoring" in found["global"] else "",
+        idle,
     )
 
 
@@ -161,7 +194,7 @@ def _push(job: Any) -> Push:
     return Push(
         job["name"],
         job["connect"]["address"],
-        tuple(name.rstrip("<") for name in job["filesystems"]),
+        tuple(job["filesystems"]),
         job["snapshotting"]["prefix"],
         int(interval[:-1]) * UNITS[interval[-1]],
         *(tuple(map(_rule, job["pruning"][side])) for side in ("keep_sender", "keep_receiver")),
@@ -180,4 +213,5 @@ def _rule(found: dict[str, Any]) -> Rule:
 
 def _sink(job: Any) -> Sink:
     serve = job["serve"]
-    return Sink(job["name"], job["root_fs"], serve["listen"], serve["clients"], job["recv"]["properties"]["override"])
+    override = job.get("recv", {}).get("properties", {}).get("override", {})
+    return Sink(job["name"], job["root_fs"], serve["listen"], serve["clients"], override)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from lab import clock
-from lab.core import Cluster, CommandError, Context, Event, Host, Store, part
+from lab.core import Cluster, CommandError, Context, Event, Host, NotSimulatedError, Store, part
 from lab.rc.scripts import keep_output, rc_conf
 from lab.zfs import snapshots
 from lab.zfs.model import Node
@@ -62,7 +62,7 @@ def start(ctx: Context) -> bool:
         daemon.jobs = {push.name: Job() for push in found.pushes}
         plan_beats(ctx.store, cluster, host)
         listening = part(host, "sockets", dict[str, tuple[str, int]])
-        for address in (found.metrics, *(sink.listen for sink in found.sinks)):
+        for address in filter(None, (found.metrics, *(sink.listen for sink in found.sinks))):
             ip, _, port = address.rpartition(":")
             listening[f"zrepl {address}"] = (ip, int(port))
     return True
@@ -161,6 +161,8 @@ def replicate_and_prune(store: Store, event: Event) -> None:
 
 def wake(cluster: Cluster, host: Host, daemon: Daemon, job: str) -> None:
     """`zrepl signal wakeup`."""
+    if job in daemon.config.idle:
+        raise NotSimulatedError(f"zrepl signal wakeup of {job}, which is a job of the operator's own")
     if job not in daemon.jobs:
         raise CommandError(f"Job {job} does not exist")
     soon = [e for e in cluster.events if e.kind == "zrepl replicate" and e.host == host.name]

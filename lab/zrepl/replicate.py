@@ -44,7 +44,10 @@ def selected(push: Push, node: Node) -> list[Dataset]:
     return [
         dataset
         for dataset in node.all()
-        if any(f"{dataset.name}/".startswith(f"{name}/") for name in push.filesystems)
+        if any(
+            f"{dataset.name}/".startswith(f"{name[:-1]}/") if name.endswith("<") else dataset.name == name
+            for name in push.filesystems
+        )
         and dataset.props.get(PLACEHOLDER) != "on"
     ]
 

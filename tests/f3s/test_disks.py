@@ -89,6 +89,13 @@ def test_reasons_that_no_permission_overrides(changes: dict[str, tuple[int, str]
     assert not disk.only_unrecognised_content
 
 
+def test_an_nvme_disk_that_has_the_other_name() -> None:
+    geom = (1, "geom: Class 'disk' does not have an instance named 'nvd1'.")
+    disk = parse_disk(probe_output(geom=geom), "nvd1")
+    assert "named 'nvd1'.; an NVMe disk is called nda or nvd, and `geom disk list` shows which" in disk.why()
+    assert not disk.blank
+
+
 @pytest.mark.parametrize("edge", ["head", "tail"])
 @pytest.mark.parametrize(
     "digest",

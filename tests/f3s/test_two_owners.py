@@ -1,10 +1,9 @@
-"""Files that the operator owns, too (tests/by_hand): his lines stay to the byte, ours come and go."""
+"""Files that the operator owns, too (scenarios/by_hand): his lines stay to the byte, ours come and go."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +12,11 @@ from jinja2 import Environment, StrictUndefined
 
 from f3s import devd, exports, stunnel, zrepl, zrepl_file
 from f3s.textfile import NoPlace
+from scenarios.by_hand import FOLDER
 from tests.f3s.replication_sites import F0, F1, SHIPPED
 from tests.f3s.settings_data import ROOT, build, good
 
-BY_HAND = Path(__file__).parents[1] / "by_hand"
+BY_HAND = FOLDER
 
 
 def by_hand(name: str) -> str:
@@ -89,49 +89,122 @@ def test_what_says_the_same_is_only_marked_and_our_own_parts_follow_the_data() -
     assert gained(after, zrepl_file.merged(after, other)) == ["listen: 127.0.0.1:9000"]
 
 
+def swap(*pairs: tuple[str, str]) -> Callable[[str], str]:
+    """An edit of the text."""
+
+    def change(text: str) -> str:
+        for before, after in pairs:
+            assert before in text
+            text = text.replace(before, after)
+        return text
+
+    return change
+
+
+ALL = ('"zdata/enc/nfsdata": true', '"zdata/enc<": true')
+ELSEWHERE = ("192.168.2.131:8888", "192.168.2.199:8888")
+OTHER_NAME = ("name: f0_to_f1_nfsdata", "name: mine")
+
+
+def anew(text: str) -> str:
+    """Written out as one indented block a job."""
+    return yaml.safe_dump(yaml.safe_load(text) | {"global": {"logging": [{"type": "syslog"}]}})
+
+
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "why", "way"),
     [
-        (lambda text: text.replace("name: f0_to_f1_nfsdata", "name: nfs"), "job nfs does what f0_to_f1_nfsdata of"),
+        (swap(OTHER_NAME), "job mine does what f0_to_f1_nfsdata of .* Give f0_to_f1_nfsdata the name mine", "mine"),
         (
-            lambda text: text.replace('"zdata/enc/nfsdata": true', '"zdata/enc<": true'),
-            "has zdata/enc, which the deploy's",
+            swap(ALL),
+            "has zdata/enc, which the deploy's .* another name there and take zdata/enc/nfsdata out of it",
+            swap(OTHER_NAME, (ALL[1], f'{ALL[1]}\n      "zdata/enc/nfsdata<": false')),
         ),
-        (lambda text: text.replace("192.168.2.131:8888", "192.168.2.199:8888"), "has address 192.168.2.199:8888"),
-        (lambda text: "include:\n- more.yml\n" + text, "`include` takes jobs from other files"),
-        (lambda text: "jobs: [{name: a, type: snap}]\n", "`jobs` is not written as one indented block a job"),
-        (lambda text: "global: {}\n" + text[text.index("jobs:") :], "`global` is empty, or not written as"),
         (
-            lambda text: text.replace("- name: system\n    type", "- type"),
+            swap(ELSEWHERE),
+            "has address 192.168.2.199:8888, .* give it another name there, or",
+            swap(OTHER_NAME, ("name: f0_to_f1_fedora", "name: other")),
+        ),
+        (
+            lambda text: "include:\n- more.yml\n" + text,
+            "`include` takes jobs from other files: put them into this one",
+            swap(("include:\n- more.yml\n", "")),
+        ),
+        (lambda text: "jobs: [{name: a, type: snap}]\n", "`jobs` is not written as one indented block a job", anew),
+        (
+            lambda text: "global: {}\n" + text[text.index("jobs:") :],
+            "`global` is empty, or not written as one indented",
+            anew,
+        ),
+        (lambda text: "{jobs: [{name: a, type: snap}]}\n", "it is not written as indented lines", anew),
+        (
+            swap(("- name: system\n    type", "- type")),
             "it is not the configuration of zrepl: 'name'",
+            swap(("- type: snap", "- name: system\n    type: snap")),
         ),
-        (lambda text: "- a\n", "is not the configuration of zrepl"),
-        (lambda text: "jobs: [", "is not the configuration of zrepl"),
+        (
+            swap(("- name: f0_to_f1_nfsdata", "-\n    name: f0_to_f1_nfsdata")),
+            "the dash of a job is not on the line on which the job begins: name: f0_to_f1_nfsdata",
+            swap(("-\n    name: f0_to_f1_nfsdata", "- name: f0_to_f1_nfsdata")),
+        ),
+        (lambda text: "- a\n", "is not the configuration of zrepl", lambda text: ""),
+        (lambda text: "jobs: [", "is not the configuration of zrepl", lambda text: ""),
     ],
 )
-def test_where_there_is_no_place_for_ours(change: Callable[[str], str], why: str) -> None:
+def test_where_there_is_no_place_for_ours_and_the_way_on(
+    change: Callable[[str], str], why: str, way: Callable[[str], str] | str
+) -> None:
+    text = change(by_hand("f0.zrepl.yml"))
     with pytest.raises(NoPlace, match=why):
-        zrepl_file.merged(change(by_hand("f0.zrepl.yml")), ours())
+        zrepl_file.merged(text, ours())
+    wanted = ours()
+    if isinstance(way, str):
+        wanted["jobs"][0]["name"] = way
+    else:
+        text = way(text)
+    after = zrepl_file.merged(text, wanted)
+    assert zrepl_file.merged(after, wanted) == after
+
+
+PORT = ('"192.168.2.131:8888"', '"192.168.2.131:8890"')
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "why"),
+    ("before", "after", "why", "way"),
     [
-        ("name: sink", "name: from_f0", "job from_f0 does what sink of this deploy does. Call it sink there"),
-        ("root_fs: zdata/sink", "root_fs: zdata/replicas", "job sink has root_fs zdata/replicas"),
-        ('"192.168.2.130": "f0"', '"192.168.2.130": "f0"\n      "192.168.2.9": "nas"', "has client 192.168.2.9"),
+        (
+            "name: sink",
+            "name: from_f0",
+            "job from_f0 does what sink of this deploy does. Call it sink there",
+            swap(("name: from_f0", "name: sink")),
+        ),
+        (
+            "root_fs: zdata/sink",
+            "root_fs: zdata/replicas",
+            "job sink has root_fs zdata/replicas, .* another name there and another port",
+            swap(("name: sink", "name: mine"), PORT),
+        ),
+        (
+            '"192.168.2.130": "f0"',
+            '"192.168.2.130": "f0"\n      "192.168.2.9": "nas"',
+            "has client 192.168.2.9",
+            swap(("name: sink", "name: mine"), PORT),
+        ),
         (
             'type: sink\n  serve:\n    type: tcp\n    listen: "192.168.2',
             'type: source\n  serve:\n    type: tcp\n    listen: "192.168.2',
-            "has type source",
+            "has type source, .* another name there and another port",
+            swap(("name: sink", "name: mine"), PORT),
         ),
     ],
 )
-def test_a_sink_that_does_more_or_bears_another_name(before: str, after: str, why: str) -> None:
-    text = by_hand("f1.zrepl.yml")
-    assert before in text
+def test_a_sink_that_does_more_or_bears_another_name(
+    before: str, after: str, why: str, way: Callable[[str], str]
+) -> None:
+    text = swap((before, after))(by_hand("f1.zrepl.yml"))
     with pytest.raises(NoPlace, match=why):
-        zrepl_file.merged(text.replace(before, after), ours(F1))
+        zrepl_file.merged(text, ours(F1))
+    assert zrepl_file.merged(way(text), ours(F1))
 
 
 def test_a_text_that_jobs_share_is_not_torn_apart() -> None:
@@ -180,8 +253,11 @@ def test_the_data_that_are_exported_to_others_are_the_operators_matter(line: str
 def test_there_is_one_root_of_nfsv4() -> None:
     with pytest.raises(NoPlace, match=r"its line `V4: /tank -sec=sys` makes /tank the root .* needs /export/nfs"):
         exports.merged("V4: /tank -sec=sys\n/tank pc.lan\n", "/export/nfs", "/data/nfs")
-    with pytest.raises(NoPlace, match="has not its other half"):
-        exports.merged(exports.merged("", "/e", "/d").rpartition("#")[0], "/e", "/d")
+    assert exports.merged("/tank pc.lan\n", "/export/nfs", "/data/nfs"), "without the line"
+    half = exports.merged("", "/e", "/d").rpartition("#")[0]
+    with pytest.raises(NoPlace, match="has not its other half: remove the rest of that block"):
+        exports.merged(half, "/e", "/d")
+    assert exports.merged("".join(half.splitlines(keepends=True)[1:]), "/e", "/d")
 
 
 # -- stunnel.conf --
@@ -232,22 +308,34 @@ def test_on_a_client_the_tunnel_by_hand_goes_with_the_options_that_were_for_it_a
     assert stunnel.others(both, tunnel("client")) == ("mail",)
 
 
+WEB = "[web]\naccept = 1\nconnect = 80\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "why", "followed"),
     [
-        ("pid = /var/run/stunnel.pid\n", "`pid = /var/run/stunnel.pid` above its services has to be /var/run/stunnel/"),
-        ("SetUid = nobody\n", "`setuid = nobody` above its services has to be stunnel"),
-        ("chroot = /var/empty\n", "`chroot = /var/empty` above its services would be for the service of this deploy"),
-        ("verify = 2\n[web]\naccept = 1\n", "`verify = 2` .* move it into the services that need it"),
-        ("include = /usr/local/etc/stunnel/conf.d\n", "`include = "),
-        ("[web]\naccept = 2323\nconnect = 80\n", r"service \[web\] accepts on 2323"),
-        ("[web]\naccept = 127.0.0.1:2323\nconnect = 80\n", r"service \[web\] accepts on 127.0.0.1:2323"),
-        ("[alive]\naccept = 1\nconnect = 80\n", r"service \[alive\] has the name of one"),
+        (
+            "pid = /var/run/stunnel.pid\n",
+            "`pid = /var/run/stunnel.pid` above its services has to be /var/run/stunnel/stunnel.pid for",
+            "pid = /var/run/stunnel/stunnel.pid\n",
+        ),
+        ("SetUid = nobody\n", "`setuid = nobody` above its services has to be stunnel", "SetUid = stunnel\n"),
+        (
+            f"chroot = /var/empty\n{WEB}",
+            "`chroot = /var/empty` above its services would be for the service of this deploy",
+            f"{WEB}chroot = /var/empty\n",
+        ),
+        (f"verify = 2\n{WEB}", "`verify = 2` .* move it into the services that need it", f"{WEB}verify = 2\n"),
+        ("include = /usr/local/etc/stunnel/conf.d\n", "`include = ", WEB),
+        ("[web]\naccept = 2323\nconnect = 80\n", r"service \[web\] accepts on 2323, .* another port", WEB),
+        ("[web]\naccept = 127.0.0.1:2323\nconnect = 80\n", r"service \[web\] accepts on 127.0.0.1:2323", WEB),
+        ("[alive]\naccept = 1\nconnect = 80\n", r"service \[alive\] has the name of one .* call it otherwise", WEB),
     ],
 )
-def test_a_line_that_excludes_ours_is_named(text: str, why: str) -> None:
+def test_a_line_that_excludes_ours_is_named_and_the_way_on(text: str, why: str, followed: str) -> None:
     with pytest.raises(NoPlace, match=why):
         stunnel.merged(text, tunnel())
+    assert stunnel.merged(followed, tunnel())
 
 
 # -- devd.conf --

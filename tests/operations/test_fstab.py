@@ -54,6 +54,16 @@ def test_refusals(text: str | None, why: str) -> None:
         entry(text)
 
 
+def test_a_line_of_somebody_else_is_moved_by_hand() -> None:
+    disk = "/dev/sdb1 /data/nfs/k3svolumes ext4 defaults 0 2\n"
+    with pytest.raises(OperationError, match=r"line 2 mounts /dev/sdb1 .* decide about it by hand"):
+        entry(BEFORE + disk)
+    assert len(entry(BEFORE + disk.replace("/data/nfs", "/mnt")).commands) == 1
+    with pytest.raises(OperationError, match="lines 2 and 3 both mount something at"):
+        entry(BEFORE + 2 * LINE)
+    assert len(entry(BEFORE + LINE).noops) == 1
+
+
 @pytest.mark.parametrize(
     ("table", "directory", "commands"),
     [

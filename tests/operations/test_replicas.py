@@ -393,6 +393,7 @@ BHYVE_KEY = "file:///keys/f0.lan.buetow.org:bhyve.key"
 
 
 def keys_named(key: KeyCheck | None = KeyCheck.FITS, arrived: bool = True, **properties: str) -> Result:
+    properties = {"readonly": "on", **properties}
     lines = [*zfs_get(DATASET, REPLICA), *zfs_get(FEDORA, REPLICA, encryptionroot=FEDORA, **properties)]
     snapshots = (Snapshot(f"{FEDORA}@zrepl_1", "5", 9, 95),) if arrived else ()
     known = {
@@ -408,6 +409,8 @@ def test_a_replica_that_stays_closed_names_its_key() -> None:
     fine = keys_named(keylocation=BHYVE_KEY)
     assert (fine.commands, fine.noops) == ([], ["every replica that has arrived names the key that opens it"])
     assert keys_named(arrived=False).commands == []
+    # the sink was made by hand, and left it writable
+    assert keys_named(keylocation=BHYVE_KEY, readonly="off").commands == [f"zfs set readonly=on {FEDORA}"]
 
 
 @pytest.mark.parametrize("key", [KeyCheck.WRONG, KeyCheck.NO_FILE, None])

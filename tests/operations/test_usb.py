@@ -130,6 +130,7 @@ def test_a_stick_with_a_file_system_but_no_label_may_be_the_key_stick() -> None:
     text = str(refusal.value)
     assert "mount -r /dev/da0 /mnt && ls /mnt; if it has the keys: umount /mnt && tunefs -L F3S_KEYS /dev/da0" in text
     assert "dd " not in text
+    assert "if it has none, put another stick in" in text
 
 
 def test_unrecognised_content_needs_permission_for_that_device() -> None:

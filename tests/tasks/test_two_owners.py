@@ -1,15 +1,14 @@
-"""Files of a site that was set up by hand (tests/by_hand), with things of the operator's own in them."""
+"""Files of a site that was set up by hand (scenarios/by_hand), with things of the operator's own in them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from scenarios.by_hand import FOLDER
 from tests.lab.cluster import F1, Cluster
 
 pytestmark = pytest.mark.lab
-BY_HAND = Path(__file__).parents[1] / "by_hand"
+BY_HAND = FOLDER
 FILES = {
     "exports": "/etc/exports",
     "stunnel.conf": "/usr/local/etc/stunnel/stunnel.conf",

@@ -21,7 +21,7 @@ from f3s.secretfile import ABSENT
 from f3s.verify.certificates import RENEW
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.report import absent_rows, all_right, rows
-from f3s.verify.storage import key_tests, wanted_keys, wanted_mounts
+from f3s.verify.storage import BLOCK_SIZE, key_tests, wanted_keys, wanted_mounts
 from f3s.verify.tls import Fault, Outcome, TlsAnswer
 from f3s.zfs import MIGRATION, Dataset, Marks, Property, Snapshot
 from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
@@ -891,6 +891,12 @@ RIGHT = [
     case(F0, "scrub", "zdata 36 d ago, zroot never yet", pools=with_pool("zdata", scans=(SCRUBBED.format(24),))),
     case(
         F0, "pools", "zroot ONLINE, zdata ONLINE", pools=with_pool("zdata", status=FEATURES, scans=(SCRUB.format(0),))
+    ),
+    case(
+        F0,
+        "pools",
+        "zdata ONLINE (its blocks are smaller than the disk's: slower, and only a new pool would have others)",
+        pools=with_pool("zdata", status=f"{BLOCK_SIZE} Expected reduced performance."),
     ),
     # sent after the source had said what it has
     case(

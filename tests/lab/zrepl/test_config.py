@@ -14,6 +14,7 @@ from f3s.zrepl_file import merged
 from lab.core import NotSimulatedError
 from lab.zrepl import config
 from lab.zrepl.config import ConfigError
+from scenarios import by_hand
 from tests.f3s.replication_sites import F0, F1, F2, SHIPPED, job, site
 from tests.f3s.test_zrepl import BROKEN
 
@@ -29,11 +30,21 @@ def host(name: str, of: Site = SHIPPED) -> str:
 def test_the_shipped_jobs_as_the_daemon_sees_them() -> None:
     first, second = config.read(host(F0)).pushes
     assert (first.name, first.address, first.interval) == ("f0_to_f1_nfsdata", "192.168.2.131:8888", 60)
-    assert (second.filesystems, second.interval) == (("zroot/bhyve/fedora",), 600)
+    assert (second.filesystems, second.interval) == (("zroot/bhyve/fedora<",), 600)
     (only,) = config.read(host(F1)).sinks
     assert (only.root_fs, only.clients) == ("zdata/sink", {"192.168.2.130": "f0"})
     assert only.override == {"readonly": "on"}
     assert config.read(host(F1)).metrics == "127.0.0.1:9811"
+
+
+def test_jobs_of_the_operator_that_wait_for_him() -> None:
+    found = config.read((by_hand.FOLDER / "f0.zrepl.yml").read_text())
+    assert [push.filesystems for push in found.pushes] == [("zdata/enc/nfsdata",), ("zroot/bhyve/fedora",)]
+    assert (found.idle, found.metrics) == ({"system": "snap", "backup": "push", "drawer": "sink"}, "")
+    assert [sink.name for sink in config.read((by_hand.FOLDER / "f1.zrepl.yml").read_text()).sinks] == [
+        "sink",
+        "laptop",
+    ]
 
 
 def test_a_host_that_sends_and_receives() -> None:
@@ -77,7 +88,6 @@ def sink(change: Callable[[dict[str, Any]], object]) -> str:
         push(lambda j: j["connect"].update(type="tls")),
         push(lambda j: j["connect"].update(address="fd00::1:8888")),
         push(lambda j: j.update(filesystems={"zdata<": False})),
-        push(lambda j: j.update(filesystems={"zdata": True})),
         push(lambda j: j.update(send={"encrypted": False})),
         push(lambda j: j.update(snapshotting={"type": "manual"})),
         push(lambda j: j["snapshotting"].update(hooks=[])),

@@ -1,0 +1,44 @@
+"""What a system is made of: its release, packages and addresses."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from f3s.quoting import Shell
+from f3s.system import System, parse_system
+from facts.base import HostFact, marked
+
+
+class FreebsdSystem(HostFact[System]):
+    """Release of the kernel, all packages, all interfaces. A host on which pkg was never installed has no packages."""
+
+    @override
+    def command(self) -> str:
+        return marked(
+            Shell(
+                "echo '=== release' && uname -rs && echo '=== packages' && "
+                "if pkg -N >/dev/null 2>&1; then pkg query '%n %v'; fi && echo '=== ifconfig' && ifconfig"
+            )
+        )
+
+    @override
+    def read(self, lines: list[str]) -> System:
+        return parse_system(lines)
+
+
+class LinuxSystem(HostFact[System]):
+    """Name and version of the distribution, all packages, all addresses."""
+
+    @override
+    def command(self) -> str:
+        return marked(
+            Shell(
+                "echo '=== release' && ( . /etc/os-release && echo $NAME $VERSION_ID ) && echo '=== packages' && "
+                "{ ! command -v rpm >/dev/null || rpm -qa --queryformat '%{NAME} %{VERSION}\\n'; } && "
+                "echo '=== ip' && ip -4 -o address show"
+            )
+        )
+
+    @override
+    def read(self, lines: list[str]) -> System:
+        return parse_system(lines)
