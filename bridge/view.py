@@ -39,7 +39,7 @@ from f3s.verify.tls import Outcome
 from f3s.zrepl import CONFIG
 from facts.carp import Carp, CarpRivals
 from facts.clients import MountStates, PortIsOpen
-from facts.clock import Clock, asked_between
+from facts.clock import Clock
 from facts.controller import StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
@@ -163,7 +163,7 @@ def look(member: Host, me: HostSettings, site: Site) -> HostView:
 def _freebsd(member: Host, me: HostSettings, site: Site) -> HostView:
     datasets = ask(member, Datasets)
     sends, receives = site.jobs_from(me), site.jobs_to(me)
-    now, off = asked_between(lambda: ask(member, Clock))
+    clock = ask(member, Clock)
     # right after the clock: what is newer is from the future
     snapshots = ask(member, Snapshots) if sends or receives else None
     roots = key_tests(site, me, datasets or {}, snapshots)
@@ -178,8 +178,8 @@ def _freebsd(member: Host, me: HostSettings, site: Site) -> HostView:
     stick = answer(member, KeyStick, label=me.usb.label, mountpoint=me.usb.mountpoint)
     silent = stick if isinstance(stick, NoAnswer) else None
     return HostView(
-        now=now,
-        clock=off,
+        now=clock.now if clock else None,
+        clock=clock.off if clock else None,
         stick=None if isinstance(stick, NoAnswer) else stick,
         stick_silent=silent,
         pools=ask(member, Pools),
@@ -224,10 +224,10 @@ def _entries(member: Host, me: HostSettings, site: Site) -> dict[str, str] | boo
 def _client(member: Host, me: HostSettings) -> HostView:
     states = ask(member, UnitStates, names=[TUNNEL_UNIT], files=[CLIENT_CONFIG, *secret_files(me)])
     tunnel = states.units[TUNNEL_UNIT] if states else None
-    now, off = asked_between(lambda: ask(member, Clock))
+    clock = ask(member, Clock)
     return HostView(
-        now=now,
-        clock=off,
+        now=clock.now if clock else None,
+        clock=clock.off if clock else None,
         tls=ask(member, Tls, **tls_question(me)),
         mount_states=ask(member, MountStates, monitor=PROGRAM),
         linux_mounts=ask(member, LinuxMounts),

@@ -35,6 +35,14 @@ class Offset:
         return f"{abs(self.seconds):.0f} s {'behind' if self.seconds < 0 else 'ahead of'}"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A host's clock, in seconds since 1970, and what it was off the controller's then."""
+
+    now: int
+    off: Offset
+
+
 def offset(before: float, answer: int, after: float) -> Offset:
     """The offset of a host that gave its whole seconds as `answer`, asked between `before` and `after`."""
     return Offset(answer + 0.5 - (before + after) / 2, (after - before) / 2 + 0.5)

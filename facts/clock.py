@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from typing_extensions import override
 
-from f3s.clock import Offset, offset
+from f3s.clock import Reading, offset
 from f3s.parsing import number, only_line
 from f3s.quoting import Shell
 from facts.base import HostFact, marked
@@ -18,20 +17,15 @@ def controller_time() -> float:
     return time.time()
 
 
-def asked_between(ask: Callable[[], int | None]) -> tuple[int | None, Offset | None]:
-    """A host's clock as `ask` reads it, and how far it is off the controller's; None: it was not told."""
-    before = controller_time()
-    answer = ask()
-    return answer, None if answer is None else offset(before, answer, controller_time())
-
-
-class Clock(HostFact[int]):
-    """Seconds since 1970."""
+class Clock(HostFact[Reading]):
+    """Seconds since 1970, and how far that is off the controller's clock."""
 
     @override
     def command(self) -> str:
+        self._before = controller_time()
         return marked(Shell("date +%s"))
 
     @override
-    def read(self, lines: list[str]) -> int:
-        return number(only_line(lines, "the time"), "the time")
+    def read(self, lines: list[str]) -> Reading:
+        now = number(only_line(lines, "the time"), "the time")
+        return Reading(now, offset(self._before, now, controller_time()))

@@ -6,7 +6,7 @@ from pyinfra import logger
 from pyinfra.context import host
 
 from f3s.clock import LIMIT
-from facts.clock import Clock, asked_between
+from facts.clock import Clock
 from operations.base import Commands, known
 from operations.reasons import operation
 
@@ -17,8 +17,8 @@ def compared() -> Commands:
 
     **Example:** `clock.compared()`
     """
-    _, off = asked_between(lambda: known(Clock))
-    if off is not None and off.off:
+    off = known(Clock).off
+    if off.off:
         host.log(
             f"the clock of {host.name} is {off} the controller's, more than {LIMIT} s: set the one that is wrong first "
             "(docs/runbook.md, Clock off)",

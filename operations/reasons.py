@@ -32,12 +32,17 @@ P = ParamSpec("P")
 
 @dataclass
 class Found:
-    """What a run was told so far: (host, reason) -> task, and the hosts that have been asked to the end."""
+    """What a run was told so far, and the hosts that have been asked to the end.
 
-    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    reasons: (host, reason) -> the place of the operation in the run, and its task
+    """
+
+    reasons: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     later: list[Callable[[], None]] = field(default_factory=list)
     """Operations that pyinfra makes no plan of, to be asked once all are known."""
+    place: int = 0
+    """Of the one that is asked now."""
 
 
 _runs: WeakKeyDictionary[State, Found] = WeakKeyDictionary()
@@ -66,7 +71,8 @@ def noted() -> Iterator[None]:
             raise
         run = _run()
         file = host.current_deploy_name or run.current_deploy_filename or ""
-        _told(run).reasons.setdefault((host.name, str(error)), Path(file).stem)
+        told = _told(run)
+        told.reasons.setdefault((host.name, str(error)), (told.place or len(told.later), Path(file).stem))
 
 
 def _hold(held: list[Callable[[], None]], report: Callable[..., None], *words: Any) -> None:
@@ -88,8 +94,9 @@ def _silent() -> Iterator[list[Callable[[], None]]]:
         del member["log"], member["noop"]
 
 
-def _asked(member: Host, task: str | None, commands: Callable[[], Generator[Any, None, None]]) -> None:
+def _asked(member: Host, task: str | None, place: int, commands: Callable[[], Generator[Any, None, None]]) -> None:
     """Asks an operation that pyinfra makes no plan of; it reports only if it refuses."""
+    _told(_run()).place = place
     asker, its_task = current_host(), member.current_deploy_name
     ctx_host.set(member)  # type: ignore[no-untyped-call]
     member.current_deploy_name = task
@@ -157,8 +164,9 @@ def operation(
             if not (executing() or run.check_for_changes):
                 own = dict(kwargs)
                 pop_global_arguments(run, current_host(), own)
-                ask = partial(_asked, current_host(), host.current_deploy_name, partial(asked, *args, **own))
-                _told(run).later.append(ask)
+                later = _told(run).later
+                ask = partial(_asked, current_host(), host.current_deploy_name, len(later) + 1)
+                later.append(partial(ask, partial(asked, *args, **own)))
             return registered(*args, **kwargs)
 
         return cast(PyinfraOperation[P], called)
@@ -183,15 +191,16 @@ def none_left() -> None:
     told.asked.clear()  # another file may follow
     later, told.later = told.later, []
     answers().gathered(later)
+    told.place = 0
     # pyinfra drops a host that did not answer a question, and would go on without it
     silent = {each.name for each in run.activated_hosts - run.active_hosts} - {name for name, _ in told.reasons}
-    told.reasons |= {(name, f"{name}: a question failed, see the error above"): "-" for name in silent}
+    told.reasons |= {(name, f"{name}: a question failed, see the error above"): (0, "-") for name in silent}
     if not told.reasons:
         return
     place = {each.name: number for number, each in enumerate(run.inventory)}
     lines = [
         f"- [{task}] {'' if reason.startswith(name) else f'{name}: '}{reason}"
-        for (name, reason), task in sorted(told.reasons.items(), key=lambda item: place[item[0][0]])
+        for (name, reason), (_, task) in sorted(told.reasons.items(), key=lambda item: (place[item[0][0]], item[1][0]))
     ]
     raise OperationError(
         f"{len(lines)} reason{'s' if len(lines) > 1 else ''} to stop. No host was changed. Each says what to do; then "

@@ -25,11 +25,13 @@ def sh(command: str) -> list[str]:
 
 
 def test_the_clock() -> None:
-    now = Clock().process(sh(Clock().command()))
-    assert now is not None
-    assert abs(now - time.time()) < 60
+    fact = Clock()
+    found = fact.process(sh(fact.command()))
+    assert found is not None
+    assert abs(found.now - time.time()) < 60
+    assert found.off.off is False
     with pytest.raises(FactProcessError):
-        Clock().process(["1", "2", END])
+        fact.process(["1", "2", END])
 
 
 def test_the_controller_is_asked_for_its_status(tmp_path: Path) -> None:

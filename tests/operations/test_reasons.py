@@ -54,7 +54,7 @@ def refuses() -> Generator[Any]:
 def test_what_leads_to_a_refusal_is_told_with_it() -> None:
     asked, run = FakeHost({}, "f0"), FakeState(is_executing=False)
     with ctx_state.use(run), ctx_host.use(asked):  # type: ignore[arg-type]
-        reasons._asked(asked, None, refuses._inner)  # type: ignore[attr-defined, arg-type]
+        reasons._asked(asked, None, 1, refuses._inner)  # type: ignore[attr-defined, arg-type]
         assert asked.logs == ["f1 does not answer"]
         run.is_executing = True
         with pytest.raises(OperationError, match="nobody knows"):
