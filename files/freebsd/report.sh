@@ -78,7 +78,8 @@ pools() {
 	}'
 }
 
-# zrepl's cursor is on what the other side has confirmed (cursor_read); a dataset without one is as old as itself.
+# zrepl's cursor is on what the other side has confirmed (cursor_read); a dataset without one is as old as itself. The
+# label is not `job`, which Prometheus gives to what it scrapes.
 replication() {
 	printf '%s\n' "$F3S_ALERT_JOBS" | while read -r job dataset allowed; do
 		[ -n "$job" ] || continue
@@ -92,7 +93,7 @@ replication() {
 				}
 				END {
 					for (of in last) {
-						labels = "{job=\"" job "\",dataset=\"" of "\"}"
+						labels = "{zrepl_job=\"" job "\",dataset=\"" of "\"}"
 						print "replication_last_timestamp_seconds" labels, last[of]
 						print "replication_allowed_seconds" labels, allowed
 					}
