@@ -78,7 +78,8 @@ pools() {
 	}'
 }
 
-# zrepl's cursor is on what the other side has confirmed (cursor_read); a dataset without one is as old as itself.
+# zrepl's cursor is on what the other side has confirmed (cursor_read); a dataset without one is as old as itself. The
+# label is not `job`, which Prometheus gives to what it scrapes.
 replication() {
 	printf '%s\n' "$F3S_ALERT_JOBS" | while read -r job dataset allowed; do
 		[ -n "$job" ] || continue
@@ -92,7 +93,7 @@ replication() {
 				}
 				END {
 					for (of in last) {
-						labels = "{job=\"" job "\",dataset=\"" of "\"}"
+						labels = "{zrepl_job=\"" job "\",dataset=\"" of "\"}"
 						print "replication_last_timestamp_seconds" labels, last[of]
 						print "replication_allowed_seconds" labels, allowed
 					}
@@ -209,11 +210,16 @@ judge() {
 			}
 			return text
 		}
+		function compared(kind, v) {
+			return kind == "since" ? now - v : kind == "until" ? v - now : kind == "size" && v < 0 ? -v : v
+		}
+		function holds(x, op, most) { return op == "<" ? x < most : op == ">" ? x > most : x != most }
 		FNR == 1 { part++ }
 		part == 1 { alert[++n] = $1; metric[n] = $2; kind[n] = $3; op[n] = $4; limit[n] = $5; minutes[n] = $6; says[n] = $7 }
 		part == 2 && /^f3s_/ {
 			match($0, / [^ ]*$/)
-			value[series = substr($0, 1, RSTART - 1)] = substr($0, RSTART + 1)
+			series = substr($0, 1, RSTART - 1)
+			value[series] = substr($0, RSTART + 1)
 			of = series; sub(/\{.*/, "", of)
 			of_metric[of] = of_metric[of] substr(series, length(of) + 1) "\t"
 		}
@@ -224,9 +230,8 @@ judge() {
 				for (j = 1; j < count; j++) {
 					v = value[metric[i] all[j]]
 					most = limit[i] ~ /^f3s/ ? value[limit[i] all[j]] : limit[i]
-					if (v == "NaN") { if (op[i] != "!=") continue; x = 0 }
-					else x = kind[i] == "since" ? now - v : kind[i] == "until" ? v - now : kind[i] == "size" && v < 0 ? -v : v + 0
-					if (v != "NaN" && !(op[i] == "<" ? x < most + 0 : op[i] == ">" ? x > most + 0 : x != most + 0)) continue
+					x = compared(kind[i], v + 0)
+					if (v == "NaN" ? op[i] != "!=" : !holds(x, op[i], most + 0)) continue
 					key = alert[i] all[j]
 					if (!(key in since) || since[key] > now) since[key] = now
 					seen[key] = now; known[key]; text = says[i]; said[key] = sentence(all[j], x)

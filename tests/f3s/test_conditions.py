@@ -114,7 +114,7 @@ def suite(each: Condition) -> dict[str, object]:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_every_alert_comes_and_goes(tmp_path: Path) -> None:
     tests = [suite(each) for each in CONDITIONS]
-    late = {"job": "a job", "dataset": "a dataset", "instance": "f0"}
+    late = {"zrepl_job": "a job", "dataset": "a dataset", "instance": "f0"}
     labels = ",".join(f'{name}="{value}"' for name, value in late.items())
     said = {"summary": "f0: " + REPLICA_LATE.said(7080, **late), "runbook": f"docs/runbook.md, {REPLICA_LATE.runbook}"}
     alert = {"exp_labels": {**late, "severity": "critical"}, "exp_annotations": said}

@@ -162,6 +162,7 @@ def test_nothing_mounted(client: Client) -> None:
     client.answers |= {"mount": 0, "below": {"files": ["left.txt"]}}
     assert client.check(10) == "healthy"
     assert client.status()["below"] == ["left.txt"]
+    assert client.metrics()["files_below"] == 1
 
 
 @pytest.mark.parametrize(("why", "mounts"), [("ELOOP", False), ("ENOTTY", True)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -148,8 +150,8 @@ def test_what_a_host_says_that_is_well(host: Reporter) -> None:
     host.report()
     host.report()
     found = host.metrics()
-    job = '{job="f0_to_f1_nfsdata",dataset="zdata/enc/nfsdata"}'
-    never = '{job="f0_to_f1_fedora",dataset="zroot/bhyve/fedora/disk0"}'
+    job = '{zrepl_job="f0_to_f1_nfsdata",dataset="zdata/enc/nfsdata"}'
+    never = '{zrepl_job="f0_to_f1_fedora",dataset="zroot/bhyve/fedora/disk0"}'
     assert (
         found
         | {
@@ -182,6 +184,10 @@ def test_what_a_host_says_that_is_well(host: Reporter) -> None:
     text = host.path("/var/tmp/node_exporter/f3s.prom").read_text()
     assert text == host.path("/var/run/f3s/report.prom").read_text()
     assert text.index("# TYPE f3s_pool_online gauge\nf3s_pool_online") > text.index("# HELP f3s_pool_online ")
+    if shutil.which("promtool"):
+        words = ["promtool", "check", "metrics"]
+        checked = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
     assert host.told() == []
     assert host.calls("fetch") == [["-q", "-T", "10", "-o", "/dev/null", "https://hc.example.org/x"]] * 2
     assert [call[0] for call in host.calls("dd")] == ["if=/dev/ufs/F3S_KEYS"], "the stick is asked once an hour"

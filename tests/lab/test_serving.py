@@ -69,7 +69,7 @@ def test_both_say_how_they_are_and_a_fault_is_heard_of_without_asking(pair: Pair
         }
     now = said["f3s_report_timestamp_seconds"]
     said = pair.metrics(F0)
-    of = '{job="f0_to_f1_nfsdata",dataset="zdata/enc/nfsdata"}'
+    of = '{zrepl_job="f0_to_f1_nfsdata",dataset="zdata/enc/nfsdata"}'
     assert now - said[f"f3s_replication_last_timestamp_seconds{of}"] <= 120
     assert now - said['f3s_pool_last_scrub_timestamp_seconds{pool="zdata"}'] < 3600
 
