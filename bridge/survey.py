@@ -18,7 +18,8 @@ from f3s.controller import PROGRAMS
 from f3s.monitor import MONITOR_UNITS, UNITS
 from f3s.parsing import NoAnswer
 from f3s.stunnel import PORT_UNIT
-from f3s.survey import RC_VARIABLES, TEXTS, Proposal, Seen, key_label, key_place, proposal, served
+from f3s.survey import proposal
+from f3s.survey.model import RC_VARIABLES, TEXTS, Proposal, Seen, key_label, key_place, served
 from f3s.verify.model import HostView
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import shlex
 import shutil
@@ -31,25 +32,28 @@ REAL_SECONDS = 600
 
 @contextlib.contextmanager
 def opened(_: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextManager[LabStage]]]:
-    """A deployed cluster; gives a stage for each story on a copy of it.
+    """Gives a stage for each story: blank hosts, or a copy of a cluster that is deployed when the first story wants it.
 
     :raises StageError: it cannot be deployed
     """
     place = Path(tempfile.mkdtemp(prefix="lab-scenarios-"))
+    source = place / "deployed"
     kept: list[str] = []
     try:
-        with _lab_errors():
-            who = deployed(place / "deployed")
-        print("A cluster is deployed. Each story is played on a copy of it; times are virtual.", flush=True)
 
         @contextlib.contextmanager
         def stage(name: str) -> Iterator[LabStage]:
             at = place / name
             with _lab_errors():
                 if SCENARIOS[name].blank:
-                    blank(at)
+                    who = cast(blank(at))
                 else:
-                    subprocess.run(["cp", "-a", "--sparse=always", str(place / "deployed"), str(at)], check=True)
+                    if not source.exists():
+                        deployed(place / "begun")
+                        (place / "begun").rename(source)
+                        print("A cluster is deployed. Each story is played on a copy; times are virtual.", flush=True)
+                    who = cast(_site())
+                    subprocess.run(["cp", "-a", "--sparse=always", str(source), str(at)], check=True)
             one = LabStage(Store(at), who)
             try:
                 yield one
@@ -63,29 +67,33 @@ def opened(_: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextMan
         yield stage
     finally:
         if kept:
-            shutil.rmtree(place / "deployed")
+            shutil.rmtree(source, ignore_errors=True)
         else:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def deployed(folder: Path) -> Cast:
+def deployed(folder: Path) -> None:
     """Makes a cluster with everything on it in a folder.
 
     :raises StageError: the deploy failed
     """
-    site = blank(folder)
-    one = LabStage(Store(folder), cast(site))
-    one.deploy()
-    return one.cast
+    shutil.rmtree(folder, ignore_errors=True)
+    LabStage(Store(folder), cast(blank(folder))).deploy()
+
+
+@functools.cache
+def _site() -> Site:
+    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
+
+    return plans.site()
 
 
 def blank(folder: Path) -> Site:
     """Makes freshly installed hosts in a folder."""
-    from lab import plans  # with pyinfra's command line, which takes a second and changes the interpreter
+    from lab import plans
 
-    site = plans.site()
-    build.up(Store(folder), plans.plans(site))
-    return site
+    build.up(Store(folder), plans.plans(_site()))
+    return _site()
 
 
 @contextlib.contextmanager

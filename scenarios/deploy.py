@@ -11,7 +11,7 @@ from scenarios.story import Story
 
 TASKS = ("usb_keys", "zfs_encrypt", "bhyve_migrate", "zrepl", "carp", "nfs", "stunnel", "clients")
 FINGERPRINT = (
-    "cat /etc/rc.conf /etc/sysctl.conf /etc/exports /boot/loader.conf /etc/crontab 2>/dev/null | cksum; "
+    "cat /etc/rc.conf /etc/sysctl.conf /etc/exports /boot/loader.conf /etc/crontab 2>/dev/null | sha256; "
     "zpool list -Ho name; zfs list -Ho name; mount; ls /keys /usr/local/bin 2>&1; true"
 )
 """What a dry run must not change on a FreeBSD host."""

@@ -14,7 +14,8 @@ from f3s.keys import KeyFile, Stick
 from f3s.mounts import Mount, MountTable
 from f3s.parsing import UnknownOutput
 from f3s.secretfile import SecretState
-from f3s.survey import EXPORTS, FSTAB, HOSTS, Proposal, Seen, proposal, served
+from f3s.survey import proposal
+from f3s.survey.model import EXPORTS, FSTAB, HOSTS, Proposal, Seen, served
 from f3s.system import parse_system
 from f3s.textfile import TextFile, digest
 from f3s.verify.model import HostView

@@ -17,6 +17,7 @@ from f3s import zrepl
 from f3s.parsing import UnknownOutput
 from f3s.settings import HostData, Job, Site, build_site
 from f3s.zrepl_file import merged
+from scenarios.by_hand import FOLDER
 from tests.f3s.replication_sites import F0, F1, F2, SHIPPED, job, site
 from tests.tasks.plan import site_inventory
 
@@ -72,7 +73,7 @@ def test_zrepl_accepts_every_host_of_a_site(
 def test_zrepl_accepts_our_jobs_among_those_of_the_operator(
     host: str, file: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
 ) -> None:
-    before = (Path(__file__).parents[1] / "by_hand" / file).read_text()
+    before = (FOLDER / file).read_text()
     for text in (before, merged(before, config(host))):
         result = configcheck(text)
         assert (result.returncode, result.stderr) == (0, "")

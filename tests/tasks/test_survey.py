@@ -22,12 +22,12 @@ HOSTS = (F0, F1, F2)
 
 def survey(cluster: Cluster, place: Path) -> str:
     """What it says; the files are in `place`/site. It has changed nothing."""
-    before = [cluster.sh(host, FINGERPRINT) for host in HOSTS]
+    before = [cluster.attempt(host, FINGERPRINT).out for host in HOSTS]
     (place / "hosts.py").write_text(by_hand.minimal_inventory("lab/inventory.py"))
     words = ("tasks/survey.py", "-y", "--data", f"survey_to={place}/site")
     run = cluster.pyinfra(*words, inventory=str(place / "hosts.py"))
     assert run.rc == 0, run.output
-    assert before == [cluster.sh(host, FINGERPRINT) for host in HOSTS]
+    assert before == [cluster.attempt(host, FINGERPRINT).out for host in HOSTS]
     again = cluster.pyinfra(*words, inventory=str(place / "hosts.py"))
     assert (again.rc != 0, "is there already: name a new folder in survey_to" in again.output) == (True, True)
     return run.output
