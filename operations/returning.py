@@ -170,8 +170,8 @@ def step(planned: Step, site: Site) -> Generator[Shown]:
     elif current.catches_up:
         now = yield from _sent(site, now)
         for _ in range(ROUNDS):
-            since = (known_of(now.standby.name, Clock) or 0) - now.theirs[-1].creation
-            if since < QUICK_SECONDS:
+            clock = known_of(now.standby.name, Clock)
+            if clock is None or clock.now - now.theirs[-1].creation < QUICK_SECONDS:
                 return
             yield from (On(*each) for each in current.commands)
             now = yield from _sent(site, now)

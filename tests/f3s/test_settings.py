@@ -179,8 +179,8 @@ def test_missing_variable(prefix: str, field: str) -> None:
         (
             "site",
             1,
-            "site = 1: is unknown; allowed: variables that begin with alert_, bhyve_, carp_, client_, enc_, lan_, nfs_, "
-            "pki_, pool_, replace_, stunnel_, usb_, vip_, wireguard_, zrepl_",
+            "site = 1: is unknown; allowed: variables that begin with alert_, bhyve_, carp_, client_, enc_, lan_, "
+            "nfs_, pki_, pool_, replace_, stunnel_, usb_, vip_, wireguard_, zrepl_",
         ),
         ("capr_vhid", 1, "capr_vhid = 1: is unknown; did you mean carp_vhid?; allowed: carp_vhid"),
         (
