@@ -54,6 +54,8 @@ def test_without_certificates_it_says_how_to_make_them(cluster: Cluster) -> None
     run = cluster.pyinfra(TASK, "--dry", "--limit", F0)
     assert run.rc != 0
     assert "python certificates.py init" in run.output
+    cluster.make_secrets()
+    assert cluster.pyinfra(TASK, "--dry", "--limit", F0).rc == 0
 
 
 def test_the_plan_on_untouched_hosts(deployed: tuple[Cluster, Run, Run]) -> None:
