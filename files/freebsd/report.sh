@@ -101,11 +101,13 @@ replication() {
 	done
 }
 
-# ICMP's time of day on both sides (ping(8), -M): a clock that is off by whole days is not seen.
+# The peer's time of day by ICMP (ping(8), -M; its `tso` is the time since the boot, seen on 15.1): a clock that is off by
+# whole days is not seen.
 clock() {
-	bounded 5 ping -M t -c 1 -t 3 "$F3S_PEER" 2>/dev/null | sed -n 's/.* tso=\([0-9:]*\) tsr=\([0-9:]*\) .*/\1:\2/p' |
-		awk -F : -v peer="$F3S_PEER_NAME" '{
-			off = ($1 - $4) * 3600 + ($2 - $5) * 60 + $3 - $6
+	clock_own=$(date +%s)
+	bounded 5 ping -M t -c 1 -t 3 "$F3S_PEER" 2>/dev/null | sed -n 's/.* tsr=\([0-9:]*\) .*/\1/p' |
+		awk -F : -v own="$clock_own" -v peer="$F3S_PEER_NAME" '{
+			off = own % 86400 - ($1 * 3600 + $2 * 60 + $3)
 			print "clock_offset_seconds{peer=\"" peer "\"}", (off > 43200 ? off - 86400 : off < -43200 ? off + 86400 : off)
 		}'
 }

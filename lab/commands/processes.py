@@ -41,8 +41,8 @@ def matches(pattern: str, name: str, options: dict[str, str]) -> bool:
 def ping(ctx: Context) -> int:
     """ping(8) -c COUNT -t SECONDS: an answer comes at once, none takes the whole time.
 
-    With -M t the answer has the time of day here and there (the wording of sbin/ping/ping.c; FreeBSD answers such a
-    question unless net.inet.icmp.tstamprepl is 0).
+    With -M t the answer has the time since the boot here, and the time of day there (seen on 15.1; FreeBSD answers such
+    a question unless net.inet.icmp.tstamprepl is 0).
     """
     options, names = parse(ctx, "c:t:M:")
     if len(names) != 1 or "c" not in options or options.get("M", "t") != "t":
@@ -54,8 +54,9 @@ def ping(ctx: Context) -> int:
         ctx.out(f"{options['c']} packets transmitted, 0 packets received, 100.0% packet loss\n")
         raise CommandError("", 2)
     if "M" in options:
-        own, theirs = (time.strftime("%T", time.gmtime(cluster.time_on(each))) for each in (ctx.host(cluster), other))
-        ctx.out(f"20 bytes from {names[0]}: icmp_seq=0 ttl=64 time=0.430 ms tso={own} tsr={theirs} tst={theirs}\n\n")
+        since = cluster.now - ctx.host(cluster).boot_time
+        own, theirs = (time.strftime("%T", time.gmtime(at)) for at in (since, cluster.time_on(other)))
+        ctx.out(f"76 bytes from {names[0]}: icmp_seq=0 ttl=64 time=0.430 ms tso={own} tsr={theirs} tst={theirs}\n\n")
     ctx.out(f"{options['c']} packets transmitted, {options['c']} packets received, 0.0% packet loss\n")
     return 0
 

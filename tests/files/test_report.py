@@ -68,6 +68,12 @@ case $1 in
 esac
 """
 
+# as 15.1 says it
+PING = """
+at=$(/bin/date -u -d "@$(($(cat "$STATE/now") + $(cat "$STATE/peer_ahead")))" +%T)
+echo "76 bytes from 192.168.1.131: icmp_seq=0 ttl=64 time=11.538 ms tso=00:21:40 tsr=$at tst=$at"
+"""
+
 
 class Reporter(StorageHost):
     """A primary that serves, with everything right."""
@@ -89,8 +95,8 @@ class Reporter(StorageHost):
         disk = "zroot/bhyve/fedora/disk0\t@\n"  # just made, without a cursor
         other = f"zroot/bhyve/fedora{cursor}other\t{NOW}\n"  # of another job
         self.state("list.fedora", f"zroot/bhyve/fedora\t1\n{other}zroot/bhyve/fedora{cursor}fedora\t@\n{disk}")
-        self.command("ping", 'cat "$STATE/ping"')
-        self.clocks("10:46:33", "10:46:34")
+        self.command("ping", PING)
+        self.state("peer_ahead", "1\n")
         self.command(
             "dd", '[ "$*" = "if=/dev/ufs/F3S_KEYS of=/dev/null bs=4096 count=1" ] && [ ! -e "$STATE/no_stick" ]'
         )
@@ -110,10 +116,6 @@ class Reporter(StorageHost):
             f"F3S_ALERT_{name}": value for name, value in values.items()
         }
         self.write(REPORT_CONF, self.rewrite(conf_of(variables)))
-
-    def clocks(self, own: str, peer: str) -> None:
-        said = f"20 bytes from 192.168.1.131: icmp_seq=0 ttl=64 time=0.430 ms tso={own} tsr={peer} tst={peer}\n"
-        self.state("ping", f"ICMP_TSTAMP\nPING 192.168.1.131 (192.168.1.131): 56 data bytes\n{said}\n")
 
     def minutes(self, count: int) -> None:
         self.state("now", f"{int(self.state('now')) + 60 * count}\n")
@@ -201,7 +203,7 @@ ALERT = "/usr/bin/alert"
 BROKEN = {
     "status": STATUS.replace("ready=yes", "ready=unknown").replace("serves", "no answer of").replace("r=16", "r=17"),
     "pools": "zdata\t1000\t190\tDEGRADED\nzroot\t1000\t90\tONLINE\n",
-    "ping": "x: time=0.4 ms tso=23:59:50 tsr=00:00:30 tst=00:00:30\n",
+    "peer_ahead": "40\n",
     "list.nfsdata": f"zdata/enc/nfsdata\t{NOW - 9000}\n",
     "no_stick": "",
     "zpool": ZPOOL_STATUS.replace("with 0 errors", "with 2 errors").replace("Nov 16", "Oct 16"),
@@ -319,3 +321,10 @@ def test_every_condition_of_a_host_has_its_metrics_and_a_break(host: Reporter) -
         wanted = [each.metric, *([each.limit] if isinstance(each.limit, str) else [])]
         if not each.metric.startswith("f3s_nfs_mount"):
             assert {name.removeprefix("f3s_") for name in wanted} <= help_of, each.alert
+
+
+def test_the_peers_clock_is_compared_over_midnight(host: Reporter) -> None:
+    host.state("now", f"{NOW - NOW % 86400 + 86390}\n")
+    host.state("peer_ahead", "40\n")
+    host.report()
+    assert host.metrics()['f3s_clock_offset_seconds{peer="f1"}'] == -40
