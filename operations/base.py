@@ -127,7 +127,7 @@ class Answers:
             each_once = list({_key(each): each for each in questions}.values())
             for few in (each_once[start : start + AT_ONCE] for start in range(0, len(each_once), AT_ONCE)):
                 asked = [(cast(type[HostFact[Any]], each.fact), each.arguments) for each in few]
-                number, before = self.number, self._changes()
+                number, before = self._next(), self._changes()
                 said = member.get_fact(Together, asked, _ignore_errors=True, _timeout=FACT_SECONDS)
                 for each, value in zip(few, said or [None] * len(few), strict=True):
                     if value is not None:
@@ -136,7 +136,7 @@ class Answers:
                         self._ask(each)
 
     def _ask(self, question: Question) -> Any:
-        number, before = self.number, self._changes()
+        number, before = self._next(), self._changes()
         value = None
         # one that failed has been reported; pyinfra only drops a host before the next operation
         if executing() or question.member not in self._run.failed_hosts:
@@ -146,7 +146,11 @@ class Answers:
 
     def _keep(self, question: Question, number: int, before: tuple[int, bool], value: Any) -> None:
         self._said[_key(question)] = (number, before, value)
-        self.number = max(self.number, number + 1)
+
+    def _next(self) -> int:
+        """The number of an answer, from when it is asked for: who begins meanwhile takes it for an earlier one."""
+        self.number += 1
+        return self.number - 1
 
     def _changes(self) -> tuple[int, bool]:
         """How many operations have changed something. A person may take any time to agree to a plan."""
