@@ -20,6 +20,8 @@ def _on_machine(name: str, data: dict[str, object]) -> tuple[str, dict[str, obje
         "ssh_key": str(_folder / "key"),
         "ssh_known_hosts_file": "/dev/null",
         "ssh_strict_host_key_checking": "off",
+        # a guest that has just booted may take longer than a connection waits
+        "ssh_connect_retries": 3,
         "ssh_allow_agent": False,
         "ssh_look_for_keys": False,
         "pki_directory": str(_folder / "secrets"),

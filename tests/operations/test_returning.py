@@ -10,6 +10,7 @@ import pytest
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_state
 
+from f3s.clock import Offset, Reading
 from f3s.controller import Status
 from f3s.returning import Step, Way
 from facts.controller import StorageController
@@ -57,7 +58,7 @@ def test_no_step_is_jumped_over(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_that_there_is_is_sent_and_known_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(returning, "known_of", lambda name, fact: 0)
+    monkeypatch.setattr(returning, "known_of", lambda name, fact: None)
     taken, sent = runs(monkeypatch, step(CLONED, "catch up"), CLONED, TAKEN, ARRIVED).commands
     assert taken.name == F1
     assert isinstance(sent, returning.Transfer)
@@ -68,7 +69,7 @@ def test_all_that_there_is_is_sent_and_known_to_be_there(monkeypatch: pytest.Mon
 
 def test_a_slow_difference_is_followed_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([4000, 10])
-    monkeypatch.setattr(returning, "known_of", lambda name, fact: next(clock))
+    monkeypatch.setattr(returning, "known_of", lambda name, fact: Reading(next(clock), Offset(0, 0)))
     done = runs(monkeypatch, step(CLONED, "catch up"), CLONED, TAKEN, ARRIVED, TAKEN, ARRIVED)
     assert [type(each).__name__ for each in done.commands] == ["On", "Transfer"] * 2
 
