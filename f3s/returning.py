@@ -268,7 +268,8 @@ def refusals(way: Way) -> list[str]:
         found.append(
             f"{here} has not learned yet that {there} writes: `doas service f3s_storage start` there, and wait a minute"
         )
-    if not way.frozen and not (away.controller.ready and away.controller.carp is CarpState.MASTER):
+    # slow is not dead: one that is not known to be ready serves if it did
+    if not way.frozen and (away.controller.ready is False or away.controller.carp is not CarpState.MASTER):
         found.append(f"{there} does not serve: {away.controller.reason}. `doas service f3s_storage start` there")
     if not way.theirs:
         found.append(f"{way.replica} on {there} has no snapshot")

@@ -73,6 +73,16 @@ TABLE = {
         "is not encrypted": ADVICE + "the plain replica of an earlier job",
         "{}: {}": NOT + "two file systems on one mount point: which has the newest data is the operator's to find out",
     },
+    "operations/returning.py": {
+        **dict.fromkeys(
+            ("the next step is now", "left to do"),
+            "tests/tasks/test_return.py::test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was",
+        ),
+        "{}: {}": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
+        "could not be read; nothing was changed": NONE + "the error above it is the host's own",
+        "did not become read-only": NONE + "the error of that command stands above it",
+        "did not arrive": "tests/operations/test_returning.py::test_all_that_there_is_is_sent_and_known_to_be_there",
+    },
     "operations/secrets.py": {
         "is not absolute": BUG,
         "lets others in": BUG,
@@ -141,6 +151,10 @@ TABLE = {
         "test_a_failback_is_refused_or_undone_where_the_primary_could_not_serve"
     },
     "tasks/failover.py": {"no failover now": "scenarios/storage.py::diverged"},
+    "tasks/return_primary.py": {
+        "say where the role goes back to": "scenarios/promotion.py::return_",
+        "no return now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
+    },
     "tasks/promote.py": {
         "--data promote=f1": "tests/test_runbook.py::test_its_commands_mend_it",
         "no promotion now": "tests/test_runbook.py::test_its_commands_mend_it",

@@ -184,6 +184,10 @@ def test_what_refuses(old: Side, new: Side, reason: str) -> None:
     assert found.count("\n") == 0
 
 
+def test_a_standby_that_is_slow_to_answer_serves() -> None:
+    assert refusals(way(home({NFS: ["a"]}), says(WRITES, ready=None, reason="stunnel does not answer"))) == []
+
+
 def test_the_standby_is_stopped_and_has_nothing_new_before_the_other_one_writes() -> None:
     whole = says(home({NFS: ["a", COMMON, "z"]}, zrepl=False), ready=True)
     stops, promotes = commands(whole, FINAL, "hand over")
