@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import gevent
 from pyinfra import logger
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.api.facts import FactBase
@@ -38,6 +39,11 @@ LOOK_SECONDS = DEVICE_SECONDS + 30
 def current_host() -> Host:
     """The host itself, which can be a key of a mapping; `host` stands for it."""
     return cast(Host, ctx_host.get())  # type: ignore[no-untyped-call]
+
+
+def current_run() -> State:
+    """The run itself; `state` stands for it."""
+    return cast(State, ctx_state.get())  # type: ignore[no-untyped-call]
 
 
 def known(fact: type[HostFact[T]], **arguments: object) -> T:
@@ -167,7 +173,7 @@ _answers: WeakKeyDictionary[State, Answers] = WeakKeyDictionary()
 
 def answers() -> Answers:
     """Those of the current run."""
-    run = cast(State, ctx_state.get())  # type: ignore[no-untyped-call]
+    run = current_run()
     if run not in _answers:
         _answers[run] = Answers(run)
     return _answers[run]
@@ -207,6 +213,49 @@ def ask(member: Host, fact: type[HostFact[T]], *, within: int = LOOK_SECONDS, **
         member.log(str(said), logger.error)
         return None
     return said
+
+
+def run_on(member: Host, line: StringCommand, *, shown: bool, **own: object) -> Any:
+    """A command on a host of the run, which may be another one than that whose turn it is.
+
+    + shown: whether its output is; -vv shows the command then, too
+    + own: pyinfra's global arguments, such as `_timeout`
+    """
+    arguments, _ = pop_global_arguments(current_run(), member, {})
+    given = {key: value for key, value in {**arguments, **own}.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    return member.run_shell_command(line, print_output=shown, print_input=shown and state.print_input, **given)
+
+
+class Planned(Protocol):
+    """A step of something long, which is planned again from facts when its turn comes."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+
+S = TypeVar("S", bound=Planned)
+
+
+def in_turn(planned: S, left: Sequence[S]) -> S | None:
+    """The step as it is now, None where it is not needed any more.
+
+    + planned: as the plan of the whole way foresaw it
+    + left: all that is left to do now, in order
+
+    Raises OperationError where another one comes first.
+    """
+    current = next((each for each in left if each.key == planned.key), None)
+    if current is None:
+        host.noop(f"not needed any more: {planned.title}")
+    elif left[0] is not current:
+        raise OperationError(
+            f"{host.name}: the next step is now '{left[0].title}', not '{planned.title}': something changed since the "
+            "plan was made. Run again"
+        )
+    return current
 
 
 class Shown(StringCommand):

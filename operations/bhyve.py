@@ -21,7 +21,7 @@ from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
-from operations.base import Shown, executing, known
+from operations.base import Shown, executing, in_turn, known
 from operations.reasons import noted, operation
 
 PROGRAMS = Programs(
@@ -95,17 +95,8 @@ def step(planned: Step, wanted: Wanted) -> Generator[StringCommand]:
     if not executing():
         yield from (Shown(command) for command in planned.commands)
         return
-    steps = left(wanted).steps
-    current = next((each for each in steps if each.key == planned.key), None)
-    if current is None:
-        host.noop(f"not needed any more: {planned.title}")
-        return
-    if steps[0] is not current:
-        raise OperationError(
-            f"{host.name}: the next step is now '{steps[0].title}', not '{planned.title}': something changed since"
-            " the plan was made. Run again"
-        )
-    yield from (Shown(command) for command in current.commands)
+    current = in_turn(planned, left(wanted).steps)
+    yield from (Shown(command) for command in (current.commands if current else ()))
 
 
 @operation()

@@ -23,9 +23,9 @@ from pyinfra.api.exceptions import DeployError, OperationError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta, PyinfraOperation
 from pyinfra.api.state import State
-from pyinfra.context import ctx_host, ctx_state, host
+from pyinfra.context import ctx_host, host
 
-from operations.base import Taken, answers, current_host, executing
+from operations.base import Taken, answers, current_host, current_run, executing
 
 P = ParamSpec("P")
 
@@ -48,10 +48,6 @@ class Found:
 _runs: WeakKeyDictionary[State, Found] = WeakKeyDictionary()
 
 
-def _run() -> State:
-    return cast(State, ctx_state.get())  # type: ignore[no-untyped-call]
-
-
 def found(run: State) -> list[str]:
     """The reasons to stop that a run was told so far."""
     return [reason for _, reason in _told(run).reasons]
@@ -69,7 +65,7 @@ def noted() -> Iterator[None]:
     except (OperationError, DeployError) as error:
         if executing():
             raise
-        run = _run()
+        run = current_run()
         file = host.current_deploy_name or run.current_deploy_filename or ""
         told = _told(run)
         told.reasons.setdefault((host.name, str(error)), (told.place or len(told.later), Path(file).stem))
@@ -96,7 +92,7 @@ def _silent() -> Iterator[list[Callable[[], None]]]:
 
 def _asked(member: Host, task: str | None, place: int, commands: Callable[[], Generator[Any, None, None]]) -> None:
     """Asks an operation that pyinfra makes no plan of; it reports only if it refuses."""
-    _told(_run()).place = place
+    _told(current_run()).place = place
     asker, its_task = current_host(), member.current_deploy_name
     ctx_host.set(member)  # type: ignore[no-untyped-call]
     member.current_deploy_name = task
@@ -141,7 +137,7 @@ def _decided(function: Callable[..., Generator[Any, None, None]], args: Any, kwa
 
 
 def _refused() -> int:
-    return sum(name == host.name for name, _ in _told(_run()).reasons)
+    return sum(name == host.name for name, _ in _told(current_run()).reasons)
 
 
 def operation(
@@ -159,7 +155,7 @@ def operation(
 
         @wraps(registered)
         def called(*args: Any, **kwargs: Any) -> OperationMeta:
-            run = _run()
+            run = current_run()
             # with -y pyinfra skips its plan (pyinfra_cli/cli.py: State(check_for_changes=not yes))
             if not (executing() or run.check_for_changes):
                 own = dict(kwargs)
@@ -181,7 +177,7 @@ def none_left() -> None:
 
     Raises OperationError with all of them.
     """
-    run = _run()
+    run = current_run()
     if executing() or host.current_deploy_name:  # the end of a task that deploy.py includes
         return
     told = _told(run)

@@ -10,10 +10,9 @@ from typing import Any
 
 import gevent
 from pyinfra import logger
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.host import Host
-from pyinfra.context import ctx_host, host, inventory, state
+from pyinfra.context import ctx_host, host, inventory
 from typing_extensions import override
 
 from f3s.quoting import Shell
@@ -26,7 +25,7 @@ from facts.controller import StorageController
 from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Written
-from operations.base import Shown, T, current_host, executing, known, known_of
+from operations.base import Shown, T, current_host, executing, in_turn, known, known_of, run_on
 from operations.move import look
 from operations.reasons import operation
 
@@ -74,10 +73,8 @@ class Transfer(Shown):
 
 
 def _run(target: Host, line: Shown) -> Any:
-    arguments, _ = pop_global_arguments(state, target, {})
-    given = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
     with ctx_host.use(target):
-        return target.run_shell_command(line, print_output=True, print_input=state.print_input, **given)
+        return run_on(target, line, shown=True)
 
 
 def owed(site: Site) -> bool:
@@ -151,15 +148,9 @@ def step(planned: Step, site: Site) -> Generator[Shown]:
     now = _checked(site)
     # what clients go on writing can be caught up with at any time
     left = [each for each in now.steps() if each.key == planned.key or not each.catches_up]
-    current = next((each for each in left if each.key == planned.key), None)
+    current = in_turn(planned, left)
     if current is None:
-        host.noop(f"not needed any more: {planned.title}")
         return
-    if left[0] is not current:
-        raise OperationError(
-            f"{host.name}: the next step is now '{left[0].title}', not '{planned.title}': something changed since the "
-            "plan was made. Run again"
-        )
     yield from (On(*each) for each in current.commands)
     if current.last:
         now = way(site)

@@ -7,11 +7,10 @@ import hashlib
 import secrets
 from collections.abc import Generator, Sequence
 
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.host import Host
-from pyinfra.context import host, inventory, state
+from pyinfra.context import host, inventory
 
 from f3s.keys import (
     KEY_BYTES,
@@ -32,7 +31,7 @@ from facts.disks import Probe
 from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
-from operations.base import Commands, executing, known, known_of
+from operations.base import Commands, executing, known, known_of, run_on
 from operations.reasons import operation
 
 STICK_SECONDS = 300
@@ -225,16 +224,10 @@ def _roots_of(name: str) -> Roots:
 def _read(copy: Copy, mountpoint: str) -> bytes:
     """A key from another stick, checked; it is neither printed nor logged."""
     other: Host = inventory.get_host(copy.source)
-    arguments, _ = pop_global_arguments(state, other, {})
-    # not `bounded`, which would put the key into a file
-    arguments |= {"_timeout": DEVICE_SECONDS}
+    line = StringCommand(command("openssl base64 -A -in {}", f"{mountpoint}/{copy.name}{SUFFIX}"))
     try:
-        success, output = other.run_shell_command(
-            StringCommand(command("openssl base64 -A -in {}", f"{mountpoint}/{copy.name}{SUFFIX}")),
-            print_output=False,
-            print_input=False,
-            **{key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS},
-        )
+        # not `bounded`, which would put the key into a file
+        success, output = run_on(other, line, shown=False, _timeout=DEVICE_SECONDS)
     except TimeoutError:
         raise OperationError(
             f"{host.name}: the stick of {copy.source} did not answer within {DEVICE_SECONDS} s when "

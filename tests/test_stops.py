@@ -24,6 +24,7 @@ BHYVE = "tests/f3s/bhyve/test_plan.py::"
 AFTER = "tests/f3s/bhyve/test_afterwards.py::"
 ZREPL = "tests/operations/test_zrepl.py::"
 KEYS = "tests/tasks/test_storage_in_lab.py::"
+KILLED = "tests/tasks/test_return.py::test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was"
 NONE = "no advice: "
 NOT = "not followed: "
 STATE = "no advice: it tells a state that only its owner knows the reason of"
@@ -33,11 +34,11 @@ TABLE = {
     "operations/base.py": {
         "{}: {}. Nothing was changed": NONE + "passes on what a silent disk needs: docs/runbook.md, Stick dead",
         "could not be read; nothing was changed": NONE + "the error above it is the host's own",
+        "something changed since": KILLED,
     },
     "operations/bhyve.py": {
         "{}: {}": NONE + "passes on what f3s/bhyve refuses, below",
-        "something changed since": NOT + "a second program or person has changed the host in the middle of a run",
-        "left to do": NOT + "the same",
+        "left to do": NOT + "a second program or person has changed the host in the middle of a run",
     },
     "operations/carp.py": {
         "carp_other_vhids": ADVICE + "another vhid",
@@ -74,10 +75,7 @@ TABLE = {
         "{}: {}": NOT + "two file systems on one mount point: which has the newest data is the operator's to find out",
     },
     "operations/returning.py": {
-        **dict.fromkeys(
-            ("the next step is now", "left to do"),
-            "tests/tasks/test_return.py::test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was",
-        ),
+        "left to do": KILLED,
         "{}: {}": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
         "could not be read; nothing was changed": NONE + "the error above it is the host's own",
         "did not become read-only": NONE + "the error of that command stands above it",

@@ -15,7 +15,7 @@ from f3s.controller import Status
 from f3s.returning import Step, Way
 from facts.controller import StorageController
 from facts.zfs import Datasets
-from operations import returning
+from operations import base, returning
 from tests.f3s.test_returning import COMMON, FINAL, NEW, NFS, READY, SENT, WRITES, A, home, says, way
 from tests.f3s.verify.world import F0, F1, SITE
 from tests.operations.harness import Result, run
@@ -96,7 +96,7 @@ def test_a_command_runs_on_its_own_host(monkeypatch: pytest.MonkeyPatch) -> None
         return SimpleNamespace(run_shell_command=shell)
 
     monkeypatch.setattr(returning, "inventory", SimpleNamespace(get_host=member))
-    monkeypatch.setattr(returning, "pop_global_arguments", lambda *_: ({}, []))
+    monkeypatch.setattr(base, "pop_global_arguments", lambda *_: ({}, []))
     with ctx_state.use(SimpleNamespace(print_input=False)):  # type: ignore[arg-type]
         assert returning.On(F1, "one").execute(None, None, {}) == (False, F1)  # type: ignore[arg-type]
         assert returning.Transfer(F1, "send", F0, "receive").execute(None, None, {}) == (True, F0)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from facts.disks import Probe
 from facts.rcconf import Variables
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools
-from operations import usb
+from operations import base, usb
 from tests.facts.disk_output import probe_output
 from tests.facts.recorded import ENC, REPLICA, zfs_get
 from tests.operations.harness import FakeHost, run
@@ -258,7 +258,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     monkeypatch.setattr(
         FakeHost, "run_shell_command", property(lambda host: run_shell_command(host.name)), raising=False
     )
-    monkeypatch.setattr(usb, "pop_global_arguments", lambda *_: ({"_doas": True, "name": "x"}, []))
+    monkeypatch.setattr(base, "pop_global_arguments", lambda *_: ({"_doas": True, "name": "x"}, []))
     return reads
 
 
