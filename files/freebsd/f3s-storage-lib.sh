@@ -74,7 +74,7 @@ need_root() {
 }
 
 tell() {
-	logger -t f3s_storage -p daemon.notice -- "$1"
+	logger -t "${F3S_TAG-f3s_storage}" -p daemon.notice -- "$1"
 }
 
 # A line of a record if it is one, else nothing.

@@ -11,6 +11,7 @@
 # shellcheck source=/dev/null
 . /usr/local/etc/f3s/report.conf
 
+F3S_TAG=f3s_report	# in the log: f3s_storage tells there what it decides
 F3S_HUNG=$F3S_RUN/report.hung
 METRICS=$F3S_RUN/report.prom
 SAMPLES=$F3S_RUN/report.samples	# NAME{LABELS} VALUE, one a line

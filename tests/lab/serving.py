@@ -50,8 +50,14 @@ class Pair(Cluster):
 
     def told(self, host: str) -> list[str]:
         """What f3s_storage decided and did since the test began; that an event woke it is left out."""
-        words = [line.partition(" f3s_storage: ")[2] for line in self._new(host)]
-        return [word for word in words if word and not word.startswith("event: ")]
+        return [word for word in self._said(host, "f3s_storage") if not word.startswith("event: ")]
+
+    def reported(self, host: str) -> list[str]:
+        """What the report of a host told since the test began."""
+        return self._said(host, "f3s_report")
+
+    def _said(self, host: str, program: str) -> list[str]:
+        return [word for line in self._new(host) if (word := line.partition(f" {program}: ")[2])]
 
     def _forget(self) -> None:
         """What was logged so far is none of the test's business."""

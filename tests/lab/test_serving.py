@@ -78,7 +78,7 @@ def test_both_say_how_they_are_and_a_fault_is_heard_of_without_asking(pair: Pair
     pair.sh(F1, "service zrepl onestop")
     pair.lab("clock", "f1", "-100")
     pair.tick(400)
-    told = [line for line in pair.told(F0) if line.startswith("wrong: ")]
+    told = [line for line in pair.reported(F0) if line.startswith("wrong: ")]
     assert [re.sub(r"[0-9]+ s (?=old|between)", "N s ", line) for line in told] == [
         "wrong: no stick that can be read with the label F3S_KEYS",
         "wrong: more than 30 s off: N s between this clock and that of f1",
@@ -91,7 +91,7 @@ def test_both_say_how_they_are_and_a_fault_is_heard_of_without_asking(pair: Pair
 def test_a_quiet_minute_changes_and_logs_nothing(pair: Pair) -> None:
     before = pair.process_ids(F0), pair.process_ids(F1)
     pair.tick(61)
-    assert (pair.told(F0), pair.told(F1)) == ([], [])
+    assert (pair.told(F0), pair.told(F1), pair.reported(F0), pair.reported(F1)) == ([], [], [], [])
     assert (pair.process_ids(F0), pair.process_ids(F1)) == before
 
 
@@ -160,7 +160,7 @@ def test_crash_of_the_standby_disturbs_nobody(pair: Pair) -> None:
     boot.crash(pair.store, F1)
     pair.tick(70)
     assert pair.states == ("MASTER", "down")
-    assert (pair.told(F0), pair.process_ids(F0)) == ([], before)
+    assert (pair.told(F0), pair.reported(F0), pair.process_ids(F0)) == ([], [], before)
     boot.boot(pair.store, F1)
     pair.tick(70)
     assert pair.states == ("MASTER", "BACKUP")
@@ -227,7 +227,7 @@ def test_a_storm_of_events_moves_nothing(pair: Pair) -> None:
     pair.tick(1)
     assert pair.states == ("MASTER", "BACKUP")
     assert (pair.process_ids(F0), pair.process_ids(F1)) == before
-    assert (pair.told(F0), pair.told(F1)) == ([], [])
+    assert (pair.told(F0), pair.told(F1), pair.reported(F0), pair.reported(F1)) == ([], [], [], [])
 
 
 def test_a_link_that_comes_back_brings_no_address_along(failed_over: Pair) -> None:
