@@ -432,7 +432,7 @@ look() {
 	fi
 	if [ "$WRITER:$ANSWERED" = "$F3S_NAME:no" ] && ! keep_proof; then ask_peer; fi
 	able
-	able_status=$?
+	able_status=$? able_why=$REASON
 	case $able_status in
 	0)
 		writable
@@ -456,6 +456,9 @@ look() {
 	[ ! -e "$F3S_HOLD" ] || found="$found; held by carp backup"
 	! returning || found="$found; read-only, as tasks/return_primary.py is under way"
 	decide "$CARP_STATE, $found"
+	# a full file system takes none of it: the report looks by itself then
+	REASON=$able_why
+	if found_status "$able_status" >"$F3S_STATUS.new" 2>/dev/null; then mv "$F3S_STATUS.new" "$F3S_STATUS"; fi
 	# what the other one decided meanwhile; whoever writes has asked above
 	[ "$CARP_STATE" = MASTER ] || [ "$WRITER" = "$F3S_NAME" ] || ask_peer
 	# a standby may wait for its first replica: that fails no deploy
@@ -627,7 +630,7 @@ start() {
 # The address goes first, while NFS still runs. Not under the lock: its holder may wait for a service that hangs, and the
 # shutdown of such a host must not wait for that. CARP runs in the kernel, so a stopped host takes part in the election.
 leave() {
-	rm -f "$F3S_STARTED"
+	rm -f "$F3S_STARTED" "$F3S_STATUS"
 	touch "$F3S_STOP_OWED" || tell "$F3S_STOP_OWED cannot be made: without the lock now, the services keep running"
 	if carp_read; then
 		carp_set "$F3S_NO_CLAIM" || tell "$REASON"
@@ -663,14 +666,20 @@ kept() {
 	printf '%s=%s\n' "$1" "$(one_line "$kept_text")"
 }
 
-# For people and for parse_status() of f3s/controller.py: key=value, one a line.
 status() {
-	status_right=yes status_started=no status_proven=no
-	carp_read || status_right=no	# the state is `none` then
-	[ -e "$F3S_STARTED" ] && status_started=yes || status_right=no	# then services are left alone
-	[ "$WRITER" != "$F3S_NAME" ] || ! proven || status_proven=yes
+	carp_read
 	looks_ready
-	case $? in
+	found_status $?
+	[ "$status_right" = yes ]
+}
+
+# found_status READY: for people and for parse_status() of f3s/controller.py: key=value, one a line.
+found_status() {
+	status_right=yes status_started=no status_proven=no
+	[ "$CARP_STATE" != none ] || status_right=no
+	[ -e "$F3S_STARTED" ] && status_started=yes || status_right=no	# without it services are left alone
+	[ "$WRITER" != "$F3S_NAME" ] || ! proven || status_proven=yes
+	case $1 in
 	0) status_ready=yes ;;
 	3) status_ready=unknown status_right=no ;;
 	*) status_ready=no status_right=no ;;
@@ -696,7 +705,6 @@ status() {
 	# not one of an earlier version: the next decision replaces it
 	awk -v version="$F3S_VERSION" 'NR == 1 && $0 != version { exit } NR > 1' "$F3S_LAST" 2>/dev/null
 	echo "right=$status_right"
-	[ "$status_right" = yes ]
 }
 
 # lockf -k: the file stays, so waiters queue up; the lock is the kernel's and dies with its holder. The child

@@ -24,6 +24,7 @@ F3S_PENDING=$F3S_RUN/pending		# a reconcile was asked for and has not read the s
 F3S_STARTED=$F3S_RUN/started		# `start` ran and `stop` did not: without it no service is started
 F3S_STOP_OWED=$F3S_RUN/stop.owed	# `stop` gave the address away and has not stopped the services yet
 F3S_LAST=$F3S_RUN/last			# the last decision, lines of the status
+F3S_STATUS=$F3S_RUN/status		# what the last look found, for the report
 F3S_FLOOR=$F3S_RUN/floor.createtxg	# newest snapshot's createtxg when the primary was first seen without its claim
 F3S_PROVEN=$F3S_RUN/proven		# since `start` it is known that the peer was not promoted
 F3S_LOSSES=$F3S_RUN/losses		# when the primary lost the address that it had claimed, one a line

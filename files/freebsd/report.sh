@@ -40,6 +40,15 @@ epoch() {
 
 # -- what is asked every minute --
 
+# The look of the last minute is enough; where there was none, it is taken now.
+controller_status() {
+	if [ -n "$(find "$F3S_STATUS" -mmin -3 2>/dev/null)" ]; then
+		cat "$F3S_STATUS"
+	else
+		bounded "$STATUS_LIMIT" "$F3S_CONTROL" status 2>/dev/null
+	fi
+}
+
 controller() {
 	ready=NaN master=0 readonly=0 aligned=NaN started='' claim='' record='' writer='' hold='' proven='' fsid='' why='no answer'
 	while IFS='=' read -r key value; do
@@ -53,7 +62,7 @@ controller() {
 		started:* | claim:* | writer:* | hold:* | proven:* | fsid:*) eval "$key=\$value" ;;
 		esac
 	done <<-EOF
-	$(bounded "$STATUS_LIMIT" "$F3S_CONTROL" status 2>/dev/null)
+	$(controller_status)
 	EOF
 	[ -n "$started" ] || why="$F3S_CONTROL status did not answer"
 	[ "$writer:$hold:$proven" = "$F3S_NAME::yes" ] || readonly=$master

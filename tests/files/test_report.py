@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -328,3 +330,13 @@ def test_the_peers_clock_is_compared_over_midnight(host: Reporter) -> None:
     host.state("peer_ahead", "40\n")
     host.report()
     assert host.metrics()['f3s_clock_offset_seconds{peer="f1"}'] == -40
+
+
+def test_what_the_look_of_the_last_minutes_found_is_enough(host: Reporter) -> None:
+    look = host.path("/var/run/f3s/status")
+    look.write_text(STATUS.replace("ready=yes", "ready=no"))
+    host.report()
+    assert (host.metrics()["f3s_storage_ready"], host.calls("storage-control")) == (0, [])
+    os.utime(look, (time.time() - 240,) * 2)
+    host.report()
+    assert (host.metrics()["f3s_storage_ready"], host.calls("storage-control")) == (1, [["status"]])

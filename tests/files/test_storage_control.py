@@ -427,6 +427,10 @@ def test_the_share_is_exported_with_the_wanted_identity(
     assert f"mounted {quick.export} with the fsid {fsid}, number {number} of this boot (wanted: 16)" in quick.log()
     found = status(quick)
     assert (found.right, found.fsid_number) == (True, number)
+    kept = quick.path("/var/run/f3s/status").read_text()
+    assert parse_status(kept.splitlines()) == found, "for the report"
+    assert quick.run(quick.control, "stop").rc == 0
+    assert not quick.path("/var/run/f3s/status").exists()
 
 
 def test_an_export_of_an_earlier_mount_is_made_anew(quick: StorageHost) -> None:
