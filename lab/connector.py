@@ -1,8 +1,8 @@
 """The pyinfra connector ``@lab/HOST``: the deploy's commands run in a simulated host instead of over ssh.
 
-``LAB_KILL_AT=N`` ends this whole process, as a pulled plug would, instead of running its N-th command after its plan;
-tests use it to interrupt a deploy at every point. ``LAB_COUNT=FILE`` appends a line for every round trip, with the host
-and the task; `lab.bench` reads it.
+``LAB_KILL_AT=N`` ends this whole process, as a pulled plug would, instead of running its N-th command after its plan,
+and ``LAB_KILL_AT=TEXT`` instead of the first one with that text; tests use it to interrupt a deploy at every point.
+``LAB_COUNT=FILE`` appends a line for every round trip, with the host and the task; `lab.bench` reads it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ from lab.core import LabError, Store
 _commands_run = 0
 
 
-def _count_and_maybe_die() -> None:
+def _count_and_maybe_die(command: str) -> None:
     global _commands_run
     _commands_run += 1
-    if os.environ.get("LAB_KILL_AT") == str(_commands_run):
+    when = os.environ.get("LAB_KILL_AT", "")
+    if when == str(_commands_run) or (when and not when.isdigit() and when in command):
         os._exit(137)
 
 
@@ -101,7 +102,7 @@ class LabConnector(BaseConnector):
             "-c",
             unix_command.get_raw_value(),
         ]
-        self._round_trip()
+        self._round_trip(unix_command.get_raw_value())
         if not control.get("_stdin"):  # which may be a secret
             self.store.note(self.host.name, unix_command.get_raw_value())
         simulated = self.store.read().hosts[self.host.name]
@@ -151,10 +152,10 @@ class LabConnector(BaseConnector):
         file.unlink(missing_ok=True)
         return kept
 
-    def _round_trip(self) -> None:
+    def _round_trip(self, command: str) -> None:
         """What every command and every upload costs."""
         if self.state.is_executing:
-            _count_and_maybe_die()
+            _count_and_maybe_die(command)
         if file := os.environ.get("LAB_COUNT"):
             # one short write in append mode: lines of hosts that work at the same time stay whole
             with open(file, "a") as count:
@@ -184,7 +185,7 @@ class LabConnector(BaseConnector):
             data = file_io.read()
         content = data.encode() if isinstance(data, str) else data
         temporary = remote_temp_filename or self.host.get_temp_filename(remote_filename)
-        self._round_trip()
+        self._round_trip(f"upload to {remote_filename}")
         self._inside(temporary).write_bytes(content)
         copied, output = self.run_shell_command(
             StringCommand("cp", QuoteString(temporary), QuoteString(remote_filename)),

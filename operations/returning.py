@@ -15,7 +15,7 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, host, inventory
 from typing_extensions import override
 
-from f3s.quoting import Shell
+from f3s.quoting import Shell, command
 from f3s.returning import Programs, Side, Step, Way, refusals
 from f3s.services import ServiceState
 from f3s.settings import HostSettings, Site
@@ -39,6 +39,9 @@ BRING = "tasks/return_primary.py brings them here"
 ROUNDS = 20
 QUICK_SECONDS = 60
 """What clients wrote in that time is so little that they can wait while it is sent."""
+WAITING = "/var/run/f3s/receiver"
+"""The name of the receiver that may take a stream (files/once/receive-snapshot.sh): whoever waits since a run that was
+killed must not."""
 SENDER_SECONDS = 60
 """Within which the sender ends when the receiver has."""
 
@@ -64,6 +67,9 @@ class Transfer(Shown):
 
     @override
     def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        alone, said = _run(inventory.get_host(self.target), Shown(command("rm -f {}", WAITING)))
+        if not alone:
+            return alone, said
         sender = gevent.spawn(_run, inventory.get_host(self.source), Shown(self.send))
         received = _run(inventory.get_host(self.target), self)
         sender.join(SENDER_SECONDS)

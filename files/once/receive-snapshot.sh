@@ -10,16 +10,18 @@ address=$1 port=$2 kind=$3 dataset=$4
 newest=/var/run/f3s/receiver
 my_name=$(od -An -N8 -tx1 /dev/urandom)
 
-# One that a killed run has left behind would take the stream from this one: it gives up when it finds another name there.
+# One that a killed run has left behind would take the stream from this one. It gives up when its name is not there any
+# more, and a run takes that away before it lets anybody send.
 stream() {
     deadline=$(($(date +%s) + 120))
-    until nc -d -w 600 "$address" "$port"; do
-        if [ "$(cat "$newest")" != "$my_name" ] || [ "$(date +%s)" -ge "$deadline" ]; then
-            echo "receive-snapshot: nobody sends on $address:$port, or another run receives now" >&2
-            exit 1
+    while [ "$(cat "$newest" 2>/dev/null)" = "$my_name" ] && [ "$(date +%s)" -lt "$deadline" ]; do
+        if nc -d -w 600 "$address" "$port"; then
+            return
         fi
         sleep 1
     done
+    echo "receive-snapshot: nobody sends on $address:$port, or another run receives now" >&2
+    exit 1
 }
 echo "$my_name" >"$newest"
 if [ "$kind" = new ]; then

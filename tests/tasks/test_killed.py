@@ -19,7 +19,7 @@ TRIED_AGAIN = [f"{R0}: clients: mounted, if the server answers"]
     ("task", "hosts", "kills"),
     [
         ("carp", (F0, F1), (7, 24, 41, 58)),
-        ("nfs", (F1,), (4, 9, 14)),
+        ("nfs", (F1,), (3, 6, 9)),
         ("clients", (R0,), (4, 13, 22, 31, 40)),
     ],
 )

@@ -111,11 +111,11 @@ def test_a_renewal_is_read_by_the_running_daemon_which_is_not_restarted(cluster:
     assert cluster.pyinfra(TASK, "-y").changed == []
 
 
-# Of the commands of a run on f0, by their number: before the key is put there, and after it but before the reload.
-@pytest.mark.parametrize("step", [10, 15])
-def test_a_run_killed_after_a_renewal_is_made_up_for(cluster: Cluster, step: int) -> None:
+@pytest.mark.parametrize("command", ["put-secret", "pkill -HUP"])
+def test_a_run_killed_after_a_renewal_is_made_up_for(cluster: Cluster, command: str) -> None:
+    """It is killed before the key is put there, and after it but before the reload."""
     pki(cluster, "renew", "server")
-    killed = cluster.pyinfra(TASK, "-y", "--limit", F0, LAB_KILL_AT=str(step))
+    killed = cluster.pyinfra(TASK, "-y", "--limit", F0, LAB_KILL_AT=command)
     assert killed.rc == 137, killed.output
     again = cluster.pyinfra(TASK, "-y", "--limit", F0)
     assert again.rc == 0, again.output

@@ -281,8 +281,8 @@ def test_a_change_of_the_configuration_restarts_zrepl_where_it_is_one(pair: Clus
 
 def test_a_run_killed_before_the_restart_is_made_up_for(pair: Cluster) -> None:
     daemon = pair.sh(F0, "pgrep -x zrepl")
-    # of the commands of a run on f0 alone: the one that would restart zrepl
-    killed = pair.pyinfra(TASK, "--limit", F0, "-y", "--data", "zrepl_keep_last=20", LAB_KILL_AT="9")
+    words = (TASK, "--limit", F0, "-y", "--data", "zrepl_keep_last=20")
+    killed = pair.pyinfra(*words, LAB_KILL_AT="onerestart")
     assert killed.rc == 137, killed.output
     assert "count: 20" in pair.sh(F0, f"cat {CONFIG}")
     assert pair.sh(F0, "pgrep -x zrepl") == daemon
