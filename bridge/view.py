@@ -19,6 +19,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from bridge.settings import REPOSITORY, secrets_folder, site, this_host
 from f3s.controller import served_dataset, wanted_services
+from f3s.escrow import Export
 from f3s.monitor import PROGRAM
 from f3s.mount_options import TUNNEL_UNIT
 from f3s.parsing import NoAnswer
@@ -125,11 +126,15 @@ def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, s
     try:
         findings = tuple(Pki(Store(folder), plan_for(settings), now).status())
         secrets = _digests(Store(folder), settings)
+        export = Export.of(Store(folder))
         server = parse_identity(Credentials(folder).server().encode(), "the server's file").certificate
     except (PkiError, OSError) as error:
         return ClusterView(settings, views, now, absent, pki_problem=str(error))
     fingerprint = server.fingerprint(hashes.SHA256()).hex()
-    return ClusterView(settings, views, now, absent, findings, server_sha256=fingerprint, secrets=secrets)
+    exported = export.keys if export else None
+    return ClusterView(
+        settings, views, now, absent, findings, server_sha256=fingerprint, secrets=secrets, exported=exported
+    )
 
 
 def _digests(store: Store, settings: Site) -> dict[str, str]:

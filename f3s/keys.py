@@ -222,7 +222,8 @@ def plan(
             data = ", ".join(f"{user.dataset} on {user.host}" for user in users)
             text = f"no stick that could be read has {name}{SUFFIX}, but it encrypts {data}"
             (doubts if unread else conflicts).append(
-                f"{text}. A new key could never open that data: bring back a stick or a copy that has the key"
+                f"{text}. A new key could never open that data: bring back a stick that has the key, or a copy of it: "
+                "tasks/usb_keys.py --data escrow_from=FILE"
             )
         doubts += unsure
     if makes:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
-from pyinfra.api.command import StringCommand
+from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.host import Host
 from pyinfra.context import host, inventory
 
+from f3s.escrow import Copies, digest, line
 from f3s.keys import (
     KEY_BYTES,
     SILENT_STICK,
     SUFFIX,
     Copy,
+    KeyFile,
     Keys,
     Plan,
     Roots,
@@ -134,10 +135,13 @@ def mounted_read_only(label: str, mountpoint: str) -> Commands:
 
 
 @operation()
-def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: str) -> Generator[StringCommand]:
+def keys(
+    names: Sequence[str], holders: Sequence[str], label: str, mountpoint: str, copies: Copies | None = None
+) -> Generator[StringCommand]:
     """All keys are on this host's stick: copied from a stick that has them, made only if they can never have existed.
 
-    A key of the user's own that other sticks have is copied as well.
+    A key of the user's own that other sticks have is copied as well. A copy that the operator has kept counts like one
+    more stick.
 
     Keys pass through the controller's memory and standard input only. See f3s.keys for the decision and
     files/once/write-keys.sh for the writing.
@@ -146,6 +150,7 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
     + holders: all hosts with a stick, whatever --limit selects
     + label: UFS label of the sticks
     + mountpoint: where they are mounted
+    + copies: keys that were kept elsewhere
 
     **Example:** `usb.keys(site.key_names, ["f0", "f1"], "F3S_KEYS", "/keys")`
     """
@@ -153,6 +158,10 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
     sticks: dict[str, Keys | None] = {
         holder: stick.keys if holder == host.name else _keys_of(holder, label, mountpoint) for holder in holders
     }
+    if copies is not None:
+        sticks[copies.where] = {
+            name: KeyFile(name, len(key), "400", "root:wheel", digest(key)) for name, key in copies.keys.items()
+        }
     wanted = [*names, *others(names, sticks.values())]
     todo = plan(host.name, wanted, sticks, dict.fromkeys(holders, ()))
     if todo.makes or todo.conflicts:
@@ -168,13 +177,51 @@ def keys(names: Sequence[str], holders: Sequence[str], label: str, mountpoint: s
     lines = [f"protect {name}{SUFFIX}" for name in exposed]
     if executing():
         for copy in todo.copies:
-            lines.append(_line(copy.name, _read(copy, mountpoint)))
+            kept = copies is not None and copy.source == copies.where
+            lines.append(line(copy.name, copies.keys[copy.name] if copies and kept else _read(copy, mountpoint)))
         for name in todo.makes:
-            lines.append(_line(name, _made.setdefault(name, secrets.token_bytes(KEY_BYTES))))
+            lines.append(line(name, _made.setdefault(name, secrets.token_bytes(KEY_BYTES))))
     yield StringCommand(
         _bounded(script("write-keys", mountpoint, f"/dev/ufs/{label}"), f"the stick {label}"),
         _stdin=lines,
     )
+
+
+@operation()
+def exported(
+    names: Sequence[str],
+    label: str,
+    mountpoint: str,
+    only: bool,
+    has: Mapping[str, str],
+    write: Callable[[Mapping[str, bytes]], None],
+) -> Generator[FunctionCommand]:
+    """The keys of this host's stick are in a copy on the controller.
+
+    + names: names of keys, without `.key`, that must not be missing
+    + only: those; otherwise the user's own come along
+    + label: UFS label of the stick
+    + mountpoint: where it is mounted
+    + has: SHA-256 of the keys in the copy that there is, by name
+    + write: makes the copy
+
+    **Example:** `usb.exported(site.key_names, "F3S_KEYS", "/keys", False, sealing.has(), sealing.write)`
+    """
+    stick = known(KeyStick, label=label, mountpoint=mountpoint)
+    found = {
+        name: key.sha256
+        for name, key in (stick.keys or {}).items()
+        if key.proper and key.sha256 and (name in names or not only)
+    }
+    if missing := [name for name in names if name not in found]:
+        raise OperationError(
+            f"{host.name}: no copy was made, its stick lacks {', '.join(missing)}: tasks/usb_keys.py brings them there"
+        )
+    if found == has:
+        host.noop(f"the copy has all {len(found)} keys")
+        return
+    wanted = [Copy(name, host.name, sha256) for name, sha256 in found.items()]
+    yield FunctionCommand(lambda: write({each.name: _read(each, mountpoint) for each in wanted}), (), {})
 
 
 def _bounded(body: Shell, who: str) -> Shell:
@@ -237,11 +284,6 @@ def _read(copy: Copy, mountpoint: str) -> bytes:
         key = base64.b64decode(output.stdout, validate=True) if success else b""
     except ValueError:
         key = b""
-    if len(key) != KEY_BYTES or hashlib.sha256(key).hexdigest() != copy.sha256:
+    if len(key) != KEY_BYTES or digest(key) != copy.sha256:
         raise OperationError(f"{host.name}: {copy.name}{SUFFIX} could not be read from {copy.source}")
     return key
-
-
-def _line(name: str, key: bytes) -> str:
-    """A line for files/once/write-keys.sh."""
-    return f"write {name}{SUFFIX} {hashlib.sha256(key).hexdigest()} {base64.b64encode(key).decode()}"

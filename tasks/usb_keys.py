@@ -1,12 +1,16 @@
 """The USB sticks with the keys of all encrypted datasets, the same keys on every stick.
 
+`--data escrow_from=FILE` takes keys that no stick has any more from a copy: that of tasks/escrow.py, or one from paper.
+
 The stick is not in /etc/fstab: a missing one would then stop the boot before the network is up (observed).
 """
 
 import re
 
+from pyinfra.context import host
 from pyinfra.operations import files
 
+from bridge.escrow import copies
 from bridge.settings import site, this_host
 from facts.base import FILES
 from operations import rcconf, reasons, usb
@@ -62,6 +66,7 @@ if me.is_freebsd:
         holders=[holder.name for holder in site().freebsd_hosts],
         label=me.usb.label,
         mountpoint=me.usb.mountpoint,
+        copies=copies(kept) if (kept := host.data.get("escrow_from")) else None,
         _serial=True,
     )
 

@@ -126,6 +126,7 @@ class ClusterView:
     + findings: the certificates in the secrets folder; None with `pki_problem` if they cannot be read
     + server_sha256: fingerprint of the server certificate in the secrets folder, hex
     + secrets: SHA-256 of the files there that hosts have, by name, hex; a missing one is not in it
+    + exported: SHA-256 of the keys in the sealed copy there, by name, hex; None where there is no copy
     + now: the controller's clock, aware
     """
 
@@ -137,6 +138,7 @@ class ClusterView:
     pki_problem: str = ""
     server_sha256: str | None = None
     secrets: Mapping[str, str] | None = None
+    exported: Mapping[str, str] | None = None
 
     def of(self, host: HostSettings) -> HostView:
         """The answers of a host, all None if it was not reached."""

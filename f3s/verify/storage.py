@@ -15,7 +15,7 @@ from f3s.quoting import command
 from f3s.replication import OLD_KEY
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import is_within
-from f3s.verify.model import ClusterView, HostView, Row, judged, right, unknown, wrong
+from f3s.verify.model import CONTROLLER, ClusterView, HostView, Row, judged, right, unknown, wrong
 from f3s.zfs import MIGRATION, Dataset, Pool, Snapshot, key_file
 
 RUN = "pyinfra inventory.py tasks/{}.py"
@@ -34,6 +34,8 @@ def storage_rows(cluster: ClusterView) -> Iterator[Row]:
         # without the datasets there is nothing to say; other rows say that they could not be read
         if host.bhyve.dataset in (cluster.of(host).datasets or {}):
             yield machines(cluster, host)
+    if cluster.exported is not None:
+        yield escrow(cluster, cluster.exported)
 
 
 def stick(cluster: ClusterView, host: HostSettings) -> Row:
@@ -80,6 +82,16 @@ def _key_problems(key: KeyFile) -> list[str]:
     if key.size != KEY_BYTES:
         return [f"{key.name}{SUFFIX} has {key.size} bytes instead of {KEY_BYTES}"]
     return [] if key.protected else [f"{key.name}{SUFFIX} is {key.owner} {key.mode} instead of root:wheel 400"]
+
+
+def escrow(cluster: ClusterView, exported: Mapping[str, str]) -> Row:
+    """The sealed copy of the keys has those of today. Whether one was ever made is the operator's business."""
+    sticks = [view.stick for view in cluster.hosts.values() if view.stick is not None]
+    found = {(name, key.sha256) for each in sticks for name, key in (each.keys or {}).items() if key.proper}
+    old = sorted({f"{name}{SUFFIX}" for name, sha256 in found if exported.get(name) != sha256})
+    problems = [f"it was made before a change of {', '.join(old)}"] if old else []
+    fine = f"the sealed copy has {len(exported)} keys"
+    return judged("escrow", CONTROLLER, problems, fine, f"{RUN.format('escrow')}; then keep the new copy elsewhere")
 
 
 NO_ERRORS = "No known data errors"

@@ -15,6 +15,7 @@ from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.context import ctx_host, ctx_inventory
 
 from f3s.disks import parse_disk
+from f3s.escrow import Copies
 from f3s.keys import SILENT_STICK, KeyFile, Stick
 from f3s.mounts import Mount
 from f3s.parsing import NoAnswer
@@ -230,9 +231,13 @@ class Cluster:
         self.hosts[name].facts = dict.fromkeys((KeyStick, Datasets), unreachable)
         return self
 
-    def run(self, executing: bool = True) -> Any:
+    def run(self, executing: bool = True, copies: Copies | None = None) -> Any:
         with ctx_inventory.use(self):  # type: ignore[arg-type]
-            return run(usb.keys, self.hosts[F0].facts, [NAME], HOSTS, *STICK, executing=executing)
+            return run(usb.keys, self.hosts[F0].facts, [NAME], HOSTS, *STICK, copies=copies, executing=executing)
+
+    def export(self, names: list[str], only: bool, has: Mapping[str, str], write: Any = None) -> Any:
+        with ctx_inventory.use(self):  # type: ignore[arg-type]
+            return run(usb.exported, self.hosts[F0].facts, names, *STICK, only, has, write)
 
 
 @pytest.fixture(autouse=True)
@@ -291,6 +296,35 @@ def test_a_key_lost_on_one_stick_is_copied(reading: list[tuple[str, str]]) -> No
     lines = sent(Cluster([stick(), stick(key()), stick(key())]).run())
     assert lines == [f"write {NAME}.key {key().sha256} {base64.b64encode(KEY).decode()}"]
     assert reading == [(F1, f"openssl base64 -A -in /keys/{NAME}.key")]
+
+
+def test_a_key_that_no_stick_has_comes_from_a_copy_that_somebody_has_kept() -> None:
+    """No host is asked whether it needs the key, because none is made."""
+    lines = sent(Cluster([stick(), stick(), None]).run(copies=Copies("keys.sealed", {NAME: KEY})))
+    assert lines == [f"write {NAME}.key {key().sha256} {base64.b64encode(KEY).decode()}"]
+    assert "base64" not in repr(Copies("keys.sealed", {NAME: KEY}))
+    assert repr(KEY) not in repr(Copies("keys.sealed", {NAME: KEY}))
+
+
+def test_a_copy_that_disagrees_with_a_stick_writes_nothing() -> None:
+    with pytest.raises(OperationError, match=r"the sticks disagree about .*keys\.sealed \(SHA-256"):
+        Cluster([stick(), stick(key()), stick()]).run(copies=Copies("keys.sealed", {NAME: b"x" * 32}))
+
+
+def test_what_a_copy_gets(reading: list[tuple[str, str]]) -> None:
+    own = key(name="backup")
+    cluster = Cluster([stick(key(), own, key(b"short", name="short")), stick(), stick()])
+    has = {each.name: each.sha256 for each in (key(), own)}
+    assert cluster.export([NAME], False, has).noops == ["the copy has all 2 keys"]
+    with pytest.raises(OperationError, match="its stick lacks missing: tasks"):
+        cluster.export([NAME, "missing"], False, has)
+    assert reading == [], "nothing is read where there is nothing to do"
+    for only, old, wanted in ((False, {NAME: "old"}, {NAME: KEY, "backup": KEY}), (True, {}, {NAME: KEY})):
+        written: list[Mapping[str, bytes]] = []
+        (command,) = cluster.export([NAME], only, old, written.append).commands
+        with ctx_inventory.use(cluster):  # type: ignore[arg-type]
+            command.function()
+        assert written == [wanted]
 
 
 def test_a_copy_that_is_not_the_key_of_the_fact_is_not_written(reading: list[tuple[str, str]]) -> None:

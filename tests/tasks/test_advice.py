@@ -68,7 +68,7 @@ STOPS = (
           (r"if it has none, put another stick in", "lab: swap"))),
     Stop("a key that is in use is on no stick", "usb_keys", "data",
          f"mount -u -o rw /keys; mv {KEY} /root/copy; mount -u -o ro /keys",
-         ((r"bring back a stick or a copy that has the key",
+         ((r"bring back a stick that has the key",
            f"mount -u -o rw /keys; cp -p /root/copy {KEY}; mount -u -o ro /keys"),), elsewhere=without(KEY)),
     Stop("a pool that is not imported", "usb_keys", "data",
          f"{without(UNUSED)}; {CLOSED}; zpool export zdata",

@@ -313,6 +313,45 @@ def test_a_key_in_use_lost_on_all_sticks_is_not_made_anew(deployed: Cluster, fre
     assert state(cluster) == before
 
 
+def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Cluster, fresh: Fresh) -> None:
+    """A stick without a key is named first; a wrong passphrase and an old copy change nothing."""
+    cluster = fresh(deployed)
+    cluster.make_secrets()
+    words, right = ("tasks/escrow.py", "-y"), {"F3S_PASSPHRASE": "correct horse battery"}
+    rewrite(cluster, F0, f"mv {KEY} /root/key")
+    assert f"its stick lacks {F0}:zdata" in cluster.pyinfra(*words, **right).output
+    rewrite(cluster, F0, f"mv /root/key {KEY}")
+    assert "at least 12 characters" in cluster.pyinfra(*words, F3S_PASSPHRASE="short").output
+    keys = cluster.sh(F0, "sha256 -q /keys/*.key")
+    made = cluster.pyinfra(*words, **right)
+    assert made.changed == [f"{F0}: escrow: all keys in the sealed file"], made.output
+    assert cluster.pyinfra(*words).changed == []
+    sealed = cluster.state / "secrets" / "keys.sealed"
+    assert str(sealed) in made.output
+    paper = cluster.pyinfra(*words, "--data", f"escrow_paper={F0}:zdata")
+    assert (cluster.state / "secrets" / f"{F0}:zdata.paper").exists(), paper.output
+
+    for host in (F0, F1, F2):
+        cluster.lab("swap", host, "da0")
+    lost = cluster.pyinfra("tasks/usb_keys.py", "-y")
+    assert "tasks/usb_keys.py --data escrow_from=FILE" in lost.output
+    restore = ("tasks/usb_keys.py", "-y", "--data", f"escrow_from={sealed}")
+    wrong = cluster.pyinfra(*restore, F3S_PASSPHRASE="wrong horse battery")
+    assert (wrong.rc != 0, wrong.changed) == (True, [])
+    assert f"escrow_from: {sealed}: the passphrase does not open it" in wrong.output
+    back = cluster.pyinfra(*restore, **right)
+    assert back.rc == 0, back.output
+    for host in (F0, F1, F2):
+        assert cluster.sh(host, "sha256 -q /keys/*.key") == keys
+    assert cluster.pyinfra(*restore, **right).changed == []
+
+    rewrite(cluster, F0, f"rm {KEY}; {OTHER_KEY.format(KEY)}; chmod 400 {KEY}")
+    rewrite(cluster, F1, f"rm {KEY}")
+    refused = cluster.pyinfra(*restore, **right)
+    assert f"{sealed} (SHA-256" in refused.output
+    assert refused.changed == []
+
+
 def test_a_key_that_nothing_uses_lost_on_all_sticks_is_made_again(deployed: Cluster, fresh: Fresh) -> None:
     cluster = fresh(deployed)
     unused = f"/keys/{F2}:zdata.key"

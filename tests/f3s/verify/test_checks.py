@@ -713,6 +713,20 @@ def test_options_that_are_not_in_force() -> None:
     assert "NFS options" not in {row.check for row in rows(nothing) if row.host == R0}
 
 
+def test_the_sealed_copy_of_the_keys() -> None:
+    assert "escrow" not in {row.check for row in rows(CLUSTER_RIGHT)}, "none was made"
+    stick = CLUSTER_RIGHT.hosts[F0].stick
+    assert stick is not None
+    keys = {name: key.sha256 or "" for name, key in (stick.keys or {}).items()}
+    row = one(replace(CLUSTER_RIGHT, exported=keys), "escrow", CONTROLLER)
+    assert (row.state, row.reason) == (State.RIGHT, f"the sealed copy has {len(keys)} keys")
+    (changed_key, *_), lacking = keys, dict(list(keys.items())[1:])
+    for exported in (lacking, keys | {changed_key: "1" * 64}):
+        row = one(replace(CLUSTER_RIGHT, exported=exported), "escrow", CONTROLLER)
+        assert (row.state, row.reason) == (State.WRONG, f"it was made before a change of {changed_key}.key")
+        assert "tasks/escrow.py" in row.next_step
+
+
 def test_certificates() -> None:
     missing = replace(CLUSTER_RIGHT, findings=None, pki_problem="secrets is missing")
     row = one(missing, "certificates", CONTROLLER)
