@@ -217,6 +217,9 @@ class LabStage(Stage):
                 case "out":
                     actions.unplug(self.store, host)
                 case "blank":
+                    if actions.stick_slot(self.store.read().host(host)) in self.store.read().host(host).slots:
+                        actions.unplug(self.store, host)
+                    actions.plug(self.store, host)
                     actions.swap(self.store, host, actions.stick_slot(self.store.read().host(host)))
                 case "unreadable":
                     actions.unreadable(self.store, host)

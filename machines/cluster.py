@@ -30,6 +30,8 @@ BOOT_SECONDS = 900
 """Until a machine answers on ssh: a first boot takes up to 240 s without KVM (seen), alone on a processor."""
 EXEC_SECONDS = 0.001
 """What starting a small program takes on ordinary hardware."""
+KEPT = ".kept"
+"""The ending of a disk that a blank one has replaced, until its frozen state is thawed."""
 DISKS = {"data": "3G", "vm": "3G", STICK: "64M"}
 """Disks of a FreeBSD machine beside its system: ada1, ada2, da0."""
 MEMORY = {"freebsd": 1536, "linux": 384}
@@ -224,7 +226,7 @@ class Cluster:
         if machine.has_stick():
             machine.pull_stick()
         if state == "blank":
-            self._qcow2(name, STICK, size=DISKS[STICK])
+            self._another(name, STICK)
         if state != "out":
             machine.plug_stick(readable=state != "unreadable")
 
@@ -238,6 +240,13 @@ class Cluster:
             raise MachinesError(f"there is no disk {disk!r}; there are {', '.join(DISKS)}")
         if self.machine(name).pid() is not None:
             raise MachinesError(f"{name} is on: switch it off first")
+        self._another(name, disk)
+
+    def _another(self, name: str, disk: str) -> None:
+        """A blank disk instead of the one that has the frozen states, which comes back with them."""
+        before = self.folder / f"{name}-{disk}.qcow2"
+        if not (kept := before.with_suffix(KEPT)).exists():
+            before.rename(kept)
         self._qcow2(name, disk, size=DISKS[disk])
 
     # -- frozen states --
@@ -259,6 +268,8 @@ class Cluster:
     def thaw(self, name: str) -> None:
         """All machines as they were frozen, with the clock set to now."""
         self.down()
+        for kept in self.folder.glob(f"*{KEPT}"):
+            kept.replace(kept.with_suffix(".qcow2"))
         self.start(name)
         with ThreadPoolExecutor() as pool:
             list(pool.map(self.set_clock, self.machines))

@@ -1,4 +1,4 @@
-"""Sticks that are missing or cannot be read, and a replica that was written to."""
+"""Sticks that are missing, lost or cannot be read, and a replica that was written to."""
 
 from __future__ import annotations
 
@@ -80,6 +80,29 @@ def unreadable_stick(story: Story) -> None:
         story.say(f"{pair.standby} has a good stick again")
         story.deploys("tasks/usb_keys.py", "-y")
         story.prove(pair.verdict("stick", pair.standby)[0] == "right", "verify finds the stick right")
+        pair.writes("after", "written after")
+
+
+@scenario("lost-sticks", pause=1)
+def lost_sticks(story: Story) -> None:
+    """Every stick is lost, a sealed copy of the keys brings them back, and a boot opens the data with them"""
+    pair, sealed_with = Pair(story), {"F3S_PASSPHRASE": "correct horse battery staple"}
+    story.stage.environment = {**story.stage.environment, **sealed_with}
+    pair.opening()
+    with pair.watched():
+        sealed = re.search(r"(\S+) has [0-9]+ keys", story.deploys("tasks/escrow.py", "-y"))
+        assert sealed is not None
+        keys = story.on(pair.primary, "sha256 -q /keys/*.key")
+        for host in story.cast.site.freebsd_hosts:
+            story.stage.stick(host.short_name, "blank")
+        story.say("the sticks are gone, blank ones take their places")
+        story.refused("tasks/usb_keys.py", "-y", because="no stick that could be read has|cannot be read")
+        story.deploys("tasks/usb_keys.py", "-y", "--data", f"escrow_from={sealed[1]}")
+        for name in (pair.primary, pair.standby):
+            story.prove(keys == story.on(name, "sha256 -q /keys/*.key"), f"{name} has the same keys again")
+        pair.loses_power(pair.standby)
+        pair.boots(pair.standby)
+        story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
         pair.writes("after", "written after")
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -52,3 +53,22 @@ def test_two_runs_never_have_the_same_machines(tmp_path: Path) -> None:
             pass
     with cluster.alone(tmp_path):
         pass
+
+
+def test_a_disk_that_was_replaced_comes_back_with_the_frozen_state(tmp_path: Path) -> None:
+    class Disks(Machines):
+        machines = MappingProxyType({})  # type: ignore[assignment]
+
+        def start(self, snapshot: str = "") -> None:
+            assert snapshot == "deployed"
+
+        def _qcow2(self, name: str, disk: str, *, size: str = "", backing: Path | None = None) -> None:
+            (self.folder / f"{name}-{disk}.qcow2").write_text(f"blank, {size}")
+
+    disks, file = Disks(tmp_path), tmp_path / "f0-stick.qcow2"
+    file.write_text("frozen")
+    for _ in range(2):
+        disks._another("f0", "stick")
+        assert file.read_text() == "blank, 64M"
+    disks.thaw("deployed")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"f0-stick.qcow2": "frozen"}

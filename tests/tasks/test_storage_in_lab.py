@@ -332,7 +332,8 @@ def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Clu
     assert (cluster.state / "secrets" / f"{F0}:zdata.paper").exists(), paper.output
 
     for host in (F0, F1, F2):
-        cluster.lab("swap", host, "da0")
+        for words_of_lab in (("unplug", host), ("plug", host), ("swap", host, "da0")):
+            cluster.lab(*words_of_lab)
     lost = cluster.pyinfra("tasks/usb_keys.py", "-y")
     assert "tasks/usb_keys.py --data escrow_from=FILE" in lost.output
     restore = ("tasks/usb_keys.py", "-y", "--data", f"escrow_from={sealed}")
