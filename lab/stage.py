@@ -205,6 +205,10 @@ class LabStage(Stage):
         with _lab_errors():
             actions.part(self.store, one, other, away=False)
 
+    def new_disk(self, host: str) -> None:
+        with _lab_errors():
+            actions.swap(self.store, host, "ada1")
+
     def stick(self, host: str, state: Stick) -> None:
         with _lab_errors():
             match state:

@@ -156,6 +156,10 @@ class MachinesStage(RealStage):
     def stranger(self, frame: bytes) -> None:
         switch.control(self.cluster.folder / LAN, "send", frame.hex())
 
+    def new_disk(self, host: str) -> None:
+        with _machines_errors():
+            self.cluster.blank_disk(host, "data")
+
     def stick(self, host: str, state: Stick) -> None:
         with _machines_errors():
             self.cluster.stick(host, state)

@@ -33,6 +33,19 @@ def _stays_out(pair: Pair) -> None:
     )
 
 
+def _returns(pair: Pair, *words: str) -> None:
+    """The primary serves again, with what the client wrote meanwhile, and the client writes there."""
+    story, path = pair.story, f"{pair.story.cast.mountpoint}/returned"
+    story.deploys(*words)
+    story.prove(pair.serves(pair.primary), f"{pair.primary} serves")
+    story.within(
+        f"{pair.client} writes again",
+        lambda: pair.asks(pair.client, f"echo returned >{path} && sync {path}").rc == 0,
+        **HEALED,
+    )
+    story.prove(pair.reads(pair.client, "promoted", "promoted"), f"{pair.client} reads what it wrote meanwhile")
+
+
 @scenario("promotion", text="the standby writes, over reboots; the old primary stays out, told of it or not")
 def promotion(story: Story) -> None:
     """The primary dies, the standby is promoted, and the primary comes back while that one is down"""
@@ -71,19 +84,32 @@ def return_(story: Story) -> None:
     with story.watched():
         pair.boots(pair.primary)
         _stays_out(pair)
-        story.deploys("tasks/return_primary.py", "-y", "--data", f"return_to={pair.primary}")
-        story.prove(pair.serves(pair.primary), f"{pair.primary} serves")
-        path = f"{cast.mountpoint}/returned"
-        story.within(
-            f"{pair.client} writes again",
-            lambda: pair.asks(pair.client, f"echo returned >{path} && sync {path}").rc == 0,
-            **HEALED,
-        )
-    story.prove(pair.reads(pair.client, "promoted", "promoted"), f"{pair.client} reads what it wrote meanwhile")
+        _returns(pair, "tasks/return_primary.py", "-y", "--data", f"return_to={pair.primary}")
     state, reason, _ = pair.verdict("writer", "cluster")
     shown = re.search(r"`(.*zfs diff [^`]*)`", reason)
     story.prove(state == "right" and shown is not None, f"verify says: {reason}")
     assert shown is not None
     listed = story.on(pair.primary, shown[1].replace("doas ", ""))
     story.prove("only-here" in listed and "promoted" not in listed, f"what {pair.primary} had by itself is kept")
+    all_right(story)
+
+
+@scenario("new-disk", text="no empty dataset is made or served; all that clients wrote comes back")
+def new_disk(story: Story) -> None:
+    """The primary comes back with a blank disk, and gets all data from the promoted standby while a client writes"""
+    pair = Pair(story)
+    pair.opening()
+    _promoted(pair)
+    story.stage.new_disk(pair.primary)
+    story.say(f"{pair.primary} gets a new disk")
+    with story.watched():
+        pair.boots(pair.primary)
+        _stays_out(pair)
+        back = ("tasks/return_primary.py", "-y", "--data", f"return_to={pair.primary}")
+        story.refused(*back, because="there is no pool")
+        for task in ("zfs_encrypt", "zrepl", "nfs"):
+            story.deploys(f"tasks/{task}.py", "-y", "--limit", "storage")
+        made = story.attempt(pair.primary, f"zfs list {story.cast.dataset}")
+        story.prove("does not exist" in made.output, f"{story.cast.dataset} is not made anew")
+        _returns(pair, *back)
     all_right(story)

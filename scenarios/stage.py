@@ -250,6 +250,10 @@ class Stage(ABC):
         """Somebody else on the clients' network sends an Ethernet frame."""
         raise CannotError("there is nobody else on this network")
 
+    def new_disk(self, host: str) -> None:
+        """A host that is off gets a blank disk for its data pool."""
+        raise CannotError("no disk is replaced here")
+
     @abstractmethod
     def stick(self, host: str, state: Stick) -> None:
         """What is in the host's USB port."""

@@ -42,7 +42,8 @@ def power_off(cluster: Cluster, host: Host) -> None:
     for pool in imported(cluster, host):
         pool.imported = False
         for dataset in pool.datasets.values():
-            dataset.log = 0 if dataset.crypt else CLAIMED
+            if not dataset.crypt:
+                dataset.log = CLAIMED
     host.mounts = [m for m in host.mounts if m.fstype != "zfs"]
     kernel(host).keys.clear()
     kernel(host).busy.clear()

@@ -78,7 +78,7 @@ class Partial:
 class Dataset:
     """A file system or volume. ``props`` are set here.
 
-    :param log: bytes that ``written`` shows for the intent log after a power cut
+    :param log: bytes that ``written`` shows for the intent log after a power cut, or of a clone's source
     """
 
     id: int

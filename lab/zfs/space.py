@@ -110,7 +110,7 @@ class Space:
         if dataset.snapshots:
             return self._since(dataset, dataset.snapshots[-1]) + dataset.log
         if dataset.origin is not None:
-            return self._since(dataset, dataset.origin)
+            return self._since(dataset, dataset.origin) + dataset.log
         return self.referenced(dataset)
 
     def _since(self, dataset: Dataset, snap: Snapshot) -> int:
