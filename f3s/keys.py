@@ -114,8 +114,14 @@ Roots = tuple[Root, ...] | str
 
 
 def labelled_disk(glabel: Iterable[str], label: str) -> str | None:
-    """The disk with a UFS label, in the output of `glabel status`."""
-    return next((row.split()[2] for row in glabel if row.split()[:1] == [f"ufs/{label}"]), None)
+    """The disk with a UFS label, in the output of `glabel status`. Raises UnknownOutput where it has no such column."""
+    for row in glabel:
+        match row.split():
+            case [name, _, disk] if name == f"ufs/{label}":
+                return disk
+            case [name, *_] if name == f"ufs/{label}":
+                raise UnknownOutput(f"unexpected line of glabel: {row!r}")
+    return None
 
 
 def parse_stick(lines: Iterable[str], label: str, mountpoint: str) -> Stick:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from f3s.keys import SILENT_STICK, SUFFIX, UNFINISHED, Stick, labelled_disk, parse_stick
+from f3s.parsing import UnknownOutput
 from f3s.quoting import command
 from facts.base import DeviceFact
 
@@ -56,5 +57,8 @@ class KeyStick(DeviceFact[Stick]):
 
     @override
     def silence(self, lines: list[str]) -> tuple[str, str]:
-        disk = labelled_disk(lines, self.label)
+        try:
+            disk = labelled_disk(lines, self.label)
+        except UnknownOutput:  # it ended in the middle of that line
+            disk = None
         return f"the stick {self.label}{f' ({disk})' if disk else ''}", SILENT_STICK

@@ -71,6 +71,7 @@ class Transfer(Shown):
         if not alone:
             return alone, said
         sender = gevent.spawn(_run, inventory.get_host(self.source), Shown(self.send))
+        gevent.sleep(0)  # it begins first: whoever finds nobody listening tries again only a second later
         received = _run(inventory.get_host(self.target), self)
         sender.join(SENDER_SECONDS)
         if not sender.ready():
