@@ -156,6 +156,14 @@ class MachinesStage(RealStage):
     def stranger(self, frame: bytes) -> None:
         switch.control(self.cluster.folder / LAN, "send", frame.hex())
 
+    def suspend(self, host: str) -> None:
+        with _machines_errors():
+            self.cluster.machine(host).monitor("stop")
+
+    def resume(self, host: str) -> None:
+        with _machines_errors():
+            self.cluster.machine(host).monitor("cont")
+
     def new_disk(self, host: str) -> None:
         with _machines_errors():
             self.cluster.blank_disk(host, "data")

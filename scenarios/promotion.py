@@ -12,9 +12,8 @@ from scenarios.story import Story
 
 
 def _promoted(pair: Pair) -> None:
-    """The primary has lost its power, the standby is promoted, and the client writes there."""
+    """The primary is out, the standby is promoted, and the client writes there."""
     story, path = pair.story, f"{pair.story.cast.mountpoint}/promoted"
-    pair.loses_power(pair.primary)
     pair.standby_serves()
     said = story.on(pair.standby, f"carp promote without {pair.primary}")
     story.prove(" s old: what " in said, f"{pair.standby} is promoted: {said.splitlines()[0]}")
@@ -51,6 +50,7 @@ def promotion(story: Story) -> None:
     """The primary dies, the standby is promoted, and the primary comes back while that one is down"""
     pair, cast = Pair(story), story.cast
     pair.opening()
+    pair.loses_power(pair.primary)
     _promoted(pair)
     path = f"{cast.mountpoint}/promoted"
     pair.loses_power(pair.standby)
@@ -73,6 +73,25 @@ def promotion(story: Story) -> None:
     story.prove(state == "wrong" and "was promoted" in reason, f"verify says: {reason}")
 
 
+@scenario("frozen", text="it yields at once, writes nothing, and learns that it was replaced")
+def frozen(story: Story) -> None:
+    """The primary stands still, the standby is promoted, and the primary goes on as if nothing had been"""
+    pair, cast = Pair(story), story.cast
+    pair.opening()
+    with story.watched():
+        story.stage.suspend(pair.primary)
+        story.say(f"{pair.primary} stands still")
+        _promoted(pair)
+        story.stage.resume(pair.primary)
+        story.say(f"{pair.primary} goes on")
+        _stays_out(pair)
+        late = story.attempt(pair.primary, f"touch {cast.share}/late")
+        said = late.output.strip()
+        story.prove("Read-only file system" in said, f"nobody writes to the old data on {pair.primary}: {said!r}")
+        story.prove(pair.serves(pair.standby), f"{pair.standby} still serves")
+        story.prove(pair.reads(pair.client, "promoted", "promoted"), f"{pair.client} reads what it wrote meanwhile")
+
+
 @scenario("return", text="no line lost or astray; what the primary had by itself is kept and listed")
 def return_(story: Story) -> None:
     """The repaired primary gets what a client goes on writing on the promoted standby, and takes over again"""
@@ -80,6 +99,7 @@ def return_(story: Story) -> None:
     pair.opening()
     own = f"{cast.share}/only-here"
     story.on(pair.primary, f"echo own >{own}; fsync {own}")
+    pair.loses_power(pair.primary)
     _promoted(pair)
     with story.watched():
         pair.boots(pair.primary)
@@ -99,6 +119,7 @@ def new_disk(story: Story) -> None:
     """The primary comes back with a blank disk, and gets all data from the promoted standby while a client writes"""
     pair = Pair(story)
     pair.opening()
+    pair.loses_power(pair.primary)
     _promoted(pair)
     story.stage.new_disk(pair.primary)
     story.say(f"{pair.primary} gets a new disk")

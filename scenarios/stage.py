@@ -250,6 +250,14 @@ class Stage(ABC):
         """Somebody else on the clients' network sends an Ethernet frame."""
         raise CannotError("there is nobody else on this network")
 
+    def suspend(self, host: str) -> None:
+        """It stands still, as a machine of a hypervisor may."""
+        raise CannotError(f"{host} cannot be made to stand still")
+
+    def resume(self, host: str) -> None:
+        """It goes on where it stood."""
+        raise CannotError(f"{host} was not made to stand still")
+
     def new_disk(self, host: str) -> None:
         """A host that is off gets a blank disk for its data pool."""
         raise CannotError("no disk is replaced here")
