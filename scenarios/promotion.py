@@ -78,10 +78,10 @@ def frozen(story: Story) -> None:
     """The primary stands still, the standby is promoted, and the primary goes on as if nothing had been"""
     pair, cast = Pair(story), story.cast
     pair.opening()
+    story.stage.suspend(pair.primary)
+    story.say(f"{pair.primary} stands still")
+    _promoted(pair)
     with story.watched():
-        story.stage.suspend(pair.primary)
-        story.say(f"{pair.primary} stands still")
-        _promoted(pair)
         story.stage.resume(pair.primary)
         story.say(f"{pair.primary} goes on")
         _stays_out(pair)
