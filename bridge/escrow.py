@@ -25,32 +25,43 @@ PASSPHRASE = "F3S_PASSPHRASE"
 class Sealing:
     """The file with all keys, for whoever has the passphrase or the private key of a certificate.
 
-    + certificate: file of it; empty: a passphrase
+    + certificate: in PEM; empty: a passphrase
+    + there: the file that there is
     """
 
-    certificate: str = ""
+    certificate: bytes
+    there: Export | None
 
+    @property
     def has(self) -> Mapping[str, str]:
         """SHA-256 of the keys in the file, by name; none where it is sealed in another way."""
-        there = Export.of(Store(secrets_folder(site())))
-        return there.keys if there and there.way == self._way() else {}
+        return self.there.keys if self.there and self.there.way == self._way else {}
 
     def write(self, keys: Mapping[str, bytes]) -> None:
         """Raises DeployError where they cannot be sealed."""
         store = Store(secrets_folder(site()))
         try:
-            certificate = self._read()
-            content = sealed_for(keys, certificate) if certificate else sealed(keys, _passphrase(new=True))
-            Export(self._way(), {name: digest(key) for name, key in keys.items()}).write(store, content)
+            content = sealed_for(keys, self.certificate) if self.certificate else sealed(keys, _passphrase(new=True))
+            Export(self._way, {name: digest(key) for name, key in keys.items()}).write(store, content)
         except (EscrowError, PkiError, OSError) as error:
             raise DeployError(f"no copy was made: {error}") from None
         click.echo(f"    {store.folder / Export.FILE} has {len(keys)} keys: keep a copy of it away from the hosts")
 
-    def _read(self) -> bytes:
-        return Path(self.certificate).read_bytes() if self.certificate else b""
-
+    @property
     def _way(self) -> str:
-        return f"for the certificate {digest(self._read())}" if self.certificate else "with a passphrase"
+        return f"for the certificate {digest(self.certificate)}" if self.certificate else "with a passphrase"
+
+
+def sealing(certificate: str) -> Sealing:
+    """How keys are sealed, and what is sealed so far. Raises DeployError where that cannot be read.
+
+    + certificate: file of it; empty: a passphrase
+    """
+    try:
+        content = Path(certificate).read_bytes() if certificate else b""
+        return Sealing(content, Export.of(Store(secrets_folder(site()))))
+    except (PkiError, OSError) as error:
+        raise DeployError(f"no copy was made: {error}") from None
 
 
 def write_on_paper(keys: Mapping[str, bytes]) -> None:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7EnvelopeBuilder, PKCS7Options
 
-from f3s.keys import KEY_BYTES, SUFFIX
+from f3s.keys import KEY_BYTES, NAME, SUFFIX
 from f3s.pki.store import Store
 
 ITERATIONS = 600_000
@@ -33,7 +33,7 @@ SALTED, SALT_BYTES = b"Salted__", 8
 """How a file of openssl-enc(1) begins: this word, then the salt."""
 ROW_BYTES = 4
 """Of a key, in a row on paper."""
-_NAME = r"(?P<name>[\w:][\w:.-]*)\.key"
+_NAME = rf"(?P<name>{NAME})\.key"
 _LINE = re.compile(rf"write {_NAME} (?P<sha256>[0-9a-f]{{64}}) (?P<content>[A-Za-z0-9+/=]+)")
 _TITLE = re.compile(_NAME)
 _ROW = re.compile(r"(?P<number>[0-9])(?P<content>[0-9a-f]{8})(?P<check>[0-9a-f]{2})")
@@ -159,7 +159,7 @@ def _parsed(content: bytes) -> dict[str, bytes]:
     keys: dict[str, bytes] = {}
     name = ""
     try:
-        lines = content.decode("ascii").splitlines()
+        lines = content.decode().splitlines()
     except UnicodeDecodeError:
         raise EscrowError(
             "it is not a copy of keys. One for a certificate is opened by `openssl cms -decrypt -inform DER -in FILE "

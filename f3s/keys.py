@@ -20,6 +20,8 @@ from f3s.zfs import Dataset, key_file
 KEY_BYTES = 32
 SUFFIX = ".key"
 UNFINISHED = ".new"
+NAME = r"[\w:][\w.:-]*"
+"""Of a key that is copied."""
 SILENT_STICK = (
     "`dmesg` there shows its errors. Pull it out and plug it in again, then: doas service f3skeys onerestart; a stick "
     "that stays silent is dead: docs/runbook.md, stick dead"
@@ -268,7 +270,7 @@ def others(wanted: Sequence[str], sticks: Iterable[Keys | None]) -> list[str]:
     return sorted(
         name
         for name, found in digests.items()
-        if name not in wanted and len(found) == 1 and None not in found and re.fullmatch(r"[\w:][\w.:-]*", name)
+        if name not in wanted and len(found) == 1 and None not in found and re.fullmatch(NAME, name)
     )
 
 

@@ -177,8 +177,11 @@ def keys(
     lines = [f"protect {name}{SUFFIX}" for name in exposed]
     if executing():
         for copy in todo.copies:
-            kept = copies is not None and copy.source == copies.where
-            lines.append(line(copy.name, copies.keys[copy.name] if copies and kept else _read(copy, mountpoint)))
+            if copies is not None and copy.source == copies.where:
+                key = copies.keys[copy.name]
+            else:
+                key = _read(copy, mountpoint)
+            lines.append(line(copy.name, key))
         for name in todo.makes:
             lines.append(line(name, _made.setdefault(name, secrets.token_bytes(KEY_BYTES))))
     yield StringCommand(
@@ -205,14 +208,12 @@ def exported(
     + has: SHA-256 of the keys in the copy that there is, by name
     + write: makes the copy
 
-    **Example:** `usb.exported(site.key_names, "F3S_KEYS", "/keys", False, sealing.has(), sealing.write)`
+    **Example:** `usb.exported(site.key_names, "F3S_KEYS", "/keys", False, into.has, into.write)`
     """
     stick = known(KeyStick, label=label, mountpoint=mountpoint)
-    found = {
-        name: key.sha256
-        for name, key in (stick.keys or {}).items()
-        if key.proper and key.sha256 and (name in names or not only)
-    }
+    own = stick.keys or {}
+    wanted = [*names, *(others(names, [own]) if not only else ())]
+    found = {name: own[name].sha256 or "" for name in wanted if name in own and own[name].proper}
     if missing := [name for name in names if name not in found]:
         raise OperationError(
             f"{host.name}: no copy was made, its stick lacks {', '.join(missing)}: tasks/usb_keys.py brings them there"
@@ -220,8 +221,8 @@ def exported(
     if found == has:
         host.noop(f"the copy has all {len(found)} keys")
         return
-    wanted = [Copy(name, host.name, sha256) for name, sha256 in found.items()]
-    yield FunctionCommand(lambda: write({each.name: _read(each, mountpoint) for each in wanted}), (), {})
+    copied = [Copy(name, host.name, sha256) for name, sha256 in found.items()]
+    yield FunctionCommand(lambda: write({each.name: _read(each, mountpoint) for each in copied}), (), {})
 
 
 def _bounded(body: Shell, who: str) -> Shell:

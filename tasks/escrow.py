@@ -10,12 +10,12 @@ form that a person can type. `tasks/usb_keys.py --data escrow_from=FILE` brings 
 
 from pyinfra.context import host, inventory
 
-from bridge.escrow import Sealing, write_on_paper
+from bridge.escrow import sealing, write_on_paper
 from bridge.settings import site, this_host
 from operations import reasons, usb
 
 me = this_host()
-sealing = Sealing(host.data.get("escrow_certificate") or "")
+into = sealing(host.data.get("escrow_certificate") or "")
 on_paper = host.data.get("escrow_paper")
 
 # the sticks have the same keys, so one that is there is enough
@@ -26,8 +26,8 @@ if me.name == next((each.name for each in site().freebsd_hosts if inventory.get_
         label=me.usb.label,
         mountpoint=me.usb.mountpoint,
         only=bool(on_paper),
-        has={} if on_paper else sealing.has(),
-        write=write_on_paper if on_paper else sealing.write,
+        has={} if on_paper else into.has,
+        write=write_on_paper if on_paper else into.write,
     )
 
 reasons.none_left()

@@ -86,8 +86,9 @@ def _key_problems(key: KeyFile) -> list[str]:
 
 def escrow(cluster: ClusterView, exported: Mapping[str, str]) -> Row:
     """The sealed copy of the keys has those of today. Whether one was ever made is the operator's business."""
-    sticks = [view.stick for view in cluster.hosts.values() if view.stick is not None]
-    found = {(name, key.sha256) for each in sticks for name, key in (each.keys or {}).items() if key.proper}
+    sticks = [view.stick.keys or {} for view in cluster.hosts.values() if view.stick is not None]
+    wanted = [*cluster.site.key_names, *others(cluster.site.key_names, sticks)]
+    found = {(name, keys[name].sha256) for keys in sticks for name in wanted if name in keys and keys[name].proper}
     old = sorted({f"{name}{SUFFIX}" for name, sha256 in found if exported.get(name) != sha256})
     problems = [f"it was made before a change of {', '.join(old)}"] if old else []
     fine = f"the sealed copy has {len(exported)} keys"

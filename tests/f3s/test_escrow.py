@@ -9,7 +9,7 @@ import pytest
 from f3s.escrow import EscrowError, Export, digest, line, opened, paper, sealed, sealed_for
 from f3s.pki.store import Store
 
-KEYS = {"f0.lan.buetow.org:zdata": bytes(range(32)), "own": bytes(range(100, 132))}
+KEYS = {"f0.lan.buetow.org:zdata": bytes(range(32)), "own": bytes(range(100, 132)), "schlüssel": bytes(32)}
 LINES = [line(name, key) for name, key in KEYS.items()]
 WORDS = "correct horse battery"
 

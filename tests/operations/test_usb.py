@@ -313,7 +313,8 @@ def test_a_copy_that_disagrees_with_a_stick_writes_nothing() -> None:
 
 def test_what_a_copy_gets(reading: list[tuple[str, str]]) -> None:
     own = key(name="backup")
-    cluster = Cluster([stick(key(), own, key(b"short", name="short")), stick(), stick()])
+    spaced = key(name="not copied anywhere")
+    cluster = Cluster([stick(key(), own, spaced, key(b"short", name="short")), stick(), stick()])
     has = {each.name: each.sha256 for each in (key(), own)}
     assert cluster.export([NAME], False, has).noops == ["the copy has all 2 keys"]
     with pytest.raises(OperationError, match="its stick lacks missing: tasks"):

@@ -322,6 +322,9 @@ def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Clu
     assert f"its stick lacks {F0}:zdata" in cluster.pyinfra(*words, **right).output
     rewrite(cluster, F0, f"mv /root/key {KEY}")
     assert "at least 12 characters" in cluster.pyinfra(*words, F3S_PASSPHRASE="short").output
+    nowhere = cluster.pyinfra(*words, "--data", "escrow_certificate=/nowhere.pem").output
+    assert "no copy was made: [Errno 2] No such file or directory: '/nowhere.pem'" in nowhere
+    assert "Traceback" not in nowhere
     keys = cluster.sh(F0, "sha256 -q /keys/*.key")
     made = cluster.pyinfra(*words, **right)
     assert made.changed == [f"{F0}: escrow: all keys in the sealed file"], made.output

@@ -12,6 +12,7 @@ from f3s.carp import CarpState, CarpView
 from f3s.clock import Offset
 from f3s.fstab import Entry
 from f3s.keycheck import KeyCheck
+from f3s.keys import KeyFile
 from f3s.monitor import MountState
 from f3s.mounts import Mount, MountTable
 from f3s.parsing import NoAnswer
@@ -720,6 +721,13 @@ def test_the_sealed_copy_of_the_keys() -> None:
     keys = {name: key.sha256 or "" for name, key in (stick.keys or {}).items()}
     row = one(replace(CLUSTER_RIGHT, exported=keys), "escrow", CONTROLLER)
     assert (row.state, row.reason) == (State.RIGHT, f"the sealed copy has {len(keys)} keys")
+    own = [KeyFile("own", 32, "400", "root:wheel", number * 64) for number in "12"]
+    differ = CLUSTER_RIGHT
+    for host, key in zip((F0, F1), own, strict=True):
+        theirs = differ.hosts[host].stick
+        assert theirs is not None
+        differ = changed(differ, host, stick=replace(theirs, keys={**(theirs.keys or {}), "own": key}))
+    assert one(replace(differ, exported=keys), "escrow", CONTROLLER).state is State.RIGHT, "each host has its own"
     (changed_key, *_), lacking = keys, dict(list(keys.items())[1:])
     for exported in (lacking, keys | {changed_key: "1" * 64}):
         row = one(replace(CLUSTER_RIGHT, exported=exported), "escrow", CONTROLLER)
