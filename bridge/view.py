@@ -123,10 +123,11 @@ def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, s
     """The hosts' answers together with what the controller itself knows."""
     now = utc_now()
     folder = secrets_folder(settings)
+    store = Store(folder)
     try:
-        findings = tuple(Pki(Store(folder), plan_for(settings), now).status())
-        secrets = _digests(Store(folder), settings)
-        export = Export.of(Store(folder))
+        findings = tuple(Pki(store, plan_for(settings), now).status())
+        secrets = _digests(store, settings)
+        export = Export.of(store)
         server = parse_identity(Credentials(folder).server().encode(), "the server's file").certificate
     except (PkiError, OSError) as error:
         return ClusterView(settings, views, now, absent, pki_problem=str(error))

@@ -41,8 +41,8 @@ _commands_run = 0
 def _count_and_maybe_die(command: str) -> None:
     global _commands_run
     _commands_run += 1
-    when = os.environ.get("LAB_KILL_AT", "")
-    if when == str(_commands_run) or (when and not when.isdigit() and when in command):
+    when = os.environ.get("LAB_KILL_AT")
+    if when and (when == str(_commands_run) if when.isdigit() else when in command):
         os._exit(137)
 
 

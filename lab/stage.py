@@ -211,20 +211,21 @@ class LabStage(Stage):
 
     def stick(self, host: str, state: Stick) -> None:
         with _lab_errors():
+            machine = self.store.read().host(host)
+            slot = actions.stick_slot(machine)
             match state:
                 case "in":
-                    machine = self.store.read().host(host)
-                    if actions.stick_slot(machine) in machine.slots:
+                    if slot in machine.slots:
                         actions.unreadable(self.store, host, "no")
                     else:
                         actions.plug(self.store, host)
                 case "out":
                     actions.unplug(self.store, host)
                 case "blank":
-                    if actions.stick_slot(self.store.read().host(host)) in self.store.read().host(host).slots:
+                    if slot in machine.slots:
                         actions.unplug(self.store, host)
                     actions.plug(self.store, host)
-                    actions.swap(self.store, host, actions.stick_slot(self.store.read().host(host)))
+                    actions.swap(self.store, host, slot)
                 case "unreadable":
                     actions.unreadable(self.store, host)
 

@@ -32,10 +32,14 @@ def _stays_out(pair: Pair) -> None:
     )
 
 
-def _returns(pair: Pair, *words: str) -> None:
+def _way_back(pair: Pair) -> tuple[str, ...]:
+    return ("tasks/return_primary.py", "-y", "--data", f"return_to={pair.primary}")
+
+
+def _returns(pair: Pair) -> None:
     """The primary serves again, with what the client wrote meanwhile, and the client writes there."""
     story, path = pair.story, f"{pair.story.cast.mountpoint}/returned"
-    story.deploys(*words)
+    story.deploys(*_way_back(pair))
     story.prove(pair.serves(pair.primary), f"{pair.primary} serves")
     story.within(
         f"{pair.client} writes again",
@@ -104,7 +108,7 @@ def return_(story: Story) -> None:
     with story.watched():
         pair.boots(pair.primary)
         _stays_out(pair)
-        _returns(pair, "tasks/return_primary.py", "-y", "--data", f"return_to={pair.primary}")
+        _returns(pair)
     state, reason, _ = pair.verdict("writer", "cluster")
     shown = re.search(r"`(.*zfs diff [^`]*)`", reason)
     story.prove(state == "right" and shown is not None, f"verify says: {reason}")
@@ -126,11 +130,10 @@ def new_disk(story: Story) -> None:
     with story.watched():
         pair.boots(pair.primary)
         _stays_out(pair)
-        back = ("tasks/return_primary.py", "-y", "--data", f"return_to={pair.primary}")
-        story.refused(*back, because="there is no pool")
+        story.refused(*_way_back(pair), because="there is no pool")
         for task in ("zfs_encrypt", "zrepl", "nfs"):
             story.deploys(f"tasks/{task}.py", "-y", "--limit", "storage")
         made = story.attempt(pair.primary, f"zfs list {story.cast.dataset}")
         story.prove("does not exist" in made.output, f"{story.cast.dataset} is not made anew")
-        _returns(pair, *back)
+        _returns(pair)
     all_right(story)
