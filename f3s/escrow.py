@@ -82,9 +82,9 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def line(name: str, key: bytes) -> str:
+def line(name: str, key: bytes, verb: str = "write") -> str:
     """A key for files/once/write-keys.sh."""
-    return f"write {name}{SUFFIX} {digest(key)} {base64.b64encode(key).decode()}"
+    return f"{verb} {name}{SUFFIX} {digest(key)} {base64.b64encode(key).decode()}"
 
 
 def _text(keys: Mapping[str, bytes]) -> bytes:

@@ -212,7 +212,7 @@ def plan(
     unfit: list[str] = []
     for name in wanted:
         found = {holder: keys[name] for holder, keys in sorted(sticks.items()) if keys and name in keys}
-        if bad := _conflicts(name, found, _users(name, roots)[0]):
+        if bad := _conflicts(name, found, encrypted_with(name, roots)[0]):
             conflicts += bad
             unfit.append(name)
         if conflicts or (own is not None and name in own):
@@ -223,7 +223,7 @@ def plan(
             copies.append(Copy(name, source, key.sha256))
             continue
         makes.append(name)
-        users, unsure = _users(name, roots)
+        users, unsure = encrypted_with(name, roots)
         if users:
             # with a stick unread the key may well be there; without, it is lost
             unread = [holder for holder, keys in sticks.items() if keys is None]
@@ -287,13 +287,14 @@ def _conflicts(name: str, found: Mapping[str, KeyFile], users: Sequence[Root]) -
         which = ", ".join(f"{holder} (SHA-256 {(key.sha256 or '')[:12]}...)" for holder, key in found.items())
         tries = "; ".join(f"on {user.host} doas zfs load-key -n {user.dataset}" for user in users if user.host in found)
         return [
-            f"the sticks disagree about {name}{SUFFIX}: {which}. Find out which one opens the data: on a host that has "
-            f"them, zfs load-key -n tries the file of its own stick ({tries or 'no dataset in sight names this key'})"
+            f"the sticks disagree about {name}{SUFFIX}: {which}. If it is being rotated, tasks/rotate_keys.py goes on. "
+            "Find out which one opens the data: on a host that has them, zfs load-key -n tries the file of its own "
+            f"stick ({tries or 'no dataset in sight names this key'})"
         ]
     return []
 
 
-def _users(name: str, roots: Mapping[str, Roots]) -> tuple[list[Root], list[str]]:
+def encrypted_with(name: str, roots: Mapping[str, Roots]) -> tuple[list[Root], list[str]]:
     """Datasets that are encrypted with a key of that name, and reasons why there may be more."""
     users: list[Root] = []
     unsure: list[str] = []

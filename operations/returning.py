@@ -11,7 +11,6 @@ from typing import Any
 import gevent
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, host, inventory
 from typing_extensions import override
 
@@ -25,7 +24,7 @@ from facts.controller import StorageController
 from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Written
-from operations.base import Shown, T, current_host, executing, in_turn, known, known_of, run_on
+from operations.base import On, Shown, T, current_host, executing, in_turn, known, known_of, on
 from operations.move import look
 from operations.reasons import operation
 
@@ -46,18 +45,6 @@ SENDER_SECONDS = 60
 """Within which the sender ends when the receiver has."""
 
 
-class On(Shown):
-    """A command on a host of the run."""
-
-    def __init__(self, name: str, line: Shell) -> None:
-        super().__init__(line)
-        self.name = name
-
-    @override
-    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
-        return _run(inventory.get_host(self.name), self)
-
-
 class Transfer(Shown):
     """A sender and a receiver at the same time, as the parts of a pipe; the receiver decides."""
 
@@ -67,21 +54,16 @@ class Transfer(Shown):
 
     @override
     def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
-        alone, said = _run(inventory.get_host(self.target), Shown(command("rm -f {}", WAITING)))
+        alone, said = on(inventory.get_host(self.target), Shown(command("rm -f {}", WAITING)))
         if not alone:
             return alone, said
-        sender = gevent.spawn(_run, inventory.get_host(self.source), Shown(self.send))
+        sender = gevent.spawn(on, inventory.get_host(self.source), Shown(self.send))
         gevent.sleep(0)  # it begins first: whoever finds nobody listening tries again only a second later
-        received = _run(inventory.get_host(self.target), self)
+        received = on(inventory.get_host(self.target), self)
         sender.join(SENDER_SECONDS)
         if not sender.ready():
             host.log(f"the sender on {self.source} still waits: the next run ends it", logger.warning)
         return received
-
-
-def _run(target: Host, line: Shown) -> Any:
-    with ctx_host.use(target):
-        return run_on(target, line, shown=True)
 
 
 def owed(site: Site) -> bool:

@@ -165,7 +165,7 @@ def keys(
     wanted = [*names, *others(names, sticks.values())]
     todo = plan(host.name, wanted, sticks, dict.fromkeys(holders, ()))
     if todo.makes or todo.conflicts:
-        todo = plan(host.name, wanted, sticks, {holder: _roots_of(holder) for holder in holders})
+        todo = plan(host.name, wanted, sticks, {holder: roots_of(holder) for holder in holders})
     own = stick.keys or {}
     exposed = [name for name in names if name in own and not own[name].protected]
     aside = [set_aside(name, label, mountpoint) for name in todo.unfit]
@@ -180,14 +180,11 @@ def keys(
             if copies is not None and copy.source == copies.where:
                 key = copies.keys[copy.name]
             else:
-                key = _read(copy, mountpoint)
+                key = read(copy, mountpoint)
             lines.append(line(copy.name, key))
         for name in todo.makes:
             lines.append(line(name, _made.setdefault(name, secrets.token_bytes(KEY_BYTES))))
-    yield StringCommand(
-        _bounded(script("write-keys", mountpoint, f"/dev/ufs/{label}"), f"the stick {label}"),
-        _stdin=lines,
-    )
+    yield StringCommand(written(label, mountpoint), _stdin=lines)
 
 
 @operation()
@@ -222,7 +219,12 @@ def exported(
         host.noop(f"the copy has all {len(found)} keys")
         return
     copied = [Copy(name, host.name, sha256) for name, sha256 in found.items()]
-    yield FunctionCommand(lambda: write({each.name: _read(each, mountpoint) for each in copied}), (), {})
+    yield FunctionCommand(lambda: write({each.name: read(each, mountpoint) for each in copied}), (), {})
+
+
+def written(label: str, mountpoint: str) -> Shell:
+    """What writes keys onto a stick; they are its standard input."""
+    return _bounded(script("write-keys", mountpoint, f"/dev/ufs/{label}"), f"the stick {label}")
 
 
 def _bounded(body: Shell, who: str) -> Shell:
@@ -256,7 +258,7 @@ def _keys_of(name: str, label: str, mountpoint: str) -> Keys | None:
     return stick.keys if stick is not None else None
 
 
-def _roots_of(name: str) -> Roots:
+def roots_of(name: str) -> Roots:
     """All encryption roots of a host, or why some may be missing from the list."""
     unread = f"the datasets of {name} cannot be read"
     datasets = known_of(name, Datasets)
@@ -269,7 +271,7 @@ def _roots_of(name: str) -> Roots:
     return roots_in_sight(name, datasets, importable, (boot["zfskeys_datasets"] or "").split())
 
 
-def _read(copy: Copy, mountpoint: str) -> bytes:
+def read(copy: Copy, mountpoint: str) -> bytes:
     """A key from another stick, checked; it is neither printed nor logged."""
     other: Host = inventory.get_host(copy.source)
     line = StringCommand(command("openssl base64 -A -in {}", f"{mountpoint}/{copy.name}{SUFFIX}"))

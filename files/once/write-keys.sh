@@ -1,9 +1,11 @@
 #!/bin/sh
 # Writes keys onto the mounted stick: write-keys.sh MOUNTPOINT DEVICE, with lines on standard input:
-#   write NAME SHA256 BASE64   a key that is not there yet
-#   protect NAME               root:wheel 0400 for a key that is there
-# The stick is writable only while this runs. No key is ever replaced, and none is in the arguments of a program:
-# printf is a builtin of sh.
+#   write NAME SHA256 BASE64     a key that is not there yet
+#   replace NAME SHA256 BASE64   another one; the one before is there as well, as NAME with .old before .key
+#   retire NAME                  that goes, once NAME is another one
+#   protect NAME                 root:wheel 0400 for a key that is there
+# The stick is writable only while this runs. No key is lost by it, and none is in the arguments of a program: printf is
+# a builtin of sh.
 set -eu
 umask 077
 keys=$1
@@ -48,22 +50,50 @@ trap 'exit 1' HUP INT TERM PIPE
 mount -o rw "$device" "$keys"
 writable=yes
 rm -f "$keys"/.*.key.new
+
+sum_of()
+{
+	sha256 -q "$keys/$1"
+}
+
+# the key of this line, in a file of another name
+bring()
+{
+	new=$keys/.$name.new
+	printf '%s\n' "$data" | openssl base64 -d -A >"$new"
+	[ "$(sha256 -q "$new")" = "$sum" ] || die "$name did not arrive whole"
+	chown root:wheel "$new"
+	chmod 0400 "$new"
+}
+
 while read -r verb name sum data; do
 	case $name in
 	*/* | .* | -* | '') die "not a name of a key: $name" ;;
-	*.key) ;;
+	*.key) old=${name%.key}.old.key ;;
 	*) die "not a name of a key: $name" ;;
 	esac
 	case $verb in
 	write)
-		new=$keys/.$name.new
-		printf '%s\n' "$data" | openssl base64 -d -A >"$new"
-		[ "$(sha256 -q "$new")" = "$sum" ] || die "$name did not arrive whole"
-		chown root:wheel "$new"
-		chmod 0400 "$new"
+		bring
 		# unlike mv, ln fails where the name is taken
 		ln "$new" "$keys/$name" || die "$name is there already and stays as it is"
 		rm "$new"
+		;;
+	replace)
+		[ -f "$keys/$old" ] || die "$name is not replaced, there is no $old"
+		if [ -e "$keys/$name" ] && [ "$(sum_of "$name")" != "$(sum_of "$old")" ]; then
+			[ "$(sum_of "$name")" = "$sum" ] || die "$name is not replaced, $old is another key"
+			continue
+		fi
+		bring
+		mv "$new" "$keys/$name"
+		;;
+	retire)
+		[ -e "$keys/$old" ] || continue
+		if [ ! -f "$keys/$name" ] || [ "$(sum_of "$name")" = "$(sum_of "$old")" ]; then
+			die "$old stays, it is the only one"
+		fi
+		rm -f "$keys/$old"
 		;;
 	protect)
 		chown root:wheel "$keys/$name"

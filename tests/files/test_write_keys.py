@@ -171,3 +171,50 @@ def test_a_stick_that_somebody_uses_at_the_end_is_read_only_all_the_same(host: S
     assert done.returncode == 0
     assert host.path(f"/keys/{NAME}").read_bytes() == KEY
     assert mounts(host) == ["umount", "rw", "umount", "update"]
+
+
+NEW_KEY = KEY[::-1]
+OLD_NAME = NAME.replace(".key", ".old.key")
+REPLACE = f"replace {NAME} {hashlib.sha256(NEW_KEY).hexdigest()} {base64.b64encode(NEW_KEY).decode()}"
+
+
+def on_the_stick(host: StubHost) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in host.path("/keys").iterdir()}
+
+
+def test_a_key_is_replaced_once_it_is_there_under_the_other_name_too(host: StubHost) -> None:
+    for name in (NAME, OLD_NAME):
+        host.path(f"/keys/{name}").write_bytes(KEY)
+    for _ in range(2):
+        done = write(host, REPLACE)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert on_the_stick(host) == {NAME: NEW_KEY, OLD_NAME: KEY}
+    assert host.path(f"/keys/{NAME}").stat().st_mode & 0o777 == 0o400
+
+
+@pytest.mark.parametrize(
+    ("there", "line", "said"),
+    [
+        ({NAME: KEY}, REPLACE, f"is not replaced, there is no {OLD_NAME}"),
+        ({NAME: b"another", OLD_NAME: KEY}, REPLACE, f"is not replaced, {OLD_NAME} is another key"),
+        ({NAME: KEY, OLD_NAME: KEY}, REPLACE[:-8], "did not arrive whole"),
+        ({NAME: KEY, OLD_NAME: KEY}, f"retire {NAME}", f"{OLD_NAME} stays, it is the only one"),
+        ({OLD_NAME: KEY}, f"retire {NAME}", f"{OLD_NAME} stays, it is the only one"),
+    ],
+)
+def test_no_key_is_lost(host: StubHost, there: dict[str, bytes], line: str, said: str) -> None:
+    for name, content in there.items():
+        host.path(f"/keys/{name}").write_bytes(content)
+    done = write(host, line)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert on_the_stick(host) == there
+    assert mounts(host)[-1] == "ro"
+
+
+def test_the_old_key_goes_when_it_was_replaced(host: StubHost) -> None:
+    host.path(f"/keys/{NAME}").write_bytes(NEW_KEY)
+    host.path(f"/keys/{OLD_NAME}").write_bytes(KEY)
+    for _ in range(2):
+        assert write(host, f"retire {NAME}").returncode == 0
+        assert on_the_stick(host) == {NAME: NEW_KEY}

@@ -166,6 +166,32 @@ def test_each_of_several_replicas_is_waited_for_within_one_time(host: StubHost) 
     assert await_replica(host, "20", 99, both) == (0, late, 6)
 
 
+# -- await-key --
+
+
+@pytest.mark.parametrize(
+    ("fits_after", "answer", "rc", "said", "named"),
+    [
+        (3, "Incorrect key provided", 0, "the new key opens zdata/sink/x", True),
+        (9, "Incorrect key provided", 1, "zdata/sink/x has not got the new key", False),
+        (9, "Failed to open key material file", 1, "Failed to open key material file", False),
+    ],
+)
+def test_a_replica_names_the_new_key_as_soon_as_it_opens_it(
+    host: StubHost, fits_after: int, answer: str, rc: int, said: str, named: bool
+) -> None:
+    host.state("looks", "0")
+    host.command("sleep")
+    host.command(
+        "zfs",
+        '[ "$1" = load-key ] || exit 0; n=$(($(cat "$STATE/looks") + 1)); echo "$n" >"$STATE/looks"\n'
+        f'[ "$n" -ge {fits_after} ] || {{ echo "Key load error: {answer}." >&2; exit 1; }}',
+    )
+    result = host.run(host.install(FILES / "once" / "await-key.sh", "/await-key.sh"), "4", "file:///k", "zdata/sink/x")
+    assert (result.rc, said in result.out + result.err) == (rc, True)
+    assert (["set", "keylocation=file:///k", "zdata/sink/x"] in host.calls("zfs")) is named
+
+
 # -- wake-zrepl-job --
 
 
