@@ -2,7 +2,7 @@
 # Writes keys onto the mounted stick: write-keys.sh MOUNTPOINT DEVICE, with lines on standard input:
 #   write NAME SHA256 BASE64     a key that is not there yet
 #   replace NAME SHA256 BASE64   another one; the one before is there as well, as NAME with .old before .key
-#   retire NAME                  that goes, once NAME is another one
+#   retire NAME                  that goes, where NAME is there
 #   protect NAME                 root:wheel 0400 for a key that is there
 # The stick is writable only while this runs. No key is lost by it, and none is in the arguments of a program: printf is
 # a builtin of sh.
@@ -89,10 +89,7 @@ while read -r verb name sum data; do
 		mv "$new" "$keys/$name"
 		;;
 	retire)
-		[ -e "$keys/$old" ] || continue
-		if [ ! -f "$keys/$name" ] || [ "$(sum_of "$name")" = "$(sum_of "$old")" ]; then
-			die "$old stays, it is the only one"
-		fi
+		[ -f "$keys/$name" ] || die "$old stays, there is no $name"
 		rm -f "$keys/$old"
 		;;
 	protect)

@@ -40,7 +40,8 @@ def test_a_rotation_that_is_killed_again_and_again_ends_with_one_new_key_that_op
     for text in KILLS:
         killed = site.pyinfra(*task("key", DATA), LAB_KILL_AT=text)
         assert killed.rc == 137, f"it never came to {text}:\n{killed.output}"
-        assert "still needs" in site.pyinfra(*task("retire", DATA)).output
+        if text != KILLS[0]:  # before it, nothing has begun
+            assert "still needs" in site.pyinfra(*task("retire", DATA)).output
     site.tick(70)
     # the replica has the new key, and names the old one: the only time at which a boot does not open it
     site.lab("reboot", "f1")
@@ -55,9 +56,7 @@ def test_a_rotation_that_is_killed_again_and_again_ends_with_one_new_key_that_op
     assert named(site, F0, DATA) == "zdata/enc zdata/enc/nfsdata"
     assert named(site, F1, DATA) == REPLICA
 
-    opens = site.pyinfra("deploy.py", "-y")
-    assert opens.rc == 0, opens.output
-    assert f"{F1}: zrepl: the replica of f0_to_f1_nfsdata is mounted" in opens.changed
+    assert f"{F1}: zrepl: the replica of f0_to_f1_nfsdata is mounted" in site.pyinfra("tasks/zrepl.py", "-y").changed
     gone = site.pyinfra(*task("retire", DATA))
     assert gone.rc == 0, gone.output
     assert site.pyinfra(*task("retire", DATA)).changed == []
@@ -66,7 +65,7 @@ def test_a_rotation_that_is_killed_again_and_again_ends_with_one_new_key_that_op
         site.lab("reboot", host)
         site.tick(240)
     assert site.sh(F0, "carp").startswith("MASTER")
-    assert site.pyinfra("deploy.py", "-y").changed == []
+    assert site.pyinfra("deploy.py", "-y", "--limit", "freebsd").changed == []
 
 
 def test_the_closed_replicas_of_virtual_machines_get_the_new_key_too(site: Cluster) -> None:
