@@ -208,7 +208,7 @@ def plan_mount(
         return Plan(
             report=f"{keylocation} does not open {replica.name}: {key.value}. {state}. If the key was changed on "
             "the source, the next replication changes the replica's, too, and until then the old file opens it "
-            f"(docs/runbook.md, Change a key by hand). `doas zfs load-key -n -L {keylocation} {replica.name}` tells"
+            f"(docs/runbook.md, Change a key). `doas zfs load-key -n -L {keylocation} {replica.name}` tells"
         )
     if key is not KeyCheck.FITS:
         return Plan(refusal=f"{keylocation} does not open {replica.name}: {key.value}")

@@ -1,4 +1,4 @@
-"""Sticks that are missing, lost or cannot be read, and a replica that was written to."""
+"""Sticks that are missing, lost or cannot be read, keys that change, and a replica that was written to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 
 from f3s.controller import NO_CLAIM
+from scenarios.deploy import all_right
 from scenarios.pair import Pair
 from scenarios.play import scenario
 from scenarios.story import Story
@@ -104,6 +105,37 @@ def lost_sticks(story: Story) -> None:
         pair.boots(pair.standby)
         story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
         pair.writes("after", "written after")
+
+
+@scenario("rotation", pause=5)
+def rotation(story: Story) -> None:
+    """The key of the data is rotated while a client writes, and the primary loses power in the middle of it"""
+    pair, key = Pair(story), story.cast.site.primary.key_of(story.cast.dataset)
+    file = story.cast.site.primary.key_file(key)
+    words = ("tasks/rotate_keys.py", "-y", "--data")
+    pair.opening()
+    before = story.on(pair.primary, f"sha256 -q {file}")
+    with pair.watched():
+        begun = f"zfs get -Ho value keylocation {story.cast.dataset} | grep -q old"
+        story.while_running(
+            lambda: story.stage.pyinfra(*words, f"rotate_key={key}"),
+            until=lambda: story.attempt(pair.primary, begun).rc == 0,
+            then=lambda: pair.loses_power(pair.primary),
+        )
+        pair.standby_serves()
+        pair.boots(pair.primary)
+        pair.failback_by_cron()
+        story.deploys(*words, f"rotate_key={key}")
+        story.deploys(*words, f"rotate_retire={key}")
+        after = {story.on(each.short_name, f"sha256 -q {file}") for each in story.cast.site.freebsd_hosts}
+        story.prove(len(after) == 1 and before not in after, "every stick has the new key")
+        pair.loses_power(pair.standby)
+        pair.boots(pair.standby)
+        story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
+        pair.loses_power(pair.primary)
+        pair.boots(pair.primary)
+        pair.failback_by_cron()
+    all_right(story)
 
 
 @scenario("diverged", pause=5)

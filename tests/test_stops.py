@@ -25,6 +25,9 @@ AFTER = "tests/f3s/bhyve/test_afterwards.py::"
 ZREPL = "tests/operations/test_zrepl.py::"
 KEYS = "tests/tasks/test_storage_in_lab.py::"
 KILLED = "tests/tasks/test_return.py::test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was"
+ROTATED = (
+    "tests/tasks/test_rotation.py::test_a_rotation_that_is_killed_again_and_again_ends_with_one_new_key_that_opens_all"
+)
 NONE = "no advice: "
 NOT = "not followed: "
 STATE = "no advice: it tells a state that only its owner knows the reason of"
@@ -80,6 +83,10 @@ TABLE = {
         "could not be read; nothing was changed": NONE + "the error above it is the host's own",
         "did not become read-only": NONE + "the error of that command stands above it",
         "did not arrive": "tests/operations/test_returning.py::test_all_that_there_is_is_sent_and_known_to_be_there",
+    },
+    "operations/rotation.py": {
+        "left to do": ROTATED,
+        "{}: {}": NONE + "passes on the reasons of all hosts: tests/f3s/test_rotation.py",
     },
     "operations/secrets.py": {
         "is not absolute": BUG,
@@ -154,6 +161,7 @@ TABLE = {
         "say where the role goes back to": "scenarios/promotion.py::return_",
         "no return now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
     },
+    "tasks/rotate_keys.py": {"say which key": ROTATED, "no rotation now": ROTATED},
     "tasks/promote.py": {
         "--data promote=f1": "tests/test_runbook.py::test_its_commands_mend_it",
         "no promotion now": "tests/test_runbook.py::test_its_commands_mend_it",

@@ -64,6 +64,7 @@ bring()
 	[ "$(sha256 -q "$new")" = "$sum" ] || die "$name did not arrive whole"
 	chown root:wheel "$new"
 	chmod 0400 "$new"
+	fsync "$new"
 }
 
 while read -r verb name sum data; do

@@ -35,7 +35,7 @@ def host(tmp_path: Path) -> StubHost:
     stubs.command("umount", '[ ! -e "$STATE/busy" ] || { echo "umount: $1: Device busy" >&2; exit 1; }')
     stubs.command("sha256", f'[ "$1" = -q ] || exit 64; {shutil.which("sha256sum")} "$2" | cut -d" " -f1')
     stubs.command("chown", f'[ -e "$2" ]; {shutil.which("stat")} -c %a "$2" >>"$STATE/modes"')
-    stubs.command("sync")
+    stubs.command("fsync")
     stubs.command("openssl", f'exec {shutil.which("openssl")} "$@"')
     keys = stubs.path("/keys")
     keys.mkdir()

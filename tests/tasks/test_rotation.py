@@ -37,6 +37,10 @@ def digests(site: Cluster, key: str) -> list[str]:
 def test_a_rotation_that_is_killed_again_and_again_ends_with_one_new_key_that_opens_all(site: Cluster) -> None:
     site.make_secrets()
     before = digests(site, DATA)
+    assert (
+        f"say which key: --data rotate_key=NAME, or rotate_retire=NAME; {MACHINES}, {DATA}"
+        in site.pyinfra(*task("key", "zdata")).output
+    )
     for text in KILLS:
         killed = site.pyinfra(*task("key", DATA), LAB_KILL_AT=text)
         assert killed.rc == 137, f"it never came to {text}:\n{killed.output}"
