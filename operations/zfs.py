@@ -210,8 +210,8 @@ def encrypted_dataset(
             raise OperationError(
                 f"{host.name}: {dataset} inherits the key of {root}, and {keylocation} is not that key "
                 f"({check.value if check else 'it could not be tested'}): with another one a replica could not be "
-                "opened until its next replication. tasks/usb_keys.py brings a file that this stick lacks, or says how a "
-                "wrong one is set aside"
+                "opened until its next replication. tasks/usb_keys.py brings a file that this stick lacks, or says how "
+                "a wrong one is set aside"
             )
         if not found.key_loaded:
             raise OperationError(
@@ -258,8 +258,8 @@ def key_loaded(dataset: str, keylocation: str) -> Commands:
         raise OperationError(
             f"{host.name}: {keylocation} does not open {dataset}: "
             f"{check.value if check else 'it could not be tested'}. {state}. "
-            "tasks/usb_keys.py brings a file that this stick lacks, or says how a wrong one is set aside; where the key is "
-            f"being rotated, tasks/rotate_keys.py goes on. Its keylocation is {found.get('keylocation')}"
+            "tasks/usb_keys.py brings a file that this stick lacks, or says how a wrong one is set aside; where the key "
+            f"is being rotated, tasks/rotate_keys.py goes on. Its keylocation is {found.get('keylocation')}"
         )
     current = found.get("keylocation")
     if current != keylocation:
