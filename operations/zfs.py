@@ -258,8 +258,8 @@ def key_loaded(dataset: str, keylocation: str) -> Commands:
         raise OperationError(
             f"{host.name}: {keylocation} does not open {dataset}: "
             f"{check.value if check else 'it could not be tested'}. {state}. "
-            "tasks/usb_keys.py brings a file that this stick lacks, or says how a wrong one is set aside; where the key "
-            f"is being rotated, tasks/rotate_keys.py goes on. Its keylocation is {found.get('keylocation')}"
+            "tasks/usb_keys.py brings a file that this stick lacks, or says how a wrong one is set aside; where the "
+            f"key is being rotated, tasks/rotate_keys.py goes on. Its keylocation is {found.get('keylocation')}"
         )
     current = found.get("keylocation")
     if current != keylocation:
