@@ -116,6 +116,9 @@ CONDITIONS = (
         "F3sStickSilent", "stick", "f3s_stick_readable", "!=", 1, 0,
         "no stick that can be read with the label {label}", "Stick dead"),
     Condition(
+        "F3sKeyWrong", "keys", "f3s_key_fits", "!=", 1, 0,
+        "the key on the stick does not open {dataset}", "Key not loaded"),
+    Condition(
         "F3sCertificateEnds", "certificate", "f3s_certificate_not_after_timestamp_seconds", "<",
         "f3s_certificate_renew_before_seconds", 0, "{file} ends in {duration}", "Tunnel files", "warning", "until"),
     Condition(

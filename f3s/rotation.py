@@ -19,14 +19,15 @@ the new key and the end of the last step. Run again, the task names K there, too
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from f3s.keys import Copy, Keys, Roots, encrypted_with
+from f3s.keys import SUFFIX, Copy, Keys, Roots, encrypted_with
 from f3s.quoting import Shell, command
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import Job, is_within
-from f3s.zfs import Dataset
+from f3s.zfs import Dataset, key_file
 
 OLD = ".old"
 """How the name of a key ends that was replaced by another."""
@@ -262,3 +263,19 @@ class Rotation:
             seconds, location = me.zrepl.first_replication_timeout, me.key_location(self.name)
             title = f"the new key opens {', '.join(names)} on {host}"
             yield Step(f"await {host}", title, host, (self.once("await-key", seconds, location, *names),))
+
+
+def opens(names: Iterable[str], datasets: Mapping[str, Mapping[str, Dataset] | None]) -> list[str]:
+    """Which key opens what, by the files that datasets name; a line for each key.
+
+    + names: of keys, without `.key`
+    + datasets: of each host; None where they cannot be read
+    """
+    named: dict[str, list[str]] = {name: [] for name in names}
+    for host, found in datasets.items():
+        for each in (found or {}).values():
+            if each.is_encryption_root and (file := key_file(each.get("keylocation"))):
+                name = posixpath.basename(file).removesuffix(SUFFIX)
+                named.setdefault(name, []).append(f"{each.name} on {host}")
+    lines = [f"{name}: {', '.join(of) or 'nothing'}" for name, of in sorted(named.items())]
+    return [*lines, *(f"{host} could not be asked" for host, found in datasets.items() if found is None)]

@@ -17,7 +17,7 @@ from f3s.escrow import line
 from f3s.keycheck import KeyCheck
 from f3s.keys import KEY_BYTES
 from f3s.quoting import Shell
-from f3s.rotation import OLD, Holder, Line, Rotation, Step
+from f3s.rotation import OLD, Holder, Line, Rotation, Step, opens
 from f3s.settings import Site
 from facts.base import script
 from facts.controller import StorageController
@@ -122,4 +122,17 @@ def finished(site: Site, key: str, retires: bool) -> Generator[On]:
                 f"does: --data rotate_retire={key}. Seal the keys anew: tasks/escrow.py"
             )
     host.noop(f"the old {key} is on no stick" if retires else f"the new {key} opens all that the old one did")
+    yield from ()
+
+
+@operation()
+def told(site: Site) -> Generator[On]:
+    """Says which key opens what, and changes nothing.
+
+    + site: the site
+    """
+    if executing():
+        datasets = {each.short_name: known_of(each.name, Datasets) for each in site.freebsd_hosts}
+        click.echo("\n".join(f"    {line}" for line in opens(site.key_names, datasets)))
+    host.noop("read when the run is executed")
     yield from ()

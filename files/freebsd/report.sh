@@ -131,6 +131,16 @@ stick() {
 	echo "stick_readable{label=\"$F3S_ALERT_STICK\"} $readable"
 }
 
+# Each key is tried as a boot would, without being loaded; of a replica that stays closed, too.
+keys() {
+	ask zfs list -H -t filesystem,volume -o name,keylocation | while IFS=$TAB read -r dataset location; do
+		case $location in file://*) ;; *) continue ;; esac
+		ask zfs load-key -n "$dataset" >/dev/null
+		case $? in 0) fits=1 ;; 124) continue ;; *) fits=0 ;; esac
+		echo "key_fits{dataset=\"$dataset\"} $fits"
+	done
+}
+
 scrubs() {
 	ask zpool status | awk -v OFS='\t' '
 		$1 == "pool:" { pool = $2; damaged = 0; when = "-" }
@@ -188,6 +198,7 @@ help() {
 	replication_allowed_seconds How long ago that may be.
 	clock_offset_seconds This host's clock minus that of the other one.
 	stick_readable Whether the key stick can be read.
+	key_fits Whether the key file that the dataset names opens it.
 	certificate_not_after_timestamp_seconds When it ends; of a revocation list, when it has to be renewed.
 	certificate_renew_before_seconds How long before that it is to be renewed.
 	EOF
@@ -289,7 +300,7 @@ report() {
 	slow_at=$(sed -n '1s/^at //p' "$SLOW")
 	slow_age=$((now - ${slow_at:-0}))
 	if [ "$slow_age" -ge "$HOUR" ] || [ "$slow_age" -lt 0 ]; then
-		{ echo "at $now"; stick; scrubs; certificates; } >"$SLOW.new" 3>&1
+		{ echo "at $now"; stick; keys; scrubs; certificates; } >"$SLOW.new" 3>&1
 		mv "$SLOW.new" "$SLOW"
 	fi
 }

@@ -12,7 +12,7 @@ import pytest
 
 from f3s.keys import KeyFile
 from f3s.quoting import Shell
-from f3s.rotation import Holder, Rotation, Step
+from f3s.rotation import Holder, Rotation, Step, opens
 from f3s.zfs import Dataset
 from tests.f3s.settings_data import F0, F1, F2
 from tests.f3s.verify.world import NFS, REPLICA, SITE, dataset
@@ -199,3 +199,12 @@ def test_a_replica_that_no_job_fills_keeps_the_old_key_on_the_sticks() -> None:
     assert world.datasets[orphan] == (OLD_FILE, OLD)
     assert list(world.rotation().steps()) == []
     assert [each for each in world.rotation(retires=True).refusals() if "former" in each]
+
+
+def test_which_key_opens_what() -> None:
+    found = {"f0": {NFS: dataset(NFS, NFS, FILE), "zdata": dataset("zdata", None)}, "f1": None}
+    assert opens([KEY, f"{F2}:zdata"], found) == [
+        f"{KEY}: {NFS} on f0",
+        f"{F2}:zdata: nothing",
+        "f1 could not be asked",
+    ]

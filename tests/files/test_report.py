@@ -58,6 +58,9 @@ case "$*" in
 	sed "s/@/$(($(cat "$STATE/now") - 30))/" "$STATE/list.${8##*/}" ;;
 "list -Hp -r -t filesystem,volume -o usedbysnapshots "*) printf '1000\n-\n500\n' ;;
 "get -Hp -o value creation zroot") echo 1792771200 ;;
+"list -H -t filesystem,volume -o name,keylocation")
+	printf 'zdata\tnone\nzdata/enc\tfile:///keys/a.key\nzdata/sink/x\tfile:///keys/b.key\nzdata/sink/y\tprompt\n' ;;
+"load-key -n zdata/"*) [ ! -e "$STATE/wrong.${3##*/}" ] || exit 255 ;;
 *) echo "zfs: unexpected $*" >&2; exit 2 ;;
 esac
 """
@@ -180,6 +183,8 @@ def test_what_a_host_says_that_is_well(host: Reporter) -> None:
             f"f3s_replication_allowed_seconds{job}": 180,
             'f3s_clock_offset_seconds{peer="f1"}': -1,
             'f3s_stick_readable{label="F3S_KEYS"}': 1,
+            'f3s_key_fits{dataset="zdata/enc"}': 1,
+            'f3s_key_fits{dataset="zdata/sink/x"}': 1,
         }
         == found
     )
@@ -208,9 +213,11 @@ BROKEN = {
     "peer_ahead": "40\n",
     "list.nfsdata": f"zdata/enc/nfsdata\t{NOW - 9000}\n",
     "no_stick": "",
+    "wrong.x": "",
     "zpool": ZPOOL_STATUS.replace("with 0 errors", "with 2 errors").replace("Nov 16", "Oct 16"),
     "ends": "Nov 28 08:56:51 2026 GMT\n",
 }
+NEW = ("no_stick", "wrong.x")
 TOLD = [  # minutes until it is told, counted from the first look at it
     (0, "F3sReplicaLate", "the newest common snapshot of zdata/enc/nfsdata is N s old", 2),
     (0, "F3sPoolBroken", "zdata is DEGRADED", 2),
@@ -221,6 +228,7 @@ TOLD = [  # minutes until it is told, counted from the first look at it
     (0, "F3sPoolFills", "zroot is more than 80 % full", 15),
     (0, "F3sFsidPassed", "clients have to mount anew after a move: the fsid differs", 15),
     (1, "F3sStickSilent", "no stick that can be read with the label F3S_KEYS", 0),
+    (1, "F3sKeyWrong", "the key on the stick does not open zdata/sink/x", 0),
     (1, "F3sDataDamaged", "zdata has damaged data: zpool status -v", 0),
     (1, "F3sCertificateEnds", "server.pem ends in N d", 0),
     (1, "F3sCertificateEnds", "ca-cert.pem ends in N d", 0),
@@ -230,7 +238,7 @@ TOLD = [  # minutes until it is told, counted from the first look at it
 
 def test_each_fault_is_told_once_after_its_time_and_so_is_its_end(host: Reporter) -> None:
     """What is asked once an hour is seen in the minute after."""
-    right = {name: host.state(name) for name in BROKEN if name != "no_stick"}
+    right = {name: host.state(name) for name in BROKEN if name not in NEW}
     host.report_conf(COMMAND=ALERT)
     host.report()
     for name, text in BROKEN.items():
@@ -259,7 +267,8 @@ def test_each_fault_is_told_once_after_its_time_and_so_is_its_end(host: Reporter
 
     for name, text in right.items():
         host.state(name, text)
-    host.unflag("no_stick")
+    for name in NEW:
+        host.unflag(name)
     host.forget()
     host.minutes(60)
     for _ in range(8):

@@ -60,6 +60,8 @@ def test_both_say_how_they_are_and_a_fault_is_heard_of_without_asking(pair: Pair
         assert said["f3s_storage_ready"] == said["f3s_storage_fsid_aligned"] == 1
         assert said["f3s_storage_master"] == role
         assert said['f3s_stick_readable{label="F3S_KEYS"}'] == 1
+        keys = [value for name, value in said.items() if name.startswith("f3s_key_fits")]
+        assert set(keys) == {1}
         assert abs(said['f3s_clock_offset_seconds{peer="f1"}' if role else 'f3s_clock_offset_seconds{peer="f0"}']) <= 1
         assert {name for name in said if "unanswered" in name} == set()
         assert {name.rpartition("/")[2] for name in said if name.startswith("f3s_certificate_not_after")} == {

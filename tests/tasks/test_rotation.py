@@ -76,6 +76,8 @@ def test_the_closed_replicas_of_virtual_machines_get_the_new_key_too(site: Clust
     closed = named(site, F1, MACHINES)
     assert "zdata/sink/f0/zroot/bhyve/fedora" in closed
     before = digests(site, MACHINES)
+    told = site.pyinfra("tasks/rotate_keys.py", "-y").output
+    assert f"{MACHINES}: zroot/bhyve on f0, zdata/sink/f0/zroot/bhyve/fedora on f1" in told
     plan = site.pyinfra("tasks/rotate_keys.py", "--dry", "--data", f"rotate_key={MACHINES}")
     assert "the new key opens zdata/sink/f0/zroot/bhyve/fedora" in plan.output
     assert digests(site, MACHINES) == before
