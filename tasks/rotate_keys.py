@@ -4,10 +4,10 @@
     pyinfra inventory.py tasks/rotate_keys.py --data rotate_key=f0.lan.buetow.org:zdata [--dry]
     pyinfra inventory.py tasks/rotate_keys.py --data rotate_retire=f0.lan.buetow.org:zdata
 
-The first says which key opens what. The second ends when the new key opens every dataset, the replicas as well; the old
-one stays on the sticks, as NAME.old.key. The third takes that away, if nothing needs it. The data are not encrypted anew: whoever has the old key
-and an old copy of the disks can read that copy. Every step is told in f3s/rotation.py. A run that was interrupted is
-run again.
+The first says which key opens what. The second ends when the new key opens every dataset, the replicas as well; the
+old one stays on the sticks, as NAME.old.key. The third takes that away, if nothing needs it. The data are not encrypted
+anew: whoever has the old key and an old copy of the disks can read that copy. Every step is told in f3s/rotation.py. A
+run that was interrupted is run again.
 """
 
 from pyinfra.api.exceptions import DeployError
