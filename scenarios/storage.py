@@ -109,9 +109,10 @@ def lost_sticks(story: Story) -> None:
 
 @scenario("rotation", pause=5)
 def rotation(story: Story) -> None:
-    """The key of the data is rotated while a client writes, and the primary loses power in the middle of it"""
-    pair, key = Pair(story), story.cast.site.primary.key_of(story.cast.dataset)
-    file = story.cast.site.primary.key_file(key)
+    """Two keys are rotated while a client writes, and the primary loses power in the middle of it"""
+    pair, primary = Pair(story), story.cast.site.primary
+    key, of_machines = primary.key_of(story.cast.dataset), primary.key_name(primary.bhyve.key)
+    file = primary.key_file(key)
     words = ("tasks/rotate_keys.py", "-y", "--data")
     pair.opening()
     before = story.on(pair.primary, f"sha256 -q {file}")
@@ -129,6 +130,7 @@ def rotation(story: Story) -> None:
         story.deploys(*words, f"rotate_retire={key}")
         after = {story.on(each.short_name, f"sha256 -q {file}") for each in story.cast.site.freebsd_hosts}
         story.prove(len(after) == 1 and before not in after, "every stick has the new key")
+        story.deploys(*words, f"rotate_key={of_machines}")
         pair.loses_power(pair.standby)
         pair.boots(pair.standby)
         story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
