@@ -1,0 +1,80 @@
+"""Secrets are searched for in all that the project prints, runs and leaves, on the hosts and on the controller."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cluster import F0, F1, F2, REPOSITORY, Cluster
+
+pytestmark = pytest.mark.lab
+PASSPHRASE = "correct horse battery"
+DISK = 50_000_000
+"""Bytes of a played disk; the sticks are such ones."""
+KEPT = re.compile(
+    r"secrets/.*"  # of the controller
+    r"|hosts/[^/]+/root/(keys|media|dev)/.*"
+)
+"""Where secrets belong: the secrets folder, the sticks, the certificates of the tunnel, rc.conf, which ifconfig reads."""
+
+
+def forms(secret: bytes) -> set[bytes]:
+    """How a key may be written."""
+    return {secret, secret.hex().encode(), secret.hex().upper().encode(), base64.b64encode(secret)}
+
+
+def planted(site: Cluster) -> dict[str, set[bytes]]:
+    """All secrets of a site, by what they are."""
+    found = {"the passphrase": {PASSPHRASE.encode()}}
+    for name in site.sh(F0, "ls /keys").split():
+        content = base64.b64decode(site.sh(F0, f"openssl base64 -A -in /keys/{name}"))
+        found[name] = forms(content)
+    folder = site.state / "secrets"
+    found["the CARP password"] = {(folder / "carp-password").read_bytes().strip()}
+    for file in folder.glob("*.pem"):
+        if keys := re.findall(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n([^-]*)", file.read_bytes()):
+            found[file.name] = {line for key in keys for line in key.split() if len(line) > 40}
+    return found
+
+
+def seen(content: bytes, secrets: dict[str, set[bytes]]) -> list[str]:
+    return [what for what, ways in secrets.items() if any(way in content for way in ways)]
+
+
+def test_no_secret_is_printed_run_or_left_where_it_does_not_belong(lab: Cluster, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    lab.make_secrets()
+    outputs = []
+
+    def run(*words: str) -> None:
+        done = lab.pyinfra(*words, "-y", "-vvv", "--debug", F3S_PASSPHRASE=PASSPHRASE, TMPDIR=str(temporary))
+        assert done.rc == 0, done.output
+        outputs.append(done.output)
+
+    run("deploy.py")
+    lab.tick(130)
+    first = planted(lab)
+    for words in (("unplug", F2), ("plug", F2), ("swap", F2, "da0")):
+        lab.lab(*words)
+    run("tasks/usb_keys.py")
+    run("tasks/rotate_keys.py", "--data", f"rotate_key={F0}:zdata")
+    run("tasks/escrow.py")
+    run("tasks/escrow.py", "--data", f"escrow_paper={F0}:zdata")
+    run("tasks/verify.py", "--data", f"verify_json={tmp_path}/f3s.json", "--data", f"verify_html={tmp_path}/f3s.html")
+    secrets = {**first, **planted(lab)}
+    assert len(secrets) > 12
+    assert [what for output in outputs for what in seen(output.encode(), secrets)] == []
+    left = {
+        str(file.relative_to(place)): what
+        for place in (lab.state, tmp_path)
+        for file in place.rglob("*")
+        if file.is_file() and not file.is_symlink() and file.stat().st_size < DISK
+        if (what := seen(file.read_bytes(), secrets))
+    }
+    for k, v in sorted(left.items()):
+        print(k, v)
+    assert not left
