@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from f3s.carp import (
@@ -19,6 +17,7 @@ from f3s.carp import (
     rc_interface,
 )
 from f3s.parsing import UnknownOutput
+from tests.shell import lines_of
 
 F0 = """\
 vtnet0: flags=8963<UP,BROADCAST,RUNNING,PROMISC,SIMPLEX,MULTICAST> metric 0 mtu 1500
@@ -98,9 +97,8 @@ def test_unknown_lines_are_refused(line: str) -> None:
 def test_the_boot_file_is_what_sh_reads() -> None:
     words = alias_words(1, 1, 100, "p.+_-w0rd", "192.168.1.138")
     text = rc_file("igb0.10", 2, words)
-    script = text + 'set -- $ifconfig_igb0_10_alias2; echo "$#:$*"'
-    out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert out == "11:inet vhid 1 advbase 1 advskew 100 pass p.+_-w0rd alias 192.168.1.138/32\n"
+    said = lines_of(text + 'set -- $ifconfig_igb0_10_alias2; echo "$#:$*"')
+    assert said == ["11:inet vhid 1 advbase 1 advskew 100 pass p.+_-w0rd alias 192.168.1.138/32"]
     unicast = alias_words(1, 1, 100, "x", "192.168.1.138", ("peer", "192.168.1.131"))
     assert unicast.endswith(" pass x peer 192.168.1.131 alias 192.168.1.138/32")
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from facts.nfs import ShareEntries
 from facts.sysctl import Sysctls
 from tests.f3s.test_carp import F0
 from tests.files.stubs import StubHost
+from tests.shell import lines_of, shell
 
 
 def run(host: StubHost, fact: object, **arguments: object) -> list[str]:
@@ -120,9 +120,8 @@ def test_aliases_are_told_apart_without_showing_them(host: StubHost) -> None:
 
 
 def test_sysctls() -> None:
-    script = Sysctls().command(names=("kernel.ostype", "no.such.name"))
-    out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
-    assert Sysctls().process(out.stdout.splitlines()) == {"kernel.ostype": "Linux", "no.such.name": None}
+    said = lines_of(Sysctls().command(names=("kernel.ostype", "no.such.name")))
+    assert Sysctls().process(said) == {"kernel.ostype": "Linux", "no.such.name": None}
     with pytest.raises(FactProcessError):
         Sysctls().process(["=== a", "1", "2", END])
 
@@ -174,9 +173,7 @@ def test_unknown_share_entries_are_refused() -> None:
 def test_newer(tmp_path: Path) -> None:
     def newer(*marks: str) -> bool | None:
         paths = [str(tmp_path / mark) for mark in marks]
-        script = Newer().command(path=str(tmp_path / "file"), marks=paths)
-        out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
-        return Newer().process(out.stdout.splitlines())
+        return Newer().process(lines_of(Newer().command(path=str(tmp_path / "file"), marks=paths)))
 
     assert newer("old") is False, "there is nothing to be read"
     for number, name in enumerate(("old", "file", "new")):
@@ -197,9 +194,5 @@ def test_newer(tmp_path: Path) -> None:
 
 
 def test_newer_is_unknown_where_the_time_of_a_mark_is(tmp_path: Path) -> None:
-    (tmp_path / "find").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "find").chmod(0o755)
-    script = Newer().command(path=str(tmp_path), marks=[str(tmp_path / "find")])
-    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    out = subprocess.run(["/bin/sh", "-c", script], env=path, capture_output=True, text=True, check=False)
+    out = shell(Newer().command(path=str(tmp_path), marks=[str(tmp_path / "find")]), tmp_path, find="exit 1")
     assert (out.stdout, out.returncode) == ("", 1)

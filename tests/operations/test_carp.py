@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from facts.services import Services
 from facts.sysctl import Sysctls
 from operations import carp, sysctl
 from tests.operations.harness import Result, run
+from tests.shell import lines_of
 
 TOP = Path(__file__).parents[2]
 FILES, TEMPLATES = TOP / "files", TOP / "templates"
@@ -132,8 +132,7 @@ def test_the_password_comes_from_the_file(tmp_path: Path) -> None:
     words = "inet vhid 1 advbase 1 advskew 0 pass s3cret.x alias 192.168.1.138/32"
     (tmp_path / "netif").write_text(rc_file("re0", 0, words))
     script = f'ifconfig() {{ echo "$*"; }}; {command}'.replace("/etc/rc.conf.d/netif", shlex.quote(f"{tmp_path}/netif"))
-    out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert out == "re0 vhid 1 pass s3cret.x\n"
+    assert lines_of(script) == ["re0 vhid 1 pass s3cret.x"]
     assert "s3cret" not in command
     assert (tmp_path / "run" / "netif.applied").exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from tests.f3s.verify.test_checks import failed_over
 from tests.f3s.verify.test_move import killed
 from tests.f3s.verify.world import F0, F1, R0, REPLICA, changed, right_cluster
 from tests.operations.harness import run
+from tests.shell import shell
 from tests.tasks.plan import plan
 
 SERVING = right_cluster()
@@ -124,7 +124,7 @@ def test_the_plan_does_not_look_before_the_address_is_there(monkeypatch: pytest.
 def test_a_step_says_how_long_it_took_and_keeps_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(move, "CARP", "/usr/bin/false")
     [line] = run(move.given, {}, "backup").commands
-    done = subprocess.run(["sh", "-c", str(line)], capture_output=True, text=True, check=False)
+    done = shell(str(line))
     assert (done.returncode, done.stdout) == (1, "carp backup: 0 s\n")
 
 
