@@ -91,18 +91,6 @@ def test_all_problems_of_inventory_and_group_data_stop_a_deploy(site: Path) -> N
     )
 
 
-def test_debug_inventory_refuses_too(site: Path) -> None:
-    spoil(site / "group_data" / "all.py", "stunnel_port = 2323", "stunnel_port = 2049")
-
-    assert_refused(
-        pyinfra("inventory.py", "debug-inventory", cwd=site),
-        *[
-            f"f{number}.lan.buetow.org: stunnel_port = 2049: is the port of NFS, too; allowed: a port of its own"
-            for number in range(3)
-        ],
-    )
-
-
 def test_values_of_the_command_line_are_checked_too() -> None:
     run = pyinfra("inventory.py", "exec", "--data", "zrepl_rollback_replicas=nfsdata", "--", "true")
 

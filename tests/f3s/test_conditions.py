@@ -16,7 +16,6 @@ from tests.f3s.verify.world import right_cluster, rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MONITORING = REPOSITORY / "files" / "monitoring"
-MINUTE = 60
 
 
 def told_metrics() -> set[str]:

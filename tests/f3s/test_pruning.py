@@ -10,7 +10,7 @@ from f3s.pruning import destroyed, lost, selects
 from f3s.zfs import Snapshot
 from tests.f3s.replication_sites import F0, SHIPPED
 
-HOUR, DAY = 3600, 86400
+DAY = 86400
 NOW = 200 * DAY
 
 

@@ -43,6 +43,7 @@ def site(hosts: tuple[str, ...], variable: str, value: Any, says: str) -> Any:
 
 LAN, WIREGUARD = (f"a host address of 192.168.{number}.0/24" for number in (1, 2))
 SAME, APART = "allowed: the same on every host", "allowed: a directory of its own"
+PORT = "allowed: a port of its own"
 PURPOSES, NAMED = "which usb_purposes does not name", "is the name of another file or share in nfs_mountpoint"
 NOT_A_JOB = "is not the name of a job; allowed: f0_to_f1_nfsdata or f0_to_f1_fedora"
 NOT_BSD = f"is not a FreeBSD host of the inventory; allowed: {BSD}"
@@ -79,8 +80,9 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     # the export, ports
     own(FREEBSD, "nfs_export", "/data/nfs", f"is nfs_mountpoint, too; {APART}"),
-    own(FREEBSD, "zrepl_port", 2049, "is the port of NFS, too; allowed: a port of its own"),
-    own((F2,), "zrepl_metrics_port", 2323, "is stunnel_port, too; allowed: a port of its own"),
+    own(FREEBSD, "zrepl_port", 2049, f"is the port of NFS, too; {PORT}"),
+    (EVERY, {"stunnel_port": 2049}, [f"{h}: stunnel_port = 2049: is the port of NFS, too; {PORT}" for h in FREEBSD]),
+    own((F2,), "zrepl_metrics_port", 2323, f"is stunnel_port, too; {PORT}"),
     # keys
     own((F0,), "enc_key", "f9.lan.buetow.org:zdata", f"names the host f9.lan.buetow.org, which {NOT_BSD}"),
     own((F0,), "bhyve_key", f"{R0}:bhyve", f"names the host {R0}, which {NOT_BSD}"),

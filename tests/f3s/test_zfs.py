@@ -19,7 +19,6 @@ from f3s.zfs import (
 )
 from tests.facts.recorded import ENC, PLAIN, REPLICA, STATUS_ZDATA, zfs_get
 
-NFSDATA = "zdata/enc/nfsdata"
 LIST_ZDATA = "zdata\tONLINE\t15210865681513100996\t1006632960\t1006517760\toff\twait"
 
 

@@ -18,7 +18,6 @@ from tests.files.monitor import POINT, SCRIPT, SOURCE, Client, monitor
 from tests.files.tcp import server
 
 ASK, RESTART, MOUNT, REMOUNT = monitor.ASK, monitor.RESTART, monitor.MOUNT, monitor.REMOUNT
-SILENT = {"error": "silent"}
 FACTS = ("moved", "restartable", "remountable", "reconnected", "data")
 
 

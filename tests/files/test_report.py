@@ -18,7 +18,6 @@ from tests.files.stubs import Result
 
 NOW = 1_795_363_200
 HOURS = 3600
-ENDS = NOW + 500 * 24 * HOURS
 STATUS = """\
 status=3
 carp=MASTER

@@ -164,12 +164,6 @@ def test_output_of_the_steps_is_shown() -> None:
     assert done == ("zfs list", {"print_output": True, "print_input": False, "_doas": True})
 
 
-def test_the_programs_of_the_host_go_along() -> None:
-    assert bhyve.PROGRAMS.wait.startswith("#!/bin/sh\n# Waits")
-    assert bhyve.PROGRAMS.metadata.startswith("#!/bin/sh\n# Copies")
-    assert bhyve.PROGRAMS.guard.startswith("#!/bin/sh\n# Takes writes")
-
-
 def test_the_key_is_wanted_at_boot_where_a_key_file_opens_the_dataset() -> None:
     world = World()
     assert left(facts_of(world.facts())).key_at_boot

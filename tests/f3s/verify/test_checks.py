@@ -823,6 +823,11 @@ def test_the_age_is_that_of_the_newest_snapshot_of_both_sides() -> None:
     assert one(cluster, f"replica of {NFS_JOB}", F1).reason.startswith("20 s behind")
 
 
+def test_where_nobody_is_master_the_primary_takes_the_address() -> None:
+    nobody = changed(CLUSTER_RIGHT, F0, carp=carp(CarpState.BACKUP))
+    assert "carp master" in one(nobody, "one MASTER", CLUSTER).next_step
+
+
 def test_the_cards_of_the_pair_are_not_taken_for_strangers() -> None:
     assert one(CLUSTER_RIGHT, "CARP", F0).reason == "MASTER, claim (advskew) 10"
     alone = changed(CLUSTER_RIGHT, F1, rivals=None)

@@ -1,29 +1,19 @@
-"""Every shell program of files/ and templates/ is portable sh and shellcheck-clean."""
+"""What FreeBSD's sh understands otherwise than the sh that plays it here; `make lint` has shellcheck read every program."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.files.stubs import FILES, REPOSITORY
+from tests.files.stubs import FILES
 
 
 def programs() -> list[Path]:
     """Files that say they are sh, by their first line or a shellcheck directive."""
     candidates = sorted(path for path in FILES.rglob("*") if path.is_file())
     return [p for p in candidates if p.read_text().startswith(("#!/bin/sh\n", "# shellcheck shell=sh\n"))]
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-@pytest.mark.parametrize("program", programs(), ids=lambda path: path.name)
-def test_shellcheck(program: Path) -> None:
-    command = ["shellcheck", "-x", "-s", "sh", str(program.relative_to(REPOSITORY))]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout
 
 
 def test_the_programs_are_found() -> None:
