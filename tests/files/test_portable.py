@@ -1,4 +1,4 @@
-"""What FreeBSD's sh understands otherwise than the sh that plays it here; `make lint` has shellcheck read every program."""
+"""What FreeBSD's sh takes otherwise than the sh that plays it here; for the rest `make lint` runs shellcheck."""
 
 from __future__ import annotations
 
