@@ -42,43 +42,28 @@ REASONS = [
     ({"fstyp": (0, "ufs")}, "it holds a file system (ufs)"),
     ({"fstyp": (0, "zfs")}, "it holds a file system (zfs)"),
     ({"fstyp": (1, "fstyp: /dev/da0: Input/output error")}, "fstyp cannot tell"),
-    (
-        {"zdb": (0, "LABEL 0\n    version: 5000\n    name: 'old'")},
-        "it holds a label of the pool old",
-    ),
+    ({"zdb": (0, "LABEL 0\n    version: 5000\n    name: 'old'")}, "it holds a label of the pool old"),
     ({"zdb": (0, "LABEL 0\n    name: 'old'\n    state: 2")}, "it holds a label of the destroyed pool old"),
     ({"zdb": (127, "zdb: not found")}, "zdb cannot tell"),
     ({"zdb": (2, "")}, "zdb cannot tell"),
-    (
-        {
-            "zdb": (
-                2,
-                "failed to unpack label 0\nfailed to unpack label 1\nfailed to read label 2\nfailed to read label 3",
-            )
-        },
-        "zdb cannot tell",
-    ),
+    ({"zdb": (2, "failed to unpack label 0\nfailed to unpack label 1\nfailed to read label 2\nfailed to read label 3")},
+     "zdb cannot tell"),
     ({"zdb": (2, "failed to unpack label 0\nfailed to unpack label 1")}, "zdb cannot tell"),
     ({"glabel": (0, GLABEL_STATUS)}, "it carries the label ufs/F3S_KEYS"),
     ({"glabel": (1, "")}, "glabel could not be read"),
     ({"mounts": (0, "/dev/da0\t\t/mnt\t\tmsdosfs\trw")}, "/dev/da0 is mounted on /mnt"),
     ({"mounts": (0, "/dev/da0p1\t\t/\t\tufs\trw")}, "/dev/da0p1 is mounted on /"),
-    (
-        {"mounts": (0, MOUNT_P), "glabel": (0, GLABEL_STATUS)},
-        "/dev/ufs/F3S_KEYS is mounted on /keys",
-    ),
+    ({"mounts": (0, MOUNT_P), "glabel": (0, GLABEL_STATUS)}, "/dev/ufs/F3S_KEYS is mounted on /keys"),
     ({"swap": (0, "Device 1K-blocks\n/dev/da0p3   1048576  0")}, "/dev/da0p3 is swap space"),
     ({"swap": (1, "swapinfo: kvm_open")}, "swap could not be read"),
     ({"zpool": (0, STATUS_ZDATA.replace("ada1", "da0"))}, "it belongs to the imported pool zdata"),
-    (
-        {"zpool": (0, STATUS_ZDATA.replace("ada1", "diskid/DISK-1-0000:00:02.0-1p1"))},
-        "it belongs to the imported pool zdata",
-    ),
+    ({"zpool": (0, STATUS_ZDATA.replace("ada1", "diskid/DISK-1-0000:00:02.0-1p1"))},
+     "it belongs to the imported pool zdata"),
     ({"zpool": (1, "internal error")}, "zpool could not be read"),
     ({"zpool": (0, "internal error")}, "unexpected line from zpool status"),
     ({"head": (1, "sha256: not found")}, "its first 4 MiB could not be read"),
     ({"tail": (0, "")}, "its last 4 MiB could not be read"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("changes", "text"), REASONS, ids=[text for _, text in REASONS])

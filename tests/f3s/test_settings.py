@@ -154,23 +154,17 @@ OF_CARP = f"allowed: {', '.join(f'carp_{name}' for name in CARP.split())}"
     ("variable", "value", "line"),
     [
         ("carp_vhdi", 1, f"1: is unknown; did you mean carp_vhid?; {OF_CARP}"),
-        (
-            "pool_colour",
-            "red",
-            "'red': is unknown; allowed: pool_autotrim, pool_disk, pool_disk_model, pool_disk_serial, "
-            "pool_failmode, pool_mountpoint, pool_name, pool_scrub, pool_scrub_threshold_days",
-        ),
+        ("pool_colour", "red",
+         "'red': is unknown; allowed: pool_autotrim, pool_disk, pool_disk_model, pool_disk_serial, "
+         "pool_failmode, pool_mountpoint, pool_name, pool_scrub, pool_scrub_threshold_days"),
         ("disk_serial", "S1", "'S1': is unknown; did you mean pool_disk_serial?; allowed: pool_disk_serial"),
-        (
-            "site",
-            1,
-            "1: is unknown; allowed: variables that begin with alert_, bhyve_, carp_, client_, enc_, lan_, "
-            "nfs_, pki_, pool_, replace_, stunnel_, usb_, vip_, wireguard_, zrepl_",
-        ),
+        ("site", 1,
+         "1: is unknown; allowed: variables that begin with alert_, bhyve_, carp_, client_, enc_, lan_, "
+         "nfs_, pki_, pool_, replace_, stunnel_, usb_, vip_, wireguard_, zrepl_"),
         ("capr_vhid", 1, "1: is unknown; did you mean carp_vhid?; allowed: carp_vhid"),
         ("carp_pasword", "a1b2c3d4e5", f"(hidden): is unknown; did you mean carp_password?; {OF_CARP}"),
     ],
-)
+)  # fmt: skip
 def test_spelling_mistake(variable: str, value: object, line: str) -> None:
     assert refusals(change(good(), (F0,), **{variable: value})) == [f"{F0}: {variable} = {line}"]
 

@@ -59,25 +59,18 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     own((R0,), "lan_address", "192.168.1.255", f"is the network's own or its broadcast address; allowed: {LAN}"),
     site(EVERY, "vip_address", "10.0.0.1", f"is outside 192.168.1.0/24; allowed: {LAN}"),
     site(EVERY, "vip_address", "192.168.1.130", f"is the lan_address of {F0}; allowed: an address that no host has"),
-    site(
-        FREEBSD, "wireguard_network", "192.168.0.0/16",
-        "overlaps lan_network 192.168.1.0/24; allowed: a network apart from it",
-    ),
+    site(FREEBSD, "wireguard_network", "192.168.0.0/16",
+        "overlaps lan_network 192.168.1.0/24; allowed: a network apart from it"),
     # names
     site(EVERY, "vip_names", ["f0"], "is the name of a host; allowed: names that no host has"),
-    site(
-        EVERY, "pki_extra_clients", [R0],
-        "is a host of the inventory, which gets its certificate anyway; allowed: names that no host has",
-    ),
+    site(EVERY, "pki_extra_clients", [R0],
+        "is a host of the inventory, which gets its certificate anyway; allowed: names that no host has"),
     # hosts that must agree
     own((F1,), "carp_vhid", 2, f"differs from 1 of {F0}; {SAME}"),
     own((F1,), "carp_password", "a1b2c3d4e5", f"differs from (hidden) of {F0}; {SAME}"),
     own((R0,), "stunnel_port", 2324, f"differs from 2323 of {F0}; {SAME}"),
-    (
-        (F0,),
-        {"carp_other_vhids": [7, 255]},
-        [f"{F0}: carp_other_vhids[1] = 255: is out of range; allowed: a whole number from 1 to 254"],
-    ),
+    ((F0,), {"carp_other_vhids": [7, 255]},
+     [f"{F0}: carp_other_vhids[1] = 255: is out of range; allowed: a whole number from 1 to 254"]),
     # the export, ports
     own(FREEBSD, "nfs_export", "/data/nfs", f"is nfs_mountpoint, too; {APART}"),
     own(FREEBSD, "zrepl_port", 2049, f"is the port of NFS, too; {PORT}"),
@@ -101,14 +94,9 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     own((F0,), "usb_format_allow", ["ada1"], "is pool_disk; allowed: a key stick"),
     # datasets
-    (
-        (F2,),
-        {"enc_dataset": "tank/enc", "nfs_dataset": "tank/enc/nfsdata"},
-        [
-            f"{F2}: enc_dataset = 'tank/enc': is not in the data pool; allowed: below zdata",
-            f"{F2}: nfs_dataset = 'tank/enc/nfsdata': differs from 'zdata/enc/nfsdata' of {F0}; {SAME}",
-        ],
-    ),
+    ((F2,), {"enc_dataset": "tank/enc", "nfs_dataset": "tank/enc/nfsdata"},
+     [f"{F2}: enc_dataset = 'tank/enc': is not in the data pool; allowed: below zdata",
+      f"{F2}: nfs_dataset = 'tank/enc/nfsdata': differs from 'zdata/enc/nfsdata' of {F0}; {SAME}"]),
     (
         FREEBSD,
         {"nfs_mountpoint": "/data/enc"},
@@ -117,63 +105,38 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
             f"{SERVED}.replica_mountpoint = '/data/nfs': {ELSEWHERE}; allowed: /data/enc",
         ],
     ),
-    (
-        FREEBSD,
-        {"nfs_dataset": "zdata/nfsdata"},
-        [
-            f"{F0}: nfs_dataset = 'zdata/nfsdata': would not be encrypted; allowed: below zdata/enc",
-            f"site: zrepl_jobs = ['f0_to_f1_nfsdata', 'f0_to_f1_fedora']: {NO_JOB}; "
-            f"allowed: with a job of source {F0}, target {F1}, dataset zdata/nfsdata, replica_mountpoint /data/nfs",
-            f"{SERVED}.replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F1}, too; {APART}, or None",
-        ],
-    ),
-    (
-        (F0, F1),
-        {"enc_dataset": "zdata/a/enc"},
-        [
-            f"{F0}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
-            "allowed: zdata/enc",
-            f"{F0}: nfs_dataset = 'zdata/enc/nfsdata': would not be encrypted; allowed: below zdata/a/enc",
-            f"{F1}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
-            "allowed: zdata/enc",
-            "site: zrepl_jobs[f0_to_f1_nfsdata].dataset = 'zdata/enc/nfsdata': would not be encrypted, "
-            "and only encrypted datasets are sent; allowed: below zdata/a/enc or zroot/bhyve",
-        ],
-    ),
-    own(
-        (F1,), "zrepl_sink_root", "zdata/backup/sink",
-        "is not directly below its pool, and nothing makes zdata/backup; allowed: zdata/sink",
-    ),
-    own(
-        (F0,), "bhyve_old_dataset", "zroot/bhyve/old",
-        "and bhyve_dataset zroot/bhyve lie in one another; allowed: a dataset beside zroot/bhyve",
-    ),
-    own(
-        (F0,), "bhyve_old_dataset", "zdata/bhyve_old",
-        "is in another pool, where a rename cannot put it; allowed: in zroot",
-    ),
-    (
-        (F2,),
-        {"bhyve_dataset": "zdata/enc/bhyve", "bhyve_old_dataset": "zdata/bhyve_old"},
-        [
-            f"{F2}: bhyve_dataset = 'zdata/enc/bhyve': and enc_dataset zdata/enc lie in one another; "
-            "allowed: a dataset outside zdata/enc"
-        ],
-    ),
-    own(
-        (F1,), "zrepl_sink_root", "zdata/enc/sink",
-        "and enc_dataset zdata/enc lie in one another; allowed: a dataset outside zdata/enc",
-    ),
+    (FREEBSD, {"nfs_dataset": "zdata/nfsdata"},
+     [f"{F0}: nfs_dataset = 'zdata/nfsdata': would not be encrypted; allowed: below zdata/enc",
+      f"site: zrepl_jobs = ['f0_to_f1_nfsdata', 'f0_to_f1_fedora']: {NO_JOB}; "
+      f"allowed: with a job of source {F0}, target {F1}, dataset zdata/nfsdata, replica_mountpoint /data/nfs",
+      f"{SERVED}.replica_mountpoint = '/data/nfs': is nfs_mountpoint of {F1}, too; {APART}, or None"]),
+    ((F0, F1), {"enc_dataset": "zdata/a/enc"},
+     [f"{F0}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
+      "allowed: zdata/enc",
+      f"{F0}: nfs_dataset = 'zdata/enc/nfsdata': would not be encrypted; allowed: below zdata/a/enc",
+      f"{F1}: enc_dataset = 'zdata/a/enc': is not directly below pool_name, and nothing makes zdata/a; "
+      "allowed: zdata/enc",
+      "site: zrepl_jobs[f0_to_f1_nfsdata].dataset = 'zdata/enc/nfsdata': would not be encrypted, "
+      "and only encrypted datasets are sent; allowed: below zdata/a/enc or zroot/bhyve"]),
+    own((F1,), "zrepl_sink_root", "zdata/backup/sink",
+        "is not directly below its pool, and nothing makes zdata/backup; allowed: zdata/sink"),
+    own((F0,), "bhyve_old_dataset", "zroot/bhyve/old",
+        "and bhyve_dataset zroot/bhyve lie in one another; allowed: a dataset beside zroot/bhyve"),
+    own((F0,), "bhyve_old_dataset", "zdata/bhyve_old",
+        "is in another pool, where a rename cannot put it; allowed: in zroot"),
+    ((F2,), {"bhyve_dataset": "zdata/enc/bhyve", "bhyve_old_dataset": "zdata/bhyve_old"},
+     [f"{F2}: bhyve_dataset = 'zdata/enc/bhyve': and enc_dataset zdata/enc lie in one another; "
+      "allowed: a dataset outside zdata/enc"]),
+    own((F1,), "zrepl_sink_root", "zdata/enc/sink",
+        "and enc_dataset zdata/enc lie in one another; allowed: a dataset outside zdata/enc"),
     # switches
     site(FREEBSD, "bhyve_destroy_old", ["f7.lan.buetow.org"], NOT_BSD),
     site(FREEBSD, "zrepl_rollback_replicas", ["nfsdata"], NOT_A_JOB),
     site(FREEBSD, "zrepl_prune_history", ["nfsdata"], NOT_A_JOB),
     # mount points
-    own(
-        FREEBSD, "usb_mountpoint", "/data/keys",
+    own(FREEBSD, "usb_mountpoint", "/data/keys",
         "lies in a directory that may be on a file system which the boot mounts later; "
-        "allowed: a directory directly below /, such as /keys",
-    ),
+        "allowed: a directory directly below /, such as /keys"),
     (
         FREEBSD,
         {"pool_mountpoint": "/keys/data", "nfs_mountpoint": "/keys/data/nfs"},
@@ -190,19 +153,12 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     # NFS and clients
     site(FREEBSD, "nfs_marker", "k3svolumes", f"{NAMED}; allowed: a name of its own"),
     site(FREEBSD, "nfs_failback_block", "nfs.DO_NOT_REMOVE", f"{NAMED}; allowed: a name of its own"),
-    (
-        FREEBSD,
-        {"nfs_shares": [{"directory": "k3svolumes", "mode": "0755"}, {"directory": "k3svolumes", "mode": "0700"}]},
-        ["site: nfs_shares = 'k3svolumes': is there 2 times; allowed: each directory once"],
-    ),
-    (
-        (R0,),
-        {"client_mounts": [{"share": share, "mountpoint": "/data/x"} for share in ("k3svolumes", "backup")]},
-        [
-            f"{R0}: client_mounts[1].mountpoint = '/data/x': is used twice; allowed: one mount a directory",
-            f"{R0}: client_mounts[1].share = 'backup': is not a directory of nfs_shares; allowed: k3svolumes",
-        ],
-    ),
+    (FREEBSD,
+     {"nfs_shares": [{"directory": "k3svolumes", "mode": "0755"}, {"directory": "k3svolumes", "mode": "0700"}]},
+     ["site: nfs_shares = 'k3svolumes': is there 2 times; allowed: each directory once"]),
+    ((R0,), {"client_mounts": [{"share": share, "mountpoint": "/data/x"} for share in ("k3svolumes", "backup")]},
+     [f"{R0}: client_mounts[1].mountpoint = '/data/x': is used twice; allowed: one mount a directory",
+      f"{R0}: client_mounts[1].share = 'backup': is not a directory of nfs_shares; allowed: k3svolumes"]),
     own((R0,), "client_mount_preset", "wan", "is not a preset; allowed: lan or laptop"),
     (
         CLIENTS,
@@ -213,12 +169,9 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
             for host in CLIENTS
         ],
     ),
-    own(
-        (F0, F1), "alert_ping_url", "https://hc-ping.com/x",
+    own((F0, F1), "alert_ping_url", "https://hc-ping.com/x",
         f"is that of {F0}, too: nobody would notice that one of them is silent; "
-        "allowed: one of the host's own, in inventory.py",
-        of=F1,
-    ),
+        "allowed: one of the host's own, in inventory.py", of=F1),
     # certificates
     (
         EVERY,
@@ -228,10 +181,7 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
             for each in ("client", "server")
         ],
     ),
-    site(
-        EVERY, "pki_client_days", 60,
-        "is renewed on every run (pki_renew_before_days = 60); allowed: more than 60",
-    ),
+    site(EVERY, "pki_client_days", 60, "is renewed on every run (pki_renew_before_days = 60); allowed: more than 60"),
 ]  # fmt: skip
 
 
@@ -264,26 +214,18 @@ def test_datasets_that_are_never_made_may_be_anywhere() -> None:
         ({"target": R0}, NOT_BSD),
         ({"target": F0}, "is the source, too; allowed: another host"),
         ({"name": "f0_to_f1_fedora"}, "is the name of two jobs; allowed: one name for each job"),
-        (
-            {"dataset": "zroot/bhyve/fedora"},
-            "goes from the same source to the same target in f0_to_f1_fedora; allowed: one job for it",
-        ),
-        (
-            {"dataset": "zroot/home"},
-            "would not be encrypted, and only encrypted datasets are sent; allowed: below zdata/enc or zroot/bhyve",
-        ),
-        (
-            {"source": F2, "target": F1},
-            "has no pool for zdata/enc/new: its pool_disk is not set; allowed: a host with a pool_disk",
-        ),
+        ({"dataset": "zroot/bhyve/fedora"},
+         "goes from the same source to the same target in f0_to_f1_fedora; allowed: one job for it"),
+        ({"dataset": "zroot/home"},
+         "would not be encrypted, and only encrypted datasets are sent; allowed: below zdata/enc or zroot/bhyve"),
+        ({"source": F2, "target": F1},
+         "has no pool for zdata/enc/new: its pool_disk is not set; allowed: a host with a pool_disk"),
         ({"target": F2}, NO_SINK),
-        (
-            {"replica_mountpoint": "/data/nfs"},
-            f"is the replica_mountpoint of f0_to_f1_nfsdata of {F1}, too; {APART}, or None",
-        ),
+        ({"replica_mountpoint": "/data/nfs"},
+         f"is the replica_mountpoint of f0_to_f1_nfsdata of {F1}, too; {APART}, or None"),
         ({"replica_mountpoint": "/keys"}, f"is usb_mountpoint of {F1}, too; {APART}, or None"),
     ],
-)
+)  # fmt: skip
 def test_third_job_is_refused(job: dict[str, Any], says: str) -> None:
     inventory = good()
     new = {"name": "new", "source": F0, "target": F1, "dataset": "zdata/enc/new", "interval": "1h"} | job
@@ -330,35 +272,19 @@ def test_only_the_replica_that_is_served_belongs_on_nfs_mountpoint() -> None:
     [
         (F1, "freebsd", "site: storage_standby = []: has 0 hosts; allowed: exactly one host"),
         (R0, "inventory", f"{R0}: groups = []: is in no group of this deploy; allowed: freebsd or clients"),
-        (
-            F2,
-            "freebsd storage storage_primary",
-            f"site: storage_primary = ['{F0}', '{F2}']: has 2 hosts; allowed: exactly one host",
-        ),
-        (
-            F2,
-            "freebsd storage",
-            f"{F2}: groups = ['freebsd', 'storage']: is in half of the storage groups; "
-            "allowed: in storage exactly when in storage_primary or storage_standby",
-        ),
-        (
-            F2,
-            "freebsd clients",
-            f"{F2}: groups = ['clients', 'freebsd']: is both; allowed: either freebsd or clients",
-        ),
-        (
-            F1,
-            "storage storage_standby",
-            f"{F1}: groups = ['storage', 'storage_standby']: is a storage host only; allowed: in freebsd, too",
-        ),
-        (
-            F0,
-            "freebsd storage storage_primary storage_standby",
-            f"{F0}: groups = ['freebsd', 'storage', 'storage_primary', 'storage_standby']: is both; "
-            "allowed: one of storage_primary and storage_standby",
-        ),
+        (F2, "freebsd storage storage_primary",
+         f"site: storage_primary = ['{F0}', '{F2}']: has 2 hosts; allowed: exactly one host"),
+        (F2, "freebsd storage",
+         f"{F2}: groups = ['freebsd', 'storage']: is in half of the storage groups; "
+         "allowed: in storage exactly when in storage_primary or storage_standby"),
+        (F2, "freebsd clients", f"{F2}: groups = ['clients', 'freebsd']: is both; allowed: either freebsd or clients"),
+        (F1, "storage storage_standby",
+         f"{F1}: groups = ['storage', 'storage_standby']: is a storage host only; allowed: in freebsd, too"),
+        (F0, "freebsd storage storage_primary storage_standby",
+         f"{F0}: groups = ['freebsd', 'storage', 'storage_primary', 'storage_standby']: is both; "
+         "allowed: one of storage_primary and storage_standby"),
     ],
-)
+)  # fmt: skip
 def test_groups_are_refused(host: str, groups: str, line: str) -> None:
     inventory = good()
     inventory[host] = set(groups.split()), inventory[host][1]
@@ -368,17 +294,13 @@ def test_groups_are_refused(host: str, groups: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        (
-            "f3_x",
-            "f3_x: name = 'f3_x': is not a host name; allowed: a host name in lower case, such as f0.lan.example.org",
-        ),
-        (
-            "f0.other.org",
-            "site: freebsd = 'f0': is the short name of 2 hosts; "
-            "allowed: FreeBSD hosts that differ before the first dot, where zrepl takes its identities from",
-        ),
+        ("f3_x",
+         "f3_x: name = 'f3_x': is not a host name; allowed: a host name in lower case, such as f0.lan.example.org"),
+        ("f0.other.org",
+         "site: freebsd = 'f0': is the short name of 2 hosts; "
+         "allowed: FreeBSD hosts that differ before the first dot, where zrepl takes its identities from"),
     ],
-)
+)  # fmt: skip
 def test_names_of_hosts(name: str, line: str) -> None:
     inventory = good()
     addresses = {"lan_address": "192.168.1.133", "wireguard_address": "192.168.2.133"}

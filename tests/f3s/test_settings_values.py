@@ -124,29 +124,19 @@ CASES: list[Case] = [
     (CLIENTS, "client_mount_presets", {}, "is not a dictionary with one preset or more", PRESETS),
     (CLIENTS, "client_mount_presets", {"lan": 1}, "holds something that is not text", PRESETS),
     (CLIENTS, "client_mount_presets", {"lan": "rw,hard,soft"}, "sets both hard and soft in 'lan'", PRESETS),
-    (
-        CLIENTS,
-        "client_mount_presets",
-        {"lan": "rw,port=1"},
-        "sets port in 'lan', which the deploy does itself",
-        PRESETS,
-    ),
+    (CLIENTS, "client_mount_presets", {"lan": "rw,port=1"}, "sets port in 'lan', which the deploy does itself",
+     PRESETS),
     (CLIENTS, "client_mount_presets", {"lan": "hard,ro"}, f"sets ro in 'lan', {STANDBY}", PRESETS),
     (CLIENTS, "client_mount_presets", {"lan": f"hard,{AUTO}"}, f"sets {AUTO} in 'lan', {AUTOFS}", PRESETS),
-    (
-        CLIENTS,
-        "client_mount_presets",
-        {"lan": "rw, hard"},
-        "has a word in 'lan' that is no mount option, ' hard'",
-        PRESETS,
-    ),
+    (CLIENTS, "client_mount_presets", {"lan": "rw, hard"}, "has a word in 'lan' that is no mount option, ' hard'",
+     PRESETS),
     (STORAGE, "alert_ping_url", "hc-ping.com/x", "has not the right form", URL),
     (CLIENTS, "client_monitor_interval", 0, RANGE, SECONDS),
     (CLIENTS, "client_stat_timeout", 2.5, NUMBER, SECONDS),
     (CLIENTS, "client_metrics_file", "nfs.prom", "is not an absolute path", f"{PATH}, or None"),
     (CLIENTS, "client_escalate_after", -1, RANGE, "a whole number of failed checks (0 = never) from 0 to 100000"),
     (CLIENTS, "client_escalate_command", "drain", "is not an absolute path", f"{PATH}, or None"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("hosts", "variable", "value", "wrong", "allowed"), CASES)

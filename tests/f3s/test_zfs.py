@@ -205,17 +205,12 @@ def test_key_files() -> None:
     ("text", "result"),
     [
         ("rc 0\n1 / 1 key(s) successfully verified", KeyCheck.FITS),
-        (
-            "rc 255\nKey load error: Incorrect key provided for 'zdata/enc'.\n0 / 1 key(s) successfully verified",
-            KeyCheck.WRONG,
-        ),
-        (
-            "rc 255\nKey load error: Failed to open key material file: No such file or directory",
-            KeyCheck.NO_FILE,
-        ),
+        ("rc 255\nKey load error: Incorrect key provided for 'zdata/enc'.\n0 / 1 key(s) successfully verified",
+         KeyCheck.WRONG),
+        ("rc 255\nKey load error: Failed to open key material file: No such file or directory", KeyCheck.NO_FILE),
         ("rc 255\nKey load error: Raw key too short (expected 32).", KeyCheck.NOT_A_KEY),
     ],
-)
+)  # fmt: skip
 def test_key_checks(text: str, result: KeyCheck) -> None:
     assert parse_key_checks(["=== zdata/enc", *text.splitlines()]) == {"zdata/enc": result}
 

@@ -143,19 +143,12 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
     (lambda host: host.properties(keystatus="unavailable"), "the key of zdata/enc/nfsdata is not loaded"),
     (lambda host: host.mounted(None), "zdata/enc/nfsdata is not mounted on SHARE"),
     (lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(), "marker SHARE/nfs.DO_NOT_REMOVE is missing"),
-    (
-        lambda host: host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", ""),
-        "SHARE/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it",
-    ),
-    (
-        lambda host: host.carp("BACKUP", 254),
-        "the controller found this host not ready: see service f3s_storage status",
-    ),
+    (lambda host: host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", ""),
+     "SHARE/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it"),
+    (lambda host: host.carp("BACKUP", 254), "the controller found this host not ready: see service f3s_storage status"),
     (lambda host: host.quick(endless="zpool"), "zpool list zdata did not end in 1 s"),
-    (
-        lambda host: host.path(FLOOR).unlink(),
-        "the controller has not recorded yet where the snapshots stood when this host lost its claim",
-    ),
+    (lambda host: host.path(FLOOR).unlink(),
+     "the controller has not recorded yet where the snapshots stood when this host lost its claim"),
     # as a list of no snapshots left it: an empty line, which is no number to compare with
     (lambda host: host.write(FLOOR, "\n"), "FLOOR is damaged: service f3s_storage restart makes it anew"),
     (lambda host: (host._state / "bookmarks").unlink(), "the bookmarks of zdata/enc/nfsdata cannot be read"),
@@ -169,7 +162,7 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
     (lambda host: replicated(host, age=-3600), "the last replicated snapshot is from the future: check the clock"),
     (lambda host: lost(host, 7000, 5500, 3500), f"{LOST}; carp master ends that"),
     (lambda host: lost(host, 3500, 60, 20), f"{LOST}; carp master ends that"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("breaks", "said"), REASONS)

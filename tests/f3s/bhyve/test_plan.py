@@ -236,10 +236,8 @@ DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "guid": (lose_guid, "has not the GUID of its source"),
     "counterpart": (lambda w: w.nodes.pop(f"{NEW}/rocky/disk1"), "has no counterpart zroot/bhyve/rocky/disk1"),
     "plain": (lambda w: w.nodes.update({f"{NEW}/x": Node()}), "not under the encryption root"),
-    "old data": (
-        lambda w: setattr(w.nodes[f"{OLD}/rocky"], "data", "new"),
-        r"written to since the snapshot f3s_migrate, .*rocky \(3 bytes\)",
-    ),
+    "old data": (lambda w: setattr(w.nodes[f"{OLD}/rocky"], "data", "new"),
+         r"written to since the snapshot f3s_migrate, .*rocky \(3 bytes\)"),
     "snapshot lost": (lambda w: w.nodes[f"{OLD}/rocky"].snapshots.clear(), "has lost its snapshot"),
     "metadata": (lambda w: w.nodes[NEW].local.pop(METADATA), "are not proven"),
     "clone": (clone_outside, "zroot/test are clones"),
@@ -247,14 +245,12 @@ DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "gone": (lambda w: w.nodes.pop(NEW), "may be the only copy"),
     "no stick": (lambda w: setattr(w, "stick", None), "stick ufs/F3S_KEYS is not mounted on /keys, but nothing"),
     "other stick": (lambda w: setattr(w, "stick", "ufs/X"), "stick ufs/F3S_KEYS is not mounted on /keys, but ufs/X"),
-    "no key": (
-        lambda w: setattr(w, "key_check", KeyCheck.NO_FILE),
-        f"{OLD} is not destroyed: {KEY} does not open {NEW}: there is no such",
-    ),
+    "no key": (lambda w: setattr(w, "key_check", KeyCheck.NO_FILE),
+         f"{OLD} is not destroyed: {KEY} does not open {NEW}: there is no such"),
     "wrong key": (lambda w: setattr(w, "key_check", KeyCheck.WRONG), "is not the one the dataset is encrypted with"),
     "key unknown": (lambda w: setattr(w, "key_check", None), "is not proven to open"),
     "other place": (other_place, "opens zroot/bhyve with prompt, not"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", DESTROY_REFUSALS)
