@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from lab.linux import python
 from lab.stage import LabStage
 from scenarios.stage import Report, cast
 from tests.f3s.settings_data import build, good
-from tests.lab.cluster import REPOSITORY, Cluster
+from tests.lab.cluster import Cluster
 
 pytestmark = pytest.mark.lab
 SHARE = "/data/nfs/k3svolumes"
@@ -148,23 +147,6 @@ def test_a_server_with_another_fsid_is_a_stale_handle_by_path_and_by_descriptor(
     assert report.errors["write"]["EROFS"] > 0
     assert report.errors["read"]["ESTALE"] > report.errors["stat"]["ESTALE"]
     assert report.pauses["stat"] < report.pauses["read"]
-
-
-def test_lines_on_the_own_disk_are_astray(site: Cluster) -> None:
-    program = Path(REPOSITORY / "scenarios/probe.py").read_text()
-    state = site.store.root("r0.lan.buetow.org") / "root/state"
-    line = f"{script(site, program)} run --folder /mnt --state /root/state --interval 1"
-    from lab import clock
-
-    with site.store.edit() as cluster:
-        clock.schedule(cluster, 0, "program", "r0.lan.buetow.org", line=line)
-    clock.advance(site.store, 5)
-    python.terminate(site.store, "r0")
-    clock.advance(site.store, 10)
-
-    report = Report.parse((state / "report.json").read_text())
-    assert report.stray >= 4
-    assert report.acknowledged == 0
 
 
 def test_two_parted_hosts_are_both_master_until_they_hear_each_other(stage: LabStage) -> None:
