@@ -57,12 +57,12 @@ DESTROYED = "LABEL 0\n    version: 5000\n    name: 'zdata'\n    state: 2\n    tx
         ({"model": "Samsung"}, "model QEMU QEMU HARDDISK, the settings want Samsung"),
         (
             {"fstyp": (0, "ufs"), "head": (0, "x")},
-            r"holds a file system \(ufs\); its first 4 MiB are not zeros(?!.* dd )",
+            r"da0 is not blank.*a file system \(ufs\); its first 4 MiB are not zeros(?!.* dd )",
         ),
         ({"head": (0, "x")}, "zdata was not made, disk da0 is not blank.* dd if=/dev/zero of=/dev/da0 bs=1m count=4"),
         (
             {"zdb": (0, "LABEL 0\n    name: 'zdata'"), **FULL},
-            "a label of the pool zdata .*; it is this pool, only not imported: run `zpool import zdata` there, then this",
+            "a label of the pool zdata .*; it is this pool, only not imported: run `zpool import zdata` there, then",
         ),
         (
             {"zdb": (0, "LABEL 0\n    name: 'zold'"), **FULL},
