@@ -55,7 +55,6 @@ def spoil(file: Path, old: str, new: str) -> None:
 
 def test_shipped_data_is_accepted() -> None:
     run = pyinfra("inventory.py", "debug-inventory")
-
     assert run.returncode == 0, run.stdout
     assert "[f0.lan.buetow.org]" in run.stdout
     assert "--> Groups: freebsd, storage_primary, storage, inventory" in run.stdout
@@ -69,7 +68,6 @@ def test_all_problems_of_inventory_and_group_data_stop_a_deploy(site: Path) -> N
     spoil(site / "inventory.py", '"lan_address": "192.168.1.131"', '"lan_address": "192.168.1.130"')
     spoil(site / "group_data" / "storage.py", "carp_vhid = 1 ", "carp_vhdi = 1 ")
     spoil(site / "group_data" / "storage.py", "carp_password = None", 'carp_password = "changeme"')
-
     known = (
         "carp_advbase, carp_failback_losses, carp_failback_quiet, carp_interface, carp_other_vhids, carp_password, "
         "carp_unicast, carp_vhid"
@@ -93,7 +91,6 @@ def test_all_problems_of_inventory_and_group_data_stop_a_deploy(site: Path) -> N
 
 def test_values_of_the_command_line_are_checked_too() -> None:
     run = pyinfra("inventory.py", "exec", "--data", "zrepl_rollback_replicas=nfsdata", "--", "true")
-
     assert_refused(
         run,
         "site: zrepl_rollback_replicas = 'nfsdata': is not the name of a job; "
@@ -105,10 +102,8 @@ def test_group_data_of_the_command_line_mends_and_spoils(site: Path, tmp_path_fa
     spoil(site / "group_data" / "storage.py", 'carp_interface = "re0"', "carp_interface = None")
     more = tmp_path_factory.mktemp("more")
     (more / "storage.py").write_text('carp_interface = "em0"\n')
-
     without = pyinfra("inventory.py", "debug-inventory", cwd=site)
     with_it = pyinfra("inventory.py", "debug-inventory", "--group-data", str(more), cwd=site)
-
     assert_refused(
         without,
         *[
@@ -126,7 +121,6 @@ def test_from_another_folder(site: Path, tmp_path_factory: pytest.TempPathFactor
     accepted = pyinfra(str(site / "inventory.py"), "debug-inventory", cwd=elsewhere)
     spoil(site / "group_data" / "freebsd.py", 'usb_device = "da0"', 'usb_device = "/dev/da0"')
     refused = pyinfra(str(site / "inventory.py"), "debug-inventory", cwd=elsewhere)
-
     assert accepted.returncode == 0, accepted.stdout
     assert_refused(
         refused,

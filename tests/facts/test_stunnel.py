@@ -68,7 +68,6 @@ def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, 
         stamp.touch()
         os.utime(stamp, (reloaded, reloaded))
     script = Stunnel().command(str(host / "pid"), str(stamp), [str(host / "old one"), str(file), str(host / "gone")])
-
     command = shlex.join([shell, "-c", script])
     stale_files = (str(file),) if stale else ()
     assert Stunnel().process(lines_of(command, host)) == StunnelState(running=True, stale=stale_files)

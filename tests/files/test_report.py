@@ -255,7 +255,6 @@ def test_each_fault_is_told_once_after_its_time_and_so_is_its_end(host: Reporter
     assert (summary.rc, summary.out.count("WRONG: ")) == (1, len(TOLD) + 1)
     mail = host.run(host.path("/usr/local/etc/periodic/daily/490.f3s"))
     assert (mail.rc, mail.out) == (3, f"\nShared storage (f3s_storage):\n{summary.out}")
-
     for name, text in right.items():
         host.state(name, text)
     host.unflag("no_stick")

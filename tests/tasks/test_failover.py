@@ -65,7 +65,6 @@ def test_there_and_back(cluster: Cluster) -> None:
     order = [dry.output.index(f"{TITLE}{what}") for what in ("the address goes to f1", "f1 serves")]
     assert order == sorted(order)
     assert "MASTER" in cluster.sh(F0, "carp")
-
     over = task(cluster, "failover")
     assert "f1.lan.buetow.org serves on 192.168.1.138" in over.output
     assert re.search(r"carp backup: \d+ s$", over.output, re.MULTILINE)  # how long it took
@@ -75,7 +74,6 @@ def test_there_and_back(cluster: Cluster) -> None:
     again = task(cluster, "failover")
     assert again.changed == []
     assert not_right(task(cluster, "verify")) == {}
-
     back = task(cluster, "failback")
     assert "f0.lan.buetow.org serves on 192.168.1.138" in back.output
     assert task(cluster, "failback").changed == []

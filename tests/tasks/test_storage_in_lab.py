@@ -308,7 +308,6 @@ def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Clu
     assert str(sealed) in made.output
     paper = cluster.pyinfra(*words, "--data", f"escrow_paper={F0}:zdata")
     assert (cluster.state / "secrets" / f"{F0}:zdata.paper").exists(), paper.output
-
     for host in (F0, F1, F2):
         for words_of_lab in (("unplug", host), ("plug", host), ("swap", host, "da0")):
             cluster.lab(*words_of_lab)
@@ -323,7 +322,6 @@ def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Clu
     for host in (F0, F1, F2):
         assert cluster.sh(host, "sha256 -q /keys/*.key") == keys
     assert cluster.pyinfra(*restore, **right).changed == []
-
     rewrite(cluster, F0, f"rm {KEY}; {OTHER_KEY.format(KEY)}; chmod 400 {KEY}")
     rewrite(cluster, F1, f"rm {KEY}")
     refused = cluster.pyinfra(*restore, **right)

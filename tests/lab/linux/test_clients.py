@@ -80,7 +80,6 @@ def test_a_mount_follows_the_storage_to_the_other_host_and_back(site: Cluster) -
     assert mounted_from(site) == "f1: fine, read-only"
     assert journal(site)[-1].startswith(f"{SHARE}: healthy -> readonly; ")
     assert site.attempt("r0", "check-nfs-mount.sh --status").rc == 0
-
     site.sh("f0", "carp master")
     assert site.sh("r0", f"cat {SHARE}/file; echo after > {SHARE}/file; cat {SHARE}/file") == "before\nafter\n"
     site.tick(15)
@@ -188,7 +187,6 @@ def test_a_node_that_was_cordoned_is_free_again_after_a_reboot(site: Cluster) ->
     site.tick(120)
     assert (root / "var/lib/node").read_text() == "true"
     assert '"escalated": "/usr/local/bin/cordon-node.sh"' in site.attempt("r0", "check-nfs-mount.sh --status").out
-
     boot.crash(site.store, "r0")
     actions.cut_off(site.store, "r0", away=False)
     boot.boot(site.store, "r0")

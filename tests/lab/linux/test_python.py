@@ -86,7 +86,6 @@ def test_all_is_well(stage: LabStage) -> None:
     stage.start_probe("r0")
     stage.wait(10)
     report = stage.stop_probe("r0")
-
     assert report.pause == 1
     assert 9 <= report.acknowledged <= 13
     assert (report.errors, report.lost, report.stray, report.hanging) == ({}, 0, 0, {})
@@ -100,7 +99,6 @@ def test_calls_wait_for_a_server_and_go_on(stage: LabStage) -> None:
     assert stage.run("r0", "systemctl start stunnel").rc == 0
     stage.wait(5)
     report = stage.stop_probe("r0")
-
     assert report.errors == {}
     assert all(20 <= pause <= 24 for pause in report.pauses.values()), report.pauses
     assert report.lost == 0
@@ -112,7 +110,6 @@ def test_what_hangs_at_the_end_is_named(stage: LabStage) -> None:
     stage.run("r0", "systemctl stop stunnel")
     stage.wait(20)
     report = felt(stage)
-
     assert set(report.hanging) == {"stat", "list", "open", "read", "write"}
     assert report.pause >= 20
 
@@ -123,7 +120,6 @@ def test_a_hanging_call_ends_when_the_mount_is_taken_away_by_force(stage: LabSta
     stage.run("r0", f"systemctl stop stunnel; sleep 10; umount -f {SHARE}")
     stage.wait(5)
     report = felt(stage)
-
     assert [report.errors[name].get("EIO") for name in ("stat", "list", "open", "write")] == [1] * 4, report
     # what a reader finds from then on is the bare mount point
     assert report.errors["stat"]["ENOENT"] > 0
@@ -140,7 +136,6 @@ def test_a_server_with_another_fsid_is_a_stale_handle_by_path_and_by_descriptor(
     assert stage.run("r0", f"umount -f {SHARE} && mount {SHARE}").rc == 0
     stage.wait(5)
     report = felt(stage)
-
     for name in ("stat", "list", "open", "write"):
         assert report.errors[name]["ESTALE"] > 5
     # mounted anew: paths are good again, the replica takes nothing, the old descriptor is of another server
