@@ -110,10 +110,6 @@ def test_a_host_that_is_done_is_asked_for_its_datasets_and_key_only() -> None:
         assert (result.commands, result.noops) == ([], [found.found])
 
 
-def test_a_host_without_the_dataset_is_asked_for_nothing_else() -> None:
-    assert left({AllProperties: {}}) == Plan((), f"there is no dataset {NEW}", key_at_boot=False)
-
-
 def test_a_key_that_is_not_there_yet_is_fine_in_the_plan_only() -> None:
     facts = facts_of(World().facts(), ABSENT)
     first, *_ = left(facts).steps
@@ -147,10 +143,10 @@ def test_unknown_facts_stop_it(missing: type) -> None:
         left(facts_of(world.facts()) | {missing: unknown})
 
 
-def test_a_host_without_vm_bhyve_is_asked_for_nothing_else() -> None:
+def test_a_host_without_the_dataset_or_vm_bhyve_is_asked_for_nothing_else() -> None:
+    assert left({AllProperties: {}}) == Plan((), f"there is no dataset {NEW}", key_at_boot=False)
     facts = World().facts()
-    absent = dataclasses.replace(facts.vm, installed=False)
-    asked = {AllProperties: facts.datasets, Vms: absent}
+    asked = {AllProperties: facts.datasets, Vms: dataclasses.replace(facts.vm, installed=False)}
     assert left(asked).found == f"vm-bhyve is not installed, {NEW} is left alone"
 
 

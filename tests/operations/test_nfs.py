@@ -115,9 +115,8 @@ def test_only_a_running_mountd_reads_the_exports_again() -> None:
     up, down = {"mountd": ServiceState.RUNNING}, {"mountd": ServiceState.STOPPED}
     reload = ["service mountd onereload && touch /var/run/mountd.pid"]
     assert run(nfs.exports_read, {Services: up, Newer: True}).commands == reload
-    assert run(nfs.exports_read, {Services: up, Newer: False}).noops == [
-        "mountd has read /etc/exports since it changed"
-    ]
+    has_read = "mountd has read /etc/exports since it changed"
+    assert run(nfs.exports_read, {Services: up, Newer: False}).noops == [has_read]
     assert run(nfs.exports_read, {Services: down}).noops == ["mountd is not running"]
 
 

@@ -16,9 +16,6 @@ from tests.shell import lines_of
 def test_only_what_is_missing_is_installed() -> None:
     result = run(packages.installed, {Packages: {"zrepl": False, "stunnel": True}}, ["zrepl", "stunnel"])
     assert result.commands == ["env ASSUME_ALWAYS_YES=yes pkg install -y zrepl"]
-
-
-def test_no_change_says_what_it_found() -> None:
     result = run(packages.installed, {Packages: {"zrepl": True}}, ["zrepl"])
     assert (result.commands, result.noops) == ([], ["zrepl: installed"])
 
