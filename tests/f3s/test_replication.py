@@ -9,13 +9,7 @@ import pytest
 
 from f3s.replication import allowed_age, newest_common, parse_status
 from f3s.zfs import Snapshot
-from tests.facts.zrepl_output import (
-    DONE,
-    PLANNING_FAILED,
-    SNAPSHOTS_FAILED,
-    raw,
-    status,
-)
+from tests.facts.zrepl_output import DONE, PLANNING_FAILED, SNAPSHOTS_FAILED, raw, status
 
 JOB = "f0_to_f1_nfsdata"
 

@@ -57,11 +57,7 @@ REPLIES = [
     (RIGHT, 0, "10ff002929000000\n"),
     (fsid(0x2901FF02, 0x29), 0, "02ff012929000000\n"),
     (NOENT, 1, f"{REFUSES}, status 2\n"),
-    (
-        accepted(words(10013, 0, 2) + words(24, 0, 32, 10013)),
-        1,
-        f"{REFUSES}, status 10013\n",
-    ),
+    (accepted(words(10013, 0, 2) + words(24, 0, 32, 10013)), 1, f"{REFUSES}, status 10013\n"),
     # PROG_MISMATCH: it has versions 2 and 3 only
     (accepted(words(2, 3), status=2), 1, None),
     # MSG_DENIED, AUTH_ERROR, AUTH_TOOWEAK

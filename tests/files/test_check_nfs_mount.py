@@ -137,10 +137,7 @@ def test_bulk_writing_over_a_slow_line_is_no_fault(client: Client) -> None:
     assert (client.metrics()["healthy"], client.metrics()["slow"]) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("said", "state"),
-    [("EROFS", "readonly"), ("ENOSPC", "unwritable")],
-)
+@pytest.mark.parametrize(("said", "state"), [("EROFS", "readonly"), ("ENOSPC", "unwritable")])
 def test_what_cannot_be_written_is_not_mounted_anew(client: Client, said: str, state: str) -> None:
     client.answers["write"] = {"error": said, "text": "so it is"}
     for _ in range(3):

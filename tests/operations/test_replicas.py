@@ -293,9 +293,7 @@ def test_snapshots_of_a_promoted_replica_stay(rollback: bool) -> None:
     assert "It was promoted, or made writable by hand" in result.logs[0]
 
 
-def test_of_a_source_that_is_off_only_what_was_written_is_known(
-    source: dict[str, tuple[Snapshot, ...] | None],
-) -> None:
+def test_of_a_source_that_is_off_only_what_was_written_is_known(source: dict[str, tuple[Snapshot, ...] | None]) -> None:
     for nothing in (None, ()):
         source[SOURCE] = nothing
         assert undiverged(own("manual"), rollback=True).commands == []

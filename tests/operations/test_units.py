@@ -49,12 +49,7 @@ def test_fact() -> None:
 
 @pytest.mark.parametrize(
     "lines",
-    [
-        SHOW[1:],
-        SHOW[:3],
-        [*SHOW, "Failed to connect to bus"],
-        [line.replace("Sun 2026-11-22", "n/a") for line in SHOW],
-    ],
+    [SHOW[1:], SHOW[:3], [*SHOW, "Failed to connect to bus"], [line.replace("Sun 2026-11-22", "n/a") for line in SHOW]],
 )
 def test_output_that_is_not_known(lines: list[str]) -> None:
     with pytest.raises(FactProcessError):

@@ -230,10 +230,7 @@ def test_a_key_with_another_name_is_copied_by_hand_before_anything_is_made() -> 
 @pytest.mark.parametrize("executing", [True, False])
 @pytest.mark.parametrize(
     ("keystatus", "text"),
-    [
-        ("unavailable", "Its data cannot be opened"),
-        ("available", "after the next reboot the data could not be opened"),
-    ],
+    [("unavailable", "Its data cannot be opened"), ("available", "after the next reboot the data could not be opened")],
 )
 @pytest.mark.parametrize("check", [KeyCheck.WRONG, KeyCheck.NOT_A_KEY])
 def test_a_wrong_key_is_reported_as_wrong(keystatus: str, text: str, check: KeyCheck, executing: bool) -> None:

@@ -492,8 +492,7 @@ def test_a_reboot_opens_what_an_empty_list_opened_before(untouched: Cluster, fre
 
 
 @pytest.mark.parametrize(
-    ("task", "command"),
-    [("usb_keys", 14), ("usb_keys", 60), ("zfs_encrypt", 12), ("zfs_encrypt", 26)],
+    ("task", "command"), [("usb_keys", 14), ("usb_keys", 60), ("zfs_encrypt", 12), ("zfs_encrypt", 26)]
 )
 def test_a_run_that_is_killed_can_be_run_again(untouched: Cluster, fresh: Fresh, task: str, command: int) -> None:
     """Killed instead of running its 14th, 60th ... command; the second run after it has nothing left to do."""

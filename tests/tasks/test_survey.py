@@ -64,10 +64,7 @@ def test_a_site_by_hand_is_said_as_data_and_a_dry_run_shows_only_what_differs(la
     found = {each.name: each.read_text() for each in (tmp_path / "site/group_data").iterdir()}
     assert found.keys() == {"all.py", "clients.py", "freebsd.py"}
     lines = re.findall(r"^\w+ = .*", found["freebsd.py"], re.MULTILINE)
-    assert lines == [
-        "nfs_owners = 'names'",
-        "nfs_for_others = True",
-    ]
+    assert lines == ["nfs_owners = 'names'", "nfs_for_others = True"]
     assert "'site': 'soft,timeo=150,rw'" in found["clients.py"]
     certificates(lab, tmp_path)
     inventory = f"{tmp_path}/site/inventory.py"

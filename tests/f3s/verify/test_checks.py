@@ -126,8 +126,7 @@ OURS = carp(CarpState.MASTER)
 TO_ONE = replace(OURS, virtual_hosts={1: replace(OURS.virtual_hosts[1], peer="192.168.1.131")})
 STANDBY_CLAIMS = carp(CarpState.BACKUP, CLUSTER_RIGHT.site.standby, claim=20)
 FROZEN = MountTable(
-    tuple(replace(each, options=frozenset({"ro"})) if each.device == NFS else each for each in of(F0).mounts.mounts),
-    {},
+    tuple(replace(each, options=frozenset({"ro"})) if each.device == NFS else each for each in of(F0).mounts.mounts), {}
 )
 
 
