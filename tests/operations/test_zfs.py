@@ -19,7 +19,7 @@ from facts.zfs import Datasets, Guarded, KeyChecks, Pools
 from operations import zfs
 from tests.facts.disk_output import probe_output
 from tests.facts.recorded import ENC, PLAIN, REPLICA, zfs_get
-from tests.operations.harness import run
+from tests.operations.harness import Result, run
 
 LOCATION = "file:///keys/f0.lan.buetow.org:zdata.key"
 SETTINGS = {"autotrim": True, "failmode": "wait"}
@@ -151,28 +151,24 @@ def test_a_dataset_that_inherits_gets_the_same_key_as_its_own() -> None:
     assert run(zfs.encrypted_dataset, inherits(KeyCheck.NO_FILE), *arguments, executing=False) == result
 
 
-def test_a_dataset_that_inherits_gets_no_other_key() -> None:
-    for check in (KeyCheck.WRONG, KeyCheck.NO_FILE):
-        with pytest.raises(OperationError, match=r"inherits the key of zdata/enc, and file:.* is not that key"):
-            run(zfs.encrypted_dataset, inherits(check), "zdata/enc/nfsdata", "on", LOCATION)
+NOT_THAT = r"inherits the key of zdata/enc, and file:.* is not that key"
 
 
-def test_change_key_needs_the_old_key() -> None:
-    facts = inherits(KeyCheck.FITS, keystatus="unavailable")
-    with pytest.raises(OperationError, match="while the key of zdata/enc is not loaded"):
-        run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION)
-
-
-def test_plain_text_where_encryption_is_wanted_stops_the_deploy() -> None:
-    with pytest.raises(OperationError, match="zdata/enc is there and NOT encrypted"):
-        run(zfs.encrypted_dataset, datasets(zfs_get("zdata/enc", PLAIN)), "zdata/enc", "on", LOCATION)
-
-
-@pytest.mark.parametrize("changes", [{"encryption": "aes-128-ccm"}, {"keyformat": "passphrase"}])
-def test_another_cipher_or_key_format_is_not_changed(changes: dict[str, str]) -> None:
-    facts = datasets(zfs_get("zdata/enc", ENC, **changes))
-    with pytest.raises(OperationError, match="keeps its cipher for life"):
-        run(zfs.encrypted_dataset, facts, "zdata/enc", "on", LOCATION)
+@pytest.mark.parametrize(
+    ("name", "facts", "text"),
+    [
+        ("zdata/enc/nfsdata", inherits(KeyCheck.WRONG), NOT_THAT),
+        ("zdata/enc/nfsdata", inherits(KeyCheck.NO_FILE), NOT_THAT),
+        ("zdata/enc/nfsdata", inherits(KeyCheck.FITS, keystatus="unavailable"),
+         "while the key of zdata/enc is not loaded"),
+        ("zdata/enc", datasets(zfs_get("zdata/enc", PLAIN)), "zdata/enc is there and NOT encrypted"),
+        ("zdata/enc", datasets(zfs_get("zdata/enc", ENC, encryption="aes-128-ccm")), "keeps its cipher"),
+        ("zdata/enc", datasets(zfs_get("zdata/enc", ENC, keyformat="passphrase")), "keeps its cipher"),
+    ],
+)  # fmt: skip
+def test_a_dataset_that_cannot_get_the_key_stops_the_deploy(name: str, facts: dict[type, Any], text: str) -> None:
+    with pytest.raises(OperationError, match=text):
+        run(zfs.encrypted_dataset, facts, name, "on", LOCATION)
 
 
 def test_a_dataset_converges_in_the_form_of_zfs() -> None:
@@ -343,30 +339,33 @@ def mounts(
     return {Mounts: MountTable(table, {"/data/nfs": directory}), Guarded: {"zdata": guarded}}
 
 
+def guard(facts: dict[type, Any], **more: Any) -> Result:
+    return run(zfs.guarded_mountpoint, facts, *GUARD, **more)
+
+
 def test_a_mount_point_is_made_with_its_guard() -> None:
-    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, kind=None), *GUARD).commands == MAKE
-    assert run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD, executing=False).commands == MAKE
-    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA), *GUARD).commands == [f"chflags schg /data/nfs && {RECORD}"]
+    assert guard(mounts(ROOT, DATA, kind=None)).commands == MAKE
+    assert guard(mounts(ROOT), executing=False).commands == MAKE
+    assert guard(mounts(ROOT, DATA)).commands == [f"chflags schg /data/nfs && {RECORD}"]
 
 
 def test_a_guarded_mount_point_is_left_alone() -> None:
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg,uarch", guarded=("/data/nfs",)), *GUARD)
-    assert (result.commands, result.noops) == ([], ["/data/nfs is empty and schg"])
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS, guarded=("/data/nfs",)), *GUARD)
-    noop = "zdata/enc/nfsdata is mounted on /data/nfs, the directory below is schg"
-    assert (result.commands, result.noops) == ([], [noop])
+    bare = guard(mounts(ROOT, DATA, flags="schg,uarch", guarded=("/data/nfs",)))
+    assert bare == Result([], ["/data/nfs is empty and schg"])
+    below = guard(mounts(ROOT, DATA, NFS, guarded=("/data/nfs",)))
+    assert below == Result([], ["zdata/enc/nfsdata is mounted on /data/nfs, the directory below is schg"])
 
 
 def test_the_directory_below_a_dataset_that_was_mounted_before_is_guarded() -> None:
-    (line,) = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS, guarded=("/data/enc",)), *GUARD).commands
+    (line,) = guard(mounts(ROOT, DATA, NFS, guarded=("/data/enc",))).commands
     assert line == f"{script('guard-below', '/data', 'nfs')} && zfs set f3s:guarded='/data/enc /data/nfs' zdata"
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, NFS), *GUARD)
+    result = guard(mounts(ROOT, NFS))
     assert (result.commands, len(result.noops)) == ([], 1)
 
 
 def test_a_guard_that_is_not_in_the_property_gets_there() -> None:
     """A run may be killed between the two, or the directory was guarded by hand."""
-    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg"), *GUARD).commands == [RECORD]
+    assert guard(mounts(ROOT, DATA, flags="schg")).commands == [RECORD]
 
 
 BARE = Directory("/data", "Directory", frozenset({"uarch"}), ())
@@ -381,35 +380,26 @@ def unmounted(*table: Mount, directory: Directory = BARE, **changes: str) -> dic
 @pytest.mark.parametrize("executing", [True, False])
 def test_the_root_dataset_of_a_pool_is_mounted(directory: Directory, executing: bool) -> None:
     """After `zpool import -N`, or where a run was killed between `zpool create` and its mount."""
-    result = run(zfs.pool_mounted, unmounted(directory=directory), "zdata", "/data", executing=executing)
-    assert (result.commands, result.logs) == (["zfs mount zdata"], [])
+    found = run(zfs.pool_mounted, unmounted(directory=directory), "zdata", "/data", executing=executing)
+    assert found == Result(["zfs mount zdata"], [])
 
 
-def test_a_root_dataset_that_is_mounted_is_left_alone() -> None:
-    result = run(zfs.pool_mounted, datasets(zfs_get("zdata", PLAIN, canmount="noauto")), "zdata", "/data")
-    assert (result.commands, result.noops) == ([], ["zdata is mounted on /data"])
-
-
-def test_a_root_dataset_of_a_pool_that_is_not_there_yet() -> None:
-    result = run(zfs.pool_mounted, datasets(), "zdata", "/data", executing=False)
-    assert (result.commands, result.noops) == ([], ["zdata is about to be made and mounted"])
+def test_a_root_dataset_that_is_mounted_or_not_there_yet() -> None:
+    found = run(zfs.pool_mounted, datasets(zfs_get("zdata", PLAIN, canmount="noauto")), "zdata", "/data")
+    assert found == Result([], ["zdata is mounted on /data"])
+    found = run(zfs.pool_mounted, datasets(), "zdata", "/data", executing=False)
+    assert found == Result([], ["zdata is about to be made and mounted"])
     with pytest.raises(OperationError, match="there is no pool zdata"):
         run(zfs.pool_mounted, datasets(), "zdata", "/data")
 
 
-@pytest.mark.parametrize(
-    ("canmount", "way_on"),
-    [
-        ("on", "The next boot mounts it first; to have"),
-        ("off", "The next boot mounts it first, after `zfs set canmount=on zdata` there; to have"),
-    ],
-)
-def test_a_root_dataset_is_not_mounted_over_what_is_in_use(canmount: str, way_on: str) -> None:
+@pytest.mark.parametrize(("canmount", "after"), [("on", ""), ("off", ", after `zfs set canmount=on zdata` there")])
+def test_a_root_dataset_is_not_mounted_over_what_is_in_use(canmount: str, after: str) -> None:
     result = run(zfs.pool_mounted, unmounted(NFS, canmount=canmount), "zdata", "/data")
     assert (result.commands, result.noops) == ([], [])
     (told,) = result.logs
     assert told.startswith("zdata is not mounted on /data, and is not now: it would hide what is mounted below (/data")
-    assert way_on in told
+    assert f"The next boot mounts it first{after}; to have" in told
 
 
 @pytest.mark.parametrize("executing", [True, False])
@@ -436,10 +426,10 @@ def test_a_root_dataset_that_cannot_be_mounted(facts: dict[type, Any], text: str
 
 def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:
     with pytest.raises(OperationError, match=r"not mounted on /data, but nothing\. tasks/zfs_encrypt\.py mounts it"):
-        run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD)
+        guard(mounts(ROOT))
     other = Mount("zother", "/data", "zfs", frozenset({"rw"}))
     with pytest.raises(OperationError, match="zdata is not mounted on /data, but zother"):
-        run(zfs.guarded_mountpoint, mounts(ROOT, DATA, other), *GUARD)
+        guard(mounts(ROOT, DATA, other))
 
 
 @pytest.mark.parametrize("executing", [True, False])
@@ -449,13 +439,13 @@ def test_a_foreign_file_system_on_the_mount_point_is_not_mounted_over(executing:
         with pytest.raises(
             OperationError, match="zdata/nfs is mounted on /data/nfs, where only zdata/enc/nfsdata belongs"
         ):
-            run(zfs.guarded_mountpoint, mounts(*table), *GUARD, executing=executing)
+            guard(mounts(*table), executing=executing)
 
 
 @pytest.mark.parametrize("executing", [True, False])
 def test_plain_text_in_a_mount_point_stops_the_deploy(executing: bool) -> None:
     facts = mounts(ROOT, DATA, entries=("k3svolumes", "x"))
     with pytest.raises(OperationError, match="holds k3svolumes, x: this was written UNENCRYPTED into zdata"):
-        run(zfs.guarded_mountpoint, facts, *GUARD, executing=executing)
+        guard(facts, executing=executing)
     with pytest.raises(OperationError, match="is a Symbolic Link, not a directory"):
-        run(zfs.guarded_mountpoint, mounts(ROOT, DATA, kind="Symbolic Link"), *GUARD)
+        guard(mounts(ROOT, DATA, kind="Symbolic Link"))
