@@ -140,8 +140,7 @@ def test_what_is_recognised_has_a_name() -> None:
     ],
 )
 def test_providers_of_a_disk(provider: str, disk: str, expected: bool) -> None:
-    labels = {"gpt/zdata": "ada1p1", "gpt/loop": "gpt/loop", "diskid/DISK-9": "ada1"}
-    assert on_disk(provider, disk, labels) is expected
+    assert on_disk(provider, disk, {"gpt/zdata": "ada1p1", "gpt/loop": "gpt/loop", "diskid/DISK-9": "ada1"}) is expected
 
 
 def test_names_of_whole_disks() -> None:

@@ -162,8 +162,7 @@ def test_item_of_a_list_is_refused(
     hosts: tuple[str, ...], variable: str, value: list[str], wrong: str, allowed: str
 ) -> None:
     lines = refusals(change(good(), hosts, **{variable: value}))
-    expected = {f"{host}: {variable}[1] = {value[1]!r}: {wrong}; allowed: {allowed}" for host in hosts}
-    assert expected <= set(lines)
+    assert {f"{host}: {variable}[1] = {value[1]!r}: {wrong}; allowed: {allowed}" for host in hosts} <= set(lines)
 
 
 JOB_FIELDS = "name, source, target, dataset, interval, replica_mountpoint"

@@ -171,8 +171,7 @@ def test_values_in_the_form_of_zfs(name: str, value: str | int | bool, reported:
 def test_only_what_differs_is_set() -> None:
     enc = parse_datasets(zfs_get("zdata/enc", ENC))["zdata/enc"]
     assert property_changes(enc, {"encryption": "on", "recordsize": "128K", "atime": True}) == {}
-    changes = property_changes(enc, {"atime": False, "recordsize": "1M"})
-    assert changes == {"atime": "off", "recordsize": "1048576"}
+    assert property_changes(enc, {"atime": False, "recordsize": "1M"}) == {"atime": "off", "recordsize": "1048576"}
     with pytest.raises(KeyError):
         property_changes(enc, {"sharenfs": "off"})
 

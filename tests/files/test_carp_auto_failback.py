@@ -77,8 +77,7 @@ def test_no_client_is_moved_into_the_grace_period(host: StorageHost, state: str,
 
 def test_a_failback_that_does_not_hold(host: StorageHost) -> None:
     host.state("peer", "0\n")
-    result = host.run(host.failback)
-    assert result.rc == 1
+    assert host.run(host.failback).rc == 1
     said = "failback failed: still BACKUP after 6 s: 192.168.1.131 claims the address with a lower advskew"
     assert said in host.path("/var/log/carp-auto-failback.log").read_text()
     assert host.log()[-1].startswith(said)
@@ -187,8 +186,7 @@ def test_a_silent_block_file_means_stay(host: StorageHost) -> None:
 
 
 def test_the_standby_never_fails_back(tmp_path: Path) -> None:
-    host = StorageHost(tmp_path, "standby")
-    assert run(host) == "stay: this host is not the primary"
+    assert run(StorageHost(tmp_path, "standby")) == "stay: this host is not the primary"
 
 
 def test_every_run_leaves_a_line(host: StorageHost) -> None:

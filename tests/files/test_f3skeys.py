@@ -60,8 +60,7 @@ def boot(tmp_path: Path) -> Boot:
 
 def test_the_order_of_the_boot() -> None:
     """After the root file system, which unmounts everything else first, and before the keys are loaded."""
-    text = (FILES / "freebsd" / "f3skeys").read_text()
-    assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in text
+    assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in (FILES / "freebsd" / "f3skeys").read_text()
 
 
 def test_the_stick_is_checked_and_mounted_read_only(boot: Boot) -> None:

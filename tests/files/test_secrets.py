@@ -122,5 +122,4 @@ def test_nothing_is_left_behind_when_it_is_terminated(host: StubHost, tmp_path: 
 def test_several_files_are_told_in_their_order(host: StubHost, tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     put(host, path)
-    said = stat(host, tmp_path / "none", path, tmp_path)
-    assert said == ["absent", f"file 400 {USER} {GROUP} {DIGEST}", "other"]
+    assert stat(host, tmp_path / "none", path, tmp_path) == ["absent", f"file 400 {USER} {GROUP} {DIGEST}", "other"]

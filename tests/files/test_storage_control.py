@@ -411,13 +411,11 @@ def test_the_share_is_exported_with_the_wanted_identity(
     quick.state("counter", f"{counter}\n")
     assert quick.reconcile().rc == 0
     mount = ["mount", "-t", "nullfs", str(quick.mountpoint), str(quick.export)]
-    again = [["umount", "-f", str(quick.export)], mount]
-    assert quick.changes() == [mount, *again * (mounts - 1), *STARTS]
+    assert quick.changes() == [mount, *[["umount", "-f", str(quick.export)], mount] * (mounts - 1), *STARTS]
     assert f"mounted {quick.export} with the fsid {fsid}, number {number} of this boot (wanted: 16)" in quick.log()
     found = status(quick)
     assert (found.right, found.fsid_number) == (True, number)
-    kept = quick.path("/var/run/f3s/status").read_text()
-    assert parse_status(kept.splitlines()) == found, "for the report"
+    assert parse_status(quick.path("/var/run/f3s/status").read_text().splitlines()) == found, "for the report"
     assert quick.run(quick.control, "stop").rc == 0
     assert not quick.path("/var/run/f3s/status").exists()
 

@@ -162,8 +162,7 @@ BOTH = ("zdata/sink/x", "zdata/sink/x/disk0")
 def test_waiting_ends_with_the_first_snapshot_of_all_or_with_its_time(
     host: StubHost, seconds: str, after: int, datasets: tuple[str, ...], looks: int, says: str
 ) -> None:
-    said = "".join(f"{name} {says}\n" for name in datasets)
-    assert await_replica(host, seconds, after, datasets) == (0, said, looks)
+    assert await_replica(host, seconds, after, datasets) == (0, "".join(f"{name} {says}\n" for name in datasets), looks)
     assert host.calls("zfs")[0] == ["list", "-H", "-d", "1", "-t", "snapshot", "-o", "name", "zdata/sink/x"]
     assert set(map(tuple, host.calls("sleep"))) == {("5",)}
 

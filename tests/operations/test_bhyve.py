@@ -20,7 +20,7 @@ from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
 from operations import bhyve
 from tests.f3s.bhyve.world import NEW, OLD, PLACE, WANTED, World, done_world, next_plan
-from tests.operations.harness import FakeHost, FakeState, run
+from tests.operations.harness import FakeHost, FakeState, Result, run
 
 KEY = SecretState("400", "root", "wheel", "0" * 64)
 NOTHING_LEFT = Plan((), "", key_at_boot=True)
@@ -106,8 +106,7 @@ def test_a_host_that_is_done_is_asked_for_its_datasets_and_key_only() -> None:
     assert (found.steps, found.key_at_boot) == ((), True)
     assert f"{NEW} is migrated; {OLD} is kept" in found.found
     for executing in (False, True):
-        result = run(bhyve.finished, facts, found, WANTED, executing=executing)
-        assert (result.commands, result.noops) == ([], [found.found])
+        assert run(bhyve.finished, facts, found, WANTED, executing=executing) == Result([], [found.found])
 
 
 def test_a_key_that_is_not_there_yet_is_fine_in_the_plan_only() -> None:

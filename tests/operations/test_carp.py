@@ -96,8 +96,7 @@ def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
     assert mark == "-p /var/run/f3s && touch /var/run/f3s/netif.applied"
     assert len(address(v1=VirtualHost(CarpState.INIT, 1, 0)).commands) == 1, "a vhid without it"
     # whoever is MASTER, and whatever the controller made of advskew
-    result = address("192.168.1.130", v1=MASTER)
-    assert (result.commands, result.noops) == ([], [f"re0 has {VIP} with vhid 1, MASTER"])
+    assert address("192.168.1.130", v1=MASTER) == Result([], [f"re0 has {VIP} with vhid 1, MASTER"])
     for wrong in (lambda: address(VIP), lambda: address(v7=MASTER)):
         with pytest.raises(OperationError, match=VIP):
             wrong()

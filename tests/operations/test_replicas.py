@@ -69,16 +69,14 @@ ALL_STEPS = [
 
 
 def test_a_received_dataset_gets_its_key_before_readonly_and_readonly_before_its_mount_point() -> None:
-    result = mounted(facts())
-    assert result.commands == [step for step in ALL_STEPS if "canmount" not in step]
+    assert mounted(facts()).commands == [step for step in ALL_STEPS if "canmount" not in step]
 
 
 def test_every_step_is_taken_only_where_it_is_missing() -> None:
     assert mounted(facts(**READY, canmount="noauto")).commands == [ALL_STEPS[3], ALL_STEPS[5]]
     locked = {**READY, "keystatus": "unavailable", "mounted": "no"}
     assert mounted(facts(**locked)).commands == [ALL_STEPS[1], ALL_STEPS[5]]
-    unmounted = {**READY, "readonly": "off", "mounted": "no"}
-    assert mounted(facts(**unmounted)).commands == [ALL_STEPS[2], ALL_STEPS[5]]
+    assert mounted(facts(**{**READY, "readonly": "off", "mounted": "no"})).commands == [ALL_STEPS[2], ALL_STEPS[5]]
 
 
 @pytest.mark.parametrize("record", [None, [], ["0 f0 0"], ["2 f0 1767225600"]])

@@ -193,8 +193,7 @@ def loaded(check: KeyCheck, executing: bool = True, more: dict[type, Any] | None
 
 def test_a_key_is_loaded_where_it_is_not() -> None:
     assert loaded(KeyCheck.FITS, keystatus="unavailable").commands == ["zfs load-key zdata/enc"]
-    result = loaded(KeyCheck.FITS)
-    assert (result.commands, result.noops) == ([], [f"the key of zdata/enc is loaded and {LOCATION} fits"])
+    assert loaded(KeyCheck.FITS) == Result([], [f"the key of zdata/enc is loaded and {LOCATION} fits"])
 
 
 def test_a_replica_gets_its_key_location_first() -> None:

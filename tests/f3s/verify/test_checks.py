@@ -829,8 +829,7 @@ def test_where_nobody_is_master_the_primary_takes_the_address() -> None:
 
 def test_the_cards_of_the_pair_are_not_taken_for_strangers() -> None:
     assert one(CLUSTER_RIGHT, "CARP", F0).reason == "MASTER, claim (advskew) 10"
-    alone = changed(CLUSTER_RIGHT, F1, rivals=None)
-    assert one(alone, "CARP", F0).reason == "MASTER, claim (advskew) 10"
+    assert one(changed(CLUSTER_RIGHT, F1, rivals=None), "CARP", F0).reason == "MASTER, claim (advskew) 10"
     seen = {"rivals": replace(of(F0).rivals, holders=TAKEN), "carp": carp(CarpState.MASTER, preempt=0)}
     assert "52:54:00:00:00:99, neither" in one(changed(CLUSTER_RIGHT, F0, **seen), "CARP", F0).reason
 

@@ -75,5 +75,4 @@ def test_again() -> None:
     assert plan_promotion(changed(dead(), F1, controller=writes), "f1", None, None).why == (
         "f1 writes already, since epoch 1"
     )
-    killed = changed(dead(), F1, controller=replace(writes, ready=False))
-    assert plan_promotion(killed, "f1", None, None) == Promotion()
+    assert plan_promotion(changed(dead(), F1, controller=replace(writes, ready=False)), "f1", None, None) == Promotion()

@@ -49,8 +49,7 @@ def test_the_picture_shows_who_is_master_and_the_lag() -> None:
     behind = [f"{name}: 20 s behind" for name in ("zdata/enc/nfsdata", "zroot/bhyve/fedora")]
     assert [link.label for link in drawn.links if link.arrow] == behind
     assert len([link for link in drawn.links if link.strong]) == 1
-    client = ["/data/nfs/k3svolumes writable", "certificate 500 days"]
-    assert [line.text for line in drawn.clients[0].lines] == client
+    assert [line.text for line in drawn.clients[0].lines] == ["/data/nfs/k3svolumes writable", "certificate 500 days"]
     assert drawn.vip.lines[0].text == "TLS on port 2323, certificate 500 days"
     assert "stick with 6 of 6 keys" in [line.text for line in drawn.hosts[0].lines]
     for box in drawn.boxes:
