@@ -162,9 +162,12 @@ OLD_KEY = {**of(F1).key_checks, DISK_REPLICA: KeyCheck.WRONG}
 UNNAMED = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, "prompt", keystatus="unavailable")}
 WRITABLE_DISK = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, BHYVE_KEY, readonly="off")}
 SILENT = NoAnswer("the stick F3S_KEYS (da0) did not answer within 60 s", "pull it out")
+NOT_SENT_YET = replace(of(F0).snapshots[0], guid="not sent yet", creation=SECONDS, createtxg=SECONDS)
 NO_FILES = dict.fromkeys(of(F1).key_checks, KeyCheck.NO_FILE)
 
 WRONG = [
+    case(F0, f"replica of {NFS_JOB}", "zrepl says: connection refused", at=F1,
+         now=LATER, jobs={**F0_JOBS, NFS_JOB: "connection refused"}),
     case(F0, "stick", "no stick with the label F3S_KEYS", stick=replace(NO_KEYS, disk=None)),
     case(F0, "stick", "not mounted instead of on /keys", stick=NO_KEYS),
     case(F0, "stick", "/keys is writable", stick=replace(stick(), mount=WRITABLE)),
@@ -309,6 +312,10 @@ UNKNOWN = [
     case(R0, f"mount {POINT}", "the last check is 121 s old", mount_states=(MountState(POINT, "healthy", 121),)),
 ]  # fmt: skip
 RIGHT = [
+    case(F0, "encryption", "the plain zroot/bhyve_old is still there",
+         datasets={**of(F0).datasets, "zroot/bhyve_old": dataset("zroot/bhyve_old", None)}),
+    # of both sides
+    case(F0, f"replica of {NFS_JOB}", "20 s behind", at=F1, snapshots=(*of(F0).snapshots, NOT_SENT_YET)),
     case(F0, "space", "zdata 81%; zdata is more than 80 % full",
          pools={"zdata": replace(pool("zdata"), size=100, free=19)}),
     case(F0, "scrub", "zdata 36 d ago, zroot never yet", pools=with_pool("zdata", scans=(SCRUBBED.format(24),))),
@@ -379,18 +386,10 @@ def test_every_closed_dataset_that_the_stick_opens_is_named_with_its_command() -
         assert one(locked, "keys", F0).next_step == "docs/runbook.md, key not loaded"
 
 
-def test_the_plain_tree_of_a_migration_is_told_and_not_counted() -> None:
-    old = dataset("zroot/bhyve_old", None)
-    cluster = changed(CLUSTER_RIGHT, F0, datasets={**of(F0).datasets, old.name: old})
-    row = one(cluster, "encryption", F0)
-    assert row.state is State.RIGHT
-    assert "the plain zroot/bhyve_old is still there" in row.reason
-
-
-def test_a_replica_that_is_late_says_what_zrepl_says() -> None:
-    jobs = {**F0_JOBS, NFS_JOB: "connection refused"}
-    row = one(changed(CLUSTER_RIGHT, F0, now=LATER, jobs=jobs), f"replica of {NFS_JOB}", F1)
-    assert "zrepl says: connection refused" in row.reason
+def test_the_dataset_that_is_behind_most_counts() -> None:
+    old = tuple(each for each in of(F1).snapshots if each.dataset != DISK_REPLICA or each.short_name == "zrepl_120")
+    cluster = changed(changed(CLUSTER_RIGHT, F1, snapshots=old), F0, now=SECONDS + 1200)
+    assert f"{DISK_REPLICA} is 1320 s old" in one(cluster, f"replica of {VM_JOB}", F1).reason
 
 
 def test_an_old_key_is_kept_until_the_next_replication() -> None:
@@ -433,12 +432,6 @@ def test_a_dataset_that_was_made_since_the_last_snapshots_is_told_and_not_counte
     failing = {**F0_JOBS, VM_JOB: "one or more snapshots could not be created"}
     row = one(changed(cluster, F0, jobs=failing), f"replica of {VM_JOB}", F1)
     assert (row.state, f"no snapshot of {new} has arrived" in row.reason) == (State.WRONG, True)
-
-
-def test_the_dataset_that_is_behind_most_counts() -> None:
-    old = tuple(each for each in of(F1).snapshots if each.dataset != DISK_REPLICA or each.short_name == "zrepl_120")
-    cluster = changed(changed(CLUSTER_RIGHT, F1, snapshots=old), F0, now=SECONDS + 1200)
-    assert f"{DISK_REPLICA} is 1320 s old" in one(cluster, f"replica of {VM_JOB}", F1).reason
 
 
 def test_a_snapshot_that_came_while_the_hosts_answered_is_neither_late_nor_from_the_future() -> None:
@@ -660,8 +653,7 @@ def test_machines_that_the_deploy_would_open_are_told(mark: str) -> None:
 
 def test_read_only_and_nobody_knows_who_serves() -> None:
     cluster = changed(CLUSTER_RIGHT, R0, mount_states=(MountState(POINT, "readonly", 3),))
-    cluster = changed(cluster, F0, carp=None)
-    assert one(cluster, f"mount {POINT}", R0).state is State.UNKNOWN
+    assert one(changed(cluster, F0, carp=None), f"mount {POINT}", R0).state is State.UNKNOWN
 
 
 def test_options_that_are_not_in_force() -> None:
@@ -816,15 +808,10 @@ def test_a_host_left_out_is_unknown() -> None:
     assert not [row for row in rows(cluster) if row.state is State.RIGHT and row.host != CONTROLLER]
 
 
-def test_the_age_is_that_of_the_newest_snapshot_of_both_sides() -> None:
-    newer = replace(of(F0).snapshots[0], guid="not sent yet", creation=SECONDS, createtxg=SECONDS)
-    cluster = changed(CLUSTER_RIGHT, F0, snapshots=(*of(F0).snapshots, newer))
-    assert one(cluster, f"replica of {NFS_JOB}", F1).reason.startswith("20 s behind")
-
-
 def test_where_nobody_is_master_the_primary_takes_the_address() -> None:
-    nobody = changed(CLUSTER_RIGHT, F0, carp=carp(CarpState.BACKUP))
-    assert "carp master" in one(nobody, "one MASTER", CLUSTER).next_step
+    assert (
+        "carp master" in one(changed(CLUSTER_RIGHT, F0, carp=carp(CarpState.BACKUP)), "one MASTER", CLUSTER).next_step
+    )
 
 
 def test_the_cards_of_the_pair_are_not_taken_for_strangers() -> None:
