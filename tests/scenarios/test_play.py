@@ -19,6 +19,12 @@ def watched(story: Story) -> None:
         story.say("looked")
 
 
+def fails(story: Story) -> None:
+    """Not as told"""
+    with story.watched():
+        story.prove(False, "pigs fly")
+
+
 def row(tell: Tell, expect: Expect, stage: FakeStage | None = None) -> Row:
     return play(Scenario("one", expect, tell), stage or FakeStage(), lambda _: None)
 
@@ -59,22 +65,12 @@ def test_the_worst_of_several_clients_counts() -> None:
 
 
 def test_a_step_that_is_not_so_is_wrong_with_what_the_client_felt() -> None:
-    def fails(story: Story) -> None:
-        """Not as told"""
-        with story.watched():
-            story.prove(False, "pigs fly")
-
     found = row(fails, Expect(1), FakeStage(reports={"r0": FELT}))
     assert found.verdict == "wrong"
     assert found.reason.startswith("not so: pigs fly; a reading client paused")
 
 
 def test_a_probe_that_has_no_report_hides_no_step_that_failed() -> None:
-    def fails(story: Story) -> None:
-        """Not as told"""
-        with story.watched():
-            story.prove(False, "pigs fly")
-
     assert row(fails, STEPS, FakeStage(reports={"r0": StageError("no report")})).reason == "not so: pigs fly"
     assert row(watched, STEPS, FakeStage(reports={"r0": StageError("no report")})).reason == "no report"
 

@@ -259,8 +259,7 @@ def test_nothing_is_destroyed_without_all_proofs(case: str) -> None:
     spoil, text = DESTROY_REFUSALS[case]
     if case == "gone":
         world.vms = dict.fromkeys(world.vms, False)
-        for name in [name for name in world.nodes if name.startswith(f"{NEW}/")]:
-            del world.nodes[name]
+        remove(world, f"{NEW}/")
     spoil(world)
     with pytest.raises(Refusal, match=text):
         next_plan(world, DESTROY)
@@ -497,6 +496,11 @@ def test_plain_files_below_the_mount_point_are_found_while_the_machines_run() ->
         next_plan(world)
 
 
+def remove(world: World, prefix: str) -> None:
+    for name in [name for name in world.nodes if name.startswith(prefix)]:
+        del world.nodes[name]
+
+
 def world_after(prefix: str) -> World:
     """The world just before the first command that begins so."""
     return next(world for text, world in states() if text.startswith(prefix) or prefix in text)
@@ -525,7 +529,7 @@ REFUSALS: dict[str, tuple[str, Callable[[World], object], str]] = {
     "feature": (
         "",
         lambda w: setattr(w, "feature", "disabled"),
-        "zroot has feature@encryption disabled: nothing in it can",
+        "zroot has feature@encryption disabled: nothing in it",
     ),
     "no features": ("", lambda w: setattr(w, "feature", "-"), "zpool set feature@encryption=enabled zroot"),
     # under way
@@ -597,8 +601,7 @@ def test_a_mark_that_a_backup_brought_is_none() -> None:
 
 def test_a_half_copied_tree_whose_source_is_gone() -> None:
     world = world_after("bhyve-metadata")
-    for name in [name for name in world.nodes if name.startswith(OLD)]:
-        del world.nodes[name]
+    remove(world, OLD)
     with pytest.raises(Refusal, match=f"{NEW} is not complete, and {OLD}, which it is copied from, is not there"):
         next_plan(world)
 
@@ -606,8 +609,7 @@ def test_a_half_copied_tree_whose_source_is_gone() -> None:
 def test_hosts_with_nothing_to_migrate() -> None:
     world = World()
     world.vms = {}
-    for name in [name for name in world.nodes if name.startswith(NEW)]:
-        del world.nodes[name]
+    remove(world, NEW)
     assert next_plan(world) == Plan((), f"there is no dataset {NEW}", key_at_boot=False)
     world.nodes[NEW] = Node(root=NEW)
     assert next_plan(world) == Plan((), f"{NEW} and all below it are encrypted", key_at_boot=False)
@@ -624,8 +626,7 @@ def test_hosts_with_nothing_to_migrate() -> None:
 def test_an_old_tree_of_somebody_else_is_never_destroyed() -> None:
     world = World()
     world.vms = {}
-    for name in [name for name in world.nodes if name.startswith(NEW)]:
-        del world.nodes[name]
+    remove(world, NEW)
     world.nodes |= {NEW: Node(root=NEW), OLD: Node()}
     assert next_plan(world).steps == ()
     with pytest.raises(Refusal, match="unknown origin"):
