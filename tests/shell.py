@@ -1,8 +1,10 @@
-"""What a shell makes of a command."""
+"""What a shell makes of a command, alone or on a host whose programs are played."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 
 def words_of(command: str) -> list[str]:
@@ -16,5 +18,25 @@ def program_of(command: str) -> str:
     return _printed(command.replace("{ eval ", "{ printf '%s\\n' "))
 
 
+def shell(command: str, folder: Path | None = None, **programs: str) -> subprocess.CompletedProcess[str]:
+    """How a command ends under sh, which finds these programs (sh, by name) in `folder` before all others."""
+    for name, body in programs.items():
+        assert folder is not None
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}" if folder else os.environ["PATH"]
+    words, environment = ["/bin/sh", "-c", command], {**os.environ, "PATH": path}
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+def lines_of(command: str, folder: Path | None = None, **programs: str) -> list[str]:
+    """What it prints; it has to succeed."""
+    done = shell(command, folder, **programs)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 def _printed(script: str) -> str:
-    return subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    done = shell(script)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

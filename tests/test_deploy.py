@@ -23,7 +23,6 @@ def test_every_task_that_there_is_has_its_place() -> None:
 
 def test_every_task_has_the_reason_for_its_place_above_it() -> None:
     reasons = [LINES[number - 1] for number, line in enumerate(LINES) if INCLUDE.fullmatch(line)]
-
     assert reasons
     assert [reason for reason in reasons if not reason.startswith("# ")] == []
 

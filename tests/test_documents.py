@@ -39,18 +39,14 @@ def test_a_block_that_no_test_would_run_is_refused(text: str, says: str) -> None
 
 def test_blocks_know_where_they_run() -> None:
     text = f"## Here\n<!-- run: f0 f1 fails -->\n{SH}```mermaid\nx\n```\n<!-- shows -->\n```text\nout\n```\n"
-
     run, shown = blocks(text)
-
     assert (run.heading, run.where, run.fails, run.lines) == ("Here", ("f0", "f1"), True, ("date",))
     assert (shown.is_output, shown.lines) == (True, ("out",))
 
 
 def test_rows_of_verify_are_those_of_the_paragraph_above() -> None:
     told = "**verify says** `a  ...  WRONG  b`%s and\n`c  f0  UNKNOWN`; `d` too.\n\n`e  f0  WRONG`\n<!-- verify -->\n"
-
     [both], [either] = blocks(told % ""), blocks(told % ", or")
-
     assert (both.where, both.lines, both.any_of) == (("verify",), ("a ... WRONG b", "c f0 UNKNOWN"), False)
     assert either.any_of
 

@@ -24,8 +24,7 @@ def chapter(*headings: str) -> list[Block]:
 
 
 def test_every_chapter_with_commands_is_followed() -> None:
-    followed = {heading for headings in CHAPTERS.values() for heading in headings}
-    assert {block.heading for block in README} == followed
+    assert {block.heading for block in README} == {heading for headings in CHAPTERS.values() for heading in headings}
 
 
 @pytest.mark.parametrize("headings", CHAPTERS.values(), ids=CHAPTERS.keys())

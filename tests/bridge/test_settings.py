@@ -53,13 +53,11 @@ def test_the_host_of_the_task_and_all_others() -> None:
 def test_the_data_is_checked_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(bridge.settings, "build_site", lambda *given: calls.append(1) or build_site(*given))
-
     hosts = inventory()
     for host in EVERY:
         with run_on(host, hosts):
             assert this_host().name == host
     assert len(calls) == 1
-
     with run_on(F0, inventory(usb_device="da1")):
         assert this_host().usb.device == "da1"
     assert len(calls) == 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from f3s.carp import (
@@ -19,6 +17,7 @@ from f3s.carp import (
     rc_interface,
 )
 from f3s.parsing import UnknownOutput
+from tests.shell import lines_of
 
 F0 = """\
 vtnet0: flags=8963<UP,BROADCAST,RUNNING,PROMISC,SIMPLEX,MULTICAST> metric 0 mtu 1500
@@ -44,9 +43,8 @@ def test_a_recorded_interface(text: str) -> None:
 
 def test_a_host_of_freebsd_15_with_a_bridge() -> None:
     """The shapes are those of 15.1: a line for the peer, and ifconfig(8) of a bridge."""
-    peers = F0.replace("advskew 0\n", "advskew 0\n\t      peer 192.168.1.131 peer6 ff02::12\n").replace(
-        "vtnet0", "igb0.10"
-    )
+    peers = F0.replace("advskew 0\n", "advskew 0\n\t      peer 192.168.1.131 peer6 ff02::12\n")
+    peers = peers.replace("vtnet0", "igb0.10")
     bridge = (
         "vm-public: flags=1008843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST,LOWER_UP> metric 0 mtu 1500\n"
         "\tether 58:9c:fc:10:6f:43\n\tinet 10.0.0.1 netmask 0xffffff00 broadcast 10.0.0.255 vhid 7\n"
@@ -65,11 +63,8 @@ def test_a_host_of_freebsd_15_with_a_bridge() -> None:
     assert (found.bridge, found.takes_addresses, found.release) == ("vm-public", True, 1501000)
     assert read(f"{bridge}{peers}").bridge is None
     assert not read(peers, "0").takes_addresses
-    assert [read(peers, release=release).takes_addresses for release in (1302001, 1501000, 1600000)] == [
-        True,
-        True,
-        False,
-    ]
+    takes = [read(peers, release=release).takes_addresses for release in (1302001, 1501000, 1600000)]
+    assert takes == [True, True, False]
     with pytest.raises(UnknownOutput, match=r"there is no igb0\.10 among vm-public"):
         read(member)
 
@@ -98,9 +93,8 @@ def test_unknown_lines_are_refused(line: str) -> None:
 def test_the_boot_file_is_what_sh_reads() -> None:
     words = alias_words(1, 1, 100, "p.+_-w0rd", "192.168.1.138")
     text = rc_file("igb0.10", 2, words)
-    script = text + 'set -- $ifconfig_igb0_10_alias2; echo "$#:$*"'
-    out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert out == "11:inet vhid 1 advbase 1 advskew 100 pass p.+_-w0rd alias 192.168.1.138/32\n"
+    said = lines_of(text + 'set -- $ifconfig_igb0_10_alias2; echo "$#:$*"')
+    assert said == ["11:inet vhid 1 advbase 1 advskew 100 pass p.+_-w0rd alias 192.168.1.138/32"]
     unicast = alias_words(1, 1, 100, "x", "192.168.1.138", ("peer", "192.168.1.131"))
     assert unicast.endswith(" pass x peer 192.168.1.131 alias 192.168.1.138/32")
 

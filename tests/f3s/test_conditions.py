@@ -16,7 +16,6 @@ from tests.f3s.verify.world import right_cluster, rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MONITORING = REPOSITORY / "files" / "monitoring"
-MINUTE = 60
 
 
 def told_metrics() -> set[str]:
@@ -93,6 +92,9 @@ def series(each: Condition) -> list[tuple[str, str]]:
     return [(f"{each.metric}{labels}", values), *limits]
 
 
+SAMPLE = {"labels": "{}", "value": 1}
+
+
 def suite(each: Condition) -> dict[str, object]:
     """A test of promtool: nothing before, the alert while it is wrong for long enough, nothing after."""
     firing = f'ALERTS{{alertname="{each.alert}",alertstate="firing"}}'
@@ -101,11 +103,7 @@ def suite(each: Condition) -> dict[str, object]:
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series(each)],
         "promql_expr_test": [
-            {
-                "expr": f"count({firing})",
-                "eval_time": f"{minute}m",
-                "exp_samples": [{"labels": "{}", "value": 1}] if count else [],
-            }
+            {"expr": f"count({firing})", "eval_time": f"{minute}m", "exp_samples": [SAMPLE] if count else []}
             for minute, count in wanted.items()
         ],
     }

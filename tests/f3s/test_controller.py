@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import replace
 
 import pytest
@@ -25,6 +24,7 @@ from f3s.settings import HostSettings
 from tests.f3s.settings_data import build, good
 from tests.files.storage import conf
 from tests.files.stubs import FILES
+from tests.shell import lines_of
 
 SITE = build(good())
 VALUES = wanted_values(SITE.standby, SITE)
@@ -143,9 +143,7 @@ def test_another_storage_conf(lines: list[str]) -> None:
 def test_the_programs_have_the_same_names_for_everything() -> None:
     library = (FILES / "freebsd" / "f3s-storage-lib.sh").read_text()
     paths = "\n".join(re.findall(r"^F3S_\w+=[/$].*", library, re.MULTILINE))
-    said = subprocess.run(
-        ["sh", "-c", f"{paths}\necho $F3S_CONFIG $F3S_HOLD $F3S_STARTED $F3S_CONTROL"], capture_output=True
-    )
-    assert said.stdout.decode().split() == [STORAGE_CONF, HOLD, STARTED, CONTROL]
+    [said] = lines_of(f"{paths}\necho $F3S_CONFIG $F3S_HOLD $F3S_STARTED $F3S_CONTROL")
+    assert said.split() == [STORAGE_CONF, HOLD, STARTED, CONTROL]
     (names,) = re.findall(r"for name in ([A-Z_ \\\n\t]+); do", library)
     assert [f"F3S_{name}" for name in names.replace("\\", " ").split()] == list(VALUES.variables)

@@ -32,7 +32,11 @@ def test_the_tail_covers_the_last_four_mib_of_any_size(size: int) -> None:
     assert 4 * MIB <= size - tail_start(size) * MIB < 5 * MIB
 
 
+NVD = (1, "geom: Class 'disk' does not have an instance named 'nvd1'.")
+SMALL = BLANK["diskinfo"][1].replace("67108864", "8388608")
 REASONS = [
+    ({"diskinfo": (0, SMALL)}, "too small to judge"),
+    ({"geom": NVD}, "named 'nvd1'.; an NVMe disk is called nda or nvd, and `geom disk list` shows which"),
     ({"diskinfo": (1, "diskinfo: da0: No such file or directory")}, "there is no disk da0"),
     ({"geom": (0, GEOM_DISK_DA0)}, "it is in use (GEOM open mode r1w1e2)"),
     ({"geom": (1, "geom: Class 'disk' is not loaded")}, "GEOM does not say whether it is in use"),
@@ -42,58 +46,36 @@ REASONS = [
     ({"fstyp": (0, "ufs")}, "it holds a file system (ufs)"),
     ({"fstyp": (0, "zfs")}, "it holds a file system (zfs)"),
     ({"fstyp": (1, "fstyp: /dev/da0: Input/output error")}, "fstyp cannot tell"),
-    (
-        {"zdb": (0, "LABEL 0\n    version: 5000\n    name: 'old'")},
-        "it holds a label of the pool old",
-    ),
+    ({"zdb": (0, "LABEL 0\n    version: 5000\n    name: 'old'")}, "it holds a label of the pool old"),
     ({"zdb": (0, "LABEL 0\n    name: 'old'\n    state: 2")}, "it holds a label of the destroyed pool old"),
     ({"zdb": (127, "zdb: not found")}, "zdb cannot tell"),
     ({"zdb": (2, "")}, "zdb cannot tell"),
-    (
-        {
-            "zdb": (
-                2,
-                "failed to unpack label 0\nfailed to unpack label 1\nfailed to read label 2\nfailed to read label 3",
-            )
-        },
-        "zdb cannot tell",
-    ),
+    ({"zdb": (2, "failed to unpack label 0\nfailed to unpack label 1\nfailed to read label 2\nfailed to read label 3")},
+     "zdb cannot tell"),
     ({"zdb": (2, "failed to unpack label 0\nfailed to unpack label 1")}, "zdb cannot tell"),
     ({"glabel": (0, GLABEL_STATUS)}, "it carries the label ufs/F3S_KEYS"),
     ({"glabel": (1, "")}, "glabel could not be read"),
     ({"mounts": (0, "/dev/da0\t\t/mnt\t\tmsdosfs\trw")}, "/dev/da0 is mounted on /mnt"),
     ({"mounts": (0, "/dev/da0p1\t\t/\t\tufs\trw")}, "/dev/da0p1 is mounted on /"),
-    (
-        {"mounts": (0, MOUNT_P), "glabel": (0, GLABEL_STATUS)},
-        "/dev/ufs/F3S_KEYS is mounted on /keys",
-    ),
+    ({"mounts": (0, MOUNT_P), "glabel": (0, GLABEL_STATUS)}, "/dev/ufs/F3S_KEYS is mounted on /keys"),
     ({"swap": (0, "Device 1K-blocks\n/dev/da0p3   1048576  0")}, "/dev/da0p3 is swap space"),
     ({"swap": (1, "swapinfo: kvm_open")}, "swap could not be read"),
     ({"zpool": (0, STATUS_ZDATA.replace("ada1", "da0"))}, "it belongs to the imported pool zdata"),
-    (
-        {"zpool": (0, STATUS_ZDATA.replace("ada1", "diskid/DISK-1-0000:00:02.0-1p1"))},
-        "it belongs to the imported pool zdata",
-    ),
+    ({"zpool": (0, STATUS_ZDATA.replace("ada1", "diskid/DISK-1-0000:00:02.0-1p1"))},
+     "it belongs to the imported pool zdata"),
     ({"zpool": (1, "internal error")}, "zpool could not be read"),
     ({"zpool": (0, "internal error")}, "unexpected line from zpool status"),
     ({"head": (1, "sha256: not found")}, "its first 4 MiB could not be read"),
     ({"tail": (0, "")}, "its last 4 MiB could not be read"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("changes", "text"), REASONS, ids=[text for _, text in REASONS])
 def test_reasons_that_no_permission_overrides(changes: dict[str, tuple[int, str]], text: str) -> None:
-    disk = parse_disk(probe_output(**changes), "da0")
-    assert text in disk.why()
-    assert not disk.blank
-    assert not disk.only_unrecognised_content
-
-
-def test_an_nvme_disk_that_has_the_other_name() -> None:
-    geom = (1, "geom: Class 'disk' does not have an instance named 'nvd1'.")
-    disk = parse_disk(probe_output(geom=geom), "nvd1")
-    assert "named 'nvd1'.; an NVMe disk is called nda or nvd, and `geom disk list` shows which" in disk.why()
-    assert not disk.blank
+    for found in (changes, {"head": (0, "x"), **changes}):  # unrecognised content beside it makes no difference
+        disk = parse_disk(probe_output(**found), "nvd1" if "nvd1" in text else "da0")
+        assert text in disk.why()
+        assert (disk.blank, disk.only_unrecognised_content) == (False, False)
 
 
 @pytest.mark.parametrize("edge", ["head", "tail"])
@@ -107,16 +89,6 @@ def test_content_that_is_not_zeros(edge: str, digest: str) -> None:
     assert not disk.blank
     assert disk.only_unrecognised_content
     assert "4 MiB are not zeros" in disk.why()
-
-
-def test_content_and_a_user_are_not_only_content() -> None:
-    disk = parse_disk(probe_output(head=(0, "x"), geom=(0, GEOM_DISK_DA0)), "da0")
-    assert not disk.only_unrecognised_content
-
-
-def test_a_disk_too_small_to_judge() -> None:
-    info = BLANK["diskinfo"][1].replace("67108864", "8388608")
-    assert "too small to judge" in parse_disk(probe_output(diskinfo=(0, info)), "da0").why()
 
 
 def test_other_disks_do_not_count() -> None:
@@ -168,8 +140,7 @@ def test_what_is_recognised_has_a_name() -> None:
     ],
 )
 def test_providers_of_a_disk(provider: str, disk: str, expected: bool) -> None:
-    labels = {"gpt/zdata": "ada1p1", "gpt/loop": "gpt/loop", "diskid/DISK-9": "ada1"}
-    assert on_disk(provider, disk, labels) is expected
+    assert on_disk(provider, disk, {"gpt/zdata": "ada1p1", "gpt/loop": "gpt/loop", "diskid/DISK-9": "ada1"}) is expected
 
 
 def test_names_of_whole_disks() -> None:

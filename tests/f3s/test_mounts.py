@@ -7,28 +7,18 @@ from f3s.parsing import UnknownOutput
 from tests.facts.recorded import MOUNT_P
 
 
-def test_the_recorded_mount_table() -> None:
-    mounts = parse_mounts(MOUNT_P.splitlines())
+def test_the_recorded_mount_table_and_blanks_that_are_not_escaped() -> None:
+    blanks = ["zroot/My VM\t/zroot/My VM\tzfs\trw\t0 0", "map -hosts\t\t/net\t\t\tautofs\trw\t\t0 0"]
+    mounts = parse_mounts([*MOUNT_P.splitlines(), *blanks])
     assert [(mount.device, mount.directory, mount.fstype) for mount in mounts] == [
         ("ada0p2", "/", "ufs"),
         ("devfs", "/dev", "devfs"),
         ("zdata", "/data", "zfs"),
         ("ufs/F3S_KEYS", "/keys", "ufs"),
+        ("zroot/My VM", "/zroot/My VM", "zfs"),
+        ("map -hosts", "/net", "autofs"),
     ]
     assert not mounts[3].read_only
-
-
-def test_blanks_are_not_escaped() -> None:
-    lines = [
-        "map -hosts\t\t/net\t\t\tautofs\trw\t\t0 0",
-        "zroot/My VM\t/zroot/My VM\tzfs\trw\t0 0",
-        "/dev/ufs/F3S_KEYS\t/keys\t\t\tufs\tro\t\t0 0",
-    ]
-    assert [(mount.device, mount.directory, mount.fstype) for mount in parse_mounts(lines)] == [
-        ("map -hosts", "/net", "autofs"),
-        ("zroot/My VM", "/zroot/My VM", "zfs"),
-        ("ufs/F3S_KEYS", "/keys", "ufs"),
-    ]
 
 
 def test_the_last_mount_covers_the_others() -> None:

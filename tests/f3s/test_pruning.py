@@ -10,7 +10,7 @@ from f3s.pruning import destroyed, lost, selects
 from f3s.zfs import Snapshot
 from tests.f3s.replication_sites import F0, SHIPPED
 
-HOUR, DAY = 3600, 86400
+DAY = 86400
 NOW = 200 * DAY
 
 
@@ -64,14 +64,8 @@ def test_months_of_history_that_other_rules_kept_would_be_lost() -> None:
 
 def test_the_most_specific_pattern_of_a_filter_decides() -> None:
     chosen = {"<": True, "a/b<": False, "a/b/c": True}
-    assert [selects(chosen, name) for name in ("z", "a/b", "a/b/d", "a/b/c", "a/b/c/d", "a/bc")] == [
-        True,
-        False,
-        False,
-        True,
-        False,
-        True,
-    ]
+    names = ("z", "a/b", "a/b/d", "a/b/c", "a/b/c/d", "a/bc")
+    assert [name for name in names if selects(chosen, name)] == ["z", "a/b/c", "a/bc"]
     jobs = [
         {"filesystems": {"a<": True}, "pruning": {"keep": [1]}},
         {"filesystems": {"a": True}, "pruning": {"keep_sender": [2]}},

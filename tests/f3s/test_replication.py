@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from f3s.replication import allowed_age, newest_common, parse_status
 from f3s.zfs import Snapshot
-from tests.facts.zrepl_output import (
-    DONE,
-    PLANNING_FAILED,
-    SNAPSHOTS_FAILED,
-    raw,
-    status,
-)
+from tests.facts.zrepl_output import DONE, PLANNING_FAILED, SNAPSHOTS_FAILED, raw, status
 
 JOB = "f0_to_f1_nfsdata"
-UNDER_WAY = ("planning", "fan-out-filesystems")
 
 
 def error(text: str) -> str | None:
@@ -26,34 +20,33 @@ def error(text: str) -> str | None:
     return jobs[JOB]
 
 
-def test_a_job_that_goes_well() -> None:
-    for attempts in ([DONE], [PLANNING_FAILED, DONE], *([DONE | {"State": now}] for now in UNDER_WAY)):
-        assert error(status(Attempts=attempts)) is None
-    assert error(status()) is None, "before the first run"
+# as internal/replication/report/replication_report.go marshals it
+STEP = {"Err": "destination has been modified\nsince most recent snapshot\n", "Time": "x"}
+FAILED = DONE | {"State": "filesystem-error"}
+FAILED |= {"Filesystems": [{**DONE["Filesystems"][0], "State": "step-error", "StepError": STEP}]}  # type: ignore[dict-item]
+REFUSED = {"Err": "dial tcp 192.168.2.131:8888: connect: connection refused", "Time": "x"}
 
 
-def test_a_run_that_failed_before_it_knew_its_file_systems() -> None:
-    assert error(status(Attempts=[DONE, PLANNING_FAILED])) == (
-        "zfs exited with error: exit status 1 stderr: stub: list -H -p -o name -r -t filesystem,volume"
-    )
-
-
-def test_a_run_in_which_a_file_system_failed() -> None:
-    # as internal/replication/report/replication_report.go marshals it
-    failed = json.loads(json.dumps(DONE)) | {"State": "filesystem-error"}
-    failed["Filesystems"][0] |= {
-        "State": "step-error",
-        "StepError": {"Err": "destination has been modified\nsince most recent snapshot\n", "Time": "x"},
-    }
-    assert error(status(Attempts=[failed])) == (
-        "zdata/enc/nfsdata: destination has been modified since most recent snapshot"
-    )
-
-
-def test_a_run_that_waits_for_the_target() -> None:
-    refused = {"Err": "dial tcp 192.168.2.131:8888: connect: connection refused", "Time": "x"}
-    for attempts in ([], [DONE | {"State": "planning"}]):
-        assert error(status(Attempts=attempts, WaitReconnectError=refused)) == refused["Err"]
+@pytest.mark.parametrize(
+    ("report", "says"),
+    [
+        ({}, None),  # before the first run
+        ({"Attempts": [DONE]}, None),
+        ({"Attempts": [PLANNING_FAILED, DONE]}, None),
+        *(({"Attempts": [DONE | {"State": now}]}, None) for now in ("planning", "fan-out-filesystems")),
+        # it failed before it knew its file systems, or one of them did
+        (
+            {"Attempts": [DONE, PLANNING_FAILED]},
+            "zfs exited with error: exit status 1 stderr: stub: list -H -p -o name -r -t filesystem,volume",
+        ),
+        ({"Attempts": [FAILED]}, "zdata/enc/nfsdata: destination has been modified since most recent snapshot"),
+        # it waits for the target
+        ({"Attempts": [], "WaitReconnectError": REFUSED}, REFUSED["Err"]),
+        ({"Attempts": [DONE | {"State": "planning"}], "WaitReconnectError": REFUSED}, REFUSED["Err"]),
+    ],
+)
+def test_what_a_job_says(report: dict[str, Any], says: str | None) -> None:
+    assert error(status(**report)) == says
 
 
 def test_snapshots_that_fail_are_a_failure_although_the_old_ones_are_replicated() -> None:

@@ -31,7 +31,14 @@ PRESETS = "a dictionary NAME: 'option,option=value,...', without port, sec, _net
 CIPHERS = "aes-128-ccm or aes-192-ccm or aes-256-ccm or aes-128-gcm or aes-192-gcm or aes-256-gcm"
 JOB_NAME = "letters, digits, _ and -, beginning with a letter"
 
+FOLDER = "a folder, relative to the project or absolute, of letters, digits and ._/-"
+INTERFACE = "an interface name such as re0, 15 characters at most"
+
 FORM = "has not the right form"
+APART = "has characters that fstab, rc.conf or a shell would take apart"
+STANDBY = "which makes every server look like the read-only standby"
+AUTO = "x-systemd.automount"
+AUTOFS = "which puts autofs there, which the monitor leaves alone as a foreign mount"
 NUMBER = "is not a whole number"
 RANGE = "is out of range"
 TEXT = "is not text (a quoted string)"
@@ -55,13 +62,7 @@ CASES: list[Case] = [
     (EVERY, "stunnel_port", 65536, RANGE, PORT),
     (EVERY, "stunnel_port", "2323", NUMBER, PORT),
     (EVERY, "stunnel_port", True, NUMBER, PORT),
-    (
-        EVERY,
-        "pki_directory",
-        "se crets",
-        FORM,
-        "a folder, relative to the project or absolute, of letters, digits and ._/-",
-    ),
+    (EVERY, "pki_directory", "se crets", FORM, FOLDER),
     (EVERY, "pki_ca_days", 0, RANGE, DAYS),
     (EVERY, "pki_server_days", 36501, RANGE, DAYS),
     (EVERY, "pki_client_days", None, NUMBER, DAYS),
@@ -77,13 +78,7 @@ CASES: list[Case] = [
     (FREEBSD, "usb_mountpoint", "/keys/", "is not normalised", BOOT_MOUNTPOINT),
     (FREEBSD, "usb_mountpoint", "//keys", "is not normalised", BOOT_MOUNTPOINT),
     (FREEBSD, "usb_mountpoint", "/a/../keys", "is not normalised", BOOT_MOUNTPOINT),
-    (
-        FREEBSD,
-        "usb_mountpoint",
-        "/my keys",
-        "has characters that fstab, rc.conf or a shell would take apart",
-        BOOT_MOUNTPOINT,
-    ),
+    (FREEBSD, "usb_mountpoint", "/my keys", APART, BOOT_MOUNTPOINT),
     (FREEBSD, "usb_mountpoint", "/etc", "is a directory of the operating system", BOOT_MOUNTPOINT),
     ((F0,), "usb_format_allow", {"da0": True}, "is not a list", "a list of devices"),
     ((F0,), "pool_disk", "/dev/ada1", FORM, f"{DEVICE}, or None"),
@@ -114,14 +109,8 @@ CASES: list[Case] = [
     ((F0,), "zrepl_keep_grid", "1h", "has a part that zrepl cannot parse, '1h'", GRID),
     ((F0,), "zrepl_keep_grid", "2x1h | 3x10m", "has intervals that get shorter", GRID),
     ((F0,), "zrepl_first_replication_timeout", 90000, RANGE, SECONDS),
-    ((F0,), "carp_interface", "re0; reboot", FORM, "an interface name such as re0, 15 characters at most"),
-    (
-        (F0,),
-        "carp_interface",
-        "verylonginterface0",
-        "has 18 characters, 15 at most fit",
-        "an interface name such as re0, 15 characters at most",
-    ),
+    ((F0,), "carp_interface", "re0; reboot", FORM, INTERFACE),
+    ((F0,), "carp_interface", "verylonginterface0", "has 18 characters, 15 at most fit", INTERFACE),
     (STORAGE, "carp_vhid", 0, RANGE, "a whole number from 1 to 254"),
     (STORAGE, "carp_vhid", 255, RANGE, "a whole number from 1 to 254"),
     (STORAGE, "carp_advbase", 256, RANGE, "a whole number of seconds from 1 to 255"),
@@ -135,47 +124,24 @@ CASES: list[Case] = [
     (CLIENTS, "client_mount_presets", {}, "is not a dictionary with one preset or more", PRESETS),
     (CLIENTS, "client_mount_presets", {"lan": 1}, "holds something that is not text", PRESETS),
     (CLIENTS, "client_mount_presets", {"lan": "rw,hard,soft"}, "sets both hard and soft in 'lan'", PRESETS),
-    (
-        CLIENTS,
-        "client_mount_presets",
-        {"lan": "rw,port=1"},
-        "sets port in 'lan', which the deploy does itself",
-        PRESETS,
-    ),
-    (
-        CLIENTS,
-        "client_mount_presets",
-        {"lan": "hard,ro"},
-        "sets ro in 'lan', which makes every server look like the read-only standby",
-        PRESETS,
-    ),
-    (
-        CLIENTS,
-        "client_mount_presets",
-        {"lan": "hard,x-systemd.automount"},
-        "sets x-systemd.automount in 'lan', which puts autofs there, which the monitor leaves alone as a foreign mount",
-        PRESETS,
-    ),
-    (
-        CLIENTS,
-        "client_mount_presets",
-        {"lan": "rw, hard"},
-        "has a word in 'lan' that is no mount option, ' hard'",
-        PRESETS,
-    ),
+    (CLIENTS, "client_mount_presets", {"lan": "rw,port=1"}, "sets port in 'lan', which the deploy does itself",
+     PRESETS),
+    (CLIENTS, "client_mount_presets", {"lan": "hard,ro"}, f"sets ro in 'lan', {STANDBY}", PRESETS),
+    (CLIENTS, "client_mount_presets", {"lan": f"hard,{AUTO}"}, f"sets {AUTO} in 'lan', {AUTOFS}", PRESETS),
+    (CLIENTS, "client_mount_presets", {"lan": "rw, hard"}, "has a word in 'lan' that is no mount option, ' hard'",
+     PRESETS),
     (STORAGE, "alert_ping_url", "hc-ping.com/x", "has not the right form", URL),
     (CLIENTS, "client_monitor_interval", 0, RANGE, SECONDS),
     (CLIENTS, "client_stat_timeout", 2.5, NUMBER, SECONDS),
     (CLIENTS, "client_metrics_file", "nfs.prom", "is not an absolute path", f"{PATH}, or None"),
     (CLIENTS, "client_escalate_after", -1, RANGE, "a whole number of failed checks (0 = never) from 0 to 100000"),
     (CLIENTS, "client_escalate_command", "drain", "is not an absolute path", f"{PATH}, or None"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("hosts", "variable", "value", "wrong", "allowed"), CASES)
 def test_value_is_refused(hosts: tuple[str, ...], variable: str, value: Any, wrong: str, allowed: str) -> None:
     lines = refusals(change(good(), hosts, **{variable: value}))
-
     assert lines == [f"{host}: {variable} = {value!r}: {wrong}; allowed: {allowed}" for host in sorted(hosts)]
 
 
@@ -196,9 +162,7 @@ def test_item_of_a_list_is_refused(
     hosts: tuple[str, ...], variable: str, value: list[str], wrong: str, allowed: str
 ) -> None:
     lines = refusals(change(good(), hosts, **{variable: value}))
-
-    expected = {f"{host}: {variable}[1] = {value[1]!r}: {wrong}; allowed: {allowed}" for host in hosts}
-    assert expected <= set(lines)
+    assert {f"{host}: {variable}[1] = {value[1]!r}: {wrong}; allowed: {allowed}" for host in hosts} <= set(lines)
 
 
 JOB_FIELDS = "name, source, target, dataset, interval, replica_mountpoint"
@@ -207,13 +171,6 @@ JOB_FIELDS = "name, source, target, dataset, interval, replica_mountpoint"
 @pytest.mark.parametrize(
     ("change_job", "line"),
     [
-        (
-            {"interval": "1 minute"},
-            f"interval = '1 minute': is not a duration that zrepl can parse; allowed: {DURATION}",
-        ),
-        ({"interval": "0s"}, f"interval = '0s': is not a duration that zrepl can parse; allowed: {DURATION}"),
-        ({"interval": "-1m"}, f"interval = '-1m': is not a duration that zrepl can parse; allowed: {DURATION}"),
-        ({"interval": "1h30m"}, f"interval = '1h30m': is not a duration that zrepl can parse; allowed: {DURATION}"),
         ({"interval": "1M"}, f"interval = '1M': is not a duration that zrepl can parse; allowed: {DURATION}"),
         ({"interval": 60}, f"interval = 60: {TEXT}; allowed: {DURATION}"),
         ({"interval": "20000w"}, f"interval = '20000w': is a longer duration than zrepl can hold; allowed: {DURATION}"),
@@ -221,8 +178,8 @@ JOB_FIELDS = "name, source, target, dataset, interval, replica_mountpoint"
         ({"source": "f0:lan"}, f"source = 'f0:lan': is not a host name; allowed: {HOST_NAME}"),
         ({"dataset": "zdata"}, f"dataset = 'zdata': is a whole pool, not a dataset below one; allowed: {DATASET}"),
         (
-            {"replica_mountpoint": "nfs"},
-            f"replica_mountpoint = 'nfs': is not an absolute path; allowed: {MOUNTPOINT}, or None",
+            {"replica_mountpoint": "x"},
+            f"replica_mountpoint = 'x': is not an absolute path; allowed: {MOUNTPOINT}, or None",
         ),
         ({"intervall": "1m"}, f"intervall = '1m': is unknown; did you mean interval?; allowed: {JOB_FIELDS}"),
     ],
@@ -231,26 +188,23 @@ def test_field_of_a_job_is_refused(change_job: dict[str, Any], line: str) -> Non
     inventory = good()
     for host in FREEBSD:
         inventory[host][1]["zrepl_jobs"][0].update(change_job)
-
     assert refusals(inventory) == [f"{host}: zrepl_jobs[0].{line}" for host in FREEBSD]
 
 
-def test_job_without_a_target() -> None:
+def test_a_job_without_a_target_and_one_that_is_no_dictionary() -> None:
     inventory = good()
     for host in FREEBSD:
-        del inventory[host][1]["zrepl_jobs"][0]["target"]
-
-    expected = f"zrepl_jobs[0].target = (not set): is missing; allowed: {HOST_NAME}"
-    assert refusals(inventory) == [f"{host}: {expected}" for host in FREEBSD]
-
-
-def test_job_that_is_no_dictionary() -> None:
-    inventory = good()
-    for host in FREEBSD:
-        inventory[host][1]["zrepl_jobs"][1] = "f0_to_f1"
-
-    expected = f"zrepl_jobs[1] = 'f0_to_f1': is not a dictionary; allowed: a dictionary with {JOB_FIELDS}"
-    assert refusals(inventory) == [f"{host}: {expected}" for host in FREEBSD]
+        jobs = inventory[host][1]["zrepl_jobs"]
+        del jobs[0]["target"]
+        jobs[1] = "f0_to_f1"
+    assert refusals(inventory) == [
+        f"{host}: zrepl_jobs{line}"
+        for host in FREEBSD
+        for line in (
+            f"[0].target = (not set): is missing; allowed: {HOST_NAME}",
+            f"[1] = 'f0_to_f1': is not a dictionary; allowed: a dictionary with {JOB_FIELDS}",
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -273,11 +227,9 @@ def test_job_that_is_no_dictionary() -> None:
 )
 def test_carp_password_is_refused_and_never_shown(password: object, wrong: str) -> None:
     lines = refusals(change(good(), STORAGE, carp_password=password))
-
     assert lines == [f"{host}: carp_password = (hidden): {wrong}; allowed: {PASSWORD}" for host in STORAGE]
 
 
 def test_carp_password_that_ifconfig_takes_whole() -> None:
     site = build(change(good(), STORAGE, carp_password="a1b2c3d4e5f6g7h8i9j"))
-
     assert site.primary.carp.password == "a1b2c3d4e5f6g7h8i9j"

@@ -115,42 +115,25 @@ def anew(text: str) -> str:
     ("change", "why", "way"),
     [
         (swap(OTHER_NAME), "job mine does what f0_to_f1_nfsdata of .* Give f0_to_f1_nfsdata the name mine", "mine"),
-        (
-            swap(ALL),
-            "has zdata/enc, which the deploy's .* another name there and take zdata/enc/nfsdata out of it",
-            swap(OTHER_NAME, (ALL[1], f'{ALL[1]}\n      "zdata/enc/nfsdata<": false')),
-        ),
-        (
-            swap(ELSEWHERE),
-            "has address 192.168.2.199:8888, .* give it another name there, or",
-            swap(OTHER_NAME, ("name: f0_to_f1_fedora", "name: other")),
-        ),
-        (
-            lambda text: "include:\n- more.yml\n" + text,
-            "`include` takes jobs from other files: put them into this one",
-            swap(("include:\n- more.yml\n", "")),
-        ),
+        (swap(ALL), "has zdata/enc, which the deploy's .* another name there and take zdata/enc/nfsdata out of it",
+         swap(OTHER_NAME, (ALL[1], f'{ALL[1]}\n      "zdata/enc/nfsdata<": false'))),
+        (swap(ELSEWHERE), "has address 192.168.2.199:8888, .* give it another name there, or",
+         swap(OTHER_NAME, ("name: f0_to_f1_fedora", "name: other"))),
+        (lambda text: "include:\n- more.yml\n" + text, "`include` takes jobs from other files: put them into this one",
+         swap(("include:\n- more.yml\n", ""))),
         (lambda text: "jobs: [{name: a, type: snap}]\n", "`jobs` is not written as one indented block a job", anew),
-        (
-            lambda text: "global: {}\n" + text[text.index("jobs:") :],
-            "`global` is empty, or not written as one indented",
-            anew,
-        ),
+        (lambda text: "global: {}\n" + text[text.index("jobs:") :], "`global` is empty, or not written as one indented",
+         anew),
         (lambda text: "{jobs: [{name: a, type: snap}]}\n", "it is not written as indented lines", anew),
-        (
-            swap(("- name: system\n    type", "- type")),
-            "it is not the configuration of zrepl: 'name'",
-            swap(("- type: snap", "- name: system\n    type: snap")),
-        ),
-        (
-            swap(("- name: f0_to_f1_nfsdata", "-\n    name: f0_to_f1_nfsdata")),
-            "the dash of a job is not on the line on which the job begins: name: f0_to_f1_nfsdata",
-            swap(("-\n    name: f0_to_f1_nfsdata", "- name: f0_to_f1_nfsdata")),
-        ),
+        (swap(("- name: system\n    type", "- type")), "it is not the configuration of zrepl: 'name'",
+         swap(("- type: snap", "- name: system\n    type: snap"))),
+        (swap(("- name: f0_to_f1_nfsdata", "-\n    name: f0_to_f1_nfsdata")),
+         "the dash of a job is not on the line on which the job begins: name: f0_to_f1_nfsdata",
+         swap(("-\n    name: f0_to_f1_nfsdata", "- name: f0_to_f1_nfsdata"))),
         (lambda text: "- a\n", "is not the configuration of zrepl", lambda text: ""),
         (lambda text: "jobs: [", "is not the configuration of zrepl", lambda text: ""),
     ],
-)
+)  # fmt: skip
 def test_where_there_is_no_place_for_ours_and_the_way_on(
     change: Callable[[str], str], why: str, way: Callable[[str], str] | str
 ) -> None:
@@ -172,32 +155,18 @@ PORT = ('"192.168.2.131:8888"', '"192.168.2.131:8890"')
 @pytest.mark.parametrize(
     ("before", "after", "why", "way"),
     [
-        (
-            "name: sink",
-            "name: from_f0",
-            "job from_f0 does what sink of this deploy does. Call it sink there",
-            swap(("name: from_f0", "name: sink")),
-        ),
-        (
-            "root_fs: zdata/sink",
-            "root_fs: zdata/replicas",
-            "job sink has root_fs zdata/replicas, .* another name there and another port",
-            swap(("name: sink", "name: mine"), PORT),
-        ),
-        (
-            '"192.168.2.130": "f0"',
-            '"192.168.2.130": "f0"\n      "192.168.2.9": "nas"',
-            "has client 192.168.2.9",
-            swap(("name: sink", "name: mine"), PORT),
-        ),
-        (
-            'type: sink\n  serve:\n    type: tcp\n    listen: "192.168.2',
-            'type: source\n  serve:\n    type: tcp\n    listen: "192.168.2',
-            "has type source, .* another name there and another port",
-            swap(("name: sink", "name: mine"), PORT),
-        ),
+        ("name: sink", "name: from_f0", "job from_f0 does what sink of this deploy does. Call it sink there",
+         swap(("name: from_f0", "name: sink"))),
+        ("root_fs: zdata/sink", "root_fs: zdata/replicas",
+         "job sink has root_fs zdata/replicas, .* another name there and another port",
+         swap(("name: sink", "name: mine"), PORT)),
+        ('"192.168.2.130": "f0"', '"192.168.2.130": "f0"\n      "192.168.2.9": "nas"', "has client 192.168.2.9",
+         swap(("name: sink", "name: mine"), PORT)),
+        ('type: sink\n  serve:\n    type: tcp\n    listen: "192.168.2',
+         'type: source\n  serve:\n    type: tcp\n    listen: "192.168.2',
+         "has type source, .* another name there and another port", swap(("name: sink", "name: mine"), PORT)),
     ],
-)
+)  # fmt: skip
 def test_a_sink_that_does_more_or_bears_another_name(
     before: str, after: str, why: str, way: Callable[[str], str]
 ) -> None:
@@ -314,24 +283,20 @@ WEB = "[web]\naccept = 1\nconnect = 80\n"
 @pytest.mark.parametrize(
     ("text", "why", "followed"),
     [
-        (
-            "pid = /var/run/stunnel.pid\n",
-            "`pid = /var/run/stunnel.pid` above its services has to be /var/run/stunnel/stunnel.pid for",
-            "pid = /var/run/stunnel/stunnel.pid\n",
-        ),
+        ("pid = /var/run/stunnel.pid\n",
+         "`pid = /var/run/stunnel.pid` above its services has to be /var/run/stunnel/stunnel.pid for",
+         "pid = /var/run/stunnel/stunnel.pid\n"),
         ("SetUid = nobody\n", "`setuid = nobody` above its services has to be stunnel", "SetUid = stunnel\n"),
-        (
-            f"chroot = /var/empty\n{WEB}",
-            "`chroot = /var/empty` above its services would be for the service of this deploy",
-            f"{WEB}chroot = /var/empty\n",
-        ),
+        (f"chroot = /var/empty\n{WEB}",
+         "`chroot = /var/empty` above its services would be for the service of this deploy",
+         f"{WEB}chroot = /var/empty\n"),
         (f"verify = 2\n{WEB}", "`verify = 2` .* move it into the services that need it", f"{WEB}verify = 2\n"),
         ("include = /usr/local/etc/stunnel/conf.d\n", "`include = ", WEB),
         ("[web]\naccept = 2323\nconnect = 80\n", r"service \[web\] accepts on 2323, .* another port", WEB),
         ("[web]\naccept = 127.0.0.1:2323\nconnect = 80\n", r"service \[web\] accepts on 127.0.0.1:2323", WEB),
         ("[alive]\naccept = 1\nconnect = 80\n", r"service \[alive\] has the name of one .* call it otherwise", WEB),
     ],
-)
+)  # fmt: skip
 def test_a_line_that_excludes_ours_is_named_and_the_way_on(text: str, why: str, followed: str) -> None:
     with pytest.raises(NoPlace, match=why):
         stunnel.merged(text, tunnel())

@@ -19,7 +19,6 @@ from f3s.zfs import (
 )
 from tests.facts.recorded import ENC, PLAIN, REPLICA, STATUS_ZDATA, zfs_get
 
-NFSDATA = "zdata/enc/nfsdata"
 LIST_ZDATA = "zdata\tONLINE\t15210865681513100996\t1006632960\t1006517760\toff\twait"
 
 
@@ -27,28 +26,19 @@ def pools(status: str = STATUS_ZDATA, *listed: str) -> list[str]:
     return ["=== list", *listed, "=== status", *status.splitlines()]
 
 
-def test_an_encryption_root() -> None:
+def test_datasets_as_recorded() -> None:
+    assert parse_datasets([]) == {}
     enc = parse_datasets(zfs_get("zdata/enc", ENC))["zdata/enc"]
     assert (enc.encrypted, enc.is_encryption_root, enc.key_loaded, enc.mounted) == (True, True, True, True)
     assert (enc.pool, enc.parent, enc.written) == ("zdata", "zdata", 100864)
     assert enc.get("receive_resume_token") is None
-
-
-def test_a_plain_pool_root() -> None:
     root = parse_datasets(zfs_get("zdata", PLAIN))["zdata"]
     assert (root.encrypted, root.is_encryption_root, root.encryption_root) == (False, False, None)
     assert (root.key_loaded, root.parent) == (False, None)
-
-
-def test_a_fresh_replica() -> None:
     name = "zdata/sink/f0/zdata/enc/nfsdata"
     replica = parse_datasets(zfs_get(name, REPLICA))[name]
     assert (replica.is_encryption_root, replica.key_loaded, replica.mounted) == (True, False, False)
     assert replica.get("keylocation") == "prompt"
-
-
-def test_no_pools_are_no_datasets() -> None:
-    assert parse_datasets([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -67,13 +57,11 @@ def test_unknown_output_of_zfs_get(lines: list[str]) -> None:
         parse_datasets(lines)
 
 
-def test_a_pool_with_its_device() -> None:
+def test_a_pool_with_its_device_that_says_that_it_is_well() -> None:
     pool = parse_pools(pools(STATUS_ZDATA, LIST_ZDATA))["zdata"]
     assert (pool.health, pool.size, pool.vdevs) == ("ONLINE", 1006632960, ("ada1",))
     assert pool.properties == {"autotrim": "off", "failmode": "wait"}
-
-
-def test_no_pools() -> None:
+    assert pool.status == PoolStatus(("ada1",), None, (), "No known data errors")
     assert parse_pools(pools("no pools available")) == {}
 
 
@@ -138,12 +126,6 @@ def test_a_pool_with_damaged_data() -> None:
     assert found.status.errors == "2 data errors, use '-v' for a list"
 
 
-def test_a_pool_that_is_well_says_so() -> None:
-    assert parse_pools(pools(STATUS_ZDATA, LIST_ZDATA))["zdata"].status == PoolStatus(
-        ("ada1",), None, (), "No known data errors"
-    )
-
-
 @pytest.mark.parametrize(
     "lines",
     [
@@ -189,10 +171,7 @@ def test_values_in_the_form_of_zfs(name: str, value: str | int | bool, reported:
 def test_only_what_differs_is_set() -> None:
     enc = parse_datasets(zfs_get("zdata/enc", ENC))["zdata/enc"]
     assert property_changes(enc, {"encryption": "on", "recordsize": "128K", "atime": True}) == {}
-    assert property_changes(enc, {"atime": False, "recordsize": "1M"}) == {
-        "atime": "off",
-        "recordsize": "1048576",
-    }
+    assert property_changes(enc, {"atime": False, "recordsize": "1M"}) == {"atime": "off", "recordsize": "1048576"}
     with pytest.raises(KeyError):
         property_changes(enc, {"sharenfs": "off"})
 
@@ -206,17 +185,12 @@ def test_key_files() -> None:
     ("text", "result"),
     [
         ("rc 0\n1 / 1 key(s) successfully verified", KeyCheck.FITS),
-        (
-            "rc 255\nKey load error: Incorrect key provided for 'zdata/enc'.\n0 / 1 key(s) successfully verified",
-            KeyCheck.WRONG,
-        ),
-        (
-            "rc 255\nKey load error: Failed to open key material file: No such file or directory",
-            KeyCheck.NO_FILE,
-        ),
+        ("rc 255\nKey load error: Incorrect key provided for 'zdata/enc'.\n0 / 1 key(s) successfully verified",
+         KeyCheck.WRONG),
+        ("rc 255\nKey load error: Failed to open key material file: No such file or directory", KeyCheck.NO_FILE),
         ("rc 255\nKey load error: Raw key too short (expected 32).", KeyCheck.NOT_A_KEY),
     ],
-)
+)  # fmt: skip
 def test_key_checks(text: str, result: KeyCheck) -> None:
     assert parse_key_checks(["=== zdata/enc", *text.splitlines()]) == {"zdata/enc": result}
 
@@ -231,10 +205,6 @@ def test_bookmarks_and_holds() -> None:
     lines = ["=== bookmarks", "a#b", "=== holds", "a@s 1\tkeep\tSun Nov 22", "a@s 1\tmine\tSun Nov 22", "a@t\tx\t-"]
     assert parse_marks(lines) == Marks(("a#b",), {"a@s 1": ("keep", "mine"), "a@t": ("x",)})
     assert parse_marks(["=== bookmarks", "=== holds"]) == Marks((), {})
-    for wrong in (
-        ["=== bookmarks"],
-        ["=== bookmarks", "=== holds", "a@s"],
-        ["=== bookmarks", "=== holds", "a\tkeep\t-"],
-    ):
+    for wrong in ([], ["=== holds", "a@s"], ["=== holds", "a\tkeep\t-"]):
         with pytest.raises(UnknownOutput):
-            parse_marks(wrong)
+            parse_marks(["=== bookmarks", *wrong])

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
+from f3s.bhyve.vms import VmHost
 from facts.base import END
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from tests.files.stubs import StubHost
+from tests.shell import lines_of
 
 
 def test_the_datasets_and_the_feature_are_parsed() -> None:
@@ -21,17 +22,12 @@ def test_the_datasets_and_the_feature_are_parsed() -> None:
             fact.process([line, END])
 
 
-def run(host: StubHost, text: str) -> list[str]:
-    done = subprocess.run(
-        # the rewriting leaves /dev alone, and this machine's must not be asked
-        ["/bin/sh", "-c", host.rewrite(text).replace("/dev/vmm", f"{host.root}/dev/vmm")],
-        env={"PATH": host.path_variable},
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=host.root,
-    )
-    return done.stdout.splitlines()
+def found_on(host: StubHost) -> VmHost:
+    """The rewriting leaves /dev alone, and this machine's must not be asked."""
+    command = host.rewrite(Vms().command()).replace("/dev/vmm", f"{host.root}/dev/vmm")
+    found = Vms().process(lines_of(command))
+    assert found is not None
+    return found
 
 
 LIST = """\
@@ -51,19 +47,14 @@ def install_vm(host: StubHost, body: str) -> None:
 
 
 def test_the_command_under_sh(host: StubHost) -> None:
-    command = Vms().command()
-    assert Vms().process(run(host, command)) == Vms().process(
-        ["=== installed", "no", "=== devices", "=== list", "=== problem", "", "=== rc", "0", END]
-    )
+    none = ["=== installed", "no", "=== devices", "=== list", "=== problem", "", "=== rc", "0", END]
+    assert found_on(host) == Vms().process(none)
     host.write("/dev/vmm/rocky", "")
     host.state("list", LIST)
     install_vm(host, f'[ "$*" = list ] || exit 64; echo warning >&2; cat {os.fspath(host.path("/../state/list"))}')
-    found = Vms().process(run(host, command))
-    assert found is not None
+    found = found_on(host)
     assert found.vms is not None
-    assert [vm.name for vm in found.vms if vm.running] == ["rocky"]
-    assert found.devices == {"rocky"}
+    assert ([vm.name for vm in found.vms if vm.running], found.devices) == (["rocky"], {"rocky"})
     install_vm(host, "echo 'vm: ERROR: unable to locate mountpoint' >&2; exit 1")
-    found = Vms().process(run(host, command))
-    assert found is not None
+    found = found_on(host)
     assert (found.vms, found.problem) == (None, "vm: ERROR: unable to locate mountpoint")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from facts.nfs import ShareEntries
 from facts.sysctl import Sysctls
 from tests.f3s.test_carp import F0
 from tests.files.stubs import StubHost
+from tests.shell import lines_of, shell
 
 
 def run(host: StubHost, fact: object, **arguments: object) -> list[str]:
@@ -36,19 +36,14 @@ def host(tmp_path: Path) -> StubHost:
 def test_the_view_of_a_master(host: StubHost) -> None:
     view = Carp().process(run(host, Carp(), interface="vtnet0"))
     assert view is not None
+    assert view.loaded
     assert view.virtual_hosts[1].addresses == ("192.168.1.138",)
     assert (view.demotion, view.preempt) == (0, 0)
     assert (view.bridge, view.takes_addresses, view.release) == (None, False, 0)  # the stub's sysctls are all 0
-
-
-def test_without_the_module(host: StubHost) -> None:
     host.command("sysctl", '[ "$2" = kern.osreldate ] && echo 1302001')
-    view = Carp().process(run(host, Carp(), interface="vtnet0"))
-    assert view is not None
-    assert not view.loaded
-
-
-def test_an_interface_that_does_not_exist_is_unknown(host: StubHost) -> None:
+    without = Carp().process(run(host, Carp(), interface="vtnet0"))
+    assert without is not None
+    assert not without.loaded
     with pytest.raises(FactProcessError):
         Carp().process(run(host, Carp(), interface="nope0"))
 
@@ -120,9 +115,8 @@ def test_aliases_are_told_apart_without_showing_them(host: StubHost) -> None:
 
 
 def test_sysctls() -> None:
-    script = Sysctls().command(names=("kernel.ostype", "no.such.name"))
-    out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
-    assert Sysctls().process(out.stdout.splitlines()) == {"kernel.ostype": "Linux", "no.such.name": None}
+    said = lines_of(Sysctls().command(names=("kernel.ostype", "no.such.name")))
+    assert Sysctls().process(said) == {"kernel.ostype": "Linux", "no.such.name": None}
     with pytest.raises(FactProcessError):
         Sysctls().process(["=== a", "1", "2", END])
 
@@ -174,9 +168,7 @@ def test_unknown_share_entries_are_refused() -> None:
 def test_newer(tmp_path: Path) -> None:
     def newer(*marks: str) -> bool | None:
         paths = [str(tmp_path / mark) for mark in marks]
-        script = Newer().command(path=str(tmp_path / "file"), marks=paths)
-        out = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
-        return Newer().process(out.stdout.splitlines())
+        return Newer().process(lines_of(Newer().command(path=str(tmp_path / "file"), marks=paths)))
 
     assert newer("old") is False, "there is nothing to be read"
     for number, name in enumerate(("old", "file", "new")):
@@ -197,9 +189,5 @@ def test_newer(tmp_path: Path) -> None:
 
 
 def test_newer_is_unknown_where_the_time_of_a_mark_is(tmp_path: Path) -> None:
-    (tmp_path / "find").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "find").chmod(0o755)
-    script = Newer().command(path=str(tmp_path), marks=[str(tmp_path / "find")])
-    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    out = subprocess.run(["/bin/sh", "-c", script], env=path, capture_output=True, text=True, check=False)
+    out = shell(Newer().command(path=str(tmp_path), marks=[str(tmp_path / "find")]), tmp_path, find="exit 1")
     assert (out.stdout, out.returncode) == ("", 1)

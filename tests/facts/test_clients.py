@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from f3s.selinux import PortLabel, Selinux
 from facts.base import END
 from facts.clients import HostName, PortIsOpen, SelinuxState
 from tests.files.tcp import server
+from tests.shell import shell
 
 # `semanage port -l -n` prints lines of this form on Enterprise Linux 9
 PORTS = """\
@@ -71,17 +71,14 @@ def test_selinux_output_that_is_not_known(lines: list[str]) -> None:
 
 def test_another_users_attempt_to_connect(tmp_path: Path) -> None:
     """With the real bash, as the user who runs this."""
-    (tmp_path / "runuser").write_text('#!/bin/sh\nshift 3\nexec "$@"\n')
-    (tmp_path / "runuser").chmod(0o755)
 
-    def attempt(port: int) -> bool | None:
-        command, path = PortIsOpen().command(port=port), f"{tmp_path}:/usr/bin:/bin"
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env={"PATH": path})
-        return PortIsOpen().process(done.stdout.splitlines())
+    def attempt(port: int, runuser: str = 'shift 3; exec "$@"') -> bool | None:
+        return PortIsOpen().process(
+            shell(PortIsOpen().command(port=port), tmp_path, runuser=runuser).stdout.splitlines()
+        )
 
     with server(lambda connection: None) as port:
         assert attempt(port) is True
     assert attempt(port) is False
-    (tmp_path / "runuser").write_text("#!/bin/sh\necho 'runuser: user nobody does not exist' >&2\nexit 1\n")
     with pytest.raises(FactProcessError, match="neither way"):
-        attempt(port)
+        attempt(port, "echo 'runuser: user nobody does not exist' >&2; exit 1")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from facts.disks import Probe
 from facts.usb import KeyStick
 from facts.zfs import ImportablePools, KeyChecks
 from tests.facts.recorded import GLABEL_STATUS
+from tests.shell import lines_of, shell
 
 # A process that waits for a disk survives SIGKILL, and timeout(1) waits for it
 DEAF = '[ "$1" != -k ] || { shift 3; exec "$@"; }\nexec /usr/bin/timeout "$@"'
@@ -25,19 +24,10 @@ HANGS = "echo $$ >$0.pid; sleep 30"
 
 def ask(fact: DeviceFact[object], built: str, folder: Path, **programs: str) -> object:
     """The fact's answer from a host whose programs are these."""
-    for name, body in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-        (folder / name).chmod(0o755)
     began = time.monotonic()
-    out = subprocess.run(
-        ["/bin/sh", "-c", built],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
-        check=True,
-    )
+    said = lines_of(built, folder, **programs)
     assert time.monotonic() - began < 12, "what hangs holds the output, and ssh waits for that"
-    return fact.process(out.stdout.splitlines())
+    return fact.process(said)
 
 
 @pytest.fixture(autouse=True)
@@ -93,14 +83,6 @@ def test_a_search_for_pools_that_does_not_end(tmp_path: Path) -> None:
 def test_a_question_that_fails_is_no_silence(tmp_path: Path) -> None:
     """And its status is not lost: pyinfra tells a failed command by that."""
     built = KeyStick().command("F3S_KEYS", str(tmp_path))
-    (tmp_path / "glabel").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "glabel").chmod(0o755)
-    ran = subprocess.run(
-        ["/bin/sh", "-c", built],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        check=False,
-    )
+    ran = shell(built, tmp_path, glabel="exit 1")
     assert ran.returncode != 0
     assert base.SILENT not in ran.stdout

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ from pyinfra.api.exceptions import FactValueError
 
 from facts.disks import Probe
 from tests.facts.disk_output import BLANK
+from tests.shell import lines_of
 
 
 @pytest.mark.parametrize("device", ["/dev/da0", "da0p1", "-rf", "da0; reboot", "ufs/F3S_KEYS"])
@@ -25,24 +24,11 @@ def test_the_command_under_sh(tmp_path: Path, spoil: int | None, blank: bool) ->
     if spoil is not None:
         content[spoil] = 1
     media.write_bytes(content)
-    programs = {"geom": "geom", "gpart": "gpart", "fstyp": "fstyp", "zdb": "zdb", "glabel": "glabel"}
-    programs |= {"mount": "mounts", "swapctl": "swap", "zpool": "zpool", "diskinfo": "diskinfo"}
-    for program, section in programs.items():
-        status, text = BLANK[section]
-        (tmp_path / f"{section}.txt").write_text(text + "\n")
-        (tmp_path / program).write_text(f"#!/bin/sh\ncat '{tmp_path / section}.txt'\nexit {status}\n")
-        (tmp_path / program).chmod(0o755)
-    (tmp_path / "sha256").write_text("#!/bin/sh\nsha256sum | cut -d' ' -f1\n")
-    (tmp_path / "sha256").chmod(0o755)
+    names = {name: name for name in "geom gpart fstyp zdb glabel zpool diskinfo".split()}
+    names |= {"mount": "mounts", "swapctl": "swap"}
+    programs = {name: f"cat <<'E'\n{BLANK[part][1]}\nE\nexit {BLANK[part][0]}" for name, part in names.items()}
     probe = Probe()
     built = probe.command("da0").replace('"/dev/$d"', str(media))
-    out = subprocess.run(
-        ["/bin/sh", "-c", built],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        check=True,
-    )
-    disk = probe.process(out.stdout.splitlines())
+    disk = probe.process(lines_of(built, tmp_path, sha256="sha256sum | cut -d' ' -f1", **programs))
     assert disk is not None
     assert disk.blank is blank, disk.why()

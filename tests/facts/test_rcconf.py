@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from f3s.services import ServiceState
 from facts.base import END
 from facts.rcconf import PERIODIC_CONF, Variables
 from facts.services import Services
+from tests.shell import lines_of, shell
 
 
 def test_values_are_read_as_sh_sees_them(tmp_path: Path) -> None:
@@ -17,8 +17,7 @@ def test_values_are_read_as_sh_sees_them(tmp_path: Path) -> None:
     (tmp_path / "rc.conf").write_text("b='it'\"'\"'s $HOME \"x\"'\nempty=\nlines='one\ntwo'\necho noise\n")
     built = Variables().command(names=("a", "b", "empty", "lines", "none"))
     built = built.replace("/etc/defaults/rc.conf", str(tmp_path / "defaults"))
-    out = subprocess.run(["/bin/sh", "-c", built], capture_output=True, text=True, check=True)
-    assert Variables().process(out.stdout.splitlines()) == {
+    assert Variables().process(lines_of(built)) == {
         "a": "default",
         "b": 'it\'s $HOME "x"',
         "empty": "",
@@ -30,14 +29,11 @@ def test_values_are_read_as_sh_sees_them(tmp_path: Path) -> None:
 def test_a_file_that_sh_cannot_read_is_unknown(tmp_path: Path) -> None:
     conf = tmp_path / "loader.conf"
     built = Variables().command(names=("carp_load",), file=str(conf))
-    run = ["/bin/sh", "-c", built]
-    out = subprocess.run(run, capture_output=True, text=True, check=True)
-    assert Variables().process(out.stdout.splitlines()) == {"carp_load": None}
+    assert Variables().process(lines_of(built)) == {"carp_load": None}
     conf.write_text('hw.acpi.x="1"\ncarp_load="YES"\n')
-    out = subprocess.run(run, capture_output=True, text=True, check=True)
-    assert Variables().process(out.stdout.splitlines()) == {"carp_load": "YES"}
+    assert Variables().process(lines_of(built)) == {"carp_load": "YES"}
     conf.write_text('carp_load="YES\n')
-    assert subprocess.run(run, capture_output=True, text=True).returncode != 0
+    assert shell(built).returncode != 0
 
 
 def test_which_files_are_read() -> None:
@@ -62,5 +58,4 @@ def test_services() -> None:
 
 def test_a_service_without_a_script_is_missing() -> None:
     built = Services().command(names=("surely-not-there",))
-    out = subprocess.run(["/bin/sh", "-c", built], capture_output=True, text=True, check=True)
-    assert Services().process(out.stdout.splitlines()) == {"surely-not-there": ServiceState.MISSING}
+    assert Services().process(lines_of(built)) == {"surely-not-there": ServiceState.MISSING}

@@ -10,16 +10,6 @@ from facts.secrets import SecretFile, SecretFiles
 DIGEST = "ab" * 32
 
 
-def test_reads_a_plain_file() -> None:
-    state = SecretFile().process([f"file 400 stunnel stunnel {DIGEST}", END])
-    assert state == SecretState(mode="400", user="stunnel", group="stunnel", sha256=DIGEST)
-
-
-def test_a_missing_file_is_not_the_same_as_an_unknown_one() -> None:
-    assert SecretFile().process(["absent", END]) is ABSENT
-    assert SecretFile.default() is None
-
-
 @pytest.mark.parametrize(
     "output",
     [

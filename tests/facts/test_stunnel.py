@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from f3s.stunnel import StunnelState
 from facts.base import END
 from facts.stunnel import Stunnel
-from tests.shell import program_of
+from tests.shell import lines_of, program_of
 
 
 @pytest.mark.parametrize(
@@ -69,23 +68,17 @@ def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, 
         stamp.touch()
         os.utime(stamp, (reloaded, reloaded))
     script = Stunnel().command(str(host / "pid"), str(stamp), [str(host / "old one"), str(file), str(host / "gone")])
-
-    def state() -> StunnelState | None:
-        path = f"{host}:{os.environ['PATH']}"
-        done = subprocess.run([shell, "-c", script], env={"PATH": path}, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (0, "")
-        return Stunnel().process(done.stdout.splitlines())
-
-    assert state() == StunnelState(running=True, stale=(str(file),) if stale else ())
+    command = shlex.join([shell, "-c", script])
+    stale_files = (str(file),) if stale else ()
+    assert Stunnel().process(lines_of(command, host)) == StunnelState(running=True, stale=stale_files)
     (host / "down").touch()
-    assert state() == StunnelState(running=False)
+    assert Stunnel().process(lines_of(command, host)) == StunnelState(running=False)
 
 
 def test_a_daemon_that_started_while_the_clock_was_ahead_may_have_read_nothing(host: Path) -> None:
     os.utime(host / "pid", (TO_COME, TO_COME))
     script = Stunnel().command(str(host / "pid"), str(host / "stamp"), [str(host / "old one")])
-    done = subprocess.run(["sh", "-c", script], env={"PATH": f"{host}:{os.environ['PATH']}"}, capture_output=True)
-    assert done.stdout.decode().splitlines()[1] == f"stale {host}/old one"
+    assert lines_of(script, host)[1] == f"stale {host}/old one"
 
 
 def test_quotes_its_values() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ from pyinfra.api.exceptions import FactProcessError
 
 from f3s.textfile import TextFile
 from facts.textfile import TextFileOf
+from tests.shell import shell
 
 
 def ask(path: Path) -> TextFile | None:
     fact = TextFileOf()
-    asked = subprocess.run(["/bin/sh", "-c", fact.command(str(path))], capture_output=True, text=True, check=False)
-    return fact.process(asked.stdout.splitlines())
+    return fact.process(shell(fact.command(str(path))).stdout.splitlines())
 
 
 @pytest.mark.parametrize("text", ["", "a\n", "no newline", "tab\t \r\n\n\n", "ümläut \x0c\n" * 40])

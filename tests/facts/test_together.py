@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from f3s.parsing import NoAnswer, UnknownOutput
 from f3s.quoting import command
 from facts.base import SILENT, DeviceFact, HostFact, marked
 from facts.together import Together
+from tests.shell import lines_of
 
 
 class Said(HostFact[str]):
@@ -42,8 +42,7 @@ def answers(*questions: tuple[type[HostFact[Any]], dict[str, object]]) -> tuple[
     fact = Together()
     line = fact.command(questions)
     assert "\n" not in line
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
-    return fact.process(done.stdout.splitlines())
+    return fact.process(lines_of(line))
 
 
 def test_each_question_has_its_own_answer_and_a_failed_one_spoils_no_other() -> None:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 from pathlib import Path
 
 from facts.usb import KeyStick
 from facts.zfs import ImportablePools
 from tests.facts.recorded import GLABEL_STATUS
+from tests.shell import lines_of, shell
 
 
 def with_device(built: str, there: Path) -> str:
@@ -24,80 +23,49 @@ def test_the_command_under_sh_reads_digests_only(tmp_path: Path) -> None:
     (keys / "f0:zdata.key").write_bytes(secret)
     (keys / ".f0:zdata.key.new").write_bytes(secret)
     (keys / "notes.txt").write_text("not a key")
-    mounts = f"/dev/ufs/F3S_KEYS\t{keys}\tufs\tro\t0 0\n"
     stubs = {
         "glabel": f"cat <<'E'\n{GLABEL_STATUS}\nE",
-        "mount": f"cat <<'E'\n{mounts}E",
+        "mount": f"cat <<'E'\n/dev/ufs/F3S_KEYS\t{keys}\tufs\tro\t0 0\nE",
         "sha256": '[ "$1" = -r ] || exit 64; shift; sha256sum "$@" | sed "s/  / /"',
         "stat": 'shift 2; for f in "$@"; do echo "Regular File|400|root:wheel|32|$f"; done',
     }
-    for name, body in stubs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / name).chmod(0o755)
-    built = with_device(KeyStick().command(label="F3S_KEYS", mountpoint=str(keys)), tmp_path)
-    out = subprocess.run(
-        ["/bin/sh", "-c", built],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        check=True,
+    said = lines_of(
+        with_device(KeyStick().command(label="F3S_KEYS", mountpoint=str(keys)), tmp_path), tmp_path, **stubs
     )
     digest = hashlib.sha256(secret).hexdigest()
-    assert "Regular File|400|root:wheel|32|./f0:zdata.key" in out.stdout.splitlines()
-    assert "Regular File|400|root:wheel|32|./.f0:zdata.key.new" in out.stdout.splitlines()
-    assert f"{digest} ./f0:zdata.key" in out.stdout.splitlines()
-    assert "notes.txt" not in out.stdout
+    files = {"Regular File|400|root:wheel|32|./f0:zdata.key", "Regular File|400|root:wheel|32|./.f0:zdata.key.new"}
+    assert {*files, f"{digest} ./f0:zdata.key"} <= set(said)
+    assert "notes.txt" not in "".join(said)
 
 
 def test_a_folder_or_a_file_that_cannot_be_read_is_not_a_missing_key(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "f0:zdata.key").touch()
-    for name in ("glabel", "mount", "stat", "ls"):
-        (tmp_path / name).write_text("#!/bin/sh\n[ ! -e $0.fails ]\n")
-        (tmp_path / name).chmod(0o755)
     built = with_device(KeyStick().command(label="F3S_KEYS", mountpoint=str(keys)), tmp_path)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-
-    def status() -> int:
-        return subprocess.run(["/bin/sh", "-c", built], capture_output=True, env=environment, check=False).returncode
-
-    assert status() == 0
+    programs = dict.fromkeys(("glabel", "mount", "stat", "ls"), "[ ! -e $0.fails ]")
+    assert shell(built, tmp_path, **programs).returncode == 0
     for name in ("stat", "ls"):
         (tmp_path / f"{name}.fails").touch()
-        assert status() == 1, f"{name}: Input/output error"
+        assert shell(built, tmp_path).returncode == 1, f"{name}: Input/output error"
         (tmp_path / f"{name}.fails").unlink()
 
 
 def test_what_is_mounted_from_a_stick_that_is_gone_is_not_looked_into(tmp_path: Path) -> None:
     (tmp_path / "f0:zdata.key").touch()
-    for name, body in (("glabel", ":"), ("mount", f"echo /dev/ufs/F3S_KEYS {tmp_path} ufs ro 0 0"), ("ls", "exit 1")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / name).chmod(0o755)
     fact = KeyStick()
     built = with_device(fact.command(label="F3S_KEYS", mountpoint=str(tmp_path)), tmp_path / "gone")
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    out = subprocess.run(["/bin/sh", "-c", built], capture_output=True, text=True, env=environment, check=True)
-    stick = fact.process(out.stdout.splitlines())
+    mount = f"echo /dev/ufs/F3S_KEYS {tmp_path} ufs ro 0 0"
+    stick = fact.process(lines_of(built, tmp_path, glabel=":", mount=mount, ls="exit 1"))
     assert stick is not None
     assert stick.pulled("F3S_KEYS")
 
 
 def test_a_host_without_a_mount_point_has_no_stick(tmp_path: Path) -> None:
-    (tmp_path / "glabel").write_text("#!/bin/sh\necho 'Name  Status  Components'\n")
-    (tmp_path / "mount").write_text("#!/bin/sh\nprintf '/dev/ada0p2\\t/\\tufs\\trw\\t1 1\\n'\n")
-    for name in ("glabel", "mount"):
-        (tmp_path / name).chmod(0o755)
     fact = KeyStick()
     built = fact.command(label="F3S_KEYS", mountpoint="/no/such/place").replace("/var/empty", "/proc")
-    out = subprocess.run(
-        ["/bin/sh", "-c", built],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        check=True,
-    )
-    stick = fact.process(out.stdout.splitlines())
+    mount = "printf '/dev/ada0p2\\t/\\tufs\\trw\\t1 1\\n'"
+    stick = fact.process(lines_of(built, tmp_path, glabel="echo 'Name  Status  Components'", mount=mount))
     assert stick is not None
     assert (stick.disk, stick.mount, stick.keys) == (None, None, None)
 

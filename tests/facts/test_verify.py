@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,12 +15,13 @@ from facts.clock import Clock
 from facts.controller import StorageController
 from facts.tls import Tls
 from tests.f3s.settings_data import build, good
+from tests.shell import shell
 
 SITE = build(good())
 
 
 def sh(command: str) -> list[str]:
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout.splitlines()
+    return shell(command).stdout.splitlines()
 
 
 def test_the_clock() -> None:
@@ -76,6 +76,6 @@ def test_the_monitor_is_believed_by_its_exit_status(tmp_path: Path, status: int,
 
 def test_the_question_about_tls_is_quoted() -> None:
     command = Tls().command("192.0.2.1", 2323, "a b", "/nonexistent/$(reboot)", "/nonexistent/ca")
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    done = shell(command)
     assert done.returncode == 1
     assert "/nonexistent/$(reboot) is missing" in done.stderr

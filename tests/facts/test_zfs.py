@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from pyinfra.api.exceptions import FactProcessError
 from f3s.keycheck import KeyCheck
 from facts.base import END
 from facts.zfs import Datasets, Guarded, KeyChecks, Snapshots
-from tests.facts.recorded import ENC, zfs_get
+from tests.shell import lines_of
 
 
 def test_the_options_of_zfs_get_come_before_the_properties() -> None:
@@ -23,11 +21,6 @@ def test_a_host_without_pools_has_no_datasets_and_an_unknown_one_is_none() -> No
     assert Datasets().process([END]) == {}
     assert Datasets.default() is None
     assert Snapshots().process([END]) == ()
-
-
-def test_output_without_its_end_is_refused() -> None:
-    with pytest.raises(FactProcessError, match="end marker"):
-        Datasets().process(zfs_get("zdata/enc", ENC))
 
 
 def test_unknown_output_is_refused() -> None:
@@ -44,22 +37,11 @@ def test_guarded_directories_by_dataset() -> None:
 
 def test_key_checks_under_sh(tmp_path: Path) -> None:
     """The command under a real shell, with a zfs that knows one dataset and refuses its key."""
-    (tmp_path / "zfs").write_text(
-        "#!/bin/sh\n"
-        'case "$*" in\n'
-        '"list -H -o name zdata/enc") echo zdata/enc ;;\n'
-        '"load-key -n -L file:///keys/a b.key zdata/enc")\n'
-        "  echo \"Key load error: Incorrect key provided for 'zdata/enc'.\" >&2; exit 255 ;;\n"
-        '*) echo "cannot open: $*" >&2; exit 1 ;;\n'
-        "esac\n"
-    )
-    (tmp_path / "zfs").chmod(0o755)
+    zfs = """case "$*" in
+"list -H -o name zdata/enc") echo zdata/enc ;;
+"load-key -n -L file:///keys/a b.key zdata/enc")
+    echo "Key load error: Incorrect key provided for 'zdata/enc'." >&2; exit 255 ;;
+*) echo "cannot open: $*" >&2; exit 1 ;;
+esac"""
     built = KeyChecks().command(keys=[("zdata/enc", "file:///keys/a b.key"), ("zdata/none", "file:///keys/c.key")])
-    out = subprocess.run(
-        ["/bin/sh", "-c", built],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        check=True,
-    )
-    assert KeyChecks().process(out.stdout.splitlines()) == {"zdata/enc": KeyCheck.WRONG}
+    assert KeyChecks().process(lines_of(built, tmp_path, zfs=zfs)) == {"zdata/enc": KeyCheck.WRONG}

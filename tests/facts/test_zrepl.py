@@ -11,12 +11,6 @@ from tests.facts.zrepl_output import DONE, status
 
 def test_jobs_by_name() -> None:
     assert Jobs().process([status(Attempts=[DONE]), END]) == {"f0_to_f1_nfsdata": None}
-
-
-def test_a_daemon_that_does_not_answer_is_unknown() -> None:
-    assert Jobs.default() is None
-    with pytest.raises(FactProcessError, match="end marker"):
-        Jobs().process([status(Attempts=[DONE])])
     with pytest.raises(FactProcessError, match="not the output of"):
         Jobs().process(["Error: no such file", END])
 

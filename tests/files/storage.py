@@ -163,15 +163,7 @@ class StorageHost(StubHost):
         self.carp_program = programs["carp"]
         self.hook = programs["carpcontrol.sh"]
         self.failback = programs["carp-auto-failback.sh"]
-        for folder in (
-            "/var/run/f3s",
-            "/var/db/f3s",
-            "/var/log",
-            "/tmp",
-            "/data/nfs",
-            "/export/nfs",
-            "/var/run/stunnel",
-        ):
+        for folder in "var/run/f3s var/db/f3s var/log tmp data/nfs export/nfs var/run/stunnel".split():
             self.path(folder).mkdir(parents=True, exist_ok=True)
         self.command("ifconfig", IFCONFIG)
         self.command("zfs", ZFS)

@@ -51,16 +51,13 @@ def fsid(major: int, minor: int) -> bytes:
 
 RIGHT = fsid(0x2900FF10, 0x29)
 NOENT = accepted(words(2, 0, 3) + words(24, 0, 32, 0, 15, 2))
+REFUSES = f"nfsd refuses {MARKER} of its NFSv4 root"
 REPLIES = [
     # as `mount -v` shows them: the bytes of two words in memory, of a little-endian machine
     (RIGHT, 0, "10ff002929000000\n"),
     (fsid(0x2901FF02, 0x29), 0, "02ff012929000000\n"),
-    (NOENT, 1, f"nfsd refuses {MARKER} of its NFSv4 root, status 2\n"),
-    (
-        accepted(words(10013, 0, 2) + words(24, 0, 32, 10013)),
-        1,
-        f"nfsd refuses {MARKER} of its NFSv4 root, status 10013\n",
-    ),
+    (NOENT, 1, f"{REFUSES}, status 2\n"),
+    (accepted(words(10013, 0, 2) + words(24, 0, 32, 10013)), 1, f"{REFUSES}, status 10013\n"),
     # PROG_MISMATCH: it has versions 2 and 3 only
     (accepted(words(2, 3), status=2), 1, None),
     # MSG_DENIED, AUTH_ERROR, AUTH_TOOWEAK
@@ -79,12 +76,8 @@ def host(tmp_path: Path) -> StubHost:
 
 def ask(host: StubHost, *arguments: str, port: int = 2049) -> Result:
     program = host.install(FILES / "freebsd" / "answers.sh", "/usr/local/libexec/f3s/answers")
-    program.write_text(
-        program.read_text()
-        .replace("WAIT=5", "WAIT=1")
-        .replace("THINK=2", "THINK=0.2")
-        .replace("127.0.0.1 2049", f"127.0.0.1 {port}")
-    )
+    text = program.read_text().replace("WAIT=5", "WAIT=1").replace("THINK=2", "THINK=0.2")
+    program.write_text(text.replace("127.0.0.1 2049", f"127.0.0.1 {port}"))
     return host.run(program, *arguments)
 
 
@@ -138,11 +131,7 @@ def test_a_real_server_through_a_real_nc(host: StubHost) -> None:
 def test_silence_is_bounded(host: StubHost) -> None:
     host.command("nc", f'exec {nc()} "$@"')
     released = threading.Event()
-
-    def silent(_: socket.socket) -> None:
-        released.wait(30)
-
-    with server(silent) as port:
+    with server(lambda _: released.wait(30)) as port:
         assert ask(host, "nfs", MARKER, port=port) == Result(3, CLOSED, "")
         released.set()
 
@@ -165,18 +154,7 @@ def test_the_tunnel(host: StubHost, body: str, rc: int, said: str) -> None:
 def test_a_real_tunnel(host: StubHost, tmp_path: Path) -> None:
     host.command("openssl", f'exec {shutil.which("openssl")} "$@"')
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        "/CN=x",
-    ]
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x".split()
     subprocess.run([*made, "-keyout", key, "-out", certificate], capture_output=True, check=True)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])

@@ -117,20 +117,16 @@ def unconfirmed(host: StorageHost) -> None:
 Breaks = Callable[[StorageHost], object]
 NOT_TAKEN = "the peer 192.168.1.131 did not take the address (still MASTER after 6 s): it is not ready, or not heard"
 FAILURES: list[tuple[Breaks, str]] = [
-    (
-        lambda host: host.flag("readonly_fails"),
-        "readonly=on failed: cannot set property: pool I/O is currently suspended",
-    ),
+    (lambda host: host.flag("readonly_fails"),
+     "readonly=on failed: cannot set property: pool I/O is currently suspended"),
     (lambda host: host.flag("snapshot_fails"), "no snapshot: cannot create snapshot: out of space"),
     (unconfirmed, r"the standby has not confirmed zdata/enc/nfsdata@zrepl_\w+ within 0 s: connection refused"),
     (lambda host: full(host, f"{HOLD}.new"), "HOLD cannot be written"),
     (lambda host: host.flag("skew_sticks"), "advskew is 10, not 200, after ifconfig"),
-    (
-        lambda host: host.flag("ifconfig_fails"),
-        "ifconfig re0 vhid 1 advskew 200 failed: ifconfig: SIOCSVH: Device busy",
-    ),
+    (lambda host: host.flag("ifconfig_fails"),
+     "ifconfig re0 vhid 1 advskew 200 failed: ifconfig: SIOCSVH: Device busy"),
     (lambda host: host.state("peer", "254\n"), re.escape(NOT_TAKEN)),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("breaks", "said"), FAILURES)

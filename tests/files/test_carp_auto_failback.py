@@ -77,8 +77,7 @@ def test_no_client_is_moved_into_the_grace_period(host: StorageHost, state: str,
 
 def test_a_failback_that_does_not_hold(host: StorageHost) -> None:
     host.state("peer", "0\n")
-    result = host.run(host.failback)
-    assert result.rc == 1
+    assert host.run(host.failback).rc == 1
     said = "failback failed: still BACKUP after 6 s: 192.168.1.131 claims the address with a lower advskew"
     assert said in host.path("/var/log/carp-auto-failback.log").read_text()
     assert host.log()[-1].startswith(said)
@@ -143,19 +142,12 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
     (lambda host: host.properties(keystatus="unavailable"), "the key of zdata/enc/nfsdata is not loaded"),
     (lambda host: host.mounted(None), "zdata/enc/nfsdata is not mounted on SHARE"),
     (lambda host: host.path("/data/nfs/nfs.DO_NOT_REMOVE").unlink(), "marker SHARE/nfs.DO_NOT_REMOVE is missing"),
-    (
-        lambda host: host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", ""),
-        "SHARE/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it",
-    ),
-    (
-        lambda host: host.carp("BACKUP", 254),
-        "the controller found this host not ready: see service f3s_storage status",
-    ),
+    (lambda host: host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", ""),
+     "SHARE/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it"),
+    (lambda host: host.carp("BACKUP", 254), "the controller found this host not ready: see service f3s_storage status"),
     (lambda host: host.quick(endless="zpool"), "zpool list zdata did not end in 1 s"),
-    (
-        lambda host: host.path(FLOOR).unlink(),
-        "the controller has not recorded yet where the snapshots stood when this host lost its claim",
-    ),
+    (lambda host: host.path(FLOOR).unlink(),
+     "the controller has not recorded yet where the snapshots stood when this host lost its claim"),
     # as a list of no snapshots left it: an empty line, which is no number to compare with
     (lambda host: host.write(FLOOR, "\n"), "FLOOR is damaged: service f3s_storage restart makes it anew"),
     (lambda host: (host._state / "bookmarks").unlink(), "the bookmarks of zdata/enc/nfsdata cannot be read"),
@@ -169,7 +161,7 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
     (lambda host: replicated(host, age=-3600), "the last replicated snapshot is from the future: check the clock"),
     (lambda host: lost(host, 7000, 5500, 3500), f"{LOST}; carp master ends that"),
     (lambda host: lost(host, 3500, 60, 20), f"{LOST}; carp master ends that"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("breaks", "said"), REASONS)
@@ -194,8 +186,7 @@ def test_a_silent_block_file_means_stay(host: StorageHost) -> None:
 
 
 def test_the_standby_never_fails_back(tmp_path: Path) -> None:
-    host = StorageHost(tmp_path, "standby")
-    assert run(host) == "stay: this host is not the primary"
+    assert run(StorageHost(tmp_path, "standby")) == "stay: this host is not the primary"
 
 
 def test_every_run_leaves_a_line(host: StorageHost) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -87,10 +86,3 @@ def test_an_api_that_is_away_is_an_error_and_the_next_call_mends_it(node: Node) 
 def test_usage(node: Node, arguments: tuple[str, ...]) -> None:
     assert node.host.run(node.program, *arguments, shell=BASH).rc == 64
     assert node.host.calls("kubectl") == []
-
-
-def test_shellcheck() -> None:
-    done = subprocess.run(
-        ["shellcheck", FILES / "rocky" / "cordon-node.sh"], capture_output=True, text=True, check=False
-    )
-    assert done.stdout == ""

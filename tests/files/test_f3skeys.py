@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,7 @@ def boot(tmp_path: Path) -> Boot:
 
 def test_the_order_of_the_boot() -> None:
     """After the root file system, which unmounts everything else first, and before the keys are loaded."""
-    text = (FILES / "freebsd" / "f3skeys").read_text()
-    assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in text
+    assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in (FILES / "freebsd" / "f3skeys").read_text()
 
 
 def test_the_stick_is_checked_and_mounted_read_only(boot: Boot) -> None:
@@ -79,15 +79,6 @@ def test_starting_twice(boot: Boot) -> None:
     assert "mounted on" in result.out
 
 
-def test_a_missing_stick_is_reported(tmp_path: Path) -> None:
-    boot = Boot(tmp_path, stick=False)
-    result = boot.service("start")
-    assert result.rc == 1
-    assert "WARNING: no stick with the label F3S_KEYS, keys are not available" in result.err
-    assert boot.service("status").rc == 1
-    assert boot.host.calls("fsck_ufs") == []
-
-
 def test_a_stick_that_is_found_late(tmp_path: Path) -> None:
     boot = Boot(tmp_path, stick=False)
     boot.device.parent.mkdir(parents=True)
@@ -97,27 +88,25 @@ def test_a_stick_that_is_found_late(tmp_path: Path) -> None:
     assert boot.host.calls("sleep")[:2] == [["1"], ["0.1"]]
 
 
-def test_a_damaged_stick_is_not_mounted(boot: Boot) -> None:
-    boot.host.state("damaged", "")
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        (lambda boot: boot.device.unlink(), "WARNING: no stick with the label F3S_KEYS, keys are not available"),
+        (lambda boot: boot.host.state("damaged", ""), "damaged, keys are not available; run: fsck_ufs -y DEVICE"),
+        (lambda boot: boot.host.state("no-mount", ""), "could not be mounted"),
+        (lambda boot: boot.host.state("mounts", f"/dev/da1\t{boot.keys}\tufs\trw\t0 0\n"), "is taken by /dev/da1"),
+    ],
+    ids=["missing", "damaged", "not mounted", "taken"],
+)
+def test_a_stick_that_brings_no_keys(boot: Boot, breaks: Callable[[Boot], object], says: str) -> None:
+    breaks(boot)
     result = boot.service("start")
-    assert result.rc == 1
-    assert f"damaged, keys are not available; run: fsck_ufs -y {boot.device}" in result.err
-    assert ["-r"] not in [call[:1] for call in boot.host.calls("mount")]
-
-
-def test_a_mount_that_fails(boot: Boot) -> None:
-    boot.host.state("no-mount", "")
-    result = boot.service("start")
-    assert result.rc == 1
-    assert "could not be mounted" in result.err
-
-
-def test_a_mount_point_that_is_taken(boot: Boot) -> None:
-    boot.host.state("mounts", f"/dev/da1\t{boot.keys}\tufs\trw\t0 0\n")
-    result = boot.service("start")
-    assert result.rc == 1
-    assert "is taken by /dev/da1" in result.err
+    assert (result.rc, says.replace("DEVICE", str(boot.device)) in result.err) == (1, True), result.err
+    assert boot.service("status").rc == 1
     assert boot.service("stop").rc == 0
+    tried = [["-r", str(boot.device), str(boot.keys)]] if "could" in says else []
+    assert [call for call in boot.host.calls("mount") if call[0] == "-r"] == tried
+    assert boot.host.calls("fsck_ufs") == ([] if "no stick" in says or "taken" in says else [["-p", str(boot.device)]])
     assert boot.host.calls("umount") == []
 
 

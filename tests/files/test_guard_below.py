@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ def host(tmp_path: Path) -> StubHost:
     return stubs
 
 
-def guard(host: StubHost, directory: str = "nfs") -> Result:
+def guard(host: StubHost) -> Result:
     program = host.install(FILES / "once" / "guard-below.sh", "/root/guard-below.sh")
-    result = host.run(program, "/data", directory)
+    result = host.run(program, "/data", "nfs")
     assert list(host.path("/var/run").iterdir()) == []
     return result
 
@@ -37,29 +38,35 @@ def test_the_bare_directory_gets_the_flag(host: StubHost) -> None:
     assert directory.endswith("/nfs")
 
 
-def test_plain_text_below_is_reported(host: StubHost) -> None:
-    (host.path("/below") / "nfs" / ".secret").write_text("x")
+@pytest.mark.parametrize(
+    ("breaks", "rc", "says", "unmounts"),
+    [
+        (
+            lambda host: (host.path("/below") / "nfs" / ".secret").write_text("x"),
+            1,
+            "below what is mounted on /data/nfs are files that were written UNENCRYPTED: .secret - look",
+            1,
+        ),
+        (lambda host: (host.path("/below/nfs").rmdir(), host.path("/below/nfs").symlink_to("/etc")), 1, "", 1),
+        # another file system is in its place
+        (
+            lambda host: host.path("/below/nfs").rmdir(),
+            0,
+            "/data/nfs is in no directory of the file system on /data",
+            1,
+        ),
+        (lambda host: host.command("mount_nullfs", "echo mount_nullfs: not supported >&2; exit 1"), 1, "", 0),
+    ],
+    ids=["plain text below", "a link in its place", "no directory", "no view"],
+)
+def test_nothing_is_guarded(
+    host: StubHost, breaks: Callable[[StubHost], object], rc: int, says: str, unmounts: int
+) -> None:
+    breaks(host)
     result = guard(host)
-    assert result.rc == 1
-    assert "below what is mounted on /data/nfs are files that were written UNENCRYPTED: .secret - look" in result.err
+    assert (result.rc, says in result.out + result.err) == (rc, True), result
     assert host.calls("chflags") == []
-
-
-def test_a_link_in_its_place_is_reported(host: StubHost) -> None:
-    (host.path("/below") / "link").symlink_to("/etc")
-    assert (guard(host, "link").rc, host.calls("chflags")) == (1, [])
-
-
-def test_a_directory_in_another_file_system_is_left_alone(host: StubHost) -> None:
-    result = guard(host, "enc/nfs")
-    assert (result.rc, host.calls("chflags")) == (0, [])
-    assert "/data/enc/nfs is in no directory of the file system on /data" in result.out
-
-
-def test_a_view_that_cannot_be_had_is_an_error(host: StubHost) -> None:
-    host.command("mount_nullfs", "echo mount_nullfs: /data: Operation not supported >&2; exit 1")
-    assert guard(host).rc == 1
-    assert host.calls("umount") == []
+    assert len(host.calls("umount")) == unmounts
 
 
 def test_a_flag_that_cannot_be_set_is_an_error(host: StubHost) -> None:

@@ -18,7 +18,6 @@ from tests.files.stubs import Result
 
 NOW = 1_795_363_200
 HOURS = 3600
-ENDS = NOW + 500 * 24 * HOURS
 STATUS = """\
 status=3
 carp=MASTER
@@ -264,7 +263,6 @@ def test_each_fault_is_told_once_after_its_time_and_so_is_its_end(host: Reporter
     assert (summary.rc, summary.out.count("WRONG: ")) == (1, len(TOLD) + 1)
     mail = host.run(host.path("/usr/local/etc/periodic/daily/490.f3s"))
     assert (mail.rc, mail.out) == (3, f"\nShared storage (f3s_storage):\n{summary.out}")
-
     for name, text in right.items():
         host.state(name, text)
     for name in NEW:

@@ -40,37 +40,34 @@ def real(name: str) -> str:
     return f"/usr/bin/{name}"
 
 
-def put(host: StubHost, path: Path, content: bytes = SECRET, mode: str = "0400") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        ["/bin/sh", FILES / "once" / "put-secret.sh", path, DIGEST, USER, GROUP, mode],
-        env={"PATH": host.path_variable},
-        input=content,
-        capture_output=True,
-        timeout=60,
-    )
+def run(host: StubHost, program: str, *words: str | Path, sent: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command, environment = ["/bin/sh", FILES / "once" / program, *words], {"PATH": host.path_variable}
+    return subprocess.run(command, env=environment, input=sent, capture_output=True, timeout=60)
 
 
-def stat(host: StubHost, path: Path) -> SecretState | None:
-    done = subprocess.run(
-        ["/bin/sh", FILES / "once" / "stat-secret.sh", path],
-        env={"PATH": host.path_variable},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return SecretFile().process([*done.stdout.splitlines(), END])
+def put(host: StubHost, path: Path, content: bytes = SECRET) -> subprocess.CompletedProcess[bytes]:
+    return run(host, "put-secret.sh", path, DIGEST, USER, GROUP, "0400", sent=content)
+
+
+def stat(host: StubHost, *paths: Path) -> list[str]:
+    done = run(host, "stat-secret.sh", *paths)
+    assert done.returncode == 0
+    return done.stdout.decode().splitlines()
+
+
+def state(host: StubHost, path: Path) -> SecretState | None:
+    return SecretFile().process([*stat(host, path), END])
 
 
 def test_writes_the_file_that_the_fact_then_sees(host: StubHost, tmp_path: Path) -> None:
     path = tmp_path / "it's a key.pem"
-    assert stat(host, path) is ABSENT
+    assert state(host, path) is ABSENT
     done = put(host, path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert path.read_bytes() == SECRET
     assert host.state("modes") == "600\n", "closed to others before it was given away"
     assert [call[0] for call in host.calls("chown")] == [f"{USER}:{GROUP}"]
-    assert stat(host, path) == SecretState(mode="400", user=USER, group=GROUP, sha256=DIGEST)
+    assert state(host, path) == SecretState(mode="400", user=USER, group=GROUP, sha256=DIGEST)
 
 
 def test_replaces_a_file_that_others_could_read(host: StubHost, tmp_path: Path) -> None:
@@ -125,12 +122,4 @@ def test_nothing_is_left_behind_when_it_is_terminated(host: StubHost, tmp_path: 
 def test_several_files_are_told_in_their_order(host: StubHost, tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     put(host, path)
-    done = subprocess.run(
-        ["/bin/sh", FILES / "once" / "stat-secret.sh", tmp_path / "none", path, tmp_path],
-        env={"PATH": host.path_variable},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout.splitlines() == ["absent", f"file 400 {USER} {GROUP} {DIGEST}", "other"]
+    assert stat(host, tmp_path / "none", path, tmp_path) == ["absent", f"file 400 {USER} {GROUP} {DIGEST}", "other"]

@@ -9,10 +9,7 @@ import pytest
 from tests.files.stubs import FILES, StubHost
 
 
-@pytest.mark.parametrize(
-    ("stop", "looks", "rc", "sleeps"),
-    [(0, 0, 0, 0), (1, 0, 0, 0), (1, 3, 0, 3), (0, 99, 1, 10)],
-)
+@pytest.mark.parametrize(("stop", "looks", "rc", "sleeps"), [(0, 0, 0, 0), (1, 0, 0, 0), (1, 3, 0, 3), (0, 99, 1, 10)])
 def test_it_waits_until_the_service_is_gone(tmp_path: Path, stop: int, looks: int, rc: int, sleeps: int) -> None:
     host = StubHost(tmp_path)
     host.state("left", str(looks))

@@ -25,13 +25,6 @@ def test_arguments_are_recorded_exactly(host: StubHost) -> None:
     assert host.calls("zfs") == [["get", "a b", "", "$x"]]
 
 
-def test_answers_come_from_the_scripted_state(host: StubHost) -> None:
-    host.command("mount", 'cat "$STATE/mount"; exit 3')
-    host.state("mount", "tank on /data\n")
-    result = host.run(program(host, "#!/bin/sh\nmount\n"))
-    assert (result.rc, result.out) == (3, "tank on /data\n")
-
-
 def test_a_command_that_is_not_declared_is_not_found(host: StubHost) -> None:
     result = host.run(program(host, "#!/bin/sh\nPATH=/sbin:/bin:/usr/sbin\nifconfig re0\n"))
     assert result.rc == 127

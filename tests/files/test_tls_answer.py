@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from f3s.pki.certificates import make_crl
+from f3s.pki.certificates import Identity, make_crl
 from f3s.verify.tls import Fault, Outcome, TlsAnswer, parse_answer
 from tests.files.stubs import FILES
 from tests.templates.test_stunnel import ON_SERVER
@@ -54,26 +54,27 @@ def test_it_lets_in_a_client_and_nobody_else(tunnel: Tunnel) -> None:
     assert tunnel.backend.received == b""
 
 
-def test_a_revoked_client(tunnel: Tunnel) -> None:
-    identity = tunnel.ca.issue(R0)
-    tunnel.ca.revoke(identity)
-    server = tunnel.server(ON_SERVER)
-    answer = ask(tunnel, server.address, identity.pem())
-    assert (answer.known, answer.fault) == (Outcome.REFUSED, None)
-    assert "alert" in answer.detail
+def revoked(ca: Ca) -> Identity:
+    identity = ca.issue(R0)
+    ca.revoke(identity)
+    return identity
 
 
-def test_a_client_of_another_ca(tunnel: Tunnel) -> None:
-    server = tunnel.server(ON_SERVER)
-    answer = ask(tunnel, server.address, Ca().issue(R0).pem())
-    assert (answer.known, answer.fault) == (Outcome.REFUSED, None)
-
-
-@pytest.mark.parametrize(("days_ago", "fault"), [(900, Fault.EXPIRED), (-2, Fault.NOT_YET_VALID)])
-def test_a_client_with_a_certificate_of_another_time(tunnel: Tunnel, days_ago: int, fault: Fault) -> None:
-    identity = tunnel.ca.issue(R0, days_ago)
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (revoked, None),
+        (lambda ca: Ca().issue(R0), None),
+        (lambda ca: ca.issue(R0, 900), Fault.EXPIRED),
+        (lambda ca: ca.issue(R0, -2), Fault.NOT_YET_VALID),
+    ],
+    ids=["revoked", "of another CA", "expired", "not yet valid"],
+)
+def test_a_client_that_is_refused(tunnel: Tunnel, make: Callable[[Ca], Identity], fault: Fault | None) -> None:
+    identity = make(tunnel.ca)
     answer = ask(tunnel, tunnel.server(ON_SERVER).address, identity.pem())
     assert (answer.known, answer.stranger, answer.fault) == (Outcome.REFUSED, Outcome.REFUSED, fault)
+    assert "alert" in answer.detail
     certificate = identity.certificate
     assert answer.own == (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
@@ -91,34 +92,28 @@ def test_a_revocation_list_of_another_time_locks_everybody_out(
     assert answer.own[0] < tunnel.ca.now < answer.own[1], "so it is the list"
 
 
+def ask_fake(tunnel: Tunnel, identity: Identity) -> TlsAnswer:
+    """What is answered where somebody with this certificate has the address."""
+    host, port = tunnel.fake_server(identity).server_address[:2]
+    return ask(tunnel, (str(host), int(port)), tunnel.ca.issue(R0).pem())
+
+
 @pytest.mark.parametrize(("days_ago", "fault"), [(900, Fault.EXPIRED), (-2, Fault.NOT_YET_VALID)])
 def test_a_server_with_a_certificate_of_another_time(tunnel: Tunnel, days_ago: int, fault: Fault) -> None:
     identity = tunnel.ca.issue(SERVER, days_ago)
-    fake = tunnel.fake_server(identity)
-    address = (str(fake.server_address[0]), int(fake.server_address[1]))
-    answer = ask(tunnel, address, tunnel.ca.issue(R0).pem())
+    answer = ask_fake(tunnel, identity)
     assert (answer.known, answer.fault) == (Outcome.NOT_VERIFIED, fault)
     start, end = identity.certificate.not_valid_before_utc, identity.certificate.not_valid_after_utc
     assert answer.named == (end if fault is Fault.EXPIRED else start)
 
 
-def test_a_server_of_another_name(tunnel: Tunnel) -> None:
+def test_a_server_of_another_name_or_ca_or_that_lets_in_everybody(tunnel: Tunnel) -> None:
     server = tunnel.server(ON_SERVER)
     answer = ask(tunnel, server.address, tunnel.ca.issue(R0).pem(), "elsewhere")
     assert (answer.known, answer.fault) == (Outcome.NOT_VERIFIED, None)
     assert "hostname mismatch" in answer.detail
-
-
-def test_a_server_of_another_ca(tunnel: Tunnel) -> None:
-    fake = tunnel.fake_server(Ca().issue(SERVER))
-    address = (str(fake.server_address[0]), int(fake.server_address[1]))
-    assert ask(tunnel, address, tunnel.ca.issue(R0).pem()).known is Outcome.NOT_VERIFIED
-
-
-def test_a_server_that_lets_in_everybody(tunnel: Tunnel) -> None:
-    fake = tunnel.fake_server(tunnel.ca.issue(SERVER))
-    address = (str(fake.server_address[0]), int(fake.server_address[1]))
-    answer = ask(tunnel, address, tunnel.ca.issue(R0).pem())
+    assert ask_fake(tunnel, Ca().issue(SERVER)).known is Outcome.NOT_VERIFIED
+    answer = ask_fake(tunnel, tunnel.ca.issue(SERVER))
     assert (answer.known, answer.stranger) == (Outcome.ACCEPTED, Outcome.ACCEPTED)
 
 

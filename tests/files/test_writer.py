@@ -74,7 +74,6 @@ def test_a_primary_that_boots_alone_is_read_only_until_the_standby_says_that_it_
     assert (refused.rc, primary.carp_now(), primary.readonly()) == (1, ("MASTER", 60), "on")
     assert "f1 does not answer, and it may have been promoted" in refused.err
     assert "carp promote without f1" in refused.err
-
     primary.state("peer_record", "0 f0 0\n")
     assert primary.reconcile().rc == 0
     assert (primary.readonly(), status(primary).proven, primary.log()[-1]) == ("off", True, "MASTER, ready")

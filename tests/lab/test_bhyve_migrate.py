@@ -79,14 +79,6 @@ def assert_encrypted(cluster: Cluster, content: str) -> None:
     assert re.search(r"fedora .*No +Running", listed)
 
 
-def test_dry_shows_every_step_and_changes_nothing(cluster: Cluster) -> None:
-    before = datasets(cluster)
-    run = cluster.pyinfra(TASK, "--dry", "--limit", F0)
-    assert run.rc == 0, run.output
-    assert "copy zroot/bhyve_old/rocky/disk0@f3s_migrate to zroot/bhyve/rocky/disk0, encrypted" in run.output
-    assert datasets(cluster) == before
-
-
 def test_a_tree_with_a_volume_is_migrated_and_a_second_run_changes_nothing(cluster: Cluster) -> None:
     content = cluster.sh(F0, CONTENT)
     run = migrate(cluster)

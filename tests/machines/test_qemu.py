@@ -33,8 +33,7 @@ def test_disks_come_in_order_and_the_system_boots(tmp_path: Path) -> None:
 def test_a_kernel_of_its_own_takes_the_first_place_in_the_order_of_boot(tmp_path: Path) -> None:
     options = boot_options(Linux(tmp_path, Path("/k"), Path("/i"), "root=/dev/vda"))
     assert options == ["-kernel", "/k", "-initrd", "/i", "-append", "root=/dev/vda"]
-    words = machine(tmp_path, boot=tuple(options), virtio=True).command()
-    assert "bootindex=0" not in " ".join(words)
+    assert "bootindex=0" not in " ".join(machine(tmp_path, boot=tuple(options), virtio=True).command())
     assert boot_options(Linux(tmp_path, None, None, None)) == []
 
 

@@ -20,7 +20,7 @@ from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
 from operations import bhyve
 from tests.f3s.bhyve.world import NEW, OLD, PLACE, WANTED, World, done_world, next_plan
-from tests.operations.harness import FakeHost, FakeState, run
+from tests.operations.harness import FakeHost, FakeState, Result, run
 
 KEY = SecretState("400", "root", "wheel", "0" * 64)
 NOTHING_LEFT = Plan((), "", key_at_boot=True)
@@ -106,12 +106,7 @@ def test_a_host_that_is_done_is_asked_for_its_datasets_and_key_only() -> None:
     assert (found.steps, found.key_at_boot) == ((), True)
     assert f"{NEW} is migrated; {OLD} is kept" in found.found
     for executing in (False, True):
-        result = run(bhyve.finished, facts, found, WANTED, executing=executing)
-        assert (result.commands, result.noops) == ([], [found.found])
-
-
-def test_a_host_without_the_dataset_is_asked_for_nothing_else() -> None:
-    assert left({AllProperties: {}}) == Plan((), f"there is no dataset {NEW}", key_at_boot=False)
+        assert run(bhyve.finished, facts, found, WANTED, executing=executing) == Result([], [found.found])
 
 
 def test_a_key_that_is_not_there_yet_is_fine_in_the_plan_only() -> None:
@@ -147,10 +142,10 @@ def test_unknown_facts_stop_it(missing: type) -> None:
         left(facts_of(world.facts()) | {missing: unknown})
 
 
-def test_a_host_without_vm_bhyve_is_asked_for_nothing_else() -> None:
+def test_a_host_without_the_dataset_or_vm_bhyve_is_asked_for_nothing_else() -> None:
+    assert left({AllProperties: {}}) == Plan((), f"there is no dataset {NEW}", key_at_boot=False)
     facts = World().facts()
-    absent = dataclasses.replace(facts.vm, installed=False)
-    asked = {AllProperties: facts.datasets, Vms: absent}
+    asked = {AllProperties: facts.datasets, Vms: dataclasses.replace(facts.vm, installed=False)}
     assert left(asked).found == f"vm-bhyve is not installed, {NEW} is left alone"
 
 
@@ -162,12 +157,6 @@ def test_output_of_the_steps_is_shown() -> None:
     state = SimpleNamespace(print_input=False, print_output=False)
     done = bhyve.Shown("zfs list").execute(state, Host(), {"_doas": True})
     assert done == ("zfs list", {"print_output": True, "print_input": False, "_doas": True})
-
-
-def test_the_programs_of_the_host_go_along() -> None:
-    assert bhyve.PROGRAMS.wait.startswith("#!/bin/sh\n# Waits")
-    assert bhyve.PROGRAMS.metadata.startswith("#!/bin/sh\n# Copies")
-    assert bhyve.PROGRAMS.guard.startswith("#!/bin/sh\n# Takes writes")
 
 
 def test_the_key_is_wanted_at_boot_where_a_key_file_opens_the_dataset() -> None:

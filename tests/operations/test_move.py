@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from tests.f3s.verify.test_checks import failed_over
 from tests.f3s.verify.test_move import killed
 from tests.f3s.verify.world import F0, F1, R0, REPLICA, changed, right_cluster
 from tests.operations.harness import run
+from tests.shell import shell
 from tests.tasks.plan import plan
 
 SERVING = right_cluster()
@@ -34,34 +34,26 @@ def test_nothing_to_do_says_why() -> None:
     assert run(move.nothing, {}, "f1 serves already").noops == ["f1 serves already"]
 
 
-def test_the_steps_of_a_failover() -> None:
-    assert titles("failover", SERVING) == [
-        "failover: the address goes to f1 and is held there",
-        "failover: f1 serves, or the address comes back",
-    ]
+PLANNED = failed_over("since now")
 
 
-def test_nothing_is_done_twice() -> None:
-    assert titles("failover", failed_over("since now")) == ["failover: nothing to do"]
-    assert titles("failback", SERVING) == ["failback: nothing to do"]
+@pytest.mark.parametrize(
+    ("task", "cluster", "steps"),
+    [
+        ("failover", SERVING, ["the address goes to f1 and is held there", "f1 serves, or the address comes back"]),
+        ("failover", PLANNED, ["nothing to do"]),
+        ("failover", killed(), ["f1 serves, or the address comes back"]),
+        ("failover", failed_over(None), ["f1 serves already, and is held there"]),
+        ("failback", PLANNED, ["f0 takes the address", "f0 serves, or the address goes back"]),
+        ("failback", SERVING, ["nothing to do"]),
+    ],
+    ids=["failover", "it is done", "after a kill it is proven", "unplanned: it is held", "failback", "f0 serves"],
+)
+def test_the_steps(task: str, cluster: ClusterView, steps: list[str]) -> None:
+    assert titles(task, cluster) == [f"{task}: {step}" for step in steps]
 
 
-def test_a_rerun_after_a_kill_proves_what_was_moved() -> None:
-    assert titles("failover", killed()) == ["failover: f1 serves, or the address comes back"]
-
-
-def test_an_unplanned_failover_gets_a_hold() -> None:
-    assert titles("failover", failed_over(None)) == ["failover: f1 serves already, and is held there"]
-
-
-def test_the_steps_of_a_failback() -> None:
-    assert titles("failback", failed_over("since now")) == [
-        "failback: f0 takes the address",
-        "failback: f0 serves, or the address goes back",
-    ]
-
-
-@pytest.mark.parametrize(("task", "cluster"), [("failover", SERVING), ("failback", failed_over("since now"))])
+@pytest.mark.parametrize(("task", "cluster"), [("failover", SERVING), ("failback", PLANNED)])
 def test_a_refusal_has_every_reason(task: str, cluster: ClusterView) -> None:
     broken = changed(changed(cluster, F1, written={REPLICA: 1}), F0, pools={})
     with pytest.raises(DeployError) as caught:
@@ -101,7 +93,7 @@ def test_what_is_not_proven_is_undone(problems: list[str], undone: list[str], mo
 def test_who_serves_is_asked_of_both_hosts_and_the_clients_and_slow_is_asked_again(
     said: list[Status | None], problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, left = failed_over("since now"), iter(said)
+    seen, left = PLANNED, iter(said)
 
     def answer(member: Any, fact: type, **arguments: object) -> object:
         if fact is StorageController:
@@ -124,7 +116,7 @@ def test_the_plan_does_not_look_before_the_address_is_there(monkeypatch: pytest.
 def test_a_step_says_how_long_it_took_and_keeps_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(move, "CARP", "/usr/bin/false")
     [line] = run(move.given, {}, "backup").commands
-    done = subprocess.run(["sh", "-c", str(line)], capture_output=True, text=True, check=False)
+    done = shell(str(line))
     assert (done.returncode, done.stdout) == (1, "carp backup: 0 s\n")
 
 
@@ -137,15 +129,10 @@ OUT, WRITES = "promote: the old primary is out", "promote: the standby writes"
 
 
 def test_the_steps_of_a_promotion() -> None:
-    planned = failed_over("since now")
-    assert promotion(planned, F0) == [
-        "promote: f0 stops serving",
-        OUT,
-        WRITES,
-        "promote: f0 learns of it, and stays out",
-    ]
-    assert promotion(planned, F1) == [OUT, "promote: f1 writes from now on", WRITES]
-    assert promotion(planned, R0) == [OUT, WRITES]
+    learns = "promote: f0 learns of it, and stays out"
+    assert promotion(PLANNED, F0) == ["promote: f0 stops serving", OUT, WRITES, learns]
+    assert promotion(PLANNED, F1) == [OUT, "promote: f1 writes from now on", WRITES]
+    assert promotion(PLANNED, R0) == [OUT, WRITES]
     with pytest.raises(DeployError, match=r"no promotion now:\n- f0 has the address"):
         promotion(SERVING, F1)
 

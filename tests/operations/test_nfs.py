@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from facts.services import Services
 from facts.zfs import Snapshots
 from operations import nfs
 from tests.operations.harness import FakeHost, run
+from tests.shell import shell
 
 DATASET = "zdata/enc/nfsdata"
 F1 = "f1.lan.buetow.org"
@@ -62,8 +62,7 @@ def test_a_share_is_made_in_the_dataset_only(tmp_path: Path, mounted: bool) -> N
     commands = make(NEW, mountpoint=str(tmp_path))
     lines = f"zdata on {tmp_path} (zfs)\\n" + (f"zdata/enc/nfsdata on {tmp_path} (zfs, local)\\n" if mounted else "")
     for command in commands:
-        script = f"mount() {{ printf '{lines}'; }}\n{command}"
-        assert (subprocess.run(["/bin/sh", "-c", script]).returncode == 0) is mounted
+        assert (shell(f"mount() {{ printf '{lines}'; }}\n{command}").returncode == 0) is mounted
     assert (tmp_path / "k3svolumes").is_dir() is mounted
     assert (tmp_path / "marker").exists() is mounted
 
@@ -116,9 +115,8 @@ def test_only_a_running_mountd_reads_the_exports_again() -> None:
     up, down = {"mountd": ServiceState.RUNNING}, {"mountd": ServiceState.STOPPED}
     reload = ["service mountd onereload && touch /var/run/mountd.pid"]
     assert run(nfs.exports_read, {Services: up, Newer: True}).commands == reload
-    assert run(nfs.exports_read, {Services: up, Newer: False}).noops == [
-        "mountd has read /etc/exports since it changed"
-    ]
+    has_read = "mountd has read /etc/exports since it changed"
+    assert run(nfs.exports_read, {Services: up, Newer: False}).noops == [has_read]
     assert run(nfs.exports_read, {Services: down}).noops == ["mountd is not running"]
 
 

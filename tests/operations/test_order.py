@@ -4,12 +4,11 @@ import pytest
 from pyinfra.api.exceptions import OperationError
 
 from operations import order
-from tests.operations.harness import run
+from tests.operations.harness import Result, run
 
 
 def test_a_barrier_runs_nothing_and_says_why() -> None:
-    result = run(order.barrier, {})
-    assert (result.commands, result.noops) == ([], ["every host has come this far"])
+    assert run(order.barrier, {}) == Result([], ["every host has come this far"])
 
 
 def test_where_a_host_has_failed_no_other_goes_past_a_barrier() -> None:

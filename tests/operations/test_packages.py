@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,13 @@ from f3s.quoting import UnsafeValue
 from facts.base import END
 from facts.packages import Packages
 from operations import packages
-from tests.files.stubs import StubHost
 from tests.operations.harness import run
+from tests.shell import lines_of
 
 
 def test_only_what_is_missing_is_installed() -> None:
     result = run(packages.installed, {Packages: {"zrepl": False, "stunnel": True}}, ["zrepl", "stunnel"])
     assert result.commands == ["env ASSUME_ALWAYS_YES=yes pkg install -y zrepl"]
-
-
-def test_no_change_says_what_it_found() -> None:
     result = run(packages.installed, {Packages: {"zrepl": True}}, ["zrepl"])
     assert (result.commands, result.noops) == ([], ["zrepl: installed"])
 
@@ -35,26 +31,11 @@ def test_hostile_names_and_unknown_states() -> None:
 
 
 @pytest.mark.parametrize("bootstrapped", [True, False])
-def test_what_was_put_there_by_hand(tmp_path: Path, bootstrapped: bool) -> None:
-    host = StubHost(tmp_path)
-    host.command(
-        "pkg", f'case "$*" in -N) exit {0 if bootstrapped else 1} ;; "info -e "*) exit 1 ;; *) exit 64 ;; esac'
-    )
-    host.write("/usr/local/etc/rc.d/stunnel", "#!/bin/sh\n", 0o755)
-    command = host.rewrite(str(Packages().command(names=("zrepl", "stunnel"))))
-    env = {"PATH": host.path_variable}
-    out = subprocess.run(["/bin/sh", "-c", command], env=env, capture_output=True, text=True, check=True).stdout
-    assert Packages().process(out.splitlines()) == {"zrepl": False, "stunnel": True}
-
-
-@pytest.mark.parametrize(
-    ("bootstrapped", "expected"),
-    [(True, {"zrepl": True, "stunnel": False}), (False, {"zrepl": False, "stunnel": False})],
-)
-def test_the_fact_under_sh(bootstrapped: bool, expected: dict[str, bool]) -> None:
-    pkg = (
-        f'pkg() {{ case "$*" in -N) return {0 if bootstrapped else 1} ;; "info -e zrepl") ;; *) return 1 ;; esac; }}\n'
-    )
-    command = pkg + str(Packages().command(names=("zrepl", "stunnel")))
-    out = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
-    assert Packages().process(out.splitlines()) == expected
+def test_the_fact_under_sh(tmp_path: Path, bootstrapped: bool) -> None:
+    """zrepl is a package where there is pkg, stunnel was put there by hand, and the third one is missing."""
+    pkg = f'case "$*" in -N) exit {0 if bootstrapped else 1} ;; "info -e zrepl") ;; *) exit 1 ;; esac'
+    (tmp_path / "stunnel").touch()
+    (tmp_path / "stunnel").chmod(0o755)
+    command = str(Packages().command(names=("zrepl", "stunnel", "nfs"))).replace("/usr/local/etc/rc.d", str(tmp_path))
+    expected = {"zrepl": bootstrapped, "stunnel": True, "nfs": False}
+    assert Packages().process(lines_of(command, tmp_path, pkg=pkg)) == expected

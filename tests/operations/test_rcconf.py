@@ -8,28 +8,22 @@ from facts.base import script
 from facts.rcconf import PERIODIC_CONF, Variables
 from facts.services import Services
 from operations import rcconf, services
-from tests.operations.harness import run
+from tests.operations.harness import Result, run
+
+
+def variables(found: dict[str, str | None] | None, wanted: dict[str, str], **more: str) -> Result:
+    return run(rcconf.variables, {Variables: found}, wanted, **more)
 
 
 def test_only_what_differs_is_set() -> None:
-    facts = {Variables: {"a": "NO", "b": "x", "c": None}}
-    result = run(rcconf.variables, facts, {"a": "YES", "b": "x", "c": ""})
+    result = variables({"a": "NO", "b": "x", "c": None}, {"a": "YES", "b": "x", "c": ""})
     assert result.commands == ["sysrc a=YES", "sysrc c=''"]
-
-
-def test_equal_values_are_left_alone() -> None:
-    result = run(rcconf.variables, {Variables: {"a": "YES"}}, {"a": "YES"})
+    result = variables({"a": "YES"}, {"a": "YES"})
     assert (result.commands, result.noops) == ([], ["a=YES in /etc/rc.conf"])
-
-
-def test_another_file_and_hostile_values() -> None:
-    result = run(rcconf.variables, {Variables: {"a": None}}, {"a": "it's; reboot"}, file=PERIODIC_CONF)
+    result = variables({"a": None}, {"a": "it's; reboot"}, file=PERIODIC_CONF)
     assert result.commands == ["sysrc -f /etc/periodic.conf a='it'\"'\"'s; reboot'"]
-
-
-def test_unknown_values_are_not_set() -> None:
     with pytest.raises(OperationError, match="Variables could not be read"):
-        run(rcconf.variables, {Variables: None}, {"a": "YES"})
+        variables(None, {"a": "YES"})
 
 
 def test_services() -> None:

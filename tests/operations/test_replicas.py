@@ -69,16 +69,17 @@ ALL_STEPS = [
 
 
 def test_a_received_dataset_gets_its_key_before_readonly_and_readonly_before_its_mount_point() -> None:
-    result = mounted(facts())
-    assert result.commands == [step for step in ALL_STEPS if "canmount" not in step]
+    assert mounted(facts()).commands == [step for step in ALL_STEPS if "canmount" not in step]
 
 
 def test_every_step_is_taken_only_where_it_is_missing() -> None:
+    assert mounted(facts(on=DATASET, **READY)) == Result(
+        [], [f"{DATASET} is mounted read-only on /data/nfs, and {LOCATION} opens it"]
+    )
     assert mounted(facts(**READY, canmount="noauto")).commands == [ALL_STEPS[3], ALL_STEPS[5]]
     locked = {**READY, "keystatus": "unavailable", "mounted": "no"}
     assert mounted(facts(**locked)).commands == [ALL_STEPS[1], ALL_STEPS[5]]
-    unmounted = {**READY, "readonly": "off", "mounted": "no"}
-    assert mounted(facts(**unmounted)).commands == [ALL_STEPS[2], ALL_STEPS[5]]
+    assert mounted(facts(**{**READY, "readonly": "off", "mounted": "no"})).commands == [ALL_STEPS[2], ALL_STEPS[5]]
 
 
 @pytest.mark.parametrize("record", [None, [], ["0 f0 0"], ["2 f0 1767225600"]])
@@ -89,28 +90,14 @@ def test_a_replica_that_was_not_promoted_is_made_read_only(record: list[str] | N
 
 def test_a_promoted_replica_stays_writable_and_is_reported() -> None:
     known = facts(on=DATASET, **{**READY, "readonly": "off"}) | {FileContents: ["1 f1 1767225600"]}
-    result = mounted(known, serves="f1")
-    assert (result.commands, result.noops) == ([], [])
-    assert result.logs == [
-        f"{DATASET} was promoted: clients write to it, and it stays writable (docs/runbook.md, Host dead)"
-    ]
+    told = f"{DATASET} was promoted: clients write to it, and it stays writable (docs/runbook.md, Host dead)"
+    assert mounted(known, serves="f1") == Result([], [], [told])
 
 
 def test_a_promoted_replica_whose_key_came_late_is_mounted_writable() -> None:
     late = {**READY, "readonly": "off", "written": "88064", "keystatus": "unavailable", "mounted": "no"}
     result = mounted(facts(**late) | {FileContents: ["1 f1 1767225600"]}, serves="f1")
     assert result.commands == [ALL_STEPS[1], ALL_STEPS[5]]
-
-
-def test_a_damaged_record_is_no_permission() -> None:
-    with pytest.raises(OperationError, match="record is damaged"):
-        mounted(facts(**READY) | {FileContents: ["1 f"]}, serves="f1")
-
-
-def test_a_mounted_replica_is_left_alone() -> None:
-    result = mounted(facts(on=DATASET, **READY))
-    assert result.commands == []
-    assert result.noops == [f"{DATASET} is mounted read-only on /data/nfs, and {LOCATION} opens it"]
 
 
 @pytest.mark.parametrize("present", [False, True])
@@ -132,21 +119,18 @@ def test_a_key_changed_on_the_source_is_reported_and_nothing_touched() -> None:
     assert "It stays locked" in mounted(facts(KeyCheck.WRONG)).logs[0]
 
 
-@pytest.mark.parametrize("key", [KeyCheck.NO_FILE, KeyCheck.NOT_A_KEY])
-def test_a_key_file_that_is_none_stops_the_run(key: KeyCheck) -> None:
-    with pytest.raises(OperationError, match=f"does not open {DATASET}: {key.value}"):
-        mounted(facts(key))
-
-
-def test_another_file_system_on_the_mount_point_stops_the_run() -> None:
-    with pytest.raises(OperationError, match="zdata/enc/nfsdata is mounted on /data/nfs, where the replica"):
-        mounted(facts(on="zdata/enc/nfsdata"))
-
-
-def test_a_volume_cannot_be_mounted() -> None:
-    known = {**facts(), Datasets: parse_datasets(zfs_get(DATASET, REPLICA, type="volume"))}
-    with pytest.raises(OperationError, match="is a volume"):
-        mounted(known)
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        *((facts(key), f"does not open {DATASET}: {key.value}") for key in (KeyCheck.NO_FILE, KeyCheck.NOT_A_KEY)),
+        (facts(on="zdata/enc/nfsdata"), "zdata/enc/nfsdata is mounted on /data/nfs, where the replica"),
+        (facts(type="volume"), "is a volume"),
+        (facts(**READY) | {FileContents: ["1 f"]}, "record is damaged"),
+    ],
+)
+def test_what_stops_the_run(known: dict[type, Any], says: str) -> None:
+    with pytest.raises(OperationError, match=says):
+        mounted(known, serves="f1" if FileContents in known else None)
 
 
 def test_the_plain_replica_of_an_earlier_job_is_set_aside_by_hand() -> None:
@@ -209,9 +193,8 @@ def test_a_first_run_waits_for_every_dataset_of_a_job(monkeypatch: pytest.Monkey
 
 def test_waiting_ends_with_the_first_snapshot_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     both = (*SNAPSHOTS, Snapshot(f"{DISK}@zrepl_2", "9", 12, 100))
-    result = arrived(monkeypatch, both, TREE, TREE)
-    assert result.commands == []
-    assert result.noops == [f"{DATASET} has zrepl_20260101_000000_000, {DISK} has zrepl_2"]
+    found = f"{DATASET} has zrepl_20260101_000000_000, {DISK} has zrepl_2"
+    assert arrived(monkeypatch, both, TREE, TREE) == Result([], [found])
 
 
 def test_nobody_waits_ten_minutes_for_the_snapshot_of_a_new_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,9 +276,7 @@ def test_snapshots_of_a_promoted_replica_stay(rollback: bool) -> None:
     assert "It was promoted, or made writable by hand" in result.logs[0]
 
 
-def test_of_a_source_that_is_off_only_what_was_written_is_known(
-    source: dict[str, tuple[Snapshot, ...] | None],
-) -> None:
+def test_of_a_source_that_is_off_only_what_was_written_is_known(source: dict[str, tuple[Snapshot, ...] | None]) -> None:
     for nothing in (None, ()):
         source[SOURCE] = nothing
         assert undiverged(own("manual"), rollback=True).commands == []
@@ -314,9 +295,9 @@ def test_without_a_common_snapshot_nothing_is_dropped(
 
 
 def test_a_clean_replica_is_left_alone() -> None:
-    result = undiverged(facts())
-    assert (result.commands, result.logs) == ([], [])
-    assert result.noops == [f"nothing was written to {DATASET}"]
+    assert (
+        undiverged(facts()) == undiverged(facts(), rollback=True) == Result([], [f"nothing was written to {DATASET}"])
+    )
 
 
 def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None:
@@ -328,9 +309,8 @@ def test_a_diverged_replica_is_reported_with_the_command_that_mends_it() -> None
 
 
 def test_it_is_rolled_back_only_where_that_is_wanted() -> None:
-    result = undiverged(facts(tree={DATASET: 88064}, readonly="on"), rollback=True)
-    assert result.commands == [f"zfs rollback {DATASET}@zrepl_20260101_000000_000"]
-    assert undiverged(facts(), rollback=True).commands == []
+    mended = undiverged(facts(tree={DATASET: 88064}, readonly="on"), rollback=True)
+    assert mended.commands == [f"zfs rollback {DATASET}@zrepl_20260101_000000_000"]
 
 
 @pytest.mark.parametrize("rollback", [False, True])

@@ -23,22 +23,9 @@ def test_a_running_one_with_unread_files_is_reloaded_by_its_pid_file() -> None:
         "touch /var/run/stamp.new && pkill -HUP -F '/var/run/stunnel/it'\"'\"'s.pid' -x stunnel "
         "&& mv -f /var/run/stamp.new /var/run/stamp"
     ]
-
-
-@pytest.mark.parametrize(
-    ("state", "says"),
-    [
-        (StunnelState(running=True), "has read its files"),
-        (StunnelState(running=False), "does not run here"),
-    ],
-)
-def test_nothing_to_do(state: StunnelState, says: str) -> None:
-    result = reloaded(state)
-    assert result.commands == []
-    assert [says in noop for noop in result.noops] == [True]
-
-
-def test_an_unknown_state_stops_it() -> None:
+    for running, says in ((True, "has read its files"), (False, "does not run here")):
+        result = reloaded(StunnelState(running))
+        assert (result.commands, [says in noop for noop in result.noops]) == ([], [True])
     with pytest.raises(OperationError, match="could not be read"):
         reloaded(None)
 
@@ -67,20 +54,21 @@ def test_a_stunnel_that_its_rc_script_does_not_know_stops_the_run(pid: list[str]
         port((OLD,), pid, executing)
 
 
-def test_a_controller_that_would_start_it_again_is_stopped_first() -> None:
-    with pytest.raises(OperationError, match="Run `service f3s_storage stop` and `kill 1679` there"):
-        port((OLD,), None, started={"mode": 644})
-
-
-def test_somebody_else_on_all_addresses_stops_it_too() -> None:
-    with pytest.raises(OperationError, match=r"nc \(process 844\) listens on \*:2323"):
-        port((Listener("nc", 844, "tcp4", ANY, 2323),), ["1679"])
-
-
-def test_a_tunnel_of_a_client_on_loopback_stops_it_too() -> None:
-    """Its port is wanted for the question whether the daemon answers."""
-    with pytest.raises(OperationError, match=r"stunnel \(process 7\) listens on 127.0.0.1:2323"):
-        port((Listener("stunnel", 7, "tcp4", "127.0.0.1", 2323),), None)
+@pytest.mark.parametrize(
+    ("listener", "pid", "started", "says"),
+    [
+        (OLD, None, {"mode": 644}, "Run `service f3s_storage stop` and `kill 1679` there"),
+        (Listener("nc", 844, "tcp4", ANY, 2323), ["1679"], None, r"nc \(process 844\) listens on \*:2323"),
+        # a tunnel of a client: its port is wanted for the question whether the daemon answers
+        (Listener("stunnel", 7, "tcp4", "127.0.0.1", 2323), None, None, r"\(process 7\) listens on 127.0.0.1:2323"),
+    ],
+    ids=["a controller would start it again", "somebody else on all addresses", "on loopback"],
+)
+def test_who_else_has_the_port_stops_it_too(
+    listener: Listener, pid: list[str] | None, started: dict[str, int] | None, says: str
+) -> None:
+    with pytest.raises(OperationError, match=says):
+        port((listener,), pid, started=started)
 
 
 def test_the_daemon_of_the_pid_file_and_what_listens_elsewhere_are_no_matter() -> None:

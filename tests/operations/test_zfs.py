@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import OperationError
 
-from f3s.disks import Disk, parse_disk
+from f3s.disks import parse_disk
 from f3s.keycheck import KeyCheck
 from f3s.mounts import Directory, Mount, MountTable
 from f3s.quoting import UnsafeValue
@@ -19,7 +19,7 @@ from facts.zfs import Datasets, Guarded, KeyChecks, Pools
 from operations import zfs
 from tests.facts.disk_output import probe_output
 from tests.facts.recorded import ENC, PLAIN, REPLICA, zfs_get
-from tests.operations.harness import run
+from tests.operations.harness import Result, run
 
 LOCATION = "file:///keys/f0.lan.buetow.org:zdata.key"
 SETTINGS = {"autotrim": True, "failmode": "wait"}
@@ -30,102 +30,51 @@ def datasets(*lines: list[str]) -> dict[type, Any]:
     return {Datasets: parse_datasets([line for part in lines for line in part])}
 
 
-def a_pool(health: str = "ONLINE", autotrim: str = "on") -> dict[str, Pool]:
-    values = {"autotrim": autotrim, "failmode": "wait"}
-    return {"zdata": Pool("zdata", health, "1", 1006632960, 1006517760, values, PoolStatus(("ada1",)))}
-
-
 # -- pool --
 
 
+def new_pool(executing: bool = True, name: str = "zdata", wanted: Any = SETTINGS, **probe: Any) -> list[str]:
+    """The commands for a pool that is not there, on a disk that is like this."""
+    of = {key: probe.pop(key) for key in ("serial", "model") if key in probe}
+    facts = {Pools: {}, Probe: parse_disk(probe_output(**probe), "da0")}
+    return run(zfs.pool, facts, name, "da0", "/data", wanted, executing=executing, **of).commands
+
+
 def test_a_pool_is_made_on_a_blank_disk() -> None:
-    result = run(zfs.pool, {Pools: {}, Probe: BLANK}, "zdata", "da0", "/data", SETTINGS)
-    assert result.commands == ["zpool create -o ashift=12 -o autotrim=on -o failmode=wait -m /data zdata /dev/da0"]
+    made = "zpool create -o ashift=12 -o autotrim=on -o failmode=wait -m /data zdata /dev/da0"
+    assert new_pool(serial="1-0000:00:02.0-1", model="QEMU QEMU HARDDISK") == new_pool() == [made]
 
 
-def test_the_disk_may_have_to_be_a_certain_one() -> None:
-    facts = {Pools: {}, Probe: BLANK}
-    good = {"serial": "1-0000:00:02.0-1", "model": "QEMU QEMU HARDDISK"}
-    assert len(run(zfs.pool, facts, "zdata", "da0", "/data", SETTINGS, **good).commands) == 1
-    with pytest.raises(OperationError, match=r"serial number 1-0000:00:02.0-1, the settings want S5Y"):
-        run(zfs.pool, facts, "zdata", "da0", "/data", SETTINGS, serial="S5Y")
-    with pytest.raises(OperationError, match="model QEMU QEMU HARDDISK, the settings want Samsung"):
-        run(zfs.pool, facts, "zdata", "da0", "/data", SETTINGS, model="Samsung")
+FULL = {"head": (0, "x"), "tail": (0, "x")}
+DESTROYED = "LABEL 0\n    version: 5000\n    name: 'zdata'\n    state: 2\n    txg: 74"
 
 
 @pytest.mark.parametrize("executing", [True, False])
-def test_a_disk_that_is_not_blank_is_refused_in_the_plan_already(executing: bool) -> None:
-    disk = parse_disk(probe_output(fstyp=(0, "ufs"), head=(0, "x")), "da0")
-    with pytest.raises(OperationError) as refusal:
-        run(
-            zfs.pool,
-            {Pools: {}, Probe: disk},
-            "zdata",
-            "da0",
-            "/data",
-            SETTINGS,
-            executing=executing,
-        )
-    text = str(refusal.value)
-    assert "the pool zdata was not made, disk da0 is not blank" in text
-    assert "it holds a file system (ufs); its first 4 MiB are not zeros" in text
-    assert "dd " not in text
-
-
-def test_content_that_nothing_recognises_is_refused_for_a_pool() -> None:
-    disk = parse_disk(probe_output(head=(0, "x")), "da0")
-    with pytest.raises(OperationError, match=r"not blank.* dd if=/dev/zero of=/dev/da0 bs=1m count=4"):
-        run(zfs.pool, {Pools: {}, Probe: disk}, "zdata", "da0", "/data", SETTINGS)
-
-
 @pytest.mark.parametrize(
-    ("name", "way_on"),
+    ("probe", "says"),
     [
-        ("zdata", "it is this pool, only not imported: run `zpool import zdata` there, then this task again"),
-        ("zold", "find out what it is and who needs it, and check the device in the settings"),
+        ({"serial": "S5Y"}, r"serial number 1-0000:00:02.0-1, the settings want S5Y"),
+        ({"model": "Samsung"}, "model QEMU QEMU HARDDISK, the settings want Samsung"),
+        (
+            {"fstyp": (0, "ufs"), "head": (0, "x")},
+            r"da0 is not blank.*a file system \(ufs\); its first 4 MiB are not zeros(?!.* dd )",
+        ),
+        ({"head": (0, "x")}, "zdata was not made, disk da0 is not blank.* dd if=/dev/zero of=/dev/da0 bs=1m count=4"),
+        (
+            {"zdb": (0, "LABEL 0\n    name: 'zdata'"), **FULL},
+            "a label of the pool zdata .*; it is this pool, only not imported: run `zpool import zdata` there, then",
+        ),
+        (
+            {"zdb": (0, "LABEL 0\n    name: 'zold'"), **FULL},
+            "a label of the pool zold .*; find out what it is and who needs it, and check the device in the settings$",
+        ),
+        ({"zdb": (0, DESTROYED), **FULL}, "the destroyed pool zdata .*import -D zdata.*labelclear -f /dev/da0"),
     ],
 )
-def test_an_exported_pool_is_imported_not_wiped(name: str, way_on: str) -> None:
-    disk = parse_disk(probe_output(zdb=(0, f"LABEL 0\n    name: '{name}'"), head=(0, "x"), tail=(0, "x")), "da0")
-    with pytest.raises(OperationError, match=rf"it holds a label of the pool {name} .*; {way_on}$"):
-        run(zfs.pool, {Pools: {}, Probe: disk}, "zdata", "da0", "/data", SETTINGS)
-
-
-def test_a_destroyed_pool_is_brought_back_or_its_label_is_cleared_by_hand() -> None:
-    label = "LABEL 0\n    version: 5000\n    name: 'zdata'\n    state: 2\n    txg: 74"
-    disk = parse_disk(probe_output(zdb=(0, label), head=(0, "x"), tail=(0, "x")), "da0")
-    with pytest.raises(
-        OperationError, match=r"label of the destroyed pool zdata .*import -D zdata.*labelclear -f /dev/da0"
-    ):
-        run(zfs.pool, {Pools: {}, Probe: disk}, "zdata", "da0", "/data", SETTINGS)
-
-
-def test_a_pool_with_the_wanted_settings_is_left_alone() -> None:
-    facts = {Pools: a_pool(), **datasets(zfs_get("zdata", PLAIN))}
-    result = run(zfs.pool, facts, "zdata", "ada1", "/data", SETTINGS)
-    assert (result.commands, result.noops) == (
-        [],
-        ["pool zdata is ONLINE on ada1 with the wanted settings"],
-    )
-
-
-def test_the_settings_of_a_pool_converge() -> None:
-    facts = {Pools: a_pool("DEGRADED", "off"), **datasets(zfs_get("zdata", PLAIN))}
-    result = run(zfs.pool, facts, "zdata", "ada1", "/data", {**SETTINGS, "failmode": "panic"})
-    assert result.commands == ["zpool set autotrim=on zdata", "zpool set failmode=panic zdata"]
-
-
-@pytest.mark.parametrize("health", ["FAULTED", "UNAVAIL", "SUSPENDED", "REMOVED"])
-def test_a_pool_that_does_not_work_stops_the_deploy(health: str) -> None:
-    facts = {Pools: a_pool(health), **datasets(zfs_get("zdata", PLAIN))}
-    with pytest.raises(OperationError, match=f"pool zdata is {health}"):
-        run(zfs.pool, facts, "zdata", "ada1", "/data", SETTINGS)
-
-
-def test_a_pool_with_another_mount_point_is_not_moved() -> None:
-    facts = {Pools: a_pool(), **datasets(zfs_get("zdata", PLAIN, mountpoint="/zdata"))}
-    with pytest.raises(OperationError, match="with mount point /zdata, the settings want /data"):
-        run(zfs.pool, facts, "zdata", "ada1", "/data", SETTINGS)
+def test_no_other_disk_becomes_a_pool(probe: dict[str, Any], says: str, executing: bool) -> None:
+    """A pool that was exported is imported, one that was destroyed is brought back or cleared by hand."""
+    with pytest.raises(OperationError, match=f"(?s){says}"):
+        new_pool(executing, **probe)
 
 
 @pytest.mark.parametrize("missing", [Pools, Probe])
@@ -136,26 +85,44 @@ def test_unknown_pools_or_an_unknown_disk_are_no_reason_to_make_one(missing: typ
 
 
 def test_hostile_values_of_a_pool_are_quoted_or_refused() -> None:
-    disk = Disk("da0", BLANK.size, None, None, ())
-    result = run(zfs.pool, {Pools: {}, Probe: disk}, "z; reboot", "da0", "/a b", {"failmode": "$(id)"})
-    assert result.commands == ["zpool create -o ashift=12 -o 'failmode=$(id)' -m '/a b' 'z; reboot' /dev/da0"]
+    made = "zpool create -o ashift=12 -o 'failmode=$(id)' -m /data 'z; reboot' /dev/da0"
+    assert new_pool(name="z; reboot", wanted={"failmode": "$(id)"}) == [made]
     with pytest.raises(UnsafeValue):
-        run(zfs.pool, {Pools: {}, Probe: disk}, "-f", "da0", "/data", {})
+        new_pool(name="-f")
+
+
+def old_pool(health: str = "ONLINE", autotrim: str = "on", wanted: Any = SETTINGS, **changes: str) -> Any:
+    values = {"autotrim": autotrim, "failmode": "wait"}
+    pool = Pool("zdata", health, "1", 1006632960, 1006517760, values, PoolStatus(("ada1",)))
+    facts = {Pools: {"zdata": pool}, **datasets(zfs_get("zdata", PLAIN, **changes))}
+    return run(zfs.pool, facts, "zdata", "ada1", "/data", wanted)
+
+
+def test_a_pool_that_is_there_converges() -> None:
+    result = old_pool()
+    assert (result.commands, result.noops) == ([], ["pool zdata is ONLINE on ada1 with the wanted settings"])
+    result = old_pool("DEGRADED", "off", {**SETTINGS, "failmode": "panic"})
+    assert result.commands == ["zpool set autotrim=on zdata", "zpool set failmode=panic zdata"]
+
+
+@pytest.mark.parametrize("health", ["FAULTED", "UNAVAIL", "SUSPENDED", "REMOVED"])
+def test_a_pool_that_does_not_work_stops_the_deploy(health: str) -> None:
+    with pytest.raises(OperationError, match=f"pool zdata is {health}"):
+        old_pool(health)
+
+
+def test_a_pool_with_another_mount_point_is_not_moved() -> None:
+    with pytest.raises(OperationError, match="with mount point /zdata, the settings want /data"):
+        old_pool(mountpoint="/zdata")
 
 
 # -- datasets --
 
 
 def test_an_encrypted_dataset_is_made_as_its_own_root_in_one_step() -> None:
-    result = run(
-        zfs.encrypted_dataset,
-        datasets(zfs_get("zdata", PLAIN), zfs_get("zdata/enc", ENC)),
-        "zdata/enc/nfsdata",
-        "aes-256-gcm",
-        LOCATION,
-        {"mountpoint": "/data/nfs"},
-    )
-    assert result.commands == [
+    facts, wanted = datasets(zfs_get("zdata", PLAIN), zfs_get("zdata/enc", ENC)), {"mountpoint": "/data/nfs"}
+    made = run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "aes-256-gcm", LOCATION, wanted)
+    assert made.commands == [
         f"zfs create -o encryption=aes-256-gcm -o keylocation={LOCATION} -o keyformat=raw "
         "-o mountpoint=/data/nfs zdata/enc/nfsdata"
     ]
@@ -184,28 +151,24 @@ def test_a_dataset_that_inherits_gets_the_same_key_as_its_own() -> None:
     assert run(zfs.encrypted_dataset, inherits(KeyCheck.NO_FILE), *arguments, executing=False) == result
 
 
-def test_a_dataset_that_inherits_gets_no_other_key() -> None:
-    for check in (KeyCheck.WRONG, KeyCheck.NO_FILE):
-        with pytest.raises(OperationError, match=r"inherits the key of zdata/enc, and file:.* is not that key"):
-            run(zfs.encrypted_dataset, inherits(check), "zdata/enc/nfsdata", "on", LOCATION)
+NOT_THAT = r"inherits the key of zdata/enc, and file:.* is not that key"
 
 
-def test_change_key_needs_the_old_key() -> None:
-    facts = inherits(KeyCheck.FITS, keystatus="unavailable")
-    with pytest.raises(OperationError, match="while the key of zdata/enc is not loaded"):
-        run(zfs.encrypted_dataset, facts, "zdata/enc/nfsdata", "on", LOCATION)
-
-
-def test_plain_text_where_encryption_is_wanted_stops_the_deploy() -> None:
-    with pytest.raises(OperationError, match="zdata/enc is there and NOT encrypted"):
-        run(zfs.encrypted_dataset, datasets(zfs_get("zdata/enc", PLAIN)), "zdata/enc", "on", LOCATION)
-
-
-@pytest.mark.parametrize("changes", [{"encryption": "aes-128-ccm"}, {"keyformat": "passphrase"}])
-def test_another_cipher_or_key_format_is_not_changed(changes: dict[str, str]) -> None:
-    facts = datasets(zfs_get("zdata/enc", ENC, **changes))
-    with pytest.raises(OperationError, match="keeps its cipher for life"):
-        run(zfs.encrypted_dataset, facts, "zdata/enc", "on", LOCATION)
+@pytest.mark.parametrize(
+    ("name", "facts", "text"),
+    [
+        ("zdata/enc/nfsdata", inherits(KeyCheck.WRONG), NOT_THAT),
+        ("zdata/enc/nfsdata", inherits(KeyCheck.NO_FILE), NOT_THAT),
+        ("zdata/enc/nfsdata", inherits(KeyCheck.FITS, keystatus="unavailable"),
+         "while the key of zdata/enc is not loaded"),
+        ("zdata/enc", datasets(zfs_get("zdata/enc", PLAIN)), "zdata/enc is there and NOT encrypted"),
+        ("zdata/enc", datasets(zfs_get("zdata/enc", ENC, encryption="aes-128-ccm")), "keeps its cipher"),
+        ("zdata/enc", datasets(zfs_get("zdata/enc", ENC, keyformat="passphrase")), "keeps its cipher"),
+    ],
+)  # fmt: skip
+def test_a_dataset_that_cannot_get_the_key_stops_the_deploy(name: str, facts: dict[type, Any], text: str) -> None:
+    with pytest.raises(OperationError, match=text):
+        run(zfs.encrypted_dataset, facts, name, "on", LOCATION)
 
 
 def test_a_dataset_converges_in_the_form_of_zfs() -> None:
@@ -222,18 +185,15 @@ def test_a_dataset_converges_in_the_form_of_zfs() -> None:
 # -- keys --
 
 
-def test_a_key_that_is_not_loaded_is_loaded() -> None:
-    facts = {
-        **datasets(zfs_get("zdata/enc", ENC, keystatus="unavailable")),
-        KeyChecks: {"zdata/enc": KeyCheck.FITS},
-    }
-    assert run(zfs.key_loaded, facts, "zdata/enc", LOCATION).commands == ["zfs load-key zdata/enc"]
+def loaded(check: KeyCheck, executing: bool = True, more: dict[type, Any] | None = None, **changes: str) -> Any:
+    """The key of zdata/enc as it is, and what the file does when it is tried."""
+    facts = {**datasets(zfs_get("zdata/enc", ENC, **changes)), KeyChecks: {"zdata/enc": check}, **(more or {})}
+    return run(zfs.key_loaded, facts, "zdata/enc", LOCATION, executing=executing)
 
 
-def test_a_loaded_key_is_left_alone() -> None:
-    facts = {**datasets(zfs_get("zdata/enc", ENC)), KeyChecks: {"zdata/enc": KeyCheck.FITS}}
-    result = run(zfs.key_loaded, facts, "zdata/enc", LOCATION)
-    assert (result.commands, result.noops) == ([], [f"the key of zdata/enc is loaded and {LOCATION} fits"])
+def test_a_key_is_loaded_where_it_is_not() -> None:
+    assert loaded(KeyCheck.FITS, keystatus="unavailable").commands == ["zfs load-key zdata/enc"]
+    assert loaded(KeyCheck.FITS) == Result([], [f"the key of zdata/enc is loaded and {LOCATION} fits"])
 
 
 def test_a_replica_gets_its_key_location_first() -> None:
@@ -247,53 +207,38 @@ def test_a_replica_gets_its_key_location_first() -> None:
 
 def test_a_key_with_another_name_is_copied_by_hand_before_anything_is_made() -> None:
     own = "file:///keys/my own.key"
-    by_hand = MountTable((Mount("da0", "/keys", "ufs", frozenset({"rw"})),), {})
-    facts = {
-        **datasets(zfs_get("zdata/enc", ENC, keylocation=own)),
-        KeyChecks: {"zdata/enc": KeyCheck.NO_FILE},
-        Mounts: by_hand,
-    }
+    by_hand = {Mounts: MountTable((Mount("da0", "/keys", "ufs", frozenset({"rw"})),), {})}
     with pytest.raises(OperationError) as refusal:
-        run(zfs.key_loaded, facts, "zdata/enc", LOCATION, executing=False)
+        loaded(KeyCheck.NO_FILE, False, by_hand, keylocation=own)
     assert (
         "doas umount /keys && doas mount /dev/da0 /keys && doas cp -p '/keys/my own.key' "
         "/keys/f0.lan.buetow.org:zdata.key; doas umount /keys && doas mount -r /dev/da0 /keys"
     ) in str(refusal.value)
     # the stick is not in, or the run is about to bring the file
-    for other in ({Mounts: MountTable((), {})}, datasets(zfs_get("zdata/enc", ENC, keylocation="prompt"))):
-        assert run(zfs.key_loaded, facts | other, "zdata/enc", LOCATION, executing=False).commands != []
+    assert loaded(KeyCheck.NO_FILE, False, {Mounts: MountTable((), {})}, keylocation=own).commands != []
+    assert loaded(KeyCheck.NO_FILE, False, by_hand, keylocation="prompt").commands != []
     # the copy fits, and is named
-    assert run(zfs.key_loaded, facts | {KeyChecks: {"zdata/enc": KeyCheck.FITS}}, "zdata/enc", LOCATION).commands == [
-        f"zfs set keylocation={LOCATION} zdata/enc"
-    ]
+    named = [f"zfs set keylocation={LOCATION} zdata/enc"]
+    assert loaded(KeyCheck.FITS, True, by_hand, keylocation=own).commands == named
 
 
 @pytest.mark.parametrize("executing", [True, False])
 @pytest.mark.parametrize(
     ("keystatus", "text"),
-    [
-        ("unavailable", "Its data cannot be opened"),
-        ("available", "after the next reboot the data could not be opened"),
-    ],
+    [("unavailable", "Its data cannot be opened"), ("available", "after the next reboot the data could not be opened")],
 )
 @pytest.mark.parametrize("check", [KeyCheck.WRONG, KeyCheck.NOT_A_KEY])
 def test_a_wrong_key_is_reported_as_wrong(keystatus: str, text: str, check: KeyCheck, executing: bool) -> None:
-    facts = {**datasets(zfs_get("zdata/enc", ENC, keystatus=keystatus)), KeyChecks: {"zdata/enc": check}}
     with pytest.raises(OperationError) as refusal:
-        run(zfs.key_loaded, facts, "zdata/enc", LOCATION, executing=executing)
+        loaded(check, executing, keystatus=keystatus)
     assert f"does not open zdata/enc: {check.value}. " in str(refusal.value)
     assert text in str(refusal.value)
 
 
 def test_a_key_file_that_is_not_there_yet_is_fine_in_the_plan_only() -> None:
-    facts = {
-        **datasets(zfs_get("zdata/enc", ENC, keystatus="unavailable")),
-        KeyChecks: {"zdata/enc": KeyCheck.NO_FILE},
-    }
-    plan = run(zfs.key_loaded, facts, "zdata/enc", LOCATION, executing=False)
-    assert plan.commands == ["zfs load-key zdata/enc"]
+    assert loaded(KeyCheck.NO_FILE, False, keystatus="unavailable").commands == ["zfs load-key zdata/enc"]
     with pytest.raises(OperationError, match="there is no such key file"):
-        run(zfs.key_loaded, facts, "zdata/enc", LOCATION)
+        loaded(KeyCheck.NO_FILE, keystatus="unavailable")
 
 
 @pytest.mark.parametrize("name", ["zdata/enc", "zdata/enc/nfsdata"])
@@ -393,30 +338,33 @@ def mounts(
     return {Mounts: MountTable(table, {"/data/nfs": directory}), Guarded: {"zdata": guarded}}
 
 
+def guard(facts: dict[type, Any], **more: Any) -> Result:
+    return run(zfs.guarded_mountpoint, facts, *GUARD, **more)
+
+
 def test_a_mount_point_is_made_with_its_guard() -> None:
-    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, kind=None), *GUARD).commands == MAKE
-    assert run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD, executing=False).commands == MAKE
-    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA), *GUARD).commands == [f"chflags schg /data/nfs && {RECORD}"]
+    assert guard(mounts(ROOT, DATA, kind=None)).commands == MAKE
+    assert guard(mounts(ROOT), executing=False).commands == MAKE
+    assert guard(mounts(ROOT, DATA)).commands == [f"chflags schg /data/nfs && {RECORD}"]
 
 
 def test_a_guarded_mount_point_is_left_alone() -> None:
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg,uarch", guarded=("/data/nfs",)), *GUARD)
-    assert (result.commands, result.noops) == ([], ["/data/nfs is empty and schg"])
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS, guarded=("/data/nfs",)), *GUARD)
-    noop = "zdata/enc/nfsdata is mounted on /data/nfs, the directory below is schg"
-    assert (result.commands, result.noops) == ([], [noop])
+    bare = guard(mounts(ROOT, DATA, flags="schg,uarch", guarded=("/data/nfs",)))
+    assert bare == Result([], ["/data/nfs is empty and schg"])
+    below = guard(mounts(ROOT, DATA, NFS, guarded=("/data/nfs",)))
+    assert below == Result([], ["zdata/enc/nfsdata is mounted on /data/nfs, the directory below is schg"])
 
 
 def test_the_directory_below_a_dataset_that_was_mounted_before_is_guarded() -> None:
-    (line,) = run(zfs.guarded_mountpoint, mounts(ROOT, DATA, NFS, guarded=("/data/enc",)), *GUARD).commands
+    (line,) = guard(mounts(ROOT, DATA, NFS, guarded=("/data/enc",))).commands
     assert line == f"{script('guard-below', '/data', 'nfs')} && zfs set f3s:guarded='/data/enc /data/nfs' zdata"
-    result = run(zfs.guarded_mountpoint, mounts(ROOT, NFS), *GUARD)
+    result = guard(mounts(ROOT, NFS))
     assert (result.commands, len(result.noops)) == ([], 1)
 
 
 def test_a_guard_that_is_not_in_the_property_gets_there() -> None:
     """A run may be killed between the two, or the directory was guarded by hand."""
-    assert run(zfs.guarded_mountpoint, mounts(ROOT, DATA, flags="schg"), *GUARD).commands == [RECORD]
+    assert guard(mounts(ROOT, DATA, flags="schg")).commands == [RECORD]
 
 
 BARE = Directory("/data", "Directory", frozenset({"uarch"}), ())
@@ -431,35 +379,26 @@ def unmounted(*table: Mount, directory: Directory = BARE, **changes: str) -> dic
 @pytest.mark.parametrize("executing", [True, False])
 def test_the_root_dataset_of_a_pool_is_mounted(directory: Directory, executing: bool) -> None:
     """After `zpool import -N`, or where a run was killed between `zpool create` and its mount."""
-    result = run(zfs.pool_mounted, unmounted(directory=directory), "zdata", "/data", executing=executing)
-    assert (result.commands, result.logs) == (["zfs mount zdata"], [])
+    found = run(zfs.pool_mounted, unmounted(directory=directory), "zdata", "/data", executing=executing)
+    assert found == Result(["zfs mount zdata"], [])
 
 
-def test_a_root_dataset_that_is_mounted_is_left_alone() -> None:
-    result = run(zfs.pool_mounted, datasets(zfs_get("zdata", PLAIN, canmount="noauto")), "zdata", "/data")
-    assert (result.commands, result.noops) == ([], ["zdata is mounted on /data"])
-
-
-def test_a_root_dataset_of_a_pool_that_is_not_there_yet() -> None:
-    result = run(zfs.pool_mounted, datasets(), "zdata", "/data", executing=False)
-    assert (result.commands, result.noops) == ([], ["zdata is about to be made and mounted"])
+def test_a_root_dataset_that_is_mounted_or_not_there_yet() -> None:
+    found = run(zfs.pool_mounted, datasets(zfs_get("zdata", PLAIN, canmount="noauto")), "zdata", "/data")
+    assert found == Result([], ["zdata is mounted on /data"])
+    found = run(zfs.pool_mounted, datasets(), "zdata", "/data", executing=False)
+    assert found == Result([], ["zdata is about to be made and mounted"])
     with pytest.raises(OperationError, match="there is no pool zdata"):
         run(zfs.pool_mounted, datasets(), "zdata", "/data")
 
 
-@pytest.mark.parametrize(
-    ("canmount", "way_on"),
-    [
-        ("on", "The next boot mounts it first; to have"),
-        ("off", "The next boot mounts it first, after `zfs set canmount=on zdata` there; to have"),
-    ],
-)
-def test_a_root_dataset_is_not_mounted_over_what_is_in_use(canmount: str, way_on: str) -> None:
+@pytest.mark.parametrize(("canmount", "after"), [("on", ""), ("off", ", after `zfs set canmount=on zdata` there")])
+def test_a_root_dataset_is_not_mounted_over_what_is_in_use(canmount: str, after: str) -> None:
     result = run(zfs.pool_mounted, unmounted(NFS, canmount=canmount), "zdata", "/data")
     assert (result.commands, result.noops) == ([], [])
     (told,) = result.logs
     assert told.startswith("zdata is not mounted on /data, and is not now: it would hide what is mounted below (/data")
-    assert way_on in told
+    assert f"The next boot mounts it first{after}; to have" in told
 
 
 @pytest.mark.parametrize("executing", [True, False])
@@ -486,10 +425,10 @@ def test_a_root_dataset_that_cannot_be_mounted(facts: dict[type, Any], text: str
 
 def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:
     with pytest.raises(OperationError, match=r"not mounted on /data, but nothing\. tasks/zfs_encrypt\.py mounts it"):
-        run(zfs.guarded_mountpoint, mounts(ROOT), *GUARD)
+        guard(mounts(ROOT))
     other = Mount("zother", "/data", "zfs", frozenset({"rw"}))
     with pytest.raises(OperationError, match="zdata is not mounted on /data, but zother"):
-        run(zfs.guarded_mountpoint, mounts(ROOT, DATA, other), *GUARD)
+        guard(mounts(ROOT, DATA, other))
 
 
 @pytest.mark.parametrize("executing", [True, False])
@@ -499,13 +438,13 @@ def test_a_foreign_file_system_on_the_mount_point_is_not_mounted_over(executing:
         with pytest.raises(
             OperationError, match="zdata/nfs is mounted on /data/nfs, where only zdata/enc/nfsdata belongs"
         ):
-            run(zfs.guarded_mountpoint, mounts(*table), *GUARD, executing=executing)
+            guard(mounts(*table), executing=executing)
 
 
 @pytest.mark.parametrize("executing", [True, False])
 def test_plain_text_in_a_mount_point_stops_the_deploy(executing: bool) -> None:
     facts = mounts(ROOT, DATA, entries=("k3svolumes", "x"))
     with pytest.raises(OperationError, match="holds k3svolumes, x: this was written UNENCRYPTED into zdata"):
-        run(zfs.guarded_mountpoint, facts, *GUARD, executing=executing)
+        guard(facts, executing=executing)
     with pytest.raises(OperationError, match="is a Symbolic Link, not a directory"):
-        run(zfs.guarded_mountpoint, mounts(ROOT, DATA, kind="Symbolic Link"), *GUARD)
+        guard(mounts(ROOT, DATA, kind="Symbolic Link"))

@@ -163,16 +163,8 @@ def test_another_one_goes_through_configcheck(text: str, copied: str) -> None:
     sent = put.connector_arguments["_stdin"]
     old = digest(text) if text else "absent"
     check = "zrepl configcheck --config"
-    assert words_of(put.get_raw_value())[3:] == [
-        "replace-file",
-        PATH,
-        old,
-        digest(sent),
-        "0600",
-        copied,
-        zrepl.UNREAD,
-        check,
-    ]
+    words = ["replace-file", PATH, old, digest(sent), "0600", copied, zrepl.UNREAD, check]
+    assert words_of(put.get_raw_value())[3:] == words
     assert yaml.safe_load(sent)["jobs"] == OURS["jobs"]
 
 
@@ -218,13 +210,12 @@ def running(service: ServiceState | None, unread: bool = False, executing: bool 
     return run(zrepl.running, facts, PATH, OURS, False, executing=executing)
 
 
+STOPPED, RUNS = ServiceState.STOPPED, ServiceState.RUNNING
+
+
 @pytest.mark.parametrize(
     ("service", "unread", "verb"),
-    [
-        (ServiceState.STOPPED, False, "onestart"),
-        (ServiceState.STOPPED, True, "onestart"),
-        (ServiceState.RUNNING, True, "onerestart"),
-    ],
+    [(STOPPED, False, "onestart"), (STOPPED, True, "onestart"), (RUNS, True, "onerestart")],
 )
 def test_zrepl_is_started_or_restarted_and_then_has_read_its_file(
     service: ServiceState, unread: bool, verb: str
@@ -235,11 +226,9 @@ def test_zrepl_is_started_or_restarted_and_then_has_read_its_file(
 
 
 def test_a_zrepl_that_has_read_its_file_is_left_alone() -> None:
-    assert running(ServiceState.RUNNING).noops == ["zrepl runs with the configuration in place"]
-
-
-def test_the_plan_shows_the_restart_that_a_new_file_will_bring() -> None:
-    assert len(running(ServiceState.RUNNING, executing=False, text=KEEPS_ALL).commands) == 1
+    assert running(RUNS) == Result([], ["zrepl runs with the configuration in place"])
+    # the plan shows the restart that a new file will bring
+    assert len(running(RUNS, executing=False, text=KEEPS_ALL).commands) == 1
     assert len(running(ServiceState.MISSING, executing=False).commands) == 1
 
 
@@ -272,18 +261,15 @@ def test_a_job_is_woken_until_its_replica_has_arrived() -> None:
     assert woken(None)[0] == [wake]
     assert woken((), own=())[0] == [wake]
     assert woken(ARRIVED) == ([], [f"{REPLICA}: arrived on f1"])
-
-
-def test_a_job_is_woken_for_what_lies_below_its_dataset() -> None:
+    # and for what lies below its dataset
     own = (*OWN, Snapshot(f"{SOURCE}/disk0@x", "3", 2, 2))
     assert len(woken(ARRIVED, own=own)[0]) == 1
     assert woken((*ARRIVED, Snapshot(f"{REPLICA}/disk0@x", "3", 2, 2)), own=own)[0] == []
 
 
 def test_a_job_whose_target_is_not_in_the_run_is_left_alone() -> None:
-    commands, noops = woken((), connected=False)
-    assert commands == []
-    assert "f1 is not part of this run" in noops[0]
+    commands, [why] = woken((), connected=False)
+    assert (commands, "f1 is not part of this run" in why) == ([], True)
 
 
 # -- jobs_reported --

@@ -85,7 +85,6 @@ def test_an_unknown_name_is_an_error_with_the_names(fake: ModuleType, capsys: py
 def test_rows_are_printed_and_written(fake: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "rows.json"
     assert program.main(["lab", "--json", str(file)]) == 1
-
     # a pause of 3 s is beyond the 2 s of `good`; `small` is only played by name
     verdicts = {row["scenario"]: row["verdict"] for row in json.loads(file.read_text())}
     assert verdicts == {"good": "wrong", "bad": "wrong", "cannot": "not run"}

@@ -19,13 +19,18 @@ def watched(story: Story) -> None:
         story.say("looked")
 
 
+def fails(story: Story) -> None:
+    """Not as told"""
+    with story.watched():
+        story.prove(False, "pigs fly")
+
+
 def row(tell: Tell, expect: Expect, stage: FakeStage | None = None) -> Row:
     return play(Scenario("one", expect, tell), stage or FakeStage(), lambda _: None)
 
 
 def test_a_story_that_comes_to_its_end_is_right() -> None:
     found = row(watched, Expect(5), FakeStage(reports={"r0": Report({"stat": 4.9}, {}, 7)}))
-
     assert (found.verdict, found.reason, found.pause_max_s) == ("right", "", 4.9)
     assert found.expected == "pause <= 5 s, no error, no remount, no line lost or astray"
 
@@ -43,7 +48,6 @@ def test_a_story_that_comes_to_its_end_is_right() -> None:
 )
 def test_what_a_client_feels_beyond_the_expected_is_wrong(expect: Expect, report: Report, reason: str) -> None:
     found = row(watched, expect, FakeStage(reports={"r0": report}))
-
     assert (found.verdict, found.reason) == ("wrong" if reason else "right", reason)
     assert (found.errors, found.lost_lines, found.stray_lines) == (report.read_errors, report.lost, report.stray)
 
@@ -56,32 +60,18 @@ def test_the_worst_of_several_clients_counts() -> None:
 
     stage = FakeStage(reports={"r0": Report({"read": 1}), "r1": Report({"read": 3}, {"read": {"EIO": 1}})})
     found = row(both, Expect(2), stage)
-
     assert (found.pause_max_s, found.errors) == (3, 1)
     assert stage.done == ["probe r0", "probe r1", "report r0", "report r1"]
 
 
 def test_a_step_that_is_not_so_is_wrong_with_what_the_client_felt() -> None:
-    def fails(story: Story) -> None:
-        """Not as told"""
-        with story.watched():
-            story.prove(False, "pigs fly")
-
     found = row(fails, Expect(1), FakeStage(reports={"r0": FELT}))
-
     assert found.verdict == "wrong"
     assert found.reason.startswith("not so: pigs fly; a reading client paused")
 
 
 def test_a_probe_that_has_no_report_hides_no_step_that_failed() -> None:
-    def fails(story: Story) -> None:
-        """Not as told"""
-        with story.watched():
-            story.prove(False, "pigs fly")
-
-    found = row(fails, STEPS, FakeStage(reports={"r0": StageError("no report")}))
-
-    assert found.reason == "not so: pigs fly"
+    assert row(fails, STEPS, FakeStage(reports={"r0": StageError("no report")})).reason == "not so: pigs fly"
     assert row(watched, STEPS, FakeStage(reports={"r0": StageError("no report")})).reason == "no report"
 
 
@@ -91,7 +81,6 @@ def test_what_a_stage_cannot_do_is_not_run() -> None:
         story.stage.part("f0", "f1")
 
     found = row(parts, Expect(5))
-
     assert (found.verdict, found.reason, found.pause_max_s) == ("not run", "the fake has one wire", None)
 
 
@@ -106,13 +95,11 @@ def test_a_wait_is_as_long_as_its_timers_and_its_slow_work() -> None:
 def test_a_wait_ends_as_soon_as_it_is_so() -> None:
     stage = FakeStage()
     story = Story(stage, STEPS, lambda _: None)
-
     assert story.within("it is noon", lambda: stage.time >= 4, timers=60) == pytest.approx(4)
 
 
 def test_a_command_that_fails_is_a_step_that_fails() -> None:
     story = Story(FakeStage(lambda host, script: Ran(3, "no such thing\n")), STEPS, lambda _: None)
-
     assert story.attempt("f0", "carp").rc == 3
     with pytest.raises(NotSoError, match="on f0: carp: exit status 3\nno such thing"):
         story.on("f0", "carp")

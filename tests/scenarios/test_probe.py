@@ -85,7 +85,6 @@ def test_all_is_well(mounted: Path, tmp_path: Path) -> None:
     running = Running(mounted, tmp_path / "state")
     acknowledged(tmp_path / "state", 10)
     report = running.stop()
-
     assert set(report.pauses) == {"stat", "list", "open", "read", "write"}
     assert 0 < report.pause < 5
     assert (report.errors, report.lost, report.stray, report.hanging) == ({}, 0, 0, {})
@@ -100,7 +99,6 @@ def test_lines_on_the_disk_of_the_mount_point_are_astray(tmp_path: Path) -> None
     running = Running(folder, tmp_path / "state")
     time.sleep(0.3)
     report = running.stop()
-
     assert report.stray > 0
     assert report.acknowledged == 0
     assert (tmp_path / "state" / "acknowledged").read_text() == ""
@@ -113,7 +111,6 @@ def test_a_line_that_the_server_does_not_have_is_lost(mounted: Path, tmp_path: P
     lines = only(mounted, "lines")
     # one is missing, another one torn
     lines.write_text(lines.read_text().replace("line 2.\n", "").replace("line 4.\n", "line 4"))
-
     assert running.check() == "2\n4\n"
     assert Report.parse((tmp_path / "state" / "report.json").read_text()).lost == 2
 
@@ -122,7 +119,6 @@ def test_what_cannot_be_looked_up_again_is_an_error(mounted: Path, tmp_path: Pat
     running = Running(mounted, tmp_path / "state")
     running.stop()
     only(mounted, "lines").unlink()
-
     with pytest.raises(subprocess.CalledProcessError) as failed:
         running.check()
     assert "the lines cannot be read again" in failed.value.stderr
@@ -136,7 +132,6 @@ def test_a_call_that_does_not_come_back_is_named_and_keeps_nothing_from_going_on
     time.sleep(1)
     begin = time.monotonic()
     report = running.stop()
-
     assert time.monotonic() - begin < probe.PATIENCE + 10
     assert set(report.hanging) == {"open"}
     assert report.hanging["open"] > 1
@@ -151,7 +146,6 @@ def test_errors_are_counted_by_kind_and_operation(tmp_path: Path) -> None:
     only(tmp_path, "fixed").unlink()
     time.sleep(0.3)
     report = running.stop()
-
     assert set(report.errors) == {"stat", "list", "open"}
     assert {kind for kinds in report.errors.values() for kind in kinds} == {"ENOENT", "INCOMPLETE"}
     assert report.read_errors > 3
@@ -161,14 +155,12 @@ def test_another_content_is_an_error(tmp_path: Path) -> None:
     running = Running(tmp_path, tmp_path / "state")
     only(tmp_path, "fixed").write_bytes(b"older version")
     time.sleep(0.3)
-
     assert set(running.stop().errors["read"]) == {"CONTENT"}
 
 
 def test_a_folder_that_takes_nothing_is_said_at_once(tmp_path: Path) -> None:
     words = ["run", "--folder", str(tmp_path / "gone"), "--state", str(tmp_path / "state")]
     done = subprocess.run([sys.executable, str(PROBE), *words], capture_output=True, text=True, timeout=20)
-
     assert done.returncode == 1
     assert f"nothing can be written in {tmp_path / 'gone'}" in done.stderr
     assert not (tmp_path / "state" / "pid").exists()
@@ -224,5 +216,4 @@ def test_the_report_is_json_of_its_own_fields(tmp_path: Path) -> None:
     measures = {"stat": probe.Measure(0), "write": probe.Measure(0)}
     measures["write"].begins(4)
     found = probe.report(measures, files, stopped=5, now=8)
-
     assert Report.parse(json.dumps(found)) == Report({"stat": 5, "write": 8}, hanging={"write": 4})

@@ -41,7 +41,6 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> site.SiteStage:
 def test_logins_are_those_of_the_inventory() -> None:
     login = site.Login.of("f0.lan", {"ssh_user": "paul", "ssh_port": 2222, "ssh_key": "~/.ssh/k", "_doas": True})
     words = login.words("echo 'a b' | wc")
-
     assert words[0] == "ssh"
     assert words[words.index("-p") + 1] == "2222"
     assert words[words.index("-i") + 1] == "~/.ssh/k"

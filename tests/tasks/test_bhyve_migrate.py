@@ -62,10 +62,6 @@ def test_a_migrated_host_has_nothing_to_do() -> None:
     assert commands == ["sysrc zfskeys_datasets='zdata/enc zroot/bhyve'"]
 
 
-def test_a_host_without_virtual_machines_is_only_asked_for_its_datasets() -> None:
-    planned = plan("bhyve_migrate", F0, {AllProperties: {}})
-    assert [operation.commands for operation in planned] == [()]
-
-
-def test_clients_are_not_touched() -> None:
+def test_where_nothing_is_to_be_moved() -> None:
+    assert [operation.commands for operation in plan("bhyve_migrate", F0, {AllProperties: {}})] == [()]
     assert plan("bhyve_migrate", "r0.lan.buetow.org", {}) == []

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab import actions
-from tests.lab.cluster import F0, F1, REPOSITORY, Cluster, Run
+from tests.lab.cluster import F0, F1, Cluster, Run
 
 pytestmark = pytest.mark.lab
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
-R2 = "r2.lan.buetow.org"
 TITLE = "failover: "
 
 
@@ -54,37 +50,6 @@ def test_all_is_right_after_the_deploy(cluster: Cluster, tmp_path: Path) -> None
     assert "zdata/enc/nfsdata: " in page.read_text()
 
 
-def test_a_stick_is_pulled_out(cluster: Cluster) -> None:
-    actions.unplug(cluster.store, "f1")
-    found = not_right(task(cluster, "verify", rc=1))
-    assert "no stick with the label F3S_KEYS" in found["stick", F1, "WRONG"]
-    assert "-> plug the stick" in found["stick", F1, "WRONG"]
-    # the keys are loaded, and nobody knows whether the next boot will find them
-    for row in ("keys", "replica keys"):
-        assert "the stick is not mounted" in found[row, F1, "UNKNOWN"]
-    assert len(found) == 3
-
-
-def test_a_replica_is_written_to(cluster: Cluster) -> None:
-    cluster.sh(F1, f"zfs set readonly=off {REPLICA}; echo x >/data/nfs/stray; zfs set readonly=on {REPLICA}")
-    found = not_right(task(cluster, "verify", rc=1))
-    row = found["replica of f0_to_f1_nfsdata untouched", F1, "WRONG"]
-    assert "has diverged" in row
-    assert "zrepl_rollback_replicas" in row
-    refused = task(cluster, "failover", rc=1)
-    assert "has diverged" in refused.output
-    assert "BACKUP" in cluster.sh(F1, "carp")
-
-
-def test_both_hosts_are_backup(cluster: Cluster) -> None:
-    # nobody takes over within a moment
-    for host in (F0, F1):
-        cluster.sh(host, "ifconfig re0 vhid 1 advskew 254 state backup")
-    found = not_right(task(cluster, "verify", rc=1))
-    assert "nobody is MASTER (f0 BACKUP, f1 BACKUP)" in found["one MASTER", "cluster", "WRONG"]
-    assert "carp master" in found["one MASTER", "cluster", "WRONG"]
-
-
 def test_a_service_is_killed(cluster: Cluster) -> None:
     cluster.sh(F0, "service stunnel onestop")
     found = not_right(task(cluster, "verify", rc=1))
@@ -94,22 +59,12 @@ def test_a_service_is_killed(cluster: Cluster) -> None:
     assert "nothing answers on 192.168.1.138:2323" in found["TLS", "r0.lan.buetow.org", "WRONG"]
 
 
-def test_a_host_is_without_power(cluster: Cluster) -> None:
-    cluster.lab("crash", "f1")
-    found = not_right(task(cluster, "verify", rc=1))
-    assert "no connection" in found["reachable", F1, "WRONG"]
-    assert found["one MASTER", "cluster", "UNKNOWN"].startswith("f0 MASTER, f1 not known")
-    refused = task(cluster, "failover", rc=1)
-    assert f"{F1} is not part of this run: no connection" in refused.output
-
-
 def test_there_and_back(cluster: Cluster) -> None:
     cluster.sh(F0, "echo before >/data/nfs/k3svolumes/note")
     dry = task(cluster, "failover", "--dry")
     order = [dry.output.index(f"{TITLE}{what}") for what in ("the address goes to f1", "f1 serves")]
     assert order == sorted(order)
     assert "MASTER" in cluster.sh(F0, "carp")
-
     over = task(cluster, "failover")
     assert "f1.lan.buetow.org serves on 192.168.1.138" in over.output
     assert re.search(r"carp backup: \d+ s$", over.output, re.MULTILINE)  # how long it took
@@ -119,51 +74,11 @@ def test_there_and_back(cluster: Cluster) -> None:
     again = task(cluster, "failover")
     assert again.changed == []
     assert not_right(task(cluster, "verify")) == {}
-
     back = task(cluster, "failback")
     assert "f0.lan.buetow.org serves on 192.168.1.138" in back.output
     assert task(cluster, "failback").changed == []
     cluster.tick(70)
     assert not_right(task(cluster, "verify")) == {}
-
-
-def test_what_was_renewed_or_revoked_has_to_reach_the_hosts(cluster: Cluster) -> None:
-    pki = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py"]
-    for words in (["renew", R2], ["revoke", "earth"]):
-        subprocess.run([*pki, *words], cwd=REPOSITORY, env=cluster.environment, check=True, stdout=subprocess.DEVNULL)
-    cluster.sh(F1, "rm /usr/local/etc/stunnel/server.pem")
-    found = not_right(task(cluster, "verify", rc=1))
-    crl = "/usr/local/etc/stunnel/crl.pem is not crl.pem of the secrets folder"
-    assert crl in found["tunnel files", F0, "WRONG"]
-    assert found["tunnel files", F1, "WRONG"].startswith("/usr/local/etc/stunnel/server.pem is missing")
-    assert f"client.pem is not client-{R2}.pem" in found["tunnel files", R2, "WRONG"]
-    assert "server.pem is missing" in task(cluster, "failover", rc=1).output
-
-
-def test_a_standby_that_could_not_take_over(cluster: Cluster) -> None:
-    cluster.sh(F1, f"umount /export/nfs; zfs unmount {REPLICA}; zfs unload-key {REPLICA}")
-    cluster.tick(70)
-    found = not_right(task(cluster, "verify", rc=1))
-    assert found["services", F1, "WRONG"].startswith("not ready: the key of")
-    assert "not ready: the key of" in task(cluster, "failover", rc=1).output
-
-
-def test_a_snapshot_that_the_source_lacks(cluster: Cluster) -> None:
-    cluster.sh(F1, f"zfs snapshot {REPLICA}@manual")
-    found = not_right(task(cluster, "verify", rc=1))
-    row = found["replica of f0_to_f1_nfsdata untouched", F1, "WRONG"]
-    assert "f0.lan.buetow.org has no snapshot manual" in row
-    assert "; to drop them: pyinfra inventory.py tasks/zrepl.py --data 'zrepl_rollback_replicas=" in row
-    task(cluster, "zrepl", "-y", "--data", 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]')
-    assert "@manual" not in cluster.sh(F1, f"zfs list -H -o name -t snapshot {REPLICA}")
-    cluster.tick(70)
-    assert not_right(task(cluster, "verify")) == {}
-
-
-def test_without_a_client_nothing_is_moved(cluster: Cluster) -> None:
-    refused = task(cluster, "failover", "-y", "--limit", "storage", rc=1)
-    assert "no client in this run can ask the virtual IP" in refused.output
-    assert "MASTER" in cluster.sh(F0, "carp")
 
 
 STUNNEL = "/usr/local/etc/stunnel/stunnel.conf"

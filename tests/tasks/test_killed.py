@@ -17,11 +17,7 @@ TRIED_AGAIN = [f"{R0}: clients: mounted, if the server answers"]
 
 @pytest.mark.parametrize(
     ("task", "hosts", "kills"),
-    [
-        ("carp", (F0, F1), (7, 24, 41, 58)),
-        ("nfs", (F1,), (3, 6, 9)),
-        ("clients", (R0,), (4, 13, 22, 31, 40)),
-    ],
+    [("carp", (F0, F1), (7, 24, 41, 58)), ("nfs", (F1,), (3, 6, 9)), ("clients", (R0,), (4, 13, 22, 31, 40))],
 )
 def test_the_run_after_the_kills_is_the_last_that_changes_anything(
     lab: Cluster, task: str, hosts: tuple[str, ...], kills: tuple[int, ...]

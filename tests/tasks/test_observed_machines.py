@@ -52,13 +52,11 @@ def test_from_the_installation_to_a_replica_that_survives_reboots(tmp_path: Path
     cluster.sh(F0, VM_DATASETS)
     assert "virtualization is not supported" in cluster.attempt(F0, "vm list").err
     assert "zfs_enable" not in cluster.sh(F0, "cat /etc/rc.conf")
-
     cluster.deploy(*TASKS)
     cluster.sh(F0, "echo hello > /data/nfs/hello; zpool sync zdata")
     cluster.tick(62)
     for host in (F0, F1):
         cluster.lab("reboot", host)
-
     assert cluster.sh(F0, "cat /zroot/bhyve/rocky/disk.img /zroot/bhyve/.config/system.conf") == "disk\nsw\n"
     roots = cluster.sh(F0, "zfs get -r -t filesystem,volume -H -o value encryptionroot zroot/bhyve").split()
     assert roots == ["zroot/bhyve"] * 4

@@ -58,13 +58,6 @@ def test_without_certificates_it_says_how_to_make_them(cluster: Cluster) -> None
     assert cluster.pyinfra(TASK, "--dry", "--limit", F0).rc == 0
 
 
-def test_the_plan_on_untouched_hosts(deployed: tuple[Cluster, Run, Run]) -> None:
-    _, dry, _ = deployed
-    assert dry.rc == 0, dry.output
-    assert "stunnel: key and certificate of the virtual IP" in dry.output
-    assert dry.changed == []
-
-
 def test_files_owners_and_modes(cluster: Cluster) -> None:
     for host in (F0, F1):
         listed = cluster.sh(host, f"cd {SERVER_FOLDER}; stat -f '%Lp %Su %Sg %N' *").splitlines()

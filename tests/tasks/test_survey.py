@@ -50,7 +50,6 @@ def test_a_site_by_hand_is_said_as_data_and_a_dry_run_shows_only_what_differs(la
     for host in CLIENTS:
         by_hand.client(SITE, host, lab.sh)
     said = survey(lab, tmp_path)
-
     for row in (
         "f0 yours the job backup (push) stays as it is",
         "f0 yours the export `/tank/scans -mapall=nobody printer.lan` stays as it is",
@@ -65,12 +64,8 @@ def test_a_site_by_hand_is_said_as_data_and_a_dry_run_shows_only_what_differs(la
     found = {each.name: each.read_text() for each in (tmp_path / "site/group_data").iterdir()}
     assert found.keys() == {"all.py", "clients.py", "freebsd.py"}
     lines = re.findall(r"^\w+ = .*", found["freebsd.py"], re.MULTILINE)
-    assert lines == [
-        "nfs_owners = 'names'",
-        "nfs_for_others = True",
-    ]
+    assert lines == ["nfs_owners = 'names'", "nfs_for_others = True"]
     assert "'site': 'soft,timeo=150,rw'" in found["clients.py"]
-
     certificates(lab, tmp_path)
     inventory = f"{tmp_path}/site/inventory.py"
     dry = lab.pyinfra("deploy.py", "--dry", inventory=inventory)
@@ -81,7 +76,6 @@ def test_a_site_by_hand_is_said_as_data_and_a_dry_run_shows_only_what_differs(la
     wanted += [("clients", host, what) for host in CLIENTS for what in units]
     assert sorted(reasons) == sorted(wanted)
     assert f"{len(wanted)} reasons to stop" in dry.output
-
     for host in STORAGE:
         lab.sh(host, "/bin/kill $(pgrep -x stunnel)")
     words = tmp_path / "site/group_data/all.py"

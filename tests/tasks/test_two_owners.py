@@ -31,13 +31,11 @@ def test_what_is_the_operators_stays_and_the_second_run_changes_nothing(lab: Clu
         lab.sh(F1, f"cat >{path} <<'END'\n{(BY_HAND / name).read_text()}END")
     lab.sh(F1, f"printf '#!/bin/sh\\necho by hand\\n' >{HOOK}; chmod 755 {HOOK}")
     before = {path: lab.sh(F1, f"cat {path}") for path in (*FILES.values(), HOOK)}
-
     rc, said, _ = run(lab, "tasks/nfs.py")
     assert (rc == 0, "Set nfs_for_others = True" in said) == (False, True), said
     rc, said, _ = run(lab, "tasks/carp.py", "nfs_for_others=true")
     assert (rc == 0, f"{HOOK} is not of this deploy" in said, "- echo by hand" in said) == (False, True, True), said
     assert {path: lab.sh(F1, f"cat {path}") for path in before} == before
-
     data = ("nfs_for_others=true", f'replace_files=["{HOOK}"]')
     for task in TASKS:
         rc, said, changed = run(lab, task, *data)

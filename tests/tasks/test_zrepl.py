@@ -229,15 +229,6 @@ def test_a_job_with_another_name_takes_its_place_everywhere(pair: Cluster) -> No
     assert re.search(rf"zrepl +{F0} +ok +running", verify.output), verify.output
 
 
-def test_a_key_that_was_changed_on_the_source_is_reported(pair: Cluster) -> None:
-    pair.sh(F0, "zfs change-key -o keylocation=file:///keys/f1.lan.buetow.org:zdata.key zdata/enc/nfsdata")
-    assert replicated(pair, "under another key")
-    run = task(pair, "-y")
-    assert run.changed == []
-    assert f"file:///keys/f0.lan.buetow.org:zdata.key does not open {REPLICA}" in run.output
-    assert "It is open with the old key until it is unmounted" in run.output
-
-
 def test_a_closed_replica_under_an_old_key_is_reported_until_its_next_replication(pair: Cluster) -> None:
     """The new key has the old one's name, as a stick that was written anew."""
     key, disk = "/keys/f0.lan.buetow.org:bhyve.key", "zdata/sink/f0/zroot/bhyve/fedora/disk0"
@@ -292,21 +283,6 @@ def test_a_run_killed_before_the_restart_is_made_up_for(pair: Cluster) -> None:
     assert task(pair, "-y", "--data", "zrepl_keep_last=20").changed == []
 
 
-def test_a_configuration_that_zrepl_refuses_never_replaces_the_running_one(pair: Cluster) -> None:
-    script = (Path(__file__).parents[2] / "files" / "once" / "replace-file.sh").read_text()
-    before = pair.sh(F0, f"sha256 -q {CONFIG}")
-    pair.sh(F0, f"cat >/tmp/put.sh <<'END'\n{script}END\nprintf 'jobs: [{{type: shove, name: x}}]\\n' >/tmp/new.yml")
-    digests = f"$(sha256 -q {CONFIG}) $(sha256 -q /tmp/new.yml)"
-    check = "'zrepl configcheck --config'"
-    run = pair.attempt(F0, f"sh /tmp/put.sh {CONFIG} {digests} 0600 no /var/db/unread {check} </tmp/new.yml")
-    assert run.rc == 1
-    assert 'invalid type name "shove"' in run.err
-    assert f"zrepl configcheck --config refuses the new file, {CONFIG} was left as it is" in run.err
-    assert pair.sh(F0, f"sha256 -q {CONFIG}") == before
-    assert pair.sh(F0, "ls /usr/local/etc/zrepl").split() == ["zrepl.yml"]
-    assert pair.attempt(F0, "ls /var/db/unread").rc != 0  # nothing to restart zrepl for
-
-
 def test_a_first_replication_that_is_late_is_reported_and_the_next_run_goes_on(fresh: Cluster) -> None:
     fresh.lab("isolate", F1)
     run = task(fresh, "-y", "--data", "zrepl_first_replication_timeout=20")
@@ -317,12 +293,3 @@ def test_a_first_replication_that_is_late_is_reported_and_the_next_run_goes_on(f
     run = task(fresh, "-y", "--data", "zrepl_first_replication_timeout=90")
     assert f"{F1}: zrepl: the replica of f0_to_f1_nfsdata is mounted" in run.changed
     assert fresh.sh(F1, "cat /data/nfs/hello") == "hello\n"
-
-
-def test_a_job_for_a_dataset_that_is_not_there_is_refused_before_anything_is_changed(fresh: Cluster) -> None:
-    fresh.sh(F0, "zfs destroy -r zroot/bhyve/fedora")
-    run = task(fresh, "-y", rc=1)
-    assert "nothing was changed. f0_to_f1_fedora: there is no dataset zroot/bhyve/fedora" in run.output
-    assert run.changed == []
-    for host in (F0, F1):
-        assert fresh.attempt(host, "pkg info -e zrepl").rc == 1

@@ -133,19 +133,12 @@ def test_another_key_file_is_named() -> None:
 
 
 REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
-    "plain files": (
-        lambda w: setattr(w, "place", Directory(PLACE, "Directory", frozenset({"schg"}), ("plain",))),
-        f"nothing is mounted at {PLACE}, but it holds plain: this is NOT ENCRYPTED",
-    ),
-    "a file": (
-        lambda w: setattr(w, "place", Directory(PLACE, "Regular File", frozenset(), ())),
-        f"nothing is mounted at {PLACE}, but it is a Regular File",
-    ),
-    "another": (
-        lambda w: w.nodes["zroot"].local.update(mountpoint=PLACE),
-        f"zroot is mounted at {PLACE}: unmount it",
-    ),
-}
+    "plain files": (lambda w: setattr(w, "place", Directory(PLACE, "Directory", frozenset({"schg"}), ("plain",))),
+         f"nothing is mounted at {PLACE}, but it holds plain: this is NOT ENCRYPTED"),
+    "a file": (lambda w: setattr(w, "place", Directory(PLACE, "Regular File", frozenset(), ())),
+         f"nothing is mounted at {PLACE}, but it is a Regular File"),
+    "another": (lambda w: w.nodes["zroot"].local.update(mountpoint=PLACE), f"zroot is mounted at {PLACE}: unmount it"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSALS)

@@ -236,10 +236,8 @@ DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "guid": (lose_guid, "has not the GUID of its source"),
     "counterpart": (lambda w: w.nodes.pop(f"{NEW}/rocky/disk1"), "has no counterpart zroot/bhyve/rocky/disk1"),
     "plain": (lambda w: w.nodes.update({f"{NEW}/x": Node()}), "not under the encryption root"),
-    "old data": (
-        lambda w: setattr(w.nodes[f"{OLD}/rocky"], "data", "new"),
-        r"written to since the snapshot f3s_migrate, .*rocky \(3 bytes\)",
-    ),
+    "old data": (lambda w: setattr(w.nodes[f"{OLD}/rocky"], "data", "new"),
+         r"written to since the snapshot f3s_migrate, .*rocky \(3 bytes\)"),
     "snapshot lost": (lambda w: w.nodes[f"{OLD}/rocky"].snapshots.clear(), "has lost its snapshot"),
     "metadata": (lambda w: w.nodes[NEW].local.pop(METADATA), "are not proven"),
     "clone": (clone_outside, "zroot/test are clones"),
@@ -247,14 +245,12 @@ DESTROY_REFUSALS: dict[str, tuple[Callable[[World], object], str]] = {
     "gone": (lambda w: w.nodes.pop(NEW), "may be the only copy"),
     "no stick": (lambda w: setattr(w, "stick", None), "stick ufs/F3S_KEYS is not mounted on /keys, but nothing"),
     "other stick": (lambda w: setattr(w, "stick", "ufs/X"), "stick ufs/F3S_KEYS is not mounted on /keys, but ufs/X"),
-    "no key": (
-        lambda w: setattr(w, "key_check", KeyCheck.NO_FILE),
-        f"{OLD} is not destroyed: {KEY} does not open {NEW}: there is no such",
-    ),
+    "no key": (lambda w: setattr(w, "key_check", KeyCheck.NO_FILE),
+         f"{OLD} is not destroyed: {KEY} does not open {NEW}: there is no such"),
     "wrong key": (lambda w: setattr(w, "key_check", KeyCheck.WRONG), "is not the one the dataset is encrypted with"),
     "key unknown": (lambda w: setattr(w, "key_check", None), "is not proven to open"),
     "other place": (other_place, "opens zroot/bhyve with prompt, not"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", DESTROY_REFUSALS)
@@ -263,8 +259,7 @@ def test_nothing_is_destroyed_without_all_proofs(case: str) -> None:
     spoil, text = DESTROY_REFUSALS[case]
     if case == "gone":
         world.vms = dict.fromkeys(world.vms, False)
-        for name in [name for name in world.nodes if name.startswith(f"{NEW}/")]:
-            del world.nodes[name]
+        remove(world, f"{NEW}/")
     spoil(world)
     with pytest.raises(Refusal, match=text):
         next_plan(world, DESTROY)
@@ -501,6 +496,11 @@ def test_plain_files_below_the_mount_point_are_found_while_the_machines_run() ->
         next_plan(world)
 
 
+def remove(world: World, prefix: str) -> None:
+    for name in [name for name in world.nodes if name.startswith(prefix)]:
+        del world.nodes[name]
+
+
 def world_after(prefix: str) -> World:
     """The world just before the first command that begins so."""
     return next(world for text, world in states() if text.startswith(prefix) or prefix in text)
@@ -529,7 +529,7 @@ REFUSALS: dict[str, tuple[str, Callable[[World], object], str]] = {
     "feature": (
         "",
         lambda w: setattr(w, "feature", "disabled"),
-        "zroot has feature@encryption disabled: nothing in it can",
+        "zroot has feature@encryption disabled: nothing in it",
     ),
     "no features": ("", lambda w: setattr(w, "feature", "-"), "zpool set feature@encryption=enabled zroot"),
     # under way
@@ -601,8 +601,7 @@ def test_a_mark_that_a_backup_brought_is_none() -> None:
 
 def test_a_half_copied_tree_whose_source_is_gone() -> None:
     world = world_after("bhyve-metadata")
-    for name in [name for name in world.nodes if name.startswith(OLD)]:
-        del world.nodes[name]
+    remove(world, OLD)
     with pytest.raises(Refusal, match=f"{NEW} is not complete, and {OLD}, which it is copied from, is not there"):
         next_plan(world)
 
@@ -610,8 +609,7 @@ def test_a_half_copied_tree_whose_source_is_gone() -> None:
 def test_hosts_with_nothing_to_migrate() -> None:
     world = World()
     world.vms = {}
-    for name in [name for name in world.nodes if name.startswith(NEW)]:
-        del world.nodes[name]
+    remove(world, NEW)
     assert next_plan(world) == Plan((), f"there is no dataset {NEW}", key_at_boot=False)
     world.nodes[NEW] = Node(root=NEW)
     assert next_plan(world) == Plan((), f"{NEW} and all below it are encrypted", key_at_boot=False)
@@ -628,8 +626,7 @@ def test_hosts_with_nothing_to_migrate() -> None:
 def test_an_old_tree_of_somebody_else_is_never_destroyed() -> None:
     world = World()
     world.vms = {}
-    for name in [name for name in world.nodes if name.startswith(NEW)]:
-        del world.nodes[name]
+    remove(world, NEW)
     world.nodes |= {NEW: Node(root=NEW), OLD: Node()}
     assert next_plan(world).steps == ()
     with pytest.raises(Refusal, match="unknown origin"):

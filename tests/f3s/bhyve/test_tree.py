@@ -8,38 +8,29 @@ from f3s.parsing import UnknownOutput
 from f3s.zfs import MIGRATION, Dataset, Property, Snapshot
 
 # shape and sources as recorded on FreeBSD 13.2, `zfs get -H -o name,property,value,source`
-TREE = """\
-zroot	type	filesystem	-
-zroot	written	251904	-
-zroot	available	872415232	-
-zroot	encryption	off	default
-zroot/bhyve_old	type	filesystem	-
-zroot/bhyve_old	written	86016	-
-zroot/bhyve_old	available	872415232	-
-zroot/bhyve_old	encryption	off	default
-zroot/bhyve_old	mountpoint	/zroot/bhyve	local
-zroot/bhyve_old	f3s:migration	started	local
-zroot/bhyve_old/rocky-b	type	filesystem	-
-zroot/bhyve_old/rocky-b	written	36864	-
-zroot/bhyve_old/rocky-b	available	872415232	-
-zroot/bhyve_old/rocky-b	encryption	off	default
-zroot/bhyve_old/rocky	type	filesystem	-
-zroot/bhyve_old/rocky	written	36864	-
-zroot/bhyve_old/rocky	available	872415232	-
-zroot/bhyve_old/rocky	encryption	off	default
-zroot/bhyve_old/rocky	mountpoint	/zroot/bhyve/rocky	inherited from zroot/bhyve_old
-zroot/bhyve_old/rocky	f3s:migration	started	inherited from zroot/bhyve_old
-zroot/bhyve_old/rocky/disk0	type	volume	-
-zroot/bhyve_old/rocky/disk0	written	12288	-
-zroot/bhyve_old/rocky/disk0	available	872415232	-
-zroot/bhyve_old/rocky/disk0	encryption	off	default
-zroot/bhyve_old/rocky/disk0	volsize	67108864	local
-"""
+OLD = "zroot/bhyve_old"
+INHERITED = f"inherited from {OLD}"
+OWN = {
+    OLD: ["mountpoint\t/zroot/bhyve\tlocal", f"{MIGRATION}\tstarted\tlocal"],
+    f"{OLD}/rocky": [f"mountpoint\t/zroot/bhyve/rocky\t{INHERITED}", f"{MIGRATION}\tstarted\t{INHERITED}"],
+    f"{OLD}/rocky/disk0": ["volsize\t67108864\tlocal"],
+}
+TREE = [
+    f"{name}\t{line}"
+    for name in ("zroot", OLD, f"{OLD}/rocky-b", f"{OLD}/rocky", f"{OLD}/rocky/disk0")
+    for line in (
+        f"type\t{'volume' if 'disk0' in name else 'filesystem'}\t-",
+        "written\t12288\t-",
+        "available\t872415232\t-",
+        "encryption\toff\tdefault",
+        *OWN.get(name, ()),
+    )
+]
 
 
 def test_only_a_local_property_is_a_mark() -> None:
-    found = parse_all_properties(TREE.splitlines())
-    assert local(found["zroot/bhyve_old"], MIGRATION) == "started"
+    found = parse_all_properties(TREE)
+    assert local(found[OLD], MIGRATION) == "started"
     assert local(found["zroot/bhyve_old/rocky"], MIGRATION) is None
     assert local(None, MIGRATION) is None
 
@@ -53,16 +44,16 @@ def test_whether_a_pool_can_hold_encrypted_datasets() -> None:
 
 
 def test_what_does_not_apply_is_left_out_by_zfs_get_all() -> None:
-    volume = parse_all_properties(TREE.splitlines())["zroot/bhyve_old/rocky/disk0"]
+    volume = parse_all_properties(TREE)["zroot/bhyve_old/rocky/disk0"]
     assert not volume.mounted
     assert volume.encryption_root is None
     assert volume.get("receive_resume_token") is None
 
 
 def test_a_tree_has_parents_first_and_no_neighbours() -> None:
-    found = parse_all_properties(TREE.splitlines())
-    names = [dataset.name.removeprefix("zroot/bhyve_old/") for dataset in tree(found, "zroot/bhyve_old")]
-    assert names == ["zroot/bhyve_old", "rocky", "rocky/disk0", "rocky-b"]
+    found = parse_all_properties(TREE)
+    names = [dataset.name.removeprefix("zroot/bhyve_old/") for dataset in tree(found, OLD)]
+    assert names == [OLD, "rocky", "rocky/disk0", "rocky-b"]
     assert [dataset.name for dataset in tree(found, "zroot/bhyve")] == []
 
 

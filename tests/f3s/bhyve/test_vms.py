@@ -30,34 +30,44 @@ draft   default    none    1G      -       No            Stopped  -
 """
 
 
-def test_the_list_of_1_8() -> None:
-    assert parse_vm_list(LIST_1_8.splitlines()) == (
-        Vm("rocky", "Stopped", None, None),
-        Vm("fedora", "Running", "2112", 2),
-        Vm("k3s", "Locked", "f0.lan.buetow.org", 1),
-        Vm("draft", "Stopped", None, None),
-    )
+LATER = "NAME  HOST  AUTO  NODE  STATE  TAGS  UPTIME\nrocky  f0  Yes [3]  n1  Running (7)  -  3d 04:00"
 
 
-def test_columns_of_a_later_version_are_passed_over() -> None:
-    heading, row = "NAME  HOST  AUTO  NODE  STATE  TAGS  UPTIME", "rocky  f0  Yes [3]  n1  Running (7)  -  3d 04:00"
-    assert parse_vm_list([heading, row]) == (Vm("rocky", "Running", "7", 3),)
+@pytest.mark.parametrize(
+    ("text", "vms"),
+    [
+        (
+            LIST_1_8,
+            [
+                Vm("rocky", "Stopped", None, None),
+                Vm("fedora", "Running", "2112", 2),
+                Vm("k3s", "Locked", "f0.lan.buetow.org", 1),
+                Vm("draft", "Stopped", None, None),
+            ],
+        ),
+        (LATER, [Vm("rocky", "Running", "7", 3)]),  # columns that are not known are passed over
+        (LIST_1_0, [Vm("a-15-chars-name", "Running", "77", 1), Vm("rocky", "Stopped", None, None)]),
+        (
+            LIST_1_7,
+            [
+                Vm("fedora", "Running", "2112", 2),
+                Vm("rocky", "Locked", "f0.lan.buetow.org", 1),
+                Vm("test-1", "Stopped", None, None),
+                Vm("old", "Suspended", None, None),
+                Vm("boot", "Bootloader", "99", None),
+            ],
+        ),
+    ],
+    ids=["1.8", "a later one", "1.0", "1.7"],
+)
+def test_the_list(text: str, vms: list[Vm]) -> None:
+    assert parse_vm_list(text.splitlines()) == tuple(vms)
 
 
-def test_the_list_of_1_7() -> None:
-    vms = {vm.name: vm for vm in parse_vm_list(LIST_1_7.splitlines())}
-    assert vms["fedora"] == Vm("fedora", "Running", "2112", 2)
-    assert vms["rocky"] == Vm("rocky", "Locked", "f0.lan.buetow.org", 1)
-    assert vms["test-1"] == Vm("test-1", "Stopped", None, None)
-    assert [name for name, vm in vms.items() if vm.stopped] == ["test-1", "old"]
-    assert [name for name, vm in vms.items() if vm.running] == ["fedora", "boot"]
-
-
-def test_the_list_of_1_0() -> None:
-    assert parse_vm_list(LIST_1_0.splitlines()) == (
-        Vm("a-15-chars-name", "Running", "77", 1),
-        Vm("rocky", "Stopped", None, None),
-    )
+def test_who_is_stopped_and_who_runs() -> None:
+    vms = parse_vm_list(LIST_1_7.splitlines())
+    assert [vm.name for vm in vms if vm.stopped] == ["test-1", "old"]
+    assert [vm.name for vm in vms if vm.running] == ["fedora", "boot"]
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,6 @@ def of(cluster: ClusterView, name: str) -> Any:
     return cluster.hosts[name]
 
 
-def test_failover_of_a_cluster_that_is_right() -> None:
-    assert plan_failover(SERVING) == Move(Left.ALL)
-
-
 @pytest.mark.parametrize("first", [True, False])
 def test_a_backup_on_a_third_host_proves_nothing_and_is_in_nobodys_way(first: bool) -> None:
     """Of f2 nothing is known here, and its zrepl does not run."""
@@ -43,51 +39,63 @@ def test_a_backup_on_a_third_host_proves_nothing_and_is_in_nobodys_way(first: bo
         assert f"replica of f0_to_f1_nfsdata untouched on {F1}: {REPLICA} has diverged" in found.refusals[0]
 
 
-def test_failover_twice() -> None:
-    assert plan_failover(failed_over(HOLD)) == Move(Left.NOTHING, f"f1 serves already: planned failover {HOLD}")
-
-
 NO_ANSWER = TlsAnswer(Outcome.UNREACHABLE, Outcome.UNREACHABLE)
 
 
-def killed(**values: Any) -> ClusterView:
-    """After `carp backup`, before the proof: no client has been let in by f1."""
-    cluster = changed(failed_over(HOLD), F1, **values)
+def unheard(cluster: ClusterView) -> ClusterView:
+    """Before the proof: no client has been let in."""
     for client in SITE.clients:
         cluster = changed(cluster, client.name, tls=NO_ANSWER)
     return cluster
 
 
-def test_a_failover_that_was_killed_after_the_move_goes_on_with_the_proof() -> None:
-    assert plan_failover(killed()) == Move(Left.PROOF)
+def killed(**values: Any) -> ClusterView:
+    """After `carp backup`, before the proof."""
+    return unheard(changed(failed_over(HOLD), F1, **values))
+
+
+UNABLE = {"controller": status(F1, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}
+PRIMARY_UNABLE = {"controller": status(F0, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}
+OUTLIVED = {"controller": status(F0, hold=HOLD, fsid_number=17), "carp": carp(CarpState.MASTER, claim=200)}
+NOBODY_SERVES = Move(Left.HOLD, refusals=(f"{F1} is not ready: the key of zdata is not loaded",))
 
 
 @pytest.mark.parametrize(
-    ("host", "values"),
+    ("plan", "cluster", "move"),
     [
-        (F1, {"controller": None}),
-        (F1, {"controller": status(F1, ready=None)}),
-        (F1, {"controller": status(F1, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}),
-        (R0, {"tls": TlsAnswer(Outcome.ACCEPTED, Outcome.ACCEPTED)}),
+        (plan_failover, SERVING, Move(Left.ALL)),
+        (plan_failover, failed_over(HOLD), Move(Left.NOTHING, f"f1 serves already: planned failover {HOLD}")),
+        (plan_failover, killed(), Move(Left.PROOF)),
+        # what is not proven is not done
+        (plan_failover, changed(failed_over(HOLD), F1, controller=None), Move(Left.PROOF)),
+        (plan_failover, changed(failed_over(HOLD), F1, controller=status(F1, ready=None)), Move(Left.PROOF)),
+        (plan_failover, changed(failed_over(HOLD), F1, **UNABLE), Move(Left.PROOF)),
+        (
+            plan_failover,
+            changed(failed_over(HOLD), R0, tls=TlsAnswer(Outcome.ACCEPTED, Outcome.ACCEPTED)),
+            Move(Left.PROOF),
+        ),
+        # an unplanned one is held only, and not where nobody serves
+        (plan_failover, failed_over(None), Move(Left.HOLD)),
+        (plan_failover, changed(failed_over(None), F1, **UNABLE), NOBODY_SERVES),
+        # what is wrong with the primary's own services is no reason to stay
+        (plan_failover, changed(SERVING, R0, tls=NO_ANSWER), Move(Left.ALL)),
+        (plan_failover, changed(changed(SERVING, F0, **PRIMARY_UNABLE), R0, tls=NO_ANSWER), Move(Left.ALL)),
+        (plan_failback, SERVING, Move(Left.NOTHING, "f0 serves already")),
+        (plan_failback, failed_over(HOLD), Move(Left.ALL)),
+        (plan_failback, failed_over(None), Move(Left.ALL)),
+        # a hold that outlived its peer, and a run that was killed after the move
+        (plan_failback, changed(SERVING, F0, **OUTLIVED), Move(Left.ALL)),
+        (plan_failback, unheard(SERVING), Move(Left.ALL)),
     ],
 )
-def test_what_is_not_proven_is_not_done(host: str, values: dict[str, Any]) -> None:
-    assert plan_failover(changed(failed_over(HOLD), host, **values)) == Move(Left.PROOF)
+def test_what_is_left_to_do(plan: Any, cluster: ClusterView, move: Move) -> None:
+    assert plan(cluster) == move
 
 
 def test_a_promoted_standby_is_never_taken_back() -> None:
     found = plan_failover(killed(written={REPLICA: 1}))
     assert any("has diverged" in reason for reason in found.refusals)
-
-
-def test_an_unplanned_failover_is_held_only() -> None:
-    assert plan_failover(failed_over(None)) == Move(Left.HOLD)
-
-
-def test_an_unplanned_failover_is_not_held_where_nobody_serves() -> None:
-    unable = {"controller": status(F1, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}
-    found = plan_failover(changed(failed_over(None), F1, **unable))
-    assert found == Move(Left.HOLD, refusals=(f"{F1} is not ready: the key of zdata is not loaded",))
 
 
 @pytest.mark.parametrize("tls", [None, TlsAnswer(Outcome.REFUSED, Outcome.REFUSED)])
@@ -140,38 +148,12 @@ def test_failover_is_refused_on_what_is_wrong_or_not_known(host: str, values: di
     assert plan.left is Left.ALL
 
 
-def test_what_is_wrong_with_the_primarys_own_services_is_no_reason_to_stay() -> None:
-    for values in ({}, {"controller": status(F0, **NOT_READY), "carp": carp(CarpState.MASTER, claim=254)}):
-        cluster = changed(SERVING, F0, **values)
-        assert plan_failover(changed(cluster, R0, tls=NO_ANSWER)) == Move(Left.ALL)
-
-
 @pytest.mark.parametrize("missing", [F0, F1])
 @pytest.mark.parametrize("plan", [plan_failover, plan_failback])
 def test_a_host_that_is_not_there(missing: str, plan: Any) -> None:
     views = {name: view for name, view in failed_over(HOLD).hosts.items() if name != missing}
     found = plan(replace(SERVING, hosts=views, absent={missing: "no connection"}))
     assert found.refusals == (f"{missing} is not part of this run: no connection",)
-
-
-def test_failback() -> None:
-    assert plan_failback(SERVING) == Move(Left.NOTHING, "f0 serves already")
-    for hold in (HOLD, None):
-        assert plan_failback(failed_over(hold)) == Move(Left.ALL)
-
-
-def test_failback_ends_a_hold_that_outlived_its_peer() -> None:
-    cluster = changed(
-        SERVING, F0, controller=status(F0, hold=HOLD, fsid_number=17), carp=carp(CarpState.MASTER, claim=200)
-    )
-    assert plan_failback(cluster) == Move(Left.ALL)
-
-
-def test_a_failback_that_was_killed_after_the_move_goes_on() -> None:
-    cluster = SERVING
-    for client in SITE.clients:
-        cluster = changed(cluster, client.name, tls=NO_ANSWER)
-    assert plan_failback(cluster) == Move(Left.ALL)
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,10 @@ def test_a_refusal_by_a_newer_openssl() -> None:
     assert (found.known, found.fault) == (Outcome.REFUSED, Fault.EXPIRED)
 
 
-def test_a_date_that_is_none() -> None:
+def test_a_date_and_a_file_that_are_none() -> None:
     expired = ["rc 1", "verify error:num=10:certificate has expired", "notAfter=soon GMT"]
     with pytest.raises(UnknownOutput, match="a date"):
         parse_answer([*OWN, "=== known", *expired, "=== stranger", *REFUSED])
-
-
-def test_a_file_without_a_certificate() -> None:
     with pytest.raises(UnknownOutput, match="no certificate"):
         parse_answer(["=== own", "=== known", *REFUSED, "=== stranger", *REFUSED])
 

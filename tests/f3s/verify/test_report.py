@@ -30,24 +30,15 @@ def test_the_table() -> None:
 
 def test_only_right_is_right() -> None:
     assert [all_right([row]) for row in ROWS] == [True, False, False]
-    assert [worst(ROWS), worst([ROWS[0], ROWS[2]]), worst([ROWS[0]]), worst([])] == [
-        State.WRONG,
-        State.UNKNOWN,
-        State.RIGHT,
-        State.UNKNOWN,
-    ]
+    states = [worst(given) for given in (ROWS, [ROWS[0], ROWS[2]], [ROWS[0]], [])]
+    assert states == [State.WRONG, State.UNKNOWN, State.RIGHT, State.UNKNOWN]
 
 
 def test_json() -> None:
     found = json.loads(as_json(ROWS, NOW))
     assert (found["at"], found["right"]) == ("2026-03-01T12:00:00+00:00", False)
-    assert found["rows"][0] == {
-        "check": "pools",
-        "host": "f0",
-        "state": "right",
-        "reason": "zdata ONLINE",
-        "next_step": "",
-    }
+    row = {"check": "pools", "host": "f0", "state": "right", "reason": "zdata ONLINE", "next_step": ""}
+    assert found["rows"][0] == row
 
 
 def test_the_picture_shows_who_is_master_and_the_lag() -> None:
@@ -55,15 +46,10 @@ def test_the_picture_shows_who_is_master_and_the_lag() -> None:
     drawn = picture(cluster, rows(cluster))
     assert [box.badge for box in drawn.hosts] == ["MASTER", "BACKUP", ""]
     assert {box.state for box in drawn.boxes} == {State.RIGHT}
-    assert [link.label for link in drawn.links if link.arrow] == [
-        "zdata/enc/nfsdata: 20 s behind",
-        "zroot/bhyve/fedora: 20 s behind",
-    ]
+    behind = [f"{name}: 20 s behind" for name in ("zdata/enc/nfsdata", "zroot/bhyve/fedora")]
+    assert [link.label for link in drawn.links if link.arrow] == behind
     assert len([link for link in drawn.links if link.strong]) == 1
-    assert [line.text for line in drawn.clients[0].lines] == [
-        "/data/nfs/k3svolumes writable",
-        "certificate 500 days",
-    ]
+    assert [line.text for line in drawn.clients[0].lines] == ["/data/nfs/k3svolumes writable", "certificate 500 days"]
     assert drawn.vip.lines[0].text == "TLS on port 2323, certificate 500 days"
     assert "stick with 6 of 6 keys" in [line.text for line in drawn.hosts[0].lines]
     for box in drawn.boxes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from lab.linux import python
 from lab.stage import LabStage
 from scenarios.stage import Report, cast
 from tests.f3s.settings_data import build, good
-from tests.lab.cluster import REPOSITORY, Cluster
+from tests.lab.cluster import Cluster
 
 pytestmark = pytest.mark.lab
 SHARE = "/data/nfs/k3svolumes"
@@ -87,7 +86,6 @@ def test_all_is_well(stage: LabStage) -> None:
     stage.start_probe("r0")
     stage.wait(10)
     report = stage.stop_probe("r0")
-
     assert report.pause == 1
     assert 9 <= report.acknowledged <= 13
     assert (report.errors, report.lost, report.stray, report.hanging) == ({}, 0, 0, {})
@@ -101,7 +99,6 @@ def test_calls_wait_for_a_server_and_go_on(stage: LabStage) -> None:
     assert stage.run("r0", "systemctl start stunnel").rc == 0
     stage.wait(5)
     report = stage.stop_probe("r0")
-
     assert report.errors == {}
     assert all(20 <= pause <= 24 for pause in report.pauses.values()), report.pauses
     assert report.lost == 0
@@ -113,7 +110,6 @@ def test_what_hangs_at_the_end_is_named(stage: LabStage) -> None:
     stage.run("r0", "systemctl stop stunnel")
     stage.wait(20)
     report = felt(stage)
-
     assert set(report.hanging) == {"stat", "list", "open", "read", "write"}
     assert report.pause >= 20
 
@@ -124,7 +120,6 @@ def test_a_hanging_call_ends_when_the_mount_is_taken_away_by_force(stage: LabSta
     stage.run("r0", f"systemctl stop stunnel; sleep 10; umount -f {SHARE}")
     stage.wait(5)
     report = felt(stage)
-
     assert [report.errors[name].get("EIO") for name in ("stat", "list", "open", "write")] == [1] * 4, report
     # what a reader finds from then on is the bare mount point
     assert report.errors["stat"]["ENOENT"] > 0
@@ -141,30 +136,12 @@ def test_a_server_with_another_fsid_is_a_stale_handle_by_path_and_by_descriptor(
     assert stage.run("r0", f"umount -f {SHARE} && mount {SHARE}").rc == 0
     stage.wait(5)
     report = felt(stage)
-
     for name in ("stat", "list", "open", "write"):
         assert report.errors[name]["ESTALE"] > 5
     # mounted anew: paths are good again, the replica takes nothing, the old descriptor is of another server
     assert report.errors["write"]["EROFS"] > 0
     assert report.errors["read"]["ESTALE"] > report.errors["stat"]["ESTALE"]
     assert report.pauses["stat"] < report.pauses["read"]
-
-
-def test_lines_on_the_own_disk_are_astray(site: Cluster) -> None:
-    program = Path(REPOSITORY / "scenarios/probe.py").read_text()
-    state = site.store.root("r0.lan.buetow.org") / "root/state"
-    line = f"{script(site, program)} run --folder /mnt --state /root/state --interval 1"
-    from lab import clock
-
-    with site.store.edit() as cluster:
-        clock.schedule(cluster, 0, "program", "r0.lan.buetow.org", line=line)
-    clock.advance(site.store, 5)
-    python.terminate(site.store, "r0")
-    clock.advance(site.store, 10)
-
-    report = Report.parse((state / "report.json").read_text())
-    assert report.stray >= 4
-    assert report.acknowledged == 0
 
 
 def test_two_parted_hosts_are_both_master_until_they_hear_each_other(stage: LabStage) -> None:
