@@ -31,7 +31,16 @@ from f3s.pki.store import Store
 from f3s.secretfile import SecretState
 from f3s.services import ServiceState
 from f3s.settings import HostSettings, Site
-from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, secret_files, tls_question
+from f3s.stunnel import (
+    CLIENT_CONFIG,
+    ENDED_STAMP,
+    PID_FILE,
+    RELOAD_STAMP,
+    SERVER_CONFIG,
+    secret_files,
+    server_variables,
+    tls_question,
+)
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.picture import picture, worst
 from f3s.verify.report import summary
@@ -219,7 +228,10 @@ def _secrets(member: Host, me: HostSettings) -> dict[str, SecretState] | None:
 
 def _stale(member: Host, me: HostSettings) -> tuple[str, ...] | None:
     state = ask(member, Stunnel, pid_file=PID_FILE, stamp=RELOAD_STAMP, files=[SERVER_CONFIG, *secret_files(me)])
-    return None if state is None else state.stale
+    looked = ask(member, Stunnel, pid_file=PID_FILE, stamp=ENDED_STAMP, files=[server_variables(me)["crl_file"]])
+    if state is None or looked is None:
+        return None
+    return (*state.stale, *(f"{path} for connections from before" for path in looked.stale if path not in state.stale))
 
 
 def _entries(member: Host, me: HostSettings, site: Site) -> dict[str, str] | bool | None:

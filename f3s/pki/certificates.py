@@ -7,6 +7,7 @@ knows. Extensions follow RFC 5280 as ``openssl verify -x509_strict`` checks it.
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -68,6 +69,39 @@ class Issued:
     name: str
     not_after: datetime
     revoked: datetime | None = None
+
+
+def parse_issued(content: bytes | None) -> list[Issued]:
+    """Read what `issued_text` made; nothing was issued where there is no file.
+
+    :raises PkiError: the text is something else
+    """
+    try:
+        return [
+            Issued(
+                serial=int(entry["serial"], 16),
+                name=entry["name"],
+                not_after=datetime.fromisoformat(entry["not_after"]),
+                revoked=datetime.fromisoformat(entry["revoked"]) if entry["revoked"] else None,
+            )
+            for entry in json.loads(content or b"[]")
+        ]
+    except (ValueError, TypeError, KeyError):
+        raise PkiError("issued.json is damaged: restore it from a backup") from None
+
+
+def issued_text(issued: Iterable[Issued]) -> bytes:
+    """The list as JSON."""
+    entries = [
+        {
+            "serial": f"{entry.serial:x}",
+            "name": entry.name,
+            "not_after": entry.not_after.isoformat(),
+            "revoked": entry.revoked.isoformat() if entry.revoked else None,
+        }
+        for entry in issued
+    ]
+    return (json.dumps(entries, indent=1) + "\n").encode()
 
 
 class State(enum.Enum):
@@ -154,10 +188,13 @@ def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = N
 def issue(ca: Identity, profile: Profile, serial: int, now: datetime) -> Identity:
     """A new key and a certificate for it.
 
+    Its number is part of the subject, too: that is all that stunnel's log tells of a certificate (f3s/connections.py).
+
     :param serial: recorded by the caller first, so that every certificate can be revoked
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)])
+    names = {NameOID.COMMON_NAME: profile.common_name, NameOID.SERIAL_NUMBER: f"{serial:x}"}
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in names.items()])
     certificate = (
         _builder(subject, ca.certificate.subject, key, now, profile.days)
         .serial_number(serial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import string
@@ -20,20 +19,21 @@ from f3s.pki.certificates import (
     Profile,
     State,
     issue,
+    issued_text,
     judge_ca,
     judge_crl,
     judge_leaf,
     make_ca,
     make_crl,
     parse_identity,
+    parse_issued,
     profiles,
 )
-from f3s.pki.credentials import CA_CERTIFICATE, CARP_PASSWORD, CRL, identity_file
+from f3s.pki.credentials import CA_CERTIFICATE, CARP_PASSWORD, CRL, ISSUED, identity_file
 from f3s.pki.plan import SERVER, PkiError, PkiPlan
 from f3s.pki.store import Store
 
 CA = "ca.pem"
-ISSUED = "issued.json"
 
 # ifconfig(8) copies the password with strlcpy into CARP_KEY_LEN (20) bytes, so the 20th character and all after it
 # are silently dropped (sbin/ifconfig/ifcarp.c, sys/netinet/ip_carp.h). Letters and digits need no quoting.
@@ -128,8 +128,8 @@ class Pki:
             self._write_issued([replace(e, revoked=self.now) if applies(e) else e for e in issued])
             self._bring_crl()
             return (
-                f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts. A connection "
-                "that is open goes on until stunnel is restarted on the MASTER"
+                f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts, and ends the "
+                "connections that it has open"
             )
 
     def status(self) -> list[Finding]:
@@ -233,31 +233,10 @@ class Pki:
         return content
 
     def _issued(self) -> list[Issued]:
-        content = self.store.read(ISSUED)
-        try:
-            return [
-                Issued(
-                    serial=int(entry["serial"], 16),
-                    name=entry["name"],
-                    not_after=datetime.fromisoformat(entry["not_after"]),
-                    revoked=datetime.fromisoformat(entry["revoked"]) if entry["revoked"] else None,
-                )
-                for entry in json.loads(content or b"[]")
-            ]
-        except (ValueError, TypeError, KeyError):
-            raise PkiError(f"{self.store.folder / ISSUED} is damaged: restore it from a backup") from None
+        return parse_issued(self.store.read(ISSUED))
 
     def _write_issued(self, issued: Sequence[Issued]) -> None:
-        entries = [
-            {
-                "serial": f"{entry.serial:x}",
-                "name": entry.name,
-                "not_after": entry.not_after.isoformat(),
-                "revoked": entry.revoked.isoformat() if entry.revoked else None,
-            }
-            for entry in issued
-        ]
-        self.store.write(ISSUED, (json.dumps(entries, indent=1) + "\n").encode())
+        self.store.write(ISSUED, issued_text(issued))
 
 
 def days_left(finding: Finding, now: datetime) -> int | None:

@@ -247,6 +247,7 @@ WRONG = [
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
     case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", stale=(CRL_PEM,)),
+    case(F0, "tunnel files", "crl.pem for connections from before", stale=(f"{CRL_PEM} for connections from before",)),
     case(
         R0,
         f"below {POINT}",

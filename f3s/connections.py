@@ -1,0 +1,100 @@
+"""Who has a connection through the tunnel open, and which connections a revocation ends.
+
+The kernel knows which connections are open, but not whose certificate made them. Only stunnel's log does
+(src/client.c, src/verify.c), under the number that it gives to each connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from f3s.parsing import UnknownOutput, only_line, sections
+from f3s.pki.certificates import Issued
+from f3s.sockets import parse_connected
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open connection.
+
+    + client: its address and port
+    + subject: of its certificate, as stunnel tells it; None where the log does not
+    """
+
+    client: str
+    subject: str | None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A connection that has to end, and why."""
+
+    client: str
+    why: str
+
+
+LOG_LINES = (
+    "LOG5.[0-9]+.: (Service .* accepted connection from|Certificate accepted at depth=0:|Connection (closed|reset))"
+)
+"""Extended regular expression: the lines of stunnel that `parse_connections` looks at."""
+_LINE = re.compile(r".*?\[(\d+)\]: LOG5\[(\d+)\]: (.*)")
+_ACCEPTED = re.compile(r"Service \[(.*)\] accepted connection from (\S+)")
+_CERTIFICATE = re.compile(r"Certificate accepted at depth=0: (.*)")
+
+
+def parse_connections(lines: Sequence[str], listens: str, service: str) -> tuple[Connection, ...]:
+    """Read the sections of facts.stunnel.TunnelConnections.
+
+    They are `pid`, `sockets`, `log` with the oldest line first, and `whole`, without lines, if all of the log was read.
+
+    + listens: address and port where the tunnel accepts connections
+    + service: its name in stunnel.conf
+
+    Lines of another process count for nothing: it has numbers of its own. So does a connection that has ended by the
+    log: the one that is open from there is then not in it.
+    """
+    found = sections(lines, "pid", "sockets", "log", "whole")
+    pid = only_line(found["pid"], "the process id of stunnel", r" *\d+ *").strip()
+    clients: dict[str, str] = {}
+    subjects: dict[str, str] = {}
+    for line in found["log"]:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise UnknownOutput(f"a line of stunnel's log: {line!r}")
+        process, number, text = match.groups()
+        if process != pid:
+            continue
+        if accepted := _ACCEPTED.fullmatch(text):
+            subjects.pop(number, None)
+            clients.pop(number, None)
+            clients[number] = accepted[2] if accepted[1] == service else ""
+        elif certificate := _CERTIFICATE.fullmatch(text):
+            subjects[number] = certificate[1]
+        else:
+            clients.pop(number, None)
+    # of two with one address the later one is open: the log has lost the end of the other
+    whose = {client: subjects.get(number) for number, client in clients.items()}
+    sockets = parse_connected(found["sockets"])
+    return tuple(Connection(each.foreign, whose.get(each.foreign)) for each in sockets if each.local == listens)
+
+
+def to_end(connections: Collection[Connection], issued: Collection[Issued]) -> tuple[Ending, ...]:
+    """The connections that were made with a certificate which is revoked now; and, as they may be such ones, those of
+    which it is not known. None if nothing is revoked.
+    """
+    revoked = [each for each in issued if each.revoked is not None]
+    serials, names = {each.serial for each in revoked}, {each.name for each in revoked}
+    endings = []
+    for each in connections if revoked else ():
+        parts = dict(part.partition("=")[::2] for part in (each.subject or "").split(", "))
+        name, serial = parts.get("CN"), parts.get("serialNumber")
+        if name is None:
+            endings.append(Ending(each.client, "the log does not say whose it is"))
+        elif serial is not None and int(serial, 16) in serials:
+            endings.append(Ending(each.client, f"{name}: its certificate is revoked"))
+        elif serial is None and name in names:
+            # made before certificates had their number in the subject
+            endings.append(Ending(each.client, f"{name}: it may be one of its certificates that are revoked"))
+    return tuple(endings)
