@@ -44,6 +44,7 @@ from f3s.stunnel import (
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.picture import picture, worst
 from f3s.verify.report import summary
+from f3s.verify.serving import tunnel_files
 from f3s.verify.storage import key_tests
 from f3s.verify.tls import Outcome
 from f3s.zrepl import CONFIG
@@ -134,8 +135,10 @@ def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, s
     folder = secrets_folder(settings)
     store = Store(folder)
     try:
-        findings = tuple(Pki(store, plan_for(settings), now).status())
+        pki = Pki(store, plan_for(settings), now)
         secrets = _digests(store, settings)
+        pki.seen(_with_their_files(ClusterView(settings, views, now, absent, secrets=secrets)), secrets)
+        findings = tuple(pki.status())
         export = Export.of(store)
         server = parse_identity(Credentials(folder).server().encode(), "the server's file").certificate
     except (PkiError, OSError) as error:
@@ -145,6 +148,12 @@ def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, s
     return ClusterView(
         settings, views, now, absent, findings, server_sha256=fingerprint, secrets=secrets, exported=exported
     )
+
+
+def _with_their_files(cluster: ClusterView) -> dict[str, bool]:
+    """Of the hosts that were looked at in full: whether they have the files of the secrets folder."""
+    looked_at = [each for each in cluster.site.hosts if secret_files(each) and cluster.of(each).secrets is not None]
+    return {each.name: tunnel_files(cluster, each).state is State.RIGHT for each in looked_at}
 
 
 def _digests(store: Store, settings: Site) -> dict[str, str]:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from f3s.pki.certificates import (
+    NEXT_STEP,
     Finding,
     Identity,
     Issued,
     Profile,
     State,
+    ca_number,
     issue,
     issued_text,
     judge_ca,
-    judge_crl,
+    judge_crls,
     judge_leaf,
     make_ca,
     make_crl,
@@ -34,6 +38,9 @@ from f3s.pki.plan import SERVER, PkiError, PkiPlan
 from f3s.pki.store import Store
 
 CA = "ca.pem"
+SEEN = "seen.json"
+BRING = "Bring that to all hosts: tasks/stunnel.py and tasks/clients.py, then tasks/verify.py, which sees who has it"
+BEGIN_KEY, BEGIN_CRL = b"-----BEGIN PRIVATE KEY-----", b"-----BEGIN X509 CRL-----"
 
 # ifconfig(8) copies the password with strlcpy into CARP_KEY_LEN (20) bytes, so the 20th character and all after it
 # are silently dropped (sbin/ifconfig/ifcarp.c, sys/netinet/ip_carp.h). Letters and digits need no quoting.
@@ -65,23 +72,15 @@ class Pki:
         with self.store.locked():
             done: list[str] = []
             self._refuse_loss()
-            finding = judge_ca(self._ca(), self.plan, self.now)
+            finding = judge_ca(next(iter(self._authorities()), None), self.plan, self.now)
             if finding.state is not State.GOOD:
                 done.append(self._make_ca(finding))
-            if self.store.read(CA_CERTIFICATE) != self._ca_certificate():
-                self.store.write(CA_CERTIFICATE, self._ca_certificate())
-                done.append("wrote the CA's certificate for the hosts")
-            done += self._bring_crl()
-            for profile in self.profiles.values():
-                finding = self._judge(profile)
-                if finding.state not in (State.GOOD, State.REVOKED):
-                    self._issue(profile)
-                    done.append(f"made {profile.name}: {_reason(finding)}")
+            done += self._bring()
             done += self._bring_carp_password()
             return done
 
     def renew(self, name: str) -> str:
-        """Make a new certificate for a name of the plan, or a new lifetime for the CA, now.
+        """Make a new certificate for a name of the plan, or begin with a new CA, now.
 
         The certificate that it replaces stays valid until its end, so that hosts may change over one by one.
 
@@ -89,18 +88,107 @@ class Pki:
         """
         with self.store.locked():
             self._refuse_loss()
-            ca = self._ca()
-            if ca is None:
-                raise PkiError("there is no CA yet: run init")
+            ca, *others = self._needed_authorities()
             if name == "ca":
-                renewed = make_ca(self.plan.ca_days, self.now, ca.key)
-                self.store.write(CA, renewed.pem())
-                self.store.write(CA_CERTIFICATE, self._ca_certificate())
-                return "renewed ca: same key, so what it has signed stays good"
+                if not others:
+                    new = make_ca(self.plan.ca_days, self.now, number=ca_number(ca) + 1)
+                    self._write_authorities(ca, new)
+                elif ca_number(others[0]) < ca_number(ca):
+                    raise PkiError("the CA before is still trusted: 'drop-old-ca' comes first")
+                self._bring()
+                return f"a new CA is trusted beside the one that signs. {BRING}"
             if name not in self.profiles:
                 raise PkiError(f"there is no certificate {name!r} in the settings: ca, {', '.join(self.profiles)}")
             self._issue(self.profiles[name])
             return f"made a new certificate for {name}; the one before is valid until it ends or is revoked"
+
+    # A new CA comes in three steps. Hosts of two steps that follow each other understand each other, so a step is taken
+    # only once every host was seen with the files of the last one.
+    #
+    #   0  the old CA is trusted and signs
+    #   1  `renew ca`: both are trusted, the old one signs
+    #   2  `use-new-ca`: both are trusted, the new one signs, and every certificate is made anew
+    #   3  `drop-old-ca`: the new CA is trusted and signs
+
+    def use_new_ca(self) -> str:
+        """Let the new CA sign, and make every certificate anew. Safe to repeat.
+
+        :raises PkiError: there is no new CA, or a host was not seen with it yet
+        """
+        with self.store.locked():
+            self._refuse_loss()
+            signs, *others = self._needed_authorities()
+            if not others:
+                raise PkiError("there is no CA that does not sign: 'renew ca' makes a new one")
+            if ca_number(others[0]) > ca_number(signs):
+                self._refuse_unseen()
+                self._write_authorities(others[0], signs)
+            self._bring()
+            return f"the new CA signs, and every certificate is from it. {BRING}"
+
+    def drop_old_ca(self) -> str:
+        """Let the old CA be trusted no more. Safe to repeat.
+
+        :raises PkiError: the new one does not sign yet, or a host was not seen with its certificate yet
+        """
+        with self.store.locked():
+            self._refuse_loss()
+            signs, *others = self._needed_authorities()
+            if others:
+                if ca_number(others[0]) > ca_number(signs):
+                    raise PkiError("the new CA does not sign yet: 'use-new-ca' comes first")
+                self._refuse_unseen()
+                self._write_authorities(signs)
+            self._bring()
+            return f"only the CA that signs is trusted. {BRING}"
+
+    def seen(self, hosts: Mapping[str, bool], files: Mapping[str, str]) -> None:
+        """During the steps to a new CA: remember which hosts were seen with their files.
+
+        :param hosts: by name, whether each file of the host is the one that was here
+        :param files: SHA-256 of each of those that were here, by name, hex
+        """
+        self.store.check()
+        if len(self._authorities()) < 2:
+            return
+        with self.store.locked():
+            known = self._seen()
+            left = {name: digest for name, digest in known.items() if name not in hosts}
+            after = left | {name: files[CA_CERTIFICATE] for name, same in hosts.items() if same}
+            if after != known:
+                self.store.write(SEEN, (json.dumps(after, indent=1) + "\n").encode())
+
+    def _refuse_unseen(self) -> None:
+        if unseen := self._unseen():
+            raise PkiError(
+                f"not yet: {', '.join(unseen)} could be locked out. {BRING}. A host that is gone for good is taken out "
+                "of inventory.py"
+            )
+
+    def _unseen(self) -> list[str]:
+        known, wanted = self._seen(), sha256(self._ca_certificate()).hexdigest()
+        return [name for name in self.plan.hosts if known.get(name) != wanted]
+
+    def _seen(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self.store.read(SEEN) or b"{}"))
+        except (ValueError, TypeError):
+            raise PkiError(f"{self.store.folder / SEEN} is damaged: remove it") from None
+
+    def _renewal_step(self) -> Finding:
+        """Where the way to a new CA is; there are two CAs."""
+        signs, other = self._authorities()
+        is_new = ca_number(other) > ca_number(signs)
+        name = "new ca" if is_new else "old ca"
+        detail = f"'{NEXT_STEP[name]}' is next"
+        if by_hand := [client for client in self.plan.clients if client not in self.plan.hosts]:
+            needs = CA_CERTIFICATE if is_new else "a new certificate"
+            detail += f", once {', '.join(by_hand)} has {needs}, which no task brings"
+        unseen = self._unseen()
+        if unseen:
+            detail = f"tasks/verify.py has not seen it on {', '.join(unseen)}; then {detail}"
+        state = State.ON_ITS_WAY if unseen else State.DUE
+        return Finding(name, state, detail, other.certificate.not_valid_after_utc)
 
     def revoke(self, name: str) -> str:
         """Revoke every certificate that a name ever got and that has not ended. A deploy brings it to the hosts.
@@ -112,7 +200,7 @@ class Pki:
         if name == SERVER:
             raise PkiError(
                 "clients have no revocation list: whoever has the server's key can pose as the server until its "
-                f"certificate ends. Make a new CA: move {self.store.folder} away, run init, and deploy to all hosts"
+                "certificate ends, or until no client trusts its CA any more: renew ca, use-new-ca, drop-old-ca"
             )
         with self.store.locked():
             self._refuse_loss()
@@ -136,16 +224,20 @@ class Pki:
         """What there is and what is wrong with it; all GOOD means that init would do nothing."""
         self.store.check()
         self._refuse_loss()
-        ca, issued = self._ca(), self._issued()
-        findings = [judge_ca(ca, self.plan, self.now)]
-        if ca is None:
+        authorities, issued = self._authorities(), self._issued()
+        findings = [judge_ca(next(iter(authorities), None), self.plan, self.now)]
+        if not authorities:
             return findings
+        if len(authorities) > 1:
+            findings.append(self._renewal_step())
         if self.store.read(CA_CERTIFICATE) != self._ca_certificate():
             findings.append(Finding(CA_CERTIFICATE, State.WRONG, "not the CA's certificate: run init"))
-        findings.append(judge_crl(self._crl(), ca, issued, self.plan, self.now))
+        findings.append(judge_crls(self._crls(), authorities, issued, self.plan, self.now))
         findings += map(self._judge, self.profiles.values())
+        trusted = {ca_number(ca) for ca in authorities}
+        good = [e for e in issued if e.revoked is None and e.not_after > self.now and e.ca in trusted]
         for name in sorted({e.name for e in issued} - set(self.profiles)):
-            ends = [e.not_after for e in issued if e.name == name and e.revoked is None and e.not_after > self.now]
+            ends = [e.not_after for e in good if e.name == name]
             if ends:
                 detail = f"not in the settings any more, but still let in: 'revoke {name}'"
                 findings.append(Finding(name, State.LEFT_OVER, detail, max(ends)))
@@ -172,17 +264,35 @@ class Pki:
             )
 
     def _make_ca(self, finding: Finding) -> str:
-        before = self._ca()
-        ca = make_ca(self.plan.ca_days, self.now, before.key if before else None)
-        self.store.write(CA, ca.pem())
+        """A CA, or a new lifetime for the one that signs: its key stays, and so does all that it has signed."""
+        before = self._authorities()
+        key, number = (before[0].key, ca_number(before[0])) if before else (None, 1)
+        self._write_authorities(make_ca(self.plan.ca_days, self.now, key, number), *before[1:])
         return f"made ca: {_reason(finding)}"
 
+    def _bring(self) -> list[str]:
+        """What follows from the CAs: the revocation lists, what is signed, and last their certificates for the hosts.
+
+        So who was seen with the last ones can have all of it.
+        """
+        done = self._bring_crl()
+        for profile in self.profiles.values():
+            finding = self._judge(profile)
+            if finding.state not in (State.GOOD, State.REVOKED):
+                self._issue(profile)
+                done.append(f"made {profile.name}: {_reason(finding)}")
+        if self.store.read(CA_CERTIFICATE) != self._ca_certificate():
+            self.store.write(CA_CERTIFICATE, self._ca_certificate())
+            done.append("wrote the CA's certificate for the hosts")
+        return done
+
     def _bring_crl(self) -> list[str]:
-        ca, issued = self._needed_ca(), self._issued()
-        finding = judge_crl(self._crl(), ca, issued, self.plan, self.now)
+        authorities, issued = self._needed_authorities(), self._issued()
+        finding = judge_crls(self._crls(), authorities, issued, self.plan, self.now)
         if finding.state is State.GOOD:
             return []
-        self.store.write(CRL, make_crl(ca, issued, self.now).public_bytes(Encoding.PEM))
+        lists = [make_crl(ca, issued, self.now).public_bytes(Encoding.PEM) for ca in authorities]
+        self.store.write(CRL, b"".join(lists))
         return [f"made crl: {_reason(finding)}"]
 
     def _bring_carp_password(self) -> list[str]:
@@ -194,9 +304,9 @@ class Pki:
         return ["made the CARP password"]
 
     def _issue(self, profile: Profile) -> None:
-        serial = x509.random_serial_number()
-        identity = issue(self._needed_ca(), profile, serial, self.now)
-        entry = Issued(serial, profile.name, identity.certificate.not_valid_after_utc)
+        serial, ca = x509.random_serial_number(), self._needed_authorities()[0]
+        identity = issue(ca, profile, serial, self.now)
+        entry = Issued(serial, profile.name, identity.certificate.not_valid_after_utc, ca=ca_number(ca))
         self._write_issued([*self._issued(), entry])
         self.store.write(identity_file(profile.name), identity.pem())
 
@@ -204,25 +314,35 @@ class Pki:
         file = identity_file(profile.name)
         content = self.store.read(file)
         found = None if content is None else parse_identity(content, file)
-        return judge_leaf(found, profile, self._needed_ca(), self._issued(), self.plan, self.now)
+        return judge_leaf(found, profile, self._needed_authorities()[0], self._issued(), self.plan, self.now)
 
-    def _ca(self) -> Identity | None:
+    def _authorities(self) -> list[Identity]:
+        """The CA that signs, and during the steps to a new one the other that is trusted; none before init."""
         content = self.store.read(CA)
-        return None if content is None else parse_identity(content, CA)
+        if content is None:
+            return []
+        first, *others = content.split(BEGIN_KEY)[1:] or [b""]
+        return [parse_identity(BEGIN_KEY + each, CA) for each in (first, *others)]
 
-    def _needed_ca(self) -> Identity:
-        ca = self._ca()
-        if ca is None:
+    def _needed_authorities(self) -> list[Identity]:
+        authorities = self._authorities()
+        if not authorities:
             raise PkiError("there is no CA yet: run init")
-        return ca
+        return authorities
+
+    def _write_authorities(self, *authorities: Identity) -> None:
+        """In one file, so that each step to a new CA is taken at once."""
+        self.store.write(CA, b"".join(ca.pem() for ca in authorities))
 
     def _ca_certificate(self) -> bytes:
-        return self._needed_ca().certificate.public_bytes(Encoding.PEM)
+        return b"".join(ca.certificate.public_bytes(Encoding.PEM) for ca in self._needed_authorities())
 
-    def _crl(self) -> x509.CertificateRevocationList | None:
-        content = self.store.read(CRL)
+    def _crls(self) -> list[x509.CertificateRevocationList]:
+        nothing, *lists = (self.store.read(CRL) or b"").split(BEGIN_CRL)
         try:
-            return None if content is None else x509.load_pem_x509_crl(content)
+            if nothing:
+                raise ValueError
+            return [x509.load_pem_x509_crl(BEGIN_CRL + each) for each in lists]
         except ValueError:
             raise PkiError(f"{self.store.folder / CRL} is not a revocation list: remove it, init makes it") from None
 

@@ -20,6 +20,7 @@ from lab.rc.scripts import processes
 BEGIN = "-----BEGIN CERTIFICATE-----"
 _BLOCK = re.compile(rf"{BEGIN}.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
+_CRL = re.compile(r"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n?", re.DOTALL)
 _ERROR = re.compile(r"^(?:no: )?error (\d+) at \d+ depth lookup: ?(.*)$", re.MULTILINE)
 
 _SHORT_NAMES = {NameOID.COMMON_NAME: "CN", NameOID.SERIAL_NUMBER: "serialNumber"}
@@ -103,13 +104,17 @@ def _verify(known: Path, cluster: Cluster, end: Loaded, peer: Loaded, purpose: s
     if openssl is None:
         raise LabError("this machine has no openssl, which checks the simulated hosts' certificates: install it")
     with tempfile.TemporaryDirectory(dir=known.parent) as folder:
-        files = {name: Path(folder) / name for name in ("ca", "crl", "peer")}
-        for name, text in (("ca", end.ca), ("crl", end.crl), ("peer", peer.certificate)):
+        files = {name: Path(folder) / name for name in ("ca", "peer")}
+        for name, text in (("ca", end.ca), ("peer", peer.certificate)):
             files[name].write_text(text)
         line = [openssl, "verify", "-CAfile", str(files["ca"]), "-no-CApath", "-no-CAstore", "-purpose", purpose]
         line += ["-attime", str(int(time.time() + cluster.now - START))]
         if "CRLfile" in end.options:
-            line += ["-crl_check_all", "-CRLfile", str(files["crl"])]
+            line.append("-crl_check_all")
+            for number, text in enumerate(_CRL.findall(end.crl)):  # stunnel reads all of a file, openssl verify one
+                crl = Path(folder) / f"crl{number}"
+                crl.write_text(text)
+                line += ["-CRLfile", str(crl)]
         if host_name:
             line += ["-verify_hostname", host_name]
         done = subprocess.run([*line, str(files["peer"])], capture_output=True, check=False)
