@@ -155,8 +155,8 @@ def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None
     pid = processes(link.server)["stunnel"][0]
     count = part(link.server, "tunnel connections", dict[int, int])
     if opened:
-        count[pid] = count.get(pid, -1) + 1
-    who, level = f"stunnel[{pid}]", f"LOG5[{count.get(pid, 0)}]"
+        client.parts["connection number"] = count[pid] = count.get(pid, -1) + 1
+    who, level = f"stunnel[{pid}]", f"LOG5[{client.parts.get('connection number', 0)}]"
     address, _, port = link.accepted.rpartition(":")
     end = tls.answering(link.server, address, int(port))
     service = f"Service [{end.service if end else ''}]"

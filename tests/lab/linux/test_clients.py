@@ -135,7 +135,7 @@ def test_a_revoked_client_is_let_in_no_more_and_its_connection_ends_alone(site: 
     subprocess.run(revoke, cwd=REPOSITORY, env=site._env, check=True, capture_output=True)
     open_now = "sockstat -4cqw -P tcp | grep 192.168.1.138:2323"
     before = site.sh("f0", open_now).splitlines()
-    assert len(before) == 2
+    assert len(before) >= 2
     # the stunnel of f0 has read the list, and nobody has looked at its connections yet
     killed = site.pyinfra("tasks/stunnel.py", "-y", LAB_KILL_AT="end-connections")
     assert killed.rc == 137, killed.output
