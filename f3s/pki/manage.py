@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,35 +15,25 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from f3s.pki.certificates import (
     NEXT_STEP,
     Finding,
-    Identity,
     Issued,
     Profile,
     State,
     ca_number,
     issue,
-    issued_text,
     judge_ca,
     judge_crls,
     judge_leaf,
     make_ca,
     make_crl,
     parse_identity,
-    parse_issued,
     profiles,
 )
-from f3s.pki.credentials import CA_CERTIFICATE, CARP_PASSWORD, CRL, ISSUED, identity_file
+from f3s.pki.credentials import CA_CERTIFICATE, CARP_PASSWORD, CRL, identity_file
+from f3s.pki.files import CARP_PASSWORD_LENGTH, Files
 from f3s.pki.plan import SERVER, PkiError, PkiPlan
 from f3s.pki.store import Store
 
-CA = "ca.pem"
-SEEN = "seen.json"
 BRING = "Bring that to all hosts: tasks/stunnel.py and tasks/clients.py, then tasks/verify.py, which sees who has it"
-BEGIN_KEY, BEGIN_CRL = b"-----BEGIN PRIVATE KEY-----", b"-----BEGIN X509 CRL-----"
-
-# ifconfig(8) copies the password with strlcpy into CARP_KEY_LEN (20) bytes, so the 20th character and all after it
-# are silently dropped (sbin/ifconfig/ifcarp.c, sys/netinet/ip_carp.h). Letters and digits need no quoting.
-CARP_PASSWORD_LENGTH = 19
-CARP_PASSWORD_FORM = re.compile(rb"[A-Za-z0-9]{8,19}\n")
 
 
 class Pki:
@@ -56,6 +44,7 @@ class Pki:
 
     def __init__(self, store: Store, plan: PkiPlan, now: datetime) -> None:
         self.store = store
+        self.files = Files(store)
         self.plan = plan
         self.now = now.replace(microsecond=0)
         self.profiles = profiles(plan)
@@ -71,8 +60,8 @@ class Pki:
         """
         with self.store.locked():
             done: list[str] = []
-            self._refuse_loss()
-            finding = judge_ca(next(iter(self._authorities()), None), self.plan, self.now)
+            self.files.refuse_loss()
+            finding = judge_ca(next(iter(self.files.authorities()), None), self.plan, self.now)
             if finding.state is not State.GOOD:
                 done.append(self._make_ca(finding))
             done += self._bring()
@@ -87,12 +76,12 @@ class Pki:
         :raises PkiError: no such name
         """
         with self.store.locked():
-            self._refuse_loss()
-            ca, *others = self._needed_authorities()
+            self.files.refuse_loss()
+            ca, *others = self.files.needed_authorities()
             if name == "ca":
                 if not others:
                     new = make_ca(self.plan.ca_days, self.now, number=ca_number(ca) + 1)
-                    self._write_authorities(ca, new)
+                    self.files.write_authorities(ca, new)
                 elif ca_number(others[0]) < ca_number(ca):
                     raise PkiError("the CA before is still trusted: 'drop-old-ca' comes first")
                 self._bring()
@@ -116,13 +105,13 @@ class Pki:
         :raises PkiError: there is no new CA, or a host was not seen with it yet
         """
         with self.store.locked():
-            self._refuse_loss()
-            signs, *others = self._needed_authorities()
+            self.files.refuse_loss()
+            signs, *others = self.files.needed_authorities()
             if not others:
                 raise PkiError("there is no CA that does not sign: 'renew ca' makes a new one")
             if ca_number(others[0]) > ca_number(signs):
                 self._refuse_unseen()
-                self._write_authorities(others[0], signs)
+                self.files.write_authorities(others[0], signs)
             self._bring()
             return f"the new CA signs, and every certificate is from it. {BRING}"
 
@@ -132,13 +121,13 @@ class Pki:
         :raises PkiError: the new one does not sign yet, or a host was not seen with its certificate yet
         """
         with self.store.locked():
-            self._refuse_loss()
-            signs, *others = self._needed_authorities()
+            self.files.refuse_loss()
+            signs, *others = self.files.needed_authorities()
             if others:
                 if ca_number(others[0]) > ca_number(signs):
                     raise PkiError("the new CA does not sign yet: 'use-new-ca' comes first")
                 self._refuse_unseen()
-                self._write_authorities(signs)
+                self.files.write_authorities(signs)
             self._bring()
             return f"only the CA that signs is trusted. {BRING}"
 
@@ -149,14 +138,14 @@ class Pki:
         :param files: SHA-256 of each of those that were here, by name, hex
         """
         self.store.check()
-        if len(self._authorities()) < 2:
+        if len(self.files.authorities()) < 2:
             return
         with self.store.locked():
-            known = self._seen()
+            known = self.files.seen()
             left = {name: digest for name, digest in known.items() if name not in hosts}
             after = left | {name: files[CA_CERTIFICATE] for name, same in hosts.items() if same}
             if after != known:
-                self.store.write(SEEN, (json.dumps(after, indent=1) + "\n").encode())
+                self.files.write_seen(after)
 
     def _refuse_unseen(self) -> None:
         if unseen := self._unseen():
@@ -166,18 +155,12 @@ class Pki:
             )
 
     def _unseen(self) -> list[str]:
-        known, wanted = self._seen(), sha256(self._ca_certificate()).hexdigest()
+        known, wanted = self.files.seen(), sha256(self.files.ca_certificate()).hexdigest()
         return [name for name in self.plan.hosts if known.get(name) != wanted]
-
-    def _seen(self) -> dict[str, str]:
-        try:
-            return dict(json.loads(self.store.read(SEEN) or b"{}"))
-        except (ValueError, TypeError):
-            raise PkiError(f"{self.store.folder / SEEN} is damaged: remove it") from None
 
     def _renewal_step(self) -> Finding:
         """Where the way to a new CA is; there are two CAs."""
-        signs, other = self._authorities()
+        signs, other = self.files.authorities()
         is_new = ca_number(other) > ca_number(signs)
         name = "new ca" if is_new else "old ca"
         detail = f"'{NEXT_STEP[name]}' is next"
@@ -203,8 +186,8 @@ class Pki:
                 "certificate ends, or until no client trusts its CA any more: renew ca, use-new-ca, drop-old-ca"
             )
         with self.store.locked():
-            self._refuse_loss()
-            issued = self._issued()
+            self.files.refuse_loss()
+            issued = self.files.issued()
             if name not in {entry.name for entry in issued}:
                 known = ", ".join(sorted({entry.name for entry in issued}))
                 raise PkiError(f"no certificate was ever made for {name!r}; there are {known or 'none'}")
@@ -213,7 +196,7 @@ class Pki:
                 return entry.name == name and entry.revoked is None and entry.not_after > self.now
 
             count = sum(map(applies, issued))
-            self._write_issued([replace(e, revoked=self.now) if applies(e) else e for e in issued])
+            self.files.write_issued([replace(e, revoked=self.now) if applies(e) else e for e in issued])
             self._bring_crl()
             return (
                 f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts, and ends the "
@@ -223,16 +206,16 @@ class Pki:
     def status(self) -> list[Finding]:
         """What there is and what is wrong with it; all GOOD means that init would do nothing."""
         self.store.check()
-        self._refuse_loss()
-        authorities, issued = self._authorities(), self._issued()
+        self.files.refuse_loss()
+        authorities, issued = self.files.authorities(), self.files.issued()
         findings = [judge_ca(next(iter(authorities), None), self.plan, self.now)]
         if not authorities:
             return findings
         if len(authorities) > 1:
             findings.append(self._renewal_step())
-        if self.store.read(CA_CERTIFICATE) != self._ca_certificate():
+        if self.store.read(CA_CERTIFICATE) != self.files.ca_certificate():
             findings.append(Finding(CA_CERTIFICATE, State.WRONG, "not the CA's certificate: run init"))
-        findings.append(judge_crls(self._crls(), authorities, issued, self.plan, self.now))
+        findings.append(judge_crls(self.files.crls(), authorities, issued, self.plan, self.now))
         findings += map(self._judge, self.profiles.values())
         trusted = {ca_number(ca) for ca in authorities}
         good = [e for e in issued if e.revoked is None and e.not_after > self.now and e.ca in trusted]
@@ -242,32 +225,16 @@ class Pki:
                 detail = f"not in the settings any more, but still let in: 'revoke {name}'"
                 findings.append(Finding(name, State.LEFT_OVER, detail, max(ends)))
         if self.plan.make_carp_password:
-            missing = self._carp_password() is None
+            missing = self.files.carp_password() is None
             state = State.MISSING if missing else State.GOOD
             findings.append(Finding(CARP_PASSWORD, state, "" if missing else "letters and digits"))
         return findings
 
-    def _refuse_loss(self) -> None:
-        """Files that nothing else replaces, missing although other files show that they were there."""
-        names = set(self.store.names())
-        made = {ISSUED, CRL, CA_CERTIFICATE, identity_file(SERVER)} & names
-        if CA not in names and made:
-            raise PkiError(
-                f"{self.store.folder / CA} is missing although it has signed certificates: restore it from a backup; "
-                f"or, to start with a new CA and new certificates for every host, move {self.store.folder} away"
-            )
-        leaves = [n for n in names if n == identity_file(SERVER) or n.startswith("client-")]
-        if ISSUED not in names and leaves:
-            raise PkiError(
-                f"{self.store.folder / ISSUED} is missing although there are certificates: without it the next "
-                "revocation list would let revoked ones in again. Restore it from a backup"
-            )
-
     def _make_ca(self, finding: Finding) -> str:
         """A CA, or a new lifetime for the one that signs: its key stays, and so does all that it has signed."""
-        before = self._authorities()
+        before = self.files.authorities()
         key, number = (before[0].key, ca_number(before[0])) if before else (None, 1)
-        self._write_authorities(make_ca(self.plan.ca_days, self.now, key, number), *before[1:])
+        self.files.write_authorities(make_ca(self.plan.ca_days, self.now, key, number), *before[1:])
         return f"made ca: {_reason(finding)}"
 
     def _bring(self) -> list[str]:
@@ -281,14 +248,14 @@ class Pki:
             if finding.state not in (State.GOOD, State.REVOKED):
                 self._issue(profile)
                 done.append(f"made {profile.name}: {_reason(finding)}")
-        if self.store.read(CA_CERTIFICATE) != self._ca_certificate():
-            self.store.write(CA_CERTIFICATE, self._ca_certificate())
+        if self.store.read(CA_CERTIFICATE) != self.files.ca_certificate():
+            self.store.write(CA_CERTIFICATE, self.files.ca_certificate())
             done.append("wrote the CA's certificate for the hosts")
         return done
 
     def _bring_crl(self) -> list[str]:
-        authorities, issued = self._needed_authorities(), self._issued()
-        finding = judge_crls(self._crls(), authorities, issued, self.plan, self.now)
+        authorities, issued = self.files.needed_authorities(), self.files.issued()
+        finding = judge_crls(self.files.crls(), authorities, issued, self.plan, self.now)
         if finding.state is State.GOOD:
             return []
         lists = [make_crl(ca, issued, self.now).public_bytes(Encoding.PEM) for ca in authorities]
@@ -296,7 +263,7 @@ class Pki:
         return [f"made crl: {_reason(finding)}"]
 
     def _bring_carp_password(self) -> list[str]:
-        if not self.plan.make_carp_password or self._carp_password() is not None:
+        if not self.plan.make_carp_password or self.files.carp_password() is not None:
             return []
         letters = string.ascii_letters + string.digits
         password = "".join(secrets.choice(letters) for _ in range(CARP_PASSWORD_LENGTH))
@@ -304,59 +271,17 @@ class Pki:
         return ["made the CARP password"]
 
     def _issue(self, profile: Profile) -> None:
-        serial, ca = x509.random_serial_number(), self._needed_authorities()[0]
+        serial, ca = x509.random_serial_number(), self.files.needed_authorities()[0]
         identity = issue(ca, profile, serial, self.now)
         entry = Issued(serial, profile.name, identity.certificate.not_valid_after_utc, ca=ca_number(ca))
-        self._write_issued([*self._issued(), entry])
+        self.files.write_issued([*self.files.issued(), entry])
         self.store.write(identity_file(profile.name), identity.pem())
 
     def _judge(self, profile: Profile) -> Finding:
         file = identity_file(profile.name)
         content = self.store.read(file)
         found = None if content is None else parse_identity(content, file)
-        return judge_leaf(found, profile, self._needed_authorities()[0], self._issued(), self.plan, self.now)
-
-    def _authorities(self) -> list[Identity]:
-        """The CA that signs, and during the steps to a new one the other that is trusted; none before init."""
-        content = self.store.read(CA)
-        if content is None:
-            return []
-        first, *others = content.split(BEGIN_KEY)[1:] or [b""]
-        return [parse_identity(BEGIN_KEY + each, CA) for each in (first, *others)]
-
-    def _needed_authorities(self) -> list[Identity]:
-        authorities = self._authorities()
-        if not authorities:
-            raise PkiError("there is no CA yet: run init")
-        return authorities
-
-    def _write_authorities(self, *authorities: Identity) -> None:
-        """In one file, so that each step to a new CA is taken at once."""
-        self.store.write(CA, b"".join(ca.pem() for ca in authorities))
-
-    def _ca_certificate(self) -> bytes:
-        return b"".join(ca.certificate.public_bytes(Encoding.PEM) for ca in self._needed_authorities())
-
-    def _crls(self) -> list[x509.CertificateRevocationList]:
-        nothing, *lists = (self.store.read(CRL) or b"").split(BEGIN_CRL)
-        try:
-            if nothing:
-                raise ValueError
-            return [x509.load_pem_x509_crl(BEGIN_CRL + each) for each in lists]
-        except ValueError:
-            raise PkiError(f"{self.store.folder / CRL} is not a revocation list: remove it, init makes it") from None
-
-    def _carp_password(self) -> bytes | None:
-        content = self.store.read(CARP_PASSWORD)
-        if content is not None and not CARP_PASSWORD_FORM.fullmatch(content):
-            raise PkiError(f"{self.store.folder / CARP_PASSWORD}: 8 to 19 letters and digits on a line, no more")
-        return content
-
-    def _issued(self) -> list[Issued]:
-        return parse_issued(self.store.read(ISSUED))
-
-    def _write_issued(self, issued: Sequence[Issued]) -> None:
-        self.store.write(ISSUED, issued_text(issued))
+        return judge_leaf(found, profile, self.files.needed_authorities()[0], self.files.issued(), self.plan, self.now)
 
 
 def days_left(finding: Finding, now: datetime) -> int | None:

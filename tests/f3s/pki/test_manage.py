@@ -18,7 +18,7 @@ from cryptography import x509
 from f3s.pki import credentials
 from f3s.pki.certificates import NEXT_STEP, State, parse_identity
 from f3s.pki.credentials import Credentials
-from f3s.pki.manage import CARP_PASSWORD_FORM
+from f3s.pki.files import CARP_PASSWORD_FORM
 from f3s.pki.plan import PkiError
 from tests.f3s.pki.site import PLAN, contents, pki_at
 
@@ -415,9 +415,9 @@ def test_nothing_but_the_pki_package_reads_the_key_of_the_ca() -> None:
         name
         for name in tracked.stdout.split("\0")
         if name.endswith((".py", ".sh", ".j2")) or name.startswith(("files/", "templates/"))
-        if re.search(r"(?<![\w-])ca\.pem\b|pki\.manage import.*\bCA\b", (REPOSITORY / name).read_text())
+        if re.search(r"(?<![\w-])ca\.pem\b|pki\.files import.*\bCA\b", (REPOSITORY / name).read_text())
     }
     assert {name for name in readers if not name.startswith("tests/")} == {
         "f3s/pki/certificates.py",
-        "f3s/pki/manage.py",
+        "f3s/pki/files.py",
     }
