@@ -80,21 +80,31 @@ def parse_connections(lines: Sequence[str], listens: str, service: str) -> tuple
     return tuple(Connection(each.foreign, whose.get(each.foreign)) for each in sockets if each.local == listens)
 
 
-def to_end(connections: Collection[Connection], issued: Collection[Issued]) -> tuple[Ending, ...]:
-    """The connections that were made with a certificate which is revoked now; and, as they may be such ones, those of
-    which it is not known. None if nothing is revoked.
+def to_end(
+    connections: Collection[Connection], issued: Collection[Issued], trusted: Collection[int]
+) -> tuple[Ending, ...]:
+    """The connections that were made with a certificate which would not be let in any more; and, as they may be such
+    ones, those of which it is not known. None if every certificate is good.
+
+    + issued: every certificate that was made
+    + trusted: the numbers of the CAs that are
     """
-    revoked = [each for each in issued if each.revoked is not None]
-    serials, names = {each.serial for each in revoked}, {each.name for each in revoked}
+    refused = [each for each in issued if each.revoked is not None or each.ca not in trusted]
+    by_serial, names = {each.serial: each for each in issued}, {each.name for each in refused}
     endings = []
-    for each in connections if revoked else ():
+    for each in connections if refused else ():
         parts = dict(part.partition("=")[::2] for part in (each.subject or "").split(", "))
         name, serial = parts.get("CN"), parts.get("serialNumber")
+        made = None if serial is None else by_serial.get(int(serial, 16))
         if name is None:
             endings.append(Ending(each.client, "the log does not say whose it is"))
-        elif serial is not None and int(serial, 16) in serials:
+        elif serial is None:  # from before certificates had their number in the subject
+            if name in names:
+                endings.append(Ending(each.client, f"{name}: it may be one of its certificates that are refused now"))
+        elif made is None:
+            endings.append(Ending(each.client, f"{name}: nobody knows its certificate"))
+        elif made.revoked is not None:
             endings.append(Ending(each.client, f"{name}: its certificate is revoked"))
-        elif serial is None and name in names:
-            # made before certificates had their number in the subject
-            endings.append(Ending(each.client, f"{name}: it may be one of its certificates that are revoked"))
+        elif made.ca not in trusted:
+            endings.append(Ending(each.client, f"{name}: its certificate is of a CA that is not trusted any more"))
     return tuple(endings)

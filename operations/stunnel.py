@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
@@ -94,10 +94,17 @@ def reloaded(pid_file: str, stamp: str, files: Sequence[str]) -> Commands:
 
 
 @operation()
-def revoked_ended(
-    pid_file: str, stamp: str, crl: str, listens: str, service: str, issued: Sequence[Issued]
+def refused_ended(
+    pid_file: str,
+    stamp: str,
+    crl: str,
+    listens: str,
+    service: str,
+    issued: Sequence[Issued],
+    trusted: Collection[int],
 ) -> Generator[StringCommand]:
-    """Connections that were made with a certificate which is revoked by now are ended, and nobody else's.
+    """Connections that were made with a certificate which is revoked by now, or of a CA that was dropped, are ended,
+    and nobody else's.
 
     The reload before only concerns who comes next. As there, the age of the file decides: a run that was killed between
     the two is made up for. A connection of which the log does not tell whose it is, because it was rotated away or does
@@ -107,9 +114,9 @@ def revoked_ended(
     + stamp: file that remembers the last look, in a folder that only root writes to
     + crl: the revocation list
     + listens, service: address with port, and name, of the service for clients
-    + issued: every certificate of the CA
+    + issued, trusted: as f3s.connections.to_end takes them
 
-    **Example:** `stunnel.revoked_ended(PID_FILE, ENDED_STAMP, CRL_FILE, "192.168.1.138:2323", "nfs", issued)`
+    **Example:** `stunnel.refused_ended(PID_FILE, ENDED_STAMP, CRL_FILE, "192.168.1.138:2323", "nfs", issued, {1})`
     """
     state = known(Stunnel, pid_file=pid_file, stamp=stamp, files=(crl,))
     if not state.running:
@@ -118,7 +125,7 @@ def revoked_ended(
         host.noop("no connection is older than the revocation list, or they were looked at since it came")
     else:
         connections = known(TunnelConnections, pid_file=pid_file, listens=listens, service=service)
-        endings = to_end(connections, issued)
+        endings = to_end(connections, issued, trusted)
         address, _, port = listens.rpartition(":")
         words = [word for each in endings for word in (each.client, each.why)]
         yield Shown(script("end-connections", stamp, address, port, *words))

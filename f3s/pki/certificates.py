@@ -200,9 +200,9 @@ def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = N
     return Identity(key, certificate)
 
 
-def ca_number(ca: Identity) -> int:
+def ca_number(certificate: x509.Certificate) -> int:
     """The number in a CA's name; 1 for one without."""
-    [name] = ca.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    [name] = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return int(str(name.value).removeprefix(_CA_NAME) or 1)
 
 

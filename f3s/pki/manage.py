@@ -80,9 +80,9 @@ class Pki:
             ca, *others = self.files.needed_authorities()
             if name == "ca":
                 if not others:
-                    new = make_ca(self.plan.ca_days, self.now, number=ca_number(ca) + 1)
+                    new = make_ca(self.plan.ca_days, self.now, number=ca_number(ca.certificate) + 1)
                     self.files.write_authorities(ca, new)
-                elif ca_number(others[0]) < ca_number(ca):
+                elif ca_number(others[0].certificate) < ca_number(ca.certificate):
                     raise PkiError("the CA before is still trusted: 'drop-old-ca' comes first")
                 self._bring()
                 return f"a new CA is trusted beside the one that signs. {BRING}"
@@ -109,7 +109,7 @@ class Pki:
             signs, *others = self.files.needed_authorities()
             if not others:
                 raise PkiError("there is no CA that does not sign: 'renew ca' makes a new one")
-            if ca_number(others[0]) > ca_number(signs):
+            if ca_number(others[0].certificate) > ca_number(signs.certificate):
                 self._refuse_unseen()
                 self.files.write_authorities(others[0], signs)
             self._bring()
@@ -124,7 +124,7 @@ class Pki:
             self.files.refuse_loss()
             signs, *others = self.files.needed_authorities()
             if others:
-                if ca_number(others[0]) > ca_number(signs):
+                if ca_number(others[0].certificate) > ca_number(signs.certificate):
                     raise PkiError("the new CA does not sign yet: 'use-new-ca' comes first")
                 self._refuse_unseen()
                 self.files.write_authorities(signs)
@@ -161,7 +161,7 @@ class Pki:
     def _renewal_step(self) -> Finding:
         """Where the way to a new CA is; there are two CAs."""
         signs, other = self.files.authorities()
-        is_new = ca_number(other) > ca_number(signs)
+        is_new = ca_number(other.certificate) > ca_number(signs.certificate)
         name = "new ca" if is_new else "old ca"
         detail = f"'{NEXT_STEP[name]}' is next"
         if by_hand := [client for client in self.plan.clients if client not in self.plan.hosts]:
@@ -217,7 +217,7 @@ class Pki:
             findings.append(Finding(CA_CERTIFICATE, State.WRONG, "not the CA's certificate: run init"))
         findings.append(judge_crls(self.files.crls(), authorities, issued, self.plan, self.now))
         findings += map(self._judge, self.profiles.values())
-        trusted = {ca_number(ca) for ca in authorities}
+        trusted = {ca_number(ca.certificate) for ca in authorities}
         good = [e for e in issued if e.revoked is None and e.not_after > self.now and e.ca in trusted]
         for name in sorted({e.name for e in issued} - set(self.profiles)):
             ends = [e.not_after for e in good if e.name == name]
@@ -233,7 +233,7 @@ class Pki:
     def _make_ca(self, finding: Finding) -> str:
         """A CA, or a new lifetime for the one that signs: its key stays, and so does all that it has signed."""
         before = self.files.authorities()
-        key, number = (before[0].key, ca_number(before[0])) if before else (None, 1)
+        key, number = (before[0].key, ca_number(before[0].certificate)) if before else (None, 1)
         self.files.write_authorities(make_ca(self.plan.ca_days, self.now, key, number), *before[1:])
         return f"made ca: {_reason(finding)}"
 
@@ -273,7 +273,7 @@ class Pki:
     def _issue(self, profile: Profile) -> None:
         serial, ca = x509.random_serial_number(), self.files.needed_authorities()[0]
         identity = issue(ca, profile, serial, self.now)
-        entry = Issued(serial, profile.name, identity.certificate.not_valid_after_utc, ca=ca_number(ca))
+        entry = Issued(serial, profile.name, identity.certificate.not_valid_after_utc, ca=ca_number(ca.certificate))
         self.files.write_issued([*self.files.issued(), entry])
         self.store.write(identity_file(profile.name), identity.pem())
 

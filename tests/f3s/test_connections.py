@@ -108,12 +108,12 @@ def test_refuses_what_it_does_not_know(lines: list[str]) -> None:
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
 
-def issued(serial: int, name: str, *, revoked: bool) -> Issued:
-    return Issued(serial, name, NOW, NOW if revoked else None)
+def issued(serial: int, name: str, *, revoked: bool = False, ca: int = 1) -> Issued:
+    return Issued(serial, name, NOW, NOW if revoked else None, ca)
 
 
 def test_a_revoked_certificate_ends_its_connections_and_no_others() -> None:
-    known = [issued(0xAB, "r0", revoked=True), issued(0xCD, "r0", revoked=False), issued(0xEF, "r1", revoked=False)]
+    known = [issued(0xAB, "r0", revoked=True), issued(0xCD, "r0"), issued(0xEF, "r1")]
     connections = [
         Connection("a:1", "CN=r0, serialNumber=ab"),
         Connection("a:2", "CN=r0, serialNumber=cd"),
@@ -121,13 +121,24 @@ def test_a_revoked_certificate_ends_its_connections_and_no_others() -> None:
         # made before the number was part of the subject
         Connection("b:2", "CN=r1"),
     ]
-    assert to_end(connections, known) == (Ending("a:1", "r0: its certificate is revoked"),)
-    old = to_end([Connection("a:3", "CN=r0")], known)
-    assert old == (Ending("a:3", "r0: it may be one of its certificates that are revoked"),)
+    assert to_end(connections, known, {1}) == (Ending("a:1", "r0: its certificate is revoked"),)
+    old = to_end([Connection("a:3", "CN=r0")], known, {1})
+    assert old == (Ending("a:3", "r0: it may be one of its certificates that are refused now"),)
+
+
+def test_a_ca_that_is_dropped_ends_what_its_certificates_have_open() -> None:
+    known = [issued(0xAB, "r0"), issued(0xCD, "r0", ca=2), issued(0xEF, "r1", ca=2)]
+    connections = [Connection(f"a:{serial}", f"CN=r0, serialNumber={serial}") for serial in ("ab", "cd", "12")]
+    assert to_end(connections, known, {1, 2}) == ()
+    assert to_end(connections, known, {2}) == (
+        Ending("a:ab", "r0: its certificate is of a CA that is not trusted any more"),
+        # whoever has the key of the old CA makes what he likes
+        Ending("a:12", "r0: nobody knows its certificate"),
+    )
 
 
 @pytest.mark.parametrize("subject", [None, "", "O=somebody"])
-def test_one_that_nobody_knows_ends_too_but_only_if_anything_is_revoked(subject: str | None) -> None:
+def test_one_that_nobody_knows_ends_too_but_only_if_any_certificate_is_refused(subject: str | None) -> None:
     unknown = [Connection("a:1", subject)]
-    assert to_end(unknown, [issued(1, "r0", revoked=True)]) == (Ending("a:1", "the log does not say whose it is"),)
-    assert to_end(unknown, [issued(1, "r0", revoked=False)]) == ()
+    assert to_end(unknown, [issued(1, "r0", revoked=True)], {1}) == (Ending("a:1", "the log does not say whose it is"),)
+    assert to_end(unknown, [issued(1, "r0")], {1}) == ()

@@ -48,7 +48,8 @@ def test_an_unknown_state_stops_it() -> None:
 
 
 CRL = "/etc/crl.pem"
-REVOKED = [Issued(0xAB, "r0", datetime(2030, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))]
+ENDS = datetime(2030, 1, 1, tzinfo=UTC)
+REVOKED = [Issued(0xAB, "r0", ENDS, datetime(2026, 1, 1, tzinfo=UTC)), Issued(0xCD, "r1", ENDS)]
 OPEN = (
     Connection("10.0.0.1:7", "CN=r0, serialNumber=ab"),
     Connection("10.0.0.2:8", "CN=r1, serialNumber=cd"),
@@ -60,7 +61,7 @@ def ended(
     state: StunnelState, connections: tuple[Connection, ...] | None = OPEN, issued: Sequence[Issued] = REVOKED
 ) -> Result:
     facts = {Stunnel: state, TunnelConnections: connections}
-    return run(stunnel.revoked_ended, facts, "/run/pid", "/run/stamp", CRL, f"{VIP}:2323", "nfs", issued)
+    return run(stunnel.refused_ended, facts, "/run/pid", "/run/stamp", CRL, f"{VIP}:2323", "nfs", issued, {1})
 
 
 def test_what_a_revoked_certificate_has_open_is_ended_and_what_nobody_knows() -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 TASK = "tasks/stunnel.py"
 PEM = f"{SERVER_FOLDER}/server.pem"
 READS = "stunnel: has read its files"
-ENDS = "stunnel: no connection of a revoked certificate"
+ENDS = "stunnel: no connection of a refused certificate"
 
 
 def pki(cluster: Cluster, *arguments: str) -> None:

@@ -19,7 +19,8 @@ from types import MappingProxyType
 import pytest
 
 from f3s.connections import LOG_LINES, Connection, parse_connections, to_end
-from f3s.pki.certificates import Identity
+from f3s.pki.certificates import Identity, Issued
+from f3s.pki.manage import utc_now
 from f3s.settings import HostSettings
 from f3s.settings.model import Lan, Nfs, Part, Vip
 from f3s.settings.model import Stunnel as Port
@@ -50,6 +51,7 @@ PARTS: dict[str, Part] = {
     "nfs": Nfs.model_construct(port=2049),
 }
 HOST = HostSettings("f0", frozenset({"freebsd", "storage"}), MappingProxyType(PARTS))
+NOW = utc_now()
 ON_SERVER, ON_CLIENT = server_variables(HOST), client_variables(HOST)
 
 
@@ -282,7 +284,8 @@ def test_a_revocation_ends_the_connections_of_that_certificate_alone(tunnel: Tun
         server.reload()
         assert all(map(says_back, open_as[stolen])), "a reload alone keeps them"
 
-        endings = to_end(open_connections(server), tunnel.ca.revoked)
+        known = [*tunnel.ca.revoked, *(Issued(each.certificate.serial_number, "x", NOW) for each in (renewed, other))]
+        endings = to_end(open_connections(server), known, {1})
         ports = {link.getsockname()[1] for link in open_as[stolen]}
         assert {int(each.client.rpartition(":")[2]) for each in endings} == ports
         words = [word for each in endings for word in (each.client, each.why)]
@@ -293,7 +296,7 @@ def test_a_revocation_ends_the_connections_of_that_certificate_alone(tunnel: Tun
         assert not reaches(server.address, tunnel.tls(stolen)), "nor does it come back"
         assert all(says_back(link) for identity in (renewed, other) for link in open_as[identity])
         eventually(lambda: len(open_connections(server)) == 4, "the four others are left")
-        assert to_end(open_connections(server), tunnel.ca.revoked) == ()
+        assert to_end(open_connections(server), known, {1}) == ()
 
 
 def test_a_ticket_from_before_is_no_way_around_the_revocation_list(tunnel: Tunnel) -> None:

@@ -129,8 +129,11 @@ def test_a_new_ca_comes_in_three_steps_each_of_which_may_be_repeated(folder: Pat
         assert authorities(folder) == [NEW]
         assert {file: serial(folder, file) for file in LEAVES} == leaves
         assert set(states(folder).values()) == {State.GOOD}
+    assert Credentials(folder).trusted() == {2}
+    assert [entry.ca for entry in Credentials(folder).issued()] == [1, 1, 1, 2, 2, 2]
     pki_at(folder).renew("ca")
     assert authorities(folder) == [NEW, "f3s storage CA 3"]
+    assert Credentials(folder).trusted() == {2, 3}
 
 
 def test_no_step_before_every_host_was_seen_with_the_last_one(folder: Path) -> None:
