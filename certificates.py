@@ -28,10 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("init", help="make what is missing, renew what is near its end; safe to repeat")
     commands.add_parser("status", help="what there is, with the days left; exit status 1 if not all is good")
-    renew = commands.add_parser("renew", help="make a new certificate now; the one before stays valid")
+    renew = commands.add_parser("renew", help="make a new certificate or CA now; the one before stays valid")
     renew.add_argument("name", help="ca, server, or a client")
     revoke = commands.add_parser("revoke", help="let no certificate of this name in any more")
     revoke.add_argument("name", help="a client, also one that is no longer in the inventory")
+    commands.add_parser("use-new-ca", help="after 'renew ca': the new CA signs, and every certificate is made anew")
+    commands.add_parser("drop-old-ca", help="after 'use-new-ca': the old CA is trusted no more")
     options = parser.parse_args(arguments)
 
     try:
@@ -42,7 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "init":
             print("\n".join(pki.init() or ["nothing to do"]))
             return _show(pki.status(), pki.now)
-        print(pki.renew(options.name) if options.command == "renew" else pki.revoke(options.name))
+        if options.command == "use-new-ca":
+            print(pki.use_new_ca())
+        elif options.command == "drop-old-ca":
+            print(pki.drop_old_ca())
+        else:
+            print(pki.renew(options.name) if options.command == "renew" else pki.revoke(options.name))
         return 0
     except (PkiError, InventoryError, OSError) as error:
         print(error, file=sys.stderr)

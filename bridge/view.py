@@ -31,10 +31,20 @@ from f3s.pki.store import Store
 from f3s.secretfile import SecretState
 from f3s.services import ServiceState
 from f3s.settings import HostSettings, Site
-from f3s.stunnel import CLIENT_CONFIG, PID_FILE, RELOAD_STAMP, SERVER_CONFIG, secret_files, tls_question
+from f3s.stunnel import (
+    CLIENT_CONFIG,
+    ENDED_STAMP,
+    PID_FILE,
+    RELOAD_STAMP,
+    SERVER_CONFIG,
+    secret_files,
+    server_variables,
+    tls_question,
+)
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.picture import picture, worst
 from f3s.verify.report import summary
+from f3s.verify.serving import tunnel_files
 from f3s.verify.storage import key_tests
 from f3s.verify.tls import Outcome
 from f3s.zrepl import CONFIG
@@ -125,8 +135,10 @@ def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, s
     folder = secrets_folder(settings)
     store = Store(folder)
     try:
-        findings = tuple(Pki(store, plan_for(settings), now).status())
+        pki = Pki(store, plan_for(settings), now)
         secrets = _digests(store, settings)
+        pki.seen(_with_their_files(ClusterView(settings, views, now, absent, secrets=secrets)), secrets)
+        findings = tuple(pki.status())
         export = Export.of(store)
         server = parse_identity(Credentials(folder).server().encode(), "the server's file").certificate
     except (PkiError, OSError) as error:
@@ -136,6 +148,12 @@ def cluster_view(settings: Site, views: dict[str, HostView], absent: dict[str, s
     return ClusterView(
         settings, views, now, absent, findings, server_sha256=fingerprint, secrets=secrets, exported=exported
     )
+
+
+def _with_their_files(cluster: ClusterView) -> dict[str, bool]:
+    """Of the hosts that were looked at in full: whether they have the files of the secrets folder."""
+    looked_at = [each for each in cluster.site.hosts if secret_files(each) and cluster.of(each).secrets is not None]
+    return {each.name: tunnel_files(cluster, each).state is State.RIGHT for each in looked_at}
 
 
 def _digests(store: Store, settings: Site) -> dict[str, str]:
@@ -219,7 +237,10 @@ def _secrets(member: Host, me: HostSettings) -> dict[str, SecretState] | None:
 
 def _stale(member: Host, me: HostSettings) -> tuple[str, ...] | None:
     state = ask(member, Stunnel, pid_file=PID_FILE, stamp=RELOAD_STAMP, files=[SERVER_CONFIG, *secret_files(me)])
-    return None if state is None else state.stale
+    looked = ask(member, Stunnel, pid_file=PID_FILE, stamp=ENDED_STAMP, files=[server_variables(me)["crl_file"]])
+    if state is None or looked is None:
+        return None
+    return (*state.stale, *(f"{path} for connections from before" for path in looked.stale if path not in state.stale))
 
 
 def _entries(member: Host, me: HostSettings, site: Site) -> dict[str, str] | bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput
@@ -44,7 +44,7 @@ class Listener:
 # USER COMMAND PID FD PROTO LOCAL FOREIGN; a command may have blanks in its name, and run into the PID where the user's
 # name is long. Sockets without a process have `?` (observed), since FreeBSD 15 `??`
 _LINE = re.compile(
-    r"\S+\s+(.+?)(?:\s+|(?<=[^\d.]))(\d+|\?+)\s+(?:\d+|\?+)\s+((?:tcp|udp)4?6?)\s+(\S+):(\d+|\*)\s+\S+\s*"
+    r"\S+\s+(.+?)(?:\s+|(?<=[^\d.]))(\d+|\?+)\s+(?:\d+|\?+)\s+((?:tcp|udp)4?6?)\s+(\S+):(\d+|\*)\s+(\S+)\s*"
 )
 
 
@@ -54,14 +54,39 @@ def parse_sockstat(lines: Iterable[str]) -> tuple[Listener, ...]:
     Raises UnknownOutput on a line in another form than observed on 13.2 (usr.bin/sockstat/sockstat.c).
     """
     found = []
-    for line in lines:
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise UnknownOutput(f"a line of sockstat: {line!r}")
-        command, pid, protocol, address, port = match.groups()
+    for command, pid, protocol, address, port, _ in _parsed(lines):
         if port != "*":
             kernel = pid.startswith("?")
             found.append(
                 Listener("?" if kernel else command, None if kernel else int(pid), protocol, address, int(port))
             )
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Connected:
+    """A connection of a process: address and port of both ends."""
+
+    local: str
+    foreign: str
+
+
+def parse_connected(lines: Iterable[str]) -> tuple[Connected, ...]:
+    """Read `sockstat -4cqw -P tcp`; what the kernel keeps after its process has closed it is left out.
+
+    Raises UnknownOutput as `parse_sockstat`.
+    """
+    return tuple(
+        Connected(f"{address}:{port}", foreign)
+        for _, pid, _, address, port, foreign in _parsed(lines)
+        if not pid.startswith("?")
+    )
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """The command, process id, protocol, local address and port, and the other end of each line."""
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise UnknownOutput(f"a line of sockstat: {line!r}")
+        yield match.groups()

@@ -1,4 +1,4 @@
-"""Whether the running stunnel has read its files as they are now."""
+"""Whether the running stunnel has read its files as they are now, and who has a connection through it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
+from f3s.connections import LOG_LINES, Connection, parse_connections
 from f3s.quoting import command, words
 from f3s.stunnel import StunnelState, parse_stunnel
 from facts.base import HostFact, marked
@@ -40,3 +41,35 @@ class Stunnel(HostFact[StunnelState]):
     @override
     def read(self, lines: list[str]) -> StunnelState:
         return parse_stunnel(lines)
+
+
+# The ends of the names of rotated logs are those of newsyslog.conf(5). Without the last line not all could be read.
+_CONNECTIONS = """\
+( echo '=== pid'; cat {} && echo '=== sockets' && sockstat -4cqw -P tcp && echo '=== log' &&
+{{ for file in $(ls -tr /var/log/messages*); do
+    case $file in
+    *.gz) gzip -dc "$file" ;;
+    *.bz2) bzip2 -dc "$file" ;;
+    *.xz) xz -dc "$file" ;;
+    *.zst) zstd -dc "$file" ;;
+    *) cat "$file" ;;
+    esac || exit
+done; echo '=== whole'; }} | grep -aE -e {} -e '^=== whole$' )"""
+
+
+class TunnelConnections(HostFact[tuple[Connection, ...]]):
+    """The open connections of a running stunnel's service, and whose they are as far as /var/log/messages tells.
+
+    + pid_file: where the daemon wrote its process id
+    + listens: address and port of the service
+    + service: its name
+    """
+
+    @override
+    def command(self, pid_file: str, listens: str, service: str) -> str:
+        self._where = listens, service
+        return marked(command(_CONNECTIONS, pid_file, LOG_LINES))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[Connection, ...]:
+        return parse_connections(lines, *self._where)

@@ -65,6 +65,7 @@ FREEBSD: dict[str, Program] = {
     "/usr/bin/showmount": nfs.showmount,
     "/usr/bin/sockstat": sockets.sockstat,
     "/usr/bin/netstat": sockets.netstat,
+    "/usr/sbin/tcpdrop": sockets.tcpdrop,
     "/sbin/pfctl": sockets.pfctl,
     "/usr/sbin/mountd": nfs.mountd,
     "/usr/sbin/daemon": programs.daemon,

@@ -24,6 +24,7 @@ FREEBSD: dict[str, str | None] = {
     "/bin/test": None,
     "/usr/bin/awk": "F:v:f:",
     "/usr/bin/basename": "as:",
+    "/usr/bin/bzip2": "cdfkqstvz123456789",
     "/usr/bin/cmp": "lsxz",
     "/usr/bin/comm": "123i",
     "/usr/bin/cut": "b:c:d:f:ns",

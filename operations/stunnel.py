@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host
 from pyinfra.facts.files import File, FileContents
 
+from f3s.connections import to_end
 from f3s.controller import STARTED
-from f3s.quoting import command
+from f3s.pki.certificates import Issued
 from f3s.stunnel import merged
+from facts.base import script
 from facts.sockets import Listeners
-from facts.stunnel import Stunnel
-from operations.base import Commands, known, told
+from facts.stunnel import Stunnel, TunnelConnections
+from operations.base import Commands, Shown, known, told
 from operations.reasons import operation
 from operations.textfile import two_owners, written
 
@@ -88,11 +90,42 @@ def reloaded(pid_file: str, stamp: str, files: Sequence[str]) -> Commands:
     elif not state.stale:
         host.noop("stunnel has read its files as they are")
     else:
-        # the stamp is made first: a file that changes during the reload is then newer than it
-        yield command(
-            "touch {} && pkill -HUP -F {} -x stunnel && mv -f {} {}",
-            f"{stamp}.new",
-            pid_file,
-            f"{stamp}.new",
-            stamp,
-        )
+        yield script("reload-stunnel", pid_file, stamp)
+
+
+@operation()
+def refused_ended(
+    pid_file: str,
+    stamp: str,
+    crl: str,
+    listens: str,
+    service: str,
+    issued: Sequence[Issued],
+    trusted: Collection[int],
+) -> Generator[StringCommand]:
+    """Connections that were made with a certificate which is revoked by now, or of a CA that was dropped, are ended,
+    and nobody else's.
+
+    The reload before only concerns who comes next. As there, the age of the file decides: a run that was killed between
+    the two is made up for. A connection of which the log does not tell whose it is, because it was rotated away or does
+    not come here at all, may be a revoked one. It is ended, too, and named: who may come back is back within seconds.
+
+    + pid_file: the daemon's pid file
+    + stamp: file that remembers the last look, in a folder that only root writes to
+    + crl: the revocation list
+    + listens, service: address with port, and name, of the service for clients
+    + issued, trusted: as f3s.connections.to_end takes them
+
+    **Example:** `stunnel.refused_ended(PID_FILE, ENDED_STAMP, CRL_FILE, "192.168.1.138:2323", "nfs", issued, {1})`
+    """
+    state = known(Stunnel, pid_file=pid_file, stamp=stamp, files=(crl,))
+    if not state.running:
+        host.noop("stunnel does not run here, so no connection is open")
+    elif not state.stale:
+        host.noop("no connection is older than the revocation list, or they were looked at since it came")
+    else:
+        connections = known(TunnelConnections, pid_file=pid_file, listens=listens, service=service)
+        endings = to_end(connections, issued, trusted)
+        address, _, port = listens.rpartition(":")
+        words = [word for each in endings for word in (each.client, each.why)]
+        yield Shown(script("end-connections", stamp, address, port, *words))

@@ -19,9 +19,10 @@ from scenarios.story import STEPS
 STAGES = {"lab": "lab.stage", "machines": "machines.stage", "site": "scenarios.site"}
 """Modules with ``opened(options)``, a context that gives a stage for each story, and perhaps ``arguments(parser)``."""
 MOVES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
+LASTING = ("scenarios.promotion", "scenarios.certificates")
 STORIES = {
-    "lab": (*MOVES, "scenarios.promotion", "scenarios.adopt"),
-    "machines": ("scenarios.deploy", "scenarios.adopt", *MOVES, "scenarios.promotion", "scenarios.faults"),
+    "lab": (*MOVES, *LASTING, "scenarios.adopt"),
+    "machines": ("scenarios.deploy", "scenarios.adopt", *MOVES, *LASTING, "scenarios.faults"),
     "site": MOVES,
 }
 """Modules that register scenarios, in the order of play. What the lab leaves out, its tests cover."""

@@ -1,7 +1,8 @@
 """TLS in front of NFS on the storage pair: certificates, configuration, and a reload if the tunnel runs.
 
-Only f3s_storage starts and stops it. A reload keeps every connection and enforces a new
-revocation list for the next ones (tests/templates/test_stunnel.py); a restart would cut all clients off.
+Only f3s_storage starts and stops it. A reload keeps every connection and enforces a new revocation list for the next
+ones (tests/templates/test_stunnel.py); those that a refused certificate has open are ended one by one. A restart would
+cut all clients off.
 """
 
 from __future__ import annotations
@@ -78,6 +79,16 @@ if settings.is_storage:
         pid_file=tunnel.PID_FILE,
         stamp=tunnel.RELOAD_STAMP,
         files=[tunnel.SERVER_CONFIG, values["cert_file"], values["ca_file"], values["crl_file"]],
+    )
+    stunnel.refused_ended(
+        name="stunnel: no connection of a refused certificate",
+        pid_file=tunnel.PID_FILE,
+        stamp=tunnel.ENDED_STAMP,
+        crl=values["crl_file"],
+        listens=values["accept"],
+        service=tunnel.SERVICE,
+        issued=made.issued(),
+        trusted=made.trusted(),
     )
     controller_takes_up("stunnel", configuration)
 

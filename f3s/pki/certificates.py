@@ -7,6 +7,7 @@ knows. Extensions follow RFC 5280 as ``openssl verify -x509_strict`` checks it.
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,12 +63,48 @@ class Profile:
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate that was made, and when it was revoked."""
+    """A certificate that was made, when it was revoked, and the number of the CA that made it."""
 
     serial: int
     name: str
     not_after: datetime
     revoked: datetime | None = None
+    ca: int = 1
+
+
+def parse_issued(content: bytes | None) -> list[Issued]:
+    """Read what `issued_text` made; nothing was issued where there is no file.
+
+    :raises PkiError: the text is something else
+    """
+    try:
+        return [
+            Issued(
+                serial=int(entry["serial"], 16),
+                name=entry["name"],
+                not_after=datetime.fromisoformat(entry["not_after"]),
+                revoked=datetime.fromisoformat(entry["revoked"]) if entry["revoked"] else None,
+                ca=entry.get("ca", 1),
+            )
+            for entry in json.loads(content or b"[]")
+        ]
+    except (ValueError, TypeError, KeyError):
+        raise PkiError("issued.json is damaged: restore it from a backup") from None
+
+
+def issued_text(issued: Iterable[Issued]) -> bytes:
+    """The list as JSON."""
+    entries = [
+        {
+            "serial": f"{entry.serial:x}",
+            "name": entry.name,
+            "not_after": entry.not_after.isoformat(),
+            "revoked": entry.revoked.isoformat() if entry.revoked else None,
+            "ca": entry.ca,
+        }
+        for entry in issued
+    ]
+    return (json.dumps(entries, indent=1) + "\n").encode()
 
 
 class State(enum.Enum):
@@ -80,6 +117,12 @@ class State(enum.Enum):
     WRONG = "wrong"
     REVOKED = "revoked"
     LEFT_OVER = "left over"
+    ON_ITS_WAY = "on its way"
+    DUE = "due"
+
+
+NEXT_STEP = {"new ca": "use-new-ca", "old ca": "drop-old-ca"}
+"""The finding of the CA that is trusted and does not sign -> what comes next, once it is due."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +159,7 @@ def profiles(plan: PkiPlan) -> dict[str, Profile]:
 
 
 def parse_identity(pem: bytes, what: str) -> Identity:
-    """Read what `Identity.pem` made.
+    """Read what `Identity.pem` made; of several of them the first.
 
     :raises PkiError: the text is something else; it is not quoted
     """
@@ -130,14 +173,20 @@ def parse_identity(pem: bytes, what: str) -> Identity:
     return Identity(key, certificate)
 
 
-def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = None) -> Identity:
-    """A self-signed CA; with the key of an earlier one it is that CA with a new lifetime.
+_CA_NAME = "f3s storage CA"
+
+
+def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = None, number: int = 1) -> Identity:
+    """A self-signed CA; with key and number of an earlier one it is that CA with a new lifetime.
 
     Name and key identifiers then stay the same. So everything that the CA has signed is good under the new certificate,
     and hosts may get that at different times.
+
+    :param number: part of its name, which so tells it from the one before; a revocation list is found by that name
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "f3s storage CA")])
+    common_name = _CA_NAME if number == 1 else f"{_CA_NAME} {number}"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
         _builder(name, name, key, now, days)
@@ -151,13 +200,22 @@ def make_ca(days: int, now: datetime, key: ec.EllipticCurvePrivateKey | None = N
     return Identity(key, certificate)
 
 
+def ca_number(certificate: x509.Certificate) -> int:
+    """The number in a CA's name; 1 for one without."""
+    [name] = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return int(str(name.value).removeprefix(_CA_NAME) or 1)
+
+
 def issue(ca: Identity, profile: Profile, serial: int, now: datetime) -> Identity:
     """A new key and a certificate for it.
+
+    Its number is part of the subject, too: that is all that stunnel's log tells of a certificate (f3s/connections.py).
 
     :param serial: recorded by the caller first, so that every certificate can be revoked
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)])
+    names = {NameOID.COMMON_NAME: profile.common_name, NameOID.SERIAL_NUMBER: f"{serial:x}"}
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in names.items()])
     certificate = (
         _builder(subject, ca.certificate.subject, key, now, profile.days)
         .serial_number(serial)
@@ -182,7 +240,7 @@ def make_crl(ca: Identity, issued: Iterable[Issued], now: datetime) -> x509.Cert
         x509.CertificateRevocationListBuilder()
         .issuer_name(ca.certificate.subject)
         .last_update(now - BACKDATED)
-        .next_update(ca.certificate.not_valid_after_utc)
+        .next_update(max(ca.certificate.not_valid_after_utc, now))
         .add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
         .add_extension(_authority(ca), critical=False)
     )
@@ -220,15 +278,15 @@ def judge_leaf(
     if found is None:
         return Finding(name, State.MISSING, "there is no certificate")
     certificate = found.certificate
+    known = next((entry for entry in issued if entry.serial == certificate.serial_number), None)
+    if known is not None and known.revoked is not None:  # before all else that would let it have a new one
+        detail = f"revoked on {known.revoked:%Y-%m-%d}; 'renew {name}' makes a new one"
+        return Finding(name, State.REVOKED, detail, certificate.not_valid_after_utc)
     wrong = _mismatch(found, profile, ca)
-    known = [entry for entry in issued if entry.serial == certificate.serial_number]
-    if not wrong and not known:
+    if not wrong and known is None:
         wrong = "it is not in issued.json, so it could not be revoked"
     if wrong:
         return Finding(name, State.WRONG, wrong, certificate.not_valid_after_utc)
-    if known[0].revoked is not None:
-        detail = f"revoked on {known[0].revoked:%Y-%m-%d}; 'renew {name}' makes a new one"
-        return Finding(name, State.REVOKED, detail, certificate.not_valid_after_utc)
     before = timedelta(days=plan.renew_before_days)
     return _by_time(name, certificate, now, before) or _good(name, certificate)
 
@@ -256,6 +314,25 @@ def judge_crl(
         return Finding("crl", State.NEAR_END, "stunnel refuses every connection from that day on", end, start)
     revoked = len(list(crl))
     return Finding("crl", State.GOOD, f"{revoked} revoked", end, start)
+
+
+def judge_crls(
+    crls: Collection[x509.CertificateRevocationList],
+    authorities: Collection[Identity],
+    issued: Collection[Issued],
+    plan: PkiPlan,
+    now: datetime,
+) -> Finding:
+    """Whether there is a good list of each CA, that of the one which signs first.
+
+    Without a list of its CA, a certificate is refused (OpenSSL: unable to get certificate CRL). The end of another CA
+    is no matter: what it has signed is on its way out, or it does not sign yet.
+    """
+    if len(crls) > len(authorities):
+        return Finding("crl", State.WRONG, "it has a list of another CA")
+    of_each = ((ca, next((crl for crl in crls if crl.issuer == ca.certificate.subject), None)) for ca in authorities)
+    first, *others = (judge_crl(crl, ca, issued, plan, now) for ca, crl in of_each)
+    return next((finding for finding in others if finding.state in (State.MISSING, State.WRONG)), first)
 
 
 def names_of(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography import x509
+
+from f3s.pki.certificates import Issued, ca_number, parse_issued
 from f3s.pki.plan import SERVER, PkiError
 from f3s.pki.store import Store
 
 CA_CERTIFICATE = "ca-cert.pem"
 CRL = "crl.pem"
 CARP_PASSWORD = "carp-password"
+ISSUED = "issued.json"
 
 
 def identity_file(name: str) -> str:
@@ -34,6 +38,14 @@ class Credentials:
     def crl(self) -> str:
         """The revocation list, PEM; public."""
         return self._text(CRL)
+
+    def issued(self) -> list[Issued]:
+        """Every certificate that was made."""
+        return parse_issued(self._text(ISSUED).encode())
+
+    def trusted(self) -> set[int]:
+        """The numbers of the CAs that hosts trust."""
+        return set(map(ca_number, x509.load_pem_x509_certificates(self.ca_certificate().encode())))
 
     def server(self) -> str:
         """Key and certificate of the service address, PEM; secret."""

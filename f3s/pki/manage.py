@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from f3s.pki.certificates import (
+    NEXT_STEP,
     Finding,
-    Identity,
     Issued,
     Profile,
     State,
+    ca_number,
     issue,
     judge_ca,
-    judge_crl,
+    judge_crls,
     judge_leaf,
     make_ca,
     make_crl,
@@ -29,16 +29,11 @@ from f3s.pki.certificates import (
     profiles,
 )
 from f3s.pki.credentials import CA_CERTIFICATE, CARP_PASSWORD, CRL, identity_file
+from f3s.pki.files import CARP_PASSWORD_LENGTH, Files
 from f3s.pki.plan import SERVER, PkiError, PkiPlan
 from f3s.pki.store import Store
 
-CA = "ca.pem"
-ISSUED = "issued.json"
-
-# ifconfig(8) copies the password with strlcpy into CARP_KEY_LEN (20) bytes, so the 20th character and all after it
-# are silently dropped (sbin/ifconfig/ifcarp.c, sys/netinet/ip_carp.h). Letters and digits need no quoting.
-CARP_PASSWORD_LENGTH = 19
-CARP_PASSWORD_FORM = re.compile(rb"[A-Za-z0-9]{8,19}\n")
+BRING = "Bring that to all hosts: tasks/stunnel.py and tasks/clients.py, then tasks/verify.py, which sees who has it"
 
 
 class Pki:
@@ -49,6 +44,7 @@ class Pki:
 
     def __init__(self, store: Store, plan: PkiPlan, now: datetime) -> None:
         self.store = store
+        self.files = Files(store)
         self.plan = plan
         self.now = now.replace(microsecond=0)
         self.profiles = profiles(plan)
@@ -64,43 +60,118 @@ class Pki:
         """
         with self.store.locked():
             done: list[str] = []
-            self._refuse_loss()
-            finding = judge_ca(self._ca(), self.plan, self.now)
+            self.files.refuse_loss()
+            finding = judge_ca(next(iter(self.files.authorities()), None), self.plan, self.now)
             if finding.state is not State.GOOD:
                 done.append(self._make_ca(finding))
-            if self.store.read(CA_CERTIFICATE) != self._ca_certificate():
-                self.store.write(CA_CERTIFICATE, self._ca_certificate())
-                done.append("wrote the CA's certificate for the hosts")
-            done += self._bring_crl()
-            for profile in self.profiles.values():
-                finding = self._judge(profile)
-                if finding.state not in (State.GOOD, State.REVOKED):
-                    self._issue(profile)
-                    done.append(f"made {profile.name}: {_reason(finding)}")
+            done += self._bring()
             done += self._bring_carp_password()
             return done
 
     def renew(self, name: str) -> str:
-        """Make a new certificate for a name of the plan, or a new lifetime for the CA, now.
+        """Make a new certificate for a name of the plan, or begin with a new CA, now.
 
         The certificate that it replaces stays valid until its end, so that hosts may change over one by one.
 
         :raises PkiError: no such name
         """
         with self.store.locked():
-            self._refuse_loss()
-            ca = self._ca()
-            if ca is None:
-                raise PkiError("there is no CA yet: run init")
+            self.files.refuse_loss()
+            ca, *others = self.files.needed_authorities()
             if name == "ca":
-                renewed = make_ca(self.plan.ca_days, self.now, ca.key)
-                self.store.write(CA, renewed.pem())
-                self.store.write(CA_CERTIFICATE, self._ca_certificate())
-                return "renewed ca: same key, so what it has signed stays good"
+                if not others:
+                    new = make_ca(self.plan.ca_days, self.now, number=ca_number(ca.certificate) + 1)
+                    self.files.write_authorities(ca, new)
+                elif ca_number(others[0].certificate) < ca_number(ca.certificate):
+                    raise PkiError("the CA before is still trusted: 'drop-old-ca' comes first")
+                self._bring()
+                return f"a new CA is trusted beside the one that signs. {BRING}"
             if name not in self.profiles:
                 raise PkiError(f"there is no certificate {name!r} in the settings: ca, {', '.join(self.profiles)}")
             self._issue(self.profiles[name])
             return f"made a new certificate for {name}; the one before is valid until it ends or is revoked"
+
+    # A new CA comes in three steps. Hosts of two steps that follow each other understand each other, so a step is taken
+    # only once every host was seen with the files of the last one.
+    #
+    #   0  the old CA is trusted and signs
+    #   1  `renew ca`: both are trusted, the old one signs
+    #   2  `use-new-ca`: both are trusted, the new one signs, and every certificate is made anew
+    #   3  `drop-old-ca`: the new CA is trusted and signs
+
+    def use_new_ca(self) -> str:
+        """Let the new CA sign, and make every certificate anew. Safe to repeat.
+
+        :raises PkiError: there is no new CA, or a host was not seen with it yet
+        """
+        with self.store.locked():
+            self.files.refuse_loss()
+            signs, *others = self.files.needed_authorities()
+            if not others:
+                raise PkiError("there is no CA that does not sign: 'renew ca' makes a new one")
+            if ca_number(others[0].certificate) > ca_number(signs.certificate):
+                self._refuse_unseen()
+                self.files.write_authorities(others[0], signs)
+            self._bring()
+            return f"the new CA signs, and every certificate is from it. {BRING}"
+
+    def drop_old_ca(self) -> str:
+        """Let the old CA be trusted no more. Safe to repeat.
+
+        :raises PkiError: the new one does not sign yet, or a host was not seen with its certificate yet
+        """
+        with self.store.locked():
+            self.files.refuse_loss()
+            signs, *others = self.files.needed_authorities()
+            if others:
+                if ca_number(others[0].certificate) > ca_number(signs.certificate):
+                    raise PkiError("the new CA does not sign yet: 'use-new-ca' comes first")
+                self._refuse_unseen()
+                self.files.write_authorities(signs)
+            self._bring()
+            return f"only the CA that signs is trusted. {BRING}"
+
+    def seen(self, hosts: Mapping[str, bool], files: Mapping[str, str]) -> None:
+        """During the steps to a new CA: remember which hosts were seen with their files.
+
+        :param hosts: by name, whether each file of the host is the one that was here
+        :param files: SHA-256 of each of those that were here, by name, hex
+        """
+        self.store.check()
+        if len(self.files.authorities()) < 2:
+            return
+        with self.store.locked():
+            known = self.files.seen()
+            left = {name: digest for name, digest in known.items() if name not in hosts}
+            after = left | {name: files[CA_CERTIFICATE] for name, same in hosts.items() if same}
+            if after != known:
+                self.files.write_seen(after)
+
+    def _refuse_unseen(self) -> None:
+        if unseen := self._unseen():
+            raise PkiError(
+                f"not yet: {', '.join(unseen)} could be locked out. {BRING}. A host that is gone for good is taken out "
+                "of inventory.py"
+            )
+
+    def _unseen(self) -> list[str]:
+        known, wanted = self.files.seen(), sha256(self.files.ca_certificate()).hexdigest()
+        return [name for name in self.plan.hosts if known.get(name) != wanted]
+
+    def _renewal_step(self) -> Finding:
+        """Where the way to a new CA is; there are two CAs."""
+        signs, other = self.files.authorities()
+        is_new = ca_number(other.certificate) > ca_number(signs.certificate)
+        name = "new ca" if is_new else "old ca"
+        detail = f"'{NEXT_STEP[name]}' is next"
+        if by_hand := [client for client in self.plan.clients if client not in self.plan.hosts]:
+            needs = CA_CERTIFICATE if is_new else "a new certificate"
+            detail += f", once {', '.join(by_hand)} has {needs}, which no task brings"
+        unseen = self._unseen()
+        if unseen:
+            detail = f"tasks/verify.py has not seen it on {', '.join(unseen)}; then {detail}"
+        state = State.ON_ITS_WAY if unseen else State.DUE
+        return Finding(name, state, detail, other.certificate.not_valid_after_utc)
 
     def revoke(self, name: str) -> str:
         """Revoke every certificate that a name ever got and that has not ended. A deploy brings it to the hosts.
@@ -112,11 +183,11 @@ class Pki:
         if name == SERVER:
             raise PkiError(
                 "clients have no revocation list: whoever has the server's key can pose as the server until its "
-                f"certificate ends. Make a new CA: move {self.store.folder} away, run init, and deploy to all hosts"
+                "certificate ends, or until no client trusts its CA any more: renew ca, use-new-ca, drop-old-ca"
             )
         with self.store.locked():
-            self._refuse_loss()
-            issued = self._issued()
+            self.files.refuse_loss()
+            issued = self.files.issued()
             if name not in {entry.name for entry in issued}:
                 known = ", ".join(sorted({entry.name for entry in issued}))
                 raise PkiError(f"no certificate was ever made for {name!r}; there are {known or 'none'}")
@@ -125,68 +196,74 @@ class Pki:
                 return entry.name == name and entry.revoked is None and entry.not_after > self.now
 
             count = sum(map(applies, issued))
-            self._write_issued([replace(e, revoked=self.now) if applies(e) else e for e in issued])
+            self.files.write_issued([replace(e, revoked=self.now) if applies(e) else e for e in issued])
             self._bring_crl()
             return (
-                f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts. A connection "
-                "that is open goes on until stunnel is restarted on the MASTER"
+                f"revoked {count} of {name}; tasks/stunnel.py brings that to the storage hosts, and ends the "
+                "connections that it has open"
             )
 
     def status(self) -> list[Finding]:
         """What there is and what is wrong with it; all GOOD means that init would do nothing."""
         self.store.check()
-        self._refuse_loss()
-        ca, issued = self._ca(), self._issued()
-        findings = [judge_ca(ca, self.plan, self.now)]
-        if ca is None:
+        self.files.refuse_loss()
+        authorities, issued = self.files.authorities(), self.files.issued()
+        findings = [judge_ca(next(iter(authorities), None), self.plan, self.now)]
+        if not authorities:
             return findings
-        if self.store.read(CA_CERTIFICATE) != self._ca_certificate():
+        if len(authorities) > 1:
+            findings.append(self._renewal_step())
+        if self.store.read(CA_CERTIFICATE) != self.files.ca_certificate():
             findings.append(Finding(CA_CERTIFICATE, State.WRONG, "not the CA's certificate: run init"))
-        findings.append(judge_crl(self._crl(), ca, issued, self.plan, self.now))
+        findings.append(judge_crls(self.files.crls(), authorities, issued, self.plan, self.now))
         findings += map(self._judge, self.profiles.values())
+        trusted = {ca_number(ca.certificate) for ca in authorities}
+        good = [e for e in issued if e.revoked is None and e.not_after > self.now and e.ca in trusted]
         for name in sorted({e.name for e in issued} - set(self.profiles)):
-            ends = [e.not_after for e in issued if e.name == name and e.revoked is None and e.not_after > self.now]
+            ends = [e.not_after for e in good if e.name == name]
             if ends:
                 detail = f"not in the settings any more, but still let in: 'revoke {name}'"
                 findings.append(Finding(name, State.LEFT_OVER, detail, max(ends)))
         if self.plan.make_carp_password:
-            missing = self._carp_password() is None
+            missing = self.files.carp_password() is None
             state = State.MISSING if missing else State.GOOD
             findings.append(Finding(CARP_PASSWORD, state, "" if missing else "letters and digits"))
         return findings
 
-    def _refuse_loss(self) -> None:
-        """Files that nothing else replaces, missing although other files show that they were there."""
-        names = set(self.store.names())
-        made = {ISSUED, CRL, CA_CERTIFICATE, identity_file(SERVER)} & names
-        if CA not in names and made:
-            raise PkiError(
-                f"{self.store.folder / CA} is missing although it has signed certificates: restore it from a backup; "
-                f"or, to start with a new CA and new certificates for every host, move {self.store.folder} away"
-            )
-        leaves = [n for n in names if n == identity_file(SERVER) or n.startswith("client-")]
-        if ISSUED not in names and leaves:
-            raise PkiError(
-                f"{self.store.folder / ISSUED} is missing although there are certificates: without it the next "
-                "revocation list would let revoked ones in again. Restore it from a backup"
-            )
-
     def _make_ca(self, finding: Finding) -> str:
-        before = self._ca()
-        ca = make_ca(self.plan.ca_days, self.now, before.key if before else None)
-        self.store.write(CA, ca.pem())
+        """A CA, or a new lifetime for the one that signs: its key stays, and so does all that it has signed."""
+        before = self.files.authorities()
+        key, number = (before[0].key, ca_number(before[0].certificate)) if before else (None, 1)
+        self.files.write_authorities(make_ca(self.plan.ca_days, self.now, key, number), *before[1:])
         return f"made ca: {_reason(finding)}"
 
+    def _bring(self) -> list[str]:
+        """What follows from the CAs: the revocation lists, what is signed, and last their certificates for the hosts.
+
+        So who was seen with the last ones can have all of it.
+        """
+        done = self._bring_crl()
+        for profile in self.profiles.values():
+            finding = self._judge(profile)
+            if finding.state not in (State.GOOD, State.REVOKED):
+                self._issue(profile)
+                done.append(f"made {profile.name}: {_reason(finding)}")
+        if self.store.read(CA_CERTIFICATE) != self.files.ca_certificate():
+            self.store.write(CA_CERTIFICATE, self.files.ca_certificate())
+            done.append("wrote the CA's certificate for the hosts")
+        return done
+
     def _bring_crl(self) -> list[str]:
-        ca, issued = self._needed_ca(), self._issued()
-        finding = judge_crl(self._crl(), ca, issued, self.plan, self.now)
+        authorities, issued = self.files.needed_authorities(), self.files.issued()
+        finding = judge_crls(self.files.crls(), authorities, issued, self.plan, self.now)
         if finding.state is State.GOOD:
             return []
-        self.store.write(CRL, make_crl(ca, issued, self.now).public_bytes(Encoding.PEM))
+        lists = [make_crl(ca, issued, self.now).public_bytes(Encoding.PEM) for ca in authorities]
+        self.store.write(CRL, b"".join(lists))
         return [f"made crl: {_reason(finding)}"]
 
     def _bring_carp_password(self) -> list[str]:
-        if not self.plan.make_carp_password or self._carp_password() is not None:
+        if not self.plan.make_carp_password or self.files.carp_password() is not None:
             return []
         letters = string.ascii_letters + string.digits
         password = "".join(secrets.choice(letters) for _ in range(CARP_PASSWORD_LENGTH))
@@ -194,70 +271,17 @@ class Pki:
         return ["made the CARP password"]
 
     def _issue(self, profile: Profile) -> None:
-        serial = x509.random_serial_number()
-        identity = issue(self._needed_ca(), profile, serial, self.now)
-        entry = Issued(serial, profile.name, identity.certificate.not_valid_after_utc)
-        self._write_issued([*self._issued(), entry])
+        serial, ca = x509.random_serial_number(), self.files.needed_authorities()[0]
+        identity = issue(ca, profile, serial, self.now)
+        entry = Issued(serial, profile.name, identity.certificate.not_valid_after_utc, ca=ca_number(ca.certificate))
+        self.files.write_issued([*self.files.issued(), entry])
         self.store.write(identity_file(profile.name), identity.pem())
 
     def _judge(self, profile: Profile) -> Finding:
         file = identity_file(profile.name)
         content = self.store.read(file)
         found = None if content is None else parse_identity(content, file)
-        return judge_leaf(found, profile, self._needed_ca(), self._issued(), self.plan, self.now)
-
-    def _ca(self) -> Identity | None:
-        content = self.store.read(CA)
-        return None if content is None else parse_identity(content, CA)
-
-    def _needed_ca(self) -> Identity:
-        ca = self._ca()
-        if ca is None:
-            raise PkiError("there is no CA yet: run init")
-        return ca
-
-    def _ca_certificate(self) -> bytes:
-        return self._needed_ca().certificate.public_bytes(Encoding.PEM)
-
-    def _crl(self) -> x509.CertificateRevocationList | None:
-        content = self.store.read(CRL)
-        try:
-            return None if content is None else x509.load_pem_x509_crl(content)
-        except ValueError:
-            raise PkiError(f"{self.store.folder / CRL} is not a revocation list: remove it, init makes it") from None
-
-    def _carp_password(self) -> bytes | None:
-        content = self.store.read(CARP_PASSWORD)
-        if content is not None and not CARP_PASSWORD_FORM.fullmatch(content):
-            raise PkiError(f"{self.store.folder / CARP_PASSWORD}: 8 to 19 letters and digits on a line, no more")
-        return content
-
-    def _issued(self) -> list[Issued]:
-        content = self.store.read(ISSUED)
-        try:
-            return [
-                Issued(
-                    serial=int(entry["serial"], 16),
-                    name=entry["name"],
-                    not_after=datetime.fromisoformat(entry["not_after"]),
-                    revoked=datetime.fromisoformat(entry["revoked"]) if entry["revoked"] else None,
-                )
-                for entry in json.loads(content or b"[]")
-            ]
-        except (ValueError, TypeError, KeyError):
-            raise PkiError(f"{self.store.folder / ISSUED} is damaged: restore it from a backup") from None
-
-    def _write_issued(self, issued: Sequence[Issued]) -> None:
-        entries = [
-            {
-                "serial": f"{entry.serial:x}",
-                "name": entry.name,
-                "not_after": entry.not_after.isoformat(),
-                "revoked": entry.revoked.isoformat() if entry.revoked else None,
-            }
-            for entry in issued
-        ]
-        self.store.write(ISSUED, (json.dumps(entries, indent=1) + "\n").encode())
+        return judge_leaf(found, profile, self.files.needed_authorities()[0], self.files.issued(), self.plan, self.now)
 
 
 def days_left(finding: Finding, now: datetime) -> int | None:

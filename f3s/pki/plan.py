@@ -28,6 +28,7 @@ class PkiPlan:
     :param names: DNS names of the service address, for the server certificate; the first is its common name
     :param addresses: IP addresses of the service, for the server certificate
     :param clients: a client certificate each; the name is the certificate's common name and DNS name
+    :param hosts: which get the CA's certificate by a deploy; a client that is none of them gets its files by hand
     :param ca_days: lifetime of the CA and its CRL in days
     :param server_days: lifetime of the server certificate in days
     :param client_days: lifetime of the client certificates in days
@@ -39,6 +40,7 @@ class PkiPlan:
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     clients: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
     ca_days: int = 3650
     server_days: int = 825
     client_days: int = 825
@@ -94,6 +96,7 @@ def plan_for(site: Site) -> PkiPlan:
         names=one.vip.names,
         addresses=(one.vip.address,),
         clients=(*(client.name for client in site.clients), *one.pki.extra_clients),
+        hosts=tuple(host.name for host in (*site.storage_hosts, *site.clients)),
         ca_days=one.pki.ca_days,
         server_days=one.pki.server_days,
         client_days=one.pki.client_days,

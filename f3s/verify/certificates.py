@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from f3s.pki.certificates import Finding, State
+from f3s.pki.certificates import NEXT_STEP, Finding, State
 from f3s.settings import HostSettings
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, Row, right, unknown, wrong
 from f3s.verify.serving import masters
@@ -155,6 +155,10 @@ def certificates(cluster: ClusterView) -> Iterator[Row]:
             step = RENEW
             if finding.state is State.LEFT_OVER:
                 step = f"python certificates.py revoke {finding.name}; then {RUN.format('stunnel')}"
+            elif finding.state is State.ON_ITS_WAY:
+                step = f"{RUN.format('stunnel')} and {RUN.format('clients')}; then {RUN.format('verify')}"
+            elif finding.state is State.DUE:
+                step = f"python certificates.py {NEXT_STEP[finding.name]}"
             elif finding.state is State.REVOKED:
                 extra = finding.name in cluster.site.primary.pki.extra_clients
                 where = "pki_extra_clients" if extra else "the inventory"

@@ -16,8 +16,13 @@ from lab.mounts import locate
 
 
 def ls(ctx: Context) -> int:
-    """ls(1) with -1 -A -a -d -l -n -o; sorted by name, as in the C locale."""
-    options, names = parse(ctx, "1Aadlno")
+    """ls(1) with -1 -A -a -d -l -n -o; sorted by name, as in the C locale. Files with -tr: the newest last."""
+    options, names = parse(ctx, "1Aadlnort")
+    if options.keys() & {"r", "t"}:
+        if options.keys() != {"r", "t"} or not all(map(os.path.isfile, names)):
+            raise ctx.not_simulated()
+        ctx.out("".join(f"{name}\n" for name in sorted(names, key=lambda name: os.stat(name).st_mtime_ns)))
+        return 0
     rc = 0
     files: list[str] = []
     folders: list[str] = []

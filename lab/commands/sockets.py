@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lab.commands import sysctls
@@ -38,13 +39,17 @@ class Row:
 
 
 def sockstat(ctx: Context) -> int:
-    """sockstat(1) with -4, and with -l only what listens; the youngest process first, then sockets of the kernel.
+    """sockstat(1) with -4, and with -l only what listens, with -c only what is connected; the youngest process first,
+    then sockets of the kernel.
 
     With -w addresses have more room. With -6 also the second socket of those that bind all addresses: rpcbind, mountd
     and nfsd bind each family by itself (usr.sbin/nfsd/nfsd.c).
     """
-    options, names = parse(ctx, "46lqwP:")
-    if names or "4" not in options or options.get("P", "tcp,udp") != "tcp,udp" or ("6" in options) > ("l" in options):
+    options, names = parse(ctx, "46clqwP:")
+    protocols = "tcp" if "c" in options else "tcp,udp"
+    if names or "4" not in options or options.get("P", protocols) != protocols or ("6" in options) > ("l" in options):
+        raise ctx.not_simulated()
+    if {"c", "l"} <= options.keys():
         raise ctx.not_simulated()
     cluster = ctx.store.read()
     host = ctx.host(cluster)
@@ -54,16 +59,34 @@ def sockstat(ctx: Context) -> int:
     for name, pids in sorted(processes(host).items(), key=lambda each: -each[1][0]):
         pid = str(pids[0])
         if name == "stunnel" and "l" not in options:
-            ctx.out("".join(row.line for row in _connections(ctx, cluster, host, pid)))
+            width = 45 if "w" in options else 21
+            ctx.out("".join(replace(row, width=width).line for row in _connections(ctx, cluster, host, pid)))
+        if "c" in options:
+            continue
         for owner, (address, port) in bound.items():
             if owner.split()[0] == name:  # zrepl has several
                 user = "root" if name == "zrepl" else name
                 _both(ctx, options, Row(user, name, pid, "9", "tcp4", f"{address or '*'}:{port}"))
         for protocol, local in _fixed(host, name):
             _both(ctx, options, Row("root", name, pid, "9", protocol, local))
-    if "nfsd" in processes(host) and "-u" in host.parts["nfsd flags"]:
+    if "c" not in options and "nfsd" in processes(host) and "-u" in host.parts["nfsd flags"]:
         _both(ctx, options, Row("?", "?", "?", "?", "udp4", _nfsd(host)))
     return 0
+
+
+def tcpdrop(ctx: Context) -> int:
+    """tcpdrop(8) of a client's connection to stunnel (usr.sbin/tcpdrop/tcpdrop.c); both ends of it are told."""
+    if len(ctx.args) != 4 or ctx.args[0].startswith("-"):
+        raise ctx.not_simulated()
+    address, port, *client = ctx.args
+    with ctx.cluster() as cluster:
+        for each in _connected(ctx, cluster, ctx.host(cluster)):
+            link = nfs.connection(cluster, each)
+            if link is not None and (link.accepted, link.client) == (f"{address}:{port}", ":".join(client)):
+                nfs.dropped(ctx.store, cluster, each)
+                ctx.out(f"{' '.join(ctx.args)}: dropped\n")
+                return 0
+    raise CommandError(f"tcpdrop: {' '.join(ctx.args)}: No such process")
 
 
 def netstat(ctx: Context) -> int:
@@ -111,12 +134,20 @@ def _nfsd(host: Host) -> str:
 def _connections(ctx: Context, cluster: Cluster, server: Host, pid: str) -> list[Row]:
     """What stunnel has open for clients with a mount: the tunnel, and its own connection to nfsd."""
     rows = []
+    for client in _connected(ctx, cluster, server):
+        link = nfs.connection(cluster, client)
+        assert link is not None
+        rows.append(Row("stunnel", "stunnel", pid, "3", "tcp4", link.accepted, link.client))
+        rows.append(Row("stunnel", "stunnel", pid, "10", "tcp4", link.outgoing, "127.0.0.1:2049"))
+    return rows
+
+
+def _connected(ctx: Context, cluster: Cluster, server: Host) -> Iterator[Host]:
+    """The clients whose mounts have a connection to this server."""
     for client in cluster.hosts.values():
         if client.platform != "rocky" or not client.up:
             continue
         nfs.refresh(ctx.store, cluster, client)
         link = nfs.connection(cluster, client)
         if link is not None and link.server is server:
-            rows.append(Row("stunnel", "stunnel", pid, "3", "tcp4", link.accepted, link.client))
-            rows.append(Row("stunnel", "stunnel", pid, "10", "tcp4", link.outgoing, "127.0.0.1:2049"))
-    return rows
+            yield client

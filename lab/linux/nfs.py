@@ -145,24 +145,35 @@ def connection(cluster: Cluster, client: Host) -> Link | None:
 
 
 def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None:
-    """The server's stunnel tells syslog of a connection (as recorded); the bytes of one that ends are not counted."""
+    """The server's stunnel tells syslog of a connection (as recorded); the bytes of one that ends are not counted.
+
+    Less than it tells for real: nothing of one that a mount makes anew later.
+    """
     link = connection(cluster, client)
     if link is None:
         return
     pid = processes(link.server)["stunnel"][0]
     count = part(link.server, "tunnel connections", dict[int, int])
     if opened:
-        count[pid] = count.get(pid, -1) + 1
-    who, level = f"stunnel[{pid}]", f"LOG5[{count.get(pid, 0)}]"
+        client.parts["connection number"] = count[pid] = count.get(pid, -1) + 1
+    who, level = f"stunnel[{pid}]", f"LOG5[{client.parts.get('connection number', 0)}]"
     address, _, port = link.accepted.rpartition(":")
     end = tls.answering(link.server, address, int(port))
     service = f"Service [{end.service if end else ''}]"
     texts = [f"{service} accepted connection from {link.client}"]
+    if end and tls.checks_peer(end):
+        texts.append(f"Certificate accepted at depth=0: {tls.subject(client.parts['tls'])}")
     texts.append(f"{service} connected remote server from {link.outgoing}")
     if not opened:
         texts = ["Connection closed: 0 byte(s) sent to TLS, 0 byte(s) sent to socket"]
     for text in texts:
         syslog.write(store, cluster, link.server, who, f"{level}: {text}")
+
+
+def dropped(store: Store, cluster: Cluster, client: Host) -> None:
+    """A client's connection is ended by the server's kernel; the client comes back at its next access, if it may."""
+    _tell(store, cluster, client, opened=False)
+    client.parts.pop("connection")
 
 
 def unmounted(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:

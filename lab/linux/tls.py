@@ -11,13 +11,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from lab.core import INSIDE, START, Cluster, Host, LabError, Store, inside
 from lab.rc.scripts import processes
 
 BEGIN = "-----BEGIN CERTIFICATE-----"
 _BLOCK = re.compile(rf"{BEGIN}.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
+_CRL = re.compile(r"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n?", re.DOTALL)
 _ERROR = re.compile(r"^(?:no: )?error (\d+) at \d+ depth lookup: ?(.*)$", re.MULTILINE)
+
+_SHORT_NAMES = {NameOID.COMMON_NAME: "CN", NameOID.SERIAL_NUMBER: "serialNumber"}
+"""As OpenSSL has them (crypto/objects)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,14 @@ def answering(host: Host, address: str, port: int) -> Loaded | None:
     return next((end for end in ends if end.options["accept"] in (f"{address}:{port}", f":{port}", str(port))), None)
 
 
-def _checks_peer(end: Loaded) -> bool:
+def subject(end: Loaded) -> str:
+    """Of its certificate, as stunnel tells it (src/verify.c, X509_NAME2text)."""
+    name = x509.load_pem_x509_certificate(end.certificate.encode()).subject
+    return ", ".join(f"{_SHORT_NAMES[each.oid]}={each.value!s}" for each in name)
+
+
+def checks_peer(end: Loaded) -> bool:
+    """Whether it asks for a certificate."""
     return end.options.get("verifyChain") == "yes" or end.options.get("verify", "0") in ("2", "3", "4")
 
 
@@ -64,7 +78,7 @@ def refusal(store: Store, cluster: Cluster, end: Loaded, peer: Loaded, *, purpos
 
     :param purpose: ``sslclient`` or ``sslserver``: what the peer's certificate must be good for
     """
-    if not _checks_peer(end):
+    if not checks_peer(end):
         return None
     if not end.ca or not peer.certificate:
         return 20, "unable to get local issuer certificate"
@@ -90,13 +104,17 @@ def _verify(known: Path, cluster: Cluster, end: Loaded, peer: Loaded, purpose: s
     if openssl is None:
         raise LabError("this machine has no openssl, which checks the simulated hosts' certificates: install it")
     with tempfile.TemporaryDirectory(dir=known.parent) as folder:
-        files = {name: Path(folder) / name for name in ("ca", "crl", "peer")}
-        for name, text in (("ca", end.ca), ("crl", end.crl), ("peer", peer.certificate)):
+        files = {name: Path(folder) / name for name in ("ca", "peer")}
+        for name, text in (("ca", end.ca), ("peer", peer.certificate)):
             files[name].write_text(text)
         line = [openssl, "verify", "-CAfile", str(files["ca"]), "-no-CApath", "-no-CAstore", "-purpose", purpose]
         line += ["-attime", str(int(time.time() + cluster.now - START))]
         if "CRLfile" in end.options:
-            line += ["-crl_check_all", "-CRLfile", str(files["crl"])]
+            line.append("-crl_check_all")
+            for number, text in enumerate(_CRL.findall(end.crl)):  # stunnel reads all of a file, openssl verify one
+                crl = Path(folder) / f"crl{number}"
+                crl.write_text(text)
+                line += ["-CRLfile", str(crl)]
         if host_name:
             line += ["-verify_hostname", host_name]
         done = subprocess.run([*line, str(files["peer"])], capture_output=True, check=False)

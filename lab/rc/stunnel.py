@@ -14,7 +14,7 @@ from lab import owners, syslog
 from lab.core import Cluster, Context, Host, part
 from lab.linux import tls
 from lab.net import model
-from lab.rc.scripts import new_pids, pid_files
+from lab.rc.scripts import new_pids, pid_files, processes
 
 CONFIG = Path("/usr/local/etc/stunnel/stunnel.conf")
 HELLO = (
@@ -110,10 +110,16 @@ def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str
 
 
 def reload(ctx: Context) -> None:
-    """SIGHUP: the files are read again, and the ports bound anew; connections go on."""
+    """SIGHUP: the files are read again, and the ports bound anew; connections go on.
+
+    It tells syslog as it was seen with 5.68 under Linux; the id is no longer `ui` once it is a daemon (src/ui_unix.c).
+    """
     sections = services(CONFIG.read_text())
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
+        who = f"stunnel[{processes(host)['stunnel'][0]}]"
+        for line in (*HELLO[3:], GOOD):
+            syslog.write(ctx.store, cluster, host, who, f"LOG5[main]: {line}")
         _unbind(host)
         if any(_cannot_bind(host, name, options["accept"]) for name, options in sections.items()):
             raise ctx.not_simulated("a reload of a stunnel that cannot bind its ports")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
+from f3s.connections import Connection
 from f3s.stunnel import StunnelState
 from facts.base import END
-from facts.stunnel import Stunnel
+from facts.stunnel import Stunnel, TunnelConnections
 from tests.shell import lines_of, program_of
 
 
@@ -84,3 +85,68 @@ def test_a_daemon_that_started_while_the_clock_was_ahead_may_have_read_nothing(h
 def test_quotes_its_values() -> None:
     program = program_of(Stunnel().command("/p", "/var/run/it's", ["/c"]))
     assert "/var/run/it's" in shlex.split(program.split("stamp=")[1].split("\n")[0])
+
+
+def log_line(number: int, text: str) -> str:
+    return f"Nov 29 20:22:58 f0 stunnel[925]: LOG5[{number}]: {text}\n"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("packed", ["gzip .gz", "bzip2 .bz2", "xz .xz", "zstd .zst", ""])
+def test_connections_are_known_from_rotated_logs_too(tmp_path: Path, shell: str, packed: str) -> None:
+    old = tmp_path / "messages.0"
+    old.write_text(
+        log_line(0, "Service [nfs] accepted connection from 10.0.0.1:7")
+        + log_line(0, "Certificate accepted at depth=0: CN=r0, serialNumber=ab")
+        + "Nov 29 20:22:59 f0 \xff\0: not for us\n"
+    )
+    os.utime(old, (1000, 1000))
+    if packed:
+        program, end = packed.split()
+        subprocess.run([program, "-q", *(["--rm"] if program == "zstd" else []), old], check=True)
+        os.utime(tmp_path / f"messages.0{end}", (1000, 1000))
+    (tmp_path / "messages").write_text(
+        log_line(0, "Connection closed: 1 byte(s) sent to TLS, 1 byte(s) sent to socket")
+        + log_line(1, "Service [nfs] accepted connection from 10.0.0.1:7")
+        + log_line(1, "Certificate accepted at depth=0: CN=r1, serialNumber=cd")
+    )
+    (tmp_path / "pid").write_text("925\n")
+    (tmp_path / "sockstat").write_text(
+        "#!/bin/sh\n[ \"$*\" = '-4cqw -P tcp' ] || exit 1\n"
+        "echo 'stunnel  stunnel    925   3  tcp4   192.168.1.138:2323    10.0.0.1:7'\n"
+    )
+    (tmp_path / "sockstat").chmod(0o755)
+    fact = TunnelConnections()
+    script = fact.command(str(tmp_path / "pid"), "192.168.1.138:2323", "nfs")
+
+    def answer() -> tuple[Connection, ...] | None:
+        done = subprocess.run(
+            [shell, "-c", script.replace("/var/log/messages", str(tmp_path / "messages"))],
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return fact.process(done.stdout.splitlines())
+
+    assert answer() == (Connection("10.0.0.1:7", "CN=r1, serialNumber=cd"),)
+    (tmp_path / "messages").write_text("")
+    assert answer() == (Connection("10.0.0.1:7", "CN=r0, serialNumber=ab"),)
+
+
+def test_a_log_that_cannot_be_read_is_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "messages.0.bz2").write_text("no archive")
+    (tmp_path / "messages").write_text("")
+    (tmp_path / "pid").write_text("925\n")
+    (tmp_path / "sockstat").write_text("#!/bin/sh\n")
+    (tmp_path / "sockstat").chmod(0o755)
+    script = TunnelConnections().command(str(tmp_path / "pid"), "192.168.1.138:2323", "nfs")
+    done = subprocess.run(
+        ["sh", "-c", script.replace("/var/log/messages", str(tmp_path / "messages"))],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    with pytest.raises(FactProcessError):
+        TunnelConnections().process(done.stdout.splitlines())

@@ -34,6 +34,12 @@ def test_a_signal_with_an_unknown_effect_is_refused(lab: Cluster) -> None:
     assert lab.attempt("f0", "service nfsd onestatus").rc == 0
 
 
+def test_a_connection_that_is_not_there_cannot_be_dropped(lab: Cluster) -> None:
+    ran = lab.attempt("f0", "sockstat -4cqw -P tcp; tcpdrop 192.168.1.138 2323 192.168.1.120 36202")
+    assert (ran.rc, ran.out) == (1, "")
+    assert ran.err == "tcpdrop: 192.168.1.138 2323 192.168.1.120 36202: No such process\n"
+
+
 def test_netstat_counts_no_strangers_and_has_no_carp_without_the_module(lab: Cluster) -> None:
     ask = CarpRivals().command(interface="re0", address="192.168.1.138")
     with pytest.raises(FactProcessError):

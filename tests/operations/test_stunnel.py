@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 import pytest
 from pyinfra.api.exceptions import OperationError
 from pyinfra.facts.files import File, FileContents
 
+from f3s.connections import Connection
+from f3s.pki.certificates import Issued
 from f3s.sockets import ANY, Listener
 from f3s.stunnel import StunnelState
 from facts.sockets import Listeners
-from facts.stunnel import Stunnel
+from facts.stunnel import Stunnel, TunnelConnections
 from operations import stunnel
 from tests.operations.harness import Result, run
+from tests.shell import words_of
 
 FILES = ["/etc/c.conf", "/etc/it's.pem"]
 
@@ -19,15 +25,64 @@ def reloaded(state: StunnelState | None) -> Result:
 
 
 def test_a_running_one_with_unread_files_is_reloaded_by_its_pid_file() -> None:
-    assert reloaded(StunnelState(running=True, stale=(FILES[0],))).commands == [
-        "touch /var/run/stamp.new && pkill -HUP -F '/var/run/stunnel/it'\"'\"'s.pid' -x stunnel "
-        "&& mv -f /var/run/stamp.new /var/run/stamp"
-    ]
+    [command] = reloaded(StunnelState(running=True, stale=(FILES[0],))).commands
+    assert words_of(command)[3:] == ["reload-stunnel", "/var/run/stunnel/it's.pid", "/var/run/stamp"]
     for running, says in ((True, "has read its files"), (False, "does not run here")):
         result = reloaded(StunnelState(running))
         assert (result.commands, [says in noop for noop in result.noops]) == ([], [True])
     with pytest.raises(OperationError, match="could not be read"):
         reloaded(None)
+
+
+CRL = "/etc/crl.pem"
+ENDS = datetime(2030, 1, 1, tzinfo=UTC)
+REVOKED = [Issued(0xAB, "r0", ENDS, datetime(2026, 1, 1, tzinfo=UTC)), Issued(0xCD, "r1", ENDS)]
+OPEN = (
+    Connection("10.0.0.1:7", "CN=r0, serialNumber=ab"),
+    Connection("10.0.0.2:8", "CN=r1, serialNumber=cd"),
+    Connection("10.0.0.3:9", None),
+)
+
+
+def ended(
+    state: StunnelState, connections: tuple[Connection, ...] | None = OPEN, issued: Sequence[Issued] = REVOKED
+) -> Result:
+    facts = {Stunnel: state, TunnelConnections: connections}
+    return run(stunnel.refused_ended, facts, "/run/pid", "/run/stamp", CRL, f"{VIP}:2323", "nfs", issued, {1})
+
+
+def test_what_a_revoked_certificate_has_open_is_ended_and_what_nobody_knows() -> None:
+    [command] = ended(StunnelState(running=True, stale=(CRL,))).commands
+    assert words_of(command)[3:] == [
+        "end-connections",
+        "/run/stamp",
+        VIP,
+        "2323",
+        "10.0.0.1:7",
+        "r0: its certificate is revoked",
+        "10.0.0.3:9",
+        "the log does not say whose it is",
+    ]
+
+
+def test_a_list_on_which_nobody_is_ends_nothing_and_is_looked_at_once() -> None:
+    [command] = ended(StunnelState(running=True, stale=(CRL,)), issued=[]).commands
+    assert words_of(command)[3:] == ["end-connections", "/run/stamp", VIP, "2323"]
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [(StunnelState(running=True), "looked at since"), (StunnelState(running=False), "does not run here")],
+)
+def test_connections_are_not_looked_at_without_a_reason(state: StunnelState, says: str) -> None:
+    result = ended(state, connections=None)
+    assert result.commands == []
+    assert [says in noop for noop in result.noops] == [True]
+
+
+def test_unknown_connections_stop_it() -> None:
+    with pytest.raises(OperationError, match="TunnelConnections could not be read"):
+        ended(StunnelState(running=True, stale=(CRL,)), connections=None)
 
 
 VIP = "192.168.1.138"

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.lab
 TASK = "tasks/stunnel.py"
 PEM = f"{SERVER_FOLDER}/server.pem"
 READS = "stunnel: has read its files"
+ENDS = "stunnel: no connection of a refused certificate"
 
 
 def pki(cluster: Cluster, *arguments: str) -> None:
@@ -97,7 +98,7 @@ def test_a_renewal_is_read_by_the_running_daemon_which_is_not_restarted(cluster:
     assert run.rc == 0, run.output
     changed = ["stunnel: key and certificate of the virtual IP", "stunnel: revocation list"]
     assert sorted(run.changed) == sorted(
-        [*(f"{host}: {each}" for host in (F0, F1) for each in changed), f"{F0}: {READS}"]
+        [*(f"{host}: {each}" for host in (F0, F1) for each in changed), f"{F0}: {READS}", f"{F0}: {ENDS}"]
     )
     assert cluster.sh(F0, "pgrep -x stunnel") == daemon
     assert cluster.sh(F1, "pgrep -x stunnel || echo none").strip() == "none", "it starts nothing"

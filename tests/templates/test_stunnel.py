@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
+import re
 import shutil
 import ssl
 import subprocess
@@ -16,11 +18,14 @@ from types import MappingProxyType
 
 import pytest
 
-from f3s.pki.certificates import Identity
+from f3s.connections import LOG_LINES, Connection, parse_connections, to_end
+from f3s.pki.certificates import Identity, Issued
+from f3s.pki.manage import utc_now
 from f3s.settings import HostSettings
-from f3s.settings.model import Lan, Nfs, Part, Stunnel, Vip
-from f3s.stunnel import client_variables, server_variables
-from tests.files.stubs import FILES
+from f3s.settings.model import Lan, Nfs, Part, Vip
+from f3s.settings.model import Stunnel as Port
+from f3s.stunnel import SERVICE, client_variables, server_variables
+from tests.files.stubs import FILES, StubHost
 from tests.templates.tunnel import (
     NAMES,
     PLAN,
@@ -28,6 +33,7 @@ from tests.templates.tunnel import (
     R1,
     SERVER,
     Ca,
+    Stunnel,
     Tunnel,
     connection,
     eventually,
@@ -41,10 +47,11 @@ from tests.templates.tunnel import (
 PARTS: dict[str, Part] = {
     "lan": Lan.model_construct(address="192.168.1.130"),
     "vip": Vip.model_construct(address="192.168.1.138", names=NAMES),
-    "stunnel": Stunnel.model_construct(port=2323),
+    "stunnel": Port.model_construct(port=2323),
     "nfs": Nfs.model_construct(port=2049),
 }
 HOST = HostSettings("f0", frozenset({"freebsd", "storage"}), MappingProxyType(PARTS))
+NOW = utc_now()
 ON_SERVER, ON_CLIENT = server_variables(HOST), client_variables(HOST)
 
 
@@ -233,6 +240,63 @@ def test_a_reload_enforces_a_new_revocation_list(tunnel: Tunnel) -> None:
         assert b"after the revocation" not in tunnel.backend.received
         assert says_back(mount)
         assert reaches(r1.address)
+
+
+def open_connections(server: Stunnel) -> tuple[Connection, ...]:
+    """As facts.stunnel.TunnelConnections has them: what sockstat(1) shows, and the log as syslogd(8) writes it."""
+    listens = "{}:{}".format(*server.address)
+    pid = server.process.pid
+    shown = subprocess.run(
+        ["ss", "-Htn", "state", "established", "src", listens], capture_output=True, text=True, check=True
+    )
+    ends = [line.split()[-2:] for line in shown.stdout.splitlines()]
+    return parse_connections(
+        [
+            *("=== pid", str(pid), "=== sockets"),
+            *(f"stunnel stunnel {pid} 3 tcp4 {local} {foreign}" for local, foreign in ends),
+            "=== log",
+            # the date of stunnel's own file is in the place of syslogd's
+            *(f"stunnel[{pid}]: {line[20:]}" for line in server.log().splitlines() if re.search(LOG_LINES, line)),
+            "=== whole",
+        ],
+        listens,
+        SERVICE,
+    )
+
+
+def test_a_revocation_ends_the_connections_of_that_certificate_alone(tunnel: Tunnel, tmp_path: Path) -> None:
+    """All of them from one address. tcpdrop(8) is played by ss(8), which needs root."""
+    if os.geteuid() != 0 or shutil.which("ss") is None:
+        pytest.skip("only root ends connections, with ss")
+    server = tunnel.server(ON_SERVER)
+    stolen, renewed, other = tunnel.ca.issue(R0), tunnel.ca.issue(R0), tunnel.ca.issue(R1)
+    host = StubHost(tmp_path / "host")
+    host.command("tcpdrop", f'{shutil.which("ss")} -HKtn src "$1:$2" dst "$3:$4"')
+    end = host.install(FILES / "once" / "end-connections.sh", "/end-connections.sh")
+    with contextlib.ExitStack() as links:
+        open_as = {
+            identity: [links.enter_context(connection(server.address, tunnel.tls(identity))) for _ in range(2)]
+            for identity in (stolen, renewed, other)
+        }
+        assert all(says_back(link) for each in open_as.values() for link in each)
+        tunnel.ca.revoke(stolen)
+        tunnel.write("crl.pem", tunnel.ca.crl())
+        server.reload()
+        assert all(map(says_back, open_as[stolen])), "a reload alone keeps them"
+
+        known = [*tunnel.ca.revoked, *(Issued(each.certificate.serial_number, "x", NOW) for each in (renewed, other))]
+        endings = to_end(open_connections(server), known, {1})
+        ports = {link.getsockname()[1] for link in open_as[stolen]}
+        assert {int(each.client.rpartition(":")[2]) for each in endings} == ports
+        words = [word for each in endings for word in (each.client, each.why)]
+        done = host.run(end, str(tmp_path / "stamp"), *map(str, server.address), *words)
+        assert done.rc == 0, done.err
+
+        assert not any(map(says_back, open_as[stolen]))
+        assert not reaches(server.address, tunnel.tls(stolen)), "nor does it come back"
+        assert all(says_back(link) for identity in (renewed, other) for link in open_as[identity])
+        eventually(lambda: len(open_connections(server)) == 4, "the four others are left")
+        assert to_end(open_connections(server), known, {1}) == ()
 
 
 def test_a_ticket_from_before_is_no_way_around_the_revocation_list(tunnel: Tunnel) -> None:

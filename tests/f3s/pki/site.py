@@ -15,6 +15,7 @@ PLAN = PkiPlan(
     names=("storage-ha", "storage-ha.example.org"),
     addresses=("192.0.2.138", "2001:db8::138"),
     clients=("r0.example.org", "earth"),
+    hosts=("f0", "f1", "r0.example.org"),
 )
 
 

@@ -9,15 +9,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from f3s.pki.certificates import (
     Identity,
     Issued,
     State,
+    ca_number,
     issue,
     judge_ca,
     judge_crl,
+    judge_crls,
     judge_leaf,
     make_ca,
     make_crl,
@@ -191,3 +194,25 @@ def test_judges_the_revocation_list() -> None:
     assert judge_crl(crl, make_ca(3650, NOW), revoked, PLAN, NOW).state is State.WRONG
     assert judge_crl(crl, CA, [entry(leaf)], PLAN, NOW).state is State.WRONG
     assert judge_crl(make_crl(CA, [], NOW), CA, revoked, PLAN, NOW).state is State.WRONG
+
+
+def test_there_is_a_revocation_list_of_each_ca_and_of_no_other() -> None:
+    new, later = make_ca(PLAN.ca_days, NOW, number=2), NOW + timedelta(days=3640)
+    old_list, new_list = make_crl(CA, [], NOW), make_crl(new, [], NOW)
+
+    def state(*crls: x509.CertificateRevocationList, now: datetime = NOW) -> State:
+        return judge_crls(crls, [new, CA], [], PLAN, now).state
+
+    assert state(old_list, new_list) is state(new_list, old_list) is State.GOOD
+    assert state(new_list) is state(old_list) is state() is State.MISSING
+    assert state(old_list, new_list, new_list) is State.WRONG
+    assert judge_crls([old_list, new_list], [CA], [], PLAN, NOW).state is State.WRONG
+    # only the one that signs has to live on
+    signs = make_crl(make_ca(PLAN.ca_days, later, new.key, 2), [], later)
+    assert state(old_list, signs, now=later) is State.GOOD
+    assert judge_crls([signs, old_list], [CA, new], [], PLAN, later).state is State.NEAR_END
+
+
+def test_a_ca_is_known_by_its_number() -> None:
+    assert [ca_number(make_ca(PLAN.ca_days, NOW, number=number).certificate) for number in (1, 2, 30)] == [1, 2, 30]
+    assert ca_number(CA.certificate) == 1

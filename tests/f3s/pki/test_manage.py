@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,11 +16,11 @@ import pytest
 from cryptography import x509
 
 from f3s.pki import credentials
-from f3s.pki.certificates import State, parse_identity
+from f3s.pki.certificates import NEXT_STEP, State, parse_identity
 from f3s.pki.credentials import Credentials
-from f3s.pki.manage import CARP_PASSWORD_FORM
+from f3s.pki.files import CARP_PASSWORD_FORM
 from f3s.pki.plan import PkiError
-from tests.f3s.pki.site import contents, pki_at
+from tests.f3s.pki.site import PLAN, contents, pki_at
 
 REPOSITORY = Path(__file__).parents[3]
 EVERY_FILE = {
@@ -81,6 +83,127 @@ def test_renews_the_ca_with_its_key_and_leaves_the_certificates(folder: Path) ->
     assert set(states(folder, 2800).values()) == {State.GOOD}
 
 
+def see(folder: Path, *hosts: str, same: bool = True) -> None:
+    """What tasks/verify.py does when it has looked at these hosts, at all without names."""
+    files = {"ca-cert.pem": hashlib.sha256((folder / "ca-cert.pem").read_bytes()).hexdigest()}
+    pki_at(folder).seen(dict.fromkeys(hosts or PLAN.hosts, same), files)
+
+
+def authorities(folder: Path) -> list[str]:
+    """The names of the CAs that hosts trust, the one that signs first; there is a revocation list of each."""
+    certificates = x509.load_pem_x509_certificates((folder / "ca-cert.pem").read_bytes())
+    assert (folder / "crl.pem").read_text().count("BEGIN X509 CRL") == len(certificates)
+    return [each.subject.rfc4514_string().removeprefix("CN=") for each in certificates]
+
+
+def signer(folder: Path, file: str) -> str:
+    issuer = parse_identity((folder / file).read_bytes(), file).certificate.issuer
+    return issuer.rfc4514_string().removeprefix("CN=")
+
+
+LEAVES = ("server.pem", "client-r0.example.org.pem", "client-earth.pem")
+OLD, NEW = "f3s storage CA", "f3s storage CA 2"
+
+
+def test_a_new_ca_comes_in_three_steps_each_of_which_may_be_repeated(folder: Path) -> None:
+    leaves = {file: serial(folder, file) for file in LEAVES}
+    for _ in range(2):
+        assert "tasks/stunnel.py and tasks/clients.py, then tasks/verify.py" in pki_at(folder).renew("ca")
+        assert authorities(folder) == [OLD, NEW]
+        assert {file: serial(folder, file) for file in LEAVES} == leaves
+        assert states(folder)["new ca"] is State.ON_ITS_WAY
+        assert pki_at(folder).init() == []
+    see(folder)
+    assert states(folder)["new ca"] is State.DUE
+    for _ in range(2):
+        pki_at(folder).use_new_ca()
+        assert authorities(folder) == [NEW, OLD]
+        assert {signer(folder, file) for file in LEAVES} == {NEW}
+        assert states(folder)["old ca"] is State.ON_ITS_WAY
+        assert pki_at(folder).init() == []
+    see(folder)
+    assert states(folder)["old ca"] is State.DUE
+    leaves = {file: serial(folder, file) for file in LEAVES}
+    for _ in range(2):
+        pki_at(folder).drop_old_ca()
+        assert authorities(folder) == [NEW]
+        assert {file: serial(folder, file) for file in LEAVES} == leaves
+        assert set(states(folder).values()) == {State.GOOD}
+    assert Credentials(folder).trusted() == {2}
+    assert [entry.ca for entry in Credentials(folder).issued()] == [1, 1, 1, 2, 2, 2]
+    pki_at(folder).renew("ca")
+    assert authorities(folder) == [NEW, "f3s storage CA 3"]
+    assert Credentials(folder).trusted() == {2, 3}
+
+
+def test_no_step_before_every_host_was_seen_with_the_last_one(folder: Path) -> None:
+    def refused(step: str, says: str) -> None:
+        before = contents(folder)
+        with pytest.raises(PkiError, match=says):
+            getattr(pki_at(folder), step)()
+        assert contents(folder) == before
+
+    refused("use_new_ca", "'renew ca' makes a new one")
+    pki_at(folder).renew("ca")
+    refused("drop_old_ca", "'use-new-ca' comes first")
+    refused("use_new_ca", r"f0, f1, r0\.example\.org could be locked out")
+    see(folder, "f0", "r0.example.org")
+    refused("use_new_ca", "not yet: f1 could be locked out")
+    see(folder)
+    see(folder, "f0", same=False)
+    refused("use_new_ca", "not yet: f0 could be locked out")
+    [detail] = [each.detail for each in pki_at(folder).status() if each.name == "new ca"]
+    assert detail.startswith("tasks/verify.py has not seen it on f0; then 'use-new-ca' is next, ")
+    assert detail.endswith("once earth has ca-cert.pem, which no task brings")
+    see(folder, "f0")
+    pki_at(folder).use_new_ca()
+    refused("drop_old_ca", "not yet: f0, f1")
+    with pytest.raises(PkiError, match="'drop-old-ca' comes first"):
+        pki_at(folder).renew("ca")
+    pki_at(folder, hosts=()).drop_old_ca()
+
+
+def test_who_is_seen_matters_only_on_the_way_to_a_new_ca(folder: Path) -> None:
+    before = contents(folder)
+    see(folder)
+    assert contents(folder) == before
+
+
+def test_a_new_ca_lets_nobody_in_who_was_revoked(folder: Path) -> None:
+    pki_at(folder).revoke("earth")
+    first = serial(folder, "client-earth.pem")
+    pki_at(folder).renew("ca")
+    see(folder)
+    pki_at(folder).use_new_ca()
+    assert serial(folder, "client-earth.pem") == first
+    assert states(folder)["earth"] is State.REVOKED
+    lists = (folder / "crl.pem").read_bytes().split(b"-----BEGIN")[1:]
+    revoked = [{each.serial_number for each in x509.load_pem_x509_crl(b"-----BEGIN" + one)} for one in lists]
+    assert revoked == [{first}, {first}]
+
+
+def test_a_client_that_left_before_is_let_in_no_more_once_its_ca_is_gone(folder: Path) -> None:
+    pki_at(folder).renew("ca")
+    see(folder)
+    pki_at(folder, clients=("r0.example.org",)).use_new_ca()
+    assert states(folder, clients=("r0.example.org",))["earth"] is State.LEFT_OVER
+    see(folder)
+    pki_at(folder, clients=("r0.example.org",)).drop_old_ca()
+    assert "earth" not in states(folder, clients=("r0.example.org",))
+
+
+def test_the_ca_that_signs_is_kept_alive_on_the_way_to_a_new_one(folder: Path) -> None:
+    pki_at(folder).renew("ca")
+    pki_at(folder, days=2800).init()
+    assert authorities(folder) == [OLD, NEW]
+    found = {finding.name: finding for finding in pki_at(folder, days=2800).status()}
+    assert found["ca"].state is State.GOOD
+    assert found["crl"].state is State.GOOD
+    # years later than anybody should wait
+    assert pki_at(folder, days=4000).init() != []
+    assert states(folder, 4000)["crl"] is State.GOOD
+
+
 def test_another_name_of_the_server_makes_a_new_certificate(folder: Path) -> None:
     client = serial(folder, "client-earth.pem")
     assert states(folder, names=("other",))["server"] is State.WRONG
@@ -110,7 +233,7 @@ def test_revoke_takes_every_certificate_of_a_name(folder: Path) -> None:
     assert states(folder) == dict.fromkeys(states(folder), State.GOOD) | {"earth": State.REVOKED}
     assert pki_at(folder).init() == [], "a revoked name gets nothing new without being asked for"
     assert pki_at(folder).revoke("earth").startswith("revoked 0 of earth")
-    with pytest.raises(PkiError, match=r"clients have no revocation list: .* move .* away, run init, and deploy"):
+    with pytest.raises(PkiError, match=r"clients have no revocation list: .*: renew ca, use-new-ca, drop-old-ca"):
         pki_at(folder).revoke("server")
     pki_at(folder).renew("earth")
     assert set(states(folder).values()) == {State.GOOD}
@@ -170,6 +293,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from tests.f3s.pki.site import pki_at
+step = sys.argv[3]
 replace, last, count = os.replace, int(sys.argv[2]), 0
 def deadly(source, target):
     global count
@@ -180,24 +304,57 @@ def deadly(source, target):
             os._exit(9)
     replace(source, target)
 os.replace = deadly
-pki_at(Path(sys.argv[1])).init()
+pki = pki_at(Path(sys.argv[1]))
+pki.renew("ca") if step == "renew" else getattr(pki, step)()
 """
+
+
+def killed_at(folder: Path, step: int, what: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, folder, str(step), what], cwd=REPOSITORY, capture_output=True, timeout=60
+    )
+    assert done.stderr == b""
+    return done.returncode
 
 
 @pytest.mark.parametrize("step", range(STEPS))
 def test_a_run_killed_at_any_point_reaches_the_same_end(tmp_path: Path, step: int) -> None:
     """Killed without any cleaning up, with half a file written or right after the rename."""
     folder = tmp_path / "secrets"
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, folder, str(step)], cwd=REPOSITORY, capture_output=True, timeout=60
-    )
-    assert (killed.returncode, killed.stderr) == (9 if step < STEPS - 1 else 0, b"")
+    assert killed_at(folder, step, "init") == (9 if step < STEPS - 1 else 0)
     survived = {n: c for n, c in contents(folder).items() if not n.endswith(".new")}
     pki_at(folder).init()
     assert set(states(folder).values()) == {State.GOOD}
     assert set(contents(folder)) == EVERY_FILE
     for name in set(survived) - {"issued.json"}:
         assert contents(folder)[name] == survived[name], f"{name} was good and was made again"
+
+
+@pytest.mark.parametrize("what", ["renew", "use_new_ca", "drop_old_ca"])
+def test_a_step_to_a_new_ca_killed_at_any_point_is_taken_by_the_next_run(folder: Path, what: str) -> None:
+    """Hosts that got the files of the killed step, and were seen with them, do not open the way to the next one."""
+    for before in ("renew", "use_new_ca", "drop_old_ca"):
+        if before == what:
+            break
+        pki_at(folder).renew("ca") if before == "renew" else getattr(pki_at(folder), before)()
+        see(folder)
+    after = {"renew": [OLD, NEW], "use_new_ca": [NEW, OLD], "drop_old_ca": [NEW]}[what]
+    for step in range(20):
+        tried = folder.with_name(f"killed-{step}")
+        shutil.copytree(folder, tried)
+        rc = killed_at(tried, step, what)
+        if rc == 9 and step:
+            see(tried)
+            if what == "use_new_ca" and signer(tried, LEAVES[-1]) == OLD:
+                with pytest.raises(PkiError, match=r"could be locked out|'use-new-ca' comes first"):
+                    pki_at(tried).drop_old_ca()
+        assert killed_at(tried, 99, what) == 0
+        assert authorities(tried) == after
+        assert {signer(tried, file) for file in LEAVES} == {OLD if what == "renew" else NEW}
+        assert {state for name, state in states(tried).items() if name not in NEXT_STEP} == {State.GOOD}
+        if rc == 0:
+            return
+    raise AssertionError("it never came to its end")
 
 
 RACE = """
@@ -261,9 +418,9 @@ def test_nothing_but_the_pki_package_reads_the_key_of_the_ca() -> None:
         name
         for name in tracked.stdout.split("\0")
         if name.endswith((".py", ".sh", ".j2")) or name.startswith(("files/", "templates/"))
-        if re.search(r"(?<![\w-])ca\.pem\b|pki\.manage import.*\bCA\b", (REPOSITORY / name).read_text())
+        if re.search(r"(?<![\w-])ca\.pem\b|pki\.files import.*\bCA\b", (REPOSITORY / name).read_text())
     }
     assert {name for name in readers if not name.startswith("tests/")} == {
         "f3s/pki/certificates.py",
-        "f3s/pki/manage.py",
+        "f3s/pki/files.py",
     }

@@ -22,7 +22,7 @@ from f3s.secretfile import ABSENT
 from f3s.verify.certificates import RENEW
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, State
 from f3s.verify.report import absent_rows, all_right, rows
-from f3s.verify.storage import BLOCK_SIZE, key_tests, wanted_keys, wanted_mounts
+from f3s.verify.storage import BLOCK_SIZE, RUN, key_tests, wanted_keys, wanted_mounts
 from f3s.verify.tls import Fault, Outcome, TlsAnswer
 from f3s.zfs import MIGRATION, Dataset, Marks, Property, Snapshot
 from tests.f3s.settings_data import FREEBSD, TANK, build, change, good, with_backup
@@ -237,6 +237,7 @@ WRONG = [
     case(F1, "tunnel files", f"{CRL_PEM} is not crl.pem of the secrets", secrets=file_of(F1, CRL_PEM, sha256="0" * 64)),
     case(F1, "tunnel files", f"{SERVER_PEM} is open to others", secrets=file_of(F1, SERVER_PEM, mode="440")),
     case(F0, "tunnel files", f"stunnel has not read {CRL_PEM}", stale=(CRL_PEM,)),
+    case(F0, "tunnel files", "crl.pem for connections from before", stale=(f"{CRL_PEM} for connections from before",)),
     case(R0, f"below {POINT}", "takes files: not there",
          mount_states=(MountState(POINT, "healthy", 3, 0, "", False, ("not there",)),)),
     case(R0, f"below {POINT}", "which nobody sees while it is mounted: a.txt",
@@ -701,6 +702,15 @@ def test_certificates() -> None:
         row = one(found, "certificate r0", CONTROLLER)
         assert (row.state, row.reason) == (State.WRONG, f"{state.value}: detail, until {ENDING:%Y-%m-%d} (20 days)")
         assert step in row.next_step
+
+
+@pytest.mark.parametrize(("name", "command"), [("new ca", "use-new-ca"), ("old ca", "drop-old-ca")])
+def test_the_way_to_a_new_ca_is_told_until_its_end(name: str, command: str) -> None:
+    for state, step in ((PkiState.ON_ITS_WAY, RUN.format("verify")), (PkiState.DUE, f"certificates.py {command}")):
+        finding = Finding(name, state, "detail", ENDING)
+        row = one(replace(CLUSTER_RIGHT, findings=(finding,)), f"certificate {name}", CONTROLLER)
+        assert row.state is State.WRONG
+        assert row.next_step.endswith(step)
 
 
 @pytest.mark.parametrize(

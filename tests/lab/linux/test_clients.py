@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -127,17 +128,24 @@ def test_a_change_that_a_run_by_hand_finds_is_the_last_line_of_the_journal(site:
     assert [line.partition(";")[0] for line in journal(site)[told:]] == [f"{SHARE}: hung -> healthy"]
 
 
-def test_a_revoked_client_is_let_in_no_more(site: Cluster) -> None:
+def test_a_revoked_client_is_let_in_no_more_and_its_connection_ends_alone(site: Cluster) -> None:
     site.sh("r1", f"mount -- {SHARE}")
     revoke = [sys.executable, "certificates.py", "--inventory", "lab/inventory.py", "revoke", "r0.lan.buetow.org"]
     subprocess.run(revoke, cwd=REPOSITORY, env=site._env, check=True, capture_output=True)
-    site.deploy("stunnel")
-    assert mounted_from(site) == "f0: fine"  # the connection that it has goes on
-    site.sh("f0", "service stunnel onerestart")  # README.md, Day two
-    site.tick(60)
-    assert site.sh("f0", "carp").startswith("MASTER ")
+    open_now = "sockstat -4cqw -P tcp | grep 192.168.1.138:2323"
+    before = site.sh("f0", open_now).splitlines()
+    assert len(before) >= 2
+    # the stunnel of f0 has read the list, and nobody has looked at its connections yet
+    killed = site.pyinfra("tasks/stunnel.py", "-y", LAB_KILL_AT="end-connections")
+    assert killed.rc == 137, killed.output
+    assert mounted_from(site) == "f0: fine"
+    run = site.deploy("stunnel")
+    ended = re.findall(r"ended the connection from (\S+) \((.*)\)", run.output)
+    assert [why for _, why in ended] == ["r0.lan.buetow.org: its certificate is revoked"]
+    assert site.sh("f0", open_now).splitlines() == [line for line in before if ended[0][0] not in line]
     assert site.attempt("r0", f"timeout 5 cat {SHARE}/file").rc == 124
     assert mounted_from(site, "r1") == "f0: fine"
+    assert site.pyinfra("tasks/stunnel.py", "-y").changed == []
 
 
 def test_a_rebooted_client_mounts_by_itself(site: Cluster) -> None:
