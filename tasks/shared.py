@@ -9,9 +9,15 @@ from pyinfra.operations import files
 from pyinfra.operations.util import any_changed
 
 from bridge.settings import this_host
-from f3s.controller import MOUNTD_FLAGS
+from f3s.controller import MOUNTD_FLAGS, role
 from f3s.nfs import LOOPBACK
 from operations import carp, nfs, rcconf
+
+
+def keep_role() -> None:
+    """Of a storage host: before anything is done that goes by its role."""
+    if this_host().is_storage:
+        carp.role_kept(name="roles: as the inventory says", role=role(this_host()))
 
 
 def name_virtual_ip() -> None:
