@@ -47,6 +47,7 @@ TABLE = {
         "move its variables to /etc/rc.conf": ADVICE + "an rc.conf.d/netif of somebody else",
         "without a vhid; remove that address": ADVICE + "the address without a vhid",
         "belongs to vhid": NOT + "the address or the vhid is another group's: one of both gets another number",
+        "Run tasks/swap_roles.py": "scenarios/promotion.py::swap",
         "gets a new CARP password": "tests/tasks/test_carp.py::test_a_new_password_comes_to_both_hosts_or_to_none",
     },
     "operations/fstab.py": {
@@ -92,6 +93,11 @@ TABLE = {
     "operations/stunnel.py": {
         "could neither stop it": "tests/tasks/test_stunnel.py::"
         "test_a_daemon_without_a_pid_file_is_named_before_anything_is_changed"
+    },
+    "operations/swapping.py": {
+        "could not be asked": NONE + "the error above it is the host's own",
+        "no swap now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_swapping.py",
+        "left to do": "tests/tasks/test_swap.py::test_a_swap_that_is_killed_again_and_again_ends_as_one_that_never_was",
     },
     "operations/textfile.py": {
         "has a program of that name": "tests/tasks/test_two_owners.py::"
