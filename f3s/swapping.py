@@ -80,7 +80,8 @@ class Swap:
             title = f"{self.before} on {new.short_name} becomes {self.served}, and {new.short_name} the primary"
             yield Step("take over", title, tuple((new.name, each) for each in commands))
         if _role(self.old.controller) == "primary":
-            commands = [command("rm -f {}", HOLD), self._takes(old.name)]
+            no_key = command("sysrc {}", f"zfskeys_datasets-={self.served}")
+            commands = [command("rm -f {}", HOLD), no_key, self._takes(old.name)]
             title = f"{old.short_name} becomes the standby; run deploy.py now, and it gets what it lacks"
             yield Step("stand by", title, tuple((old.name, each) for each in commands))
 
@@ -146,7 +147,6 @@ class Swap:
             return
         commands = (
             command("zfs set mountpoint=none {}", self.served),
-            command("sysrc {}", f"zfskeys_datasets-={self.served}"),
             command("zfs rename {} {}", self.served, self.aside),
         )
         title = f"{self.served} on {self.standby.short_name} is kept as {self.aside}"

@@ -13,7 +13,7 @@ from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, member_of_bridge, password_digest, rc_interface
-from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF, told_role
+from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.devd import CONFIG as DEVD_CONF
 from f3s.devd import carp_rules, without_hook
 from f3s.quoting import Shell, command, words
@@ -28,27 +28,6 @@ from operations.textfile import written
 _FROM_FILE = ". {} && set -- $ifconfig_{}_alias{} && "
 _APPLIED = f"{RUN}/netif.applied"
 _MARK_APPLIED = f"mkdir -p {RUN} && touch {_APPLIED}"
-
-
-@operation()
-def role_kept(role: str) -> Commands:
-    """A host does not change its role because the inventory does: what it serves would be missing, or empty. Changes
-    nothing.
-
-    + role: primary or standby
-
-    Raises OperationError on a host that has the other one.
-
-    **Example:** `carp.role_kept("standby")`
-    """
-    found = told_role(known(TextFileOf, path=STORAGE_CONF).text)
-    if found not in (None, role):
-        raise OperationError(
-            f"{host.name} is the {found}, and the inventory makes it the {role}. Nothing was changed. Run "
-            "tasks/swap_roles.py, which changes both hosts or says what has to come first"
-        )
-    host.noop(f"it is the {role}" if found else "it has no role yet")
-    yield from ()
 
 
 @operation()

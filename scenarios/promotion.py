@@ -134,7 +134,7 @@ def swap(story: Story) -> None:
         _stays_out(pair)
         story.stage.environment = {**story.stage.environment, PRIMARY: pair.standby}
         story.say(f"in the inventory {pair.standby} is the primary, and {pair.primary} the standby")
-        story.refused("deploy.py", "-y", because="Run tasks/swap_roles.py")
+        story.refused("deploy.py", "-y", because="run tasks/swap_roles.py")
         story.deploys("tasks/swap_roles.py", "-y")
         story.prove(pair.serves(pair.standby), f"{pair.standby} serves on")
         story.deploys("deploy.py", "-y")

@@ -47,7 +47,6 @@ TABLE = {
         "move its variables to /etc/rc.conf": ADVICE + "an rc.conf.d/netif of somebody else",
         "without a vhid; remove that address": ADVICE + "the address without a vhid",
         "belongs to vhid": NOT + "the address or the vhid is another group's: one of both gets another number",
-        "Run tasks/swap_roles.py": "scenarios/promotion.py::swap",
         "gets a new CARP password": "tests/tasks/test_carp.py::test_a_new_password_comes_to_both_hosts_or_to_none",
     },
     "operations/fstab.py": {
@@ -160,6 +159,7 @@ TABLE = {
         "say where the role goes back to": "scenarios/promotion.py::return_",
         "no return now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
     },
+    "tasks/shared.py": {"run tasks/swap_roles.py": "scenarios/promotion.py::swap"},
     "tasks/promote.py": {
         "--data promote=f1": "tests/test_runbook.py::test_its_commands_mend_it",
         "no promotion now": "tests/test_runbook.py::test_its_commands_mend_it",

@@ -143,7 +143,6 @@ def test_the_old_writes_are_kept_beside_and_the_history_becomes_the_replica() ->
     ]
     assert commands(SERVES, theirs, "aside") == [
         (F0, f"zfs set mountpoint=none {NFS}"),
-        (F0, f"sysrc zfskeys_datasets-={NFS}"),
         (F0, f"zfs rename {NFS} {ASIDE}"),
     ]
 
@@ -157,6 +156,7 @@ def test_the_promoted_host_takes_the_name_the_key_and_the_role() -> None:
     ]
     assert commands(SERVES, PLACED, "stand by") == [
         (F0, "rm -f /var/db/f3s/carp.hold"),
+        (F0, f"sysrc zfskeys_datasets-={NFS}"),
         (F0, "sh -c program take-role 'F3S_ROLE='\"'\"'standby'\"'\"''"),
     ]
 

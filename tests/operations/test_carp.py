@@ -14,12 +14,10 @@ from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, password_digest, rc_file
 from f3s.services import ServiceState
-from f3s.textfile import TextFile
 from facts.carp import BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from facts.services import Services
 from facts.sysctl import Sysctls
-from facts.textfile import TextFileOf
 from operations import carp, sysctl
 from tests.operations.harness import Result, run
 
@@ -41,14 +39,6 @@ MASTER = VirtualHost(CarpState.MASTER, 1, 254, (VIP,))
 def test_module() -> None:
     assert run(carp.module_loaded, view(loaded=False), "re0").commands == ["kldload -n carp"]
     assert run(carp.module_loaded, view(), "re0").noops == ["net.inet.carp is there"]
-
-
-def test_the_inventory_alone_changes_no_role() -> None:
-    file = {TextFileOf: lambda path: TextFile(text="# of an older version\nF3S_ROLE='standby'\n")}
-    assert run(carp.role_kept, file, "standby").noops == ["it is the standby"]
-    with pytest.raises(OperationError, match=r"is the standby, and the inventory makes it the primary.*swap_roles"):
-        run(carp.role_kept, file, "primary")
-    assert run(carp.role_kept, {TextFileOf: TextFile()}, "primary").noops == ["it has no role yet"]
 
 
 def test_preemption_is_not_switched_on_for_a_stranger() -> None:
