@@ -30,8 +30,8 @@ def _found(of: HostSettings) -> Found:
     controller, datasets, snapshots = asked
     if controller is None or datasets is None or snapshots is None:
         raise OperationError(
-            f"{of.name} could not be asked, and both hosts change their roles in one run; nothing was changed. Run "
-            "this again when it answers"
+            f"{of.name} could not be asked, see the error above, and both hosts change their roles in one run. Nothing "
+            "was changed; run this again when it answers"
         )
     return Found(controller, datasets, snapshots)
 
