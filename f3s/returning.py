@@ -231,18 +231,12 @@ class Way:
         if self.home.controller.ready:
             return
         location = self.primary.key_location(self.primary.key_of(self.served))
-        served, mountpoint = self.served, self.primary.nfs.mountpoint
-        state = "case $(zfs get -H -o value {} {}) in {}) ;; *) {} ;; esac"
-        key = command(state, "keystatus", served, "available", command("zfs load-key {}", served))
-        # one that has just got its mount point may be mounted already
-        mount = command(state, "mounted", served, "yes", command("zfs mount {}", served))
+        served = self.served
         commands = (
             command("zfs set readonly=on {}", served),
             command("zfs set keylocation={} {}", location, served),
-            key,
-            command("zfs set mountpoint={} {}", mountpoint, served),
-            command("zfs set canmount=on {}", served),
-            mount,
+            loaded(served),
+            *mounted(served, self.primary.nfs.mountpoint),
             command("echo {} >{}", self.away.controller.epoch, RETURN),
             script(self.programs.standby, "await-standby", STANDBY_SECONDS),
         )
@@ -318,6 +312,23 @@ def _room(way: Way) -> list[str]:
     if need <= free:
         return []
     return [f"too little room on {way.primary.short_name}: {need} bytes more are needed, {parent.name} has {free}"]
+
+
+_UNLESS = "case $(zfs get -H -o value {} {}) in {}) ;; *) {} ;; esac"
+
+
+def loaded(dataset: str) -> Shell:
+    """The key is loaded from where the dataset says it is."""
+    return command(_UNLESS, "keystatus", dataset, "available", command("zfs load-key {}", dataset))
+
+
+def mounted(dataset: str, mountpoint: str) -> tuple[Shell, Shell, Shell]:
+    """It is mounted there, now and at boot. One that has just got its mount point may be mounted already."""
+    return (
+        command("zfs set mountpoint={} {}", mountpoint, dataset),
+        command("zfs set canmount=on {}", dataset),
+        command(_UNLESS, "mounted", dataset, "yes", command("zfs mount {}", dataset)),
+    )
 
 
 def set_aside(dataset: str, epoch: int, datasets: Iterable[str]) -> str:

@@ -10,9 +10,9 @@ C is the newest snapshot that both have, E the epoch of the promotion.
 | key | the new R has the key that the new D gets |
 | aside | D is called D_set_aside_E, so zrepl of the old primary sends it no more |
 | take over | on the new primary R is called D, with its key; its f3s_storage is that of a primary |
-| stand by | the f3s_storage of the old primary is that of a standby |
+| stand by | the new R is mounted on the old primary; its f3s_storage is that of a standby |
 
-The deploy does the rest, with the inventory as it is: zrepl sends what the new R lacks, and it is mounted and served.
+The deploy does the rest, with the inventory as it is: zrepl sends what the new R lacks.
 Clients write all the time: a rename leaves the mount as it is (`-u`), and f3s_storage finds it under its new name.
 Nothing is destroyed, rolled back or sent. Without C, D is set aside as it is, and all of it is sent by the deploy.
 """
@@ -27,7 +27,7 @@ from f3s.carp import CarpState
 from f3s.controller import HOLD, RETURN, Status
 from f3s.quoting import Shell, as_word, command, option_words, script
 from f3s.replication import LAST_RECEIVED, newest_common
-from f3s.returning import KEPT, Found, Step, set_aside
+from f3s.returning import KEPT, Found, Step, loaded, mounted, set_aside
 from f3s.settings import Site
 from f3s.settings.model import is_within
 
@@ -61,6 +61,8 @@ class Swap:
         self.common = newest_common(self.theirs, old.of(self.served)) if one_pool else None
         """As the old primary names it."""
         self.aside = set_aside(self.served, new.controller.epoch, old.datasets)
+        self.begun = self.replica in old.datasets or self.common is not None
+        """The new replica is there, or will be when the old primary has done its part."""
         self.moves = self.served in old.datasets or _role(old.controller) == "primary"
         """The old primary has something left to do."""
 
@@ -80,9 +82,13 @@ class Swap:
             title = f"{self.before} on {new.short_name} becomes {self.served}, and {new.short_name} the primary"
             yield Step("take over", title, tuple((new.name, each) for each in commands))
         if _role(self.old.controller) == "primary":
-            no_key = command("sysrc {}", f"zfskeys_datasets-={self.served}")
-            commands = [command("rm -f {}", HOLD), no_key, self._takes(old.name)]
             title = f"{old.short_name} becomes the standby; run deploy.py now, and it gets what it lacks"
+            commands = [command("rm -f {}", HOLD), command("sysrc {}", f"zfskeys_datasets-={self.served}")]
+            if self.begun:
+                # before zrepl sends: a stream unloads the key of what is not mounted (seen)
+                commands += [command("sysrc {}", f"zfskeys_datasets+={self.replica}"), loaded(self.replica)]
+                commands += mounted(self.replica, old.nfs.mountpoint)
+            commands.append(self._takes(old.name))
             yield Step("stand by", title, tuple((old.name, each) for each in commands))
 
     def _keep(self) -> Iterator[Step]:
@@ -132,14 +138,11 @@ class Swap:
         """
         found = self.old.datasets.get(self.replica)
         location = self.site.replica_key_location(self.site.served_job)
-        comes = found is not None or self.common is not None
-        if not (self.moves and comes) or (found is not None and found.get("keylocation") == location):
+        if not (self.moves and self.begun) or (found is not None and found.get("keylocation") == location):
             return
-        # promoted, it is another root, whose key nobody has loaded
-        state = command("$(zfs get -H -o value keystatus {})", self.replica)
-        load = command("case {} in available) ;; *) zfs load-key {} ;; esac", state, self.replica)
         title = f"{self.replica} gets the key of {self.primary.short_name}"
-        commands = (load, _rewrapped(location, self.replica))
+        # promoted, it is another root, whose key nobody has loaded
+        commands = (loaded(self.replica), _rewrapped(location, self.replica))
         yield Step("key", title, tuple((self.standby.name, each) for each in commands))
 
     def _aside(self) -> Iterator[Step]:

@@ -157,8 +157,18 @@ def test_the_promoted_host_takes_the_name_the_key_and_the_role() -> None:
     assert commands(SERVES, PLACED, "stand by") == [
         (F0, "rm -f /var/db/f3s/carp.hold"),
         (F0, f"sysrc zfskeys_datasets-={NFS}"),
+        (F0, f"sysrc zfskeys_datasets+={REPLICA}"),
+        (F0, f"case $(zfs get -H -o value keystatus {REPLICA}) in available) ;; *) zfs load-key {REPLICA} ;; esac"),
+        (F0, f"zfs set mountpoint=/data/nfs {REPLICA}"),
+        (F0, f"zfs set canmount=on {REPLICA}"),
+        (F0, f"case $(zfs get -H -o value mounted {REPLICA}) in yes) ;; *) zfs mount {REPLICA} ;; esac"),
         (F0, "sh -c program take-role 'F3S_ROLE='\"'\"'standby'\"'\"''"),
     ]
+
+
+def test_a_host_without_its_data_waits_for_them() -> None:
+    commands_of = commands(SERVES, old({}), "stand by")
+    assert [line.split()[0] for _, line in commands_of] == ["rm", "sysrc", "sh"]
 
 
 def test_nothing_is_ever_destroyed_or_sent() -> None:
