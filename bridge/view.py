@@ -124,8 +124,8 @@ def needs_primary() -> None:
     primary = site().primary.name
     if primary not in {each.name for each in run.inventory.get_active_hosts()}:
         raise DeployError(
-            f"{primary} does not take part in this run, and the address is moved from there. If it is down, "
-            f"{site().standby.name} has taken over by itself: see tasks/verify.py"
+            f"{primary} does not take part in this run, and all steps are taken from there. If it is down, see "
+            f"tasks/verify.py: {site().standby.name} takes over by itself"
         )
 
 

@@ -5,6 +5,7 @@ Where it lies on a storage host, what the deploy tells it (storage.conf), and wh
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -205,6 +206,12 @@ def parse_values(lines: Iterable[str]) -> Values:
         return Values.model_validate({name.removeprefix("F3S_").lower(): value for name, value in told.items()})
     except ValueError as error:
         raise UnknownOutput(f"{STORAGE_CONF} {OTHER_VERSION}") from error
+
+
+def told_role(text: str) -> str | None:
+    """The role in the text of a storage.conf, of whatever version; None without one."""
+    found = re.search(r"^F3S_ROLE='(\w+)'$", text, re.MULTILINE)
+    return found[1] if found else None
 
 
 # -- what it says --

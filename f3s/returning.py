@@ -26,10 +26,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from f3s.carp import CarpState
-from f3s.controller import RETURN, Status
+from f3s.controller import RETURN, Status, served_dataset
 from f3s.quoting import Shell, command, script
 from f3s.replication import newest_common
-from f3s.settings import Site
+from f3s.settings import HostSettings, Site
 from f3s.settings.model import is_within
 from f3s.zfs import Dataset, Snapshot
 
@@ -51,23 +51,29 @@ class Programs:
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one of the hosts has.
-
-    + written: bytes that no snapshot has, by dataset, after `zpool sync`
-    + replicates: zrepl runs
-    """
+class Found:
+    """What one of the hosts has."""
 
     controller: Status
     datasets: dict[str, Dataset]
     snapshots: tuple[Snapshot, ...]
-    written: dict[str, int]
-    replicates: bool
 
     def of(self, dataset: str) -> list[Snapshot]:
         """The snapshots of a dataset, oldest first."""
         found = (each for each in self.snapshots if each.dataset == dataset)
         return sorted(found, key=lambda each: each.createtxg)
+
+
+@dataclass(frozen=True)
+class Side(Found):
+    """What one of the hosts has while data are sent.
+
+    + written: bytes that no snapshot has, by dataset, after `zpool sync`
+    + replicates: zrepl runs
+    """
+
+    written: dict[str, int]
+    replicates: bool
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,7 @@ class Way:
         self.frozen = away.controller.returning and found is not None and found.get("readonly") == "on"
         whole = self.frozen and away.written.get(self.replica) == 0
         self.complete = whole and self.last is not None and self.last is self.theirs[-1]
-        epoch = away.controller.epoch
-        aside = f"{self.served}_set_aside_{epoch}"
-        names = itertools.chain([aside], (f"{aside}_{number}" for number in itertools.count(2)))
-        self.aside = next(name for name in names if name not in home.datasets)
+        self.aside = set_aside(self.served, away.controller.epoch, home.datasets)
 
     def _follows(self, dataset: str) -> bool:
         """Its newest snapshot is one of the replica, and nothing was written since: the difference can be received.
@@ -228,18 +231,12 @@ class Way:
         if self.home.controller.ready:
             return
         location = self.primary.key_location(self.primary.key_of(self.served))
-        served, mountpoint = self.served, self.primary.nfs.mountpoint
-        state = "case $(zfs get -H -o value {} {}) in {}) ;; *) {} ;; esac"
-        key = command(state, "keystatus", served, "available", command("zfs load-key {}", served))
-        # one that has just got its mount point may be mounted already
-        mount = command(state, "mounted", served, "yes", command("zfs mount {}", served))
+        served = self.served
         commands = (
             command("zfs set readonly=on {}", served),
             command("zfs set keylocation={} {}", location, served),
-            key,
-            command("zfs set mountpoint={} {}", mountpoint, served),
-            command("zfs set canmount=on {}", served),
-            mount,
+            loaded(served),
+            *mounted(served, self.primary.nfs.mountpoint),
             command("echo {} >{}", self.away.controller.epoch, RETURN),
             script(self.programs.standby, "await-standby", STANDBY_SECONDS),
         )
@@ -317,17 +314,40 @@ def _room(way: Way) -> list[str]:
     return [f"too little room on {way.primary.short_name}: {need} bytes more are needed, {parent.name} has {free}"]
 
 
-def kept(datasets: Iterable[str], snapshots: Iterable[Snapshot], site: Site) -> str:
-    """What returns have set aside on the primary, and how to see what it has; empty where there is nothing."""
-    served = site.primary.nfs.dataset
+_UNLESS = "case $(zfs get -H -o value {} {}) in {}) ;; *) {} ;; esac"
+
+
+def loaded(dataset: str) -> Shell:
+    """The key is loaded from where the dataset says it is."""
+    return command(_UNLESS, "keystatus", dataset, "available", command("zfs load-key {}", dataset))
+
+
+def mounted(dataset: str, mountpoint: str) -> tuple[Shell, Shell, Shell]:
+    """It is mounted there, now and at boot. One that has just got its mount point may be mounted already."""
+    return (
+        command("zfs set mountpoint={} {}", mountpoint, dataset),
+        command("zfs set canmount=on {}", dataset),
+        command(_UNLESS, "mounted", dataset, "yes", command("zfs mount {}", dataset)),
+    )
+
+
+def set_aside(dataset: str, epoch: int, datasets: Iterable[str]) -> str:
+    """A free name for what the old primary had in that epoch."""
+    first = f"{dataset}_set_aside_{epoch}"
+    names = itertools.chain([first], (f"{first}_{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in datasets)
+
+
+def kept(host: HostSettings, datasets: Iterable[str], snapshots: Iterable[Snapshot], site: Site) -> str:
+    """What returns and swaps have set aside on a host, and how to see what it has; empty where there is nothing."""
     shown = {each.dataset: each for each in snapshots if each.short_name.startswith(KEPT)}
     told = []
     for name in datasets:
-        if not name.startswith(f"{served}_set_aside_"):
+        if not name.startswith(f"{host.nfs.dataset}_set_aside_"):
             continue
         look = command("doas zfs set mountpoint=/mnt {}; doas zfs mount {}", name, name)  # diff needs the mount
         if name in shown:
-            since = f"{served}@{shown[name].short_name.removeprefix(KEPT)}"
+            since = f"{served_dataset(host, site)}@{shown[name].short_name.removeprefix(KEPT)}"
             look = command("{}; doas zfs diff {} {}", look, since, shown[name].name)
-        told.append(f"; {name} has what {site.primary.short_name} wrote by itself: `{look}`")
+        told.append(f"; {name} has what {host.short_name} wrote by itself: `{look}`")
     return "".join(told)

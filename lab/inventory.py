@@ -7,8 +7,9 @@ import runpy as _runpy
 from pathlib import Path as _Path
 
 from lab.core import state_dir as _state_dir
+from scenarios.roles import as_edited as _as_edited
 
-_site = _runpy.run_path(str(_Path(__file__).resolve().parent.parent / "inventory.py"))
+_site = _as_edited(_runpy.run_path(str(_Path(__file__).resolve().parent.parent / "inventory.py")))
 _Member = str | tuple[str, dict[str, object]]
 _secrets = str(_state_dir() / "secrets")
 

@@ -5,6 +5,7 @@ import runpy as _runpy
 
 from machines.site import PLAYERS as _PLAYERS
 from machines.site import folder as _folder_of
+from scenarios.roles import as_edited as _as_edited
 from scenarios.stage import REPOSITORY as _REPOSITORY
 
 _folder = _folder_of()
@@ -30,6 +31,6 @@ def _on_machine(name: str, data: dict[str, object]) -> tuple[str, dict[str, obje
     return name, {**data, **reach, **own}
 
 
-for _group, _members in _runpy.run_path(str(_REPOSITORY / "inventory.py")).items():
+for _group, _members in _as_edited(_runpy.run_path(str(_REPOSITORY / "inventory.py"))).items():
     if isinstance(_members, list) and not _group.startswith("_"):
         globals()[_group] = [_on_machine(*member) for member in _members if member[0].split(".")[0] in _PLAYERS]

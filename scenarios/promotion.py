@@ -6,8 +6,9 @@ import re
 
 from f3s.controller import NO_CLAIM
 from scenarios.deploy import all_right
-from scenarios.pair import HEALED, READY, Pair
+from scenarios.pair import HEALED, READY, REPLICATED, Pair
 from scenarios.play import scenario
+from scenarios.roles import PRIMARY
 from scenarios.story import Story
 
 
@@ -115,6 +116,39 @@ def return_(story: Story) -> None:
     assert shown is not None
     listed = story.on(pair.primary, shown[1].replace("doas ", ""))
     story.prove("only-here" in listed and "promoted" not in listed, f"what {pair.primary} had by itself is kept")
+    all_right(story)
+
+
+@scenario("swap", text="no line lost or astray; without the task no host is changed")
+def swap(story: Story) -> None:
+    """The promoted standby becomes the primary for good, and the old primary its standby, while a client writes"""
+    pair, cast = Pair(story), story.cast
+    pair.opening()
+    own = f"{cast.share}/only-here"
+    story.on(pair.primary, f"echo own >{own}; fsync {own}")
+    pair.loses_power(pair.primary)
+    _promoted(pair)
+    path = f"{cast.mountpoint}/swapped"
+    with story.watched():
+        pair.boots(pair.primary)
+        _stays_out(pair)
+        story.stage.environment = {**story.stage.environment, PRIMARY: pair.standby}
+        story.say(f"in the inventory {pair.standby} is the primary, and {pair.primary} the standby")
+        story.refused("deploy.py", "-y", because="run tasks/swap_roles.py")
+        story.deploys("tasks/swap_roles.py", "-y")
+        story.prove(pair.serves(pair.standby), f"{pair.standby} serves on")
+        story.deploys("deploy.py", "-y")
+        story.within(f"{pair.primary} stands by", lambda: pair.stands_by(pair.primary), **READY)
+        story.within(f"{pair.client} writes", lambda: pair.asks(pair.client, f"echo swapped >{path}").rc == 0, **HEALED)
+        story.within(
+            f"it is on {pair.primary}: a replication a minute",
+            lambda: pair.has(pair.primary, f"{cast.share}/swapped", "swapped"),
+            **REPLICATED,
+        )
+    state, reason, _ = pair.verdict("writer", "cluster")
+    kept = f"{cast.dataset}_set_aside_1 has what {pair.primary} wrote by itself"
+    story.prove(state == "right" and kept in reason, f"verify says: {reason}")
+    story.types(pair.primary, f"zrepl zfs-abstraction release-all --job {cast.job}")
     all_right(story)
 
 

@@ -19,7 +19,7 @@ from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
 from operations import carp, order, rcconf, reasons, secrets, stunnel, sysctl, textfile
 from operations.base import known
-from tasks.shared import controller_takes_up, name_virtual_ip, nfs_variables
+from tasks.shared import controller_takes_up, keep_role, name_virtual_ip, nfs_variables
 
 RULE, HOOK = "/usr/local/etc/devd/f3s-carp.conf", "/usr/local/bin/carpcontrol.sh"
 
@@ -28,6 +28,7 @@ SHUTDOWN, INIT_SHUTDOWN = "300", "330"
 
 settings = this_host()
 
+keep_role()
 if settings.is_storage:
     # -- a host set up by hand may have a stunnel that the controller could neither stop nor start (seen)
     stunnel.port_is_ours(

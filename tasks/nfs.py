@@ -7,11 +7,12 @@ from pyinfra.operations import files
 
 from bridge.settings import site, this_host
 from operations import nfs, reasons, returning, services, sysctl
-from tasks.shared import controller_takes_up, nfs_variables
+from tasks.shared import controller_takes_up, keep_role, nfs_variables
 
 whole = site()
 settings = this_host()
 
+keep_role()
 if settings.is_storage:
     mountpoint = settings.nfs.mountpoint
     numeric = settings.nfs.owners == "numeric"

@@ -7,7 +7,7 @@ Refused, with every reason, unless the standby is ready and the old primary is p
 address, when it is stopped first, or without power by the operator's word. What the old primary wrote after its last
 replication is named, in seconds, and given up only for a promote_from that names that snapshot. The old primary learns
 of it as soon as it reaches the standby, and stays out (docs/controller.md, Who writes).
-The way back: tasks/return_primary.py.
+The way back: tasks/return_primary.py. To stay so for good: tasks/swap_roles.py.
 """
 
 from pyinfra import logger

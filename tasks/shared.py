@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import re
 
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
 from pyinfra.operations import files
 from pyinfra.operations.util import any_changed
 
 from bridge.settings import this_host
-from f3s.controller import MOUNTD_FLAGS
+from f3s.controller import MOUNTD_FLAGS, STORAGE_CONF, role, told_role
 from f3s.nfs import LOOPBACK
+from facts.textfile import TextFileOf
 from operations import carp, nfs, rcconf
+from operations.base import known
+
+
+def keep_role() -> None:
+    """A storage host does not change its role because the inventory does: what it serves would be missing, or empty.
+
+    The first line of a task that goes by the role; nothing else of it is asked then.
+
+    Raises DeployError on a host that has the other one.
+    """
+    me = this_host()
+    found = told_role(known(TextFileOf, path=STORAGE_CONF).text) if me.is_storage else None
+    if found not in (None, role(me)):
+        raise DeployError(
+            f"{me.name} is the {found}, and the inventory makes it the {role(me)}. Change that back, or run "
+            "tasks/swap_roles.py, which changes both hosts or says what has to come first"
+        )
 
 
 def name_virtual_ip() -> None:

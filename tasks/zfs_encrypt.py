@@ -10,9 +10,11 @@ from bridge.settings import site, this_host
 from f3s.controller import served_dataset
 from facts.rcconf import PERIODIC_CONF
 from operations import rcconf, reasons, returning, zfs
+from tasks.shared import keep_role
 
 me = this_host()
 
+keep_role()
 if me.has_pool:
     assert me.pool.disk is not None
     enc_mountpoint = me.pool.mountpoint + me.enc.dataset.removeprefix(me.pool.name)

@@ -14,6 +14,7 @@ from bridge.settings import site, this_host
 from f3s import zrepl as config
 from f3s.controller import STORAGE_CONF, served_dataset, wanted_values
 from operations import clock, order, packages, rcconf, reasons, replicas, returning, textfile, zfs, zrepl
+from tasks.shared import keep_role
 
 RUN, AT_START = "/var/run/zrepl", "/etc/rc.conf.d/zrepl"
 
@@ -21,6 +22,7 @@ whole = site()
 settings = this_host()
 content = config.host_config(settings, whole) if settings.is_freebsd else None
 
+keep_role()
 if content is not None:
     sends, receives = whole.jobs_from(settings), whole.jobs_to(settings)
     # a primary without its data sends nothing yet, and the job is there for when they are back

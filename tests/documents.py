@@ -10,6 +10,8 @@ A block of commands has a marker above it, a block of output too::
     <!-- lab: crash f0 -->        no block: python -m lab crash f0, unseen by the reader; brings the trouble about
     <!-- data: NAME=VALUE -->     no block: what the reader has by now written into group_data/; from here on it stands
                                   behind each command of pyinfra, as --data NAME=VALUE
+    <!-- primary: f1 -->          no block: by now the reader has made this host the primary in inventory.py, and turned
+                                  the job of the NFS data round (scenarios/roles.py)
     <!-- verify -->               no block: tasks/verify.py shows the rows in backticks of the **verify says** paragraph
                                   above, in any order; one of them where it says "or"
     <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
@@ -31,11 +33,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.connector import csh_says
+from scenarios.roles import PRIMARY
 from tests.lab.cluster import REPOSITORY, Cluster
 
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
 _MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+?)(?: names (?P<names>[A-Z]+))?|(?P<shows>shows)) -->$")
-_ACTION = re.compile(r"^<!-- (lab|data): (.+) -->$")
+_ACTION = re.compile(r"^<!-- (lab|data|primary): (.+) -->$")
 _VERIFY = "<!-- verify -->"
 _SAYS = "**verify says**"
 _ROW = re.compile(r"`([^`]+ (?:ok|WRONG|UNKNOWN)\b[^`]*)`")
@@ -52,7 +55,8 @@ class DocumentError(Exception):
 class Block:
     """One fenced block, or an action on the lab.
 
-    :param where: ``controller``, ``make``, ``lab``, ``data``, ``verify``, names of hosts, or nothing for output
+    :param where: ``controller``, ``make``, ``lab``, ``data``, ``primary``, ``verify``, names of hosts, or nothing for
+        output
     :param fails: the last line has to end with another status than 0
     :param names: a word of later commands that stands for what this block prints
     :param any_of: of the lines, one is enough
@@ -156,6 +160,7 @@ class Runner:
         self.printed = ""
         self.named: dict[str, str] = {}
         self.data: tuple[str, ...] = ()
+        self.edited: dict[str, str] = {}
 
     def follow(self, todo: Iterable[Block]) -> None:
         """Runs or compares the blocks in order; fails the test at the first that is not as the document says."""
@@ -168,6 +173,9 @@ class Runner:
                 continue
             if block.where == ("data",):
                 self.data += ("--data", block.lines[0])
+                continue
+            if block.where == ("primary",):
+                self.edited[PRIMARY] = block.lines[0]
                 continue
             if block.where == ("verify",):
                 self._verify(block)
@@ -182,7 +190,8 @@ class Runner:
     def _verify(self, block: Block) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "verify.json"
-            ran = self.lab.pyinfra("tasks/verify.py", "-y", "--data", f"verify_json={file}", *self.data)
+            words = ("tasks/verify.py", "-y", "--data", f"verify_json={file}", *self.data)
+            ran = self.lab.pyinfra(*words, **self.edited)
             rows = json.loads(file.read_text())["rows"]
         shown = [" ".join([row["check"], row["host"], _SHOWN[row["state"]], row["reason"]]) for row in rows]
         missing = [row for row in block.lines if not any(_pattern(row).match(line) for line in shown)]
@@ -218,7 +227,12 @@ class Runner:
         done = subprocess.run(
             words,
             cwd=REPOSITORY,
-            env={**self.lab.environment, "PATH": path, "F3S_PASSPHRASE": "correct horse battery staple"},
+            env={
+                **self.lab.environment,
+                **self.edited,
+                "PATH": path,
+                "F3S_PASSPHRASE": "correct horse battery staple",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.cluster import F0, F1, F2, REPOSITORY, Cluster
+from tests.lab.cluster import F0, F2, Cluster
 
 pytestmark = pytest.mark.lab
 PASSPHRASE = "correct horse battery"
@@ -18,7 +18,7 @@ KEPT = re.compile(
     r"secrets/.*"  # of the controller
     r"|hosts/[^/]+/root/(keys|media|dev)/.*"
 )
-"""Where secrets belong: the secrets folder, the sticks, the certificates of the tunnel, rc.conf, which ifconfig reads."""
+"""Where secrets belong."""
 
 
 def forms(secret: bytes) -> set[bytes]:

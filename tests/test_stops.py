@@ -100,6 +100,11 @@ TABLE = {
         "could neither stop it": "tests/tasks/test_stunnel.py::"
         "test_a_daemon_without_a_pid_file_is_named_before_anything_is_changed"
     },
+    "operations/swapping.py": {
+        "could not be asked": NONE + "the error above it is the host's own",
+        "no swap now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_swapping.py",
+        "left to do": "tests/tasks/test_swap.py::test_a_swap_that_is_killed_again_and_again_ends_as_one_that_never_was",
+    },
     "operations/textfile.py": {
         "has a program of that name": "tests/tasks/test_two_owners.py::"
         "test_what_is_the_operators_stays_and_the_second_run_changes_nothing",
@@ -162,6 +167,7 @@ TABLE = {
         "no return now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
     },
     "tasks/rotate_keys.py": {"say which key": ROTATED, "no rotation now": ROTATED},
+    "tasks/shared.py": {"run tasks/swap_roles.py": "scenarios/promotion.py::swap"},
     "tasks/promote.py": {
         "--data promote=f1": "tests/test_runbook.py::test_its_commands_mend_it",
         "no promotion now": "tests/test_runbook.py::test_its_commands_mend_it",

@@ -230,8 +230,8 @@ def writer(cluster: ClusterView) -> Row:
     if not one.proven:
         reason = f"{primary.short_name} could not ask {standby.short_name} since its start, and is read-only until then"
         return wrong("writer", CLUSTER, reason, f"see the row services of {standby.name}")
-    view = cluster.of(primary)
-    aside = kept(view.datasets or (), view.snapshots or (), cluster.site)
+    views = [(host, cluster.of(host)) for host in pair]
+    aside = "".join(kept(host, view.datasets or (), view.snapshots or (), cluster.site) for host, view in views)
     return right("writer", CLUSTER, f"{one.writer}, since epoch {one.epoch}{aside}")
 
 

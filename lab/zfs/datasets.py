@@ -170,10 +170,15 @@ def remove_snapshot(node: Node, snap: Snapshot) -> None:
 
 
 def rename(ctx: Context, node: Node, args: Arguments) -> None:
-    """``zfs rename`` of a file system or volume with everything below it."""
+    """``zfs rename`` of a file system or volume with everything below it.
+
+    With -u nothing is unmounted, and the mount table has the new name at once (zfsvfs_update_fromname in FreeBSD's
+    zfs_vfsops.c, called by dsl_dir_rename_sync).
+    """
     name, new = args.operands
     only("@" not in name, "zfs rename of a snapshot")
     dataset = node.dataset(name)
+    only(dataset.kind == "filesystem" or not args.has("u"), "zfs rename -u of a volume")
     pool = node.pool_of(dataset)
     action = f"cannot rename '{name}'"
     check_name(new, f"cannot rename to '{new}'")
@@ -191,7 +196,7 @@ def rename(ctx: Context, node: Node, args: Arguments) -> None:
         raise CommandError(f"{action}: cannot move encrypted child outside of its encryption root")
     moving = node.below(dataset)
     systems = [d for d in moving if d.kind == "filesystem"]
-    mounted = mounting.unmount_all(node, systems)
+    mounted = [] if args.has("u") else mounting.unmount_all(node, systems)
     places = [values.mountpoint(node, d)[0] for d in systems]
     for each in moving:
         old = each.name
@@ -200,7 +205,12 @@ def rename(ctx: Context, node: Node, args: Arguments) -> None:
         pool.datasets[each.name] = each
         if old in node.state.busy:
             node.state.busy[each.name] = node.state.busy.pop(old)
+        for entry in node.host.mounts:
+            if entry.fstype == "zfs" and entry.device == old:
+                entry.device = each.name
     node.txg(pool)
+    if args.has("u"):
+        return
     kept = [values.mountpoint(node, d)[0] for d in systems]
     for place in sorted(places, reverse=True):
         if place not in (*kept, "none", "legacy"):

@@ -13,7 +13,7 @@ from lab.zfs.model import Node
 COMMANDS = {
     "create": Command(zfs_change.create, "o:psV:"),
     "destroy": Command(zfs_change.destroy, "r"),
-    "rename": Command(datasets.rename, "", (2, 2)),
+    "rename": Command(datasets.rename, "u", (2, 2)),
     "set": Command(zfs_change.set_, "", (2, MANY)),
     "inherit": Command(settings.inherit, "", (2, 2)),
     "snapshot": Command(zfs_change.snapshot, "r", (1, MANY)),

@@ -122,7 +122,7 @@ def test_the_old_writes_are_kept_in_a_dataset_of_their_own_before_anything_else(
     place = commands(home({NFS: ["own"], NEW: ["a", COMMON]}), WRITES, "place")
     assert place[1:] == [f"zfs set mountpoint=none {NFS}", f"zfs rename {NFS} {ASIDE}", f"zfs rename {NEW} {NFS}"]
     found = home({ASIDE: [f"f3s_after_{COMMON}"], NFS: [COMMON]})
-    assert kept(found.datasets, found.snapshots, SITE) == (
+    assert kept(SITE.primary, found.datasets, found.snapshots, SITE) == (
         f"; {ASIDE} has what f0 wrote by itself: `doas zfs set mountpoint=/mnt {ASIDE}; doas zfs mount {ASIDE}; "
         f"doas zfs diff {NFS}@{COMMON} {ASIDE}@f3s_after_{COMMON}`"
     )

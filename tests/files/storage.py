@@ -54,6 +54,10 @@ case "$*" in
 "list -Hp -d 1 -t snapshot,bookmark -o createtxg "*) cat "$STATE/snapshots" ;;
 "list -Hp -d 1 -t bookmark -o createtxg,creation,name "*) cat "$STATE/bookmarks" ;;
 "list -H -o name "*@f3s_promoted_*) grep -qx "$4" "$STATE/marks" ;;
+"list -H -o name "*) grep -q "^$5 on " "$STATE/mount" ;;
+"rename -u "*)
+	[ ! -e "$STATE/rename_fails" ] || { echo "cannot rename '$3': dataset already exists" >&2; exit 1; }
+	sed "s|^$3 on |$4 on |" "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount" ;;
 "list -Hp -d 1 -t snapshot -o creation "*) cat "$STATE/creations" ;;
 "snapshot "*)
 	echo "$2" >>"$STATE/marks"

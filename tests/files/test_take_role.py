@@ -1,0 +1,83 @@
+"""A host gets another role (files/once/take-role.sh) while it serves: a new name, new values, and nothing stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from f3s.controller import HOLD, STORAGE_CONF, Values, parse_status, wanted_values
+from tests.f3s.test_swapping import AFTER
+from tests.files.storage import DATASET, StorageHost, conf
+from tests.files.stubs import FILES, Result
+
+OLD, NEW = DATASET["standby"], DATASET["primary"]
+WROTE = [["zfs", "rename", "-u", OLD, NEW], ["sysrc", f"zfskeys_datasets-={OLD}", f"zfskeys_datasets+={NEW}"]]
+
+
+def text(values: Values, host: StorageHost) -> str:
+    return host.rewrite(conf(values.model_copy(update={"patience": 0})))
+
+
+def takes(host: StorageHost, values: Values, *names: str) -> Result:
+    program = host.install(FILES / "once" / "take-role.sh", "/take-role.sh")
+    return host.run(program, text(values, host).rstrip("\n"), *names)
+
+
+def done(host: StorageHost) -> list[list[str]]:
+    return [call for call in host.calls() if call[0] == "sysrc" or StorageHost._changes(call)]
+
+
+@pytest.fixture
+def promoted(tmp_path: Path) -> StorageHost:
+    """A standby that clients write to."""
+    host = StorageHost(tmp_path, "standby")
+    host.quick()
+    host.write("/var/db/f3s/record", "1 f1 1000\n")
+    host.properties(readonly="off")
+    host.serving("MASTER", 0)
+    host.command("sysrc")
+    return host
+
+
+def test_what_serves_goes_on_under_its_new_name(promoted: StorageHost) -> None:
+    assert takes(promoted, wanted_values(AFTER.primary, AFTER), OLD, NEW).rc == 0
+    assert promoted.path(STORAGE_CONF).read_text() == text(wanted_values(AFTER.primary, AFTER), promoted)
+    # and only its claim is another one
+    assert done(promoted) == [*WROTE, ["ifconfig", "re0", "vhid", "1", "advskew", "10"]]
+    said = parse_status(promoted.run(promoted.control, "status").out.splitlines())
+    assert (said.right, said.writer, said.epoch, said.proven, said.reason) == (True, "f1", 1, True, f"serves {NEW}")
+
+
+def test_after_a_power_cut_in_between_the_rest_is_done(promoted: StorageHost) -> None:
+    promoted.mounted(NEW, 16)
+    assert takes(promoted, wanted_values(AFTER.primary, AFTER), OLD, NEW).rc == 0
+    assert done(promoted)[0] == WROTE[1]
+    assert "F3S_ROLE='primary'" in promoted.path(STORAGE_CONF).read_text()
+
+
+def test_without_the_rename_it_stays_what_it_was(promoted: StorageHost) -> None:
+    before = promoted.path(STORAGE_CONF).read_text()
+    promoted.flag("rename_fails")
+    failed = takes(promoted, wanted_values(AFTER.primary, AFTER), OLD, NEW)
+    assert (failed.rc, failed.err) == (1, f"cannot rename '{OLD}': dataset already exists\n")
+    assert promoted.path(STORAGE_CONF).read_text() == before
+    assert done(promoted) == WROTE[:1]
+
+
+def test_the_old_primary_stands_by_once_its_replica_is_there(tmp_path: Path) -> None:
+    host = StorageHost(tmp_path)
+    host.quick()
+    host.write("/var/db/f3s/record", "1 f1 1000\n")
+    host.carp("BACKUP", 254, peer=10)
+    host.mounted(None)
+    host.flag("mount_fails")
+    host.properties(readonly="on")
+    values = wanted_values(AFTER.standby, AFTER)
+    assert takes(host, values).rc == 0
+    assert host.carp_now() == ("BACKUP", 254)
+    host.mounted(values.dataset)
+    assert host.reconcile().rc == 0
+    assert host.carp_now() == ("BACKUP", 100)
+    assert not host.path(HOLD).exists()
+    assert parse_status(host.run(host.control, "status").out.splitlines()).ready
