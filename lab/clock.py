@@ -270,7 +270,7 @@ def _dead(pid: int) -> bool:
 def command_line(store: Store, host: str, *options: str) -> list[str]:
     """The program that starts another one in a host's root directory; the other one's words follow it.
 
-    :param options: ``--plain-user``
+    :param options: ``--plain-user``, ``--deploy=DATA``
     """
     client = Path(__file__).resolve().with_name("client.py")
     if not inside():

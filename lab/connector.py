@@ -3,10 +3,12 @@
 ``LAB_KILL_AT=N`` ends this whole process, as a pulled plug would, instead of running its N-th command after its plan,
 and ``LAB_KILL_AT=TEXT`` instead of the first one with that text; tests use it to interrupt a deploy at every point.
 ``LAB_COUNT=FILE`` appends a line for every round trip, with the host and the task; `lab.bench` reads it.
+``LAB_PLANS=FILE`` appends what the run has changed, for `tests.golden`. Every command is held against `lab.guards`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from typing import Any
 
 from gevent.subprocess import PIPE, Popen
 from pyinfra import logger
-from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.command import FileUploadCommand, QuoteString, StringCommand
 from pyinfra.api.exceptions import ConnectError, InventoryError
 from pyinfra.api.output import echo
 from pyinfra.api.util import get_file_io
@@ -32,7 +34,7 @@ from pyinfra.connectors.util import (
 from pyinfra.context import ctx_host
 
 import facts.clock
-from lab import clock
+from lab import clock, guards
 from lab.core import LabError, Store
 
 _commands_run = 0
@@ -95,7 +97,8 @@ class LabConnector(BaseConnector):
         if print_input:
             echo(f"{self.host.print_prefix}>>> {unix_command}", err=True)
         logger.debug("--> Running command in the lab on %s: %s", self.host.name, unix_command)
-        options = () if root else ("--plain-user",)
+        data = {name: self.host.data.get(name) for name in guards.DATA}
+        options = [f"{guards.OPTION}{json.dumps(data)}", *([] if root else ["--plain-user"])]
         line = [
             *clock.command_line(self.store, self.host.name, *options),
             "/bin/sh",
@@ -105,7 +108,9 @@ class LabConnector(BaseConnector):
         self._round_trip(unix_command.get_raw_value())
         if not control.get("_stdin"):  # which may be a secret
             self.store.note(self.host.name, unix_command.get_raw_value())
-        simulated = self.store.read().hosts[self.host.name]
+        cluster = self.store.read()
+        simulated = cluster.hosts[self.host.name]
+        keys = guards.keys(self.store, cluster)
         if not simulated.up:
             raise OSError(f"{self.host.name} is down (lab): connection lost")
         if simulated.platform == "freebsd" and (problem := csh_says(unix_command.get_raw_value())):
@@ -130,6 +135,9 @@ class LabConnector(BaseConnector):
             print_prefix=self.host.print_prefix,
         )
         rc = process.wait()
+        gone = {keys[key] for key in keys.keys() - guards.keys(self.store, cluster).keys()}
+        if lost := gone - {f"{self.host.data.get('rotate_retire')}.old.key"}:
+            self.store.report(f"{self.host.name}: gone from a stick: {', '.join(lost)}: {unix_command}")
         good = control.get("_success_exit_codes") or [0]
         status = rc in good
         if log.exists() and log.stat().st_size > known:
@@ -198,6 +206,17 @@ class LabConnector(BaseConnector):
             return False
         self._inside(temporary).unlink()
         return True
+
+    def disconnect(self) -> None:
+        """Host, operation and commands are told, for each operation that has changed something; secrets are masked."""
+        if file := os.environ.get("LAB_PLANS"):
+            done = {each: data.operation_meta._commands for each, data in self.state.ops[self.host].items()}
+            with open(file, "a") as plans:
+                for operation in self.state.get_op_order():
+                    if commands := done.get(operation):
+                        name = min(self.state.get_op_meta(operation).names)
+                        texts = [f"put {c.dest}" if isinstance(c, FileUploadCommand) else str(c) for c in commands]
+                        plans.write(json.dumps([self.host.name, name, texts]) + "\n")
 
     def get_file(self, *_arguments: Any, **_options: Any) -> bool:
         raise NotImplementedError("lab: not simulated: a download from a host")

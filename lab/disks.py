@@ -29,7 +29,7 @@ class Ufs:
     tree: str
 
 
-def _ufs_systems(cluster: Cluster) -> dict[str, Ufs]:
+def ufs_systems(cluster: Cluster) -> dict[str, Ufs]:
     return part(cluster, "ufs", dict[str, Ufs])
 
 
@@ -62,7 +62,7 @@ def ufs_on(store: Store, cluster: Cluster, disk: Disk) -> Ufs | None:
     block = _read(store, disk, UFS_SUPERBLOCK, 64)
     if not block.startswith(UFS_MAGIC):
         return None
-    return _ufs_systems(cluster).get(block[len(UFS_MAGIC) :].rstrip(b"\0").decode())
+    return ufs_systems(cluster).get(block[len(UFS_MAGIC) :].rstrip(b"\0").decode())
 
 
 def has_gpt(store: Store, disk: Disk) -> bool:
@@ -85,7 +85,7 @@ def zfs_label(store: Store, disk: Disk) -> str | None:
 def make_ufs(store: Store, cluster: Cluster, disk: Disk, label: str) -> Ufs:
     """newfs(8): a new, empty file system over whatever was there."""
     system = Ufs(f"{cluster.next_id():016x}", label, store.new_tree(cluster))
-    _ufs_systems(cluster)[system.id] = system
+    ufs_systems(cluster)[system.id] = system
     write(store, disk, UFS_SUPERBLOCK, (UFS_MAGIC + system.id.encode()).ljust(512, b"\0"))
     return system
 
@@ -115,6 +115,12 @@ def user(store: Store, cluster: Cluster, host: Host, disk: Disk) -> str | None:
         if entry.fstype == "ufs" and not entry.dead and resolve(store, cluster, host, entry.device) is disk:
             return entry.target
     return zfs.pool_using(cluster, host, disk.id)
+
+
+def is_blank(store: Store, cluster: Cluster, host: Host, disk: Disk) -> bool:
+    """Whether nobody has it open, and its first and last 4 MiB are zeros."""
+    ends = (_read(store, disk, offset, 4 * MIB) for offset in (0, disk.size - 4 * MIB))
+    return user(store, cluster, host, disk) is None and not any(end.strip(b"\0") for end in ends)
 
 
 def link_devices(store: Store, cluster: Cluster, host: Host) -> None:

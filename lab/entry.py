@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 
-from lab import catalog
+from lab import catalog, guards
 from lab.core import (
     INSIDE,
     NOT_SIMULATED_RC,
@@ -46,6 +46,9 @@ def main(argv: list[str]) -> int:
     context = Context(argv, Store(), (INSIDE / "host").read_text().strip())
     context.store.note(context.host_name, shlex.join(argv))
     try:
+        if said := guards.objection(context):
+            context.store.report(said)
+            return refuse(said)
         rc = program(context)
     except CommandError as error:
         context.err(error.message + "\n" if error.message else "")

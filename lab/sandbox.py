@@ -1,9 +1,9 @@
-"""Runs programs in a simulated host's root directory: ``sandbox.py STATE HOST [--plain-user] -- ARGV``.
+"""Runs programs in a simulated host's root directory: ``sandbox.py STATE HOST [--plain-user] [--deploy=DATA] -- ARGV``.
 
 The process gets user, mount, UTS and process namespaces of its own, so no rights beyond those of an ordinary user are
 needed where the kernel allows user namespaces, and no signal reaches a process of the machine: the process ids of the
 simulated daemons are made up, and what a program leaves running ends with it. ``--plain-user`` shows the tree as an
-unprivileged login would be able to change it: only /tmp and /home can be written.
+unprivileged login would be able to change it: only /tmp and /home can be written. ``--deploy`` is for `lab.guards`.
 
 ``sandbox.py SOCKET`` waits there for such calls (`lab.zygote`), which is how all but interactive shells are started.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lab import clock, entry, zygote
+from lab import clock, entry, guards, zygote
 from lab.core import INSIDE, Cluster, Host, LabError, Store
 from lab.linux import tunnel, view
 from lab.mounts import (
@@ -127,7 +127,7 @@ def _namespaces(extra: int) -> None:
 
 
 def run(words: list[str], zygote_socket: str) -> int:
-    """STATE HOST [--plain-user] -- ARGV: the program's exit status. ``event STATE NUMBER``: an event is handled."""
+    """STATE HOST [OPTION...] -- ARGV: the program's exit status. ``event STATE NUMBER``: an event is handled."""
     if words[0] == clock.EVENT:
         return clock.handle_apart(*words[1:])
     split = words.index("--")
@@ -143,6 +143,9 @@ def run(words: list[str], zygote_socket: str) -> int:
             return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]) % 256
         die_with_parent(outer)
         enter(store, cluster, machine, zygote_socket, plain_user="--plain-user" in options)
+        for option in options:
+            if option.startswith(guards.OPTION):
+                guards.DEPLOY.write_text(option.removeprefix(guards.OPTION))
     except LabError as error:
         print(error, file=sys.stderr)
         return 125

@@ -104,8 +104,9 @@ class Cluster:
         return ran.out
 
     def pyinfra(self, *arguments: str, inventory: str = "lab/inventory.py", **env: str) -> Run:
-        """`pyinfra lab/inventory.py ...`, answering no question."""
+        """`pyinfra lab/inventory.py ...`, answering no question; fails the test over what `lab.guards` forbids."""
         done = ran(pyinfra_words(inventory, *arguments), 600, {**self._env, **env})
+        self.store.tell()
         return Run(done.rc, re.sub(r"\x1b\[[0-9;]*m", "", done.output))
 
     def deploy(self, *tasks: str) -> Run:

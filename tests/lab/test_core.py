@@ -9,6 +9,7 @@ import pytest
 from lab import clock
 from lab.core import LabError, Store
 from lab.rc import boot
+from scenarios.stage import pyinfra_words, ran
 from tests.lab.cluster import Cluster
 
 
@@ -43,10 +44,11 @@ def test_a_program_that_crashes_is_not_taken_for_one_that_fails(lab: Cluster) ->
         state.host("f0").parts["processes"] = "not a table of processes"
     with pytest.raises(LabError, match=r"the lab itself failed:\nf0\.lan\.buetow\.org: \S*sockstat -4l\nTraceback"):
         lab.sh("f0", "sockstat -4l 2>/dev/null || true")
-    ran = lab.pyinfra("-y", "--limit", "f0.lan.buetow.org", "exec", "--", "sockstat -4l 2>/dev/null; echo fine")
-    assert ran.rc != 0
-    assert "lab: not simulated: " in ran.output
-    assert "sockstat -4l: AttributeError: " in ran.output
+    words = ("-y", "--limit", "f0.lan.buetow.org", "exec", "--", "sockstat -4l 2>/dev/null; echo fine")
+    done = ran(pyinfra_words("lab/inventory.py", *words), None, lab.environment)
+    assert done.rc != 0
+    assert "lab: not simulated: " in done.output
+    assert "sockstat -4l: AttributeError: " in done.output
 
 
 def test_the_login_shell_of_root_is_csh(lab: Cluster) -> None:
