@@ -56,18 +56,10 @@ def without(name: str, lines: list[str]) -> list[str]:
 
 def test_the_status() -> None:
     said = Status(
-        started=True,
-        carp=CarpState.BACKUP,
-        claim=254,
-        reason="service nfsd did not start: a=b",
-        fsid_number=16,
-        hold="since 2026-03-01 11:00:00",
-        floor=4711,
-        epoch=1,
-        writer="f1",
-        since=1767225600,
+        started=True, carp=CarpState.BACKUP, claim=254, reason="service nfsd did not start: a=b", fsid_number=16,
+        hold="since 2026-03-01 11:00:00", floor=4711, epoch=1, writer="f1", since=1767225600,
         decision="BACKUP, not ready: a=b since 2026-03-01 11:00:05",
-    )
+    )  # fmt: skip
     assert parse_status(STATUS) == said
     assert parse_controller(["=== status", *STATUS, "=== values", *CONF]) == replace(said, values=VALUES)
     assert parse_controller(["=== absent"]) == Status()

@@ -54,49 +54,26 @@ Providers:
 
 # zdata/enc/nfsdata right after creation, before change-key; and after it
 ENC = {
-    "type": ("filesystem", "-"),
-    "encryption": ("aes-256-gcm", "-"),
-    "encryptionroot": ("zdata/enc", "-"),
-    "keystatus": ("available", "-"),
-    "keylocation": ("file:///keys/f0.lan.buetow.org:zdata.key", "local"),
-    "keyformat": ("raw", "-"),
-    "mountpoint": ("/data/enc", "inherited from zdata"),
-    "mounted": ("yes", "-"),
-}
+    "type": ("filesystem", "-"), "encryption": ("aes-256-gcm", "-"), "encryptionroot": ("zdata/enc", "-"),
+    "keystatus": ("available", "-"), "keylocation": ("file:///keys/f0.lan.buetow.org:zdata.key", "local"),
+    "keyformat": ("raw", "-"), "mountpoint": ("/data/enc", "inherited from zdata"), "mounted": ("yes", "-"),
+}  # fmt: skip
 PLAIN = {
-    "type": ("filesystem", "-"),
-    "encryption": ("off", "default"),
-    "encryptionroot": ("-", "-"),
-    "keystatus": ("-", "-"),
-    "keylocation": ("none", "default"),
-    "keyformat": ("none", "default"),
-    "mountpoint": ("/data", "local"),
-    "mounted": ("yes", "-"),
-}
+    "type": ("filesystem", "-"), "encryption": ("off", "default"), "encryptionroot": ("-", "-"),
+    "keystatus": ("-", "-"), "keylocation": ("none", "default"), "keyformat": ("none", "default"),
+    "mountpoint": ("/data", "local"), "mounted": ("yes", "-"),
+}  # fmt: skip
 REPLICA = {
-    **ENC,
-    "encryptionroot": ("zdata/sink/f0/zdata/enc/nfsdata", "-"),
-    "keystatus": ("unavailable", "-"),
-    "keylocation": ("prompt", "local"),
-    "mountpoint": ("/data/sink/f0/zdata/enc/nfsdata", "inherited from zdata"),
-    "mounted": ("no", "-"),
-    "written": ("0", "-"),
-}
+    **ENC, "encryptionroot": ("zdata/sink/f0/zdata/enc/nfsdata", "-"), "keystatus": ("unavailable", "-"),
+    "keylocation": ("prompt", "local"), "mountpoint": ("/data/sink/f0/zdata/enc/nfsdata", "inherited from zdata"),
+    "mounted": ("no", "-"), "written": ("0", "-"),
+}  # fmt: skip
 REST = {
-    "canmount": ("on", "default"),
-    "readonly": ("off", "default"),
-    "guid": ("2344668673080756115", "-"),
-    "written": ("100864", "-"),
-    "receive_resume_token": ("-", "-"),
-    "volsize": ("-", "-"),
-    "used": ("100864", "-"),
-    "available": ("872292352", "-"),
-    "compression": ("off", "default"),
-    "atime": ("on", "default"),
-    "recordsize": ("131072", "default"),
-    "snapdir": ("hidden", "default"),
-    "f3s:migration": ("-", "-"),
-}
+    "canmount": ("on", "default"), "readonly": ("off", "default"), "guid": ("2344668673080756115", "-"),
+    "written": ("100864", "-"), "receive_resume_token": ("-", "-"), "volsize": ("-", "-"), "used": ("100864", "-"),
+    "available": ("872292352", "-"), "compression": ("off", "default"), "atime": ("on", "default"),
+    "recordsize": ("131072", "default"), "snapdir": ("hidden", "default"), "f3s:migration": ("-", "-"),
+}  # fmt: skip
 
 
 def zfs_get(name: str, properties: dict[str, tuple[str, str]], **changes: str) -> list[str]:

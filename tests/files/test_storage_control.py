@@ -775,17 +775,10 @@ def test_status_of_a_host_that_is_as_it_should_be(tmp_path: Path, role: str) -> 
     found = status(host)
     assert (found.decision or "").startswith("MASTER, ready since 2")
     assert found == Status(
-        started=True,
-        right=True,
-        carp=CarpState.MASTER,
-        claim=host.claim,
-        ready=True,
-        reason=f"serves {host.dataset}",
-        fsid_number=16,
-        writer="f0",
-        proven=role == "primary",
+        started=True, right=True, carp=CarpState.MASTER, claim=host.claim, ready=True,
+        reason=f"serves {host.dataset}", fsid_number=16, writer="f0", proven=role == "primary",
         decision=found.decision,
-    )
+    )  # fmt: skip
 
 
 def wedged(host: StorageHost) -> None:

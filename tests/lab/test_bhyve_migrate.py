@@ -11,7 +11,7 @@ from tests.lab.cluster import F0, Cluster, Run
 
 pytestmark = pytest.mark.lab
 
-TASK = "tasks/bhyve_migrate.py"
+WORDS = ("tasks/bhyve_migrate.py", "-y", "--limit", F0)
 STATE = "zfs list -Hp -t all -o name,guid,encryptionroot,mountpoint,mounted,canmount,readonly -r zroot"
 CONTENT = """
 cd /zroot/bhyve
@@ -45,13 +45,14 @@ def cluster(with_keys: Cluster, tmp_path: Path) -> Cluster:
 @pytest.fixture(scope="module")
 def migrated(with_keys: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     copy = with_keys.copy(tmp_path_factory.mktemp("migrated") / "state")
-    run = migrate(copy)
-    assert run.rc == 0, run.output
+    migrate(copy)
     return copy
 
 
-def migrate(cluster: Cluster, *arguments: str, **env: str) -> Run:
-    return cluster.pyinfra(TASK, "-y", "--limit", F0, *arguments, **env)
+def migrate(cluster: Cluster, *arguments: str, fails: bool = False) -> Run:
+    run = cluster.pyinfra(*WORDS, *arguments)
+    assert (run.rc != 0) == fails, run.output
+    return run
 
 
 def datasets(cluster: Cluster) -> dict[str, list[str]]:
@@ -82,13 +83,10 @@ def assert_encrypted(cluster: Cluster, content: str) -> None:
 def test_a_tree_with_a_volume_is_migrated_and_a_second_run_changes_nothing(cluster: Cluster) -> None:
     content = cluster.sh(F0, CONTENT)
     run = migrate(cluster)
-    assert run.rc == 0, run.output
     assert "full send of zroot/bhyve_old/rocky/disk0@before" in run.output
     assert_encrypted(cluster, content)
     assert "zroot/bhyve" in cluster.sh(F0, "sysrc -n zfskeys_datasets").split()
-    again = migrate(cluster)
-    assert again.rc == 0, again.output
-    assert again.changed == []
+    assert migrate(cluster).changed == []
 
 
 def cut_next_copy_short(cluster: Cluster) -> bool:
@@ -115,7 +113,7 @@ def test_killed_cut_short_and_without_power(cluster: Cluster) -> None:
     content = cluster.sh(F0, CONTENT)
     killed, partial = 0, False
     for _ in range(60):
-        run = migrate(cluster, LAB_KILL_AT=str(5 + killed // 2))
+        run = cluster.pyinfra(*WORDS, LAB_KILL_AT=str(5 + killed // 2))
         if run.rc == 0:
             break
         assert run.rc == 137, run.output
@@ -139,8 +137,7 @@ def test_an_older_vm_bhyve_and_a_machine_with_a_saved_state(cluster: Cluster) ->
         state.host("f0").parts["vm-bhyve"] = "1.7.5"
     cluster.sh(F0, "touch /zroot/bhyve/fedora/fedora.save")
     assert "TAGS" not in cluster.sh(F0, "vm list")
-    run = migrate(cluster)
-    assert run.rc == 0, run.output
+    migrate(cluster)
     assert_encrypted(cluster, content)
 
 
@@ -148,16 +145,14 @@ def test_a_power_cut_while_the_machines_shut_down(cluster: Cluster) -> None:
     """Machines that ran leave their locks behind; the one that does not start at boot keeps its own."""
     content = cluster.sh(F0, CONTENT)
     cluster.sh(F0, "echo acpi_ignored=yes >> /zroot/bhyve/fedora/fedora.conf")
-    run = migrate(cluster)
-    assert run.rc != 0
+    run = migrate(cluster, fails=True)
     assert "not stopped in time: fedora (Running)" in run.output
     assert "zroot/bhyve_old" not in datasets(cluster)
     cluster.lab("crash", "f0")
     cluster.lab("boot", "f0")
     cluster.sh(F0, "sed -i '' -e '/acpi_ignored/d' /zroot/bhyve/fedora/fedora.conf")
     assert re.search(rf"fedora .*Locked \({F0}\)", cluster.sh(F0, "vm list"))
-    run = migrate(cluster)
-    assert run.rc == 0, run.output
+    migrate(cluster)
     assert_encrypted(cluster, content)
 
 
@@ -178,8 +173,7 @@ def test_a_power_cut_while_the_machines_shut_down(cluster: Cluster) -> None:
 def test_refused_before_anything_is_changed(cluster: Cluster, spoil: str, text: str) -> None:
     cluster.sh(F0, spoil)
     before = datasets(cluster)
-    run = migrate(cluster)
-    assert run.rc != 0
+    run = migrate(cluster, fails=True)
     assert text in run.output
     assert datasets(cluster) == before
     assert "Running" in cluster.sh(F0, "vm list")
@@ -200,13 +194,11 @@ def test_a_boot_without_the_stick_is_made_up_for(migrated: Cluster, tmp_path: Pa
     cluster.lab("reboot", "f0")
     assert datasets(cluster)["zroot/bhyve"][3] == "no"
     assert "Operation not permitted" in cluster.attempt(F0, "touch /zroot/bhyve/plain").err
-    run = migrate(cluster)
-    assert run.rc != 0
+    run = migrate(cluster, fails=True)
     assert "does not open zroot/bhyve: there is no such key file; the virtual machines cannot be opened" in run.output
     cluster.lab("plug", "f0")
     cluster.sh(F0, "mount /keys")
-    run = migrate(cluster)
-    assert run.rc == 0, run.output
+    migrate(cluster)
     found = datasets(cluster)
     assert {found[name][3] for name in ("zroot/bhyve", "zroot/bhyve/rocky", "zroot/bhyve/fedora")} == {"yes"}
     assert re.search(r"rocky .*Yes \[1\]  Running", cluster.sh(F0, "vm list"))
@@ -227,8 +219,7 @@ def test_the_old_tree_is_kept_while_no_key_on_the_stick_opens_the_new_one(migrat
         ),
     ):
         cluster.sh(F0, spoil)
-        run = migrate(cluster, "--data", f'bhyve_destroy_old=["{F0}"]')
-        assert run.rc != 0
+        run = migrate(cluster, "--data", f'bhyve_destroy_old=["{F0}"]', fails=True)
         assert "zroot/bhyve_old is not destroyed" in run.output
         assert text in run.output
         assert "zroot/bhyve_old/fedora" in datasets(cluster)
@@ -238,12 +229,10 @@ def test_the_old_tree_is_destroyed_on_the_switch_with_all_proofs(migrated: Clust
     cluster = migrated.copy(tmp_path / "state")
     switch = ("--data", f'bhyve_destroy_old=["{F0}"]')
     cluster.sh(F0, "vm stop fedora; sleep 20")
-    run = migrate(cluster, *switch)
-    assert run.rc != 0
+    run = migrate(cluster, *switch, fails=True)
     assert "zroot/bhyve_old is not destroyed: not running from zroot/bhyve: fedora" in run.output
     assert "zroot/bhyve_old/fedora" in datasets(cluster)
     cluster.sh(F0, "vm start fedora")
-    run = migrate(cluster, *switch)
-    assert run.rc == 0, run.output
+    migrate(cluster, *switch)
     assert not [name for name in datasets(cluster) if name.startswith("zroot/bhyve_old")]
     assert migrate(cluster, *switch).changed == []

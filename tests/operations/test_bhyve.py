@@ -36,15 +36,10 @@ def facts_of(facts: Facts, key: SecretState = KEY) -> dict[type, Any]:
         return facts.mounts
 
     return {
-        AllProperties: facts.datasets,
-        EncryptionFeature: facts.encryption_feature,
-        Snapshots: facts.snapshots,
-        Vms: facts.vm,
-        Variables: {"vm_dir": facts.vm_dir},
-        SecretFiles: secret,
-        KeyChecks: {NEW: facts.key_check},
+        AllProperties: facts.datasets, EncryptionFeature: facts.encryption_feature, Snapshots: facts.snapshots,
+        Vms: facts.vm, Variables: {"vm_dir": facts.vm_dir}, SecretFiles: secret, KeyChecks: {NEW: facts.key_check},
         Mounts: mounts,
-    }
+    }  # fmt: skip
 
 
 def raw(commands: list[Any]) -> list[str]:

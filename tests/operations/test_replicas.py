@@ -31,13 +31,9 @@ SNAPSHOTS = (
     Snapshot("zdata/enc@zrepl_20260101_000100_000", "3", 11, 160),
 )
 READY = {
-    "keylocation": LOCATION,
-    "keystatus": "available",
-    "readonly": "on",
-    "mountpoint": "/data/nfs",
-    "mounted": "yes",
+    "keylocation": LOCATION, "keystatus": "available", "readonly": "on", "mountpoint": "/data/nfs", "mounted": "yes",
     "written": "0",
-}
+}  # fmt: skip
 
 
 def facts(

@@ -22,13 +22,9 @@ for _name, _members in _runpy.run_path("{REPOSITORY}/lab/inventory.py").items():
 """
 REPLICA = "tank/sink/f0/zdata/enc/nfsdata"
 JOB = {
-    "name": "f0_to_f1_nfsdata",
-    "source": F0,
-    "target": F1,
-    "dataset": "zdata/enc/nfsdata",
-    "interval": "1m",
+    "name": "f0_to_f1_nfsdata", "source": F0, "target": F1, "dataset": "zdata/enc/nfsdata", "interval": "1m",
     "replica_mountpoint": "/data/nfs",
-}
+}  # fmt: skip
 
 
 def test_the_pool_of_the_standby_has_another_name(lab: Cluster, tmp_path: Path) -> None:

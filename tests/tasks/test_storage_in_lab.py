@@ -75,6 +75,14 @@ def rewrite(cluster: Cluster, host: str, script: str) -> None:
     cluster.sh(host, f"mount -u -o rw /keys; {script}; mount -u -o ro /keys")
 
 
+def refused(cluster: Cluster, task: str, *says: str) -> str:
+    """The plan stops with these words, and so does the run; what that prints. Only usb_keys is run on all hosts."""
+    for mode in ("--dry", "-y"):
+        run = cluster.pyinfra(f"tasks/{task}.py", mode, *(() if task == "usb_keys" else ("--limit", F0)))
+        assert (run.rc != 0, [text for text in says if text not in run.output]) == (True, []), run.output
+    return run.output
+
+
 # -- the plan, the run, the second run --
 
 
@@ -219,16 +227,8 @@ def test_a_stick_that_is_replaced_while_its_mount_is_still_there(deployed: Clust
 @pytest.mark.parametrize(
     ("wrong", "make", "says"),
     [
-        (
-            F1,
-            "dd if=/dev/random of={} bs=32 count=1 2>/dev/null",
-            f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256",
-        ),
-        (
-            F0,
-            "dd if=/dev/random of={} bs=32 count=1 2>/dev/null",
-            f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256",
-        ),
+        (F1, OTHER_KEY, f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256"),
+        (F0, OTHER_KEY, f"the sticks disagree about {F0}:zdata.key: {F0} (SHA-256"),
         (F1, "printf short > {}", f"{F0}:zdata.key on the stick of {F1} has 5 bytes, a key has 32"),
     ],
 )
@@ -239,18 +239,14 @@ def test_a_stick_with_another_key_stops_the_deploy_until_the_file_is_set_aside_a
     right = cluster.sh(F0, f"sha256 -q {KEY}")
     rewrite(cluster, wrong, f"rm {KEY}; {make.format(KEY)}; chmod 400 {KEY}")
     before = state(cluster)
-    for options in (["--dry"], ["-y"]):
-        run = cluster.pyinfra("tasks/usb_keys.py", *options)
-        assert run.rc != 0
-        assert says in run.output
-        assert wrong in run.output
+    told = refused(cluster, "usb_keys", says, wrong)
     assert state(cluster) == before
     if "disagree" in says:
         tells = f"on {F0} doas zfs load-key -n {ENC}"
-        assert tells in run.output
+        assert tells in told
         fits = cluster.attempt(F0, tells.removeprefix(f"on {F0} ")).rc == 0
         assert fits == (wrong != F0)
-    [advice] = set(re.findall(r"set that aside: `([^`]+)`", run.output))
+    [advice] = set(re.findall(r"set that aside: `([^`]+)`", told))
     assert csh_says(advice) == ""
     assert cluster.attempt(wrong, advice).rc == 0
     assert re.search(r"\sro\s", cluster.sh(wrong, f"ls {KEY}.aside; mount -p | grep /keys"))
@@ -280,11 +276,8 @@ def test_a_key_in_use_lost_on_all_sticks_is_not_made_anew(deployed: Cluster, fre
     for host in (F0, F1, F2):
         rewrite(cluster, host, f"rm {KEY}")
     before = state(cluster)
-    for options in (["--dry"], ["-y"]):
-        run = cluster.pyinfra("tasks/usb_keys.py", *options)
-        assert run.rc != 0
-        assert f"it encrypts {ENC} on {F0}, {NFSDATA} on {F0}" in run.output
-        assert "A new key could never open that data" in run.output
+    used = f"it encrypts {ENC} on {F0}, {NFSDATA} on {F0}"
+    refused(cluster, "usb_keys", used, "A new key could never open that data")
     assert state(cluster) == before
 
 
@@ -380,11 +373,7 @@ def test_a_disk_that_is_not_blank_is_not_touched(untouched: Cluster, fresh: Fres
     cluster = fresh(untouched)
     cluster.sh(F0, spoil)
     before = state(cluster)
-    for options in (["--dry"], ["-y"]):
-        run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
-        assert run.rc != 0
-        assert f"{F0}: the pool zdata was not made, disk ada1 is not blank" in run.output
-        assert reason in run.output
+    refused(cluster, "zfs_encrypt", f"{F0}: the pool zdata was not made, disk ada1 is not blank", reason)
     assert state(cluster) == before
 
 
@@ -412,10 +401,8 @@ def test_a_run_that_was_killed_before_the_new_pool_was_mounted(untouched: Cluste
     cluster = fresh(untouched)
     cluster.deploy("usb_keys")
     cluster.sh(F0, "zpool create -m /data zdata /dev/ada1; zfs unmount zdata; zfs set canmount=off zdata")
-    for options in (["--dry"], ["-y"]):
-        run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
-        assert run.rc != 0
-        assert "zdata was not mounted on /data: its canmount is off. `zfs set canmount=on zdata` there" in run.output
+    told = "zdata was not mounted on /data: its canmount is off. `zfs set canmount=on zdata` there"
+    refused(cluster, "zfs_encrypt", told)
     cluster.sh(F0, "zfs set canmount=on zdata")
     cluster.deploy("zfs_encrypt")
     assert [properties(cluster, F0, name, "mounted") for name in ("zdata", ENC, NFSDATA)] == [["yes"]] * 3
@@ -426,10 +413,7 @@ def test_a_foreign_file_system_at_the_mount_point_is_not_mounted_over(deployed: 
     cluster = fresh(deployed)
     cluster.sh(F0, f"zfs destroy {NFSDATA}; zfs create -o mountpoint=/data/nfs zdata/nfs; touch /data/nfs/live")
     before = cluster.sh(F0, "zfs list -H -o name; mount -p")
-    for options in (["--dry"], ["-y"]):
-        run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
-        assert run.rc != 0
-        assert f"{F0}: zdata/nfs is mounted on /data/nfs, where only {NFSDATA} belongs" in run.output
+    refused(cluster, "zfs_encrypt", f"{F0}: zdata/nfs is mounted on /data/nfs, where only {NFSDATA} belongs")
     assert cluster.sh(F0, "zfs list -H -o name; mount -p") == before
 
 
@@ -439,12 +423,9 @@ def test_a_foreign_file_system_at_the_mount_point_is_not_mounted_over(deployed: 
 def test_a_wrong_key_is_reported_as_wrong(deployed: Cluster, fresh: Fresh) -> None:
     cluster = fresh(deployed)
     rewrite(cluster, F0, f"rm {KEY}; cp /keys/{F0}:bhyve.key {KEY}")
+    wrong = f"does not open {ENC}: the key is not the one the dataset is encrypted with"
     for note in ("after the next reboot the data could not be opened", "Its data cannot be opened"):
-        for options in (["--dry"], ["-y"]):
-            run = cluster.pyinfra("tasks/zfs_encrypt.py", *options, "--limit", F0)
-            assert run.rc != 0
-            assert f"does not open {ENC}: the key is not the one the dataset is encrypted with" in run.output
-            assert note in run.output
+        refused(cluster, "zfs_encrypt", wrong, note)
         cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key -a" if note[0] == "a" else "true")
 
 

@@ -74,13 +74,9 @@ def test_unknown_properties_are_refused(line: str) -> None:
 def test_space_counts_reservations_snapshots_and_clones() -> None:
     """A thick volume holds its data twice once a snapshot exists, on either side."""
     props = {
-        "usedbydataset": "100",
-        "usedbysnapshots": "20",
-        "referenced": "70",
-        "written": "70",
-        "refreservation": "1000",
-        "volsize": "1000",
-    }
+        "usedbydataset": "100", "usedbysnapshots": "20", "referenced": "70", "written": "70",
+        "refreservation": "1000", "volsize": "1000",
+    }  # fmt: skip
     thick = Dataset("p/v", {name: Property(text, "local") for name, text in props.items()})
     margin = 64 * 1024**2
     assert bytes_needed([(thick, None)]) == 1190 + 119 + margin
