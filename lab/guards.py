@@ -84,14 +84,18 @@ def replica_given_up(asked: Asked) -> bool:
 
 
 def same_or_rotated(asked: Asked) -> bool:
-    """a dataset gets the key that it inherits as its own, or rotate_key names the new key"""
+    """a dataset gets the key that it inherits as its own, or of the host that sends it now, or that rotate_key names"""
     node, dataset = asked.node, asked.node.dataset(asked.words[-1])
     location = next((word.partition("=")[2] for word in asked.words if word.startswith("keylocation=")), None)
     root = node.encryption_root(dataset)
     if location is None or root is None or root.crypt is None:
         return False
     inherited = root is not dataset and crypt.material(node, location, None) == root.crypt.key
-    return inherited or location.endswith(f"/{asked.data.get('rotate_key')}.key")
+    sent = any(
+        dataset.name.endswith(f"/{job['dataset']}") and f"/{job['source']}:" in location
+        for job in asked.data.get("zrepl_jobs") or []
+    )
+    return inherited or sent or location.endswith(f"/{asked.data.get('rotate_key')}.key")
 
 
 GUARDS: dict[str, Callable[[Asked], bool]] = {

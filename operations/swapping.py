@@ -15,9 +15,8 @@ from f3s.settings import HostSettings, Site
 from f3s.swapping import Means, Swap, refusals
 from facts.controller import StorageController
 from facts.zfs import Datasets, HistoryMarks, Snapshots
-from operations.base import Shown, executing, in_turn, known, known_of
+from operations.base import On, Shown, executing, in_turn, known, known_of
 from operations.reasons import operation
-from operations.returning import On
 
 
 def swap(site: Site, means: Means) -> Swap:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.lab.cluster import F0, F1, F2, Cluster
@@ -64,7 +66,7 @@ def test_a_rotation_that_is_killed_again_and_again_ends_with_one_new_key_that_op
     gone = site.pyinfra(*task("retire", DATA))
     assert gone.rc == 0, gone.output
     assert site.pyinfra(*task("retire", DATA)).changed == []
-    assert site.sh(F2, "ls /keys | grep -c old; true") == "0\n"
+    assert "old" not in site.sh(F2, "ls /keys")
     for host in ("f0", "f1"):
         site.lab("reboot", host)
         site.tick(240)
@@ -85,5 +87,5 @@ def test_the_closed_replicas_of_virtual_machines_get_the_new_key_too(site: Clust
     assert done.rc == 0, done.output
     assert digests(site, MACHINES) != before
     assert named(site, F1, MACHINES) == closed
-    verify = site.pyinfra("tasks/verify.py", "-y")
-    assert verify.rc == 0, verify.output
+    verify = site.pyinfra("tasks/verify.py", "-y").output
+    assert re.search(rf"replica keys +{F1} +ok +the stick opens zdata/sink/f0/zroot/bhyve/fedora", verify)
