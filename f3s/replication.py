@@ -81,6 +81,8 @@ OLD_KEY = (
 )
 
 
+PROMOTED = "f3s_promoted"
+"""How the name of the snapshot begins after which a replica takes nothing more: its own host writes to it."""
 LAST_RECEIVED = "zrepl_last_received_J_"
 """How the tag begins of the hold that zrepl's sink puts on what it received last."""
 

@@ -267,6 +267,24 @@ class Shown(StringCommand):
         return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
 
 
+def on(target: Host, line: Shown) -> Any:
+    """The command on a host of the run, as if it were that host's turn."""
+    with ctx_host.use(target):
+        return run_on(target, line, shown=True, **line.connector_arguments)
+
+
+class On(Shown):
+    """A command on another host than that whose turn it is."""
+
+    def __init__(self, name: str, line: Shell, **arguments: Any) -> None:
+        super().__init__(line, **arguments)
+        self.name = name
+
+    @override
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
+        return on(inventory.get_host(self.name), self)
+
+
 def executing() -> bool:
     """False while pyinfra makes its plan. Then what an earlier operation will make is not there yet."""
     return bool(state.is_executing)

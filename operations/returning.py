@@ -5,13 +5,12 @@ All of them run in the turn of the primary, some of their commands on the standb
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, Protocol, TypeVar
 
 import gevent
 from pyinfra import logger
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, host, inventory
 from typing_extensions import override
 
@@ -25,7 +24,7 @@ from facts.controller import StorageController
 from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Written
-from operations.base import Shown, T, current_host, executing, in_turn, known, known_of, run_on
+from operations.base import On, Shown, T, current_host, executing, in_turn, known, known_of, on
 from operations.move import look
 from operations.reasons import operation
 
@@ -46,16 +45,16 @@ SENDER_SECONDS = 60
 """Within which the sender ends when the receiver has."""
 
 
-class On(Shown):
-    """A command on a host of the run."""
+class Sending(Protocol):
+    """Where something stands that is sent."""
 
-    def __init__(self, name: str, line: Shell) -> None:
-        super().__init__(line)
-        self.name = name
+    @property
+    def target(self) -> str: ...
 
-    @override
-    def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
-        return _run(inventory.get_host(self.name), self)
+    def transfer(self) -> tuple[Shell, Shell] | None: ...
+
+
+S = TypeVar("S", bound=Sending)
 
 
 class Transfer(Shown):
@@ -67,21 +66,16 @@ class Transfer(Shown):
 
     @override
     def execute(self, state: Any, host: Any, connector_arguments: Any) -> Any:
-        alone, said = _run(inventory.get_host(self.target), Shown(command("rm -f {}", WAITING)))
+        alone, said = on(inventory.get_host(self.target), Shown(command("rm -f {}", WAITING)))
         if not alone:
             return alone, said
-        sender = gevent.spawn(_run, inventory.get_host(self.source), Shown(self.send))
+        sender = gevent.spawn(on, inventory.get_host(self.source), Shown(self.send))
         gevent.sleep(0)  # it begins first: whoever finds nobody listening tries again only a second later
-        received = _run(inventory.get_host(self.target), self)
+        received = on(inventory.get_host(self.target), self)
         sender.join(SENDER_SECONDS)
         if not sender.ready():
             host.log(f"the sender on {self.source} still waits: the next run ends it", logger.warning)
         return received
-
-
-def _run(target: Host, line: Shown) -> Any:
-    with ctx_host.use(target):
-        return run_on(target, line, shown=True)
 
 
 def owed(site: Site) -> bool:
@@ -125,19 +119,21 @@ def way(site: Site, before: Way | None = None) -> Way:
 
 
 def _side(of: HostSettings, said: Side | None) -> Side:
-    def asked(fact: type[HostFact[T]], **arguments: object) -> T:
-        found = known_of(of.name, fact, **arguments)
-        if found is None:
-            raise OperationError(f"{of.name}: {fact.__name__} could not be read; nothing was changed")
-        return found
-
     return Side(
-        written=asked(Written, tree=of.pool.name),  # it syncs the pool
-        datasets=asked(Datasets),
-        snapshots=asked(Snapshots),
-        controller=said.controller if said else asked(StorageController),
-        replicates=said.replicates if said else asked(Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
+        written=asked(of, Written, tree=of.pool.name),  # it syncs the pool
+        datasets=asked(of, Datasets),
+        snapshots=asked(of, Snapshots),
+        controller=said.controller if said else asked(of, StorageController),
+        replicates=said.replicates if said else asked(of, Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
     )
+
+
+def asked(of: HostSettings, fact: type[HostFact[T]], **arguments: object) -> T:
+    """A fact of a host; raises OperationError where it is unknown."""
+    found = known_of(of.name, fact, **arguments)
+    if found is None:
+        raise OperationError(f"{of.name}: {fact.__name__} could not be read; nothing was changed")
+    return found
 
 
 @operation(is_idempotent=False)
@@ -184,15 +180,25 @@ def _checked(site: Site) -> Way:
 
 def _sent(site: Site, now: Way) -> Generator[Shown, None, Way]:
     """All that can be sent now is sent. By the GUIDs of snapshots it is known to be there."""
+    return (yield from arriving(lambda: way(site, now), now.standby, now.primary))
+
+
+def arriving(look: Callable[[], S], source: HostSettings, target: HostSettings) -> Generator[Shown, None, S]:
+    """Sends until nothing is left, and returns where it stands then.
+
+    + look: where it stands now
+
+    Raises OperationError where what was sent did not arrive.
+    """
     last = None
-    while (todo := (now := way(site, now)).transfer()) is not None:
+    while (todo := (now := look()).transfer()) is not None:
         if todo == last:
             raise OperationError(
-                f"{host.name}: what {now.standby.short_name} sent did not arrive. Run again: it goes on where "
+                f"{host.name}: what {source.short_name} sent did not arrive. Run again: it goes on where "
                 f"the stream was cut. Where that cannot be had, `doas zfs receive -A {now.target}` there first"
             )
         last = todo
-        yield Transfer(now.standby.name, todo[0], now.primary.name, todo[1])
+        yield Transfer(source.name, todo[0], target.name, todo[1])
     return now
 
 

@@ -95,7 +95,8 @@ def test_a_command_runs_on_its_own_host(monkeypatch: pytest.MonkeyPatch) -> None
 
         return SimpleNamespace(run_shell_command=shell)
 
-    monkeypatch.setattr(returning, "inventory", SimpleNamespace(get_host=member))
+    for module in (base, returning):
+        monkeypatch.setattr(module, "inventory", SimpleNamespace(get_host=member))
     monkeypatch.setattr(base, "pop_global_arguments", lambda *_: ({}, []))
     with ctx_state.use(SimpleNamespace(print_input=False)):  # type: ignore[arg-type]
         assert returning.On(F1, "one").execute(None, None, {}) == (False, F1)  # type: ignore[arg-type]
