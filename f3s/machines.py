@@ -93,7 +93,11 @@ class MachineWay:
         if not self.returned:
             yield from self._step("keep", self._keep(), f"what {here} has of {self.machine} is kept, and closed")
             if not self.sent:
-                title = f"{here} gets what {self.machine} wrote on {there}, where it is read-only from here on"
+                title = (
+                    f"{here} gets what {self.machine} wrote on {there}, where it is read-only from here on. If this "
+                    f"run ends before the last step, run it again; or `doas zfs inherit -r readonly {self.replica}` on "
+                    f"{there}: the machine can be started there again"
+                )
                 yield Step("send", title, tuple((self.sender.name, each) for each in self._stop_writing()), last=True)
         title = f"{self.served} on {here} is what {self.machine} wrote on {there}; what {here} had is {self.aside}"
         yield from self._step("place", [*self._renames(), *self._opened()], title)
@@ -166,6 +170,11 @@ def refusals(way: MachineWay) -> list[str]:
     if way.promoted(way.courses[0]) is None:
         return [f"{way.machine} was not promoted on {there}: {way.replica} has no snapshot {PROMOTED}. {PAGE}"]
     found = [*_running(way.machine, here, way.home_vms), *_running(way.machine, there, way.away_vms)]
+    if any(each.name == way.machine and each.state == "Locked" for each in way.away_vms.vms or ()):
+        found.append(
+            f"{way.machine} ended on {there} a moment ago, or with its host: run this again in a minute. If `doas vm "
+            f"list` there says Locked still, `doas vm start {way.machine}`, then `doas vm stop {way.machine}`"
+        )
     parent = way.home.datasets.get(way.served.rpartition("/")[0])
     if parent is None or not parent.encrypted or not parent.key_loaded or not parent.mounted:
         found.append(f"{here} has no encrypted {way.served.rpartition('/')[0]} that is open: tasks/bhyve_migrate.py")
@@ -185,10 +194,4 @@ def _running(machine: str, host: str, found: VmHost) -> list[str]:
     vm = next((each for each in found.vms if each.name == machine), None)
     if machine in found.devices or (vm and vm.running):
         return [f"{machine} runs on {host}: `doas vm stop {machine}` there, and wait until `doas vm list` says Stopped"]
-    # a lock of the other host is what keeps it from being started here
-    if vm and vm.state == "Locked" and (vm.detail or "").partition(".")[0] == host:
-        return [
-            f"{machine} ended on {host} a moment ago, or with its host: run this again in a minute. If it is Locked "
-            "still, `doas rm` the file run.lock in its folder"
-        ]
     return []

@@ -25,6 +25,7 @@ AFTER = "tests/f3s/bhyve/test_afterwards.py::"
 ZREPL = "tests/operations/test_zrepl.py::"
 KEYS = "tests/tasks/test_storage_in_lab.py::"
 KILLED = "tests/tasks/test_return.py::test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was"
+VM_KILLED = "tests/tasks/test_return_vm.py::test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was"
 NONE = "no advice: "
 NOT = "not followed: "
 STATE = "no advice: it tells a state that only its owner knows the reason of"
@@ -52,6 +53,11 @@ TABLE = {
     "operations/fstab.py": {
         "is missing or empty": NONE + "a host without /etc/fstab does not boot",
         "decide about it by hand": "tests/operations/test_fstab.py::test_a_line_of_somebody_else_is_moved_by_hand",
+    },
+    "operations/machines.py": {
+        "left to do": VM_KILLED,
+        "{}: {}": NONE + "passes on the reasons of the two hosts: tests/f3s/test_machines.py",
+        "was written to": NOT + "somebody started the machine in the middle of a run",
     },
     "operations/move.py": {
         "undone": NOT + "the reason behind it is a row of verify, and the runbook has those",
@@ -153,6 +159,11 @@ TABLE = {
     "tasks/return_primary.py": {
         "say where the role goes back to": "scenarios/promotion.py::return_",
         "no return now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
+    },
+    "tasks/return_vm.py": {
+        "--data return_vm=NAME": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",
+        "does not take part": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",
+        "does not return now": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",
     },
     "tasks/promote.py": {
         "--data promote=f1": "tests/test_runbook.py::test_its_commands_mend_it",
