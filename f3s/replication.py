@@ -171,7 +171,7 @@ def plan_divergence(replica: str, written: int, back: WayBack, job: str, *, roll
     if writable:
         return Plan(
             report=f"{diverged}. It was promoted, or made writable by hand, and what was written since is nowhere "
-            "else: docs/runbook.md, Host dead, brings it back"
+            "else: docs/runbook.md, Host dead or Virtual machine of a dead host, brings it back"
         )
     if back.kept:
         release = " && ".join(command("zfs release {} {}", tag, name) for tag, name in back.kept)

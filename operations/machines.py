@@ -75,7 +75,5 @@ def finished(site: Site, job: Job) -> Generator[Shown]:
     """
     if executing() and (left := list(_checked(site, job).steps())):
         raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
-    host.noop(
-        f"{job.dataset} has all that was written to its replica: `doas vm start {job.dataset.rpartition('/')[2]}`"
-    )
+    host.noop(f"{job.dataset} has all that was written to its replica")
     yield from ()
