@@ -187,6 +187,12 @@ def promote(ctx: Context, node: Node, args: Arguments) -> None:
                 f"cannot promote '{name}': snapshot name '{origin.name}@{snap.name}' from origin \n"
                 f"conflicts with '{name}@{snap.name}' from target"
             )
+    if origin.crypt and origin.origin is None and origin.crypt.root != origin.id:
+        above = [pool.datasets[each.parent or pool.name].crypt for each in (origin, made)]
+        if len({each.root if each else None for each in above}) > 1:
+            raise CommandError(
+                f"cannot promote '{name}': cannot promote dataset outside its encryption root"
+            )  # dsl_dataset_promote_crypt_check
     crypt.promote(origin, made, list(pool.datasets.values()))
     if (pool.guid, origin.id) in node.state.keys and made.crypt and made.crypt.root == made.id:
         node.state.keys.discard((pool.guid, origin.id))

@@ -28,6 +28,7 @@ from tests.f3s.test_machines import (
     WRITES,
     C,
     E,
+    away,
     closed,
     way,
 )
