@@ -29,6 +29,7 @@ from f3s.zfs import Dataset
 from f3s.zrepl import snapshot_prefix
 
 PAGE = "docs/runbook.md, Virtual machine of a dead host"
+NOWHERE = ("none", "legacy")
 NOT_TAKEN = frozenset(("canmount", "readonly", "refreservation", "reservation"))
 """Settings of D that D_return does not get."""
 
@@ -148,8 +149,8 @@ class MachineWay:
                 commands.append(command("zfs change-key -i {}", name))
             if whole if found is None else found.get("readonly") == "on":
                 commands.append(command("zfs inherit readonly {}", name))
-            is_open = found is not None and found.get("canmount") == "on" and found.mounted
-            commands += () if replica.is_volume or is_open else mounted(name)
+            done = found and (found.mounted and found.get("canmount") == "on" or found.get("mountpoint") in NOWHERE)
+            commands += () if replica.is_volume or done else mounted(name)
         return commands
 
 

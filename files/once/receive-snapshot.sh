@@ -8,6 +8,7 @@
 set -eu
 address=$1 port=$2 kind=$3 dataset=$4
 newest=/var/run/f3s/receiver
+mkdir -p "${newest%/*}" # hosts beside the storage pair have none
 my_name=$(od -An -N8 -tx1 /dev/urandom)
 
 # One that a killed run has left behind would take the stream from this one. It gives up when its name is not there any

@@ -13,7 +13,6 @@ WHERE = ("192.168.2.131", "8889")
 
 
 def ran(host: StubHost, name: str, *words: str) -> Result:
-    host.path("/var/run/f3s").mkdir(parents=True, exist_ok=True)
     return host.run(host.install(FILES / "once" / f"{name}.sh", f"/{name}.sh"), *words)
 
 
