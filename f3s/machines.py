@@ -149,7 +149,7 @@ class MachineWay:
                 commands.append(command("zfs change-key -i {}", name))
             if whole if found is None else found.get("readonly") == "on":
                 commands.append(command("zfs inherit readonly {}", name))
-            done = found and (found.mounted and found.get("canmount") == "on" or found.get("mountpoint") in NOWHERE)
+            done = found and ((found.mounted and found.get("canmount") == "on") or found.get("mountpoint") in NOWHERE)
             commands += () if replica.is_volume or done else mounted(name)
         return commands
 
