@@ -81,6 +81,8 @@ OLD_KEY = (
 )
 
 
+PROMOTED = "f3s_promoted"
+"""How the name of the snapshot begins after which a replica takes nothing more: its own host writes to it."""
 LAST_RECEIVED = "zrepl_last_received_J_"
 """How the tag begins of the hold that zrepl's sink puts on what it received last."""
 
@@ -169,7 +171,7 @@ def plan_divergence(replica: str, written: int, back: WayBack, job: str, *, roll
     if writable:
         return Plan(
             report=f"{diverged}. It was promoted, or made writable by hand, and what was written since is nowhere "
-            "else: docs/runbook.md, Host dead, brings it back"
+            "else: docs/runbook.md, Host dead or Virtual machine of a dead host, brings it back"
         )
     if back.kept:
         release = " && ".join(command("zfs release {} {}", tag, name) for tag, name in back.kept)

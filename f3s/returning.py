@@ -22,7 +22,7 @@ meanwhile is refused by the sink.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from f3s.carp import CarpState
@@ -51,10 +51,9 @@ class Programs:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one of the hosts has."""
+class Pools:
+    """What one of the hosts has in its pools."""
 
-    controller: Status
     datasets: dict[str, Dataset]
     snapshots: tuple[Snapshot, ...]
 
@@ -65,14 +64,17 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Side(Found):
-    """What one of the hosts has while data are sent.
-
-    + written: bytes that no snapshot has, by dataset, after `zpool sync`
-    + replicates: zrepl runs
-    """
+class Data(Pools):
+    """The same, with `written`: bytes that no snapshot has, by dataset, after `zpool sync`."""
 
     written: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Side(Data):
+    """What one of the storage hosts has; replicates: zrepl runs."""
+
+    controller: Status
     replicates: bool
 
 
@@ -90,35 +92,103 @@ class Step:
     last: bool = False
 
 
-class Way:
-    """Where the way back stands. home: the primary; away: the promoted standby."""
+class Course:
+    """One dataset that gets what was written to its replica. home: its host; away: that of the replica.
 
-    def __init__(self, site: Site, home: Side, away: Side, programs: Programs) -> None:
-        self.site, self.home, self.away, self.programs = site, home, away, programs
-        self.primary, self.standby = site.primary, site.standby
-        self.served, self.replica = self.primary.nfs.dataset, site.replica(site.served_job)
-        self.incoming = f"{self.served}_return"
-        self.theirs = away.of(self.replica)
-        self.target = self.served if self._follows(self.served) else self.incoming
-        self.last = newest_common(home.of(self.target), self.theirs)
-        """What the target has of the replica, as the standby names it."""
-        self.common = newest_common(away.of(self.replica), home.of(self.served))
-        found = away.datasets.get(self.replica)
-        self.frozen = away.controller.returning and found is not None and found.get("readonly") == "on"
-        whole = self.frozen and away.written.get(self.replica) == 0
-        self.complete = whole and self.last is not None and self.last is self.theirs[-1]
-        self.aside = set_aside(self.served, away.controller.epoch, home.datasets)
+    + served, incoming: its name, and that of the clone which takes its place where it does not follow
+    """
 
-    def _follows(self, dataset: str) -> bool:
+    def __init__(self, home: Data, away: Data, served: str, replica: str, incoming: str) -> None:
+        self.served, self.replica, self.incoming = served, replica, incoming
+        self.at_home, self.theirs, self.written_to = home, away.of(replica), away.datasets.get(replica)
+        self.common = newest_common(self.theirs, home.of(served))
+        """As the home of the dataset names it."""
+        self.aim(served if self.follows(served) else incoming)
+
+    def aim(self, target: str) -> None:
+        """What the stream goes to."""
+        self.target = target
+        self.last = newest_common(self.at_home.of(target), self.theirs)
+        """What the target has of the replica, as the other host names it."""
+
+    def follows(self, dataset: str) -> bool:
         """Its newest snapshot is one of the replica, and nothing was written since: the difference can be received.
 
         A clone that nobody can write to shows bytes as written as well, where its source had an intent log (8192, seen
         on 15.1). `zfs receive` looks by itself, and does not count those (dsl_dataset_modified_since_snap).
         """
-        own = self.home.of(dataset)
+        own = self.at_home.of(dataset)
         guids = {each.guid for each in self.theirs}
-        unchanged = dataset == self.incoming or self.home.written.get(dataset) == 0
+        unchanged = dataset == self.incoming or self.at_home.written.get(dataset) == 0
         return bool(own) and own[-1].guid in guids and unchanged
+
+    def stream(self, newest: Sequence[Snapshot]) -> tuple[str, ...] | None:
+        """What send-snapshot has to send of these snapshots of the replica; None: the target has the last of them."""
+        found = self.at_home.datasets.get(self.target)
+        if token := found.get("receive_resume_token") if found else None:
+            return "token", token
+        if not newest or (self.last is not None and self.last.createtxg >= newest[-1].createtxg):
+            return None
+        if self.last is None:
+            return "whole", newest[-1].name
+        return "from", f"@{self.last.short_name}", newest[-1].name
+
+    def origin(self) -> Snapshot | None:
+        """What the clone has yet to be made of: what both hosts have."""
+        return self.common if self.target != self.served and self.incoming not in self.at_home.datasets else None
+
+    def promotion(self) -> Shell | None:
+        """What gives the clone the history, where it has none yet."""
+        new = self.at_home.datasets.get(self.incoming)
+        bare = new is not None and not self.at_home.of(self.incoming) and not new.get("receive_resume_token")
+        return command("zfs promote {}", self.incoming) if bare else None
+
+    def foreign(self) -> bool:
+        """The clone has something that the replica does not."""
+        return bool(self.at_home.of(self.incoming)) and not self.follows(self.incoming)
+
+    def room(self, here: str) -> list[str]:
+        """What is certainly too little room on that host. A stream that finds none ends, and goes on later."""
+        datasets = self.at_home.datasets
+        parent = datasets.get(self.served.rpartition("/")[0])
+        old = (datasets.get(self.served) if self.common is not None else None) or datasets.get(self.incoming)
+        if self.written_to is None or parent is None:
+            return [f"{here} has no dataset {self.served.rpartition('/')[0]}: tasks/zfs_encrypt.py makes it"]
+        need = int(self.written_to.get("used") or 0) - int((old.get("used") if old else None) or 0)
+        free = int(parent.get("available") or 0)
+        if need <= free:
+            return []
+        return [f"too little room on {here}: {need} bytes more are needed, {parent.name} has {free}"]
+
+
+def pipe(programs: Programs, sender: HostSettings, what: Sequence[str], kind: str, target: str) -> tuple[Shell, Shell]:
+    """What sends on the one host, and what receives on the other; kind and target: of receive-snapshot."""
+    address, port = sender.wireguard.address, sender.zrepl.return_port
+    return (
+        script(programs.send, "send-snapshot", address, port, *what),
+        script(programs.receive, "receive-snapshot", address, port, kind, target),
+    )
+
+
+def free_name(name: str, datasets: Container[str]) -> str:
+    """The name, or one with a number behind it, that no dataset has."""
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(each for each in names if each not in datasets)
+
+
+class Way(Course):
+    """Where the way back stands. home: the primary; away: the promoted standby."""
+
+    def __init__(self, site: Site, home: Side, away: Side, programs: Programs) -> None:
+        self.site, self.home, self.away, self.programs = site, home, away, programs
+        self.primary, self.standby = site.primary, site.standby
+        served = self.primary.nfs.dataset
+        super().__init__(home, away, served, site.replica(site.served_job), f"{served}_return")
+        found = away.datasets.get(self.replica)
+        self.frozen = away.controller.returning and found is not None and found.get("readonly") == "on"
+        whole = self.frozen and away.written.get(self.replica) == 0
+        self.complete = whole and self.last is not None and self.last is self.theirs[-1]
+        self.aside = free_name(f"{self.served}_set_aside_{away.controller.epoch}", home.datasets)
 
     # -- what is sent --
 
@@ -130,22 +200,9 @@ class Way:
 
     def transfer(self) -> tuple[Shell, Shell] | None:
         """What sends the next snapshot on the standby, and what receives it on the primary; None: nothing is left."""
-        found = self.home.datasets.get(self.target)
-        token = found.get("receive_resume_token") if found else None
-        newest = self.theirs if self.frozen else self.theirs[:-1]
-        if token:
-            what: tuple[str, ...] = ("token", token)
-        elif not newest or (self.last is not None and self.last.createtxg >= newest[-1].createtxg):
-            return None
-        elif self.last is None:
-            what = ("whole", newest[-1].name)
-        else:
-            what = ("from", f"@{self.last.short_name}", newest[-1].name)
-        address, port = self.standby.wireguard.address, self.standby.zrepl.return_port
-        return (
-            script(self.programs.send, "send-snapshot", address, port, *what),
-            script(self.programs.receive, "receive-snapshot", address, port, "old" if found else "new", self.target),
-        )
+        what = self.stream(self.theirs if self.frozen else self.theirs[:-1])
+        kind = "old" if self.target in self.home.datasets else "new"
+        return pipe(self.programs, self.standby, what, kind, self.target) if what else None
 
     # -- the steps --
 
@@ -185,8 +242,6 @@ class Way:
     def _keep(self) -> Iterator[Step]:
         """Of the old dataset. A clone without a snapshot of its own was not promoted yet."""
         there, served = self.home.datasets.get(self.served), self.served
-        new = self.home.datasets.get(self.incoming)
-        promote = command("zfs promote {}", self.incoming)
         commands = []
         if there is not None and self.home.controller.ready is not True:
             if there.get("readonly") != "on" or there.get("canmount") != "noauto":
@@ -194,18 +249,18 @@ class Way:
             if there.mounted and self.target != served:
                 commands.append(command("zfs unmount {}", served))
         title = f"{served} on {self.primary.short_name} is read-only"
-        if self.target != served and new is None and there is not None and self.common is not None:
-            kept = f"{served}@{KEPT}{self.common.short_name}"
+        if origin := self.origin():
+            kept = f"{served}@{KEPT}{origin.short_name}"
             title = (
-                f"what {self.primary.short_name} wrote after {self.common.short_name} is kept, and {self.incoming} "
+                f"what {self.primary.short_name} wrote after {origin.short_name} is kept, and {self.incoming} "
                 "begins with what both hosts have"
             )
             if kept not in [each.name for each in self.home.of(served)]:
                 commands.append(command("zfs snapshot {}", kept))
             options = "-o canmount=noauto -o readonly=on"
-            commands.append(command(f"zfs clone {options} {{}} {{}}", self.common.name, self.incoming))
-            commands.append(promote)
-        elif new is not None and not self.home.of(self.incoming) and not new.get("receive_resume_token"):
+            commands.append(command(f"zfs clone {options} {{}} {{}}", origin.name, self.incoming))
+            commands.append(command("zfs promote {}", self.incoming))
+        elif promote := self.promotion():
             title = f"{self.incoming} gets the history"
             commands.append(promote)
         if commands:
@@ -236,7 +291,8 @@ class Way:
             command("zfs set readonly=on {}", served),
             command("zfs set keylocation={} {}", location, served),
             loaded(served),
-            *mounted(served, self.primary.nfs.mountpoint),
+            command("zfs set mountpoint={} {}", self.primary.nfs.mountpoint, served),
+            *mounted(served),
             command("echo {} >{}", self.away.controller.epoch, RETURN),
             script(self.programs.standby, "await-standby", STANDBY_SECONDS),
         )
@@ -253,6 +309,20 @@ class Way:
         if commands:
             title = f"{self.standby.short_name} learns of it and is the standby again, replication goes on"
             yield Step("afterwards", title, tuple(commands))
+
+
+_UNLESS = "case $(zfs get -H -o value {} {}) in {}) ;; *) {} ;; esac"
+
+
+def loaded(dataset: str) -> Shell:
+    """The key is loaded from where the dataset says it is."""
+    return command(_UNLESS, "keystatus", dataset, "available", command("zfs load-key {}", dataset))
+
+
+def mounted(dataset: str) -> tuple[Shell, Shell]:
+    """It is mounted, now and at boot. One that has just got its mount point may be mounted already."""
+    mount = command(_UNLESS, "mounted", dataset, "yes", command("zfs mount {}", dataset))
+    return command("zfs set canmount=on {}", dataset), mount
 
 
 def refusals(way: Way) -> list[str]:
@@ -286,56 +356,14 @@ def refusals(way: Way) -> list[str]:
             f"{here} has served since its boot, so its next mount of {way.primary.nfs.export} gets another fsid, and "
             f"clients would lose their mounts: reboot {here}, then run this again"
         )
-    new, old = home.datasets.get(way.incoming), home.datasets.get(way.served)
-    clones = way.target != way.served and new is None and way.common is not None
-    if clones and old is not None and not old.key_loaded:
+    old = home.datasets.get(way.served)
+    if way.origin() and old is not None and not old.key_loaded:
         found.append(f"the key of {old.name} on {here} is not loaded: docs/runbook.md, Key not loaded")
-    if way.target == way.incoming and new is not None and home.of(way.incoming) and not way._follows(way.incoming):
+    if way.target == way.incoming and way.foreign():
         found.append(
             f"{way.incoming} on {here} has something that {there} does not: look at it, then `doas zfs rename` it away"
         )
-    found += _room(way)
-    return found
-
-
-def _room(way: Way) -> list[str]:
-    """What is certainly too little room on the primary. A stream that finds none ends, and goes on later."""
-    replica, parent = way.away.datasets.get(way.replica), way.home.datasets.get(way.served.rpartition("/")[0])
-    old = way.home.datasets.get(way.served) if way.common is not None else None
-    old = old or way.home.datasets.get(way.incoming)
-    if replica is None or parent is None:
-        return [
-            f"{way.primary.short_name} has no dataset {way.served.rpartition('/')[0]}: tasks/zfs_encrypt.py makes it"
-        ]
-    need = int(replica.get("used") or 0) - int((old.get("used") if old else None) or 0)
-    free = int(parent.get("available") or 0)
-    if need <= free:
-        return []
-    return [f"too little room on {way.primary.short_name}: {need} bytes more are needed, {parent.name} has {free}"]
-
-
-_UNLESS = "case $(zfs get -H -o value {} {}) in {}) ;; *) {} ;; esac"
-
-
-def loaded(dataset: str) -> Shell:
-    """The key is loaded from where the dataset says it is."""
-    return command(_UNLESS, "keystatus", dataset, "available", command("zfs load-key {}", dataset))
-
-
-def mounted(dataset: str, mountpoint: str) -> tuple[Shell, Shell, Shell]:
-    """It is mounted there, now and at boot. One that has just got its mount point may be mounted already."""
-    return (
-        command("zfs set mountpoint={} {}", mountpoint, dataset),
-        command("zfs set canmount=on {}", dataset),
-        command(_UNLESS, "mounted", dataset, "yes", command("zfs mount {}", dataset)),
-    )
-
-
-def set_aside(dataset: str, epoch: int, datasets: Iterable[str]) -> str:
-    """A free name for what the old primary had in that epoch."""
-    first = f"{dataset}_set_aside_{epoch}"
-    names = itertools.chain([first], (f"{first}_{number}" for number in itertools.count(2)))
-    return next(name for name in names if name not in datasets)
+    return found + way.room(here)
 
 
 def kept(host: HostSettings, datasets: Iterable[str], snapshots: Iterable[Snapshot], site: Site) -> str:

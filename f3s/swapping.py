@@ -27,9 +27,16 @@ from f3s.carp import CarpState
 from f3s.controller import HOLD, RETURN, Status
 from f3s.quoting import Shell, as_word, command, option_words, script
 from f3s.replication import LAST_RECEIVED, newest_common
-from f3s.returning import KEPT, Found, Step, loaded, mounted, set_aside
+from f3s.returning import KEPT, Pools, Step, free_name, loaded, mounted
 from f3s.settings import Site
 from f3s.settings.model import is_within
+
+
+@dataclass(frozen=True)
+class Found(Pools):
+    """What one of the storage hosts has."""
+
+    controller: Status
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Swap:
         one_pool = _pool(self.replica) == _pool(self.served)
         self.common = newest_common(self.theirs, old.of(self.served)) if one_pool else None
         """As the old primary names it."""
-        self.aside = set_aside(self.served, new.controller.epoch, old.datasets)
+        self.aside = free_name(f"{self.served}_set_aside_{new.controller.epoch}", old.datasets)
         self.begun = self.replica in old.datasets or self.common is not None
         """The new replica is there, or will be when the old primary has done its part."""
         self.moves = self.served in old.datasets or _role(old.controller) == "primary"
@@ -87,7 +94,8 @@ class Swap:
             if self.begun:
                 # before zrepl sends: a stream unloads the key of what is not mounted (seen)
                 commands += [command("sysrc {}", f"zfskeys_datasets+={self.replica}"), loaded(self.replica)]
-                commands += mounted(self.replica, old.nfs.mountpoint)
+                commands.append(command("zfs set mountpoint={} {}", old.nfs.mountpoint, self.replica))
+                commands += mounted(self.replica)
             commands.append(self._takes(old.name))
             yield Step("stand by", title, tuple((old.name, each) for each in commands))
 

@@ -16,6 +16,7 @@ from f3s.parsing import UnknownOutput
 from f3s.quoting import command
 from f3s.replication import (
     MOUNT_STEPS,
+    PROMOTED,
     Plan,
     WayBack,
     plan_divergence,
@@ -152,6 +153,8 @@ def undiverged(
 def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands:
     """Encrypted datasets that stay closed name the key that opens them, and are read-only, whoever made their sink.
 
+    One that was promoted, because its virtual machine runs here, stays writable.
+
     They are received with `keylocation=prompt`.
 
     Without the name nobody could tell whether a key that is lost on all sticks still matters (f3s.keys). Each is
@@ -164,6 +167,7 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
     **Example:** `replicas.keys_named({"zdata/sink/f0/zroot/bhyve/fedora": "file:///keys/f0:bhyve.key"}, [])`
     """
     newest = _newest()  # one that has not wholly arrived has no snapshot
+    promoted = {each.dataset for each in known(Snapshots) if each.short_name.startswith(PROMOTED)}
     closed: dict[str, str] = {}
     datasets = known(Datasets)
     for dataset in datasets.values():
@@ -177,7 +181,7 @@ def keys_named(replicas: Mapping[str, str], opened: Collection[str]) -> Commands
     fine = True
     for name, keylocation in closed.items():
         check = checks.get(name)
-        if datasets[name].get("readonly") == "off":
+        if datasets[name].get("readonly") == "off" and name not in promoted:
             fine = False
             yield command("zfs set readonly=on {}", name)
         if check is not KeyCheck.FITS:

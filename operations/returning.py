@@ -5,8 +5,8 @@ All of them run in the turn of the primary, some of their commands on the standb
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, Protocol, TypeVar
 
 import gevent
 from pyinfra import logger
@@ -43,6 +43,18 @@ WAITING = "/var/run/f3s/receiver"
 killed must not."""
 SENDER_SECONDS = 60
 """Within which the sender ends when the receiver has."""
+
+
+class Sending(Protocol):
+    """Where something stands that is sent."""
+
+    @property
+    def target(self) -> str: ...
+
+    def transfer(self) -> tuple[Shell, Shell] | None: ...
+
+
+S = TypeVar("S", bound=Sending)
 
 
 class Transfer(Shown):
@@ -107,19 +119,21 @@ def way(site: Site, before: Way | None = None) -> Way:
 
 
 def _side(of: HostSettings, said: Side | None) -> Side:
-    def asked(fact: type[HostFact[T]], **arguments: object) -> T:
-        found = known_of(of.name, fact, **arguments)
-        if found is None:
-            raise OperationError(f"{of.name}: {fact.__name__} could not be read; nothing was changed")
-        return found
-
     return Side(
-        written=asked(Written, tree=of.pool.name),  # it syncs the pool
-        datasets=asked(Datasets),
-        snapshots=asked(Snapshots),
-        controller=said.controller if said else asked(StorageController),
-        replicates=said.replicates if said else asked(Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
+        written=asked(of, Written, tree=of.pool.name),  # it syncs the pool
+        datasets=asked(of, Datasets),
+        snapshots=asked(of, Snapshots),
+        controller=said.controller if said else asked(of, StorageController),
+        replicates=said.replicates if said else asked(of, Services, names=("zrepl",))["zrepl"] is ServiceState.RUNNING,
     )
+
+
+def asked(of: HostSettings, fact: type[HostFact[T]], **arguments: object) -> T:
+    """A fact of a host; raises OperationError where it is unknown."""
+    found = known_of(of.name, fact, **arguments)
+    if found is None:
+        raise OperationError(f"{of.name}: {fact.__name__} could not be read; nothing was changed")
+    return found
 
 
 @operation(is_idempotent=False)
@@ -166,15 +180,25 @@ def _checked(site: Site) -> Way:
 
 def _sent(site: Site, now: Way) -> Generator[Shown, None, Way]:
     """All that can be sent now is sent. By the GUIDs of snapshots it is known to be there."""
+    return (yield from arriving(lambda: way(site, now), now.standby, now.primary))
+
+
+def arriving(look: Callable[[], S], source: HostSettings, target: HostSettings) -> Generator[Shown, None, S]:
+    """Sends until nothing is left, and returns where it stands then.
+
+    + look: where it stands now
+
+    Raises OperationError where what was sent did not arrive.
+    """
     last = None
-    while (todo := (now := way(site, now)).transfer()) is not None:
+    while (todo := (now := look()).transfer()) is not None:
         if todo == last:
             raise OperationError(
-                f"{host.name}: what {now.standby.short_name} sent did not arrive. Run again: it goes on where "
+                f"{host.name}: what {source.short_name} sent did not arrive. Run again: it goes on where "
                 f"the stream was cut. Where that cannot be had, `doas zfs receive -A {now.target}` there first"
             )
         last = todo
-        yield Transfer(now.standby.name, todo[0], now.primary.name, todo[1])
+        yield Transfer(source.name, todo[0], target.name, todo[1])
     return now
 
 

@@ -10,9 +10,9 @@ from collections.abc import Generator
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host
 
-from f3s.returning import Found, Step
+from f3s.returning import Step
 from f3s.settings import HostSettings, Site
-from f3s.swapping import Means, Swap, refusals
+from f3s.swapping import Found, Means, Swap, refusals
 from facts.controller import StorageController
 from facts.zfs import Datasets, HistoryMarks, Snapshots
 from operations.base import On, Shown, executing, in_turn, known, known_of
@@ -32,7 +32,7 @@ def _found(of: HostSettings) -> Found:
             f"{of.name} could not be asked, see the error above, and both hosts change their roles in one run. Nothing "
             "was changed; run this again when it answers"
         )
-    return Found(controller, datasets, snapshots)
+    return Found(datasets, snapshots, controller)
 
 
 def checked(site: Site, means: Means) -> Swap:

@@ -28,6 +28,7 @@ KILLED = "tests/tasks/test_return.py::test_a_return_that_is_killed_again_and_aga
 ROTATED = (
     "tests/tasks/test_rotation.py::test_a_rotation_that_is_killed_again_and_again_ends_with_one_new_key_that_opens_all"
 )
+VM_KILLED = "tests/tasks/test_return_vm.py::test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was"
 NONE = "no advice: "
 NOT = "not followed: "
 STATE = "no advice: it tells a state that only its owner knows the reason of"
@@ -55,6 +56,11 @@ TABLE = {
     "operations/fstab.py": {
         "is missing or empty": NONE + "a host without /etc/fstab does not boot",
         "decide about it by hand": "tests/operations/test_fstab.py::test_a_line_of_somebody_else_is_moved_by_hand",
+    },
+    "operations/machines.py": {
+        "left to do": VM_KILLED,
+        "{}: {}": NONE + "passes on the reasons of the two hosts: tests/f3s/test_machines.py",
+        "was written to": NOT + "somebody started the machine in the middle of a run",
     },
     "operations/move.py": {
         "undone": NOT + "the reason behind it is a row of verify, and the runbook has those",
@@ -168,6 +174,11 @@ TABLE = {
     },
     "tasks/rotate_keys.py": {"say which key": ROTATED, "no rotation now": ROTATED},
     "tasks/shared.py": {"run tasks/swap_roles.py": "scenarios/promotion.py::swap"},
+    "tasks/return_vm.py": {
+        "--data return_vm=NAME": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",
+        "does not take part": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",
+        "does not return now": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",
+    },
     "tasks/promote.py": {
         "--data promote=f1": "tests/test_runbook.py::test_its_commands_mend_it",
         "no promotion now": "tests/test_runbook.py::test_its_commands_mend_it",

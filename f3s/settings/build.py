@@ -21,18 +21,7 @@ from f3s.settings.site import HostSettings, Site, host_parts
 
 NOT_SET = "(not set)"
 _SECRET_VARIABLES = frozenset({"carp_password"})
-_FOREIGN_PREFIXES = (
-    "_",
-    "ssh_",
-    "winrm_",
-    "docker_",
-    "verify_",
-    "survey_",
-    "promote",
-    "return_to",
-    "escrow_",
-    "rotate_",
-)
+_FOREIGN_PREFIXES = ("_", "ssh_", "winrm_", "docker_", "verify_", "survey_", "promote", "return_", "escrow_", "rotate_")
 """Data of pyinfra, its connectors and the command lines of tasks: not looked at here."""
 
 

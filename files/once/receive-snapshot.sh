@@ -1,13 +1,14 @@
 #!/bin/sh
 # Receives what send-snapshot.sh sends, as soon as that listens. What has come of a stream that is cut is kept.
 #
-# usage: receive-snapshot.sh ADDRESS PORT new | old DATASET
+# usage: receive-snapshot.sh ADDRESS PORT new | volume | old DATASET
 #
-# A dataset that is made by it is read-only before its first mount, and not mounted. One that is there is changed only from
+# A dataset that is made by it (new; volume) is read-only before its first mount, and not mounted. One that is there is changed only from
 # its newest snapshot on (no -F).
 set -eu
 address=$1 port=$2 kind=$3 dataset=$4
 newest=/var/run/f3s/receiver
+mkdir -p "${newest%/*}" # hosts beside the storage pair have none
 my_name=$(od -An -N8 -tx1 /dev/urandom)
 
 # One that a killed run has left behind would take the stream from this one. It gives up when its name is not there any
@@ -24,8 +25,8 @@ stream() {
     exit 1
 }
 echo "$my_name" >"$newest"
-if [ "$kind" = new ]; then
-    stream | zfs recv -s -u -o readonly=on -o canmount=noauto "$dataset"
-else
-    stream | zfs recv -s "$dataset"
-fi
+case $kind in
+new) stream | zfs recv -s -u -o readonly=on -o canmount=noauto "$dataset" ;;
+volume) stream | zfs recv -s -u -o readonly=on "$dataset" ;;
+*) stream | zfs recv -s "$dataset" ;;
+esac

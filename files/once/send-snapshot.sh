@@ -10,6 +10,7 @@ set -eu
 address=$1 port=$2
 shift 2
 left_behind=/var/run/f3s/sender.pid
+mkdir -p "${left_behind%/*}"
 
 if [ -s "$left_behind" ]; then
     pid=$(cat "$left_behind")

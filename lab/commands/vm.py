@@ -1,14 +1,16 @@
 """vm-bhyve as far as a deploy meets it: virtual machines are the folders and files of its dataset.
 
 Options and wording of vm-bhyve 1.8-devel, or of 1.7 where the host's part ``vm-bhyve`` says so (lib/vm-base,
-lib/vm-core, lib/vm-run, lib/vm-zfs). A machine that runs has a process, /dev/vmm/NAME and a run.lock, and keeps its
-file system and volumes busy. On an ACPI shutdown it is gone `SHUTDOWN_SECONDS` later; one with ``acpi_ignored="yes"``
-in its configuration (an option of the lab) never is.
+lib/vm-core, lib/vm-datastore, lib/vm-run, lib/vm-zfs). A machine that runs has a process, /dev/vmm/NAME and a run.lock,
+and keeps its file system and volumes busy. On an ACPI shutdown it is gone `SHUTDOWN_SECONDS` later; one with
+``acpi_ignored="yes"`` in its configuration (an option of the lab) never is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import clock
@@ -20,6 +22,15 @@ COMMAND = "/usr/local/sbin/vm"
 SHUTDOWN_SECONDS = 12.0
 VERSION = "1.8-devel"
 HEADINGS = ("NAME", "DATASTORE", "LOADER", "CPU", "MEMORY", "VNC", "AUTO", "STATE", "TAGS")  # the last one since 1.8
+
+
+@dataclass(frozen=True)
+class Datastore:
+    """Where machines are; dataset: empty for a plain folder."""
+
+    name: str
+    folder: Path
+    dataset: str
 
 
 def running(host: Host) -> dict[str, int]:
@@ -45,25 +56,31 @@ def main(ctx: Context) -> int:
         except OSError as error:
             ctx.err(f"mkdir: {folder / name}: {error.strerror}\n")
     autostart = settings["vm_list"].split()
+    stores = list(_stores(ctx, folder, settings["vm_dir"]))
     match verb, names:
         case "init", []:
             return 0
         case "list", []:
-            return _list(ctx, folder, autostart)
+            return _list(ctx, stores, autostart)
+        case "datastore", ["add", name, spec]:
+            return _add_store(ctx, folder, name, spec)
+        case "datastore", ["remove", name]:
+            return _remove_store(folder, name)
         case "start", [_, *_]:
-            return sum(_start(ctx, folder, name) for name in names)
+            return sum(_start(ctx, stores, name) for name in names)
         case "startall", []:
-            return sum(_start(ctx, folder, name) for name in autostart)
+            return sum(_start(ctx, stores, name) for name in autostart)
         case "stop", [_, *_]:
             for name in names:
-                saved = folder / name / f"{name}.save"
-                if _stop(ctx, folder, name) and saved.exists():
+                store = _found(stores, name) or stores[0]
+                saved = store.folder / name / f"{name}.save"
+                if _stop(ctx, store.folder, name) and saved.exists():
                     saved.unlink()
                     break  # core::discard ends all of vm
             return 0
         case "stopall", [] | ["-f"]:
             for name in list(running(ctx.host(ctx.store.read()))):
-                _stop(ctx, folder, name)
+                _stop(ctx, (_found(stores, name) or stores[0]).folder, name)
             clock.advance(ctx.store, SHUTDOWN_SECONDS)
             return 0
     raise ctx.not_simulated()
@@ -91,14 +108,67 @@ def _folder(ctx: Context, vm_dir: str) -> Path:
     """Where the machines are; a dataset must be mounted."""
     if vm_dir.startswith("zfs:"):
         dataset = vm_dir.removeprefix("zfs:")
-        mounts = ctx.host(ctx.store.read()).mounts
-        found = next((m.target for m in mounts if m.fstype == "zfs" and m.device == dataset), None)
+        found = _mounted(ctx, dataset)
         if found is None:
             raise _error(f"unable to locate mountpoint for ZFS dataset {dataset}")
-        return Path(found)
+        return found
     if not vm_dir or not Path(vm_dir).is_dir():
         raise _error("$vm_dir has not been configured or is not a valid directory")
     return Path(vm_dir)
+
+
+def _mounted(ctx: Context, dataset: str) -> Path | None:
+    mounts = ctx.host(ctx.store.read()).mounts
+    return next((Path(m.target) for m in mounts if m.fstype == "zfs" and m.device == dataset), None)
+
+
+def _core(folder: Path) -> dict[str, str]:
+    """The settings of vm-bhyve itself that are no variables of rc.conf."""
+    file = folder / ".config" / "system.conf"
+    return dict(re.findall(r'^([a-z0-9_]+)="([^"\n]*)"$', file.read_text(), re.MULTILINE)) if file.exists() else {}
+
+
+def _set_core(folder: Path, settings: dict[str, str]) -> None:
+    text = "".join(f'{name}="{value}"\n' for name, value in settings.items())
+    (folder / ".config" / "system.conf").write_text(text)
+
+
+def _stores(ctx: Context, folder: Path, vm_dir: str) -> Iterator[Datastore]:
+    """The first is vm_dir; another one whose dataset is not mounted is passed over."""
+    yield Datastore("default", folder, vm_dir.removeprefix("zfs:") if vm_dir.startswith("zfs:") else "")
+    settings = _core(folder)
+    for name in settings.get("datastore_list", "").split():
+        dataset = settings[f"path_{name}"].removeprefix("zfs:")
+        if (place := _mounted(ctx, dataset)) is not None:
+            yield Datastore(name, place, dataset)
+
+
+def _add_store(ctx: Context, folder: Path, name: str, spec: str) -> int:
+    settings = _core(folder)
+    names = settings.get("datastore_list", "").split()
+    if not spec.startswith("zfs:"):
+        raise ctx.not_simulated()
+    if name in ("default", *names):
+        raise _error(f"datstore '{name}' already exists!")
+    if _mounted(ctx, spec.removeprefix("zfs:")) is None:
+        raise _error(f"{spec} doesn't seem to be a valid, mounted dataset")
+    _set_core(folder, settings | {"datastore_list": " ".join([*names, name]), f"path_{name}": spec})
+    return 0
+
+
+def _remove_store(folder: Path, name: str) -> int:
+    settings = _core(folder)
+    names = settings.get("datastore_list", "").split()
+    if name not in names:
+        raise _error("unable to locate the specified dataset")
+    del settings[f"path_{name}"]
+    _set_core(folder, settings | {"datastore_list": " ".join(each for each in names if each != name)})
+    return 0
+
+
+def _found(stores: list[Datastore], name: str) -> Datastore | None:
+    """The first that has the machine."""
+    return next((each for each in stores if (each.folder / name / f"{name}.conf").exists()), None)
 
 
 def _config(folder: Path, name: str) -> dict[str, str] | None:
@@ -110,10 +180,12 @@ def _config(folder: Path, name: str) -> dict[str, str] | None:
     return dict(pairs)
 
 
-def _list(ctx: Context, folder: Path, autostart: list[str]) -> int:
+def _list(ctx: Context, stores: list[Datastore], autostart: list[str]) -> int:
     pids = running(ctx.host(ctx.store.read()))
     rows: list[tuple[str, ...]] = [HEADINGS]
-    for name in sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
+    places = [(store, path.name) for store in stores for path in sorted(store.folder.iterdir())]
+    for store, name in places:
+        folder = store.folder
         config = _config(folder, name)
         if config is None:
             continue
@@ -127,7 +199,7 @@ def _list(ctx: Context, folder: Path, autostart: list[str]) -> int:
         auto = f"Yes [{autostart.index(name) + 1}]" if name in autostart else "No"
         cpu, memory = config.get("cpu", ""), config.get("memory", "")
         tags = ",".join(config.get("tags", "").split()) or "-"
-        rows.append((name, "default", config.get("loader", "none"), cpu, memory, "-", auto, state, tags))
+        rows.append((name, store.name, config.get("loader", "none"), cpu, memory, "-", auto, state, tags))
     if _version(ctx) != VERSION:
         rows = [row[:-1] for row in rows]
     # column(1) -t leaves empty cells out, and the ones behind move to the left
@@ -139,15 +211,20 @@ def _list(ctx: Context, folder: Path, autostart: list[str]) -> int:
     return 0
 
 
-def _start(ctx: Context, folder: Path, name: str) -> int:
+def _start(ctx: Context, stores: list[Datastore], name: str) -> int:
     """Starts one machine; 1 where it is not started."""
     ctx.out(f"Starting {name}\n")
-    config = _config(folder, name)
-    if config is None:
+    store = _found(stores, name)
+    config = _config(store.folder, name) if store else None
+    if store is None or config is None:
         ctx.out(f"  ! {name} does not seem to be a valid virtual machine\n")
         return 1
+    folder, dataset = store.folder, store.dataset
     ctx.out(f"  * found guest in {folder / name}\n")
-    if name in running(ctx.host(ctx.store.read())):
+    lock = folder / name / "run.lock"
+    if name in running(ctx.host(ctx.store.read())) or (
+        lock.exists() and lock.read_text().strip() != ctx.host(ctx.store.read()).name
+    ):
         ctx.out("  ! guest appears to be running already\n")
         return 1
     if not config.get("cpu") or not config.get("memory"):
@@ -157,9 +234,9 @@ def _start(ctx: Context, folder: Path, name: str) -> int:
     kind, disk = config.get("disk0_dev", "file"), config.get("disk0_name", "")
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        dataset = next((m.device for m in host.mounts if m.target == str(folder)), "")
         place = Path("/dev/zvol", dataset, name, disk) if kind.endswith("zvol") else folder / name / disk
-        if not disk or not place.exists():
+        closed = any(each.target == str(folder / name) and each.read_only for each in host.mounts)
+        if not disk or not place.exists() or closed:
             # bhyve itself ends at once, in the background; only its log tells
             return 0
         (running(host))[name] = new_pids(host, 1)[0]
@@ -168,7 +245,7 @@ def _start(ctx: Context, folder: Path, name: str) -> int:
             busy[device] = f"vm {name}"
     Path("/dev/vmm").mkdir(exist_ok=True)
     Path("/dev/vmm", name).touch()
-    (folder / name / "run.lock").write_text(f"{ctx.host_name}\n")
+    lock.write_text(f"{ctx.host_name}\n")
     return 0
 
 

@@ -109,9 +109,11 @@ def _after(node: Node, dataset: Dataset, mounted: list[Dataset], appeared: bool)
 
 
 def inherit(ctx: Context, node: Node, args: Arguments) -> None:
-    """``zfs inherit`` of a user property on one dataset."""
+    """``zfs inherit`` of a user property on one dataset, or of readonly; -r: on all below, too."""
     prop, name = args.operands
-    only(user(prop), f"zfs inherit {prop}")
+    only(user(prop) or prop == "readonly", f"zfs inherit {prop}")
     dataset = node.dataset(name)
-    dataset.props.pop(prop, None)
+    for each in node.below(dataset) if args.has("r") else [dataset]:
+        each.props.pop(prop, None)
+    mounting.refresh(node, dataset)
     node.txg(node.pool_of(dataset))

@@ -144,20 +144,22 @@ def destroy_bookmark(node: Node, name: str) -> None:
 
 
 def clone(ctx: Context, node: Node, args: Arguments) -> None:
-    """``zfs clone``: a file system with a snapshot's contents and its encryption."""
+    """``zfs clone``: a file system or volume with a snapshot's contents and its encryption."""
     source, name = args.operands
     given = args.assignments("o")
     origin_of, snap = node.snapshot(source)
     pool = node.pool_of(origin_of)
     action = f"cannot create '{name}'"
     datasets.check_name(name, action)
-    only(origin_of.kind == "filesystem" and name.split("/")[0] == pool.name, f"zfs clone {source} {name}")
+    only(name.split("/")[0] == pool.name, f"zfs clone {source} {name}")
     if name in pool.datasets:
         raise CommandError(f"{action}: dataset already exists")
     if name.rpartition("/")[0] not in pool.datasets:
         raise CommandError(f"{action}: parent does not exist")
     only(not {"encryption", "keyformat", "keylocation"} & given.keys(), "zfs clone with properties of encryption")
     props = settings.validated(origin_of.kind, given, action, creating=True)
+    if origin_of.kind == "volume":
+        props |= {"volsize": str(snap.volsize), "volblocksize": origin_of.props["volblocksize"]}
     key = None
     if origin_of.crypt:
         key = Crypt(origin_of.crypt.root, origin_of.crypt.suite, origin_of.crypt.keyformat, origin_of.crypt.master)
@@ -165,7 +167,7 @@ def clone(ctx: Context, node: Node, args: Arguments) -> None:
     made.origin = snap
     made.log = CLONED if key else 0
     trees.mirror(node.path(snap.tree), node.path(made.tree))
-    if values.effective(node, made, "canmount") == "on" and node.key_loaded(made):
+    if made.kind == "filesystem" and values.effective(node, made, "canmount") == "on" and node.key_loaded(made):
         mounting.mount(node, made)
 
 
@@ -185,6 +187,12 @@ def promote(ctx: Context, node: Node, args: Arguments) -> None:
                 f"cannot promote '{name}': snapshot name '{origin.name}@{snap.name}' from origin \n"
                 f"conflicts with '{name}@{snap.name}' from target"
             )
+    if origin.crypt and origin.origin is None and origin.crypt.root != origin.id:
+        above = [pool.datasets[each.parent or pool.name].crypt for each in (origin, made)]
+        if len({each.root if each else None for each in above}) > 1:
+            raise CommandError(
+                f"cannot promote '{name}': cannot promote dataset outside its encryption root"
+            )  # dsl_dataset_promote_crypt_check
     crypt.promote(origin, made, list(pool.datasets.values()))
     if (pool.guid, origin.id) in node.state.keys and made.crypt and made.crypt.root == made.id:
         node.state.keys.discard((pool.guid, origin.id))

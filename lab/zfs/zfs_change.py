@@ -26,8 +26,10 @@ def destroy(ctx: Context, node: Node, args: Arguments) -> None:
     if "#" in name:
         snapshots.destroy_bookmark(node, name)
     elif "@" in name:
-        only(not args.has("r") and not set(",%") & set(name), f"zfs destroy of several snapshots ({name})")
-        datasets.destroy(node, [snapshots.to_destroy(node, name)])
+        only(not set(",%") & set(name), f"zfs destroy of several snapshots ({name})")
+        owner, _, short = name.partition("@")
+        below = [d.name for d in node.below(node.dataset(owner)) if d.snapshot(short)] if args.has("r") else []
+        datasets.destroy(node, [snapshots.to_destroy(node, f"{each}@{short}") for each in below or [owner]])
     else:
         datasets.destroy(node, datasets.plan_destroy(node, node.dataset(name), recursive=args.has("r")))
 

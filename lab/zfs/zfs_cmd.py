@@ -15,7 +15,7 @@ COMMANDS = {
     "destroy": Command(zfs_change.destroy, "r"),
     "rename": Command(datasets.rename, "u", (2, 2)),
     "set": Command(zfs_change.set_, "", (2, MANY)),
-    "inherit": Command(settings.inherit, "", (2, 2)),
+    "inherit": Command(settings.inherit, "r", (2, 2)),
     "snapshot": Command(zfs_change.snapshot, "r", (1, MANY)),
     "rollback": Command(snapshots.rollback, "r"),
     "clone": Command(snapshots.clone, "o:", (2, 2)),

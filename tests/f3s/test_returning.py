@@ -42,7 +42,7 @@ def side(present: dict[str, list[str]], said: Status, zrepl: bool, **properties:
         for name, shorts in present.items()
         for number, short in enumerate(shorts)
     ]
-    return Side(said, datasets, tuple(snapshots), dict.fromkeys(present, 0), zrepl)
+    return Side(datasets, tuple(snapshots), dict.fromkeys(present, 0), said, zrepl)
 
 
 def says(one: Side, **values: Any) -> Side:

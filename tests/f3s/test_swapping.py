@@ -10,9 +10,9 @@ import pytest
 
 from f3s.carp import CarpState
 from f3s.controller import Status, told_role, wanted_values
-from f3s.returning import KEPT, Found, kept
+from f3s.returning import KEPT, kept
 from f3s.settings import Site
-from f3s.swapping import Means, Swap, refusals
+from f3s.swapping import Found, Means, Swap, refusals
 from f3s.zfs import Snapshot
 from tests.f3s.settings_data import build, change, good
 from tests.f3s.verify.world import F0, F1, NFS, SITE, changed, dataset, one, right_cluster
@@ -53,7 +53,7 @@ def side(host: str, present: dict[str, list[str]], properties: dict[str, dict[st
         for number, short in enumerate(shorts)
     ]
     usual_status = {"started": True, "writer": "f1", "epoch": 1, "values": ROLES[host]}
-    return Found(Status(**(usual_status | said)), datasets, tuple(snapshots))
+    return Found(datasets, tuple(snapshots), Status(**(usual_status | said)))
 
 
 def old(present: dict[str, list[str]], **said: Any) -> Found:

@@ -13,7 +13,6 @@ WHERE = ("192.168.2.131", "8889")
 
 
 def ran(host: StubHost, name: str, *words: str) -> Result:
-    host.path("/var/run/f3s").mkdir(parents=True, exist_ok=True)
     return host.run(host.install(FILES / "once" / f"{name}.sh", f"/{name}.sh"), *words)
 
 
@@ -56,7 +55,12 @@ def test_a_sender_that_nobody_came_to_is_ended_by_the_next_one_and_nobody_else_i
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [("old", ()), ("new", ("-u", "-o", "readonly=on", "-o", "canmount=noauto"))]
+    ("kind", "options"),
+    [
+        ("old", ()),
+        ("new", ("-u", "-o", "readonly=on", "-o", "canmount=noauto")),
+        ("volume", ("-u", "-o", "readonly=on")),
+    ],
 )
 def test_the_receiver_waits_for_the_sender_and_forces_nothing(
     host: StubHost, kind: str, options: tuple[str, ...]

@@ -368,10 +368,12 @@ FEDORA = "zdata/sink/f0/zroot/bhyve/fedora"
 BHYVE_KEY = "file:///keys/f0.lan.buetow.org:bhyve.key"
 
 
-def keys_named(key: KeyCheck | None = KeyCheck.FITS, arrived: bool = True, **properties: str) -> Result:
+def keys_named(
+    key: KeyCheck | None = KeyCheck.FITS, arrived: bool = True, newest: str = "zrepl_1", **properties: str
+) -> Result:
     properties = {"readonly": "on", **properties}
     lines = [*zfs_get(DATASET, REPLICA), *zfs_get(FEDORA, REPLICA, encryptionroot=FEDORA, **properties)]
-    snapshots = (Snapshot(f"{FEDORA}@zrepl_1", "5", 9, 95),) if arrived else ()
+    snapshots = (Snapshot(f"{FEDORA}@{newest}", "5", 9, 95),) if arrived else ()
     known = {
         Datasets: parse_datasets(lines),
         Snapshots: (*SNAPSHOTS, *snapshots),
@@ -387,6 +389,8 @@ def test_a_replica_that_stays_closed_names_its_key() -> None:
     assert keys_named(arrived=False).commands == []
     # the sink was made by hand, and left it writable
     assert keys_named(keylocation=BHYVE_KEY, readonly="off").commands == [f"zfs set readonly=on {FEDORA}"]
+    # its virtual machine runs here
+    assert keys_named(keylocation=BHYVE_KEY, newest="f3s_promoted", readonly="off").commands == []
 
 
 @pytest.mark.parametrize("key", [KeyCheck.WRONG, KeyCheck.NO_FILE, None])
