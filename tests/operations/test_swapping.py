@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from pyinfra.api.exceptions import OperationError
 
-from f3s.returning import Found, Step
+from f3s.returning import Step
 from f3s.zfs import Marks
 from facts.controller import StorageController
 from facts.zfs import Datasets, HistoryMarks, Snapshots
