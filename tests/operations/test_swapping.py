@@ -8,6 +8,7 @@ import pytest
 from pyinfra.api.exceptions import OperationError
 
 from f3s.returning import Step
+from f3s.swapping import Found
 from f3s.zfs import Marks
 from facts.controller import StorageController
 from facts.zfs import Datasets, HistoryMarks, Snapshots
