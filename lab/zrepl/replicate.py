@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from f3s.pruning import selects
 from lab.core import Cluster, CommandError, Host, Store
 from lab.net import model as net
 from lab.zfs import datasets, receive, snapshots, stream
@@ -41,15 +42,8 @@ class Link:
 
 def selected(push: Push, node: Node) -> list[Dataset]:
     """The file systems and volumes that a job's filter takes (daemon/filters)."""
-    return [
-        dataset
-        for dataset in node.all()
-        if any(
-            f"{dataset.name}/".startswith(f"{name[:-1]}/") if name.endswith("<") else dataset.name == name
-            for name in push.filesystems
-        )
-        and dataset.props.get(PLACEHOLDER) != "on"
-    ]
+    wanted = dict.fromkeys(push.filesystems, True)
+    return [each for each in node.all() if selects(wanted, each.name) and each.props.get(PLACEHOLDER) != "on"]
 
 
 def connect(store: Store, cluster: Cluster, source: Host, push: Push) -> Link:
