@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+from f3s.fstab import NFS_TYPES, entries, mount_unit
 from lab import clock, rootfs
 from lab.core import Cluster, Context, Event, Host, LabError, Store
 from lab.linux import journal, nfs, tunnel, units, view
@@ -104,10 +105,9 @@ def start(store: Store, event: Event) -> None:
         _systemctl(store, host, ["start", *services])
     root = store.root(host.name)
     with store.edit() as cluster:
-        for line in (root / units.FSTAB).read_text().splitlines():
-            words = line.split()
-            if len(words) >= 4 and words[2] in ("nfs", "nfs4") and "noauto" not in words[3].split(","):
-                clock.schedule(cluster, 0, "linux mount", host.name, point=words[1], options=words[3])
+        for each in entries((root / units.FSTAB).read_text()):
+            if each.fstype in NFS_TYPES and "noauto" not in each.options:
+                clock.schedule(cluster, 0, "linux mount", host.name, point=each.mountpoint, options=each.options)
     if timers:
         _systemctl(store, host, ["start", *timers])
 
@@ -120,14 +120,14 @@ def _systemctl(store: Store, host: Host, words: list[str]) -> None:
 
 def mount(store: Store, event: Event) -> None:
     """A mount unit at boot: bounded by x-systemd.mount-timeout, or systemd's 90 s."""
-    options = dict(word.partition("=")[::2] for word in event.payload["options"].split(","))
+    options = dict(word.partition("=")[::2] for word in event.payload["options"])
     limit = units.seconds(options.get("x-systemd.mount-timeout", "90"))
     point = event.payload["point"]
     line = ["/usr/bin/timeout", str(int(limit)), "/usr/bin/mount", "--", point]
     done = clock.run(store, event.host, line, capture_output=True)
     if done.returncode:
         text = done.stderr.decode() or "Mounting timed out. Terminating."
-        unit = units.mount_unit(point)
+        unit = mount_unit(point)
         journal.write(store, event.host, "systemd", 3, f"{unit}: {text}Failed to mount {point}.", unit)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from pathlib import Path
 
+from f3s.fstab import NFS_TYPES, entries
 from lab.commands.options import gnu
 from lab.core import Cluster, CommandError, Context, Mount
 from lab.linux import nfs, view, waiting
@@ -13,20 +15,6 @@ from lab.net import model
 
 RETRY_SECONDS = 120.0
 """How long mount.nfs4 goes on in the foreground where nobody answers (nfs(5): "retry")."""
-
-
-def fstab() -> list[tuple[str, str, str, list[str]]]:
-    """(source, mount point, type, options) of each line of this host's /etc/fstab."""
-    try:
-        with open("/etc/fstab") as file:
-            lines = [line.split() for line in file if line.strip() and not line.lstrip().startswith("#")]
-    except FileNotFoundError:
-        return []
-
-    def plain(word: str) -> str:
-        return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
-
-    return [(plain(f[0]), plain(f[1]), f[2], f[3].split(",")) for f in lines if len(f) >= 4]
 
 
 def mount(ctx: Context) -> int:
@@ -42,14 +30,13 @@ def mount(ctx: Context) -> int:
                 ctx.out(_line(entry))
         return 0
     if len(words) == 1:
-        found = [e for e in fstab() if words[0] in e[:2]]
+        found = [e for e in entries(Path("/etc/fstab").read_text()) if words[0] in (e.source, e.mountpoint)]
         if not found:
             raise CommandError(f"mount: {words[0]}: can't find in /etc/fstab.", 1)
-        source, point, kind, opts = found[0]
-        if kind not in ("nfs", "nfs4"):
-            raise ctx.not_simulated(f"{kind} of /etc/fstab")
-        return _one(ctx, source, point, [*opts, *given])
-    if len(words) != 2 or kind not in ("nfs", "nfs4"):
+        if found[0].fstype not in NFS_TYPES:
+            raise ctx.not_simulated(f"{found[0].fstype} of /etc/fstab")
+        return _one(ctx, found[0].source, found[0].mountpoint, [*found[0].options, *given])
+    if len(words) != 2 or kind not in NFS_TYPES:
         raise ctx.not_simulated()
     return _one(ctx, words[0], words[1], given)
 

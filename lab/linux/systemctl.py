@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from f3s.fstab import mount_unit
 from lab.commands.options import gnu
 from lab.core import CommandError, Context, Host
 from lab.linux import nfs, systemd, units
@@ -29,7 +30,7 @@ def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
     root = ctx.store.root(host.name)
     state = units.manager(host)
     mount = state.generated.get(unit)
-    mounted = {units.mount_unit(entry.target): entry.target for entry in nfs.mounts(host)}
+    mounted = {mount_unit(entry.target): entry.target for entry in nfs.mounts(host)}
     exists = unit in units.TARGETS or units.definition(root, host, unit) is not None or bool(mount or unit in mounted)
     active = unit in units.TARGETS or unit in state.active or unit in mounted
     if active:
