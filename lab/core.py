@@ -1,7 +1,4 @@
-"""The cluster's state, where it is kept, and what a played command gets to see of it.
-
-Only the standard library is imported here: every played command loads this module, and it must start fast.
-"""
+"""The cluster's state, where it is kept, and what a played command gets to see of it."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from scenarios.stage import StageError
+
 FORMAT = 2
 """Version of the pickled state. A folder of another version is refused with the command that makes a new one."""
 
@@ -28,8 +27,8 @@ START = 1767225600.0
 """Virtual time of a new lab: 2026-01-01 00:00:00 UTC."""
 
 
-class LabError(Exception):
-    """Something that the person who uses the lab has to know; the text is the whole message."""
+class LabError(StageError):
+    """Something that the person who uses the lab has to know; the text is the whole message. It ends a story."""
 
 
 class NotSimulatedError(Exception):
