@@ -18,7 +18,7 @@ from lab.rc.scripts import processes
 
 FOLDERS = ("etc/rc.d", "usr/local/etc/rc.d")
 SINGLE_USER = ".lab/single-user"
-IN_MEMORY = "modules,sysctl,sockets,dmesg,exports,devd rules,vm,nfs calls,mount ids,stopped,v4 root".split(",")
+IN_MEMORY = "modules,sysctl,sockets,dmesg,exports,devd rules,vm,mount ids,stopped,v4 root".split(",")
 """Parts of a host that a power cut takes with it."""
 BOOT_SECONDS = 60.0
 """Virtual seconds from power-on to the first rc script; the observed machines took 40 to 75 s for a whole reboot."""
