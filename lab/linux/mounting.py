@@ -136,13 +136,6 @@ def _take(ctx: Context, cluster: Cluster, target: str) -> None:
         nfs.unmounted(ctx.host(cluster), found[-1])
 
 
-def nfsidmap(ctx: Context) -> int:
-    """nfsidmap(8) -c: the kernel's cache of names is emptied; the lab keeps none."""
-    if ctx.args != ["-c"]:
-        raise ctx.not_simulated()
-    return 0
-
-
 def ip(ctx: Context) -> int:
     """``ip -4 -o address show`` (iproute2, ip/ipaddress.c)."""
     if ctx.args != ["-4", "-o", "address", "show"]:
