@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import json
 import os
 import socket
 import struct
@@ -99,27 +97,15 @@ def _binds(host: Host) -> None:
         fine = entry.condition == nfs.FINE
         tree = str(INSIDE / "state" / entry.tree) if fine else ""
         want.append([entry.target, tree, "ro" if entry.read_only else "rw"])
-    record = NS / "nfs.json"
-    have = json.loads(record.read_text()) if record.exists() else []
-    keep = 0
-    while keep < min(len(want), len(have)) and want[keep] == have[keep]:
-        keep += 1
-    for target, _, _ in reversed(have[keep:]):
-        mounts.unmount(target)
-    for target, tree, mode in want[keep:]:
+
+    def show(target: str, tree: str, mode: str) -> None:
         if tree:
             mounts.bind(tree, target, read_only=mode == "ro")
         else:
-            _dead(target)
-    record.write_text(json.dumps(want))
+            # a file system with no inode to spare: it cannot be written, and what was in it is not there
+            mounts.mount("lab", target, "tmpfs", data="nr_inodes=1,mode=755")
 
-
-def _dead(target: str) -> None:
-    """A file system with no inode to spare: it cannot be written, and what was in it is not there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"lab", os.fsencode(target), b"tmpfs", ctypes.c_ulong(0), b"nr_inodes=1,mode=755"):
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"tmpfs on {target}: {os.strerror(errno)}")
+    mounts.follow(NS / "nfs.json", want, show)
 
 
 def covering(host: Host, path: str) -> nfs.NfsMount | None:

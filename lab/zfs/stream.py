@@ -10,13 +10,14 @@ import base64
 import json
 import os
 import stat
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.core import CommandError
-from lab.zfs import resume, trees
-from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
+from lab.zfs import trees
+from lab.zfs.model import Bookmark, Dataset, Node, Partial, Snapshot, only
 from lab.zfs.units import nice
 
 MAGIC = b"LABZFS1\0"
@@ -34,17 +35,6 @@ class Record:
     @property
     def incremental(self) -> bool:
         return bool(self.header["fromguid"])
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of ``zfs send``.
-
-    :param source: of -i, as given
-    """
-
-    raw: bool = False
-    source: str | None = None
 
 
 def pack(tree: Path) -> bytes:
@@ -123,16 +113,17 @@ def decode(data: bytes) -> Record:
     return Record(json.loads(data[16:end]), payload, len(payload) == wanted)
 
 
-def plan(node: Node, name: str, options: Options) -> Record:
+def plan(node: Node, name: str, *, raw: bool, source: str | None) -> Record:
     """What ``zfs send`` sends.
 
     :param name: ``DATASET@SNAPSHOT``
+    :param source: of -i, as given
     """
     dataset, snap = node.snapshot(name)
     start = None
-    if options.source:
-        mark = options.source.removeprefix(dataset.name)
-        only(mark[:1] in ("@", "#"), f"zfs send -i {options.source} {name}")
+    if source:
+        mark = source.removeprefix(dataset.name)
+        only(mark[:1] in ("@", "#"), f"zfs send -i {source} {name}")
         versions: list[Snapshot] | list[Bookmark] = dataset.snapshots if mark[0] == "@" else dataset.bookmarks
         start = next((each for each in versions if each.name == mark[1:]), None)
         if start is None:
@@ -141,7 +132,7 @@ def plan(node: Node, name: str, options: Options) -> Record:
             )
         if start.createtxg >= snap.createtxg:
             raise CommandError(f"warning: cannot send '{name}': not an earlier snapshot from the same fs")
-    return record(node, dataset, snap, start, raw=options.raw)
+    return record(node, dataset, snap, start, raw=raw)
 
 
 def record(node: Node, dataset: Dataset, snap: Snapshot, start: Snapshot | Bookmark | None, *, raw: bool) -> Record:
@@ -181,9 +172,25 @@ def _crypt(node: Node, dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def token(partial: Partial) -> str:
+    """The value of ``receive_resume_token``: ``1-CHECKSUM-LENGTH-HEX``, as opaque as ZFS's own."""
+    facts = {k: partial.header[k] for k in ("object", "toguid", "toname", "fromguid", "raw")}
+    data = json.dumps(facts | {"bytes": len(partial.payload)}).encode()
+    return f"1-{zlib.crc32(data):x}-{len(data):x}-{zlib.compress(data).hex()}"
+
+
+def _facts(text: str) -> dict[str, object]:
+    """What a token says."""
+    try:
+        facts: dict[str, object] = json.loads(zlib.decompress(bytes.fromhex(text.split("-")[3])))
+    except (ValueError, IndexError, zlib.error):
+        raise CommandError("cannot resume send: resume token is corrupt (nvlist authentication failed)", 255) from None
+    return facts
+
+
 def resumed(node: Node, token: str) -> Record:
     """The rest of an interrupted stream (``zfs send -t``)."""
-    facts = resume.read(token)
+    facts = _facts(token)
     name = str(facts["toname"])
     dataset = node.find(name.split("@")[0])
     snap = dataset.snapshot(name.partition("@")[2]) if dataset else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.zfs import space
 from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
 from lab.zfs.properties import PROPERTIES, shown
-from lab.zfs.resume import token
+from lab.zfs.stream import token
 
 LOCAL, DEFAULT, NONE = "local", "default", "-"
 Value = tuple[str, str]

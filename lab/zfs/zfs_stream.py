@@ -7,7 +7,7 @@ import signal
 from lab.core import CommandError, Context
 from lab.zfs import receive as receiving
 from lab.zfs import stream
-from lab.zfs.arguments import Arguments
+from lab.zfs.arguments import Arguments, changing
 from lab.zfs.model import Node, only
 
 
@@ -25,7 +25,7 @@ def send(ctx: Context, args: Arguments) -> int:
         if token:
             record = stream.resumed(node, token)
         else:
-            record = stream.plan(node, args.operands[0], stream.Options(args.has("w"), args.value("i")))
+            record = stream.plan(node, args.operands[0], raw=args.has("w"), source=args.value("i"))
     if args.has("v"):
         ctx.err(stream.describe(record))
     ctx.stdout.write(stream.encode(record))
@@ -35,14 +35,8 @@ def send(ctx: Context, args: Arguments) -> int:
 def receive(ctx: Context, args: Arguments) -> int:
     """zfs receive: the stream is read to its end before the state is locked."""
     data = b"" if args.has("A") else _read(ctx)
-    failure: CommandError | None = None
-    with ctx.cluster() as cluster:
-        try:
-            _receive(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args, data)
-        except CommandError as error:
-            failure = error
-    if failure:
-        raise failure
+    with changing(ctx) as node:
+        _receive(ctx, node, args, data)
     return 0
 
 

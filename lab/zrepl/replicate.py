@@ -173,8 +173,8 @@ def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap:
         raise ReplicationError(f'encrypted send mandated by policy, but filesystem "{dataset.name}" is not encrypted')
     if start is None:
         _placeholders(link, link.target(dataset))
-    options = stream.Options(raw=True, source=_relative(start) if start else None)
-    data = stream.encode(stream.plan(link.sender, f"{dataset.name}@{snap.name}", options))
+    source = _relative(start) if start else None
+    data = stream.encode(stream.plan(link.sender, f"{dataset.name}@{snap.name}", raw=True, source=source))
     wanted = receive.Options(resumable=True, override=link.sink.override)
     receive.receive(link.receiver, data, f"{link.target(dataset)}@{snap.name}", wanted, lambda _: None)
 
