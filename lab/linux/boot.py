@@ -1,4 +1,4 @@
-"""Installation, boot, shutdown and power cut of a Linux host."""
+"""Installation and boot of a Linux host."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import shutil
 
 from f3s.fstab import NFS_TYPES, entries, mount_unit
 from lab import clock, rootfs
-from lab.core import Cluster, Context, Event, Host, LabError, Store
-from lab.linux import journal, nfs, tunnel, units, view
+from lab.core import Cluster, Context, Event, Host, Store
+from lab.linux import journal, nfs, units, view
 from lab.net import model
 
 BOOT_SECONDS = 30.0
@@ -43,19 +43,12 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
 
 
 def boot(store: Store, name: str) -> None:
-    """Power on: /run is empty, what is enabled starts, the mounts of /etc/fstab are tried.
-
-    :raises LabError: the host is up already
-    """
-    with store.edit() as cluster:
-        host = cluster.host(name)
-        if host.up:
-            raise LabError(f"{host.name} is up already")
+    """Power on: /run is empty, what is enabled starts, the mounts of /etc/fstab are tried."""
     clock.advance(store, BOOT_SECONDS)
-    root = store.root(host.name)
     with store.edit() as cluster:
         host = cluster.host(name)
         host.up, host.boot_time, host.mounts = True, cluster.now, view.base_mounts()
+        root = store.root(host.name)
         for interface in model.interfaces(host).values():
             interface.addresses = list(host.parts["lan"][interface.name])
         for file in (root / "run").iterdir():
@@ -129,26 +122,6 @@ def mount(store: Store, event: Event) -> None:
         text = done.stderr.decode() or "Mounting timed out. Terminating."
         unit = mount_unit(point)
         journal.write(store, event.host, "systemd", 3, f"{unit}: {text}Failed to mount {point}.", unit)
-
-
-def crash(store: Store, name: str) -> None:
-    """Power cut: what was only in memory is gone.
-
-    :raises LabError: the host is down already
-    """
-    with store.edit() as cluster:
-        host = cluster.host(name)
-        if not host.up:
-            raise LabError(f"{host.name} is down already")
-        host.up, host.mounts = False, []
-        tunnel.stop(host)
-        for forget in ("systemd", "idle", "connection", "closed port"):
-            host.parts.pop(forget, None)
-        clock.stop_programs(cluster, host.name)
-        clock.cancel(cluster, lambda event: event.host != host.name)
-        for interface in model.interfaces(host).values():
-            if not interface.name.startswith("lo"):
-                interface.addresses.clear()
 
 
 def status(store: Store, cluster: Cluster, host: Host) -> list[str]:

@@ -65,8 +65,7 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
         if keyformat or location not in (None, "none"):
             raise fail("Encryption must be turned on to set encryption properties.")
         return None
-    if suite is None:
-        raise AssertionError
+    assert suite is not None
     if keyformat is None and (location is not None or above is None):
         raise fail("Keyformat required for new encryption root.")
     if keyformat is None:

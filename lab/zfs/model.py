@@ -222,8 +222,7 @@ class Node:
 
     def pool_of(self, dataset: Dataset) -> Pool:
         pool = self.pool(dataset.name)
-        if pool is None:
-            raise AssertionError(dataset.name)
+        assert pool is not None
         return pool
 
     def children(self, dataset: Dataset) -> list[Dataset]:

@@ -213,8 +213,7 @@ def _resume(
 ) -> Dataset | None:
     """Goes on with an interrupted receive."""
     partial = dataset.partial
-    if partial is None:
-        raise AssertionError(dataset.name)
+    assert partial is not None
     if record.header["offset"] == 0:
         raise CommandError(
             f'{action}: destination {dataset.name} contains partially-complete state from "zfs receive -s".'

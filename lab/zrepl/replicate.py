@@ -115,8 +115,7 @@ def _replicate(link: Link, dataset: Dataset, report: Filesystem) -> None:
         )
     path = _path(dataset, existing)
     for start, snap in pairwise(path):
-        if not isinstance(snap, Snapshot):
-            raise AssertionError(snap)
+        assert isinstance(snap, Snapshot)
         _step(link, dataset, start, snap)
         report.whole |= start is None
         _remember(link, dataset, snap)
