@@ -119,9 +119,7 @@ ROCKY: dict[str, Program] = {
     "/usr/sbin/selinuxenabled": selinux.selinuxenabled,
     "/usr/sbin/sysctl": boot.sysctl,
     **{f"/usr/bin/{name}": linux_files.main for name in tools.ROCKY_WRAPPED},
-    "/usr/bin/chown": linux_files.owned,
-    "/usr/bin/ls": linux_files.owned,
-    "/usr/bin/stat": linux_files.stat,
+    **{f"/usr/bin/{name}": linux_files.asks_more for name in ("chown", "ls", "stat")},
 }
 """In /usr/bin and /usr/sbin, to which /bin and /sbin lead."""
 

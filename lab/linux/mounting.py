@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from f3s.fstab import NFS_TYPES, entries
 from lab.commands.options import gnu
-from lab.core import Cluster, CommandError, Context, Mount
+from lab.core import CommandError, Context, Mount
 from lab.linux import nfs, view, waiting
 from lab.net import model
 
@@ -99,12 +100,17 @@ def umount(ctx: Context) -> int:
     rc = 0
     for word in words:
         target = view.absolute(word)
-        entry = _newest(ctx, target)
+
+        def newest(target: str = target) -> nfs.NfsMount | None:
+            cluster = ctx.store.read()
+            host = ctx.host(cluster)
+            nfs.refresh(ctx.store, cluster, host)
+            return next((m for m in reversed(nfs.mounts(host)) if m.target == target), None)
+
+        entry = newest()
         if entry is None:
-            if not os.path.lexists(target):
-                ctx.err(f"umount: {word}: no mount point specified.\n")
-            else:
-                ctx.err(f"umount: {word}: not mounted.\n")
+            problem = "not mounted" if os.path.lexists(target) else "no mount point specified"
+            ctx.err(f"umount: {word}: {problem}.\n")
             rc = 32
             continue
         if not hard and entry.condition == nfs.STALE:
@@ -112,28 +118,12 @@ def umount(ctx: Context) -> int:
             rc = 32
             continue
         if not hard and entry.condition == nfs.DEAD:
-            waiting.wait(ctx, entry.soft_limit, lambda: _answers(ctx, target), f"umount {word}")  # noqa: B023
+            answers = partial(lambda look: getattr(look(), "condition", "") != nfs.DEAD, newest)
+            waiting.wait(ctx, entry.soft_limit, answers, f"umount {word}")
         with ctx.cluster() as cluster:
-            _take(ctx, cluster, target)
+            if found := [m for m in nfs.mounts(ctx.host(cluster)) if m.target == target]:
+                nfs.unmounted(ctx.host(cluster), found[-1])
     return rc
-
-
-def _newest(ctx: Context, target: str) -> nfs.NfsMount | None:
-    cluster = ctx.store.read()
-    host = ctx.host(cluster)
-    nfs.refresh(ctx.store, cluster, host)
-    return next((m for m in reversed(nfs.mounts(host)) if m.target == target), None)
-
-
-def _answers(ctx: Context, target: str) -> bool:
-    entry = _newest(ctx, target)
-    return entry is None or entry.condition != nfs.DEAD
-
-
-def _take(ctx: Context, cluster: Cluster, target: str) -> None:
-    found = [m for m in nfs.mounts(ctx.host(cluster)) if m.target == target]
-    if found:
-        nfs.unmounted(ctx.host(cluster), found[-1])
 
 
 def ip(ctx: Context) -> int:

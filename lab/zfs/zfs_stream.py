@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-
 from lab.core import CommandError, Context
 from lab.zfs import receive as receiving
 from lab.zfs import stream
 from lab.zfs.arguments import Arguments, changing
 from lab.zfs.model import Node, only
-
-
-class InterruptedReadError(Exception):
-    """A signal came while the stream was read."""
 
 
 def send(ctx: Context, args: Arguments) -> int:
@@ -34,29 +28,10 @@ def send(ctx: Context, args: Arguments) -> int:
 
 def receive(ctx: Context, args: Arguments) -> int:
     """zfs receive: the stream is read to its end before the state is locked."""
-    data = b"" if args.has("A") else _read(ctx)
+    data = b"" if args.has("A") else ctx.stdin.read()
     with changing(ctx) as node:
         _receive(ctx, node, args, data)
     return 0
-
-
-def _read(ctx: Context) -> bytes:
-    """Standard input until its end, or until a signal: what has come by then is received as an interrupted stream."""
-    parts: list[bytes] = []
-
-    def stop(number: int, frame: object) -> None:
-        raise InterruptedReadError
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
-    try:
-        while block := ctx.stdin.read1(1 << 16) if hasattr(ctx.stdin, "read1") else ctx.stdin.read(1 << 16):
-            parts.append(block)
-    except InterruptedReadError:
-        ctx.err("")
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    return b"".join(parts)
 
 
 def _receive(ctx: Context, node: Node, args: Arguments, data: bytes) -> None:
