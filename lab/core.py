@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from scenarios.stage import StageError
 
-FORMAT = 2
+FORMAT = 3
 """Version of the pickled state. A folder of another version is refused with the command that makes a new one."""
 
 INSIDE = Path("/.lab")
@@ -232,6 +233,15 @@ class Store:
         if (file := self.folder / "commands").exists():
             with open(file, "a") as log:
                 log.write(json.dumps({"host": host, "cmd": line}) + "\n")
+
+    def syslog(self, cluster: Cluster, host: Host, who: str, text: str) -> None:
+        """A program or the kernel of a FreeBSD host tells syslogd(8) something: a line of /var/log/messages.
+
+        :param who: the tag, with the process id in brackets where there is one
+        """
+        stamp = time.strftime("%b %e %H:%M:%S", time.gmtime(cluster.now))
+        with open(self.root(host.name) / "var/log/messages", "a") as log:
+            log.write(f"{stamp} {host.short} {who}: {text}\n")
 
     def tell(self) -> None:
         """Tells the errors of the lab itself, once.

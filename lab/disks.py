@@ -77,8 +77,8 @@ def has_fat(store: Store, disk: Disk) -> bool:
 
 def zfs_label(store: Store, disk: Disk) -> str | None:
     """Name of the pool in the first of the four ZFS labels that is there."""
-    label = labels.read(store, Vdev("", disk.id, disk.size, 0))
-    return label.pool if label else None
+    label = labels.read(store, Vdev("", disk.id, disk.size))
+    return label[0] if label else None
 
 
 def make_ufs(store: Store, cluster: Cluster, disk: Disk, label: str) -> Ufs:

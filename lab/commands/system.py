@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import rootfs, syslog
+from lab import rootfs
 from lab.commands import sysctls
 from lab.commands.options import parse
 from lab.core import CommandError, Context, Host, Store, part
@@ -154,7 +154,7 @@ def logger(ctx: Context) -> int:
     tag = options.get("t", "root")
     pid = f"[{os.getppid()}]" if "i" in options else ""
     for line in text.splitlines():
-        syslog.write(ctx.store, cluster, ctx.host(cluster), f"{tag}{pid}", line)
+        ctx.store.syslog(cluster, ctx.host(cluster), f"{tag}{pid}", line)
     return 0
 
 

@@ -114,7 +114,6 @@ class Vdev:
     device: str
     disk: str
     size: int
-    guid: int
     start: int = 0
     state: str = "ONLINE"
 

@@ -47,7 +47,7 @@ def _target(node: Node, path: str) -> str | None:
 def member(node: Node, vdev: Vdev) -> Pool | None:
     """The pool that the label on a disk names, if that pool still exists."""
     label = labels.read(node.store, vdev)
-    return next((p for p in all_pools(node.cluster) if label and p.guid == label.pool_guid), None)
+    return next((p for p in all_pools(node.cluster) if label and p.guid == label[1]), None)
 
 
 def check_free(node: Node, word: str, vdev: Vdev) -> None:
@@ -74,7 +74,7 @@ def create(
     action = f"cannot create '{name}'"
     slot = device(node, word)
     disk = node.cluster.disks[node.host.slots[slot]]
-    vdev = Vdev(slot, disk.id, disk.size, guid())
+    vdev = Vdev(slot, disk.id, disk.size)
     check_free(node, word, vdev)
     place = mountpoint or f"/{name}"
     if place not in ("none", "legacy") and node.file(place).is_dir() and any(node.file(place).iterdir()):
@@ -192,7 +192,7 @@ def install_boot_pool(node: Node, device: str, disk: str, start: int, size: int)
     :param start: where it begins on the disk, in bytes
     :param size: of the partition, in bytes
     """
-    pool = add(node, "zroot", Vdev(device, disk, size, guid(), start), {"mountpoint": "/zroot"})
+    pool = add(node, "zroot", Vdev(device, disk, size, start), {"mountpoint": "/zroot"})
     pool.datasets["zroot"].props |= {"compression": "lz4", "atime": "off"}
     for name, props in {
         "zroot/ROOT": {"mountpoint": "none"},

@@ -76,7 +76,7 @@ def run(store: Store, cluster: Cluster, source: Host, push: Push, begun: Run | N
     File systems come one after the other (replication.concurrency.steps is 1 by default), and a whole one takes its
     time: with it a run pauses, and goes on with what is left when it is given as `begun`.
     """
-    result = begun or Run(cluster.now, cluster.now)
+    result = begun or Run(cluster.now)
     result.paused = False
     try:
         link = connect(store, cluster, source, push)
