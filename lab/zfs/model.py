@@ -16,35 +16,33 @@ from lab.mounts import locate
 
 
 @dataclass
-class Snapshot:
-    """A snapshot; its contents are a copy in ``tree``.
+class Bookmark:
+    """A version of a dataset without its contents.
 
     :param ivset: tells raw streams apart that were encrypted separately; 0 for plain text
-    :param unique: bytes that only this snapshot holds, as far as they were known when the next one was taken
     """
 
     name: str
     guid: int
     createtxg: int
     creation: float
-    objsetid: int
-    tree: str
     referenced: int
-    written: int
     ivset: int = 0
-    unique: int = 0
-    volsize: int = 0
-    holds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
-class Bookmark:
-    name: str
-    guid: int
-    createtxg: int
-    creation: float
-    ivset: int = 0
-    referenced: int = 0
+class Snapshot(Bookmark):
+    """A snapshot; its contents are a copy in ``tree``.
+
+    :param unique: bytes that only this snapshot holds, as far as they were known when the next one was taken
+    """
+
+    objsetid: int = 0
+    tree: str = ""
+    written: int = 0
+    unique: int = 0
+    volsize: int = 0
+    holds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,6 +100,12 @@ class Dataset:
 
     def snapshot(self, name: str) -> Snapshot | None:
         return next((s for s in self.snapshots if s.name == name), None)
+
+    def version(self, mark: str) -> Bookmark | None:
+        """The snapshot ``@NAME`` or the bookmark ``#NAME``."""
+        only(mark[:1] in ("@", "#"), f"{self.name}{mark} as a version of {self.name}")
+        versions = self.snapshots if mark[0] == "@" else self.bookmarks
+        return next((each for each in versions if each.name == mark[1:]), None)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from lab.zfs import space, units, values
 from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
 from lab.zfs.properties import PROPERTIES, find, user
 
-Item = Dataset | Snapshot | Bookmark
+Item = Dataset | Bookmark
 EVERYTHING = frozenset({"filesystem", "volume", "snapshot", "bookmark"})
 
 

@@ -60,11 +60,11 @@ def add(
         number or guid(),
         txg,
         node.cluster.time_on(node.host) if creation is None else creation,
+        sizes.referenced(dataset),
+        (guid() if dataset.crypt else 0) if ivset is None else ivset,
         node.object_id(node.pool_of(dataset)),
         tree,
-        sizes.referenced(dataset),
         written,
-        ivset=(guid() if dataset.crypt else 0) if ivset is None else ivset,
         volsize=int(dataset.props.get("volsize", 0)),
     )
     dataset.snapshots.append(snap)
@@ -121,15 +121,14 @@ def bookmark(node: Node, source: str, new: str) -> None:
     """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``, which zrepl does; both are of one dataset."""
     owner_name, _, short = new.partition("#")
     mark = source[len(owner_name) :]
-    only(source.startswith(owner_name) and mark[:1] in ("@", "#"), f"zfs bookmark {source} {new}")
+    only(source.startswith(owner_name), f"zfs bookmark {source} {new}")
     owner = node.dataset(owner_name)
-    versions: list[Snapshot] | list[Bookmark] = owner.snapshots if mark[0] == "@" else owner.bookmarks
-    item = next((each for each in versions if each.name == mark[1:]), None)
+    item = owner.version(mark)
     if item is None:
         raise CommandError(f"cannot create bookmark '{new}': dataset does not exist")
     if any(each.name == short for each in owner.bookmarks):
         raise CommandError(f"cannot create bookmark '{new}': bookmark exists")
-    owner.bookmarks.append(Bookmark(short, item.guid, item.createtxg, item.creation, item.ivset, item.referenced))
+    owner.bookmarks.append(Bookmark(short, item.guid, item.createtxg, item.creation, item.referenced, item.ivset))
     node.txg(node.pool_of(owner))
 
 

@@ -123,9 +123,7 @@ def plan(node: Node, name: str, *, raw: bool, source: str | None) -> Record:
     start = None
     if source:
         mark = source.removeprefix(dataset.name)
-        only(mark[:1] in ("@", "#"), f"zfs send -i {source} {name}")
-        versions: list[Snapshot] | list[Bookmark] = dataset.snapshots if mark[0] == "@" else dataset.bookmarks
-        start = next((each for each in versions if each.name == mark[1:]), None)
+        start = dataset.version(mark)
         if start is None:
             raise CommandError(
                 f"warning: cannot send '{name}': incremental source ({dataset.name}{mark}) does not exist"
@@ -135,7 +133,7 @@ def plan(node: Node, name: str, *, raw: bool, source: str | None) -> Record:
     return record(node, dataset, snap, start, raw=raw)
 
 
-def record(node: Node, dataset: Dataset, snap: Snapshot, start: Snapshot | Bookmark | None, *, raw: bool) -> Record:
+def record(node: Node, dataset: Dataset, snap: Snapshot, start: Bookmark | None, *, raw: bool) -> Record:
     """One snapshot as a stream."""
     raw = raw and dataset.crypt is not None
     name = f"{dataset.name}@{snap.name}"
@@ -198,10 +196,9 @@ def resumed(node: Node, token: str) -> Record:
         raise CommandError(f"cannot resume send: '{name}' used in the initial send no longer exists", 255)
     if snap.guid != facts["toguid"]:
         raise CommandError(f"cannot resume send: '{name}' is no longer the same snapshot used in the initial send", 255)
-    start: Snapshot | Bookmark | None = None
+    start = None
     if facts["fromguid"]:
-        marks: list[Snapshot | Bookmark] = [*dataset.snapshots, *dataset.bookmarks]
-        start = next((m for m in marks if m.guid == facts["fromguid"]), None)
+        start = next((m for m in (*dataset.snapshots, *dataset.bookmarks) if m.guid == facts["fromguid"]), None)
         if start is None:
             raise CommandError("cannot resume send: incremental source no longer exists", 255)
     made = record(node, dataset, snap, start, raw=bool(facts["raw"]))

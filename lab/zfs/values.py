@@ -46,19 +46,19 @@ def effective(node: Node, dataset: Dataset, prop: str) -> str:
     return found[0] if found else PROPERTIES[prop].default or "-"
 
 
-def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset, name: str) -> Value | None:
+def get(sizes: space.Space, item: Dataset | Bookmark, owner: Dataset, name: str) -> Value | None:
     """The value and source of a property of a dataset, snapshot or bookmark; None where it has no such property."""
     prop = PROPERTIES.get(name)
     node = sizes.node
-    if isinstance(item, Bookmark):
-        found = _version(item, owner, "bookmark").get(name)
-        return None if found is None else (found, NONE)
     if isinstance(item, Snapshot):
         if prop is None:
             return setting(node, owner, name)
         if "snapshot" not in prop.types:
             return None
         return _snapshot(sizes, item, owner, name)
+    if isinstance(item, Bookmark):
+        found = _version(item, owner, "bookmark").get(name)
+        return None if found is None else (found, NONE)
     if prop is None:
         return setting(node, item, name)
     if item.kind not in prop.types:
@@ -128,7 +128,7 @@ def _own(sizes: space.Space, dataset: Dataset, name: str) -> str | None:
     return fixed.get(name)
 
 
-def _version(item: Snapshot | Bookmark, owner: Dataset, kind: str) -> dict[str, str]:
+def _version(item: Bookmark, owner: Dataset, kind: str) -> dict[str, str]:
     """What a snapshot and a bookmark both have."""
     return {
         "type": kind,

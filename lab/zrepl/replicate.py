@@ -123,16 +123,16 @@ def _replicate(link: Link, dataset: Dataset, report: Filesystem) -> None:
         _remember(link, dataset, path[0])
 
 
-def _relative(version: Snapshot | Bookmark) -> str:
+def _relative(version: Bookmark) -> str:
     return ("@" if isinstance(version, Snapshot) else "#") + version.name
 
 
-def _path(dataset: Dataset, existing: Dataset | None) -> list[Snapshot | Bookmark | None]:
+def _path(dataset: Dataset, existing: Dataset | None) -> list[Bookmark | None]:
     """The snapshots to send one after the other; the first element is where the target stands, None: it has nothing.
 
     :raises ReplicationError: there is no way from the one to the other
     """
-    own: list[Snapshot | Bookmark] = [*dataset.bookmarks, *dataset.snapshots]
+    own: list[Bookmark] = [*dataset.bookmarks, *dataset.snapshots]
     own.sort(key=lambda version: (version.createtxg, isinstance(version, Snapshot)))
     if existing is None:
         if not dataset.snapshots:
@@ -163,7 +163,7 @@ def _path(dataset: Dataset, existing: Dataset | None) -> list[Snapshot | Bookmar
     )
 
 
-def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap: Snapshot) -> None:
+def _step(link: Link, dataset: Dataset, start: Bookmark | None, snap: Snapshot) -> None:
     """Sends one snapshot.
 
     :raises ReplicationError: zrepl refuses
@@ -195,7 +195,7 @@ def cursor(dataset: Dataset, job: str) -> Bookmark | None:
     return max(mine, key=lambda bookmark: bookmark.createtxg, default=None)
 
 
-def _remember(link: Link, dataset: Dataset, version: Snapshot | Bookmark) -> None:
+def _remember(link: Link, dataset: Dataset, version: Bookmark) -> None:
     """The replication cursor on the source, the last-received hold on the target; the ones before them go."""
     name = f"zrepl_CURSOR_G_{version.guid:016x}_J_{link.push.name}"
     old = [b.name for b in dataset.bookmarks if b.name.endswith(f"_J_{link.push.name}") and b.name != name]
