@@ -279,8 +279,7 @@ class Node:
 
     def immutable(self, path: str) -> bool:
         """Whether the directory at an absolute path has the schg flag."""
-        tree, inner = locate(self.host, path)
-        return any((t, p.strip("/") or ".") == (tree, inner) for t, p in self.host.immutable)
+        return locate(self.host, path) in self.host.immutable
 
     def txg(self, pool: Pool) -> int:
         """The number of the next transaction group; whatever was written so far goes to disk with it."""

@@ -6,7 +6,7 @@ import os
 import re
 
 from lab.core import CommandError, Context
-from lab.zfs import datasets, labels, mounting, pool_properties, settings, trees
+from lab.zfs import datasets, labels, mounting, pool_properties, settings
 from lab.zfs.arguments import Arguments
 from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
 from lab.zfs.units import asctime
@@ -102,23 +102,12 @@ def create(
 
 def add(node: Node, name: str, vdev: Vdev, root: dict[str, str]) -> Pool:
     """A new pool with its root file system, not mounted; what was on the disk before is lost."""
-    old = member(node, vdev)
-    if old is not None and old.vdevs[0].start == vdev.start:
-        forget(node, old)
     pool = Pool(name, guid(), [vdev], node.host.name)
     all_pools(node.cluster).append(pool)
     datasets.attach(node, pool, name, "filesystem", root, None)
     labels.write(node.store, pool)
     node.state.cache.append(pool.guid)
     return pool
-
-
-def forget(node: Node, pool: Pool) -> None:
-    """A pool is gone for ever, with its contents."""
-    for dataset in pool.datasets.values():
-        for tree in [dataset.tree, *(s.tree for s in dataset.snapshots)]:
-            trees.remove(node.path(tree))
-    all_pools(node.cluster).remove(pool)
 
 
 def imported(node: Node, name: str) -> Pool:

@@ -45,8 +45,6 @@ def pack(tree: Path) -> bytes:
         entry: list[Any] = [path, info.st_mode, info.st_mtime_ns]
         if stat.S_ISLNK(info.st_mode):
             entry.append(os.readlink(tree / path))
-        elif stat.S_ISSOCK(info.st_mode):
-            continue
         else:
             entry.append({n: base64.b64encode(v).decode() for n, v in trees.attributes(tree / path).items()})
         if stat.S_ISREG(info.st_mode):
@@ -73,8 +71,6 @@ def unpack(payload: bytes, tree: Path) -> None:
             place.mkdir(exist_ok=True)
         elif stat.S_ISLNK(mode):
             place.symlink_to(extra)
-        elif stat.S_ISFIFO(mode):
-            os.mkfifo(place)
         else:
             size, parts = content
             with open(place, "wb") as file:
