@@ -38,7 +38,6 @@ PATTERNS = (
     # how wide the columns of sockstat are is another thing in each version
     (r"^(\w+) +(\w+) +\d+ +\d+ +((?:tcp|udp)[46]) +(\S+) +(\S+) *$", r"\1 \2 <pid> \3 \4 \5"),
     (r"\b(stunnel|mountd|root)\[\d+\]: ", r"\1[<pid>]: "),
-    (r"^ *\d+ +- +Ss +\d+:\d\d\.\d\d ", "<pid> "),
     # where in its source OpenSSL found an error
     (r"\.\./\w+/(\w+/)?\w+\.c:\d+: ", ""),
 )
@@ -64,7 +63,6 @@ LINES: dict[Key, tuple[str, str]] = {
     ("boot", 3): (r"<date> f1 .*", TAIL),
     ("crash", 1): (r"<date> f1 .*", TAIL),
     ("crash", 4): (r"<date> f1 .*", TAIL),
-    ("idmap", 1): (r"<pid> (/bin/)?sh -c .*", "ps shows the line itself, with the path of its shell"),
     ("crash", 3): (
         r"(Server Info:|Server:|( +\w+)+|lab: not simulated: nfsstat .*)",
         "nfsstat's counters: the lab does not count calls",
@@ -73,8 +71,6 @@ LINES: dict[Key, tuple[str, str]] = {
 """What is left out on both sides: lines that match, with the reason."""
 
 WORDS: dict[Key, tuple[tuple[str, str], ...]] = {
-    # which inode a file has
-    ("failover", 2): ((r"^\d+ (?=test\.txt$)", "<inode> "),),
     # the shell itself opens the file: where a mount is stale, the lab has an empty file system that takes none
     ("failover", 7): (
         (r"(?<=^sh: 1: cannot create /data/nfs/k3svolumes/w: )(Stale file handle|No space left on device)", "<stale>"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from f3s.fstab import entries
@@ -103,9 +102,7 @@ def _update(ctx: Context, cluster: Cluster, host: Host, name: str, read_only: bo
         raise ctx.not_simulated(f"-u of {found[-1].fstype}")
     if found[-1].dead:
         raise ctx.not_simulated("an update of a mount whose medium is gone: the kernel may panic (ffs_mount, g_access)")
-    index = host.mounts.index(found[-1])
-    entry = found[-1]
-    host.mounts[index] = replace(entry, read_only=read_only)
+    found[-1].read_only = read_only
 
 
 def umount(ctx: Context) -> int:
