@@ -20,6 +20,7 @@ class Bookmark:
     """A version of a dataset without its contents.
 
     :param ivset: tells raw streams apart that were encrypted separately; 0 for plain text
+    :param of: the dataset
     """
 
     name: str
@@ -28,6 +29,16 @@ class Bookmark:
     creation: float
     referenced: int
     ivset: int = 0
+    of: Dataset = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "snapshot" if isinstance(self, Snapshot) else "bookmark"
+
+    @property
+    def full(self) -> str:
+        """The name with that of the dataset."""
+        return f"{self.of.name}{'@' if isinstance(self, Snapshot) else '#'}{self.name}"
 
 
 @dataclass
@@ -93,6 +104,14 @@ class Dataset:
     crypt: Crypt | None = None
     partial: Partial | None = None
     log: int = 0
+
+    @property
+    def of(self) -> Dataset:
+        return self
+
+    @property
+    def full(self) -> str:
+        return self.name
 
     @property
     def parent(self) -> str | None:
@@ -247,10 +266,6 @@ class Node:
 
     def by_id(self, pool: Pool, number: int) -> Dataset:
         return next(d for d in pool.datasets.values() if d.id == number)
-
-    def owner(self, pool: Pool, snap: Snapshot) -> Dataset:
-        """The dataset that a snapshot belongs to."""
-        return next(d for d in pool.datasets.values() if any(s is snap for s in d.snapshots))
 
     def clones(self, pool: Pool, snap: Snapshot) -> list[Dataset]:
         return [d for d in pool.datasets.values() if d.origin is snap]

@@ -66,6 +66,7 @@ def add(
         tree,
         written,
         volsize=int(dataset.props.get("volsize", 0)),
+        of=dataset,
     )
     dataset.snapshots.append(snap)
     dataset.log = 0
@@ -128,7 +129,8 @@ def bookmark(node: Node, source: str, new: str) -> None:
         raise CommandError(f"cannot create bookmark '{new}': dataset does not exist")
     if any(each.name == short for each in owner.bookmarks):
         raise CommandError(f"cannot create bookmark '{new}': bookmark exists")
-    owner.bookmarks.append(Bookmark(short, item.guid, item.createtxg, item.creation, item.referenced, item.ivset))
+    mine = (short, item.guid, item.createtxg, item.creation, item.referenced, item.ivset)
+    owner.bookmarks.append(Bookmark(*mine, of=owner))
     node.txg(node.pool_of(owner))
 
 
@@ -175,7 +177,7 @@ def promote(ctx: Context, node: Node, args: Arguments) -> None:
     pool = node.pool_of(made)
     if made.origin is None:
         raise CommandError(f"cannot promote '{name}': not a cloned filesystem")
-    origin = node.owner(pool, made.origin)
+    origin = made.origin.of
     cut = origin.snapshots.index(made.origin) + 1
     moving, staying = origin.snapshots[:cut], origin.snapshots[cut:]
     for snap in moving:
@@ -184,6 +186,8 @@ def promote(ctx: Context, node: Node, args: Arguments) -> None:
                 f"cannot promote '{name}': snapshot name '{origin.name}@{snap.name}' from origin \n"
                 f"conflicts with '{name}@{snap.name}' from target"
             )
+    for snap in moving:
+        snap.of = made
     crypt.promote(origin, made, list(pool.datasets.values()))
     if (pool.guid, origin.id) in node.state.keys and made.crypt and made.crypt.root == made.id:
         node.state.keys.discard((pool.guid, origin.id))
