@@ -38,6 +38,13 @@ PATTERNS = (
     # how wide the columns of sockstat are is another thing in each version
     (r"^(\w+) +(\w+) +\d+ +\d+ +((?:tcp|udp)[46]) +(\S+) +(\S+) *$", r"\1 \2 <pid> \3 \4 \5"),
     (r"\b(stunnel|mountd|root)\[\d+\]: ", r"\1[<pid>]: "),
+    (r"^ *\d+ +- +Ss +\d+:\d\d\.\d\d ", "<pid> "),
+    # connections: the client's port, which of a daemon's connections it is, bytes
+    (r"(?<=192\.168\.1\.120:)\d+|(?<=from 127\.0\.0\.1:)\d+", "<port>"),
+    (r"LOG5\[\d+\]", "LOG5[<n>]"),
+    (r"\b\d+ byte\(s\)", "<n> byte(s)"),
+    # r0 was a Debian, where the program has another name
+    (r'users:\(\("stunnel4?",pid=\d+,fd=\d+\)\) *', "<stunnel>"),
     # where in its source OpenSSL found an error
     (r"\.\./\w+/(\w+/)?\w+\.c:\d+: ", ""),
 )
@@ -47,22 +54,19 @@ DROPPED = (
     # gets to them, or all before it looks, is a race
     r"kill: \d+: No such process",
     r"Waiting for PIDS: [\d ,]+\.",
-    # what stunnel and mountd tell besides errors, on the terminal and to syslog; the console's dots
-    r"\[[ .]\] .*",
-    r"<date> \w+ (stunnel|mountd)\[<pid>\]: .*",
-    r"<date> \w+ kernel: \.",
+    # stunnel's lines of the level debug, which tell of the libraries that it was built with
+    r"\[ \] .*",
 )
 
-TAIL = "tail(1) goes back further in the lab, where daemons tell syslog less"
-
 LINES: dict[Key, tuple[str, str]] = {
-    ("nfs", 15): (r"<date> f0 kernel: .*", TAIL),
-    ("svc", 1): (r"<date> f0 .*", TAIL),
+    ("client", 0): (r"\[\.\] .*", "which versions of stunnel and OpenSSL r0 has"),
     ("failover", 7): (r"\[ *\d+\.\d+\] .*|lab: not simulated: dmesg", "what the kernel of r0 said since it started"),
     ("crash", 0): (r"\[ *\d+\.\d+\] .*|lab: not simulated: dmesg", "what the kernel of r0 said since it started"),
-    ("boot", 3): (r"<date> f1 .*", TAIL),
-    ("crash", 1): (r"<date> f1 .*", TAIL),
-    ("crash", 4): (r"<date> f1 .*", TAIL),
+    ("boot", 3): (
+        r".* kernel: \.|.* stunnel\[<pid>\]: LOG5.*",
+        "the console's dots, so that tail(1) shows another part of what came before",
+    ),
+    ("idmap", 1): (r"<pid> (/bin/)?sh -c .*", "ps shows the line itself, with the path of its shell"),
     ("crash", 3): (
         r"(Server Info:|Server:|( +\w+)+|lab: not simulated: nfsstat .*)",
         "nfsstat's counters: the lab does not count calls",

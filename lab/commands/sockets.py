@@ -1,10 +1,13 @@
-"""sockstat and netstat: who listens on a simulated FreeBSD host."""
+"""sockstat and netstat: who listens on a simulated FreeBSD host, and which clients are connected to it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from lab.commands import sysctls
 from lab.commands.options import parse
-from lab.core import CommandError, Context, Host, part
+from lab.core import Cluster, CommandError, Context, Host, part
+from lab.linux import nfs
 from lab.rc.nfs import speaks_mount
 from lab.rc.scripts import processes
 
@@ -16,37 +19,50 @@ FIXED = {
 """Ports of daemons as seen, where they bind all addresses."""
 
 
+@dataclass(frozen=True)
+class Row:
+    user: str
+    command: str
+    pid: str
+    fd: str
+    protocol: str
+    local: str
+    foreign: str = "*:*"
+    width: int = 21
+
+    @property
+    def line(self) -> str:
+        """As sockstat.c (freebsd-src, usr.bin/sockstat) aligns it."""
+        start = f"{self.user:<8} {self.command:<10} {self.pid:<5} {self.fd:<2} {self.protocol:<6}"
+        return f"{start} {self.local:<{self.width}} {self.foreign}\n"
+
+
 def sockstat(ctx: Context) -> int:
-    """sockstat(1) with -4 and -l: what listens, the youngest process first, then sockets of the kernel.
+    """sockstat(1) with -4, and with -l only what listens; the youngest process first, then sockets of the kernel.
 
     With -w addresses have more room. With -6 also the second socket of those that bind all addresses: rpcbind, mountd
     and nfsd bind each family by itself (usr.sbin/nfsd/nfsd.c).
     """
     options, names = parse(ctx, "46lqwP:")
-    if names or {"4", "l"} - options.keys() or options.get("P", "tcp,udp") != "tcp,udp":
+    if names or "4" not in options or options.get("P", "tcp,udp") != "tcp,udp" or ("6" in options) > ("l" in options):
         raise ctx.not_simulated()
-    width = 45 if "w" in options else 21
-
-    def row(user: str, command: str, pid: str, fd: str, protocol: str, local: str) -> None:
-        """As sockstat.c (freebsd-src, usr.bin/sockstat) aligns it."""
-        both = "6" in options and local.startswith("*:")
-        for each in (protocol, protocol.replace("4", "6"))[: 1 + both]:
-            ctx.out(f"{user:<8} {command:<10} {pid:<5} {fd:<2} {each:<6} {local:<{width}} *:*\n")
-
-    host = ctx.host(ctx.store.read())
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
     bound = part(host, "sockets", dict[str, tuple[str, int]])
     if "q" not in options:
         ctx.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
     for name, pids in sorted(processes(host).items(), key=lambda each: -each[1][0]):
         pid = str(pids[0])
+        if name == "stunnel" and "l" not in options:
+            ctx.out("".join(row.line for row in _connections(ctx, cluster, host, pid)))
         for owner, (address, port) in bound.items():
             if owner.split()[0] == name:  # zrepl has several
                 user = "root" if name == "zrepl" else name
-                row(user, name, pid, "9", "tcp4", f"{address or '*'}:{port}")
+                _both(ctx, options, Row(user, name, pid, "9", "tcp4", f"{address or '*'}:{port}"))
         for protocol, local in _fixed(host, name):
-            row("root", name, pid, "9", protocol, local)
+            _both(ctx, options, Row("root", name, pid, "9", protocol, local))
     if "nfsd" in processes(host) and "-u" in host.parts["nfsd flags"]:
-        row("?", "?", "?", "?", "udp4", _nfsd(host))
+        _both(ctx, options, Row("?", "?", "?", "?", "udp4", _nfsd(host)))
     return 0
 
 
@@ -67,6 +83,13 @@ def pfctl(ctx: Context) -> int:
     raise CommandError("pfctl: /dev/pf: No such file or directory")
 
 
+def _both(ctx: Context, options: dict[str, str], row: Row) -> None:
+    row = replace(row, width=45) if "w" in options else row
+    ctx.out(row.line)
+    if "6" in options and row.local.startswith("*:"):
+        ctx.out(replace(row, protocol=row.protocol.replace("4", "6")).line)
+
+
 def _fixed(host: Host, name: str) -> tuple[tuple[str, str], ...]:
     if name == "nfsd":
         return (("tcp4", _nfsd(host)),) if "-t" in host.parts["nfsd flags"] else ()
@@ -83,3 +106,17 @@ def _nfsd(host: Host) -> str:
     """Where nfsd listens: at the address of -h (nfsd(8)), else at all."""
     flags = host.parts["nfsd flags"]
     return f"{flags[flags.index('-h') + 1] if '-h' in flags else '*'}:2049"
+
+
+def _connections(ctx: Context, cluster: Cluster, server: Host, pid: str) -> list[Row]:
+    """What stunnel has open for clients with a mount: the tunnel, and its own connection to nfsd."""
+    rows = []
+    for client in cluster.hosts.values():
+        if client.platform != "rocky" or not client.up:
+            continue
+        nfs.refresh(ctx.store, cluster, client)
+        link = nfs.connection(cluster, client)
+        if link is not None and link.server is server:
+            rows.append(Row("stunnel", "stunnel", pid, "3", "tcp4", link.accepted, link.client))
+            rows.append(Row("stunnel", "stunnel", pid, "10", "tcp4", link.outgoing, "127.0.0.1:2049"))
+    return rows

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from lab import syslog
 from lab.core import Cluster, Host, Mount, Store, part
 from lab.linux import tls
 from lab.mounts import is_read_only
@@ -21,6 +22,8 @@ from lab.rc.scripts import is_stopped, processes
 FINE, STALE, UNLISTED, DEAD = "fine", "stale", "unlisted", "dead"
 EXPORTED = "NFS exported"
 STALE_HANDLE = "Stale file handle"
+EPHEMERAL = 49152
+"""The first port that FreeBSD and Linux give to an outgoing connection, more or less."""
 
 
 @dataclass
@@ -114,11 +117,61 @@ def _ends(client: Host, server: Host) -> tuple[object, ...]:
     return server.name, processes(server).get("stunnel"), processes(client).get("stunnel")
 
 
-def unmounted(client: Host, entry: NfsMount) -> None:
+@dataclass(frozen=True)
+class Link:
+    """A client's connection through the tunnel.
+
+    :param accepted: address and port at the server's stunnel
+    :param client: those of the client
+    :param outgoing: those of the server's stunnel as nfsd sees them
+    """
+
+    server: Host
+    accepted: str
+    client: str
+    outgoing: str
+
+
+def connection(cluster: Cluster, client: Host) -> Link | None:
+    """The connection that a client's mounts have, if it stands."""
+    ends = client.parts.get("connection")
+    if ends is None or not mounts(client):
+        return None
+    server = cluster.hosts[ends[0]]
+    accepted = client.parts["tls"].options["connect"]
+    own = next(a for i in model.interfaces(client).values() if i.ether for a, _, _ in i.addresses)
+    number = EPHEMERAL + sum(ends[1] + ends[2]) % 4096  # made up; the same as long as the connection stands
+    return Link(server, accepted, f"{own}:{number}", f"127.0.0.1:{number + 4096}")
+
+
+def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None:
+    """The server's stunnel tells syslog of a connection (as recorded); the bytes of one that ends are not counted."""
+    link = connection(cluster, client)
+    if link is None:
+        return
+    pid = processes(link.server)["stunnel"][0]
+    count = part(link.server, "tunnel connections", dict[int, int])
+    if opened:
+        count[pid] = count.get(pid, -1) + 1
+    who, level = f"stunnel[{pid}]", f"LOG5[{count.get(pid, 0)}]"
+    address, _, port = link.accepted.rpartition(":")
+    end = tls.answering(link.server, address, int(port))
+    service = f"Service [{end.service if end else ''}]"
+    texts = [f"{service} accepted connection from {link.client}"]
+    texts.append(f"{service} connected remote server from {link.outgoing}")
+    if not opened:
+        texts = ["Connection closed: 0 byte(s) sent to TLS, 0 byte(s) sent to socket"]
+    for text in texts:
+        syslog.write(store, cluster, link.server, who, f"{level}: {text}")
+
+
+def unmounted(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:
     """A mount is gone, and with the last one the connection."""
-    client.mounts.remove(entry)
-    if not mounts(client):
+    refresh(store, cluster, client)
+    if mounts(client) == [entry]:
+        _tell(store, cluster, client, opened=False)
         client.parts.pop("connection", None)
+    client.mounts.remove(entry)
 
 
 def find(store: Store, server: Host, share: str) -> Place:
@@ -230,8 +283,12 @@ def new_mount(store: Store, cluster: Cluster, client: Host, source: str, target:
     entry = NfsMount(source, target, "nfs4", tree_of(place), False, options, server.name, place.path)
     entry.fsid = place.entry.fsid
     entry.number = cluster.next_id()
+    known = client.parts.get("connection")
     look(store, cluster, client, entry)
     client.mounts.append(entry)
+    server.parts["nfs calls"] = True
+    if known != client.parts.get("connection"):
+        _tell(store, cluster, client, opened=True)
     return entry
 
 

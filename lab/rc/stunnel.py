@@ -1,6 +1,7 @@
 """stunnel's service: reads its configuration, binds its ports, and has a pid file only if it was told where.
 
-Of what it says there are the errors alone, as recorded (section nfs), on the terminal.
+What it says is as recorded (section nfs) without the lines of its debug level: on the terminal when it does not start,
+else to syslog.
 """
 
 from __future__ import annotations
@@ -9,13 +10,21 @@ import os
 import re
 from pathlib import Path
 
-from lab import owners
-from lab.core import Context, Host, part
+from lab import owners, syslog
+from lab.core import Cluster, Context, Host, part
 from lab.linux import tls
 from lab.net import model
-from lab.rc.scripts import pid_files
+from lab.rc.scripts import new_pids, pid_files
 
 CONFIG = Path("/usr/local/etc/stunnel/stunnel.conf")
+HELLO = (
+    "stunnel 5.75 on x86_64-unknown-freebsd13.2 platform",
+    "Compiled/running with OpenSSL 1.1.1t-freebsd  7 Feb 2023",
+    "Threading:PTHREAD Sockets:POLL,IPv6 TLS:ENGINE,OCSP,PSK,SNI",
+    f"Reading configuration from file {CONFIG}",
+    "UTF-8 byte order mark not detected",
+)
+GOOD = "Configuration successful"
 
 
 def services(text: str) -> dict[str, dict[str, str]]:
@@ -31,6 +40,7 @@ def _options(text: str) -> dict[str, str]:
 
 def start(ctx: Context) -> bool:
     """stunnel starts if its files are there and its ports are free."""
+    hello = "".join(f"[.] {line}\n" for line in HELLO)
     if not CONFIG.exists():
         ctx.err(f"[!] Cannot open configuration file: {CONFIG}\n")
         return False
@@ -38,20 +48,25 @@ def start(ctx: Context) -> bool:
     for options in sections.values():
         for option in ("cert", "key", "CAfile", "CRLfile"):
             if option in options and not Path(options[option]).is_file():
-                ctx.err(f"[!] {option}: {options[option]}: No such file or directory\n")
+                ctx.err(f"{hello}[!] {option}: {options[option]}: No such file or directory\n")
                 return False
         pem = Path(options.get("cert", "/nonexistent"))
         if not pem.is_file() or "BEGIN CERTIFICATE" not in pem.read_text():
-            ctx.err("[!] error:0480006C:PEM routines::no start line\n")
+            ctx.err(f"{hello}[!] error:0480006C:PEM routines::no start line\n")
             return False
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         for name, options in sections.items():
-            if not _bind(host, name, options["accept"]):
+            if problem := _cannot_bind(host, name, options["accept"]):
                 _unbind(host)
+                ctx.err(f"{hello}[.] {GOOD}\n[.] Binding service [{name}] to {problem}\n")
                 ctx.err(f"[!] Binding service [{name}] failed\n")
                 return False
-        if not _pid_file(host, options):
+        # it has left the terminal by now; the process that says so is the one that forks the daemon
+        who = f"stunnel[{new_pids(host, 1)[0]}]"
+        for line in (*HELLO, GOOD):
+            syslog.write(ctx.store, cluster, host, who, f"LOG5[ui]: {line}")
+        if not _pid_file(ctx, cluster, host, options, who):
             _unbind(host)
             return False
         host.parts["tls"] = _loaded(sections)
@@ -62,16 +77,17 @@ def _loaded(sections: dict[str, dict[str, str]]) -> list[tls.Loaded]:
     return [tls.load(options, name) for name, options in sections.items()]
 
 
-def _bind(host: Host, name: str, accept: str) -> bool:
-    """Binds a section's port; False where the address is not this host's, or the port is taken."""
+def _cannot_bind(host: Host, name: str, accept: str) -> str:
+    """Binds a section's port: the address with the reason why that cannot be; empty if it is done."""
     address, _, port = accept.rpartition(":")
     own = [entry[0] for interface in model.interfaces(host).values() for entry in interface.addresses]
+    if address and address not in own:
+        return f"{accept}: Can't assign requested address (49)"
     bound = part(host, "sockets", dict[str, tuple[str, int]])
-    taken = any(number == int(port) and (not address or other in ("", address)) for other, number in bound.values())
-    if taken or (address and address not in own):
-        return False
+    if any(number == int(port) and (not address or other in ("", address)) for other, number in bound.values()):
+        return f"{accept}: Address already in use (48)"
     bound[f"stunnel {name}"] = (address, int(port))
-    return True
+    return ""
 
 
 def _unbind(host: Host) -> None:
@@ -80,14 +96,17 @@ def _unbind(host: Host) -> None:
         del bound[name]
 
 
-def _pid_file(host: Host, options: dict[str, str]) -> bool:
+def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str], who: str) -> bool:
     """Whether stunnel can write its pid file, if one is configured: its user has to."""
     pid = pid_files(host)["stunnel"] = options.get("pid", "")
     if not pid:
         return True
     folder = os.path.dirname(pid)
     user = owners.owner(folder)[0] if os.path.isdir(folder) else ""
-    return options.get("setuid", user) == user
+    if options.get("setuid", user) != user:
+        syslog.write(ctx.store, cluster, host, who, f"LOG3[main]: Cannot create pid file {pid}")
+        return False
+    return True
 
 
 def reload(ctx: Context) -> None:
@@ -96,7 +115,7 @@ def reload(ctx: Context) -> None:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         _unbind(host)
-        if not all(_bind(host, name, options["accept"]) for name, options in sections.items()):
+        if any(_cannot_bind(host, name, options["accept"]) for name, options in sections.items()):
             raise ctx.not_simulated("a reload of a stunnel that cannot bind its ports")
         host.parts["tls"] = _loaded(sections)
 

@@ -170,6 +170,7 @@ def test_stunnel_needs_a_key_beside_its_certificate(lab: Cluster) -> None:
     assert lab.attempt("r0", "systemctl start stunnel").rc == 1
     assert "no start line" in lab.sh("r0", "journalctl -u stunnel -o cat")
     lab.sh("r0", "echo -----BEGIN PRIVATE KEY----- >> /etc/stunnel/c.pem; systemctl enable --now stunnel")
+    assert "127.0.0.1:2323" in lab.sh("r0", "ss -ltn")
     # a real port: a connection is accepted, and closed as nobody is at the other end
     assert lab.sh("r0", "bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323; cat <&3'") == ""
     boot.reboot(lab.store, "r0")
