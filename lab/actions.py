@@ -42,7 +42,7 @@ def unplug(store: Store, name: str, slot: str = "") -> None:
         for entry in host.mounts:
             entry.dead |= entry.fstype == "ufs" and disks.resolve(store, cluster, host, entry.device) is disk
         host.parts.setdefault("unplugged", {})[slot] = host.slots.pop(slot)
-        zfs.disk_gone(cluster, host, disk.id)
+        zfs.disk(cluster, host, disk.id, there=False)
         disks.link_devices(store, cluster, host)
 
 
@@ -58,7 +58,7 @@ def plug(store: Store, name: str, slot: str = "") -> None:
         if slot not in unplugged:
             raise LabError(f"{host.name}: {slot} was not unplugged")
         host.slots[slot] = unplugged.pop(slot)
-        zfs.disk_back(cluster, host, host.slots[slot])
+        zfs.disk(cluster, host, host.slots[slot], there=True)
         disks.link_devices(store, cluster, host)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lab.core import Store
 from lab.stage import LabStage, blank
+from lab.zfs import units
 from scenarios.pyinfra_output import changes as changed_by
 from scenarios.stage import StageError, cast
 
@@ -44,14 +45,7 @@ def table(runs: Mapping[str, Counts]) -> str:
         sums = (sum(n for (of, _), n in counts.items() if of == host) for counts in runs.values())
         rows.append([host, "all tasks", *map(str, sums)])
     rows.append(["all hosts", "all tasks", *(str(counts.total()) for counts in runs.values())])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return units.table(rows, [0] * len(rows[0]), [column > 1 for column in range(len(rows[0]))])
 
 
 def measure(stage: LabStage, arguments: list[str], *, changes: bool) -> Counts:
@@ -91,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     except StageError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"Round trips: facts, commands and uploads\n\n{table(counts)}")
+    print(f"Round trips: facts, commands and uploads\n\n{table(counts)}", end="")
     return 0
 
 

@@ -29,7 +29,6 @@ from lab.linux import (
     firewall,
     journal,
     openssl,
-    owners,
     packages,
     python,
     selinux,
@@ -123,9 +122,7 @@ ROCKY: dict[str, Program] = {
     "/usr/sbin/ss": linux_mounting.ss,
     "/usr/sbin/sysctl": boot.sysctl,
     **{f"/usr/bin/{name}": linux_files.main for name in tools.ROCKY_WRAPPED},
-    "/usr/bin/chown": owners.chown,
-    "/usr/bin/ls": owners.ls,
-    "/usr/bin/stat": linux_files.stat,
+    **{f"/usr/bin/{name}": linux_files.asks_more for name in ("chown", "ls", "stat")},
 }
 """In /usr/bin and /usr/sbin, to which /bin and /sbin lead."""
 
@@ -134,7 +131,7 @@ PACKAGES: dict[tuple[str, str], dict[str, Program]] = {
     ("rocky", "stunnel"): {"/usr/bin/stunnel": tunnel.main},
     ("rocky", "nfs-utils"): {
         "/usr/sbin/mount.nfs4": linux_mounting.mount_nfs,
-        "/usr/sbin/nfsidmap": linux_mounting.nfsidmap,
+        "/usr/sbin/nfsidmap": linux_mounting.mount_nfs,
     },
     ("rocky", "nftables"): {"/usr/sbin/nft": firewall.nft},
     ("rocky", "policycoreutils-python-utils"): {"/usr/sbin/semanage": selinux.semanage},

@@ -67,12 +67,23 @@ def advance(store: Store, seconds: float) -> None:
 
     :raises LabError: there is no lab, or it failed itself
     """
+    wake = _sleep(store, seconds)
+    _let_pass(store, lambda cluster: wake in sleepers(cluster))
+
+
+def _sleep(store: Store, seconds: float) -> int:
+    """Somebody sleeps from now on; returns the number of the event that wakes him."""
     with store.edit() as cluster:
         wake = schedule(cluster, seconds, "wake", "")
         sleepers(cluster)[wake] = _program()
+    return wake
+
+
+def _let_pass(store: Store, waits: Callable[[Cluster], bool]) -> None:
+    """Lets time pass as long as the caller waits."""
     waiting = _Patience(store)
-    while wake in sleepers(store.read()):
-        if _step(store, lambda cluster: wake in sleepers(cluster)):
+    while waits(store.read()):
+        if _step(store, waits):
             waiting = _Patience(store)
         else:
             waiting.wait()
@@ -83,9 +94,7 @@ def doze(store: Store, seconds: float) -> None:
 
     :raises LabError: there is no lab any more, or nobody has let time pass for long
     """
-    with store.edit() as cluster:
-        wake = schedule(cluster, seconds, "wake", "")
-        sleepers(cluster)[wake] = _program()
+    wake = _sleep(store, seconds)
     since = time.monotonic()
     while wake in sleepers(store.read()):
         if time.monotonic() - since > DOZE_SECONDS:
@@ -106,12 +115,7 @@ def tick(store: Store, seconds: float) -> None:
 
 def quiesce(store: Store) -> None:
     """Waits until no program of an event runs any more. Where they sleep, time passes."""
-    waiting = _Patience(store)
-    while programs(store.read()):
-        if _step(store, lambda cluster: bool(programs(cluster))):
-            waiting = _Patience(store)
-        else:
-            waiting.wait()
+    _let_pass(store, lambda cluster: bool(programs(cluster)))
     store.tell()
 
 

@@ -1,7 +1,4 @@
-"""The cluster's state, where it is kept, and what a played command gets to see of it.
-
-Only the standard library is imported here: every played command loads this module, and it must start fast.
-"""
+"""The cluster's state, where it is kept, and what a played command gets to see of it."""
 
 from __future__ import annotations
 
@@ -11,12 +8,15 @@ import json
 import os
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-FORMAT = 2
+from scenarios.stage import StageError
+
+FORMAT = 3
 """Version of the pickled state. A folder of another version is refused with the command that makes a new one."""
 
 INSIDE = Path("/.lab")
@@ -28,8 +28,8 @@ START = 1767225600.0
 """Virtual time of a new lab: 2026-01-01 00:00:00 UTC."""
 
 
-class LabError(Exception):
-    """Something that the person who uses the lab has to know; the text is the whole message."""
+class LabError(StageError):
+    """Something that the person who uses the lab has to know; the text is the whole message. It ends a story."""
 
 
 class NotSimulatedError(Exception):
@@ -233,6 +233,15 @@ class Store:
         if (file := self.folder / "commands").exists():
             with open(file, "a") as log:
                 log.write(json.dumps({"host": host, "cmd": line}) + "\n")
+
+    def syslog(self, cluster: Cluster, host: Host, who: str, text: str) -> None:
+        """A program or the kernel of a FreeBSD host tells syslogd(8) something: a line of /var/log/messages.
+
+        :param who: the tag, with the process id in brackets where there is one
+        """
+        stamp = time.strftime("%b %e %H:%M:%S", time.gmtime(cluster.now))
+        with open(self.root(host.name) / "var/log/messages", "a") as log:
+            log.write(f"{stamp} {host.short} {who}: {text}\n")
 
     def tell(self) -> None:
         """Tells the errors of the lab itself, once.

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from lab import rootfs, zfs
 from lab.core import Cluster, Disk, Host, Store, part
+from lab.zfs import labels
+from lab.zfs.model import Vdev
 
 UFS_SUPERBLOCK = 65536
 """Byte offset of UFS2's superblock (sys/ufs/ffs/fs.h, SBLOCK_UFS2)."""
@@ -74,12 +76,9 @@ def has_fat(store: Store, disk: Disk) -> bool:
 
 
 def zfs_label(store: Store, disk: Disk) -> str | None:
-    """Name of the pool in the first of the four ZFS labels that is there (see lab.zfs.labels)."""
-    for offset in (0, 256 << 10, disk.size - (512 << 10), disk.size - (256 << 10)):
-        if _read(store, disk, offset + (128 << 10), 8) == (0x00BAB10C).to_bytes(8, "little"):
-            note = _read(store, disk, offset + (16 << 10), 512).split(b"\0")[0].decode(errors="replace")
-            return note.removeprefix("lab zfs label ").split()[0]
-    return None
+    """Name of the pool in the first of the four ZFS labels that is there."""
+    label = labels.read(store, Vdev("", disk.id, disk.size))
+    return label[0] if label else None
 
 
 def make_ufs(store: Store, cluster: Cluster, disk: Disk, label: str) -> Ufs:

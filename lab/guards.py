@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab import disks
-from lab.core import INSIDE, Cluster, Context, Store
+from lab.core import INSIDE, Cluster, CommandError, Context, Store
 from lab.zfs import crypt
 from lab.zfs.model import Node
 
@@ -90,7 +90,7 @@ def same_or_rotated(asked: Asked) -> bool:
     root = node.encryption_root(dataset)
     if location is None or root is None or root.crypt is None:
         return False
-    inherited = root is not dataset and crypt.material(node, location, None) == root.crypt.key
+    inherited = root is not dataset and crypt.material(node, location, None, CommandError) == root.crypt.key
     sent = any(
         dataset.name.endswith(f"/{job['dataset']}") and f"/{job['source']}:" in location
         for job in asked.data.get("zrepl_jobs") or []

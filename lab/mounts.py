@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.core import INSIDE, Host, Mount, part
@@ -29,12 +30,12 @@ def _bytes(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
 
 
-def mount(source: str | None, target: str, fstype: str | None = None, flags: int = 0) -> None:
+def mount(source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None) -> None:
     """mount(2).
 
     :raises OSError: with the call and its arguments
     """
-    args = (_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), None)
+    args = (_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data))
     _call("mount", f"{source} on {target}", *args)
 
 
@@ -143,20 +144,30 @@ def sync(host: Host) -> None:
     """
     if (INSIDE / "host").read_text().strip() != host.name:
         return
-    want = wanted(host)
-    have: list[list[str]] = json.loads(APPLIED.read_text()) if APPLIED.exists() else []
-    if want == have:
-        return
+
+    def show(target: str, source: str, mode: str) -> None:
+        if not Path(target).exists():
+            os.makedirs(target)
+        bind(source, target, read_only=mode == "ro")
+
+    follow(APPLIED, wanted(host), show)
+
+
+def follow(record: Path, want: list[list[str]], show: Callable[[str, str, str], None]) -> None:
+    """Takes away from the first mount on that is another one than before, and shows the rest.
+
+    :param record: what is there is kept in it
+    """
+    have: list[list[str]] = json.loads(record.read_text()) if record.exists() else []
     keep = 0
     while keep < min(len(want), len(have)) and want[keep] == have[keep]:
         keep += 1
     for target, _, _ in reversed(have[keep:]):
         unmount(target)
-    for target, source, mode in want[keep:]:
-        if not Path(target).exists():
-            os.makedirs(target)
-        bind(source, target, read_only=mode == "ro")
-    APPLIED.write_text(json.dumps(want))
+    for each in want[keep:]:
+        show(*each)
+    if want != have:
+        record.write_text(json.dumps(want))
 
 
 def locate(host: Host, path: str) -> tuple[str, str]:

@@ -75,8 +75,6 @@ LINES: dict[Key, tuple[str, str]] = {
 """What is left out on both sides: lines that match, with the reason."""
 
 WORDS: dict[Key, tuple[tuple[str, str], ...]] = {
-    # which inode a file has
-    ("failover", 2): ((r"^\d+ (?=test\.txt$)", "<inode> "),),
     # the shell itself opens the file: where a mount is stale, the lab has an empty file system that takes none
     ("failover", 7): (
         (r"(?<=^sh: 1: cannot create /data/nfs/k3svolumes/w: )(Stale file handle|No space left on device)", "<stale>"),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from f3s.settings import Site
 from lab import actions, build, clock
-from lab.core import LabError, Store
+from lab.core import Store
 from lab.linux import python
 from lab.rc import boot
 from scenarios.play import SCENARIOS
@@ -44,16 +44,15 @@ def opened(_: argparse.Namespace) -> Iterator[Callable[[str], AbstractContextMan
         @contextlib.contextmanager
         def stage(name: str) -> Iterator[LabStage]:
             at = place / name
-            with _lab_errors():
-                if SCENARIOS[name].blank:
-                    who = cast(blank(at))
-                else:
-                    if not source.exists():
-                        deployed(place / "begun")
-                        (place / "begun").rename(source)
-                        print("A cluster is deployed. Each story is played on a copy; times are virtual.", flush=True)
-                    who = cast(_site())
-                    subprocess.run(["cp", "-a", "--sparse=always", str(source), str(at)], check=True)
+            if SCENARIOS[name].blank:
+                who = cast(blank(at))
+            else:
+                if not source.exists():
+                    deployed(place / "begun")
+                    (place / "begun").rename(source)
+                    print("A cluster is deployed. Each story is played on a copy; times are virtual.", flush=True)
+                who = cast(_site())
+                subprocess.run(["cp", "-a", "--sparse=always", str(source), str(at)], check=True)
             one = LabStage(Store(at), who)
             try:
                 yield one
@@ -96,17 +95,6 @@ def blank(folder: Path) -> Site:
     return _site()
 
 
-@contextlib.contextmanager
-def _lab_errors() -> Iterator[None]:
-    """
-    :raises StageError: for the lab's own errors
-    """
-    try:
-        yield
-    except LabError as error:
-        raise StageError(f"lab: {error}") from None
-
-
 class LabStage(Stage):
     """One story's cluster.
 
@@ -131,11 +119,10 @@ class LabStage(Stage):
 
         :raises StageError: the lab itself failed meanwhile
         """
-        with _lab_errors():
-            with self.store.edit() as cluster:
-                for machine in cluster.hosts:
-                    clock.stop_programs(cluster, machine)
-            self.store.tell()
+        with self.store.edit() as cluster:
+            for machine in cluster.hosts:
+                clock.stop_programs(cluster, machine)
+        self.store.tell()
 
     # -- time --
 
@@ -143,9 +130,8 @@ class LabStage(Stage):
         return self.store.read().now
 
     def wait(self, seconds: float) -> None:
-        with _lab_errors():
-            clock.advance(self.store, seconds)
-            self.store.tell()
+        clock.advance(self.store, seconds)
+        self.store.tell()
 
     # -- commands --
 
@@ -157,16 +143,15 @@ class LabStage(Stage):
             # what waits for a server there waits in virtual time
             script = f"timeout {timeout:g} sh -c {shlex.quote(script)}"
         try:
-            with _lab_errors():
-                done = clock.run(
-                    self.store,
-                    machine.name,
-                    ["/bin/sh", "-c", script],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    timeout=REAL_SECONDS,
-                )
+            done = clock.run(
+                self.store,
+                machine.name,
+                ["/bin/sh", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=REAL_SECONDS,
+            )
         except subprocess.TimeoutExpired as late:
             return Ran(124, (late.stdout or b"").decode())
         return Ran(done.returncode, done.stdout.decode())
@@ -180,54 +165,46 @@ class LabStage(Stage):
         return self.store.read().host(host).up
 
     def power_cut(self, host: str) -> None:
-        with _lab_errors():
-            boot.crash(self.store, host)
+        boot.crash(self.store, host)
 
     def boot(self, host: str) -> None:
-        with _lab_errors():
-            boot.boot(self.store, host)
+        boot.boot(self.store, host)
         if not self.is_up(host):
             raise StageError(f"{host} does not come up: it stopped in single-user mode")
 
     def shutdown(self, host: str) -> None:
-        with _lab_errors():
-            boot.shutdown(self.store, host)
+        boot.shutdown(self.store, host)
 
     def cable(self, host: str, *, plugged: bool) -> None:
-        with _lab_errors():
-            actions.cut_off(self.store, host, away=not plugged)
+        actions.cut_off(self.store, host, away=not plugged)
 
     def part(self, one: str, other: str) -> None:
-        with _lab_errors():
-            actions.part(self.store, one, other, away=True)
+        actions.part(self.store, one, other, away=True)
 
     def join(self, one: str, other: str) -> None:
-        with _lab_errors():
-            actions.part(self.store, one, other, away=False)
+        actions.part(self.store, one, other, away=False)
 
     def new_disk(self, host: str) -> None:
-        with _lab_errors():
-            actions.swap(self.store, host, "ada1")
+        actions.swap(self.store, host, "ada1")
 
     def stick(self, host: str, state: Stick) -> None:
-        with _lab_errors():
-            machine = self.store.read().host(host)
-            slot = actions.stick_slot(machine)
-            match state:
-                case "in":
-                    if slot in machine.slots:
-                        actions.unreadable(self.store, host, "no")
-                    else:
-                        actions.plug(self.store, host)
-                case "out":
-                    actions.unplug(self.store, host)
-                case "blank":
-                    if slot in machine.slots:
-                        actions.unplug(self.store, host)
+        machine = self.store.read().host(host)
+        slot = actions.stick_slot(machine)
+        match state:
+            case "in":
+                if slot in machine.slots:
+                    actions.unreadable(self.store, host, "no")
+                else:
                     actions.plug(self.store, host)
-                    actions.swap(self.store, host, slot)
-                case "unreadable":
-                    actions.unreadable(self.store, host)
+            case "out":
+                actions.unplug(self.store, host)
+            case "blank":
+                if slot in machine.slots:
+                    actions.unplug(self.store, host)
+                actions.plug(self.store, host)
+                actions.swap(self.store, host, slot)
+            case "unreadable":
+                actions.unreadable(self.store, host)
 
     # -- a client's view --
 
@@ -237,7 +214,7 @@ class LabStage(Stage):
         program = f"{PROBE_PLACE}/probe.py"
         shutil.copyfile(PROBE, root / program[1:])
         words = f"--folder {self.cast.mountpoint} --state {PROBE_PLACE}"
-        with _lab_errors(), self.store.edit() as cluster:
+        with self.store.edit() as cluster:
             line = f"python3 {program} run {words} --interval {PROBE_INTERVAL} >{PROBE_PLACE}/said 2>&1"
             clock.schedule(cluster, 0, "program", cluster.host(client).name, line=line)
         self._until_there(client, "pid")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 from lab import disks
 from lab.commands import unreadable
@@ -30,19 +32,11 @@ def _one(ctx: Context, known: str) -> tuple[dict[str, str], str, Disk | None]:
 def newfs(ctx: Context) -> int:
     """newfs(8) with -L LABEL: reformats without a question what is not open for writing."""
     options, device, _ = _one(ctx, "L:")
-    label = options.get("L", "")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{0,31}", label):
-        raise ctx.not_simulated()
-    with ctx.cluster() as cluster:
-        host = ctx.host(cluster)
-        disk = _disk(ctx, cluster, device)
+    with _labelled(ctx, device, options.get("L", "")) as (cluster, disk):
         if disk is None:
             raise CommandError(f"newfs: {device}: could not find special device")
-        if disks.user(ctx.store, cluster, host, disk):
-            raise CommandError(f"newfs: {device}: failed to open disk for writing")
-        system = disks.make_ufs(ctx.store, cluster, disk, label)
+        system = disks.make_ufs(ctx.store, cluster, disk, options.get("L", ""))
         (ctx.store.folder / system.tree / ".snap").mkdir(mode=0o775)
-        disks.link_devices(ctx.store, cluster, host)
     sectors = disk.size // 512
     groups = 4
     ctx.out(
@@ -59,20 +53,26 @@ def newfs(ctx: Context) -> int:
 def tunefs(ctx: Context) -> int:
     """tunefs(8) -L LABEL of a UFS file system that nobody has open for writing; silent (sbin/tunefs/tunefs.c)."""
     options, device, _ = _one(ctx, "L:")
-    label = options.get("L", "")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,31}", label):
+    with _labelled(ctx, device, options.get("L", "?")) as (cluster, disk):
+        system = disks.ufs_on(ctx.store, cluster, disk) if disk else None
+        if system is None:
+            raise CommandError(f"tunefs: {device}: could not read superblock to fill out disk")
+        system.label = options["L"]
+    return 0
+
+
+@contextlib.contextmanager
+def _labelled(ctx: Context, device: str, label: str) -> Iterator[tuple[Cluster, Disk | None]]:
+    """A disk that nobody has open for writing, and that gets a label; /dev follows."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,31}", label):
         raise ctx.not_simulated()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         disk = _disk(ctx, cluster, device)
-        system = disks.ufs_on(ctx.store, cluster, disk) if disk else None
-        if disk is None or system is None:
-            raise CommandError(f"tunefs: {device}: could not read superblock to fill out disk")
-        if disks.user(ctx.store, cluster, host, disk):
-            raise CommandError(f"tunefs: {device}: failed to open disk for writing")
-        system.label = label
+        if disk and disks.user(ctx.store, cluster, host, disk):
+            raise CommandError(f"{ctx.name}: {device}: failed to open disk for writing")
+        yield cluster, disk
         disks.link_devices(ctx.store, cluster, host)
-    return 0
 
 
 def fsck(ctx: Context) -> int:

@@ -53,7 +53,7 @@ def ls(ctx: Context) -> int:
 
 def _list(ctx: Context, names: list[str], folder: str, options: dict[str, str]) -> None:
     long = bool(set("lno") & options.keys())
-    rows = [_row(os.path.join(folder, name), name, options) if long else [name] for name in names]
+    rows = [_row(ctx, os.path.join(folder, name), name, options) if long else [name] for name in names]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     for name, row in zip(names, rows, strict=True):
         if not long:
@@ -65,18 +65,24 @@ def _list(ctx: Context, names: list[str], folder: str, options: dict[str, str]) 
         ctx.out(" ".join([*cells, size.rjust(widths[-3]), day, shown]) + "\n")
 
 
-def _row(path: str, name: str, options: dict[str, str]) -> list[str]:
+def _row(ctx: Context, path: str, name: str, options: dict[str, str]) -> list[str]:
     status = os.lstat(path)
     if is_device_link(path):
         return ["crw-r----- ", "1", "root", "operator", "0x5c", time.strftime("%b %e %H:%M", time.gmtime()), name]
     user, group = owners.owner(path)
     if "n" in options:
         user, group = str(_number(user, "passwd")), str(_number(group, "group"))
-    flags = [",".join(owners.flags(path)) or "-"] if "o" in options else []
+    flags = [_flags(ctx, path)] if "o" in options else []
     shown = f"{name} -> {os.readlink(path)}" if os.path.islink(path) else name
     day = time.strftime("%b %e %H:%M", time.gmtime(status.st_mtime))
     mode = modes.filemode(status.st_mode) + " "
     return [mode, str(status.st_nlink), user, group, *flags, str(status.st_size), day, shown]
+
+
+def _flags(ctx: Context, path: str) -> str:
+    """The chflags(1) name of the one flag that is kept, on directories. What ZFS marks as uarch is not."""
+    host = ctx.host(ctx.store.read())
+    return "schg" if locate(host, os.path.abspath(path)) in host.immutable else "-"
 
 
 def _number(name: str, kind: str) -> int:
@@ -110,14 +116,13 @@ def _format(ctx: Context, text: str, name: str, *, follow: bool) -> str:
     status = os.stat(name) if follow else os.lstat(name)
     target = os.path.realpath(name) if follow else name
     user, group = owners.owner(target)
-    flags = owners.flags(target)
     kinds = {modes.S_IFDIR: "Directory", modes.S_IFREG: "Regular File", modes.S_IFLNK: "Symbolic Link"}
     link = f" -> {os.readlink(name)}" if os.path.islink(name) and not follow else ""
     values = {
         "Su": user,
         "Sg": group,
         "Sp": modes.filemode(status.st_mode),
-        "Sf": ",".join(flags) or "-",
+        "Sf": _flags(ctx, target) if "%Sf" in text else "",
         "Lp": f"{status.st_mode & 0o777:o}",
         "a": str(int(status.st_atime)),
         "m": str(int(status.st_mtime)),
@@ -147,19 +152,14 @@ def touch(ctx: Context) -> int:
     for name in names:
         try:
             if not os.path.exists(name):
-                _refuse_immutable(ctx, os.path.dirname(os.path.abspath(name)))
+                if _flags(ctx, os.path.dirname(os.path.abspath(name))) == "schg":
+                    raise PermissionError(1, "Operation not permitted")
                 os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o666))
             os.utime(name)
         except OSError as error:
             ctx.err(f"touch: {name}: {error.strerror}\n")
             rc = 1
     return rc
-
-
-def _refuse_immutable(ctx: Context, folder: str) -> None:
-    host = ctx.host(ctx.store.read())
-    if locate(host, folder) in host.immutable:
-        raise PermissionError(1, "Operation not permitted")
 
 
 def chown(ctx: Context) -> int:
@@ -192,17 +192,12 @@ def chflags(ctx: Context) -> int:
             raise CommandError(f"chflags: {path}: No such file or directory")
         if not os.path.isdir(path):
             raise ctx.not_simulated(f"{names[0]} on {path}, which is not a directory")
-        # a flagged directory is bound read-only in this namespace: its attributes are changed where it is kept
-        host = ctx.host(ctx.store.read())
-        tree, inner = locate(host, os.path.abspath(path))
-        kept = os.path.join(ctx.store.folder, tree if tree != "root" else f"hosts/{host.name}/root", inner)
-        flags = ["schg"] if names[0] == "schg" else []
-        owners.set_flags(kept, flags)
         with ctx.cluster() as cluster:
             host = ctx.host(cluster)
-            host.immutable = [entry for entry in host.immutable if entry != (tree, inner)]
-            if flags:
-                host.immutable.append((tree, inner))
+            place = locate(host, os.path.abspath(path))
+            host.immutable = [entry for entry in host.immutable if entry != place]
+            if names[0] == "schg":
+                host.immutable.append(place)
     return 0
 
 

@@ -74,7 +74,7 @@ def _change(ctx: Context, cluster: Cluster, host: Host, interface: model.Interfa
     words = [word for word in words if word != "inet"]
     while words:
         word = words.pop(0)
-        if word in ("vhid", "advskew", "advbase", "pass", "state", "netmask"):
+        if word in ("vhid", "advskew", "advbase", "pass", "state"):
             if not words:
                 raise CommandError(f"ifconfig: '{word}' requires argument")
             given[word] = words.pop(0)
@@ -87,7 +87,7 @@ def _change(ctx: Context, cluster: Cluster, host: Host, interface: model.Interfa
         else:
             raise ctx.not_simulated()
     vhid = _number(given["vhid"], 1, 254, "vhid") if "vhid" in given else 0
-    if set(given) - {"vhid", "netmask"} and not vhid:
+    if given and not vhid:
         raise CommandError("ifconfig: vhid is required")
     if given.get("state", "master") not in ("master", "backup", "MASTER", "BACKUP"):
         raise CommandError("ifconfig: unknown state")
@@ -102,7 +102,7 @@ def _change(ctx: Context, cluster: Cluster, host: Host, interface: model.Interfa
         carp.advbase = _number(given["advbase"], 1, 255, "advbase") if "advbase" in given else carp.advbase
         carp.password = given.get("pass", carp.password)
     if address:
-        _address(ctx, interface, address, given.get("netmask"), vhid, remove)
+        _address(interface, address, vhid, remove)
         if carp and carp.state == "INIT" and not remove:
             model.initialize(ctx.store, cluster, host, interface, vhid)
     if vhid and "state" in given:
@@ -110,12 +110,8 @@ def _change(ctx: Context, cluster: Cluster, host: Host, interface: model.Interfa
     model.settle(ctx.store, cluster)
 
 
-def _address(ctx: Context, interface: model.Interface, text: str, netmask: str | None, vhid: int, remove: bool) -> None:
+def _address(interface: model.Interface, text: str, vhid: int, remove: bool) -> None:
     address, _, length = text.partition("/")
-    if netmask:
-        length = str(ipaddress.ip_network(f"0.0.0.0/{netmask}").prefixlen) if not netmask.startswith("0x") else ""
-        if not length:
-            raise ctx.not_simulated(f"netmask {netmask}")
     try:
         ipaddress.IPv4Address(address)
     except ValueError:

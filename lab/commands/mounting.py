@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from pathlib import Path
 
+from f3s.fstab import entries
 from lab import disks
 from lab.commands import unreadable
 from lab.commands.options import parse
@@ -43,14 +44,13 @@ def mount(ctx: Context) -> int:
         elif "u" in options:
             _update(ctx, cluster, host, names[-1], read_only)
         elif len(names) == 1:
-            entries = fstab("/etc/fstab")
-            found = [entry for entry in entries if names[0] in entry[:2]]
+            found = [e for e in entries(Path("/etc/fstab").read_text()) if names[0] in (e.source, e.mountpoint)]
             if not found:
                 raise CommandError(f"mount: {names[0]}: unknown special file or file system")
-            device, target, kind, opts = found[0]
-            if kind != "ufs":
-                raise ctx.not_simulated(f"{kind} from fstab")
-            mount_ufs(ctx, cluster, host, device, target, read_only=read_only or "ro" in opts.split(","))
+            if found[0].fstype != "ufs":
+                raise ctx.not_simulated(f"{found[0].fstype} from fstab")
+            read_only = read_only or "ro" in found[0].options
+            mount_ufs(ctx, cluster, host, found[0].source, found[0].mountpoint, read_only=read_only)
         elif len(names) == 2:
             mount_ufs(ctx, cluster, host, *names, read_only=read_only)
         else:
@@ -102,16 +102,7 @@ def _update(ctx: Context, cluster: Cluster, host: Host, name: str, read_only: bo
         raise ctx.not_simulated(f"-u of {found[-1].fstype}")
     if found[-1].dead:
         raise ctx.not_simulated("an update of a mount whose medium is gone: the kernel may panic (ffs_mount, g_access)")
-    index = host.mounts.index(found[-1])
-    entry = found[-1]
-    host.mounts[index] = replace(entry, read_only=read_only)
-
-
-def fstab(path: str | os.PathLike[str]) -> list[tuple[str, str, str, str]]:
-    """(device, mount point, type, options) of each line of a host's /etc/fstab."""
-    with open(path) as file:
-        fields = [line.split() for line in file if line.strip() and not line.startswith("#")]
-    return [(field[0], field[1], field[2], field[3]) for field in fields]
+    found[-1].read_only = read_only
 
 
 def umount(ctx: Context) -> int:

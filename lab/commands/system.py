@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import rootfs, syslog
+from lab import rootfs
 from lab.commands import sysctls
 from lab.commands.options import parse
-from lab.core import CommandError, Context, part
+from lab.core import CommandError, Context, Host, Store, part
 from lab.net import model
 from lab.rc import table
 
@@ -154,7 +154,7 @@ def logger(ctx: Context) -> int:
     tag = options.get("t", "root")
     pid = f"[{os.getppid()}]" if "i" in options else ""
     for line in text.splitlines():
-        syslog.write(ctx.store, cluster, ctx.host(cluster), f"{tag}{pid}", line)
+        ctx.store.syslog(cluster, ctx.host(cluster), f"{tag}{pid}", line)
     return 0
 
 
@@ -199,6 +199,17 @@ def pkg(ctx: Context) -> int:
     raise ctx.not_simulated()
 
 
+def put_package(store: Store, host: Host, name: str) -> None:
+    """A package's programs, services and folders on a host."""
+    host.packages.add(name)
+    root = store.root(host.name)
+    rootfs.install_played(root, rootfs.PACKAGES.get(("freebsd", name), {}))
+    for service in table.PACKAGED.get(name, []):
+        rootfs.write(root, service.path, f"#!/.lab/bin/play\n{service.header}", 0o755)
+    for folder in rootfs.PACKAGE_FOLDERS.get(name, ()):
+        (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+
+
 def install_package(ctx: Context, name: str) -> None:
     """Puts a package's programs and rc.d scripts on the host."""
     if name not in VERSIONS:
@@ -210,13 +221,7 @@ def install_package(ctx: Context, name: str) -> None:
         if name in host.packages:
             ctx.out("The most recent versions of packages are already installed\n")
             return
-        host.packages.add(name)
-        root = ctx.store.root(host.name)
-        rootfs.install_played(root, rootfs.PACKAGES.get(("freebsd", name), {}))
-        for service in table.PACKAGED.get(name, []):
-            rootfs.write(root, service.path, f"#!/.lab/bin/play\n{service.header}", 0o755)
-        for folder in rootfs.PACKAGE_FOLDERS.get(name, ()):
-            (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        put_package(ctx.store, host, name)
     ctx.out(
         f"[{host.short}] [1/1] Installing {name}-{VERSIONS[name]}...\n[{host.short}] [1/1] Extracting {name}: done\n"
     )

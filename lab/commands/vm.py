@@ -16,7 +16,7 @@ from pathlib import Path
 from lab import clock
 from lab.core import CommandError, Context, Event, Host, Store, part
 from lab.rc.scripts import is_yes, new_pids, rc_conf
-from lab.zfs.model import Node, kernel
+from lab.zfs.model import Node
 
 COMMAND = "/usr/local/sbin/vm"
 SHUTDOWN_SECONDS = 12.0
@@ -239,14 +239,22 @@ def _start(ctx: Context, stores: list[Datastore], name: str) -> int:
         if not disk or not place.exists() or closed:
             # bhyve itself ends at once, in the background; only its log tells
             return 0
-        (running(host))[name] = new_pids(host, 1)[0]
-        busy = kernel(host).busy
-        for device in (f"{dataset}/{name}", *([f"{dataset}/{name}/{disk}"] if kind.endswith("zvol") else [])):
-            busy[device] = f"vm {name}"
-    Path("/dev/vmm").mkdir(exist_ok=True)
-    Path("/dev/vmm", name).touch()
-    lock.write_text(f"{ctx.host_name}\n")
+        runs(Node(ctx.store, cluster, host), str(folder), dataset, name, disk if kind.endswith("zvol") else "")
     return 0
+
+
+def runs(node: Node, folder: str, dataset: str, name: str, volume: str) -> None:
+    """A machine runs from now on.
+
+    :param dataset: of all machines
+    :param volume: what is its disk, below its own dataset; empty where that is a file
+    """
+    running(node.host)[name] = new_pids(node.host, 1)[0]
+    for device in (f"{dataset}/{name}", *([f"{dataset}/{name}/{volume}"] if volume else [])):
+        node.state.busy[device] = f"vm {name}"
+    node.file("/dev/vmm").mkdir(exist_ok=True)
+    node.file(f"/dev/vmm/{name}").touch()
+    node.file(f"{folder}/{name}/run.lock").write_text(f"{node.host.name}\n")
 
 
 def _stop(ctx: Context, folder: Path, name: str) -> bool:

@@ -1,12 +1,13 @@
-"""Installation, boot, shutdown and power cut of a Linux host."""
+"""Installation and boot of a Linux host."""
 
 from __future__ import annotations
 
 import shutil
 
+from f3s.fstab import NFS_TYPES, entries, mount_unit
 from lab import clock, rootfs
-from lab.core import Cluster, Context, Event, Host, LabError, Store
-from lab.linux import journal, nfs, tunnel, units, view
+from lab.core import Cluster, Context, Event, Host, Store
+from lab.linux import journal, nfs, units, view
 from lab.net import model
 
 BOOT_SECONDS = 30.0
@@ -42,19 +43,12 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
 
 
 def boot(store: Store, name: str) -> None:
-    """Power on: /run is empty, what is enabled starts, the mounts of /etc/fstab are tried.
-
-    :raises LabError: the host is up already
-    """
-    with store.edit() as cluster:
-        host = cluster.host(name)
-        if host.up:
-            raise LabError(f"{host.name} is up already")
+    """Power on: /run is empty, what is enabled starts, the mounts of /etc/fstab are tried."""
     clock.advance(store, BOOT_SECONDS)
-    root = store.root(host.name)
     with store.edit() as cluster:
         host = cluster.host(name)
         host.up, host.boot_time, host.mounts = True, cluster.now, view.base_mounts()
+        root = store.root(host.name)
         for interface in model.interfaces(host).values():
             interface.addresses = list(host.parts["lan"][interface.name])
         for file in (root / "run").iterdir():
@@ -104,10 +98,9 @@ def start(store: Store, event: Event) -> None:
         _systemctl(store, host, ["start", *services])
     root = store.root(host.name)
     with store.edit() as cluster:
-        for line in (root / units.FSTAB).read_text().splitlines():
-            words = line.split()
-            if len(words) >= 4 and words[2] in ("nfs", "nfs4") and "noauto" not in words[3].split(","):
-                clock.schedule(cluster, 0, "linux mount", host.name, point=words[1], options=words[3])
+        for each in entries((root / units.FSTAB).read_text()):
+            if each.fstype in NFS_TYPES and "noauto" not in each.options:
+                clock.schedule(cluster, 0, "linux mount", host.name, point=each.mountpoint, options=each.options)
     if timers:
         _systemctl(store, host, ["start", *timers])
 
@@ -120,35 +113,15 @@ def _systemctl(store: Store, host: Host, words: list[str]) -> None:
 
 def mount(store: Store, event: Event) -> None:
     """A mount unit at boot: bounded by x-systemd.mount-timeout, or systemd's 90 s."""
-    options = dict(word.partition("=")[::2] for word in event.payload["options"].split(","))
+    options = dict(word.partition("=")[::2] for word in event.payload["options"])
     limit = units.seconds(options.get("x-systemd.mount-timeout", "90"))
     point = event.payload["point"]
     line = ["/usr/bin/timeout", str(int(limit)), "/usr/bin/mount", "--", point]
     done = clock.run(store, event.host, line, capture_output=True)
     if done.returncode:
         text = done.stderr.decode() or "Mounting timed out. Terminating."
-        unit = units.mount_unit(point)
+        unit = mount_unit(point)
         journal.write(store, event.host, "systemd", 3, f"{unit}: {text}Failed to mount {point}.", unit)
-
-
-def crash(store: Store, name: str) -> None:
-    """Power cut: what was only in memory is gone.
-
-    :raises LabError: the host is down already
-    """
-    with store.edit() as cluster:
-        host = cluster.host(name)
-        if not host.up:
-            raise LabError(f"{host.name} is down already")
-        host.up, host.mounts = False, []
-        tunnel.stop(host)
-        for forget in ("systemd", "idle", "connection", "closed port"):
-            host.parts.pop(forget, None)
-        clock.stop_programs(cluster, host.name)
-        clock.cancel(cluster, lambda event: event.host != host.name)
-        for interface in model.interfaces(host).values():
-            if not interface.name.startswith("lo"):
-                interface.addresses.clear()
 
 
 def status(store: Store, cluster: Cluster, host: Host) -> list[str]:

@@ -5,28 +5,17 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from functools import partial
+from pathlib import Path
 
+from f3s.fstab import NFS_TYPES, entries
 from lab.commands.options import gnu
-from lab.core import Cluster, CommandError, Context, Mount
+from lab.core import CommandError, Context, Mount
 from lab.linux import nfs, view, waiting
 from lab.net import model
 
 RETRY_SECONDS = 120.0
 """How long mount.nfs4 goes on in the foreground where nobody answers (nfs(5): "retry")."""
-
-
-def fstab() -> list[tuple[str, str, str, list[str]]]:
-    """(source, mount point, type, options) of each line of this host's /etc/fstab."""
-    try:
-        with open("/etc/fstab") as file:
-            lines = [line.split() for line in file if line.strip() and not line.lstrip().startswith("#")]
-    except FileNotFoundError:
-        return []
-
-    def plain(word: str) -> str:
-        return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
-
-    return [(plain(f[0]), plain(f[1]), f[2], f[3].split(",")) for f in lines if len(f) >= 4]
 
 
 def mount(ctx: Context) -> int:
@@ -42,14 +31,13 @@ def mount(ctx: Context) -> int:
                 ctx.out(_line(entry))
         return 0
     if len(words) == 1:
-        found = [e for e in fstab() if words[0] in e[:2]]
+        found = [e for e in entries(Path("/etc/fstab").read_text()) if words[0] in (e.source, e.mountpoint)]
         if not found:
             raise CommandError(f"mount: {words[0]}: can't find in /etc/fstab.", 1)
-        source, point, kind, opts = found[0]
-        if kind not in ("nfs", "nfs4"):
-            raise ctx.not_simulated(f"{kind} of /etc/fstab")
-        return _one(ctx, source, point, [*opts, *given])
-    if len(words) != 2 or kind not in ("nfs", "nfs4"):
+        if found[0].fstype not in NFS_TYPES:
+            raise ctx.not_simulated(f"{found[0].fstype} of /etc/fstab")
+        return _one(ctx, found[0].source, found[0].mountpoint, [*found[0].options, *given])
+    if len(words) != 2 or kind not in NFS_TYPES:
         raise ctx.not_simulated()
     return _one(ctx, words[0], words[1], given)
 
@@ -112,12 +100,17 @@ def umount(ctx: Context) -> int:
     rc = 0
     for word in words:
         target = view.absolute(word)
-        entry = _newest(ctx, target)
+
+        def newest(target: str = target) -> nfs.NfsMount | None:
+            cluster = ctx.store.read()
+            host = ctx.host(cluster)
+            nfs.refresh(ctx.store, cluster, host)
+            return next((m for m in reversed(nfs.mounts(host)) if m.target == target), None)
+
+        entry = newest()
         if entry is None:
-            if not os.path.lexists(target):
-                ctx.err(f"umount: {word}: no mount point specified.\n")
-            else:
-                ctx.err(f"umount: {word}: not mounted.\n")
+            problem = "not mounted" if os.path.lexists(target) else "no mount point specified"
+            ctx.err(f"umount: {word}: {problem}.\n")
             rc = 32
             continue
         if not hard and entry.condition == nfs.STALE:
@@ -125,35 +118,12 @@ def umount(ctx: Context) -> int:
             rc = 32
             continue
         if not hard and entry.condition == nfs.DEAD:
-            waiting.wait(ctx, entry.soft_limit, lambda: _answers(ctx, target), f"umount {word}")  # noqa: B023
+            answers = partial(lambda look: getattr(look(), "condition", "") != nfs.DEAD, newest)
+            waiting.wait(ctx, entry.soft_limit, answers, f"umount {word}")
         with ctx.cluster() as cluster:
-            _take(ctx, cluster, target)
+            if found := [m for m in nfs.mounts(ctx.host(cluster)) if m.target == target]:
+                nfs.unmounted(ctx.store, cluster, ctx.host(cluster), found[-1])
     return rc
-
-
-def _newest(ctx: Context, target: str) -> nfs.NfsMount | None:
-    cluster = ctx.store.read()
-    host = ctx.host(cluster)
-    nfs.refresh(ctx.store, cluster, host)
-    return next((m for m in reversed(nfs.mounts(host)) if m.target == target), None)
-
-
-def _answers(ctx: Context, target: str) -> bool:
-    entry = _newest(ctx, target)
-    return entry is None or entry.condition != nfs.DEAD
-
-
-def _take(ctx: Context, cluster: Cluster, target: str) -> None:
-    found = [m for m in nfs.mounts(ctx.host(cluster)) if m.target == target]
-    if found:
-        nfs.unmounted(ctx.store, cluster, ctx.host(cluster), found[-1])
-
-
-def nfsidmap(ctx: Context) -> int:
-    """nfsidmap(8) -c: the kernel's cache of names is emptied; the lab keeps none."""
-    if ctx.args != ["-c"]:
-        raise ctx.not_simulated()
-    return 0
 
 
 def ss(ctx: Context) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from lab import syslog
 from lab.core import Cluster, Host, Mount, Store, part
 from lab.linux import tls
 from lab.mounts import is_read_only
@@ -167,7 +166,7 @@ def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None
     if not opened:
         texts = ["Connection closed: 0 byte(s) sent to TLS, 0 byte(s) sent to socket"]
     for text in texts:
-        syslog.write(store, cluster, link.server, who, f"{level}: {text}")
+        store.syslog(cluster, link.server, who, f"{level}: {text}")
 
 
 def dropped(store: Store, cluster: Cluster, client: Host) -> None:

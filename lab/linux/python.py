@@ -27,6 +27,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from greenlet import getcurrent, greenlet
+
 from lab import clock
 from lab.core import INSIDE, CommandError, Context, Host, Store, part
 from lab.linux import kernel, nfs, view, waiting
@@ -92,7 +94,7 @@ class _Shadow(ModuleType):
 
 
 class _Turns:
-    """Threads that take turns, and virtual time that passes when all of them wait.
+    """Threads, which are greenlets here, take turns; virtual time passes when all of them wait.
 
     :ivar now: virtual seconds; as the time stands still while a program works, it changes in `wait` alone
     """
@@ -100,9 +102,7 @@ class _Turns:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.handlers: dict[int, Callable[[int, None], None]] = {}
-        self.waiting: dict[int, tuple[Callable[[], bool], float]] = {}
-        self.whose = threading.get_ident()
-        self.change = threading.Condition()
+        self.waiting: dict[greenlet, tuple[Callable[[], bool], float]] = {}
         self.number = 0
         self.now = ctx.store.read().now
         self.seen = (0, 0)
@@ -127,23 +127,23 @@ class _Turns:
 
     def wait(self, over: Callable[[], bool], seconds: float | None = None) -> bool:
         """Others have their turn until it is over, or that many virtual seconds have passed; whether it is over."""
-        me = threading.get_ident()
-        self.waiting[me] = (over, float("inf") if seconds is None else self.now + seconds)
-        if not self._give_turn(me):
-            with self.change:
-                self.change.wait_for(lambda: self.whose == me)
-        del self.waiting[me]
+        self.waiting[getcurrent()] = (over, float("inf") if seconds is None else self.now + seconds)
+        self.give_turn()
         return over()
 
-    def _give_turn(self, me: int) -> bool:
-        """Time passes until somebody can go on; whether that is the caller."""
+    def give_turn(self) -> None:
+        """Time passes until somebody can go on, who does; returns when that is the caller."""
+        me = getcurrent()
         while True:
             order = [*self.waiting]
             after = order.index(me) + 1 if me in order else 0
             for thread in (*order[after:], *order[:after]):
                 over, end = self.waiting[thread]
                 if over() or self.now >= end:
-                    return self._hand_over(thread, me)
+                    del self.waiting[thread]
+                    if thread is not me:
+                        thread.switch()
+                    return
             ends = [end - self.now for _, end in self.waiting.values()]
             self._sleep(max(0.001, min([LOOKS_EVERY, *ends])))
             host = self.host()
@@ -156,16 +156,6 @@ class _Turns:
             waiting.wait(self.ctx, seconds, lambda: False, "python3")
         else:
             clock.doze(self.ctx.store, seconds)
-
-    def _hand_over(self, thread: int, me: int) -> bool:
-        with self.change:
-            self.whose = thread
-            self.change.notify_all()
-        return thread == me
-
-    def leave(self) -> None:
-        """The caller's thread is done: its turn is somebody else's."""
-        self._give_turn(threading.get_ident())
 
 
 class _Flag:
@@ -188,21 +178,15 @@ class _Thread:
     def __init__(self, turns: _Turns, target: Callable[..., object], args: Iterable[Any] = (), daemon: bool = True):
         self.turns = turns
         self.done = False
-        self.real = threading.Thread(target=self._run, args=(target, args), daemon=True)
+        self.run = greenlet(lambda: self._run(target, args))
 
     def _run(self, target: Callable[..., object], args: Iterable[Any]) -> None:
-        me = threading.get_ident()
-        with self.turns.change:
-            self.turns.change.wait_for(lambda: self.turns.whose == me)
-        del self.turns.waiting[me]
         target(*args)
         self.done = True
-        self.turns.leave()
+        self.turns.give_turn()
 
     def start(self) -> None:
-        self.real.start()
-        assert self.real.ident is not None
-        self.turns.waiting[self.real.ident] = (lambda: True, 0.0)
+        self.turns.waiting[self.run] = (lambda: True, 0.0)
 
     def join(self, timeout: float | None = None) -> None:
         self.turns.wait(lambda: self.done, timeout)

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import time
 
+from f3s.fstab import mount_unit
 from lab.commands.options import gnu
 from lab.core import CommandError, Context, Host
 from lab.linux import nfs, systemd, units
-
-VERBS = {}
-"""Verb -> function; filled below."""
-
-
-def main(ctx: Context) -> int:
-    """systemctl [--now] [-p PROPERTIES] [-q] VERB UNIT..."""
-    options, words = gnu(ctx, "p:q", ["now"])
-    verb, *names = words or [""]
-    if verb not in VERBS:
-        raise ctx.not_simulated()
-    return int(VERBS[verb](ctx, options, [units.full_name(name) for name in names]))
-
 
 Options = dict[str, str]
 
@@ -29,7 +17,7 @@ def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
     root = ctx.store.root(host.name)
     state = units.manager(host)
     mount = state.generated.get(unit)
-    mounted = {units.mount_unit(entry.target): entry.target for entry in nfs.mounts(host)}
+    mounted = {mount_unit(entry.target): entry.target for entry in nfs.mounts(host)}
     exists = unit in units.TARGETS or units.definition(root, host, unit) is not None or bool(mount or unit in mounted)
     active = unit in units.TARGETS or unit in state.active or unit in mounted
     if active:
@@ -132,15 +120,22 @@ def _reload(ctx: Context, options: Options, names: list[str]) -> int:
     return 0
 
 
-VERBS.update(
-    {
-        "show": _show,
-        "is-active": _is_active,
-        "is-failed": _is_failed,
-        "enable": _enable,
-        "start": _start,
-        "stop": _stop,
-        "restart": _restart,
-        "daemon-reload": _reload,
-    }
-)
+VERBS = {
+    "show": _show,
+    "is-active": _is_active,
+    "is-failed": _is_failed,
+    "enable": _enable,
+    "start": _start,
+    "stop": _stop,
+    "restart": _restart,
+    "daemon-reload": _reload,
+}
+
+
+def main(ctx: Context) -> int:
+    """systemctl [--now] [-p PROPERTIES] [-q] VERB UNIT..."""
+    options, words = gnu(ctx, "p:q", ["now"])
+    verb, *names = words or [""]
+    if verb not in VERBS:
+        raise ctx.not_simulated()
+    return VERBS[verb](ctx, options, [units.full_name(name) for name in names])

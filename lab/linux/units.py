@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from f3s.fstab import entries, mount_unit
 from lab.core import Host, part
 
 FOLDERS = ("etc/systemd/system", "usr/lib/systemd/system")
@@ -107,35 +108,16 @@ def reload(root: Path, host: Host) -> None:
     for unit in units:
         remember(root, host, unit)
     fstab = root / FSTAB
-    state.fstab = fstab.stat().st_mtime_ns if fstab.exists() else 0
-    text = fstab.read_text() if fstab.exists() else ""
-    lines = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    points = [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), words[1]) for words in lines if len(words) >= 4]
+    state.fstab = fstab.stat().st_mtime_ns
+    points = [each.mountpoint for each in entries(fstab.read_text())]
     state.generated = {mount_unit(point): point for point in points if point.startswith("/")}
-
-
-def mount_unit(point: str) -> str:
-    """The name of a mount point's unit (systemd.unit(5))."""
-    inner = "/".join(part for part in point.split("/") if part)
-    if not inner:
-        return "-.mount"
-    name = "".join(
-        "-"
-        if c == "/"
-        else c
-        if re.match(r"[A-Za-z0-9:_.]", c) and (i or c != ".")
-        else "".join(f"\\x{byte:02x}" for byte in c.encode())
-        for i, c in enumerate(inner)
-    )
-    return f"{name}.mount"
 
 
 def is_stale(root: Path, host: Host, unit: str) -> bool:
     """NeedDaemonReload: the file that a unit in memory was made from has changed or gone."""
     state = manager(host)
     if unit in state.generated:
-        fstab = root / FSTAB
-        return not fstab.exists() or fstab.stat().st_mtime_ns != state.fstab
+        return (root / FSTAB).stat().st_mtime_ns != state.fstab
     if unit not in state.loaded:
         return False
     file = file_of(root, unit)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import json
 import os
 import socket
 import struct
 from pathlib import Path
 
+from f3s.fstab import escape
 from lab import mounts
 from lab.core import INSIDE, Cluster, Host, Mount, Store
 from lab.linux import nfs
@@ -31,7 +30,7 @@ programs (lab/wrappers/rocky) look at them."""
 
 def table_line(entry: Mount) -> str:
     """A line of /proc/self/mounts (proc(5)); the options of all but NFS are what such a system shows."""
-    return " ".join([_escaped(entry.device), _escaped(entry.target), entry.fstype, _options(entry), "0 0"]) + "\n"
+    return " ".join([escape(entry.device), escape(entry.target), entry.fstype, _options(entry), "0 0"]) + "\n"
 
 
 def info_line(number: int, entry: Mount) -> str:
@@ -42,18 +41,14 @@ def info_line(number: int, entry: Mount) -> str:
     if isinstance(entry, nfs.NfsMount):
         own = os.stat(INSIDE / "state").st_dev + FOREIGN
         device = f"{os.major(own)}:{os.minor(own)}"
-    first = [str(root + number), str(parent), device, "/", _escaped(entry.target), _options(entry)]
-    return " ".join([*first, "shared:1", "-", entry.fstype, _escaped(entry.device), _options(entry)]) + "\n"
+    first = [str(root + number), str(parent), device, "/", escape(entry.target), _options(entry)]
+    return " ".join([*first, "shared:1", "-", entry.fstype, escape(entry.device), _options(entry)]) + "\n"
 
 
 def stats_lines(entry: Mount) -> str:
     """The lines of a mount in /proc/self/mountstats (nfs_show_stats in fs/nfs/super.c), those that are read."""
-    head = f"device {_escaped(entry.device)} mounted on {_escaped(entry.target)} with fstype {entry.fstype}"
+    head = f"device {escape(entry.device)} mounted on {escape(entry.target)} with fstype {entry.fstype}"
     return f"{head} statvers=1.1\n\tbytes:\t0 0 0 0 0 0 0 0 \n" if entry.fstype == "nfs4" else f"{head}\n"
-
-
-def _escaped(word: str) -> str:
-    return "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in word)
 
 
 def _options(entry: Mount) -> str:
@@ -102,27 +97,15 @@ def _binds(host: Host) -> None:
         fine = entry.condition == nfs.FINE
         tree = str(INSIDE / "state" / entry.tree) if fine else ""
         want.append([entry.target, tree, "ro" if entry.read_only else "rw"])
-    record = NS / "nfs.json"
-    have = json.loads(record.read_text()) if record.exists() else []
-    keep = 0
-    while keep < min(len(want), len(have)) and want[keep] == have[keep]:
-        keep += 1
-    for target, _, _ in reversed(have[keep:]):
-        mounts.unmount(target)
-    for target, tree, mode in want[keep:]:
+
+    def show(target: str, tree: str, mode: str) -> None:
         if tree:
             mounts.bind(tree, target, read_only=mode == "ro")
         else:
-            _dead(target)
-    record.write_text(json.dumps(want))
+            # a file system with no inode to spare: it cannot be written, and what was in it is not there
+            mounts.mount("lab", target, "tmpfs", data="nr_inodes=1,mode=755")
 
-
-def _dead(target: str) -> None:
-    """A file system with no inode to spare: it cannot be written, and what was in it is not there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"lab", os.fsencode(target), b"tmpfs", ctypes.c_ulong(0), b"nr_inodes=1,mode=755"):
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"tmpfs on {target}: {os.strerror(errno)}")
+    mounts.follow(NS / "nfs.json", want, show)
 
 
 def covering(host: Host, path: str) -> nfs.NfsMount | None:

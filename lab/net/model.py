@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lab import clock, syslog
+from lab import clock
 from lab.core import Cluster, Event, Host, Store, part
 
 MAX_SKEW = 240
@@ -53,7 +53,6 @@ class Interface:
     ether: str
     addresses: list[tuple[str, int, int]] = field(default_factory=list)
     carps: dict[int, Carp] = field(default_factory=dict)
-    up: bool = True
 
 
 def interfaces(host: Host) -> dict[str, Interface]:
@@ -110,7 +109,7 @@ def patience(host: Host, carp: Carp) -> float:
 def kernel_log(store: Store, cluster: Cluster, host: Host, line: str) -> None:
     """The kernel says something: dmesg and /var/log/messages."""
     part(host, "dmesg", list[str]).append(line)
-    syslog.write(store, cluster, host, "kernel", line)
+    store.syslog(cluster, host, "kernel", line)
 
 
 def set_state(

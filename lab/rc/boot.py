@@ -18,7 +18,10 @@ from lab.rc.scripts import processes
 
 FOLDERS = ("etc/rc.d", "usr/local/etc/rc.d")
 SINGLE_USER = ".lab/single-user"
-IN_MEMORY = "modules,sysctl,sockets,dmesg,exports,devd rules,vm,nfs calls,mount ids,stopped,v4 root".split(",")
+IN_MEMORY = (
+    *("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules", "vm", "mount ids", "stopped", "v4 root"),
+    *("nfs calls", "systemd", "idle", "connection", "closed port", "tls"),
+)
 """Parts of a host that a power cut takes with it."""
 BOOT_SECONDS = 60.0
 """Virtual seconds from power-on to the first rc script; the observed machines took 40 to 75 s for a whole reboot."""
@@ -59,13 +62,12 @@ def boot(store: Store, name: str) -> None:
 
     :raises LabError: the host is up already
     """
-    if store.read().host(name).platform == "rocky":
+    host = store.read().host(name)
+    if host.up:
+        raise LabError(f"{host.name} is up already")
+    if host.platform == "rocky":
         linux.boot(store, name)
         return
-    with store.edit() as cluster:
-        host = cluster.host(name)
-        if host.up:
-            raise LabError(f"{host.name} is up already")
     clock.advance(store, BOOT_SECONDS)
     with store.edit() as cluster:
         host = cluster.host(name)
@@ -130,16 +132,12 @@ def crash(store: Store, name: str) -> None:
 
     :raises LabError: the host is down already
     """
-    if store.read().host(name).platform == "rocky":
-        linux.crash(store, name)
-        return
     with store.edit() as cluster:
         host = cluster.host(name)
         if not host.up and not host.parts.pop("single user", False):
             raise LabError(f"{host.name} is down already")
         model.hear(cluster)
-        host.up = False
-        host.mounts = []
+        host.up, host.mounts = False, []
         processes(host).clear()
         zfs.power_off(cluster, host)
         for forget in IN_MEMORY:

@@ -6,7 +6,6 @@ import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
-from lab import syslog
 from lab.commands import sysctls
 from lab.core import Cluster, CommandError, Context, Host, Mount, part
 from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
@@ -69,7 +68,7 @@ def _warn(ctx: Context, cluster: Cluster, host: Host, pid: int) -> None:
     """get_net of mountd (freebsd-src, usr.sbin/mountd/mountd.c), also where -mask follows (seen)."""
     for network in _networks(Path("/etc/exports").read_text()):
         text = f"WARNING: No mask specified for {network}, using out-of-date default"
-        syslog.write(ctx.store, cluster, host, f"mountd[{pid}]", text)
+        ctx.store.syslog(cluster, host, f"mountd[{pid}]", text)
 
 
 def _networks(text: str) -> list[str]:

@@ -6,7 +6,6 @@ import os
 import subprocess
 from pathlib import Path
 
-from lab import syslog
 from lab.core import INSIDE, Context, Host, part
 from lab.linux import waiting
 from lab.rc import table
@@ -149,7 +148,7 @@ def start(ctx: Context, service: table.Service) -> int:
         with ctx.cluster() as cluster:
             host = ctx.host(cluster)
             # rc.subr's warn calls logger(1), whose tag is the user's name (seen in the section nfs)
-            syslog.write(ctx.store, cluster, host, f"root[{new_pids(host, 1)[0]}]", warning)
+            ctx.store.syslog(cluster, host, f"root[{new_pids(host, 1)[0]}]", warning)
         return 1
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)

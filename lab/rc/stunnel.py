@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from lab import owners, syslog
+from lab import owners
 from lab.core import Cluster, Context, Host, part
 from lab.linux import tls
 from lab.net import model
@@ -65,7 +65,7 @@ def start(ctx: Context) -> bool:
         # it has left the terminal by now; the process that says so is the one that forks the daemon
         who = f"stunnel[{new_pids(host, 1)[0]}]"
         for line in (*HELLO, GOOD):
-            syslog.write(ctx.store, cluster, host, who, f"LOG5[ui]: {line}")
+            ctx.store.syslog(cluster, host, who, f"LOG5[ui]: {line}")
         if not _pid_file(ctx, cluster, host, options, who):
             _unbind(host)
             return False
@@ -104,7 +104,7 @@ def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str
     folder = os.path.dirname(pid)
     user = owners.owner(folder)[0] if os.path.isdir(folder) else ""
     if options.get("setuid", user) != user:
-        syslog.write(ctx.store, cluster, host, who, f"LOG3[main]: Cannot create pid file {pid}")
+        ctx.store.syslog(cluster, host, who, f"LOG3[main]: Cannot create pid file {pid}")
         return False
     return True
 
@@ -119,7 +119,7 @@ def reload(ctx: Context) -> None:
         host = ctx.host(cluster)
         who = f"stunnel[{processes(host)['stunnel'][0]}]"
         for line in (*HELLO[3:], GOOD):
-            syslog.write(ctx.store, cluster, host, who, f"LOG5[main]: {line}")
+            ctx.store.syslog(cluster, host, who, f"LOG5[main]: {line}")
         _unbind(host)
         if any(_cannot_bind(host, name, options["accept"]) for name, options in sections.items()):
             raise ctx.not_simulated("a reload of a stunnel that cannot bind its ports")

@@ -12,7 +12,7 @@ from lab.core import Context
 class Service:
     """A daemon whose rc.d script is played; scripts without a daemon are in lab/rootfiles/rc.d.
 
-    :param rcvar: its switch in rc.conf
+    :param switch: the variable of rc.conf, if it is not NAME_enable
     :param processes: how many it consists of
     :param needs: services that are started with it (rc.subr's force_depend)
     :param pid_file: what it writes when it starts
@@ -22,13 +22,17 @@ class Service:
     name: str
     require: str = ""
     before: str = ""
-    keyword: str = ""
-    rcvar: str = ""
+    keyword: str = "shutdown"
+    switch: str = ""
     processes: int = 1
     needs: tuple[str, ...] = ()
     folder: str = "/etc/rc.d"
     pid_file: str = ""
     reload: bool = False
+
+    @property
+    def rcvar(self) -> str:
+        return self.switch or f"{self.name}_enable"
 
     @property
     def path(self) -> str:
@@ -61,68 +65,29 @@ ACTIONS: dict[str, Actions] = {}
 """By the service's name; `lab.catalog` registers all of them."""
 
 BASE = [
-    Service("devd", "netif", rcvar="devd_enable", pid_file="/var/run/devd.pid"),
-    Service("nfsuserd", "NETWORKING", rcvar="nfsuserd_enable", processes=5),
-    Service("syslogd", "NETWORKING", rcvar="syslogd_enable", pid_file="/var/run/syslog.pid"),
-    Service("rpcbind", "NETWORKING", rcvar="rpcbind_enable"),
+    Service("devd", "netif", keyword="", pid_file="/var/run/devd.pid"),
+    Service("nfsuserd", "NETWORKING", keyword="", processes=5),
+    Service("syslogd", "NETWORKING", keyword="", pid_file="/var/run/syslog.pid"),
+    Service("rpcbind", "NETWORKING", keyword=""),
     Service(
-        "mountd",
-        "NETWORKING rpcbind quota mountlate",
-        rcvar="mountd_enable",
-        needs=("rpcbind",),
-        keyword="shutdown",
-        pid_file="/var/run/mountd.pid",
-        reload=True,
+        "mountd", "NETWORKING rpcbind quota mountlate", needs=("rpcbind",), pid_file="/var/run/mountd.pid", reload=True
     ),
     Service(
         "nfsd",
         "mountcritremote mountd hostname gssd nfsuserd",
-        rcvar="nfs_server_enable",
+        switch="nfs_server_enable",
         processes=2,
         needs=("rpcbind", "mountd"),
-        keyword="shutdown",
     ),
-    Service("sshd", "LOGIN", rcvar="sshd_enable", pid_file="/var/run/sshd.pid"),
-    Service(
-        "cron",
-        "LOGIN nfsd",
-        "securelevel",
-        keyword="shutdown",
-        rcvar="cron_enable",
-        pid_file="/var/run/cron.pid",
-    ),
+    Service("sshd", "LOGIN", keyword="", pid_file="/var/run/sshd.pid"),
+    Service("cron", "LOGIN nfsd", "securelevel", pid_file="/var/run/cron.pid"),
 ]
-
-PACKAGED: dict[str, list[Service]] = {
-    "stunnel": [
-        Service(
-            "stunnel",
-            "NETWORKING SERVERS",
-            "DAEMON",
-            keyword="shutdown",
-            rcvar="stunnel_enable",
-            folder="/usr/local/etc/rc.d",
-        )
-    ],
-    "zrepl": [
-        Service(
-            "zrepl",
-            "LOGIN",
-            keyword="shutdown",
-            rcvar="zrepl_enable",
-            folder="/usr/local/etc/rc.d",
-        )
-    ],
-    "vm-bhyve": [
-        Service(
-            "vm",
-            "NETWORKING SERVERS DAEMON",
-            "LOGIN",  # its place in the recorded order
-            keyword="shutdown nojail",
-            rcvar="vm_enable",
-            folder="/usr/local/etc/rc.d",
-        )
-    ],
+LOCAL = "/usr/local/etc/rc.d"
+PACKAGED = {
+    "stunnel": [Service("stunnel", "NETWORKING SERVERS", "DAEMON", folder=LOCAL)],
+    "zrepl": [Service("zrepl", "LOGIN", folder=LOCAL)],
+    # its place in the recorded order
+    "vm-bhyve": [Service("vm", "NETWORKING SERVERS DAEMON", "LOGIN", keyword="shutdown nojail", folder=LOCAL)],
 }
 """Services that come with a package."""
 

@@ -49,20 +49,13 @@ def power_off(cluster: Cluster, host: Host) -> None:
     kernel(host).busy.clear()
 
 
-def disk_gone(cluster: Cluster, host: Host, disk_id: str) -> None:
-    """A disk was pulled out of a running host: an imported pool on it is suspended (``failmode=wait``)."""
+def disk(cluster: Cluster, host: Host, disk_id: str, *, there: bool) -> None:
+    """A disk was pulled out of a running host, or put back: an imported pool on it is suspended (``failmode=wait``) and
+    stays so until the next boot (``zpool clear`` is not played)."""
     for pool in imported(cluster, host):
         for vdev in pool.vdevs:
             if vdev.disk == disk_id:
-                vdev.state, pool.health = "REMOVED", "SUSPENDED"
-
-
-def disk_back(cluster: Cluster, host: Host, disk_id: str) -> None:
-    """It is back: the pool stays suspended until the next boot (``zpool clear`` is not played)."""
-    for pool in imported(cluster, host):
-        for vdev in pool.vdevs:
-            if vdev.disk == disk_id:
-                vdev.state = "ONLINE"
+                vdev.state, pool.health = "ONLINE" if there else "REMOVED", "SUSPENDED"
 
 
 def summary(cluster: Cluster, host: Host) -> list[str]:

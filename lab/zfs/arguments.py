@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getopt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lab.core import CommandError, Context
@@ -80,22 +81,27 @@ def split(word: str) -> tuple[str, str]:
 
 
 def run(ctx: Context, command: Command, args: Arguments) -> int:
-    """Runs a subcommand, what writes with the state locked; what was changed before a failure stays changed."""
+    """Runs a subcommand, what writes with the state locked."""
     if not command.writes:
         cluster = ctx.store.read()
         return command.run(ctx, Node(ctx.store, cluster, ctx.host(cluster)), args) or 0
+    with changing(ctx) as node:
+        return command.run(ctx, node, args) or 0
+
+
+@contextlib.contextmanager
+def changing(ctx: Context) -> Iterator[Node]:
+    """The state, locked; what was changed before a failure stays changed."""
     failure: CommandError | None = None
-    rc = 0
     with ctx.cluster() as cluster:
         node = Node(ctx.store, cluster, ctx.host(cluster))
         try:
-            rc = command.run(ctx, node, args) or 0
+            yield node
         except CommandError as error:
             failure = error
         mounting.link_volumes(node)
     if failure:
         raise failure
-    return rc
 
 
 def each(ctx: Context, problems: list[CommandError]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
 from lab.core import CommandError, NotSimulatedError
@@ -19,29 +21,29 @@ class KeyFailure(CommandError):
         super().__init__(f"{action}: {reason}", 255)
 
 
-def material(node: Node, location: str, stdin: BinaryIO | None) -> str:
+def material(node: Node, location: str, stdin: BinaryIO | None, fail: Callable[[str], CommandError]) -> str:
     """SHA-256 of a raw key.
 
     :param stdin: where ``prompt`` reads from
-    :raises ValueError: why there is no key, in libzfs's words
+    :param fail: what is raised where there is no key, with the reason in libzfs's words
     """
     if location == "prompt":
         only(stdin is None or not stdin.isatty(), "a key typed at a terminal")
         data = stdin.read(KEY_SIZE + 1) if stdin else b""
         if not data:
-            raise ValueError("encryption failure")
+            raise fail("encryption failure")
     elif location.startswith("file:///"):
         path = node.file(location.removeprefix("file://"))
         try:
             with open(path, "rb") as file:
                 data = file.read(KEY_SIZE + 1)
         except OSError as error:
-            raise ValueError(f"Failed to open key material file: {os.strerror(error.errno or 0)}") from None
+            raise fail(f"Failed to open key material file: {os.strerror(error.errno or 0)}") from None
     else:
         raise NotSimulatedError(f"zfs keylocation {location}")
     if len(data) != KEY_SIZE:
         how = "short" if len(data) < KEY_SIZE else "long"
-        raise ValueError(f"Raw key too {how} (expected {KEY_SIZE}).")
+        raise fail(f"Raw key too {how} (expected {KEY_SIZE}).")
     return hashlib.sha256(data).hexdigest()
 
 
@@ -65,8 +67,7 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
         if keyformat or location not in (None, "none"):
             raise fail("Encryption must be turned on to set encryption properties.")
         return None
-    if suite is None:
-        raise AssertionError
+    assert suite is not None
     if keyformat is None and (location is not None or above is None):
         raise fail("Keyformat required for new encryption root.")
     if keyformat is None:
@@ -77,10 +78,7 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
         return Crypt(above.root, suite, above.keyformat, guid())
     only(keyformat == "raw", f"zfs keyformat={keyformat}")
     location = location or "prompt"
-    try:
-        key = material(node, location, stdin)
-    except ValueError as error:
-        raise fail(str(error)) from None
+    key = material(node, location, stdin, fail)
     return Crypt(0, suite, keyformat, guid(), key, location)
 
 
@@ -94,10 +92,7 @@ def load(node: Node, dataset: Dataset, location: str | None, noop: bool, stdin: 
     crypt = _root(node, dataset, action, "loaded")
     if not noop and node.key_loaded(dataset):
         raise KeyFailure(action, f"Key already loaded for '{dataset.name}'.")
-    try:
-        key = material(node, location or crypt.keylocation, stdin)
-    except ValueError as error:
-        raise KeyFailure(action, str(error)) from None
+    key = material(node, location or crypt.keylocation, stdin, partial(KeyFailure, action))
     if key != crypt.key:
         raise KeyFailure(action, f"Incorrect key provided for '{dataset.name}'.")
     if not noop:
@@ -140,10 +135,7 @@ def change(node: Node, dataset: Dataset, settings: dict[str, str], stdin: Binary
         raise KeyFailure(action, "Keyformat required for new encryption root.")
     only(keyformat == "raw", f"zfs change-key keyformat={keyformat}")
     location = settings.get("keylocation") or (crypt.keylocation if is_root else "prompt")
-    try:
-        key = material(node, location, stdin)
-    except ValueError as error:
-        raise KeyFailure(action, str(error)) from None
+    key = material(node, location, stdin, partial(KeyFailure, action))
     if not node.key_loaded(dataset):
         raise KeyFailure(action, "Key must be loaded.")
     old = crypt.root

@@ -93,10 +93,6 @@ def dependents(node: Node, dataset: Dataset) -> list[Dataset | Snapshot]:
     return [*found, *dataset.snapshots, dataset]
 
 
-def full_name(node: Node, pool: Pool, item: Dataset | Snapshot) -> str:
-    return item.name if isinstance(item, Dataset) else f"{node.owner(pool, item).name}@{item.name}"
-
-
 def plan_destroy(node: Node, dataset: Dataset, *, recursive: bool) -> list[Dataset | Snapshot]:
     """What ``zfs destroy`` would destroy, in order."""
     pool = node.pool_of(dataset)
@@ -110,8 +106,7 @@ def plan_destroy(node: Node, dataset: Dataset, *, recursive: bool) -> list[Datas
     if len(items) > 1 and not recursive:
         raise CommandError(
             f"cannot destroy '{dataset.name}': {dataset.kind} has children\n"
-            "use '-r' to destroy the following datasets:\n"
-            + "\n".join(full_name(node, pool, each) for each in items[:-1])
+            "use '-r' to destroy the following datasets:\n" + "\n".join(each.full for each in items[:-1])
         )
     only(dataset.name != pool.name, f"zfs destroy of the pool {pool.name}")
     return items
@@ -120,8 +115,10 @@ def plan_destroy(node: Node, dataset: Dataset, *, recursive: bool) -> list[Datas
 def destroy(node: Node, items: list[Dataset | Snapshot]) -> None:
     """Destroys datasets and snapshots in order; unmounts first."""
     for item in items:
-        if isinstance(item, Snapshot):
-            _not_held(node, item)
+        if isinstance(item, Snapshot) and item.holds:
+            raise CommandError(
+                f"cannot destroy snapshot {item.full}: it's being held. Run 'zfs holds -r {item.full}' to see holders."
+            )
     datasets = [d for d in items if isinstance(d, Dataset)]
     for dataset in datasets:
         if dataset.kind == "volume" and dataset.name in node.state.busy:
@@ -151,21 +148,10 @@ def remove(node: Node, dataset: Dataset) -> None:
     trees.remove(node.path(dataset.tree))
 
 
-def _not_held(node: Node, snap: Snapshot) -> None:
-    if snap.holds:
-        pool = next(p for p in node.imported() if any(snap in d.snapshots for d in p.datasets.values()))
-        name = full_name(node, pool, snap)
-        raise CommandError(
-            f"cannot destroy snapshot {name}: it's being held. Run 'zfs holds -r {name}' to see holders."
-        )
-
-
 def remove_snapshot(node: Node, snap: Snapshot) -> None:
     """Destroys a snapshot that nothing depends on."""
-    pool = next(p for p in node.imported() if any(s is snap for d in p.datasets.values() for s in d.snapshots))
-    owner = node.owner(pool, snap)
-    owner.snapshots = [s for s in owner.snapshots if s is not snap]
-    node.txg(pool)
+    snap.of.snapshots = [s for s in snap.of.snapshots if s is not snap]
+    node.txg(node.pool_of(snap.of))
     trees.remove(node.path(snap.tree))
 
 

@@ -6,8 +6,6 @@ uberblock magic stands where libblkid and file(1) would find it; the rest is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lab.core import Store
 from lab.zfs.model import Pool, Vdev
 
@@ -16,15 +14,6 @@ UBERBLOCKS = 128 << 10
 MAGIC = (0x00BAB10C).to_bytes(8, "little")
 NOTE = b"lab zfs label "
 NVLIST = 16 << 10
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a label says."""
-
-    pool: str
-    pool_guid: int
-    vdev_guid: int
 
 
 def offsets(vdev: Vdev) -> list[int]:
@@ -36,7 +25,7 @@ def offsets(vdev: Vdev) -> list[int]:
 def write(store: Store, pool: Pool) -> None:
     """Labels every disk of a pool."""
     for vdev in pool.vdevs:
-        text = NOTE + f"{pool.name} {pool.guid} {vdev.guid}".encode() + b"\0"
+        text = NOTE + f"{pool.name} {pool.guid}".encode() + b"\0"
         with open(store.disk_file(vdev.disk), "r+b") as image:
             for offset in offsets(vdev):
                 image.seek(offset + NVLIST)
@@ -45,8 +34,8 @@ def write(store: Store, pool: Pool) -> None:
                 image.write(MAGIC)
 
 
-def read(store: Store, vdev: Vdev) -> Label | None:
-    """The first label that is still good."""
+def read(store: Store, vdev: Vdev) -> tuple[str, int] | None:
+    """Name and number of the pool in the first label that is still good."""
     with open(store.disk_file(vdev.disk), "rb") as image:
         for offset in offsets(vdev):
             image.seek(offset + UBERBLOCKS)
@@ -55,6 +44,6 @@ def read(store: Store, vdev: Vdev) -> Label | None:
             image.seek(offset + NVLIST)
             text = image.read(512).split(b"\0")[0]
             if text.startswith(NOTE):
-                name, pool_guid, vdev_guid = text[len(NOTE) :].decode().split()
-                return Label(name, int(pool_guid), int(vdev_guid))
+                name, guid = text[len(NOTE) :].decode().split()
+                return name, int(guid)
     return None

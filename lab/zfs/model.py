@@ -16,35 +16,44 @@ from lab.mounts import locate
 
 
 @dataclass
-class Snapshot:
-    """A snapshot; its contents are a copy in ``tree``.
+class Bookmark:
+    """A version of a dataset without its contents.
 
     :param ivset: tells raw streams apart that were encrypted separately; 0 for plain text
-    :param unique: bytes that only this snapshot holds, as far as they were known when the next one was taken
+    :param of: the dataset
     """
 
     name: str
     guid: int
     createtxg: int
     creation: float
-    objsetid: int
-    tree: str
     referenced: int
-    written: int
     ivset: int = 0
-    unique: int = 0
-    volsize: int = 0
-    holds: dict[str, float] = field(default_factory=dict)
+    of: Dataset = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "snapshot" if isinstance(self, Snapshot) else "bookmark"
+
+    @property
+    def full(self) -> str:
+        """The name with that of the dataset."""
+        return f"{self.of.name}{'@' if isinstance(self, Snapshot) else '#'}{self.name}"
 
 
 @dataclass
-class Bookmark:
-    name: str
-    guid: int
-    createtxg: int
-    creation: float
-    ivset: int = 0
-    referenced: int = 0
+class Snapshot(Bookmark):
+    """A snapshot; its contents are a copy in ``tree``.
+
+    :param unique: bytes that only this snapshot holds, as far as they were known when the next one was taken
+    """
+
+    objsetid: int = 0
+    tree: str = ""
+    written: int = 0
+    unique: int = 0
+    volsize: int = 0
+    holds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,11 +106,25 @@ class Dataset:
     log: int = 0
 
     @property
+    def of(self) -> Dataset:
+        return self
+
+    @property
+    def full(self) -> str:
+        return self.name
+
+    @property
     def parent(self) -> str | None:
         return self.name.rpartition("/")[0] or None
 
     def snapshot(self, name: str) -> Snapshot | None:
         return next((s for s in self.snapshots if s.name == name), None)
+
+    def version(self, mark: str) -> Bookmark | None:
+        """The snapshot ``@NAME`` or the bookmark ``#NAME``."""
+        only(mark[:1] in ("@", "#"), f"{self.name}{mark} as a version of {self.name}")
+        versions = self.snapshots if mark[0] == "@" else self.bookmarks
+        return next((each for each in versions if each.name == mark[1:]), None)
 
 
 @dataclass
@@ -114,7 +137,6 @@ class Vdev:
     device: str
     disk: str
     size: int
-    guid: int
     start: int = 0
     state: str = "ONLINE"
 
@@ -222,8 +244,7 @@ class Node:
 
     def pool_of(self, dataset: Dataset) -> Pool:
         pool = self.pool(dataset.name)
-        if pool is None:
-            raise AssertionError(dataset.name)
+        assert pool is not None
         return pool
 
     def children(self, dataset: Dataset) -> list[Dataset]:
@@ -245,10 +266,6 @@ class Node:
 
     def by_id(self, pool: Pool, number: int) -> Dataset:
         return next(d for d in pool.datasets.values() if d.id == number)
-
-    def owner(self, pool: Pool, snap: Snapshot) -> Dataset:
-        """The dataset that a snapshot belongs to."""
-        return next(d for d in pool.datasets.values() if any(s is snap for s in d.snapshots))
 
     def clones(self, pool: Pool, snap: Snapshot) -> list[Dataset]:
         return [d for d in pool.datasets.values() if d.origin is snap]
@@ -277,8 +294,7 @@ class Node:
 
     def immutable(self, path: str) -> bool:
         """Whether the directory at an absolute path has the schg flag."""
-        tree, inner = locate(self.host, path)
-        return any((t, p.strip("/") or ".") == (tree, inner) for t, p in self.host.immutable)
+        return locate(self.host, path) in self.host.immutable
 
     def txg(self, pool: Pool) -> int:
         """The number of the next transaction group; whatever was written so far goes to disk with it."""

@@ -6,7 +6,7 @@ import os
 import re
 
 from lab.core import CommandError, Context
-from lab.zfs import datasets, labels, mounting, pool_properties, settings, trees
+from lab.zfs import datasets, labels, mounting, pool_properties, settings
 from lab.zfs.arguments import Arguments
 from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
 from lab.zfs.units import asctime
@@ -47,7 +47,7 @@ def _target(node: Node, path: str) -> str | None:
 def member(node: Node, vdev: Vdev) -> Pool | None:
     """The pool that the label on a disk names, if that pool still exists."""
     label = labels.read(node.store, vdev)
-    return next((p for p in all_pools(node.cluster) if label and p.guid == label.pool_guid), None)
+    return next((p for p in all_pools(node.cluster) if label and p.guid == label[1]), None)
 
 
 def check_free(node: Node, word: str, vdev: Vdev) -> None:
@@ -74,7 +74,7 @@ def create(
     action = f"cannot create '{name}'"
     slot = device(node, word)
     disk = node.cluster.disks[node.host.slots[slot]]
-    vdev = Vdev(slot, disk.id, disk.size, guid())
+    vdev = Vdev(slot, disk.id, disk.size)
     check_free(node, word, vdev)
     place = mountpoint or f"/{name}"
     if place not in ("none", "legacy") and node.file(place).is_dir() and any(node.file(place).iterdir()):
@@ -102,23 +102,12 @@ def create(
 
 def add(node: Node, name: str, vdev: Vdev, root: dict[str, str]) -> Pool:
     """A new pool with its root file system, not mounted; what was on the disk before is lost."""
-    old = member(node, vdev)
-    if old is not None and old.vdevs[0].start == vdev.start:
-        forget(node, old)
     pool = Pool(name, guid(), [vdev], node.host.name)
     all_pools(node.cluster).append(pool)
     datasets.attach(node, pool, name, "filesystem", root, None)
     labels.write(node.store, pool)
     node.state.cache.append(pool.guid)
     return pool
-
-
-def forget(node: Node, pool: Pool) -> None:
-    """A pool is gone for ever, with its contents."""
-    for dataset in pool.datasets.values():
-        for tree in [dataset.tree, *(s.tree for s in dataset.snapshots)]:
-            trees.remove(node.path(tree))
-    all_pools(node.cluster).remove(pool)
 
 
 def imported(node: Node, name: str) -> Pool:
@@ -192,7 +181,7 @@ def install_boot_pool(node: Node, device: str, disk: str, start: int, size: int)
     :param start: where it begins on the disk, in bytes
     :param size: of the partition, in bytes
     """
-    pool = add(node, "zroot", Vdev(device, disk, size, guid(), start), {"mountpoint": "/zroot"})
+    pool = add(node, "zroot", Vdev(device, disk, size, start), {"mountpoint": "/zroot"})
     pool.datasets["zroot"].props |= {"compression": "lz4", "atime": "off"}
     for name, props in {
         "zroot/ROOT": {"mountpoint": "none"},

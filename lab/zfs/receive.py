@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.core import CommandError
-from lab.zfs import crypt, datasets, mounting, properties, resume, settings, snapshots, space, stream, trees, values
+from lab.zfs import crypt, datasets, mounting, properties, settings, snapshots, space, stream, trees, values
 from lab.zfs.model import Crypt, Dataset, Node, Partial, Pool, only
 from lab.zfs.stream import Record
 from lab.zfs.units import nice
@@ -50,7 +50,6 @@ def receive(node: Node, data: bytes, target: str, options: Options, say: Callabl
         say(f"received {size} stream in 1 seconds ({size}/sec)\n")
     if made is not None and not options.unmounted and _mounts_itself(node, made):
         mounting.mount(node, made)
-    mounting.link_volumes(node)
 
 
 def _mounts_itself(node: Node, made: Dataset) -> bool:
@@ -205,7 +204,7 @@ def _saved(partial: Partial, action: str) -> CommandError:
     return CommandError(
         f"{action}: checksum mismatch or incomplete stream.\nPartially received snapshot is saved.\n"
         "A resuming stream can be generated on the sending system by running:\n"
-        f"    zfs send -t {resume.token(partial)}"
+        f"    zfs send -t {stream.token(partial)}"
     )
 
 
@@ -214,8 +213,7 @@ def _resume(
 ) -> Dataset | None:
     """Goes on with an interrupted receive."""
     partial = dataset.partial
-    if partial is None:
-        raise AssertionError(dataset.name)
+    assert partial is not None
     if record.header["offset"] == 0:
         raise CommandError(
             f'{action}: destination {dataset.name} contains partially-complete state from "zfs receive -s".'

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lab.core import CommandError
 from lab.zfs import space, units, values
-from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
+from lab.zfs.model import Bookmark, Dataset, Node, only
 from lab.zfs.properties import PROPERTIES, find, user
 
-Item = Dataset | Snapshot | Bookmark
+Item = Dataset | Bookmark
 EVERYTHING = frozenset({"filesystem", "volume", "snapshot", "bookmark"})
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Something with properties: a dataset, or a snapshot or bookmark with the dataset that it belongs to."""
-
-    name: str
-    item: Item
-    owner: Dataset
-
-    @property
-    def kind(self) -> str:
-        if isinstance(self.item, Dataset):
-            return self.item.kind
-        return "snapshot" if isinstance(self.item, Snapshot) else "bookmark"
 
 
 def parse_types(text: str) -> frozenset[str]:
@@ -35,28 +18,24 @@ def parse_types(text: str) -> frozenset[str]:
     return EVERYTHING if "all" in words else frozenset(words)
 
 
-def open_entry(node: Node, name: str) -> Entry:
+def open_item(node: Node, name: str) -> Item:
     """What an operand names."""
     only(not name.startswith(("/", "./")) and "#" not in name, f"zfs list or get of {name}")
-    if "@" in name:
-        owner, snap = node.snapshot(name)
-        return Entry(name, snap, owner)
-    dataset = node.dataset(name)
-    return Entry(name, dataset, dataset)
+    return node.snapshot(name)[1] if "@" in name else node.dataset(name)
 
 
 def select(
     node: Node, operands: list[str], types: frozenset[str], depth: int | None
-) -> tuple[list[Entry], list[CommandError]]:
+) -> tuple[list[Item], list[CommandError]]:
     """The datasets that operands and options choose, in ZFS's order, and errors about those that are not there.
 
     :param depth: levels below each operand; None for all, 0 for none
     """
     problems: list[CommandError] = []
-    tops: list[Entry] = []
+    tops: list[Item] = []
     for name in operands:
         try:
-            entry = open_entry(node, name)
+            entry = open_item(node, name)
         except CommandError as error:
             problems.append(error)
             continue
@@ -65,31 +44,28 @@ def select(
             continue
         tops.append(entry)
     if not operands:
-        tops = [Entry(p.name, p.datasets[p.name], p.datasets[p.name]) for p in node.imported()]
+        tops = [p.datasets[p.name] for p in node.imported()]
         depth = depth or None
-    found = {entry.name: entry for top in tops for entry in _descend(node, top, depth) if entry.kind in types}
+    found = {entry.full: entry for top in tops for entry in _descend(node, top, depth) if entry.kind in types}
     return sorted(found.values(), key=_order), problems
 
 
-def _descend(node: Node, top: Entry, depth: int | None) -> list[Entry]:
-    if not isinstance(top.item, Dataset):
+def _descend(node: Node, top: Item, depth: int | None) -> list[Item]:
+    if not isinstance(top, Dataset):
         return [top]
-    entries = []
-    for dataset in node.below(top.item):
+    found: list[Item] = []
+    for dataset in node.below(top):
         level = dataset.name[len(top.name) :].count("/")
-        if depth is not None and level > depth:
-            continue
-        entries.append(Entry(dataset.name, dataset, dataset))
+        if depth is None or level <= depth:
+            found.append(dataset)
         if depth is None or level < depth:
-            entries += [Entry(f"{dataset.name}@{s.name}", s, dataset) for s in dataset.snapshots]
-            entries += [Entry(f"{dataset.name}#{b.name}", b, dataset) for b in dataset.bookmarks]
-    return entries
+            found += [*dataset.snapshots, *dataset.bookmarks]
+    return found
 
 
-def _order(entry: Entry) -> tuple[str, int, int, str]:
-    rank = {"snapshot": 1, "bookmark": 2}.get(entry.kind, 0)
-    txg = 0 if isinstance(entry.item, Dataset) else entry.item.createtxg
-    return entry.owner.name, rank, txg, entry.name
+def _order(item: Item) -> tuple[str, int, int, str]:
+    rank = {"snapshot": 1, "bookmark": 2}.get(item.kind, 0)
+    return item.of.name, rank, 0 if isinstance(item, Dataset) else item.createtxg, item.full
 
 
 def known(names: list[str]) -> list[str]:
@@ -104,22 +80,22 @@ def known(names: list[str]) -> list[str]:
     return result
 
 
-def table(node: Node, entries: list[Entry], names: list[str], *, scripted: bool, exact: bool) -> str:
+def table(node: Node, entries: list[Item], names: list[str], *, scripted: bool, exact: bool) -> str:
     """The output of ``zfs list``."""
     sizes = space.Space(node)
-    rows = [[values.text(n, values.get(sizes, e.item, e.owner, n), exact) for n in names] for e in entries]
+    rows = [[values.text(n, values.get(sizes, e, n), exact) for n in names] for e in entries]
     columns = [PROPERTIES.get(name) for name in names]
     heads = [c.column if c else name.upper() for c, name in zip(columns, names, strict=True)]
     least = [c.width if c else len(name) for c, name in zip(columns, names, strict=True)]
     return units.table([heads, *rows], least, [bool(c and c.right) for c in columns], scripted=scripted)
 
 
-def sort(node: Node, entries: list[Entry], name: str) -> list[Entry]:
+def sort(node: Node, entries: list[Item], name: str) -> list[Item]:
     """``-s`` of zfs list: numbers by size, others as text; what has no value comes last."""
     sizes = space.Space(node)
 
-    def key(entry: Entry) -> tuple[bool, float, str]:
-        value = values.get(sizes, entry.item, entry.owner, name)
+    def key(entry: Item) -> tuple[bool, float, str]:
+        value = values.get(sizes, entry, name)
         text = value[0] if value else ""
         return value is None, float(text) if text.isdigit() else 0.0, text
 
@@ -128,7 +104,7 @@ def sort(node: Node, entries: list[Entry], name: str) -> list[Entry]:
 
 def lines(
     node: Node,
-    entries: list[Entry],
+    entries: list[Item],
     names: list[str] | None,
     fields: list[str],
     sources: set[str],
@@ -145,14 +121,14 @@ def lines(
     rows: list[dict[str, str]] = []
     for entry in entries:
         for name in names or _all(node, entry):
-            value = values.get(sizes, entry.item, entry.owner, name)
+            value = values.get(sizes, entry, name)
             if value is None and names is None:
                 continue
             source = value[1] if value else "-"
             if sources and source.split()[0] not in sources:
                 continue
             text = values.text(name, value, exact)
-            rows.append({"name": entry.name, "property": name, "value": text, "source": source})
+            rows.append({"name": entry.full, "property": name, "value": text, "source": source})
     if not rows:
         return ""
     # libzfs keeps room for any value of the properties
@@ -163,10 +139,10 @@ def lines(
     return units.table([heads, *cells], least, [False] * len(fields), scripted=scripted)
 
 
-def _all(node: Node, entry: Entry) -> list[str]:
+def _all(node: Node, entry: Item) -> list[str]:
     """Every property that ``zfs get all`` shows: the native ones, then the user properties."""
     users: set[str] = set()
-    dataset: Dataset | None = entry.owner
+    dataset: Dataset | None = entry.of
     while dataset is not None:
         users |= {n for n in dataset.props if user(n)}
         dataset = node.find(dataset.parent) if dataset.parent else None

@@ -60,12 +60,13 @@ def add(
         number or guid(),
         txg,
         node.cluster.time_on(node.host) if creation is None else creation,
+        sizes.referenced(dataset),
+        (guid() if dataset.crypt else 0) if ivset is None else ivset,
         node.object_id(node.pool_of(dataset)),
         tree,
-        sizes.referenced(dataset),
         written,
-        ivset=(guid() if dataset.crypt else 0) if ivset is None else ivset,
         volsize=int(dataset.props.get("volsize", 0)),
+        of=dataset,
     )
     dataset.snapshots.append(snap)
     dataset.log = 0
@@ -121,15 +122,15 @@ def bookmark(node: Node, source: str, new: str) -> None:
     """``zfs bookmark SNAPSHOT|BOOKMARK BOOKMARK``, which zrepl does; both are of one dataset."""
     owner_name, _, short = new.partition("#")
     mark = source[len(owner_name) :]
-    only(source.startswith(owner_name) and mark[:1] in ("@", "#"), f"zfs bookmark {source} {new}")
+    only(source.startswith(owner_name), f"zfs bookmark {source} {new}")
     owner = node.dataset(owner_name)
-    versions: list[Snapshot] | list[Bookmark] = owner.snapshots if mark[0] == "@" else owner.bookmarks
-    item = next((each for each in versions if each.name == mark[1:]), None)
+    item = owner.version(mark)
     if item is None:
         raise CommandError(f"cannot create bookmark '{new}': dataset does not exist")
     if any(each.name == short for each in owner.bookmarks):
         raise CommandError(f"cannot create bookmark '{new}': bookmark exists")
-    owner.bookmarks.append(Bookmark(short, item.guid, item.createtxg, item.creation, item.ivset, item.referenced))
+    mine = (short, item.guid, item.createtxg, item.creation, item.referenced, item.ivset)
+    owner.bookmarks.append(Bookmark(*mine, of=owner))
     node.txg(node.pool_of(owner))
 
 
@@ -178,7 +179,7 @@ def promote(ctx: Context, node: Node, args: Arguments) -> None:
     pool = node.pool_of(made)
     if made.origin is None:
         raise CommandError(f"cannot promote '{name}': not a cloned filesystem")
-    origin = node.owner(pool, made.origin)
+    origin = made.origin.of
     cut = origin.snapshots.index(made.origin) + 1
     moving, staying = origin.snapshots[:cut], origin.snapshots[cut:]
     for snap in moving:
@@ -193,6 +194,8 @@ def promote(ctx: Context, node: Node, args: Arguments) -> None:
             raise CommandError(
                 f"cannot promote '{name}': cannot promote dataset outside its encryption root"
             )  # dsl_dataset_promote_crypt_check
+    for snap in moving:
+        snap.of = made
     crypt.promote(origin, made, list(pool.datasets.values()))
     if (pool.guid, origin.id) in node.state.keys and made.crypt and made.crypt.root == made.id:
         node.state.keys.discard((pool.guid, origin.id))

@@ -10,13 +10,14 @@ import base64
 import json
 import os
 import stat
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.core import CommandError
-from lab.zfs import resume, trees
-from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
+from lab.zfs import trees
+from lab.zfs.model import Bookmark, Dataset, Node, Partial, Snapshot, only
 from lab.zfs.units import nice
 
 MAGIC = b"LABZFS1\0"
@@ -36,17 +37,6 @@ class Record:
         return bool(self.header["fromguid"])
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options of ``zfs send``.
-
-    :param source: of -i, as given
-    """
-
-    raw: bool = False
-    source: str | None = None
-
-
 def pack(tree: Path) -> bytes:
     """A folder as bytes."""
     index: list[list[Any]] = []
@@ -55,8 +45,6 @@ def pack(tree: Path) -> bytes:
         entry: list[Any] = [path, info.st_mode, info.st_mtime_ns]
         if stat.S_ISLNK(info.st_mode):
             entry.append(os.readlink(tree / path))
-        elif stat.S_ISSOCK(info.st_mode):
-            continue
         else:
             entry.append({n: base64.b64encode(v).decode() for n, v in trees.attributes(tree / path).items()})
         if stat.S_ISREG(info.st_mode):
@@ -83,8 +71,6 @@ def unpack(payload: bytes, tree: Path) -> None:
             place.mkdir(exist_ok=True)
         elif stat.S_ISLNK(mode):
             place.symlink_to(extra)
-        elif stat.S_ISFIFO(mode):
-            os.mkfifo(place)
         else:
             size, parts = content
             with open(place, "wb") as file:
@@ -123,28 +109,27 @@ def decode(data: bytes) -> Record:
     return Record(json.loads(data[16:end]), payload, len(payload) == wanted)
 
 
-def plan(node: Node, name: str, options: Options) -> Record:
+def plan(node: Node, name: str, *, raw: bool, source: str | None) -> Record:
     """What ``zfs send`` sends.
 
     :param name: ``DATASET@SNAPSHOT``
+    :param source: of -i, as given
     """
     dataset, snap = node.snapshot(name)
     start = None
-    if options.source:
-        mark = options.source.removeprefix(dataset.name)
-        only(mark[:1] in ("@", "#"), f"zfs send -i {options.source} {name}")
-        versions: list[Snapshot] | list[Bookmark] = dataset.snapshots if mark[0] == "@" else dataset.bookmarks
-        start = next((each for each in versions if each.name == mark[1:]), None)
+    if source:
+        mark = source.removeprefix(dataset.name)
+        start = dataset.version(mark)
         if start is None:
             raise CommandError(
                 f"warning: cannot send '{name}': incremental source ({dataset.name}{mark}) does not exist"
             )
         if start.createtxg >= snap.createtxg:
             raise CommandError(f"warning: cannot send '{name}': not an earlier snapshot from the same fs")
-    return record(node, dataset, snap, start, raw=options.raw)
+    return record(node, dataset, snap, start, raw=raw)
 
 
-def record(node: Node, dataset: Dataset, snap: Snapshot, start: Snapshot | Bookmark | None, *, raw: bool) -> Record:
+def record(node: Node, dataset: Dataset, snap: Snapshot, start: Bookmark | None, *, raw: bool) -> Record:
     """One snapshot as a stream."""
     raw = raw and dataset.crypt is not None
     name = f"{dataset.name}@{snap.name}"
@@ -181,9 +166,25 @@ def _crypt(node: Node, dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def token(partial: Partial) -> str:
+    """The value of ``receive_resume_token``: ``1-CHECKSUM-LENGTH-HEX``, as opaque as ZFS's own."""
+    facts = {k: partial.header[k] for k in ("object", "toguid", "toname", "fromguid", "raw")}
+    data = json.dumps(facts | {"bytes": len(partial.payload)}).encode()
+    return f"1-{zlib.crc32(data):x}-{len(data):x}-{zlib.compress(data).hex()}"
+
+
+def _facts(text: str) -> dict[str, object]:
+    """What a token says."""
+    try:
+        facts: dict[str, object] = json.loads(zlib.decompress(bytes.fromhex(text.split("-")[3])))
+    except (ValueError, IndexError, zlib.error):
+        raise CommandError("cannot resume send: resume token is corrupt (nvlist authentication failed)", 255) from None
+    return facts
+
+
 def resumed(node: Node, token: str) -> Record:
     """The rest of an interrupted stream (``zfs send -t``)."""
-    facts = resume.read(token)
+    facts = _facts(token)
     name = str(facts["toname"])
     dataset = node.find(name.split("@")[0])
     snap = dataset.snapshot(name.partition("@")[2]) if dataset else None
@@ -191,10 +192,9 @@ def resumed(node: Node, token: str) -> Record:
         raise CommandError(f"cannot resume send: '{name}' used in the initial send no longer exists", 255)
     if snap.guid != facts["toguid"]:
         raise CommandError(f"cannot resume send: '{name}' is no longer the same snapshot used in the initial send", 255)
-    start: Snapshot | Bookmark | None = None
+    start = None
     if facts["fromguid"]:
-        marks: list[Snapshot | Bookmark] = [*dataset.snapshots, *dataset.bookmarks]
-        start = next((m for m in marks if m.guid == facts["fromguid"]), None)
+        start = next((m for m in (*dataset.snapshots, *dataset.bookmarks) if m.guid == facts["fromguid"]), None)
         if start is None:
             raise CommandError("cannot resume send: incremental source no longer exists", 255)
     made = record(node, dataset, snap, start, raw=bool(facts["raw"]))

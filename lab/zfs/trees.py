@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.core import NotSimulatedError
+
 BLOCK = 512
 
 
@@ -21,6 +23,8 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         found = sorted(entries, key=lambda e: e.name)
     for entry in found:
         info = entry.stat(follow_symlinks=False)
+        if not (entry.is_file(follow_symlinks=False) or entry.is_dir() or entry.is_symlink()):
+            raise NotSimulatedError(f"{prefix}{entry.name} in a dataset: neither file, folder nor link")
         yield prefix + entry.name, info
         if stat.S_ISDIR(info.st_mode):
             yield from _walk(entry.path, f"{prefix}{entry.name}/")
@@ -86,21 +90,15 @@ def mirror(source: Path, target: Path) -> None:
             place.unlink(missing_ok=True)
             if stat.S_ISLNK(info.st_mode):
                 place.symlink_to(os.readlink(source / path))
-            elif stat.S_ISREG(info.st_mode):
+            else:
                 place.write_bytes(b"")
                 copy_data(source / path, place)
-            elif stat.S_ISFIFO(info.st_mode):
-                os.mkfifo(place)
-            else:
-                continue  # sockets are not copied
     for path in sorted(after, reverse=True):
         dress(source / path, target / path, after[path])
 
 
 def dress(source: Path, target: Path, info: os.stat_result) -> None:
     """Gives a copied entry the mode, attributes and times of its source."""
-    if stat.S_ISSOCK(info.st_mode):
-        return
     if not stat.S_ISLNK(info.st_mode):
         wanted, had = attributes(source), attributes(target)
         for name in had.keys() - wanted.keys():

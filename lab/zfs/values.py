@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.zfs import space
 from lab.zfs.model import Bookmark, Dataset, Node, Snapshot, only
 from lab.zfs.properties import PROPERTIES, shown
-from lab.zfs.resume import token
+from lab.zfs.stream import token
 
 LOCAL, DEFAULT, NONE = "local", "default", "-"
 Value = tuple[str, str]
@@ -46,19 +46,17 @@ def effective(node: Node, dataset: Dataset, prop: str) -> str:
     return found[0] if found else PROPERTIES[prop].default or "-"
 
 
-def get(sizes: space.Space, item: Dataset | Snapshot | Bookmark, owner: Dataset, name: str) -> Value | None:
+def get(sizes: space.Space, item: Dataset | Bookmark, name: str) -> Value | None:
     """The value and source of a property of a dataset, snapshot or bookmark; None where it has no such property."""
     prop = PROPERTIES.get(name)
     node = sizes.node
-    if isinstance(item, Bookmark):
-        found = _version(item, owner, "bookmark").get(name)
-        return None if found is None else (found, NONE)
     if isinstance(item, Snapshot):
         if prop is None:
-            return setting(node, owner, name)
-        if "snapshot" not in prop.types:
-            return None
-        return _snapshot(sizes, item, owner, name)
+            return setting(node, item.of, name)
+        return _snapshot(sizes, item, name) if "snapshot" in prop.types else None
+    if isinstance(item, Bookmark):
+        found = _version(item).get(name)
+        return None if found is None else (found, NONE)
     if prop is None:
         return setting(node, item, name)
     if item.kind not in prop.types:
@@ -105,9 +103,7 @@ def _own(sizes: space.Space, dataset: Dataset, name: str) -> str | None:
     if name == "receive_resume_token":
         return token(dataset.partial) if dataset.partial else None
     if name == "origin":
-        if dataset.origin is None:
-            return None
-        return f"{node.owner(node.pool_of(dataset), dataset.origin).name}@{dataset.origin.name}"
+        return dataset.origin.full if dataset.origin else None
     fixed = {
         "type": dataset.kind,
         "name": dataset.name,
@@ -128,11 +124,11 @@ def _own(sizes: space.Space, dataset: Dataset, name: str) -> str | None:
     return fixed.get(name)
 
 
-def _version(item: Snapshot | Bookmark, owner: Dataset, kind: str) -> dict[str, str]:
+def _version(item: Bookmark) -> dict[str, str]:
     """What a snapshot and a bookmark both have."""
     return {
-        "type": kind,
-        "name": f"{owner.name}{'@' if kind == 'snapshot' else '#'}{item.name}",
+        "type": item.kind,
+        "name": item.full,
         "creation": str(int(item.creation)),
         "createtxg": str(item.createtxg),
         "guid": str(item.guid),
@@ -140,16 +136,16 @@ def _version(item: Snapshot | Bookmark, owner: Dataset, kind: str) -> dict[str, 
     }
 
 
-def _snapshot(sizes: space.Space, snap: Snapshot, owner: Dataset, name: str) -> Value | None:
-    fixed = _version(snap, owner, "snapshot") | {"written": str(snap.written), "userrefs": str(len(snap.holds))}
+def _snapshot(sizes: space.Space, snap: Snapshot, name: str) -> Value | None:
+    fixed = _version(snap) | {"written": str(snap.written), "userrefs": str(len(snap.holds))}
     if name == "used":
-        return str(sizes.unique(owner, snap)), NONE
+        return str(sizes.unique(snap)), NONE
     if name in fixed:
         return fixed[name], NONE
     if name == "volsize":
-        return (str(snap.volsize), NONE) if owner.kind == "volume" else None
+        return (str(snap.volsize), NONE) if snap.of.kind == "volume" else None
     only(name in ("encryption", "encryptionroot", "keystatus"), f"the property {name} of a snapshot")
-    return _encryption(sizes.node, owner, name)
+    return _encryption(sizes.node, snap.of, name)
 
 
 def text(name: str, value: Value | None, exact: bool) -> str:

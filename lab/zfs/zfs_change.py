@@ -1,11 +1,14 @@
-"""The zfs subcommands that make, change, mount and destroy."""
+"""The zfs subcommands that make, change, mount and destroy, with keys and streams."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from lab.core import CommandError, Context
-from lab.zfs import datasets, mounting, settings, snapshots, space, units, values
-from lab.zfs.arguments import Arguments, each, split
-from lab.zfs.model import Node, only
+from lab.zfs import crypt, datasets, mounting, settings, snapshots, space, stream, units, values
+from lab.zfs import receive as receiving
+from lab.zfs.arguments import Arguments, changing, each, split
+from lab.zfs.model import Dataset, Node, only
 
 
 def create(ctx: Context, node: Node, args: Arguments) -> None:
@@ -80,3 +83,97 @@ def unmount(ctx: Context, node: Node, args: Arguments) -> None:
     if node.mount(dataset) is None:
         raise CommandError(f"cannot unmount '{name}': not currently mounted")
     mounting.unmount_all(node, mounting.affected(node, dataset))
+
+
+def _chosen(node: Node, args: Arguments, loaded: bool) -> list[Dataset]:
+    """The one dataset that is named, or the encryption roots of -a or -r whose key is loaded, or is not."""
+    only(args.has("a") != bool(args.operands), "a key command with -a and a dataset, or with neither")
+    found = list(node.all()) if args.has("a") else node.below(node.dataset(args.operands[0]))
+    if not args.has("a") and not args.has("r"):
+        return found[:1]
+    return [d for d in found if d.crypt and d.crypt.root == d.id and node.key_loaded(d) == loaded]
+
+
+def _attempt(ctx: Context, chosen: Sequence[Dataset], act: Callable[[Dataset], None], summary: str) -> int:
+    """Does it to each, and says to how many, unless the summary is empty."""
+    failed = 0
+    for dataset in chosen:
+        try:
+            act(dataset)
+        except CommandError as error:
+            failed += 1
+            ctx.err(error.message + "\n")
+    if summary:
+        ctx.out(f"{len(chosen) - failed} / {len(chosen)} key(s) successfully {summary}\n")
+    return 255 if failed else 0
+
+
+def load_key(ctx: Context, node: Node, args: Arguments) -> int:
+    location, check = args.value("L"), args.has("n")
+    many = args.has("a") or args.has("r")
+    only(not many or not (check or location), "zfs load-key -a or -r with -L or -n")
+    try:
+        chosen = _chosen(node, args, loaded=False)
+    except CommandError:
+        if check:  # seen: a dataset that is not there counts as none
+            ctx.out("0 / 0 key(s) successfully verified\n")
+        raise
+    summary = "verified" if check else "loaded" if many else ""
+    return _attempt(ctx, chosen, lambda dataset: crypt.load(node, dataset, location, check, ctx.stdin), summary)
+
+
+def unload_key(ctx: Context, node: Node, args: Arguments) -> int:
+    chosen = _chosen(node, args, loaded=True)
+    summary = "unloaded" if args.has("a") or args.has("r") else ""
+    return _attempt(ctx, chosen, lambda dataset: crypt.unload(node, dataset), summary)
+
+
+def change_key(ctx: Context, node: Node, args: Arguments) -> int:
+    given = args.assignments("o")
+    only(given.keys() <= {"keyformat", "keylocation"} and not (given and args.has("i")), f"zfs change-key with {given}")
+    dataset = node.dataset(args.operands[0])
+    if args.has("i"):
+        crypt.inherit(node, dataset)
+    else:
+        crypt.change(node, dataset, given, ctx.stdin)
+    node.txg(node.pool_of(dataset))
+    return 0
+
+
+def send(ctx: Context, args: Arguments) -> int:
+    """zfs send: the whole stream is in memory before the state is free again and the pipe is written."""
+    token = args.value("t")
+    only(bool(token) != bool(args.operands) and (not token or not (args.has("w") or args.has("i"))), " ".join(ctx.argv))
+    only(not args.operands or "@" in args.operands[0], "zfs send of what is no snapshot")
+    with ctx.store.edit() as cluster:
+        node = Node(ctx.store, cluster, ctx.host(cluster))
+        if token:
+            record = stream.resumed(node, token)
+        else:
+            record = stream.plan(node, args.operands[0], raw=args.has("w"), source=args.value("i"))
+    if args.has("v"):
+        ctx.err(stream.describe(record))
+    ctx.stdout.write(stream.encode(record))
+    return 0
+
+
+def receive(ctx: Context, args: Arguments) -> int:
+    """zfs receive: the stream is read to its end before the state is locked."""
+    (target,) = args.operands
+    data = b"" if args.has("A") else ctx.stdin.read()
+    with changing(ctx) as node:
+        if args.has("A"):
+            receiving.abort(node, node.dataset(target))
+            return 0
+        options = receiving.Options(
+            resumable=args.has("s"),
+            unmounted=args.has("u"),
+            verbose=args.has("v"),
+            exclude=tuple(args.values("x")),
+            override=args.assignments("o"),
+        )
+        pool = node.pool(target)
+        if pool and pool.health == "SUSPENDED":
+            raise CommandError(f"cannot receive: '{target}': pool I/O is currently suspended")
+        receiving.receive(node, data, target, options, ctx.out)
+    return 0

@@ -6,7 +6,7 @@ import io
 
 from lab.commands import unreadable
 from lab.core import INSIDE, CommandError, Context
-from lab.zfs import crypt, datasets, settings, snapshots, zfs_change, zfs_keys, zfs_read, zfs_stream
+from lab.zfs import crypt, datasets, settings, snapshots, zfs_change, zfs_read
 from lab.zfs.arguments import MANY, Arguments, Command, parse, run
 from lab.zfs.model import Node
 
@@ -27,11 +27,11 @@ COMMANDS = {
     "get": Command(zfs_read.get, "Hpro:s:t:", (1, MANY), writes=False),
     "mount": Command(zfs_change.mount, "a", (0, 1)),
     "unmount": Command(zfs_change.unmount),
-    "load-key": Command(zfs_keys.load_key, "nrL:a", (0, 1)),
-    "unload-key": Command(zfs_keys.unload_key, "ra", (0, 1)),
-    "change-key": Command(zfs_keys.change_key, "io:"),
+    "load-key": Command(zfs_change.load_key, "nrL:a", (0, 1)),
+    "unload-key": Command(zfs_change.unload_key, "ra", (0, 1)),
+    "change-key": Command(zfs_change.change_key, "io:"),
 }
-PIPES = {"send": (zfs_stream.send, "wi:vt:", (0, 1)), "receive": (zfs_stream.receive, "svux:o:A", (1, 1))}
+PIPES = {"send": (zfs_change.send, "wi:vt:", (0, 1)), "receive": (zfs_change.receive, "svux:o:A", (1, 1))}
 """Those that read or write a pipe, and so lock the state themselves."""
 ALIASES = {"recv": "receive"}
 

@@ -57,8 +57,7 @@ def main(ctx: Context) -> int:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         found = running(host)
-        if found is None:
-            raise AssertionError(host.name)
+        assert found is not None
         daemon.wake(cluster, host, found, words[2])
     return 0
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import yaml
 
+from f3s.parsing import UnknownOutput
+from f3s.pruning import Rules, destroyed
+from f3s.settings.values import duration_seconds
 from lab.core import NotSimulatedError
-from lab.zrepl.keep import UNITS, Rule, grid
 
 JOB_TYPES = ("local", "pull", "push", "sink", "snap", "source")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -37,7 +39,7 @@ PUSH = {
     "connect": {"type": "tcp", "address": ADDRESS},
     "filesystems": {re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]<?"): True},
     "send": {"encrypted": True},
-    "snapshotting": {"type": "periodic", "prefix": NAME, "interval": re.compile(f"[1-9][0-9]*[{''.join(UNITS)}]")},
+    "snapshotting": {"type": "periodic", "prefix": NAME, "interval": re.compile("[1-9][0-9]*[smhdw]")},
     "pruning": {"keep_sender": RULES, "keep_receiver": RULES},
 }
 SINK = {
@@ -99,8 +101,8 @@ class Push:
     filesystems: tuple[str, ...]
     prefix: str
     interval: int
-    keep_sender: tuple[Rule, ...]
-    keep_receiver: tuple[Rule, ...]
+    keep_sender: Rules
+    keep_receiver: Rules
 
 
 @dataclass(frozen=True)
@@ -190,25 +192,19 @@ def _fits(found: Any, form: Any) -> bool:
 
 
 def _push(job: Any) -> Push:
-    interval = job["snapshotting"]["interval"]
+    for rules in job["pruning"].values():
+        try:
+            destroyed(rules, ())
+        except UnknownOutput as error:
+            raise ConfigError(str(error)) from None
     return Push(
         job["name"],
         job["connect"]["address"],
         tuple(job["filesystems"]),
         job["snapshotting"]["prefix"],
-        int(interval[:-1]) * UNITS[interval[-1]],
-        *(tuple(map(_rule, job["pruning"][side])) for side in ("keep_sender", "keep_receiver")),
+        duration_seconds(job["snapshotting"]["interval"]),
+        **job["pruning"],
     )
-
-
-def _rule(found: dict[str, Any]) -> Rule:
-    kind, fields = found["type"], {name: value for name, value in found.items() if name != "type"}
-    if kind == "grid":
-        try:
-            fields["grid"] = grid(fields["grid"])
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-    return Rule(kind, **fields)
 
 
 def _sink(job: Any) -> Sink:

@@ -57,7 +57,7 @@ def start(ctx: Context) -> bool:
     keep_output()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        daemon = Daemon(found, cluster.now, cluster.next_id())
+        daemon = Daemon(found, cluster.next_id())
         host.parts["zrepl"] = daemon
         daemon.jobs = {push.name: Job() for push in found.pushes}
         plan_beats(ctx.store, cluster, host)

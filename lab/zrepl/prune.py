@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
+from f3s.pruning import Rules, destroyed
+from f3s.zfs import Snapshot
 from lab.core import CommandError
 from lab.zfs import datasets
 from lab.zfs.model import Dataset, Node
-from lab.zrepl.keep import Rule, Snap, destroyed
 from lab.zrepl.replicate import Link, cursor, selected
 
 
@@ -20,18 +21,19 @@ def both(link: Link) -> None:
             _prune(link, dataset, link.receiver, received, link.push.keep_receiver)
 
 
-def _prune(link: Link, source: Dataset, node: Node, dataset: Dataset, rules: tuple[Rule, ...]) -> None:
+def _prune(link: Link, source: Dataset, node: Node, dataset: Dataset, rules: Rules) -> None:
     mark = cursor(source, link.push.name)
     if mark is None:
         return  # one successful replication is required before pruning works
     # from the oldest on, everything before the cursor's snapshot has been replicated; without that snapshot nothing
-    replicated = any(snap.guid == mark.guid for snap in dataset.snapshots)
-    snaps = []
-    for snap in dataset.snapshots:
-        replicated = replicated and snap.guid != mark.guid
-        snaps.append(Snap(snap.name, snap.creation, replicated))
-    for name in destroyed(snaps, rules):
-        found = dataset.snapshot(name)
-        assert found is not None
-        with contextlib.suppress(CommandError):  # it has a hold or a clone
-            datasets.destroy(node, [found])
+    guids = [snap.guid for snap in dataset.snapshots]
+    replicated = guids[: guids.index(mark.guid)] if mark.guid in guids else []
+    keeps_new = any(rule["type"] == "not_replicated" for rule in rules)
+    snaps = {
+        Snapshot(f"{dataset.name}@{snap.name}", str(snap.guid), snap.createtxg, int(snap.creation)): snap
+        for snap in dataset.snapshots
+    }
+    for gone in sorted(destroyed(rules, snaps), key=lambda each: each.createtxg):
+        if not keeps_new or snaps[gone].guid in replicated:
+            with contextlib.suppress(CommandError):  # it has a hold or a clone
+                datasets.destroy(node, [snaps[gone]])

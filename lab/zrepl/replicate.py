@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from f3s.pruning import selects
 from lab.core import Cluster, CommandError, Host, Store
 from lab.net import model as net
 from lab.zfs import datasets, receive, snapshots, stream
@@ -41,15 +42,8 @@ class Link:
 
 def selected(push: Push, node: Node) -> list[Dataset]:
     """The file systems and volumes that a job's filter takes (daemon/filters)."""
-    return [
-        dataset
-        for dataset in node.all()
-        if any(
-            f"{dataset.name}/".startswith(f"{name[:-1]}/") if name.endswith("<") else dataset.name == name
-            for name in push.filesystems
-        )
-        and dataset.props.get(PLACEHOLDER) != "on"
-    ]
+    wanted = dict.fromkeys(push.filesystems, True)
+    return [each for each in node.all() if selects(wanted, each.name) and each.props.get(PLACEHOLDER) != "on"]
 
 
 def connect(store: Store, cluster: Cluster, source: Host, push: Push) -> Link:
@@ -82,7 +76,7 @@ def run(store: Store, cluster: Cluster, source: Host, push: Push, begun: Run | N
     File systems come one after the other (replication.concurrency.steps is 1 by default), and a whole one takes its
     time: with it a run pauses, and goes on with what is left when it is given as `begun`.
     """
-    result = begun or Run(cluster.now, cluster.now)
+    result = begun or Run(cluster.now)
     result.paused = False
     try:
         link = connect(store, cluster, source, push)
@@ -121,8 +115,7 @@ def _replicate(link: Link, dataset: Dataset, report: Filesystem) -> None:
         )
     path = _path(dataset, existing)
     for start, snap in pairwise(path):
-        if not isinstance(snap, Snapshot):
-            raise AssertionError(snap)
+        assert isinstance(snap, Snapshot)
         _step(link, dataset, start, snap)
         report.whole |= start is None
         _remember(link, dataset, snap)
@@ -130,16 +123,16 @@ def _replicate(link: Link, dataset: Dataset, report: Filesystem) -> None:
         _remember(link, dataset, path[0])
 
 
-def _relative(version: Snapshot | Bookmark) -> str:
+def _relative(version: Bookmark) -> str:
     return ("@" if isinstance(version, Snapshot) else "#") + version.name
 
 
-def _path(dataset: Dataset, existing: Dataset | None) -> list[Snapshot | Bookmark | None]:
+def _path(dataset: Dataset, existing: Dataset | None) -> list[Bookmark | None]:
     """The snapshots to send one after the other; the first element is where the target stands, None: it has nothing.
 
     :raises ReplicationError: there is no way from the one to the other
     """
-    own: list[Snapshot | Bookmark] = [*dataset.bookmarks, *dataset.snapshots]
+    own: list[Bookmark] = [*dataset.bookmarks, *dataset.snapshots]
     own.sort(key=lambda version: (version.createtxg, isinstance(version, Snapshot)))
     if existing is None:
         if not dataset.snapshots:
@@ -170,7 +163,7 @@ def _path(dataset: Dataset, existing: Dataset | None) -> list[Snapshot | Bookmar
     )
 
 
-def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap: Snapshot) -> None:
+def _step(link: Link, dataset: Dataset, start: Bookmark | None, snap: Snapshot) -> None:
     """Sends one snapshot.
 
     :raises ReplicationError: zrepl refuses
@@ -179,8 +172,8 @@ def _step(link: Link, dataset: Dataset, start: Snapshot | Bookmark | None, snap:
         raise ReplicationError(f'encrypted send mandated by policy, but filesystem "{dataset.name}" is not encrypted')
     if start is None:
         _placeholders(link, link.target(dataset))
-    options = stream.Options(raw=True, source=_relative(start) if start else None)
-    data = stream.encode(stream.plan(link.sender, f"{dataset.name}@{snap.name}", options))
+    source = _relative(start) if start else None
+    data = stream.encode(stream.plan(link.sender, f"{dataset.name}@{snap.name}", raw=True, source=source))
     wanted = receive.Options(resumable=True, override=link.sink.override)
     receive.receive(link.receiver, data, f"{link.target(dataset)}@{snap.name}", wanted, lambda _: None)
 
@@ -202,7 +195,7 @@ def cursor(dataset: Dataset, job: str) -> Bookmark | None:
     return max(mine, key=lambda bookmark: bookmark.createtxg, default=None)
 
 
-def _remember(link: Link, dataset: Dataset, version: Snapshot | Bookmark) -> None:
+def _remember(link: Link, dataset: Dataset, version: Bookmark) -> None:
     """The replication cursor on the source, the last-received hold on the target; the ones before them go."""
     name = f"zrepl_CURSOR_G_{version.guid:016x}_J_{link.push.name}"
     old = [b.name for b in dataset.bookmarks if b.name.endswith(f"_J_{link.push.name}") and b.name != name]

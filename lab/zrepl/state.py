@@ -25,12 +25,12 @@ class Filesystem:
 
 @dataclass
 class Run:
-    """The latest replication of a job; times are virtual seconds since the epoch.
+    """The latest replication of a job.
 
+    :param finished: virtual seconds since the epoch
     :param paused: it is under way, and goes on at `finished`
     """
 
-    started: float
     finished: float
     error: str = ""
     filesystems: list[Filesystem] = field(default_factory=list)
@@ -58,7 +58,6 @@ class Daemon:
     """:param number: of this start, so that what an earlier one had planned is not done"""
 
     config: Config
-    started: float
     number: int
     jobs: dict[str, Job] = field(default_factory=dict)
 

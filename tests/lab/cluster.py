@@ -51,9 +51,6 @@ class Cluster:
     def copy(self, state: Path) -> Cluster:
         """Another lab in the same state."""
         subprocess.run(["cp", "-a", "--sparse=always", self.state, state], check=True)
-        # where the state is, for programs that a host starts by itself (an event of the clock)
-        for place in state.glob("hosts/*/root/.lab/state-path"):
-            place.write_text(f"{state}\n")
         return Cluster(state)
 
     @property

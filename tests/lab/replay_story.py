@@ -155,6 +155,7 @@ BEFORE: Mapping[tuple[str, int], Sequence[Step]] = {
     ("client", 0): [("r0", DEBIAN)],
     ("failover", 3): [("f1", STANDBY)],
     ("failover", 5): [seconds(4)],
+    ("idmap", 8): [("f0", "chown 1000:1000 /data/nfs/k3svolumes/owned")],
     ("boot", 0): [("f1", "pkg install -y vm-bhyve")],
     ("boot", 2): [lambda store: boot.reboot(store, "f1"), seconds(1)],
     ("boot", 3): [

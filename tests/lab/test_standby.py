@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from lab import clock, replay
 from lab.rc.scripts import processes
-from tests.lab.cluster import Cluster
+from tests.lab.cluster import F0, REPOSITORY, Cluster
 from tests.lab.replay_story import SERVER, certificates
 
 pytestmark = pytest.mark.lab
@@ -26,30 +24,18 @@ EXPORTS = (
 NFSD = "service nfsd onestart"
 
 
-def compound(*operations: bytes) -> str:
-    """A call as the words of printf(1)."""
-    credentials = struct.pack(">II2s2xIII", 1, 2, b"f0", 0, 0, 0)
-    head = struct.pack(">IIIIIIII", 7, 0, 2, 100003, 4, 1, 1, len(credentials)) + credentials + struct.pack(">II", 0, 0)
-    body = head + struct.pack(">III", 0, 0, len(operations)) + b"".join(operations)
-    return "".join(f"\\{byte:03o}" for byte in struct.pack(">I", 1 << 31 | len(body)) + body)
+ANSWERS = (REPOSITORY / "files/freebsd/answers.sh").read_text()
 
 
-ROOT = struct.pack(">I", 24)
-LOOKUP = struct.pack(">II6s2x", 15, 6, b"marker")
-GETATTR = struct.pack(">III", 9, 1, 256)
-SAVE = struct.pack(">I", 32)
+def ask(lab: Cluster) -> tuple[int, str]:
+    """What the program of f3s_storage that asks nfsd for the marker ends with and says."""
+    (lab.store.root(F0) / "usr/local/libexec/answers").write_text(ANSWERS)
+    ran = lab.attempt("f0", "sh /usr/local/libexec/answers nfs marker")
+    return ran.rc, ran.out.strip()
 
 
-def ask(lab: Cluster, *operations: bytes) -> list[int]:
-    """The words of nfsd's reply behind the accepted header: status, tag, count, and the results."""
-    out = lab.sh("f0", f"printf '{compound(*operations)}' | nc -N -w 5 127.0.0.1 2049 | od -An -v -tx1")
-    words = bytes.fromhex(out.replace("\n", ""))
-    if not words:
-        return []
-    mark, *reply = struct.unpack(f">{len(words) // 4}I", words)
-    assert mark == 1 << 31 | len(words) - 4
-    assert reply[:6] == [7, 1, 0, 0, 0, 0]
-    return reply[6:]
+def refuses(status: int) -> tuple[int, str]:
+    return 1, f"nfsd refuses marker of its NFSv4 root, status {status}"
 
 
 @pytest.fixture
@@ -89,46 +75,41 @@ def test_what_lies_below_a_nullfs_mount_is_busy_and_read_only_reaches_through(la
 
 
 def test_nfsd_answers_with_the_number_of_the_export(served: Cluster) -> None:
-    assert ask(served, ROOT, LOOKUP, GETATTR) == [0, 0, 3, 24, 0, 15, 0, 9, 0, 1, 256, 16, 0, 0x2900FF01, 0, 0x29]
-    assert ask(served, ROOT, SAVE, LOOKUP)[:3] == [0, 0, 3]
-    assert ask(served, ROOT) == [0, 0, 1, 24, 0]
-    assert ask(served, GETATTR) == [10020, 0, 1, 9, 10020]
+    assert ask(served) == (0, "01ff002929000000")
     served.sh("f0", "rm /data/nfs/marker")
-    assert ask(served, ROOT, LOOKUP, GETATTR) == [2, 0, 2, 24, 0, 15, 2]
-    access = struct.pack(">II", 3, 1)
-    ran = served.attempt("f0", f"printf '{compound(ROOT, access)}' | nc -N -w 5 127.0.0.1 2049")
-    assert "lab: not simulated: nc with operation 3" in ran.err
+    assert ask(served) == refuses(2)
+    assert "not simulated: nc with another question" in served.attempt("f0", "echo x | nc -N -w 5 127.0.0.1 2049").err
     assert "not simulated" in served.attempt("f0", "nc -N -w 5 127.0.0.1 22 </dev/null").err
 
 
 def test_what_is_mounted_after_mountd_started_is_not_served(lab: Cluster) -> None:
     lab.sh("f0", f"{DATASET}; {EXPORTS}; {NFSD}; {NULLFS}")
     assert "/ (zfs, NFS exported, local" in lab.sh("f0", "mount"), "what the directory was on then"
-    assert ask(lab, ROOT, LOOKUP)[0] == 2, "the bare directory"
+    assert ask(lab) == refuses(2), "the bare directory"
     lab.sh("f0", "service mountd onerestart")
-    assert ask(lab, ROOT, LOOKUP)[0] == 0
+    assert ask(lab)[0] == 0
     lab.sh("f0", f"umount /export/nfs; {NULLFS}")
-    assert ask(lab, ROOT, LOOKUP) == [70, 0, 1, 24, 70], "the root's handle names the number of the last mount"
+    assert ask(lab) == refuses(70), "the root's handle names the number of the last mount"
     lab.sh("f0", "service mountd onerestart")
-    assert ask(lab, ROOT, LOOKUP)[0] == 0
+    assert ask(lab)[0] == 0
     assert "NFS exported" not in lab.sh("f0", "mount")
     lab.sh("f0", "echo 'V4: /export/nfs -sec=sys' >/etc/exports; service mountd onerestart")
-    assert ask(lab, ROOT, LOOKUP)[0] == 0, "what is not exported can be looked up, as recorded"
-    assert ask(lab, ROOT, SAVE, LOOKUP) == [10020, 0, 2, 24, 0, 32, 10020]
+    assert ask(lab) == refuses(10020), "it could be looked up, but is not exported"
 
 
 def test_an_nfsd_that_stands_still_says_nothing(served: Cluster) -> None:
+    silent = (3, "nfsd does not answer on 127.0.0.1:2049")
     served.sh("f0", "pkill -STOP -x nfsd; service nfsd onestatus")
     before = served.hosts.now
-    assert ask(served, ROOT) == []
-    assert 5 <= served.hosts.now - before < 6
+    assert ask(served) == silent
+    assert 7 <= served.hosts.now - before < 8
     assert served.attempt("f0", "timeout 20 service nfsd onestop").rc == 124
-    assert served.hosts.now - before >= 25
+    assert served.hosts.now - before >= 27
     served.sh("f0", "service nfsd onestatus; pkill -KILL -x nfsd")
-    ran = served.attempt("f0", f"service nfsd onestatus; printf '{compound(ROOT)}' | nc -N -w 5 127.0.0.1 2049")
-    assert (ran.rc, ran.out) == (1, "nfsd is not running.\n")
+    assert served.attempt("f0", "service nfsd onestatus").out == "nfsd is not running.\n"
+    assert ask(served) == silent
     served.sh("f0", f"{NFSD}; /bin/kill -STOP $(pgrep nfsd); /bin/kill -CONT $(pgrep nfsd)")
-    assert ask(served, ROOT)[0] == 0
+    assert ask(served)[0] == 0
     served.sh("f0", "pkill -STOP -x nfsd; pkill -x nfsd; pkill -CONT -x nfsd; ! service nfsd onestatus")
 
 

@@ -78,10 +78,10 @@ def scribble(node: Node, slot: str) -> str:
 def blink(node: Node, slot: str) -> str:
     """A disk is pulled out and put back, then its host loses its power and boots."""
     disk = node.host.slots[slot]
-    zfs.disk_gone(node.cluster, node.host, disk)
+    zfs.disk(node.cluster, node.host, disk, there=False)
     (pool,) = (pool for pool in node.imported() if pool.vdevs[0].disk == disk)
     said = status(node, pool, paths=False)
-    zfs.disk_back(node.cluster, node.host, disk)
+    zfs.disk(node.cluster, node.host, disk, there=True)
     said += f"{pool.health}\n"
     zfs.power_off(node.cluster, node.host)
     pools.attach(node, pool)
