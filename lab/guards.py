@@ -24,7 +24,7 @@ OPTION = "--deploy="
 DEPLOY = INSIDE / "ns" / "deploy"
 """These data, in the sandbox of a command of a run. A sandbox for anything else does not have the file."""
 DATA = (
-    *("usb_format_allow", "bhyve_destroy_old", "bhyve_old_dataset", "rotate_key"),
+    *("usb_format_allow", "bhyve_destroy_old", "bhyve_old_dataset", "rotate_key", "return_vm"),
     *("zrepl_rollback_replicas", "zrepl_jobs", "zrepl_sink_root"),
 )
 
@@ -84,10 +84,12 @@ def replica_given_up(asked: Asked) -> bool:
 
 
 def same_or_rotated(asked: Asked) -> bool:
-    """a dataset gets the key that it inherits as its own, or of the host that sends it now, or that rotate_key names"""
+    """it gets the key that it inherits, or of its new sender, return_vm names it, or rotate_key names the new key"""
     node, dataset = asked.node, asked.node.dataset(asked.words[-1])
     location = next((word.partition("=")[2] for word in asked.words if word.startswith("keylocation=")), None)
-    root = node.encryption_root(dataset)
+    root, machine = node.encryption_root(dataset), asked.data.get("return_vm")
+    if asked.words[1:3] == ["change-key", "-i"] and machine and f"/{machine}" in dataset.name:
+        return True
     if location is None or root is None or root.crypt is None:
         return False
     inherited = root is not dataset and crypt.material(node, location, None, CommandError) == root.crypt.key
