@@ -12,6 +12,7 @@ import pytest
 from scenarios import by_hand
 from scenarios.deploy import FINGERPRINT
 from scenarios.stage import ran
+from tests import golden
 from tests.f3s.settings_data import CLIENTS, STORAGE, build, good
 from tests.lab.cluster import F0, F1, F2, Cluster
 
@@ -38,7 +39,7 @@ def certificates(cluster: Cluster, place: Path) -> None:
     assert ran(words, None, cluster.environment).rc == 0
 
 
-def test_a_site_by_hand_is_said_as_data_and_a_dry_run_shows_only_what_differs(lab: Cluster, tmp_path: Path) -> None:
+def test_a_site_by_hand_is_said_as_data_and_its_first_run_is_as_planned(lab: Cluster, tmp_path: Path) -> None:
     def wait(what: str, so: Callable[[], bool]) -> None:
         for _ in range(30):
             if so():
@@ -80,8 +81,9 @@ def test_a_site_by_hand_is_said_as_data_and_a_dry_run_shows_only_what_differs(la
         lab.sh(host, "/bin/kill $(pgrep -x stunnel)")
     words = tmp_path / "site/group_data/all.py"
     words.write_text(by_hand.uncommented(words.read_text()))
-    dry = lab.pyinfra("deploy.py", "--dry", inventory=inventory)
-    assert dry.rc == 0, dry.output
+    run = lab.pyinfra("deploy.py", "-y", inventory=inventory, LAB_PLANS=str(tmp_path / "plans"))
+    assert run.rc == 0, run.output
+    golden.compare(tmp_path / "plans", "adopted")
 
 
 def test_hosts_on_which_everything_is_missing(lab: Cluster, tmp_path: Path) -> None:
