@@ -252,10 +252,10 @@ class Rotation:
                 if not new:
                     sends.setdefault(job, []).append(job.dataset + each.name.removeprefix(self.site.replica(job)))
         for job, datasets in sends.items():
-            # named as zrepl names its own, so that it prunes them
+            # named as zrepl names its own, so that it prunes them; only these end with 001
             prefix = self.site.host(job.source).zrepl.snapshot_prefix
             named = Shell(" ".join(command("{}$at", f"{each}@{prefix}") for each in datasets))
-            taken = command("at=$(date -u +%Y%m%d_%H%M%S)_000 && zfs snapshot {}", named)
+            taken = command("at=$(date -u +%Y%m%d_%H%M%S)_001 && zfs snapshot {}", named)
             title = f"{job.name} replicates it"
             yield Step(f"send {job.name}", title, job.source, (taken, self.once("wake-zrepl-job", job.name)))
         for host, names in waiting.items():

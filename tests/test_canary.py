@@ -15,9 +15,11 @@ PASSPHRASE = "correct horse battery"
 DISK = 50_000_000
 """Bytes of a played disk; the sticks are such ones."""
 KEPT = re.compile(
-    r"state/secrets/[^/]+|state/hosts/[^/]+/root/(etc/rc\.conf\.d/netif|usr/local/etc/stunnel/server\.pem|etc/stunnel/client\.pem)"
+    r"state/(secrets/[^/]+|trees/\d+/[^/]+\.key|cluster"
+    r"|hosts/[^/]+/root/(etc/rc\.conf\.d/netif|usr/local/etc/stunnel/server\.pem|etc/stunnel/client\.pem))"
 )
-"""Where secrets belong: with the controller, in what rc.d/netif reads, and in the files of the tunnel."""
+"""Where secrets belong: with the controller, on the sticks, in the kernel and in what rc.d/netif reads, and in the files
+of the tunnel."""
 
 
 def forms(secret: bytes) -> set[bytes]:
