@@ -18,7 +18,7 @@ KEPT = re.compile(
     r"state/(secrets/[^/]+|trees/\d+/[^/]+\.key|cluster"
     r"|hosts/[^/]+/root/(etc/rc\.conf\.d/netif|usr/local/etc/stunnel/server\.pem|etc/stunnel/client\.pem))"
 )
-"""Where secrets belong: with the controller, on the sticks, in the kernel, for rc.d/netif, and in the tunnel's files."""
+"""Where secrets belong: with the controller, on the sticks, in the kernel, for rc.d/netif, in the tunnel's files."""
 
 
 def forms(secret: bytes) -> set[bytes]:
