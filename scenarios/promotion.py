@@ -25,6 +25,15 @@ def _promoted(pair: Pair) -> None:
     )
 
 
+def _replaced(pair: Pair) -> None:
+    """As all is well the primary dies, with a file that nobody else has, and the standby is promoted."""
+    pair.opening()
+    own = f"{pair.story.cast.share}/only-here"
+    pair.story.on(pair.primary, f"echo own >{own}; fsync {own}")
+    pair.loses_power(pair.primary)
+    _promoted(pair)
+
+
 def _stays_out(pair: Pair) -> None:
     pair.story.within(
         f"{pair.primary} has learned that {pair.standby} writes",
@@ -100,12 +109,8 @@ def frozen(story: Story) -> None:
 @scenario("return", text="no line lost or astray; what the primary had by itself is kept and listed")
 def return_(story: Story) -> None:
     """The repaired primary gets what a client goes on writing on the promoted standby, and takes over again"""
-    pair, cast = Pair(story), story.cast
-    pair.opening()
-    own = f"{cast.share}/only-here"
-    story.on(pair.primary, f"echo own >{own}; fsync {own}")
-    pair.loses_power(pair.primary)
-    _promoted(pair)
+    pair = Pair(story)
+    _replaced(pair)
     with story.watched():
         pair.boots(pair.primary)
         _stays_out(pair)
@@ -123,11 +128,7 @@ def return_(story: Story) -> None:
 def swap(story: Story) -> None:
     """The promoted standby becomes the primary for good, and the old primary its standby, while a client writes"""
     pair, cast = Pair(story), story.cast
-    pair.opening()
-    own = f"{cast.share}/only-here"
-    story.on(pair.primary, f"echo own >{own}; fsync {own}")
-    pair.loses_power(pair.primary)
-    _promoted(pair)
+    _replaced(pair)
     path = f"{cast.mountpoint}/swapped"
     with story.watched():
         pair.boots(pair.primary)
