@@ -1,4 +1,4 @@
-"""Sticks that are missing, lost or cannot be read, keys and certificates that change, a replica that was written to."""
+"""Sticks that are missing, lost or cannot be read, keys that change, and a replica that was written to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 
 from f3s.controller import NO_CLAIM
 from scenarios.deploy import all_right
-from scenarios.pair import HEALED, Pair
+from scenarios.pair import Pair
 from scenarios.play import scenario
 from scenarios.story import Story
 
@@ -138,28 +138,6 @@ def rotation(story: Story) -> None:
         pair.boots(pair.primary)
         pair.failback_by_cron()
     all_right(story)
-
-
-@scenario("revoked", pause=2, text="the revoked client is out, the other notices nothing")
-def revoked(story: Story) -> None:
-    """The server's certificate is renewed, and a client is revoked, while another one writes"""
-    pair, out = Pair(story), story.cast.site.clients[1]
-    pair.opening()
-    pair.has_the_share(out.short_name)
-    with pair.watched():
-        for words in (("renew", "server"), ("revoke", out.name)):
-            said = story.stage.pki(*words)
-            story.prove(said.rc == 0, f"certificates.py {' '.join(words)}: {said.output.strip()}")
-            story.deploys("tasks/stunnel.py", "-y")
-        story.within(
-            f"{out.short_name} is out",
-            lambda: pair.asks(out.short_name, f"ls {story.cast.mountpoint}").rc != 0,
-            **HEALED,
-        )
-        pair.writes("after", "written after")
-    story.stage.pki("renew", out.name)
-    story.deploys("tasks/clients.py", "-y", "--limit", out.name)
-    pair.has_the_share(out.short_name)
 
 
 @scenario("diverged", pause=5)
