@@ -190,14 +190,15 @@ def test_the_printed_commands_lead_on_where_a_rollback_was_tried_before(pair: Cl
 
 def test_a_job_with_another_name_takes_its_place_everywhere(pair: Cluster) -> None:
     conf = "/usr/local/etc/f3s/storage.conf"
-    for host in (F0, F1):
-        lines = "F3S_ROLE='x'\nF3S_REPLICATION_JOB='f0_to_f1_nfsdata'\nF3S_FAILBACK_MAX_AGE='300'\n"
+    roles = {F0: "primary", F1: "standby"}
+    for host, role in roles.items():
+        lines = f"F3S_ROLE='{role}'\nF3S_REPLICATION_JOB='f0_to_f1_nfsdata'\nF3S_FAILBACK_MAX_AGE='300'\n"
         pair.sh(host, f'mkdir -p /usr/local/etc/f3s; printf "{lines}" >{conf}')
     ends = {"source": F0, "target": F1, "dataset": "zdata/enc/nfsdata", "replica_mountpoint": "/data/nfs"}
     renamed = f"zrepl_jobs={json.dumps([{**ends, 'name': 'served', 'interval': '2m'}])}"
     task(pair, "-y", "--data", renamed)
-    for host in (F0, F1):
-        told = ["F3S_ROLE='x'", "F3S_REPLICATION_JOB='served'", "F3S_FAILBACK_MAX_AGE='600'"]
+    for host, role in roles.items():
+        told = [f"F3S_ROLE='{role}'", "F3S_REPLICATION_JOB='served'", "F3S_FAILBACK_MAX_AGE='600'"]
         assert pair.sh(host, f"cat {conf}").splitlines()[:3] == told
     assert task(pair, "-y", "--data", renamed).changed == []
     pair.tick(130)
