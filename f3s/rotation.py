@@ -29,6 +29,8 @@ from f3s.settings import HostSettings, Site
 from f3s.settings.model import Job, is_within
 from f3s.zfs import Dataset, key_file
 
+SECONDS = 900
+"""For a replication. zrepl waits up to ten minutes before it tries to reach a host again (seen on 15.1)."""
 OLD = ".old"
 """How the name of a key ends that was replaced by another."""
 
@@ -63,15 +65,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Step:
-    """key finds it again in a later plan; title is what the operator reads; host: whose commands these are.
+    """key finds it again in a later plan; title is what the operator reads; commands: (host, command) in order.
 
-    lines: what its stick gets
+    lines: what the stick of `host` gets
     """
 
     key: str
     title: str
-    host: str
-    commands: tuple[Shell, ...] = ()
+    commands: tuple[tuple[str, Shell], ...] = ()
+    host: str = ""
     lines: tuple[Line, ...] = ()
 
 
@@ -195,7 +197,7 @@ class Rotation:
             for host, each in self.holders.items():
                 if self.old in (each.keys or {}):
                     title = f"the old key goes from the stick of {host}"
-                    yield Step(f"retire {host}", title, host, (), (Line("retire", self.name),))
+                    yield Step(f"retire {host}", title, (), host, (Line("retire", self.name),))
             return
         yield from self._sticks()
         yield from self._sources()
@@ -206,18 +208,18 @@ class Rotation:
         for host, each in self.holders.items():
             if self.old not in (each.keys or {}):
                 title = f"the stick of {host} keeps the old key as {self.old}.key"
-                yield Step(f"keep {host}", title, host, (), (Line("write", self.old, kept),))
+                yield Step(f"keep {host}", title, (), host, (Line("write", self.old, kept),))
         for host in self.holders:
             names = [each.name for each in self._roots(host, self.name) if not self._has_new(host, each)]
             location = self.site.host(host).key_location(self.old)
             if names:
-                commands = (command("zfs set keylocation={} {}", location, each) for each in names)
-                yield Step(f"name {host}", f"{', '.join(names)} on {host} name that file", host, tuple(commands))
+                commands = ((host, command("zfs set keylocation={} {}", location, each)) for each in names)
+                yield Step(f"name {host}", f"{', '.join(names)} on {host} name that file", tuple(commands))
         made = next((self._copy(self.name, host) for host in self.turned), None)
         for host in self.holders:
             if host not in self.turned:
                 title = f"the stick of {host} gets the new key"
-                yield Step(f"write {host}", title, host, (), (Line("replace", self.name, made),))
+                yield Step(f"write {host}", title, (), host, (Line("replace", self.name, made),))
 
     def _copy(self, name: str, host: str | None = None) -> Copy | None:
         """Where a key can be read, on any stick or on that of one host."""
@@ -236,33 +238,35 @@ class Rotation:
             if todo:
                 title = f"{', '.join(todo)} on {host} get the new key, while they are in use"
                 change = "zfs change-key -o keylocation={} -o keyformat=raw {}"
-                yield Step(f"change {host}", title, host, tuple(command(change, location, each) for each in todo))
+                yield Step(f"change {host}", title, tuple((host, command(change, location, each)) for each in todo))
 
     def _replicas(self) -> Iterator[Step]:
-        waiting: dict[str, list[str]] = {}
-        sends: dict[Job, list[str]] = {}
+        """A replica gets the new key with the next replication, which is made now."""
         for host in self.holders:
-            me = self.site.host(host)
+            me, waiting = self.site.host(host), dict[Job, list[Dataset]]()
+            location = me.key_location(self.name)
             for each in self._roots(host):
                 job = self._job(host, each.name) if self._is_replica(me, each) else None
-                new = self._has_new(host, each)
-                if job is None or (new and each.get("keylocation") == me.key_location(self.name)):
-                    continue
-                waiting.setdefault(host, []).append(each.name)
-                if not new:
-                    sends.setdefault(job, []).append(job.dataset + each.name.removeprefix(self.site.replica(job)))
-        for job, datasets in sends.items():
+                if job and not (self._has_new(host, each) and each.get("keylocation") == location):
+                    waiting.setdefault(job, []).append(each)
+            for job, replicas in waiting.items():
+                names = [each.name for each in replicas]
+                sent = [name.removeprefix(self.site.replica(job)) for name in names]
+                old = [
+                    job.dataset + name
+                    for name, each in zip(sent, replicas, strict=True)
+                    if not self._has_new(host, each)
+                ]
+                commands = [*self._sent(job, old), (host, self.once("await-key", SECONDS, location, *names))]
+                yield Step(f"replicate {job.name}", f"the new key opens {', '.join(names)} on {host}", tuple(commands))
+
+    def _sent(self, job: Job, datasets: list[str]) -> Iterator[tuple[str, Shell]]:
+        if datasets:
             # named as zrepl names its own, so that it prunes them; only these end with 001
             prefix = self.site.host(job.source).zrepl.snapshot_prefix
             named = Shell(" ".join(command("{}$at", f"{each}@{prefix}") for each in datasets))
-            taken = command("at=$(date -u +%Y%m%d_%H%M%S)_001 && zfs snapshot {}", named)
-            title = f"{job.name} replicates it"
-            yield Step(f"send {job.name}", title, job.source, (taken, self.once("wake-zrepl-job", job.name)))
-        for host, names in waiting.items():
-            me = self.site.host(host)
-            seconds, location = me.zrepl.first_replication_timeout, me.key_location(self.name)
-            title = f"the new key opens {', '.join(names)} on {host}"
-            yield Step(f"await {host}", title, host, (self.once("await-key", seconds, location, *names),))
+            yield job.source, command("at=$(date -u +%Y%m%d_%H%M%S)_001 && zfs snapshot {}", named)
+            yield job.source, self.once("wake-zrepl-job", job.name)
 
 
 def opens(names: Iterable[str], datasets: Mapping[str, Mapping[str, Dataset] | None]) -> list[str]:

@@ -75,7 +75,7 @@ def step(planned: Step, site: Site, key: str, retires: bool) -> Generator[On]:
     Raises OperationError where the hosts are not in the state that this step needs.
     """
     if not executing():
-        yield from (On(planned.host, each) for each in planned.commands)
+        yield from (On(*each) for each in planned.commands)
         if planned.lines:
             yield On(planned.host, _onto(site, planned.host))
         return
@@ -85,7 +85,7 @@ def step(planned: Step, site: Site, key: str, retires: bool) -> Generator[On]:
     current = in_turn(planned, list(now.steps()))
     if current is None:
         return
-    yield from (On(current.host, each) for each in current.commands)
+    yield from (On(*each) for each in current.commands)
     if current.lines:
         lines = [_line(each, site.host(current.host).usb.mountpoint) for each in current.lines]
         yield On(current.host, _onto(site, current.host), _stdin=lines)

@@ -50,8 +50,8 @@ class World:
 
     def does(self, step: Step) -> Iterator[None]:
         """The parts of a step, in order."""
-        stick = self.sticks[step.host]
         for line in step.lines:
+            stick = self.sticks[step.host]
             key = self.sticks[line.copy.source][line.copy.name] if line.copy else NEW
             match line.verb:
                 case "write":
@@ -64,18 +64,19 @@ class World:
                     assert line.name in stick
                     del stick[f"{line.name}.old"]
             yield
-        for command in step.commands:
+        for host, command in step.commands:
+            stick = self.sticks[host]
             match shlex.split(command):
                 case ["zfs", "set", location, name]:
-                    self.datasets[step.host, name] = (location.partition("=")[2], self.datasets[step.host, name][1])
+                    self.datasets[host, name] = (location.partition("=")[2], self.datasets[host, name][1])
                 case ["zfs", "change-key", "-o", location, "-o", "keyformat=raw", name]:
                     file = location.removeprefix("keylocation=file:///keys/").removesuffix(".key")
-                    self.datasets[step.host, name] = (f"file:///keys/{file}.key", stick[file])
+                    self.datasets[host, name] = (f"file:///keys/{file}.key", stick[file])
                 case ["wake-zrepl-job", "f0_to_f1_nfsdata"]:
                     self.datasets[F1, REPLICA] = (self.datasets[F1, REPLICA][0], self.datasets[F0, NFS][1])
                 case ["await-key", _, location, *names]:
                     for name in names:
-                        self.datasets[step.host, name] = (location, self.datasets[step.host, name][1])
+                        self.datasets[host, name] = (location, self.datasets[host, name][1])
                 case [*_, "&&", "zfs", "snapshot", name]:
                     assert name == f"{NFS}@zrepl_$at"
                 case other:
