@@ -28,6 +28,7 @@ from f3s.quoting import Shell, command
 from f3s.settings import HostSettings, Site
 from f3s.settings.model import Job, is_within
 from f3s.zfs import Dataset, key_file
+from f3s.zrepl import snapshot_prefix
 
 SECONDS = 900
 """For a replication. zrepl waits up to ten minutes before it tries to reach a host again (seen on 15.1)."""
@@ -263,8 +264,8 @@ class Rotation:
     def _sent(self, job: Job, datasets: list[str]) -> Iterator[tuple[str, Shell]]:
         if datasets:
             # named as zrepl names its own, so that it prunes them; only these end with 001
-            prefix = self.site.host(job.source).zrepl.snapshot_prefix
-            named = Shell(" ".join(command("{}$at", f"{each}@{prefix}") for each in datasets))
+            names = (f"{each}@{snapshot_prefix(job, self.site)}" for each in datasets)
+            named = Shell(" ".join(command("{}$at", each) for each in names))
             yield job.source, command("at=$(date -u +%Y%m%d_%H%M%S)_001 && zfs snapshot {}", named)
             yield job.source, self.once("wake-zrepl-job", job.name)
 

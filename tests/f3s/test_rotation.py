@@ -13,7 +13,9 @@ import pytest
 from f3s.keys import KeyFile
 from f3s.quoting import Shell
 from f3s.rotation import Holder, Rotation, Step, opens
+from f3s.settings import Site
 from f3s.zfs import Dataset
+from tests.f3s import replication_sites as sites
 from tests.f3s.settings_data import F0, F1, F2
 from tests.f3s.verify.world import NFS, REPLICA, SITE, dataset
 
@@ -33,7 +35,7 @@ class World:
     )
     loaded: str = "available"
 
-    def rotation(self, retires: bool = False, promoted: bool | None = False) -> Rotation:
+    def rotation(self, retires: bool = False, promoted: bool | None = False, site: Site = SITE) -> Rotation:
         def holder(host: str) -> Holder:
             keys = {name: KeyFile(name, 32, "400", "root:wheel", sha256) for name, sha256 in self.sticks[host].items()}
             own = {name: opens for (at, name), (_, opens) in self.datasets.items() if at == host}
@@ -46,7 +48,7 @@ class World:
             )
             return Holder(keys, (), datasets, frozenset(own), opened, by_old)
 
-        return Rotation(SITE, KEY, {host: holder(host) for host in self.sticks}, promoted, once, retires)
+        return Rotation(site, KEY, {host: holder(host) for host in self.sticks}, promoted, once, retires)
 
     def does(self, step: Step) -> Iterator[None]:
         """The parts of a step, in order."""
@@ -200,6 +202,12 @@ def test_a_replica_that_no_job_fills_keeps_the_old_key_on_the_sticks() -> None:
     assert world.datasets[orphan] == (OLD_FILE, OLD)
     assert list(world.rotation().steps()) == []
     assert [each for each in world.rotation(retires=True).refusals() if "former" in each]
+
+
+def test_a_snapshot_has_the_name_that_its_job_sends_and_prunes() -> None:
+    two = sites.site(sites.job("f0_to_f2_nfsdata", F0, F2), sites.job("f0_to_f1_nfsdata", F0, F1))
+    [step] = [each for each in World().rotation(site=two).steps() if each.key == "replicate f0_to_f1_nfsdata"]
+    assert shlex.split(step.commands[0][1])[-1] == f"{NFS}@zrepl_f0_to_f1_nfsdata_$at"
 
 
 def test_which_key_opens_what() -> None:
