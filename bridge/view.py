@@ -1,6 +1,7 @@
 """What all hosts of the run say, and the controller itself, as one view: for verify, failover and failback.
 
-Read-only; what cannot be found out is None.
+It changes no host; while there are two CAs, the secrets folder remembers who has their files. What cannot be found out
+is None.
 """
 
 from __future__ import annotations

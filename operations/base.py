@@ -258,6 +258,12 @@ def in_turn(planned: S, left: Sequence[S]) -> S | None:
     return current
 
 
+def nothing_left(left: Sequence[Planned]) -> None:
+    """Raises OperationError where something is left to do at the end of a run."""
+    if left:
+        raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
+
+
 class Shown(StringCommand):
     """A command whose output is shown without -vvv: it takes long, or says what an operator wants to know."""
 

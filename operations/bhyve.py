@@ -21,7 +21,7 @@ from facts.mounts import Mounts
 from facts.rcconf import Variables
 from facts.secrets import SecretFiles
 from facts.zfs import KeyChecks, Snapshots
-from operations.base import Shown, executing, in_turn, known
+from operations.base import Shown, executing, in_turn, known, nothing_left
 from operations.reasons import noted, operation
 
 PROGRAMS = Programs(
@@ -109,7 +109,7 @@ def finished(planned: Plan, wanted: Wanted) -> Generator[StringCommand]:
     :raises OperationError: the migration refuses, or steps are left when it should be over
     """
     now = left(wanted) if executing() else planned
-    if now.steps and executing():
-        raise OperationError(f"{host.name}: left to do: {now.steps[0].title}. Run again")
+    if executing():
+        nothing_left(now.steps)
     host.noop(now.found or f"{len(now.steps)} steps of the migration come before this")
     yield from ()

@@ -17,7 +17,7 @@ from f3s.settings import HostSettings, Job, Site
 from facts.bhyve import AllProperties, Vms
 from facts.zfs import Snapshots
 from facts.zrepl import Written
-from operations.base import On, Shown, executing, in_turn
+from operations.base import On, Shown, executing, in_turn, nothing_left
 from operations.reasons import operation
 from operations.returning import PROGRAMS, arriving, asked
 
@@ -73,7 +73,7 @@ def finished(site: Site, job: Job) -> Generator[Shown]:
 
     Raises OperationError where steps are left.
     """
-    if executing() and (left := list(_checked(site, job).steps())):
-        raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
+    if executing():
+        nothing_left(list(_checked(site, job).steps()))
     host.noop(f"{job.dataset} has all that was written to its replica")
     yield from ()

@@ -24,7 +24,7 @@ from facts.controller import StorageController
 from facts.services import Services
 from facts.zfs import Datasets, Snapshots
 from facts.zrepl import Written
-from operations.base import On, Shown, T, current_host, executing, in_turn, known, known_of, on
+from operations.base import On, Shown, T, current_host, executing, in_turn, known, known_of, nothing_left, on
 from operations.move import look
 from operations.reasons import operation
 
@@ -211,8 +211,7 @@ def finished(site: Site) -> Generator[Shown]:
     Raises OperationError where steps are left.
     """
     if executing():
-        if left := list(_checked(site).steps()):
-            raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
+        nothing_left(list(_checked(site).steps()))
         if problems := look(site.primary, site):
             host.log(f"not proven that all is well, see tasks/verify.py: {'; '.join(problems)}", logger.warning)
     host.noop(f"{site.primary.short_name} writes and serves")

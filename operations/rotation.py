@@ -23,7 +23,7 @@ from facts.base import script
 from facts.controller import StorageController
 from facts.usb import KeyStick
 from facts.zfs import Datasets, KeyChecks, Snapshots
-from operations.base import On, executing, in_turn, known_of
+from operations.base import On, executing, in_turn, known_of, nothing_left
 from operations.reasons import operation
 from operations.usb import read, roots_of, written
 
@@ -114,8 +114,7 @@ def finished(site: Site, key: str, retires: bool) -> Generator[On]:
     Raises OperationError where steps are left.
     """
     if executing():
-        if left := list(rotation(site, key, retires).steps()):
-            raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
+        nothing_left(list(rotation(site, key, retires).steps()))
         if not retires:
             click.echo(
                 f"    {key}{OLD}.key on the sticks is the old key. Copies of the data elsewhere may need it. If none "

@@ -15,7 +15,7 @@ from f3s.settings import HostSettings, Site
 from f3s.swapping import Found, Means, Swap, refusals
 from facts.controller import StorageController
 from facts.zfs import Datasets, HistoryMarks, Snapshots
-from operations.base import On, Shown, executing, in_turn, known, known_of
+from operations.base import On, Shown, executing, in_turn, known, known_of, nothing_left
 from operations.reasons import operation
 
 
@@ -67,7 +67,7 @@ def finished(site: Site, means: Means) -> Generator[Shown]:
 
     Raises OperationError where steps are left.
     """
-    if executing() and (left := list(checked(site, means).steps())):
-        raise OperationError(f"{host.name}: left to do: {left[0].title}. Run again")
+    if executing():
+        nothing_left(list(checked(site, means).steps()))
     host.noop(f"{site.primary.short_name} is the primary, {site.standby.short_name} the standby")
     yield from ()

@@ -8,18 +8,19 @@ It asks for a passphrase, or seals for whoever has the private key of the certif
 form that a person can type. `tasks/usb_keys.py --data escrow_from=FILE` brings any of them back to the sticks.
 """
 
-from pyinfra.context import host, inventory
+from pyinfra.context import host
 
 from bridge.escrow import sealing, write_on_paper
 from bridge.settings import site, this_host
 from operations import reasons, usb
+from tasks.shared import speaks_for_all
 
 me = this_host()
 into = sealing(host.data.get("escrow_certificate") or "")
 on_paper = host.data.get("escrow_paper")
 
 # the sticks have the same keys, so one that is there is enough
-if me.name == next((each.name for each in site().freebsd_hosts if inventory.get_host(each.name).connected), ""):
+if speaks_for_all():
     usb.exported(
         name=f"escrow: {on_paper} on paper" if on_paper else "escrow: all keys in the sealed file",
         names=[on_paper] if on_paper else site().key_names,

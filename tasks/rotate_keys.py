@@ -11,20 +11,18 @@ run that was interrupted is run again.
 """
 
 from pyinfra.api.exceptions import DeployError
-from pyinfra.context import host, inventory
+from pyinfra.context import host
 
-from bridge.settings import site, this_host
+from bridge.settings import site
 from operations import reasons, rotation
+from tasks.shared import speaks_for_all
 
 rotated, retired = host.data.get("rotate_key"), host.data.get("rotate_retire")
 key, retires = rotated or retired, bool(retired)
 if (rotated and retired) or key not in (None, *site().key_names):
     raise DeployError(f"say which key: --data rotate_key=NAME, or rotate_retire=NAME; {', '.join(site().key_names)}")
 
-# the first that is there speaks for all
-if this_host().name == next(
-    (each.name for each in site().freebsd_hosts if inventory.get_host(each.name).connected), ""
-):
+if speaks_for_all():
     if key is None:
         rotation.told(name="rotate: which key opens what", site=site())
     else:

@@ -6,15 +6,22 @@ import re
 
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
+from pyinfra.context import inventory
 from pyinfra.operations import files
 from pyinfra.operations.util import any_changed
 
-from bridge.settings import this_host
+from bridge.settings import site, this_host
 from f3s.controller import MOUNTD_FLAGS, STORAGE_CONF, role, told_role
 from f3s.nfs import LOOPBACK
 from facts.textfile import TextFileOf
 from operations import carp, nfs, rcconf
 from operations.base import known
+
+
+def speaks_for_all() -> bool:
+    """Whether this host is the first FreeBSD host that answers: what concerns all of them is done in its turn."""
+    there = (each.name for each in site().freebsd_hosts if inventory.get_host(each.name).connected)
+    return this_host().name == next(there, "")
 
 
 def keep_role() -> None:

@@ -39,10 +39,10 @@ TABLE = {
         "{}: {}. Nothing was changed": NONE + "passes on what a silent disk needs: docs/runbook.md, Stick dead",
         "could not be read; nothing was changed": NONE + "the error above it is the host's own",
         "something changed since": KILLED,
+        "left to do": KILLED,
     },
     "operations/bhyve.py": {
         "{}: {}": NONE + "passes on what f3s/bhyve refuses, below",
-        "left to do": NOT + "a second program or person has changed the host in the middle of a run",
     },
     "operations/carp.py": {
         "carp_other_vhids": ADVICE + "another vhid",
@@ -58,7 +58,6 @@ TABLE = {
         "decide about it by hand": "tests/operations/test_fstab.py::test_a_line_of_somebody_else_is_moved_by_hand",
     },
     "operations/machines.py": {
-        "left to do": VM_KILLED,
         "{}: {}": NONE + "passes on the reasons of the two hosts: tests/f3s/test_machines.py",
         "was written to": NOT + "somebody started the machine in the middle of a run",
     },
@@ -84,14 +83,12 @@ TABLE = {
         "{}: {}": NOT + "two file systems on one mount point: which has the newest data is the operator's to find out",
     },
     "operations/returning.py": {
-        "left to do": KILLED,
         "{}: {}": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
         "could not be read; nothing was changed": NONE + "the error above it is the host's own",
         "did not become read-only": NONE + "the error of that command stands above it",
         "did not arrive": "tests/operations/test_returning.py::test_all_that_there_is_is_sent_and_known_to_be_there",
     },
     "operations/rotation.py": {
-        "left to do": ROTATED,
         "{}: {}": NONE + "passes on the reasons of all hosts: tests/f3s/test_rotation.py",
     },
     "operations/secrets.py": {
@@ -109,7 +106,6 @@ TABLE = {
     "operations/swapping.py": {
         "could not be asked": NONE + "the error above it is the host's own",
         "no swap now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_swapping.py",
-        "left to do": "tests/tasks/test_swap.py::test_a_swap_that_is_killed_again_and_again_ends_as_one_that_never_was",
     },
     "operations/textfile.py": {
         "has a program of that name": "tests/tasks/test_two_owners.py::"
