@@ -131,8 +131,10 @@ stick() {
 	echo "stick_readable{label=\"$F3S_ALERT_STICK\"} $readable"
 }
 
-# Each key is tried as a boot would, without being loaded; of a replica that stays closed, too.
+# Each key is tried as a boot would, without being loaded; of a replica that stays closed, too. Of keys on a stick that cannot
+# be read there is nothing to say.
 keys() {
+	[ "$readable" -eq 1 ] || return 0
 	ask zfs list -H -t filesystem,volume -o name,keylocation | while IFS=$TAB read -r dataset location; do
 		case $location in file://*) ;; *) continue ;; esac
 		ask zfs load-key -n "$dataset" >/dev/null

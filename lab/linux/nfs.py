@@ -160,7 +160,10 @@ def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None
     end = tls.answering(link.server, address, int(port))
     service = f"Service [{end.service if end else ''}]"
     texts = [f"{service} accepted connection from {link.client}"]
-    if end and tls.checks_peer(end):
+    sessions, session = part(client, "tls sessions", list[tuple[object, ...]]), _ends(client, link.server)
+    resumed = session in sessions and end is not None and end.options.get("sessionResume") != "no"
+    sessions.append(session)
+    if end and tls.checks_peer(end) and not resumed:
         texts.append(f"Certificate accepted at depth=0: {tls.subject(client.parts['tls'])}")
     texts.append(f"{service} connected remote server from {link.outgoing}")
     if not opened:
