@@ -169,7 +169,7 @@ table.ACTIONS.update(
         "stunnel": Actions(stunnel.start, stunnel.stop, stunnel.reload),
         "syslogd": Actions(),
         "vm": Actions(vm.boot, vm.shut_down),
-        "zrepl": Actions(daemon.start, daemon.stop),
+        "zrepl": Actions(daemon.start, daemon.stop, started=daemon.plan_beats),
     }
 )
 

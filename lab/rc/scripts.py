@@ -141,8 +141,8 @@ def start(ctx: Context, service: table.Service) -> int:
         if not processes(ctx.host(ctx.store.read())).get(needed):
             start(ctx, next(each for each in table.BASE if each.name == needed))
     ctx.out(f"Starting {service.name}.\n")
-    begin = table.ACTIONS[service.name].start
-    if begin and not begin(ctx):
+    actions = table.ACTIONS[service.name]
+    if actions.start and not actions.start(ctx):
         warning = f"{service.path}: WARNING: failed to start {service.name}"
         ctx.err(f"{warning}\n")
         with ctx.cluster() as cluster:
@@ -155,6 +155,8 @@ def start(ctx: Context, service: table.Service) -> int:
         pids = processes(host)[service.name] = new_pids(host, service.processes)
         if service.name == "rpcbind":
             host.parts["rpcbind flags"] = rc_conf(["rpcbind_flags"])["rpcbind_flags"].split()
+        if actions.started:
+            actions.started(ctx.store, cluster, host)
         pid_file = service.pid_file or pid_files(host).get(service.name)
     if pid_file:
         Path(pid_file).write_text(f"{pids[0]}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.core import Context
+from lab.core import Cluster, Context, Host, Store
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,13 @@ class Actions:
     :param start: run before it counts as started; False: it failed
     :param stop: run when it is stopped
     :param hangup: what it does on SIGHUP
+    :param started: run as it counts as started, in one edit: what is due at once finds it there
     """
 
     start: Callable[[Context], bool] | None = None
     stop: Callable[[Context], object] | None = None
     hangup: Callable[[Context], object] | None = None
+    started: Callable[[Store, Cluster, Host], None] | None = None
 
 
 ACTIONS: dict[str, Actions] = {}

@@ -60,7 +60,6 @@ def start(ctx: Context) -> bool:
         daemon = Daemon(found, cluster.next_id())
         host.parts["zrepl"] = daemon
         daemon.jobs = {push.name: Job() for push in found.pushes}
-        plan_beats(ctx.store, cluster, host)
         listening = part(host, "sockets", dict[str, tuple[str, int]])
         for address in filter(None, (found.metrics, *(sink.listen for sink in found.sinks))):
             ip, _, port = address.rpartition(":")
