@@ -205,6 +205,7 @@ def _freebsd(member: Host, me: HostSettings, site: Site) -> HostView:
     return HostView(
         now=clock.now if clock else None,
         clock=clock.off if clock else None,
+        time_keeper=clock.keeper if clock else "",
         stick=None if isinstance(stick, NoAnswer) else stick,
         stick_silent=silent,
         pools=ask(member, Pools),
@@ -256,6 +257,7 @@ def _client(member: Host, me: HostSettings) -> HostView:
     return HostView(
         now=clock.now if clock else None,
         clock=clock.off if clock else None,
+        time_keeper=clock.keeper if clock else "",
         tls=ask(member, Tls, **tls_question(me)),
         mount_states=ask(member, MountStates, monitor=PROGRAM),
         linux_mounts=ask(member, LinuxMounts),

@@ -37,10 +37,14 @@ class Offset:
 
 @dataclass(frozen=True)
 class Reading:
-    """A host's clock, in seconds since 1970, and what it was off the controller's then."""
+    """A host's clock, in seconds since 1970, and what it was off the controller's then.
+
+    :param keeper: name of the NTP daemon that runs there; empty: none does
+    """
 
     now: int
     off: Offset
+    keeper: str = ""
 
 
 def offset(before: float, answer: int, after: float) -> Offset:

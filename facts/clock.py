@@ -18,14 +18,15 @@ def controller_time() -> float:
 
 
 class Clock(HostFact[Reading]):
-    """Seconds since 1970, and how far that is off the controller's clock."""
+    """Seconds since 1970, how far that is off the controller's clock, and which NTP daemon runs."""
 
     @override
     def command(self) -> str:
         self._before = controller_time()
-        return marked(Shell("date +%s"))
+        return marked(Shell("date +%s; pgrep -lx 'ntpd|chronyd' || [ $? -eq 1 ]"))
 
     @override
     def read(self, lines: list[str]) -> Reading:
-        now = number(only_line(lines, "the time"), "the time")
-        return Reading(now, offset(self._before, now, controller_time()))
+        now = number(only_line(lines[:1], "the time"), "the time")
+        keepers = [only_line([line], "an NTP daemon", "[0-9]+ [a-z]+").split()[1] for line in lines[1:]]
+        return Reading(now, offset(self._before, now, controller_time()), next(iter(keepers), ""))

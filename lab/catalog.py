@@ -109,6 +109,7 @@ ROCKY: dict[str, Program] = {
     "/usr/bin/logger": journal.logger,
     "/usr/bin/mount": linux_mounting.mount,
     "/usr/bin/openssl": openssl.main,
+    "/usr/bin/pgrep": processes.pgrep,
     "/usr/bin/python3": python.main,
     "/usr/bin/rpm": packages.rpm,
     "/usr/bin/sleep": waiting.sleep,

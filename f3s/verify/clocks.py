@@ -32,8 +32,10 @@ def clock(cluster: ClusterView, host: HostSettings) -> Row:
     if slow and not wrong:
         reason = ", ".join(f"the answer took too long to compare it with {name}" for name in slow)
         return unknown("clock", host.name, reason, "run verify again")
-    fine = "as " + " and ".join(f"{name} (±{ceil(found.error)} s)" for name, found in compared.items())
+    keeper = cluster.of(host).time_keeper
+    kept = f"kept by {keeper}" if keeper else "no NTP daemon runs"
+    fine = "as " + " and ".join(f"{name} (±{ceil(found.error)} s)" for name, found in compared.items()) + f"; {kept}"
     problems = [f"more than {LIMIT} s off: {' and '.join(wrong)}"] if wrong else []
     if wrong and (same := [name for name, found in compared.items() if found.off is False]):
         problems.append(f"right by {' and '.join(same)}")
-    return judged("clock", host.name, problems, fine, SET_IT)
+    return judged("clock", host.name, [*problems, kept] if wrong else [], fine, SET_IT)

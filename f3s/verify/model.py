@@ -70,7 +70,7 @@ class HostView:
     """What one reachable host said. It is asked only what its role can answer; the rest stays None.
 
     + now: its clock, seconds since 1970, read just before the snapshots
-    + clock: how far it is off the controller's
+    + clock: how far it is off the controller's; time_keeper: name of its NTP daemon, empty without one
     + stick_silent: the stick did not answer in time; `stick` is None then
     + key_checks: whether the key file of each dataset of f3s.verify.storage.key_tests opens it, by dataset
     + written: bytes in each replica that none of its snapshots has, after `zpool sync`
@@ -88,6 +88,7 @@ class HostView:
 
     now: int | None = None
     clock: Offset | None = None
+    time_keeper: str = ""
     stick: Stick | None = None
     stick_silent: NoAnswer | None = None
     pools: Mapping[str, Pool] | None = None

@@ -35,7 +35,7 @@ def pgrep(ctx: Context) -> int:
 
 def matches(pattern: str, name: str, options: dict[str, str]) -> bool:
     """Whether pgrep(1) with these options means the daemon of that name."""
-    return pattern == name if "x" in options else pattern in name
+    return bool(re.fullmatch(pattern, name)) if "x" in options else pattern in name
 
 
 def ping(ctx: Context) -> int:

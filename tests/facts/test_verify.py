@@ -30,6 +30,8 @@ def test_the_clock() -> None:
     assert found is not None
     assert abs(found.now - time.time()) < 60
     assert found.off.off is False
+    kept = fact.process(["1", "42 ntpd", END])
+    assert (found.keeper in ("", "ntpd", "chronyd"), kept and kept.keeper) == (True, "ntpd")
     with pytest.raises(FactProcessError):
         fact.process(["1", "2", END])
 
