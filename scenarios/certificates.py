@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from f3s.pki.plan import SERVER
 from f3s.verify.model import CONTROLLER
 from scenarios.deploy import all_right, changed_nothing
 from scenarios.pair import HEALED, Pair
@@ -14,7 +15,7 @@ from scenarios.story import Story
 
 @scenario("revoked", pause=5, text="its connection ends, the others go on")
 def revoked(story: Story) -> None:
-    """A client is shut out while another one reads and writes, and let in again"""
+    """The server gets a new certificate and a client is shut out, while another one reads and writes"""
     if not story.cast.others:
         raise CannotError("the site has one client, and nobody who could be shut out beside it")
     pair, other = Pair(story), story.cast.others[0]
@@ -22,6 +23,8 @@ def revoked(story: Story) -> None:
     pair.opening()
     pair.has_the_share(other)
     with pair.watched():
+        story.prove(story.stage.pki("renew", SERVER).rc == 0, "the server gets a new certificate")
+        story.prove("ended the connection" not in story.deploys("tasks/stunnel.py", "-y"), "which ends no connection")
         story.prove(story.stage.pki("revoke", name).rc == 0, f"{other} is revoked")
         ended = re.findall(r"ended the connection from \S+ \((.*)\)", story.deploys("tasks/stunnel.py", "-y"))
         story.prove(set(ended) == {f"{name}: its certificate is revoked"}, f"connections were ended: {ended}")
