@@ -40,7 +40,7 @@ if this_host().name == site().standby.name:
     else:
         move.promoted(name=f"promote: {standby.short_name} writes from now on", old=primary, stopped_first=plan.stop)
 order.barrier(name="promote: the standby writes")
-if this_host().is_storage and plan.stop and this_host().name == primary.name:
+if this_host().is_storage and plan.start and this_host().name == primary.name:
     move.started(name=f"promote: {primary.short_name} learns of it, and stays out")
 
 reasons.none_left()

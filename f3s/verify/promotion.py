@@ -22,14 +22,15 @@ WAY_BACK = "the other way is tasks/return_primary.py"
 class Promotion:
     """What is to be done.
 
-    + stop: the old primary takes part in the run: f3s_storage is stopped there first, and started again afterwards: it
-      stays out then
+    + stop: the old primary takes part in the run: f3s_storage is stopped there first
+    + start: it is started there afterwards, and stays out
     + missing: what the promoted host does not have, for people; empty where it has everything
     + why: there is nothing to do, because
     + refusals: why it must not be done now
     """
 
     stop: bool = False
+    start: bool = False
     missing: str = ""
     why: str = ""
     refusals: tuple[str, ...] = ()
@@ -49,9 +50,11 @@ def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, a
         return Promotion(refusals=(not_in_run(cluster, standby),))
     mine = cluster.of(standby).controller
     if mine is not None and mine.writer == standby.short_name:
+        theirs = cluster.of(primary).controller
+        start = theirs is not None and not theirs.started  # an earlier run was interrupted before that
         if mine.ready and mine.carp is CarpState.MASTER:
-            return Promotion(why=f"{standby.short_name} writes already, since epoch {mine.epoch}")
-        return Promotion()  # an earlier run was interrupted after the record
+            return Promotion(start=start, why=f"{standby.short_name} writes already, since epoch {mine.epoch}")
+        return Promotion(start=start)  # interrupted after the record
     rows = (
         clocks.clock(cluster, standby),
         *(check(cluster, standby) for check in (storage.pools, storage.keys, storage.mounts)),
@@ -63,7 +66,7 @@ def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, a
     missing, snapshot = _missing(cluster, stop)
     if missing and accepted != snapshot:
         refusals.append(f"{missing}. If nobody needs that: --data promote_from={snapshot}")
-    return Promotion(stop, missing, refusals=tuple(refusals))
+    return Promotion(stop, stop, missing, refusals=tuple(refusals))
 
 
 def unfit_for_return(cluster: ClusterView) -> list[str]:

@@ -1,4 +1,4 @@
-"""The way back of the role in the lab: killed again and again, and towards a primary with a new disk."""
+"""A promotion and the way back in the lab: killed again and again, and towards a primary with a new disk."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ KILLS = (14, 12, 30, 38, 39, 51, 43, 78, 31, 49, 23)
 """Before the clone, its promotion, and the end of the first stream; with zrepl stopped, and between the renames; before
 the mount, and before it is served; read-only on f1, before the end of the last stream, with nobody who may write, and
 before f1 knows of it."""
+PROMOTE = ("tasks/promote.py", "-y", "--data", "promote=f1")
 RETURN = ("tasks/return_primary.py", "-y", "--data", "return_to=f0")
 
 
@@ -35,6 +36,26 @@ def returned(site: Cluster) -> None:
         said = site.sh(host, "service f3s_storage status").splitlines()
         assert {f"carp={state}", "ready=yes", "fsid_number=16", "writer=f0", "epoch=2"} <= set(said)
     assert site.sh(F1, f"zfs get -H -o value readonly {REPLICA}") == "on\n"
+
+
+def test_a_promotion_that_is_killed_at_every_command_never_has_two_who_write(site: Cluster) -> None:
+    site.sh(F0, "touch /data/nfs/k3svolumes/last-write")
+    moved = site.pyinfra("tasks/failover.py", "-y")
+    assert moved.rc == 0, moved.output
+    number = 0
+    while (killed := site.pyinfra(*PROMOTE, LAB_KILL_AT=str(number := number + 1))).rc == 137:
+        site.tick(60)
+        write = [site.attempt(host, "touch /data/nfs/k3svolumes/x").rc == 0 for host in (F0, F1)]
+        assert sum(write) <= 1, (number, write)
+    assert killed.rc == 0, killed.output
+    assert number > 2, "no command was left to kill it at"
+    assert site.pyinfra(*PROMOTE).changed == []
+    site.tick(60)
+    assert [site.attempt(host, "touch /data/nfs/k3svolumes/x").rc for host in (F0, F1)] == [1, 0]
+    assert "last-write" in site.sh(F1, "ls /data/nfs/k3svolumes")
+    for host, state in ((F0, "BACKUP"), (F1, "MASTER")):
+        said = site.attempt(host, "service f3s_storage status").out.splitlines()
+        assert {f"carp={state}", "started=yes", "writer=f1", "epoch=1"} <= set(said)
 
 
 def test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was(site: Cluster) -> None:

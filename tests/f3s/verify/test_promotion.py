@@ -61,7 +61,7 @@ def test_nobody_is_promoted(cluster: ClusterView, words: tuple[Any, ...], says: 
 
 def test_a_primary_that_answers() -> None:
     """After a planned failover nothing is missing; where it did not hand over, what is missing has to be named."""
-    assert plan_promotion(failed_over("since now"), "f1", None, None) == Promotion(stop=True)
+    assert plan_promotion(failed_over("since now"), "f1", None, None) == Promotion(stop=True, start=True)
     assert plan_promotion(failed_over(None), "f1", None, FROM).refusals == ()
 
 
@@ -76,3 +76,7 @@ def test_again() -> None:
         "f1 writes already, since epoch 1"
     )
     assert plan_promotion(changed(dead(), F1, controller=replace(writes, ready=False)), "f1", None, None) == Promotion()
+    stopped = changed(
+        changed(failed_over("since now"), F1, controller=writes), F0, controller=status(F0, started=False)
+    )
+    assert plan_promotion(stopped, "f1", None, None).start, "an earlier run ended before that"
