@@ -55,8 +55,10 @@ class Pair:
 
     def status(self, host: str) -> Status:
         """What f3s_storage says; nothing where the host does not answer."""
+        said = self.story.attempt(host, "service f3s_storage status").output.splitlines()
+        self.story.seen = f"{host} says {', '.join(said) or 'nothing'}"
         try:
-            return parse_status(self.story.attempt(host, "service f3s_storage status").output.splitlines())
+            return parse_status(said)
         except UnknownOutput:
             return Status()
 

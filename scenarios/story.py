@@ -41,12 +41,14 @@ class Story:
     """One story on a stage, from an intact cluster.
 
     :param reports: what clients noticed; filled by `watched`
+    :param seen: what a condition saw last, told where it never becomes true
     """
 
     stage: Stage
     expect: Expect
     tell: Callable[[str], None] = print
     reports: list[Report] = field(default_factory=list)
+    seen: str = ""
 
     def __post_init__(self) -> None:
         self.began = self.stage.now()
@@ -77,10 +79,10 @@ class Story:
         :raises NotSoError: it did not become so
         """
         limit = timers + work * self.stage.slow
-        begin = self.stage.now()
+        begin, self.seen = self.stage.now(), ""
         while not condition():
             if self.stage.now() - begin >= limit:
-                raise NotSoError(f"not within {limit:.0f} s: {what}")
+                raise NotSoError(f"not within {limit:.0f} s: {what}; {self.seen}".removesuffix("; "))
             self.stage.wait(max(1.0, min(10.0, limit / 15)))
         self.say(what)
         return self.stage.now() - begin
