@@ -122,6 +122,10 @@ CONDITIONS = (
         "F3sCertificateEnds", "certificate", "f3s_certificate_not_after_timestamp_seconds", "<",
         "f3s_certificate_renew_before_seconds", 0, "{file} ends in {duration}", "Tunnel files", "warning", "until"),
     Condition(
+        "F3sTunnelRefuses", "TLS", "f3s_tunnel_refusals", ">", 0, 5,
+        "the tunnel refuses a certificate, {value} times a minute: /var/log/messages says whose", "Client stuck",
+        "warning"),
+    Condition(
         "F3sClockOff", "clock", "f3s_clock_offset_seconds", ">", CLOCK_LIMIT, 3,
         f"more than {CLOCK_LIMIT} s off: {{value}} s between this clock and that of {{peer}}", "Clock off",
         kind="size"),

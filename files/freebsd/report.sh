@@ -122,6 +122,13 @@ clock() {
 		}'
 }
 
+# Whoever is refused tries again at once, several times a second (seen): the end of the log is enough.
+refusals() {
+	tail -n 500 /var/log/messages | awk -v minute="$(date -r "$((now - 60))" '+%b %e %H:%M:')" '
+		index($0, minute) == 1 && / stunnel\[[0-9]+\]: LOG3\[[0-9]+\]: SSL_accept: .*(certificate|alert)/ { n++ }
+		END { print "tunnel_refusals", n + 0 }'
+}
+
 # -- what is asked once an hour --
 
 stick() {
@@ -199,6 +206,7 @@ help() {
 	replication_last_timestamp_seconds When the newest snapshot was made that the other side has confirmed.
 	replication_allowed_seconds How long ago that may be.
 	clock_offset_seconds This host's clock minus that of the other one.
+	tunnel_refusals How often the tunnel refused somebody in the last minute; the last 500 lines of the log are counted.
 	stick_readable Whether the key stick can be read.
 	key_fits Whether the key file that the dataset names opens it.
 	certificate_not_after_timestamp_seconds When it ends; of a revocation list, when it has to be renewed.
@@ -287,7 +295,7 @@ ping_url() {
 report() {
 	now=$(date +%s)
 	touch "$SLOW" "$ALERTS" "$F3S_MOVES"
-	{ controller; pools; replication; clock; } >"$SAMPLES" 3>&1
+	{ controller; pools; replication; clock; refusals; } >"$SAMPLES" 3>&1
 	metrics "$SAMPLES" "$SLOW" >"$METRICS.new" && mv "$METRICS.new" "$METRICS" || exit 1
 	# Of another user, who must not lead root elsewhere by a link: -S writes to a file that mkstemp(3) made, and renames that.
 	[ ! -d "$F3S_ALERT_DIRECTORY" ] || install -S -m 644 "$METRICS" "$F3S_ALERT_DIRECTORY/f3s.prom"

@@ -67,6 +67,7 @@ esac
 DATE = """
 case $1 in
 +%s) cat "$STATE/now" ;;
+-r) exec /bin/date -u -d "@$2" "$3" ;;
 -j) case "$2:$5:$4" in -f:+%s:[A-Z]*) exec /bin/date -u -d "$4" +%s 2>/dev/null ;; *) exit 1 ;; esac ;;
 *) exec /bin/date "$@" ;;
 esac
@@ -108,6 +109,7 @@ class Reporter(StorageHost):
             "openssl", 'case $1 in crl) printf nextUpdate= ;; x509) printf notAfter= ;; esac; cat "$STATE/ends"'
         )
         self.state("ends", "Apr 10 08:40:00 2028 GMT\n")
+        self.write("/var/log/messages", "")
         self.command("date", DATE, record=False)
         self.command("install", '[ "$1 $2 $3" = "-S -m 644" ] && cp "$4" "$5"')
         self.command("alert", '[ ! -e "$STATE/deaf" ]')
@@ -181,6 +183,7 @@ def test_what_a_host_says_that_is_well(host: Reporter) -> None:
             f"f3s_replication_last_timestamp_seconds{never}": NOW + 30,
             f"f3s_replication_allowed_seconds{job}": 180,
             'f3s_clock_offset_seconds{peer="f1"}': -1,
+            "f3s_tunnel_refusals": 0,
             'f3s_stick_readable{label="F3S_KEYS"}': 1,
             'f3s_key_fits{dataset="zdata/enc"}': 1,
             'f3s_key_fits{dataset="zdata/sink/x"}': 1,
@@ -205,6 +208,42 @@ def test_what_a_host_says_that_is_well(host: Reporter) -> None:
     assert summary.out.endswith("\nnothing is wrong\n")
 
 
+REFUSED = (  # as 15.1 and 13.2 log it
+    "LOG3[7]: SSL_accept: tls_process_client_certificate@ssl/statem/statem_srvr.c:3765: error:0A000086:SSL routines::"
+    "certificate verify failed",
+    "LOG3[8]: SSL_accept: error:1417C086:SSL routines:tls_process_client_certificate:certificate verify failed",
+    "LOG3[9]: SSL_accept: tls_process_client_certificate@ssl/statem/statem_srvr.c:3752: error:0A0000C7:SSL routines::"
+    "peer did not return a certificate",
+)
+
+
+def test_a_key_that_does_not_open_is_wrong_and_of_one_that_cannot_be_read_nothing_is_said(host: Reporter) -> None:
+    key = 'f3s_key_fits{dataset="zdata/sink/x"}'
+    host.report_conf(COMMAND="/usr/bin/alert")
+    host.state("wrong.x", "")
+    for _ in range(2):
+        host.report()
+    assert host.metrics()[key] == 0
+    assert host.told() == [("wrong", "F3sKeyWrong", "the key on the stick does not open zdata/sink/x")]
+    host.state("no_stick", "")
+    host.minutes(60)
+    for _ in range(2):
+        host.report()
+    assert key not in host.metrics()
+
+
+def test_who_is_refused_in_the_last_minute_is_counted(host: Reporter) -> None:
+    last, before = (time.strftime("%b %e %H:%M:07", time.gmtime(NOW - seconds)) for seconds in (60, 120))
+    lines = [f"{last} f0 stunnel[4]: {text}" for text in (*REFUSED, "LOG5[7]: Service [nfs] accepted connection")]
+    lines += [
+        f"{before} f0 stunnel[4]: {REFUSED[0]}",
+        f"{last} f0 stunnel[4]: LOG3[1]: SSL_accept: Peer suddenly disconnected",
+    ]
+    host.write("/var/log/messages", "\n".join(lines) + "\n")
+    host.report()
+    assert host.metrics()["f3s_tunnel_refusals"] == len(REFUSED)
+
+
 ALERT = "/usr/bin/alert"
 BROKEN = {
     "status": STATUS.replace("ready=yes", "ready=unknown").replace("serves", "no answer of").replace("r=16", "r=17"),
@@ -212,11 +251,10 @@ BROKEN = {
     "peer_ahead": "40\n",
     "list.nfsdata": f"zdata/enc/nfsdata\t{NOW - 9000}\n",
     "no_stick": "",
-    "wrong.x": "",
     "zpool": ZPOOL_STATUS.replace("with 0 errors", "with 2 errors").replace("Nov 16", "Oct 16"),
     "ends": "Nov 28 08:56:51 2026 GMT\n",
 }
-NEW = ("no_stick", "wrong.x")
+NEW = ("no_stick",)
 TOLD = [  # minutes until it is told, counted from the first look at it
     (0, "F3sReplicaLate", "the newest common snapshot of zdata/enc/nfsdata is N s old", 2),
     (0, "F3sPoolBroken", "zdata is DEGRADED", 2),
@@ -227,7 +265,6 @@ TOLD = [  # minutes until it is told, counted from the first look at it
     (0, "F3sPoolFills", "zroot is more than 80 % full", 15),
     (0, "F3sFsidPassed", "clients have to mount anew after a move: the fsid differs", 15),
     (1, "F3sStickSilent", "no stick that can be read with the label F3S_KEYS", 0),
-    (1, "F3sKeyWrong", "the key on the stick does not open zdata/sink/x", 0),
     (1, "F3sDataDamaged", "zdata has damaged data: zpool status -v", 0),
     (1, "F3sCertificateEnds", "server.pem ends in N d", 0),
     (1, "F3sCertificateEnds", "ca-cert.pem ends in N d", 0),
