@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Workers for the tests that start the simulated cluster; each has a state folder of its own.
 WORKERS ?= auto
 
-.PHONY: setup test lint demo drill bench vm-test vm-smoke clean
+.PHONY: setup test crash-test lint demo drill bench vm-test vm-smoke clean
 
 setup: $(VENV)/.ready
 
@@ -18,6 +18,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --cov=f3s --cov=facts --cov=operations --cov-report=term:skip-covered
+
+# Hours: every run of these tests is killed one command later than the one before. The time of each is printed.
+crash-test: setup
+	CRASH_TEST=1 $(BIN)/python -m pytest -n $(WORKERS) --dist load --durations=0 -k "killed_again_and_again"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import lab.catalog  # noqa: F401 (registers what the clock starts)
 from lab import clock
@@ -105,6 +107,31 @@ class Cluster:
         done = ran(pyinfra_words(inventory, *arguments), 600, {**self._env, **env})
         self.store.tell()
         return Run(done.rc, re.sub(r"\x1b\[[0-9;]*m", "", done.output))
+
+    def killed(
+        self,
+        *arguments: str,
+        first: int,
+        later: int,
+        between: Callable[[int], object] = bool,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> Run:
+        """Runs that are killed, each some commands later than the one before, until one comes to its end: the last one.
+
+        What is done is not done again, so that each kill comes at another point of the whole.
+
+        :param first: the command before which the first run is killed
+        :param later: how many later each further one is; with CRASH_TEST=1 (`make crash-test`) one
+        :param between: called with that number after each kill
+        :param env: for pyinfra
+        """
+        number = first
+        while (run := self.pyinfra(*arguments, **env, LAB_KILL_AT=str(number))).rc == 137:
+            between(number)
+            number += 1 if os.environ.get("CRASH_TEST") else later
+        assert number > first, "it was over before it was killed"
+        assert run.rc == 0, run.output
+        return run
 
     def deploy(self, *tasks: str) -> Run:
         """Run tasks, one pyinfra run each; fails the test when one fails."""

@@ -8,10 +8,6 @@ from tests.lab.cluster import F0, F1, Cluster
 
 pytestmark = pytest.mark.lab
 REPLICA, NFS = "zdata/sink/f0/zdata/enc/nfsdata", "zdata/enc/nfsdata"
-KILLS = (14, 12, 30, 38, 39, 51, 43, 78, 31, 49, 23)
-"""Before the clone, its promotion, and the end of the first stream; with zrepl stopped, and between the renames; before
-the mount, and before it is served; read-only on f1, before the end of the last stream, with nobody who may write, and
-before f1 knows of it."""
 PROMOTE = ("tasks/promote.py", "-y", "--data", "promote=f1")
 RETURN = ("tasks/return_primary.py", "-y", "--data", "return_to=f0")
 
@@ -38,17 +34,17 @@ def returned(site: Cluster) -> None:
     assert site.sh(F1, f"zfs get -H -o value readonly {REPLICA}") == "on\n"
 
 
-def test_a_promotion_that_is_killed_at_every_command_never_has_two_who_write(site: Cluster) -> None:
+def test_a_promotion_that_is_killed_again_and_again_never_has_two_who_write(site: Cluster) -> None:
     site.sh(F0, "touch /data/nfs/k3svolumes/last-write")
     moved = site.pyinfra("tasks/failover.py", "-y")
     assert moved.rc == 0, moved.output
-    number = 0
-    while (killed := site.pyinfra(*PROMOTE, LAB_KILL_AT=str(number := number + 1))).rc == 137:
+
+    def one_writer(number: int) -> None:
         site.tick(60)
         write = [site.attempt(host, "touch /data/nfs/k3svolumes/x").rc == 0 for host in (F0, F1)]
         assert sum(write) <= 1, (number, write)
-    assert killed.rc == 0, killed.output
-    assert number > 2, "no command was left to kill it at"
+
+    site.killed(*PROMOTE, first=1, later=1, between=one_writer)
     assert site.pyinfra(*PROMOTE).changed == []
     site.tick(60)
     assert [site.attempt(host, "touch /data/nfs/k3svolumes/x").rc for host in (F0, F1)] == [1, 0]
@@ -62,11 +58,7 @@ def test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was(site
     promoted(site)
     site.lab("boot", "f0")
     site.tick(70)
-    for number in KILLS:
-        killed = site.pyinfra(*RETURN, LAB_KILL_AT=str(number))
-        assert killed.rc == 137, f"it was over before command {number}:\n{killed.output}"
-    last = site.pyinfra(*RETURN)
-    assert last.rc == 0, last.output
+    site.killed(*RETURN, first=12, later=4)  # a run begins with looks, and each step does
     returned(site)
     aside = f"{NFS}_set_aside_1"
     assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", NFS, aside]

@@ -55,10 +55,8 @@ def test_a_swap_that_is_killed_again_and_again_ends_as_one_that_never_was(site: 
         assert (refused.rc, "run tasks/swap_roles.py" in refused.output) == (1, True), refused.output
     assert "2 reasons to stop" in after(site, "deploy.py", "-y").output
     assert before == [site.sh(host, STATE) for host in (F0, F1)]
-    number = 0
-    while (killed := after(site, *SWAP, LAB_KILL_AT=str(number := number + 1))).rc == 137:
-        site.sh(F1, f"touch /data/nfs/k3svolumes/{number}; service f3s_storage status | grep -x ready=yes")
-    assert killed.rc == 0, killed.output
+    write = "touch /data/nfs/k3svolumes/{}; service f3s_storage status | grep -x ready=yes"
+    site.killed(*SWAP, first=1, later=1, between=lambda number: site.sh(F1, write.format(number)), env={PRIMARY: "f1"})
     assert site.sh(F1, "mount -v | grep nullfs") == identity
     swapped(site)
     assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", ASIDE]
