@@ -251,23 +251,35 @@ class Cluster:
 
     # -- frozen states --
 
+    @property
+    def secrets(self) -> Path:
+        """The controller's secrets folder for these machines (machines/inventory.py)."""
+        return self.folder / "secrets"
+
     def has_frozen(self, name: str) -> bool:
         """Whether there is a state of that name."""
         return (self.folder / f"frozen-{name}").exists()
 
     def freeze(self, name: str) -> None:
-        """Keeps the state of all machines, at one moment."""
+        """Keeps the state of all machines, at one moment, and the controller's secrets that belong to it."""
         for machine in self.machines.values():
             machine.monitor("stop")
         for machine in self.machines.values():
             machine.freeze(name)
         for machine in self.machines.values():
             machine.monitor("cont")
-        (self.folder / f"frozen-{name}").touch()
+        frozen = self.folder / f"frozen-{name}"
+        shutil.rmtree(frozen, ignore_errors=True)
+        frozen.mkdir()
+        if self.secrets.exists():
+            shutil.copytree(self.secrets, frozen / "secrets")
 
     def thaw(self, name: str) -> None:
-        """All machines as they were frozen, with the clock set to now."""
+        """All machines as they were frozen, with the clock set to now, and the secrets as they were."""
         self.down()
+        shutil.rmtree(self.secrets, ignore_errors=True)
+        if (kept := self.folder / f"frozen-{name}" / "secrets").exists():
+            shutil.copytree(kept, self.secrets)
         for kept in self.folder.glob(f"*{KEPT}"):
             kept.replace(kept.with_suffix(".qcow2"))
         self.start(name)

@@ -67,8 +67,17 @@ def test_a_disk_that_was_replaced_comes_back_with_the_frozen_state(tmp_path: Pat
 
     disks, file = Disks(tmp_path), tmp_path / "f0-stick.qcow2"
     file.write_text("frozen")
+    disks.secrets.mkdir()
+    (disks.secrets / "ca").write_text("frozen")
+    disks.freeze("deployed")
     for _ in range(2):
         disks._another("f0", "stick")
         assert file.read_text() == "blank, 64M"
+    (disks.secrets / "ca").write_text("new")
+    (disks.secrets / "more").touch()
     disks.thaw("deployed")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"f0-stick.qcow2": "frozen"}
+    assert [path.name for path in tmp_path.glob("f0-*")] == ["f0-stick.qcow2"]
+    assert {path.name: path.read_text() for path in (file, *disks.secrets.iterdir())} == {
+        "f0-stick.qcow2": "frozen",
+        "ca": "frozen",
+    }
