@@ -48,4 +48,4 @@ bench: setup
 	$(BIN)/python -m lab.bench
 
 clean:
-	rm -rf $(VENV) .lab .machines .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .lab .machines .pytest_cache .hypothesis .mypy_cache .ruff_cache build *.egg-info
