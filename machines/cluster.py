@@ -258,7 +258,7 @@ class Cluster:
 
     def has_frozen(self, name: str) -> bool:
         """Whether there is a state of that name."""
-        return (self.folder / f"frozen-{name}").exists()
+        return (self.folder / f"frozen-{name}").is_dir()
 
     def freeze(self, name: str) -> None:
         """Keeps the state of all machines, at one moment, and the controller's secrets that belong to it."""
