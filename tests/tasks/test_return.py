@@ -58,7 +58,7 @@ def test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was(site
     promoted(site)
     site.lab("boot", "f0")
     site.tick(70)
-    site.killed(*RETURN, first=12, later=4)  # a run begins with looks, and each step does
+    site.killed(*RETURN, first=12, later=7)  # a run begins with looks, and each step does
     returned(site)
     aside = f"{NFS}_set_aside_1"
     assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", NFS, aside]
