@@ -26,5 +26,5 @@ def test_a_deploy_that_is_killed_again_and_again_is_finished_by_the_next_run(lab
         assert lab.sh(host, "sysrc -n rcshutdown_timeout; sysctl -n kern.init_shutdown_timeout") == "300\n330\n"
         assert lab.sh(host, "stat -f '%Lp %Su' /etc/rc.conf.d/netif; ls /etc/rc.conf.d").split() == [
             *("600", "root"),
-            "netif",
+            *("netif", "zrepl"),
         ]
