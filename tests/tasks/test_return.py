@@ -8,6 +8,10 @@ from tests.lab.cluster import F0, F1, Cluster
 
 pytestmark = pytest.mark.lab
 REPLICA, NFS = "zdata/sink/f0/zdata/enc/nfsdata", "zdata/enc/nfsdata"
+KILLS = (14, 12, 30, 38, 39, 51, 43, 78, 31, 49, 23)
+"""Before the clone, its promotion, and the end of the first stream; with zrepl stopped, and between the renames; before
+the mount, and before it is served; read-only on f1, before the end of the last stream, with nobody who may write, and
+before f1 knows of it."""
 PROMOTE = ("tasks/promote.py", "-y", "--data", "promote=f1")
 RETURN = ("tasks/return_primary.py", "-y", "--data", "return_to=f0")
 
@@ -58,7 +62,11 @@ def test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was(site
     promoted(site)
     site.lab("boot", "f0")
     site.tick(70)
-    site.killed(*RETURN, first=12, later=7)  # a run begins with looks, and each step does
+    for number in KILLS:
+        killed = site.pyinfra(*RETURN, LAB_KILL_AT=str(number))
+        assert killed.rc == 137, f"it was over before command {number}:\n{killed.output}"
+    last = site.pyinfra(*RETURN)
+    assert last.rc == 0, last.output
     returned(site)
     aside = f"{NFS}_set_aside_1"
     assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", NFS, aside]
