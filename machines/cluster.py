@@ -258,7 +258,10 @@ class Cluster:
 
     def has_frozen(self, name: str) -> bool:
         """Whether there is a state of that name."""
-        return (self.folder / f"frozen-{name}").is_dir()
+        return self._frozen(name).is_dir()
+
+    def _frozen(self, name: str) -> Path:
+        return self.folder / f"frozen-{name}"
 
     def freeze(self, name: str) -> None:
         """Keeps the state of all machines, at one moment, and the controller's secrets that belong to it."""
@@ -268,7 +271,7 @@ class Cluster:
             machine.freeze(name)
         for machine in self.machines.values():
             machine.monitor("cont")
-        frozen = self.folder / f"frozen-{name}"
+        frozen = self._frozen(name)
         shutil.rmtree(frozen, ignore_errors=True)
         frozen.mkdir()
         if self.secrets.exists():
@@ -278,7 +281,7 @@ class Cluster:
         """All machines as they were frozen, with the clock set to now, and the secrets as they were."""
         self.down()
         shutil.rmtree(self.secrets, ignore_errors=True)
-        if (kept := self.folder / f"frozen-{name}" / "secrets").exists():
+        if (kept := self._frozen(name) / "secrets").exists():
             shutil.copytree(kept, self.secrets)
         for kept in self.folder.glob(f"*{KEPT}"):
             kept.replace(kept.with_suffix(".qcow2"))

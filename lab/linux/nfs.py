@@ -159,14 +159,15 @@ def _tell(store: Store, cluster: Cluster, client: Host, *, opened: bool) -> None
     address, _, port = link.accepted.rpartition(":")
     end = tls.answering(link.server, address, int(port))
     service = f"Service [{end.service if end else ''}]"
-    texts = [f"{service} accepted connection from {link.client}"]
-    sessions, session = part(client, "tls sessions", list[tuple[object, ...]]), _ends(client, link.server)
-    resumed = session in sessions and end is not None and end.options.get("sessionResume") != "no"
-    sessions.append(session)
-    if end and tls.checks_peer(end) and not resumed:
-        texts.append(f"Certificate accepted at depth=0: {tls.subject(client.parts['tls'])}")
-    texts.append(f"{service} connected remote server from {link.outgoing}")
-    if not opened:
+    if opened:
+        texts = [f"{service} accepted connection from {link.client}"]
+        sessions, session = part(client, "tls sessions", list[tuple[object, ...]]), _ends(client, link.server)
+        resumes = session in sessions and end is not None and end.options.get("sessionResume") != "no"
+        sessions.append(session)
+        if end and tls.checks_peer(end) and not resumes:
+            texts.append(f"Certificate accepted at depth=0: {tls.subject(client.parts['tls'])}")
+        texts.append(f"{service} connected remote server from {link.outgoing}")
+    else:
         texts = ["Connection closed: 0 byte(s) sent to TLS, 0 byte(s) sent to socket"]
     for text in texts:
         store.syslog(cluster, link.server, who, f"{level}: {text}")
