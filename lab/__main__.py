@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -54,11 +53,9 @@ def _shell(store: Store, name: str, argv: list[str]) -> int:
     if not host.up:
         raise LabError(f"{host.name} is down")
     if argv:
-        return clock.run(store, host.name, argv).returncode
+        return clock.status(clock.start(store, host.name, argv, (0, 1, 2)))
     # The zygote waits as long as somebody is connected: for what events start while the shell is open.
-    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    link.connect(str(clock.zygote_socket()))
-    link.set_inheritable(True)
+    clock.zygote().set_inheritable(True)
     # a terminal belongs to a session, which the zygote is not in
     sandbox = str(Path(__file__).resolve().with_name("sandbox.py"))
     os.execv(sys.executable, [sys.executable, sandbox, str(store.folder), host.name, "--", "/bin/sh", "-i"])

@@ -59,7 +59,7 @@ def up(store: Store, plans: list[Plan]) -> Cluster:
             install(store, cluster, host)
     store.save(cluster)
     if plans:
-        tried = clock.run(store, plans[0].name, ["/bin/sh", "-c", ":"], capture_output=True)
+        tried = clock.run(store, plans[0].name, ["/bin/sh", "-c", ":"])
         if tried.returncode != 0:
             raise LabError(tried.stderr.decode().removeprefix("lab: ").strip())
     return cluster

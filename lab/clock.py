@@ -6,14 +6,17 @@ import contextlib
 import hashlib
 import marshal
 import os
+import posix
 import signal
 import socket
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ HANDLERS: dict[str, Callable[[Store, Event], None]] = {}
 STARTS_PROGRAMS = ("devd", "linux boot", "linux mount", "program", "systemd timer")
 """Events that take time, because they run programs."""
 EVENT = "event"
-"""First word of the request to a zygote to handle an event."""
+"""In the place of the host, in a request to a zygote: to handle an event."""
 PROGRAM = "LAB_PROGRAM"
 """Environment variable: number of the event that a process handles."""
 STUCK_SECONDS = 300
@@ -166,7 +169,12 @@ def is_waited_for() -> bool:
 
 def _program() -> int:
     """The program that this process is a part of."""
-    return int((INSIDE / "ns" / "machine").read_text().splitlines()[2] if inside() else os.environ.get(PROGRAM, "0"))
+    return int(_machine()[2] if inside() else os.environ.get(PROGRAM, "0"))
+
+
+def _machine() -> list[str]:
+    """In a sandbox: the state folder and the zygote's address, as the machine sees them, and the program's number."""
+    return (INSIDE / "ns" / "machine").read_text().splitlines()
 
 
 def _step(store: Store, waits: Callable[[Cluster], bool]) -> bool:
@@ -194,7 +202,11 @@ def _step(store: Store, waits: Callable[[Cluster], bool]) -> bool:
         cluster.busy_lanes.add(event.lane)
         programs(cluster)[event.seq] = Program(event, 0 if event.kind in STARTS_PROGRAMS else _machine_pid())
     if event.kind in STARTS_PROGRAMS:
-        _ask_zygote(store, event.seq)
+        with (
+            open(os.devnull, "r+b") as nothing,
+            _ask_zygote(store, [EVENT, str(event.seq)], [nothing.fileno()] * 3) as link,
+        ):
+            status(link)
     else:
         handle(store, event.seq)
     return True
@@ -228,17 +240,18 @@ def _machine_pid() -> int:
     return int(os.readlink(INSIDE / "proc" / "self")) if inside() else os.getpid()
 
 
-def _ask_zygote(store: Store, number: int) -> None:
+def _ask_zygote(store: Store, words: list[str], streams: Sequence[int]) -> socket.socket:
+    """Sends a request to the machine's zygote; the answer comes through the socket."""
     if inside():
-        folder, zygote, _ = (INSIDE / "ns" / "machine").read_text().splitlines()
-        socket_path = f"{REAL}{zygote}"
+        folder, place, _ = _machine()
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.connect(f"{REAL}{place}")
     else:
-        folder, socket_path = str(store.folder), str(zygote_socket())
-    request = marshal.dumps(((EVENT, folder, str(number)), "/", dict[bytes, bytes](), 0o22))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link, open(os.devnull, "r+b") as nothing:
-        link.connect(socket_path)
-        socket.send_fds(link, [len(request).to_bytes(4, "big") + request], [nothing.fileno()] * 3)
-        link.recv(4)
+        folder, link = str(store.folder), zygote()
+    request = marshal.dumps(([folder, *words], "/", dict(os.environb), 0o22))
+    data = len(request).to_bytes(4, "big") + request
+    link.sendall(data[socket.send_fds(link, [data], streams) :])
+    return link
 
 
 class _Patience:
@@ -271,68 +284,91 @@ def _dead(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
-def command_line(store: Store, host: str, *options: str) -> list[str]:
-    """The program that starts another one in a host's root directory; the other one's words follow it.
+def start(store: Store, host: str, argv: list[str], streams: Sequence[int], *options: str) -> socket.socket:
+    """Starts a program in a host's root directory: it ends when the socket is closed. `status` waits for its end.
 
+    :param streams: file descriptors that become its standard input, output and error
     :param options: ``--plain-user``, ``--deploy=DATA``
     """
-    client = Path(__file__).resolve().with_name("client.py")
-    if not inside():
-        words = [sys.executable, "-I", "-S", str(client), str(zygote_socket()), str(store.folder)]
-    else:
-        # the processes that play programs were forked on the machine: their paths are the machine's
-        python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-        folder, zygote, _ = (INSIDE / "ns" / "machine").read_text().splitlines()
-        words = [f"{REAL}{python}", "-I", "-S", f"{REAL}{client}", f"{REAL}{zygote}", folder]
-    return [*words, host, *options, "--"]
+    return _ask_zygote(store, [host, *options, "--", *argv], streams)
 
 
-def zygote_socket() -> Path:
-    """The socket of the machine's zygote for this version of the lab; starts one if there is none. Not in a sandbox.
+def status(link: socket.socket) -> int:
+    """The exit status of a program that was started, at its end.
+
+    :raises TimeoutError: it has not ended in the socket's time
+    """
+    return int.from_bytes(link.recv(4) or b"\x63", "big")
+
+
+def run(
+    store: Store, host: str, argv: list[str], *, stdin: int | None = None, timeout: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs a program on a host, from the controller or from within another program of the lab; keeps what it says.
+
+    :param stdin: a file descriptor; by default there is nothing to read
+    :param timeout: real seconds
+    :raises TimeoutError: it took longer, and was killed
+    """
+    out, err = os.pipe(), os.pipe()
+    with open(os.devnull, "rb") as nothing:
+        streams = (nothing.fileno() if stdin is None else stdin, out[1], err[1])
+        link = start(store, host, argv, streams)
+    for _, end in (out, err):
+        posix.close(end)  # where pyinfra is loaded, gevent's os.close does it later, and a reader would wait for that
+    with ThreadPoolExecutor(2) as readers:
+        said = [readers.submit(_all, end) for end, _ in (out, err)]
+        with link:
+            link.settimeout(timeout)
+            rc = status(link)
+    return subprocess.CompletedProcess(argv, rc, *(each.result() for each in said))
+
+
+def _all(end: int) -> bytes:
+    with open(end, "rb") as pipe:
+        return pipe.read()
+
+
+def zygote() -> socket.socket:
+    """A connection to the machine's zygote for this version of the lab; starts one if there is none. Not in a sandbox.
 
     :raises LabError: it does not start
     """
+    place = zygote_place()
+    link = _connected(place)
+    if not link:
+        place.unlink(missing_ok=True)
+        program = [sys.executable, "-I", str(Path(__file__).with_name("sandbox.py")), str(place)]
+        nothing = subprocess.DEVNULL
+        subprocess.Popen(program, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
+        for _ in range(200):
+            time.sleep(0.05)
+            if link := _connected(place):
+                break
+        else:
+            raise LabError(f"the process that starts simulated hosts does not come up: {' '.join(program)}")
+    return link
+
+
+@cache
+def zygote_place() -> Path:
+    """The address of the machine's zygote for this version of the lab."""
     here = Path(__file__).resolve().parent
     newest = max(file.stat().st_mtime_ns for file in here.rglob("*.py"))
     version = hashlib.sha256(f"{here} {newest} {sys.prefix}".encode()).hexdigest()[:12]
     place = Path(os.environ.get("TMPDIR", "/tmp")) / f"lab-{os.getuid()}-{version}"
-    if len(str(place)) > 107:  # more does not fit into the address of a Unix socket
-        place = Path("/tmp") / place.name
-    if not _listening(place):
-        place.unlink(missing_ok=True)
-        program = [sys.executable, "-I", str(here / "sandbox.py"), str(place)]
-        nothing = subprocess.DEVNULL
-        subprocess.Popen(program, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
-        for _ in range(200):
-            if _listening(place):
-                break
-            time.sleep(0.05)
-        else:
-            raise LabError(f"the process that starts simulated hosts does not come up: {' '.join(program)}")
-    return place
+    # more than 107 bytes do not fit into the address of a Unix socket
+    return place if len(str(place)) <= 107 else Path("/tmp") / place.name
 
 
-def _listening(path: Path) -> bool:
+def _connected(place: Path) -> socket.socket | None:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        link.connect(str(path))
+        link.connect(str(place))
     except OSError:
-        return False
-    finally:
         link.close()
-    return True
-
-
-def run(store: Store, host: str, argv: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Runs a program on a host, from the controller or from within another program of the lab.
-
-    :param options: as for subprocess.run
-    """
-    env = dict(os.environ)
-    if inside():
-        # the interpreter may need the libraries beside it, and was started through a path that leads out of here
-        env["LD_LIBRARY_PATH"] = f"{REAL}{sys.base_prefix}/lib"
-    return subprocess.run([*command_line(store, host), *argv], env=env, check=False, **options)
+        return None
+    return link
 
 
 def text(now: float) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import posix
 import re
 from collections.abc import Iterator
 from io import IOBase
 from pathlib import Path
 from typing import Any
 
-from gevent.subprocess import PIPE, Popen
+from gevent.fileobject import FileObject
 from pyinfra import logger
 from pyinfra.api.command import FileUploadCommand, QuoteString, StringCommand
 from pyinfra.api.exceptions import ConnectError, InventoryError
@@ -99,12 +100,6 @@ class LabConnector(BaseConnector):
         logger.debug("--> Running command in the lab on %s: %s", self.host.name, unix_command)
         data = {name: self.host.data.get(name) for name in guards.DATA}
         options = [f"{guards.OPTION}{json.dumps(data)}", *([] if root else ["--plain-user"])]
-        line = [
-            *clock.command_line(self.store, self.host.name, *options),
-            "/bin/sh",
-            "-c",
-            unix_command.get_raw_value(),
-        ]
         self._round_trip(unix_command.get_raw_value())
         if not control.get("_stdin"):  # which may be a secret
             self.store.note(self.host.name, unix_command.get_raw_value())
@@ -119,22 +114,24 @@ class LabConnector(BaseConnector):
             return False, CommandOutput([OutputLine("stderr", problem)])
         log = self.store.root(self.host.name) / ".lab" / "not-simulated.log"
         known = log.stat().st_size if log.exists() else 0
-        process = Popen(line, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        if control.get("_stdin"):
-            write_stdin(control["_stdin"], process.stdin)
-        process.stdin.close()
-        pipes = {os.fstat(stream.fileno()).st_ino for stream in (process.stdout, process.stderr)}
-        output = read_output_buffers(
-            process.stdout,
-            process.stderr,
-            timeout=control.get("_timeout"),
-            print_output=print_output,
-            print_prefix=self.host.print_prefix,
-        )
-        rc = process.wait()
+        (given, to), (out, said), (err, told) = os.pipe(), os.pipe(), os.pipe()
+        pipes = {os.fstat(end).st_ino for end in (out, err)}
+        words = ["/bin/sh", "-c", unix_command.get_raw_value()]
+        with clock.start(self.store, self.host.name, words, (given, said, told), *options) as link:
+            for theirs in (given, said, told):
+                posix.close(theirs)  # as in clock.run
+            with FileObject(to, "wb") as stdin, FileObject(out, "rb") as stdout, FileObject(err, "rb") as stderr:
+                if control.get("_stdin"):
+                    write_stdin(control["_stdin"], stdin)
+                stdin.close()
+                output = read_output_buffers(
+                    stdout,
+                    stderr,
+                    timeout=control.get("_timeout"),
+                    print_output=print_output,
+                    print_prefix=self.host.print_prefix,
+                )
+            rc = clock.status(link)
         gone = {keys[key] for key in keys.keys() - guards.keys(self.store, cluster).keys()}
         if lost := gone - {f"{self.host.data.get('rotate_retire')}.old.key"}:
             self.store.report(f"{self.host.name}: gone from a stick: {', '.join(lost)}: {unix_command}")

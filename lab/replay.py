@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,16 +69,19 @@ def run(store: Store, host: str, script: str) -> Answer:
     """What a line comes to in the lab; a line with a pipe on ``f0|f1``."""
     sender, pipe, receiver = host.partition("|")
 
-    def line(host: str, script: str) -> list[str]:
+    def line(host: str, script: str) -> tuple[Store, str, list[str]]:
         known = KILL if re.search(r"\bkill ", script) and host != "r0" else ""
-        return [*clock.command_line(store, store.read().host(host).name), "/bin/sh", "-c", known + script]
+        return store, store.read().host(host).name, ["/bin/sh", "-c", known + script]
 
-    if not pipe:
-        done = subprocess.run(line(host, script), stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
-    left, _, right = script.partition(" | ")
-    with subprocess.Popen(line(sender, left), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as source:
-        done = subprocess.run(line(receiver, right), stdin=source.stdout, capture_output=True, check=False)
+    if pipe:
+        left, _, right = script.partition(" | ")
+        end, begin = os.pipe()
+        with open(os.devnull, "r+b") as nothing, clock.start(*line(sender, left), (nothing.fileno(), begin, 2)):
+            os.close(begin)
+            done = clock.run(*line(receiver, right), stdin=end)
+        os.close(end)
+    else:
+        done = clock.run(*line(host, script))
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

@@ -127,11 +127,12 @@ def _namespaces(extra: int) -> None:
 
 
 def run(words: list[str], zygote_socket: str) -> int:
-    """STATE HOST [OPTION...] -- ARGV: the program's exit status. ``event STATE NUMBER``: an event is handled."""
-    if words[0] == clock.EVENT:
-        return clock.handle_apart(*words[1:])
-    split = words.index("--")
-    state, host, *options = words[:split]
+    """STATE HOST [OPTION...] -- ARGV: the program's exit status. ``STATE event NUMBER``: an event is handled."""
+    state, host, *rest = words
+    if host == clock.EVENT:
+        return clock.handle_apart(state, *rest)
+    split = rest.index("--")
+    options, argv = rest[:split], rest[split + 1 :]
     try:
         store = Store(Path(state))
         cluster = store.read()
@@ -149,7 +150,7 @@ def run(words: list[str], zygote_socket: str) -> int:
     except LabError as error:
         print(error, file=sys.stderr)
         return 125
-    os._exit(_as_init(machine, words[split + 1 :]))
+    os._exit(_as_init(machine, argv))
 
 
 def _as_init(machine: Host, command: list[str]) -> int:
@@ -183,4 +184,4 @@ def main(path: str) -> int:
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         raise SystemExit(main(sys.argv[1]))
-    raise SystemExit(run(sys.argv[1:], str(clock.zygote_socket())))
+    raise SystemExit(run(sys.argv[1:], str(clock.zygote_place())))

@@ -143,17 +143,10 @@ class LabStage(Stage):
             # what waits for a server there waits in virtual time
             script = f"timeout {timeout:g} sh -c {shlex.quote(script)}"
         try:
-            done = clock.run(
-                self.store,
-                machine.name,
-                ["/bin/sh", "-c", script],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=REAL_SECONDS,
-            )
-        except subprocess.TimeoutExpired as late:
-            return Ran(124, (late.stdout or b"").decode())
+            words = ["/bin/sh", "-c", f"exec 2>&1; {script}"]
+            done = clock.run(self.store, machine.name, words, timeout=REAL_SECONDS)
+        except TimeoutError:
+            return Ran(124, f"no end in {REAL_SECONDS} s\n")
         return Ran(done.returncode, done.stdout.decode())
 
     def settle(self) -> None:

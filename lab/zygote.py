@@ -9,6 +9,7 @@ with it, as a killed program takes its own work with it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import marshal
 import os
 import selectors
@@ -87,6 +88,9 @@ class Zygote:
 
     def serve(self, idle: float | None = None) -> int:
         """Works until the watched child ends, or until there was nothing to do for ``idle`` seconds."""
+        # a collection writes to every object, and children would get copies of all that they share with this process
+        gc.freeze()
+        gc.disable()
         last = time.monotonic()
         while True:
             status = self._reap()

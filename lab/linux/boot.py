@@ -106,7 +106,7 @@ def start(store: Store, event: Event) -> None:
 
 
 def _systemctl(store: Store, host: Host, words: list[str]) -> None:
-    done = clock.run(store, host.name, ["/usr/bin/systemctl", *words], capture_output=True)
+    done = clock.run(store, host.name, ["/usr/bin/systemctl", *words])
     if done.stderr:
         journal.write(store, host.name, "systemd", 3, done.stderr.decode())
 
@@ -117,7 +117,7 @@ def mount(store: Store, event: Event) -> None:
     limit = units.seconds(options.get("x-systemd.mount-timeout", "90"))
     point = event.payload["point"]
     line = ["/usr/bin/timeout", str(int(limit)), "/usr/bin/mount", "--", point]
-    done = clock.run(store, event.host, line, capture_output=True)
+    done = clock.run(store, event.host, line)
     if done.returncode:
         text = done.stderr.decode() or "Mounting timed out. Terminating."
         unit = mount_unit(point)

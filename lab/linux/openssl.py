@@ -117,7 +117,7 @@ def _runs(ctx: Context, target: str, ca: str, name: str) -> int:
     if tls.refusal(ctx.store, cluster, mine, theirs, purpose="sslserver") is not None:
         return 1
     words = [theirs.options["exec"], *theirs.options["execArgs"].split()[1:]]
-    ctx.out(clock.run(ctx.store, server.name, words, capture_output=True).stdout.decode())
+    ctx.out(clock.run(ctx.store, server.name, words).stdout.decode())
     return 0
 
 

@@ -211,7 +211,7 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> int:
         (root / "run" / folder).mkdir(mode=0o755, exist_ok=True)
         environment.append(f"RUNTIME_DIRECTORY=/run/{folder}")
     line = ["/usr/bin/env", "-i", *environment, "/bin/sh", "-c", 'cd /; exec 2>&1 </dev/null; exec "$@"', "sh"]
-    done = clock.run(store, host_name, [*line, *shlex.split(command)], capture_output=True)
+    done = clock.run(store, host_name, [*line, *shlex.split(command)])
     if folder and units.last(sections, "Service", "RuntimeDirectoryPreserve", "no") != "yes":
         shutil.rmtree(root / "run" / folder)
     _log_output(store, host_name, unit, sections, shlex.split(command)[0], done.stdout.decode(errors="replace"))

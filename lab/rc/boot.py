@@ -51,7 +51,7 @@ def _is_barrier(text: str) -> bool:
 
 def _run(store: Store, host: Host, script: Script, verb: str) -> None:
     line = f"HOME=/ PATH=/sbin:/bin:/usr/sbin:/usr/bin; export HOME PATH; cd /; exec {script.path} {verb} 2>&1"
-    done = clock.run(store, host.name, ["/bin/sh", "-c", line], capture_output=True)
+    done = clock.run(store, host.name, ["/bin/sh", "-c", line])
     console(store, host.name, done.stdout.decode())
 
 

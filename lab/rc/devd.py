@@ -59,5 +59,5 @@ def notify(store: Store, event: Event) -> None:
         if all(re.fullmatch(pattern, str(variables.get(name, ""))) for name, pattern in rule.matches):
             action = re.sub(r"\$(\w+)", lambda m: str(variables.get(m.group(1), "")), rule.action)
             environment = "export PATH=/sbin:/bin:/usr/sbin:/usr/bin HOME=/; cd /; "
-            clock.run(store, host.name, ["/bin/sh", "-c", environment + action], capture_output=True)
+            clock.run(store, host.name, ["/bin/sh", "-c", environment + action])
             return

@@ -19,7 +19,7 @@ def run(store: Store, event: Event) -> None:
     """Runs a shell line on a host that is up."""
     host = store.read().hosts[event.host]
     if host.up:
-        clock.run(store, host.name, ["/bin/sh", "-c", event.payload["line"]], capture_output=True)
+        clock.run(store, host.name, ["/bin/sh", "-c", event.payload["line"]])
 
 
 def daemon(ctx: Context) -> int:

@@ -82,7 +82,7 @@ class Cluster:
     def attempt(self, host: str, script: str) -> Attempt:
         """A shell line on a host, whatever comes of it."""
         full = self.hosts.host(host).name
-        done = clock.run(self.store, full, ["/bin/sh", "-c", script], capture_output=True, stdin=subprocess.DEVNULL)
+        done = clock.run(self.store, full, ["/bin/sh", "-c", script])
         clock.quiesce(self.store)
         return Attempt(done.returncode, done.stdout.decode(), done.stderr.decode())
 
