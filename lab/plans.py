@@ -31,8 +31,7 @@ def plans(of: Site) -> list[Plan]:
             slots["ada0"] = (16 * GIB, "QEMU HARDDISK", f"S0ZROOT{number}")
             slots[host.usb.device] = (64 << 20, "QEMU QEMU HARDDISK", f"1-0000:00:0{number}.0-1")
             addresses["wg0"] = (host.wireguard.address, _length(host.wireguard.network))
-        if host.is_freebsd and host.pool.disk:
-            slots[host.pool.disk] = (1 * GIB, "Samsung-SSD-870", f"S5STNG0{number}")
+            slots[host.pool.disk or "ada1"] = (1 * GIB, "Samsung-SSD-870", f"S5STNG0{number}")
         platform = "freebsd" if host.is_freebsd else "rocky"
         found.append(Plan(host.name, platform, slots, addresses))
     return found

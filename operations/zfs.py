@@ -55,6 +55,11 @@ def pool(
     found = known(Pools).get(pool)
     if found is None:
         probe = known(Probe, device=disk)
+        if probe.size is None:
+            raise OperationError(
+                f"{host.name}: {probe.why()}, and the pool {pool} was not made. Put the disk in, or set pool_disk "
+                "for this host (`geom disk list` there shows its disks)"
+            )
         for what, expected, actual in (("serial number", serial, probe.serial), ("model", model, probe.model)):
             if expected is not None and actual != expected:
                 raise OperationError(

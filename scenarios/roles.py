@@ -1,4 +1,4 @@
-"""What an operator edits in the inventory for tasks/swap_roles.py, for the inventories of the lab and of machines."""
+"""What an operator edits in the inventory for other roles, for the inventories of the lab and of machines."""
 
 from __future__ import annotations
 
@@ -10,34 +10,39 @@ from scenarios.stage import REPOSITORY
 
 PRIMARY = "F3S_PRIMARY"
 """An environment variable: the short name of the storage host that is the primary."""
+STANDBY = "F3S_STANDBY"
+"""An environment variable: the short name of the FreeBSD host that is the standby."""
 
 
 def as_edited(groups: dict[str, Any]) -> dict[str, Any]:
-    """The names of the site's inventory.py: as they are, unless `PRIMARY` names the standby.
+    """The names of the site's inventory.py: as they are, unless `PRIMARY` or `STANDBY` names another host.
 
-    Then the two groups are swapped, and the job of what is served goes the other way.
+    Then the groups have these two, and what is replicated goes to them.
     """
-    primary, standby = groups["storage_primary"], groups["storage_standby"]
-    (old,), (new,) = ([name for name, _ in members] for members in (primary, standby))
-    if os.environ.get(PRIMARY) != _short(new):
+    members = {name.partition(".")[0]: (name, data) for name, data in groups["freebsd"]}
+    before = [name.partition(".")[0] for role in ("primary", "standby") for name, _ in groups[f"storage_{role}"]]
+    primary = os.environ.get(PRIMARY, before[0])
+    after = [primary, os.environ.get(STANDBY, next(name for name in before if name != primary))]
+    if after == before:
         return groups
     values = runpy.run_path(str(REPOSITORY / "group_data" / "freebsd.py"))
-    name = f"{_short(new)}_to_{_short(old)}_nfsdata"
-    jobs = [
-        {**job, "name": name, "source": new, "target": old} if job["dataset"] == values["nfs_dataset"] else job
-        for job in values["zrepl_jobs"]
-    ]
+    jobs = []
+    for job in values["zrepl_jobs"]:
+        source, _, target, what = job["name"].split("_")
+        if job["dataset"] == values["nfs_dataset"]:
+            source, target = after
+        elif target not in after:
+            target = after[1]
+        hosts = {"source": members[source][0], "target": members[target][0]}
+        jobs.append({**job, "name": f"{source}_to_{target}_{what}", **hosts})
 
     def edited(member: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
         host, data = member
         return host, {**data, "zrepl_jobs": jobs} if "wireguard_address" in data else data
 
-    swapped = {**groups, "storage_primary": standby, "storage_standby": primary}
+    first, second = ([members[name]] for name in after)
+    now = {**groups, "storage_primary": first, "storage_standby": second, "storage": [*first, *second]}
     return {
         name: [edited(member) for member in value] if isinstance(value, list) and not name.startswith("_") else value
-        for name, value in swapped.items()
+        for name, value in now.items()
     }
-
-
-def _short(name: str) -> str:
-    return name.partition(".")[0]

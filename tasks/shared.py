@@ -13,9 +13,16 @@ from pyinfra.operations.util import any_changed
 from bridge.settings import site, this_host
 from f3s.controller import MOUNTD_FLAGS, STORAGE_CONF, role, told_role
 from f3s.nfs import LOOPBACK
+from facts.carp import RC_FILE
 from facts.textfile import TextFileOf
 from operations import carp, nfs, rcconf
 from operations.base import known
+
+RETIRE = (
+    "service f3s_storage stop; sysrc f3s_storage_enable=NO; crontab -l | grep -v -e f3s -e carp-auto | crontab -; "
+    f"rm {STORAGE_CONF} {RC_FILE}"
+)
+"""Shell line that makes a storage host one that has keys alone; its data stay."""
 
 
 def speaks_for_all() -> bool:
@@ -29,10 +36,15 @@ def keep_role() -> None:
 
     The first line of a task that goes by the role; nothing else of it is asked then.
 
-    Raises DeployError on a host that has the other one.
+    Raises DeployError on a host that has the other one, or was a storage host and would still take the address.
     """
     me = this_host()
-    found = told_role(known(TextFileOf, path=STORAGE_CONF).text) if me.is_storage else None
+    found = told_role(known(TextFileOf, path=STORAGE_CONF).text) if me.is_freebsd else None
+    if found and not me.is_storage:
+        raise DeployError(
+            f"{me.name} is the {found}, and in the inventory no storage host: it would go on claiming {me.vip.address}. "
+            f"Change that back, or retire it. There: `{RETIRE}`, then reboot it"
+        )
     if found not in (None, role(me)):
         raise DeployError(
             f"{me.name} is the {found}, and the inventory makes it the {role(me)}. Change that back, or run "

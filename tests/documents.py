@@ -11,7 +11,7 @@ A block of commands has a marker above it, a block of output too::
     <!-- data: NAME=VALUE -->     no block: what the reader has by now written into group_data/; from here on it stands
                                   behind each command of pyinfra, as --data NAME=VALUE
     <!-- primary: f1 -->          no block: by now the reader has made this host the primary in inventory.py, and turned
-                                  the job of the NFS data round (scenarios/roles.py)
+    <!-- standby: f2 -->          the job of the NFS data round (scenarios/roles.py); or that one the standby
     <!-- verify -->               no block: tasks/verify.py shows the rows in backticks of the **verify says** paragraph
                                   above, in any order; one of them where it says "or"
     <!-- shows -->                what the last commands print: these lines, in this order; ``...`` is anything
@@ -33,12 +33,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.connector import csh_says
-from scenarios.roles import PRIMARY
+from scenarios.roles import PRIMARY, STANDBY
 from tests.lab.cluster import REPOSITORY, Cluster
 
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
 _MARKER = re.compile(r"^<!-- (?:run: (?P<run>[a-z0-9 ]+?)(?: names (?P<names>[A-Z]+))?|(?P<shows>shows)) -->$")
-_ACTION = re.compile(r"^<!-- (lab|data|primary): (.+) -->$")
+_ACTION = re.compile(r"^<!-- (lab|data|primary|standby): (.+) -->$")
 _VERIFY = "<!-- verify -->"
 _SAYS = "**verify says**"
 _ROW = re.compile(r"`([^`]+ (?:ok|WRONG|UNKNOWN)\b[^`]*)`")
@@ -55,8 +55,8 @@ class DocumentError(Exception):
 class Block:
     """One fenced block, or an action on the lab.
 
-    :param where: ``controller``, ``make``, ``lab``, ``data``, ``primary``, ``verify``, names of hosts, or nothing for
-        output
+    :param where: ``controller``, ``make``, ``lab``, ``data``, ``primary``, ``standby``, ``verify``, names of hosts, or
+        nothing for output
     :param fails: the last line has to end with another status than 0
     :param names: a word of later commands that stands for what this block prints
     :param any_of: of the lines, one is enough
@@ -174,8 +174,8 @@ class Runner:
             if block.where == ("data",):
                 self.data += ("--data", block.lines[0])
                 continue
-            if block.where == ("primary",):
-                self.edited[PRIMARY] = block.lines[0]
+            if block.where in (("primary",), ("standby",)):
+                self.edited[PRIMARY if block.where == ("primary",) else STANDBY] = block.lines[0]
                 continue
             if block.where == ("verify",):
                 self._verify(block)

@@ -141,6 +141,7 @@ TABLE = {
         "where only {} belongs": ADVICE + "a foreign file system on the mount point",
         "is a {}, not a directory": ADVICE + "a file in the place of the mount point",
         "UNENCRYPTED": ADVICE + "plain text on the mount point",
+        "and the pool {} was not made": ADVICE + "no such disk",
         "the pool {} was not made, disk": ADVICE + "the data disk is not blank",
         "could be mounted": BUG,
         "inherits the key of": KEYS
@@ -169,7 +170,10 @@ TABLE = {
         "no return now": NONE + "passes on the reasons of the two hosts: tests/f3s/test_returning.py",
     },
     "tasks/rotate_keys.py": {"say which key": ROTATED, "no rotation now": ROTATED},
-    "tasks/shared.py": {"run tasks/swap_roles.py": "scenarios/promotion.py::swap"},
+    "tasks/shared.py": {
+        "or retire it": "tests/test_runbook.py::test_its_commands_mend_it",
+        "run tasks/swap_roles.py": "scenarios/promotion.py::swap",
+    },
     "tasks/return_vm.py": {
         "--data return_vm=NAME": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",
         "does not take part": "tests/tasks/test_return_vm.py::test_what_refuses_before_anything_is_changed",

@@ -82,6 +82,8 @@ STOPS = (
          elsewhere=without(UNUSED)),
     Stop("another disk than the data say", "zfs_encrypt", "sticks", "true",
          ((r"disk ada1 has the serial number (\S+), the settings want other", r"pool_disk_serial=\1"),)),
+    Stop("no such disk", "zfs_encrypt", "sticks", "true",
+         ((r"there is no disk ada7 .* or set (pool_disk) for this host", r"\1=ada1"),)),
     Stop("the pool is not imported", "zfs_encrypt", "data", f"{CLOSED}; zpool export zdata",
          ((r"run `(zpool import zdata)` there, then this task again", TYPE),)),
     Stop("the pool has another mount point", "zfs_encrypt", "sticks", "zpool create -m /tank zdata /dev/ada1",
@@ -149,6 +151,7 @@ STOPS = (
 )  # fmt: skip
 DATA = {
     "another disk than the data say": "pool_disk_serial=other",
+    "no such disk": "pool_disk=ada7",
     "another cipher than the data say": "enc_encryption=aes-128-gcm",
     "unicast before FreeBSD 14": "carp_unicast=true",
     "a dataset that is not there is to be sent": f"zrepl_jobs=[{JOB}, {MORE}]",
