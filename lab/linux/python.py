@@ -250,18 +250,8 @@ class _Calls:
 
     def overrides(self) -> dict[str, Callable[..., Any]]:
         """Name -> the function that takes the place of the one of `os`."""
-        by_descriptor = ("pread", "read")
-        return {
-            "open": self.open,
-            "stat": self.stat,
-            "fstat": self.fstat,
-            "listdir": self.listdir,
-            "close": self.close,
-            "unlink": self.unlink,
-            "write": self.write,
-            "fsync": self.fsync,
-            **{name: self._by_descriptor(getattr(os, name)) for name in by_descriptor},
-        }
+        names = ("open", "stat", "fstat", "listdir", "close", "unlink", "read", "pread", "write", "fsync")
+        return {name: getattr(self, name) for name in names}
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
         below = self.kernel.open_below(os.fspath(path), flags)
@@ -287,7 +277,8 @@ class _Calls:
         return self._foreign(os.fstat(descriptor), handle.entry if handle else None)
 
     def listdir(self, place: str | int) -> list[str]:
-        entry = self._holds(place) if isinstance(place, int) else self._meets(place)
+        held = self._holds(place) if isinstance(place, int) else None
+        entry = held and held.entry if isinstance(place, int) else self._meets(place)
         if entry and entry.condition == nfs.UNLISTED:
             raise _error(errno.EIO)
         return os.listdir(place)
@@ -296,16 +287,22 @@ class _Calls:
         self._meets(path)
         os.unlink(path)
 
-    def write(self, descriptor: int, data: bytes) -> int:
+    def read(self, descriptor: int, size: int) -> bytes:
         self._holds(descriptor)
-        if handle := self.handles.get(descriptor):
+        return os.read(descriptor, size)
+
+    def pread(self, descriptor: int, size: int, offset: int) -> bytes:
+        self._holds(descriptor)
+        return os.pread(descriptor, size, offset)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if handle := self._holds(descriptor):
             handle.check_writable()
             handle.unwritten = True
         return os.write(descriptor, data)
 
     def fsync(self, descriptor: int) -> None:
-        self._holds(descriptor)
-        if handle := self.handles.get(descriptor):
+        if handle := self._holds(descriptor):
             if handle.unwritten or handle.lost:
                 handle.check_writable()
             handle.unwritten = False
@@ -314,13 +311,6 @@ class _Calls:
     def close(self, descriptor: int) -> None:
         self.handles.pop(descriptor, None)
         os.close(descriptor)
-
-    def _by_descriptor(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def called(descriptor: int, *words: Any) -> Any:
-            self._holds(descriptor)
-            return call(descriptor, *words)
-
-        return called
 
     def _meets(self, path: str) -> nfs.NfsMount | None:
         """The mount that a path is on, None for the own disk; returns when the server has answered.
@@ -343,7 +333,7 @@ class _Calls:
             raise _error(errno.EIO)
         return entry
 
-    def _holds(self, descriptor: int) -> nfs.NfsMount | None:
+    def _holds(self, descriptor: int) -> _Handle | None:
         """The same for what is open: its handle names the server's file system, whatever is mounted now."""
         handle = self.handles.get(descriptor)
         if handle is None:
@@ -358,7 +348,7 @@ class _Calls:
             self._await(condition, entry)
         if entry.condition == nfs.STALE or not handle.follow(descriptor):
             raise _error(errno.ESTALE)
-        return entry
+        return handle
 
     def _await(self, condition: Callable[[], str], entry: nfs.NfsMount) -> None:
         """Waits for an answer; a mount that is taken away by force, or is soft, ends the call."""
