@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import struct
 
-from lab.core import Host, Store, part
+from lab.core import Host, NotSimulatedError, Store, part
 from lab.linux import nfs
 
 FSID = 1 << 8
 """FATTR4_FSID in the first word of a bitmap."""
 PUTROOTFH, SAVEFH, LOOKUP, GETATTR = 24, 32, 15, 9
 OK, NOENT, STALE, NOFILEHANDLE = 0, 2, 70, 10020
-
-
-class Unknown(Exception):
-    """A call that the lab cannot answer."""
 
 
 def _words(*numbers: int) -> bytes:
@@ -29,14 +25,11 @@ def _question(transaction: bytes, name: bytes) -> bytes:
 
 
 def answer(store: Store, host: Host, call: bytes) -> bytes:
-    """nfsd's reply to a call, both with their record marks.
-
-    :raises Unknown: another question
-    """
+    """nfsd's reply to a call, both with their record marks."""
     transaction = call[4:8]
     name = call[92 : 92 + int.from_bytes(call[88:92], "big")]
     if call != _question(transaction, name) or not name or b"/" in name:
-        raise Unknown("another question than that of files/freebsd/answers.sh")
+        raise NotSimulatedError("nc with another question than that of files/freebsd/answers.sh")
     sysctl = part(host, "sysctl", dict[str, str])
     if sysctl.get("vfs.nfsd.nfs_privport", "0") != "0":  # nc has an ordinary port (svcerr_weakauth)
         reply = _words(1, 1, 1, 5)
