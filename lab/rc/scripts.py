@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -69,15 +70,10 @@ def main(ctx: Context) -> int:
     service = table.find(ctx.argv[0])
     if (more := Path("/etc/rc.conf.d", service.name)).is_file():  # rc.subr, load_rc_config
         subprocess.run(["/bin/sh", more], check=True)
-    verb = ctx.args[0] if ctx.args else ""
-    forced = quiet = False
-    for prefix in ("one", "force", "fast", "quiet"):
-        if verb.startswith(prefix):
-            verb = verb.removeprefix(prefix)
-            forced = prefix in ("one", "force")
-            quiet = prefix in ("fast", "quiet")
-    if len(ctx.args) != 1 or verb not in (*VERBS, "reload"):
+    match = re.fullmatch(rf"(one|force|fast|quiet)?({'|'.join(VERBS)}|reload)", " ".join(ctx.args))
+    if match is None:
         raise ctx.not_simulated()
+    forced, quiet, verb = match[1] in ("one", "force"), match[1] in ("fast", "quiet"), match[2]
     if verb == "reload" and not service.reload:
         verbs = "|".join((*VERBS, "rcvar", "enabled"))
         ctx.err(f"{ctx.argv[0]}: unknown directive 'reload'.\n")
