@@ -42,36 +42,28 @@ PUSH = {
     "snapshotting": {"type": "periodic", "prefix": NAME, "interval": re.compile("[1-9][0-9]*[smhdw]")},
     "pruning": {"keep_sender": RULES, "keep_receiver": RULES},
 }
+SERVE = {"type": "tcp", "listen": ADDRESS, "clients": {re.compile("[0-9.]+"): NAME}}
+ROOT = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]")
+BY_HAND: dict[str, Any] = {"type": "sink", "name": NAME, "root_fs": ROOT, "serve": SERVE}
 SINK = {
-    "type": "sink",
-    "name": NAME,
-    "root_fs": re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*[A-Za-z0-9_.:-]"),
-    "serve": {"type": "tcp", "listen": ADDRESS, "listen_freebind": True, "clients": {re.compile("[0-9.]+"): NAME}},
+    **BY_HAND,
+    "serve": {**SERVE, "listen_freebind": True},
     "recv": {"properties": {"override": {"readonly": "on"}}, "placeholder": {"encryption": "off"}},
 }
-BY_HAND = {
-    "type": "sink",
-    "name": NAME,
-    "root_fs": SINK["root_fs"],
-    "serve": {"type": "tcp", "listen": ADDRESS, "clients": {re.compile("[0-9.]+"): NAME}},
-}
 WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*<?")
-MANUAL = {"type": "manual"}
+WAITS = {"name": NAME, "snapshotting": {"type": "manual"}}
 IDLE = (
-    {"type": "snap", "name": NAME, "filesystems": {WITHIN: (True, False)}, "snapshotting": MANUAL}
-    | {"pruning": {"keep": [EVERYTHING]}},
-    {"type": "push", "name": NAME, "connect": {"type": "local", "listener_name": NAME, "client_identity": NAME}}
-    | {"filesystems": {WITHIN: True}, "send": {"encrypted": True}, "snapshotting": MANUAL}
+    {**WAITS, "type": "snap", "filesystems": {WITHIN: (True, False)}, "pruning": {"keep": [EVERYTHING]}},
+    {**WAITS, "type": "push", "filesystems": {WITHIN: True}, "send": {"encrypted": True}}
+    | {"connect": {"type": "local", "listener_name": NAME, "client_identity": NAME}}
     | {"pruning": {"keep_sender": [EVERYTHING], "keep_receiver": [EVERYTHING]}},
-    {"type": "sink", "name": NAME, "root_fs": SINK["root_fs"], "serve": {"type": "local", "listener_name": NAME}},
+    {**BY_HAND, "serve": {"type": "local", "listener_name": NAME}},
 )
 """Jobs that do nothing until somebody wakes them, and sinks for them."""
+HUMAN = {"level": "info", "format": "human"}
 LOGGING = (
-    [
-        ({"type": "stdout", "level": "error", "format": "human"}),
-        ({"type": "syslog", "level": "info", "format": "human"}),
-    ],
-    [{"type": "stdout", "level": "info", "format": "human"}],
+    [{**HUMAN, "type": "stdout", "level": "error"}, {**HUMAN, "type": "syslog"}],
+    [{**HUMAN, "type": "stdout"}],
 )
 MONITORING = [{"type": "prometheus", "listen": ADDRESS}]
 INHERITS = {"placeholder": {"encryption": "inherit"}}
