@@ -100,14 +100,7 @@ def umount(ctx: Context) -> int:
     rc = 0
     for word in words:
         target = view.absolute(word)
-
-        def newest(target: str = target) -> nfs.NfsMount | None:
-            cluster = ctx.store.read()
-            host = ctx.host(cluster)
-            nfs.refresh(ctx.store, cluster, host)
-            return next((m for m in reversed(nfs.mounts(host)) if m.target == target), None)
-
-        entry = newest()
+        entry = _newest(ctx, target)
         if entry is None:
             problem = "not mounted" if os.path.lexists(target) else "no mount point specified"
             ctx.err(f"umount: {word}: {problem}.\n")
@@ -118,8 +111,7 @@ def umount(ctx: Context) -> int:
             rc = 32
             continue
         if not hard and entry.condition == nfs.DEAD:
-            answers = partial(lambda look: getattr(look(), "condition", "") != nfs.DEAD, newest)
-            waiting.wait(ctx, entry.soft_limit, answers, f"umount {word}")
+            waiting.wait(ctx, entry.soft_limit, partial(_answers, ctx, target), f"umount {word}")
         with ctx.cluster() as cluster:
             if found := [m for m in nfs.mounts(ctx.host(cluster)) if m.target == target]:
                 nfs.unmounted(ctx.store, cluster, ctx.host(cluster), found[-1])
@@ -138,6 +130,18 @@ def ss(ctx: Context) -> int:
         who = f' users:(("{name}",pid={pid},fd=9))' if "-p" in options else ""
         ctx.out(f"LISTEN 0      4096   {f'{address}:{port}':>18}       0.0.0.0:*    {who}\n")
     return 0
+
+
+def _newest(ctx: Context, target: str) -> nfs.NfsMount | None:
+    cluster = ctx.store.read()
+    host = ctx.host(cluster)
+    nfs.refresh(ctx.store, cluster, host)
+    return next((m for m in reversed(nfs.mounts(host)) if m.target == target), None)
+
+
+def _answers(ctx: Context, target: str) -> bool:
+    entry = _newest(ctx, target)
+    return entry is None or entry.condition != nfs.DEAD
 
 
 def ip(ctx: Context) -> int:
