@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import re
 import time
 
 from lab import clock
@@ -36,13 +37,9 @@ def uname(ctx: Context) -> int:
 
 def sleep(ctx: Context) -> int:
     """sleep(1): the virtual time goes on, and what is due in it happens."""
-    try:
-        seconds = sum(float(arg) for arg in ctx.args)
-    except ValueError:
-        raise CommandError("usage: sleep number[unit] [...]") from None
-    if not ctx.args:
-        raise CommandError("usage: sleep number[unit] [...]")
-    clock.advance(ctx.store, seconds)
+    if not ctx.args or not all(re.fullmatch(r"[0-9]*\.?[0-9]+", word) for word in ctx.args):
+        raise ctx.not_simulated()
+    clock.advance(ctx.store, sum(map(float, ctx.args)))
     with ctx.cluster():
         pass  # mounts may have changed meanwhile
     return 0

@@ -62,13 +62,6 @@ def _is_active(ctx: Context, options: Options, names: list[str]) -> int:
     return 0 if "active" in states else 3
 
 
-def _is_failed(ctx: Context, options: Options, names: list[str]) -> int:
-    host = ctx.host(ctx.store.read())
-    states = [_properties(ctx, host, unit)["ActiveState"] for unit in names]
-    ctx.out("".join(f"{state}\n" for state in states))
-    return 0 if "failed" in states else 1
-
-
 def _enable(ctx: Context, options: Options, names: list[str]) -> int:
     root = ctx.store.root(ctx.host_name)
     for unit in names:
@@ -123,7 +116,6 @@ def _reload(ctx: Context, options: Options, names: list[str]) -> int:
 VERBS = {
     "show": _show,
     "is-active": _is_active,
-    "is-failed": _is_failed,
     "enable": _enable,
     "start": _start,
     "stop": _stop,

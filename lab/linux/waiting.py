@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from lab import clock
-from lab.core import INSIDE, CommandError, Context, LabError
+from lab.core import INSIDE, Context, LabError
 
 FOR_EVER = 3600.0
 """Virtual seconds after which a program that would wait for ever is given up as a mistake of whoever started it."""
@@ -71,14 +72,11 @@ def _expire(pid: int) -> None:
 
 def sleep(ctx: Context) -> int:
     """sleep(1) of GNU: numbers with s, m, h or d."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    try:
-        total = sum(float(a[:-1]) * units[a[-1]] if a[-1:] in units else float(a) for a in ctx.args)
-    except ValueError:
-        raise CommandError(f"sleep: invalid time interval '{' '.join(ctx.args)}'") from None
-    if not ctx.args:
-        raise CommandError("sleep: missing operand\nTry 'sleep --help' for more information.")
-    wait(ctx, total, lambda: False, "sleep")
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    found = [re.fullmatch(r"([0-9]*\.?[0-9]+)([smhd]?)", word) for word in ctx.args]
+    if not found or None in found:
+        raise ctx.not_simulated()
+    wait(ctx, sum(float(match[1]) * units[match[2]] for match in found if match), lambda: False, "sleep")
     with ctx.cluster():
         pass
     return 0
