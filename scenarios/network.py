@@ -152,7 +152,7 @@ def demoted(story: Story) -> None:
     pair = Pair(story)
     pair.opening()
     with pair.watched():
-        for host in (pair.primary, pair.standby):
+        for host in (pair.standby, pair.primary):  # the other way round the address goes over at once
             story.types(host, "sysctl net.inet.carp.demotion=240 >/dev/null")
         story.stage.wait(60)
         story.prove(pair.one_master() == pair.primary, f"{pair.primary} is MASTER and serves, {pair.standby} stands by")
