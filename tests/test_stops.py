@@ -126,7 +126,7 @@ TABLE = {
         "did not answer within": "scenarios/storage.py::unreadable_stick",
     },
     "operations/zfs.py": {
-        "zpool status -v": NOT + "docs/runbook.md has what its words ask for: Disk dead, Pool suspended",
+        "zpool status -v": NOT + "docs/runbook.md has what its words ask for: Disk dead",
         "Moving it would unmount": ADVICE + "the pool has another mount point",
         "find out who uses that": ADVICE + "something is mounted in the place of the pool",
         "its canmount is": ADVICE + "the pool is not to be mounted",
