@@ -242,16 +242,22 @@ def _machine_pid() -> int:
 
 def _ask_zygote(store: Store, words: list[str], streams: Sequence[int]) -> socket.socket:
     """Sends a request to the machine's zygote; the answer comes through the socket."""
-    if inside():
-        folder, place, _ = _machine()
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.connect(f"{REAL}{place}")
-    else:
-        folder, link = str(store.folder), zygote()
+    folder = _machine()[0] if inside() else str(store.folder)
     request = marshal.dumps(([folder, *words], "/", dict(os.environb), 0o22))
     data = len(request).to_bytes(4, "big") + request
-    link.sendall(data[socket.send_fds(link, [data], streams) :])
-    return link
+    for _ in range(10):
+        if inside():
+            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            link.connect(f"{REAL}{_machine()[1]}")
+        else:
+            link = zygote()
+        try:
+            link.sendall(data[socket.send_fds(link, [data], streams) :])
+        except BrokenPipeError:  # nobody has read it: its time was over just then, say
+            link.close()
+        else:
+            return link
+    raise LabError(f"nobody starts {' '.join(words)} on this machine")
 
 
 class _Patience:

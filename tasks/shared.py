@@ -11,7 +11,7 @@ from pyinfra.operations import files
 from pyinfra.operations.util import any_changed
 
 from bridge.settings import site, this_host
-from f3s.controller import MOUNTD_FLAGS, STORAGE_CONF, role, told_role
+from f3s.controller import MOUNTD_FLAGS, RECORD, STORAGE_CONF, recorded_writer, role, told_role
 from f3s.nfs import LOOPBACK
 from facts.carp import RC_FILE
 from facts.textfile import TextFileOf
@@ -19,7 +19,8 @@ from operations import carp, nfs, rcconf
 from operations.base import known
 
 RETIRE = (
-    "service f3s_storage stop; sysrc f3s_storage_enable=NO; crontab -l | grep -v -e f3s -e carp-auto | crontab -; "
+    "service f3s_storage stop; sysrc f3s_storage_enable=NO; "
+    "crontab -l | grep -v -e f3s_storage -e /f3s/report -e carp-auto-failback | crontab -; "
     f"rm {STORAGE_CONF} {RC_FILE}"
 )
 """Shell line that makes a storage host one that has keys alone; its data stay."""
@@ -40,10 +41,17 @@ def keep_role() -> None:
     """
     me = this_host()
     found = told_role(known(TextFileOf, path=STORAGE_CONF).text) if me.is_freebsd else None
+    writer = recorded_writer(known(TextFileOf, path=RECORD).text.splitlines()) if found else None
+    pair = [each.short_name for each in (site().primary, site().standby)]
+    if writer not in (None, *pair) or (found == "primary" and not me.is_storage):
+        raise DeployError(
+            f"{me.name}: {writer or me.short_name} writes, or did last, and in the inventory it is no storage host. "
+            "Change that back; only a standby can be replaced. First tasks/return_primary.py or tasks/swap_roles.py"
+        )
     if found and not me.is_storage:
         raise DeployError(
-            f"{me.name} is the {found}, and in the inventory no storage host: it would go on claiming {me.vip.address}. "
-            f"Change that back, or retire it. There: `{RETIRE}`, then reboot it"
+            f"{me.name} is the {found}, and in the inventory no storage host: it would go on claiming "
+            f"{me.vip.address}. Change that back, or retire it. There: `{RETIRE}`, then reboot it"
         )
     if found not in (None, role(me)):
         raise DeployError(

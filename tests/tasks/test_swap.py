@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios.roles import PRIMARY
+from scenarios.roles import PRIMARY, STANDBY
 from tests.lab.cluster import F0, F1, Cluster, Run
 from tests.tasks.test_return import promoted
 
@@ -78,3 +78,13 @@ def test_an_old_primary_with_a_new_disk_gets_all_of_it(site: Cluster) -> None:
     run = after(site, *SWAP)
     assert run.rc == 0, run.output
     swapped(site)
+
+
+def test_a_host_that_writes_is_not_replaced(site: Cluster) -> None:
+    promoted(site)
+    site.lab("boot", "f0")
+    site.tick(70)
+    standby = site.pyinfra("deploy.py", "-y", **{STANDBY: "f2"})
+    assert (standby.rc, standby.changed) == (1, []), standby.output
+    for host in (F0, F1):
+        assert f"{host}: f1 writes, or did last, and in the inventory it is no storage host" in standby.output
