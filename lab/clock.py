@@ -245,19 +245,16 @@ def _ask_zygote(store: Store, words: list[str], streams: Sequence[int]) -> socke
     folder = _machine()[0] if inside() else str(store.folder)
     request = marshal.dumps(([folder, *words], "/", dict(os.environb), 0o22))
     data = len(request).to_bytes(4, "big") + request
-    for _ in range(10):
-        if inside():
-            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            link.connect(f"{REAL}{_machine()[1]}")
-        else:
-            link = zygote()
-        try:
-            link.sendall(data[socket.send_fds(link, [data], streams) :])
-        except BrokenPipeError:  # nobody has read it: its time was over just then, say
-            link.close()
-        else:
-            return link
-    raise LabError(f"nobody starts {' '.join(words)} on this machine")
+    if inside():
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.connect(f"{REAL}{_machine()[1]}")
+    else:
+        link = zygote()
+    # no sendall: it sends nothing, too, and whoever has all of it may be done and gone by then
+    sent = socket.send_fds(link, [data], streams)
+    while sent < len(data):
+        sent += link.send(data[sent:])
+    return link
 
 
 class _Patience:
@@ -313,8 +310,7 @@ def run(
     """Runs a program on a host, from the controller or from within another program of the lab; keeps what it says.
 
     :param stdin: a file descriptor; by default there is nothing to read
-    :param timeout: real seconds
-    :raises TimeoutError: it took longer, and was killed
+    :param timeout: real seconds; what takes longer is killed, with status 124 as by timeout(1)
     """
     out, err = os.pipe(), os.pipe()
     with open(os.devnull, "rb") as nothing:
@@ -326,7 +322,10 @@ def run(
         said = [readers.submit(_all, end) for end, _ in (out, err)]
         with link:
             link.settimeout(timeout)
-            rc = status(link)
+            try:
+                rc = status(link)
+            except TimeoutError:
+                rc = 124
     return subprocess.CompletedProcess(argv, rc, *(each.result() for each in said))
 
 

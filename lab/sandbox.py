@@ -175,12 +175,10 @@ def main(path: str) -> int:
         listener = zygote.listen(path)
     except OSError:
         return 0  # another one was quicker
-    starter = zygote.Zygote(listener, lambda words: run(words, path))
     try:
-        starter.serve(zygote.IDLE_SECONDS)
+        return zygote.Zygote(listener, lambda words: run(words, path)).serve(zygote.IDLE_SECONDS)
     finally:
         os.unlink(path)
-    return starter.serve(0.2)  # for who has connected in the last moment
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,27 @@ def test_what_nobody_plays_fails_loudly(lab: Cluster, line: str) -> None:
     ran = lab.attempt("f0", line)
     assert ran.rc == 99
     assert "lab: not simulated: " in ran.err
+
+
+def test_a_program_that_is_over_before_the_asker_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    send = socket.send_fds
+
+    def send_and_be_answered(link: socket.socket, data: list[bytes], streams: Sequence[int]) -> int:
+        sent = send(link, data, streams)
+        theirs.send((3).to_bytes(4, "big"))
+        theirs.close()
+        return sent
+
+    monkeypatch.setattr(clock, "zygote", lambda: ours)
+    monkeypatch.setattr(socket, "send_fds", send_and_be_answered)
+    assert clock.run(Store(tmp_path), "f0", ["/bin/true"]).returncode == 3
+
+
+def test_a_program_that_takes_too_long_is_killed_and_what_it_said_is_kept(lab: Cluster) -> None:
+    name = lab.hosts.host("f0").name
+    done = clock.run(lab.store, name, ["/bin/sh", "-c", "echo said; while :; do :; done"], timeout=2)
+    assert (done.returncode, done.stdout) == (124, b"said\n")
 
 
 def test_a_refusal_fails_the_operation_even_when_the_text_is_thrown_away(lab: Cluster) -> None:
