@@ -241,7 +241,7 @@ class Status:
     + floor: createtxg of the newest snapshot when the primary was first seen without its claim, None where it has it
     + epoch, writer: its record: since which epoch which host may write, by its short name; "" where that is damaged
     + since: when that epoch began, seconds since 1970
-    + proven: of the primary: since it was started it is known that the standby was not promoted
+    + proven: of the primary: it is known that the standby was not promoted, and this host was MASTER ever since
     + decision: its last one, with the reason and the time, for people; None before the first
     + values: storage.conf, where that was asked for
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from f3s.controller import NO_CLAIM
 from scenarios.deploy import all_right
@@ -59,16 +60,15 @@ def _returns(pair: Pair) -> None:
     story.prove(pair.reads(pair.client, "promoted", "promoted"), f"{pair.client} reads what it wrote meanwhile")
 
 
-@scenario("promotion", text="the standby writes, over reboots; the old primary stays out, told of it or not")
-def promotion(story: Story) -> None:
-    """The primary dies, the standby is promoted, and the primary comes back while that one is down"""
+def _alone_with_old_data(story: Story, goes: Callable[[Pair], None], comes: Callable[[Pair], None]) -> None:
+    """The standby is promoted while the primary is away, and is down when that one comes back."""
     pair, cast = Pair(story), story.cast
     pair.opening()
-    pair.loses_power(pair.primary)
+    goes(pair)
     _promoted(pair)
     path = f"{cast.mountpoint}/promoted"
     pair.loses_power(pair.standby)
-    pair.boots(pair.primary)
+    comes(pair)
     story.within(f"{pair.primary} is alone, and serves", lambda: pair.serves(pair.primary), timers=75, work=60)
     stray = story.attempt(pair.primary, f"touch {cast.share}/stray")
     said = stray.output.strip()
@@ -85,6 +85,22 @@ def promotion(story: Story) -> None:
     )
     state, reason, _ = pair.verdict("writer", "cluster")
     story.prove(state == "wrong" and "was promoted" in reason, f"verify says: {reason}")
+
+
+@scenario("promotion", text="the standby writes, over reboots; the old primary stays out, told of it or not")
+def promotion(story: Story) -> None:
+    """The primary dies, the standby is promoted, and the primary comes back while that one is down"""
+    _alone_with_old_data(story, lambda pair: pair.loses_power(pair.primary), lambda pair: pair.boots(pair.primary))
+
+
+@scenario("unplugged", text="the primary, which never stopped, writes nothing to its old data")
+def unplugged(story: Story) -> None:
+    """The primary's cable is out, the standby is promoted, and the cable is in again while that one is down"""
+    _alone_with_old_data(
+        story,
+        lambda pair: story.stage.cable(pair.primary, plugged=False),
+        lambda pair: story.stage.cable(pair.primary, plugged=True),
+    )
 
 
 @scenario("frozen", text="it yields at once, writes nothing, and learns that it was replaced")

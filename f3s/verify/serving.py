@@ -228,7 +228,8 @@ def writer(cluster: ClusterView) -> Row:
             )
         return wrong("writer", CLUSTER, reason, PROMOTED)
     if not one.proven:
-        reason = f"{primary.short_name} could not ask {standby.short_name} since its start, and is read-only until then"
+        asks = "and is read-only until it can ask"
+        reason = f"{primary.short_name} does not know whether {standby.short_name} was promoted, {asks}"
         return wrong("writer", CLUSTER, reason, f"see the row services of {standby.name}")
     views = [(host, cluster.of(host)) for host in pair]
     aside = "".join(kept(host, view.datasets or (), view.snapshots or (), cluster.site) for host, view in views)

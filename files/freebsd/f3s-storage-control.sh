@@ -280,7 +280,7 @@ proven() {
 	promoted || [ -e "$F3S_PROVEN" ] || [ "$ANSWERED" = yes ] || holds_claim
 }
 
-# It lost its claim to nobody since that was proven.
+# It lost its claim to nobody.
 holds_claim() {
 	[ "$CARP_STATE" = MASTER ] && [ "$CARP_SKEW" -le "$F3S_CLAIM" ]
 }
@@ -343,6 +343,16 @@ ask_peer() {
 		WRITER=''
 	fi
 	[ "$WRITER" != "$F3S_NAME" ] || { ANSWERED=yes && touch "$F3S_PROVEN"; }
+}
+
+# For the primary that has to know: the other one's link, or the host, may be up a little later than this one's.
+ask_patiently() {
+	asked_since=$(since_boot)
+	while [ "$F3S_ROLE:$WRITER" = "primary:$F3S_NAME" ] && ! proven; do
+		ask_peer
+		[ $(($(since_boot) - asked_since)) -lt "$F3S_PATIENCE" ] || break
+		[ "$ANSWERED" = yes ] || sleep 1
+	done
 }
 
 # On the disk before anything follows from it.
@@ -430,6 +440,9 @@ look() {
 		if [ "$F3S_ROLE:$CARP_STATE" = standby:BACKUP ]; then carp_becomes MASTER; fi
 		keep_claim ready
 	fi
+	# the other one can be promoted while it has the address, or nobody hears this one
+	case $CARP_STATE:$ANSWERED in MASTER:* | BACKUP:yes) ;; *) rm -f "$F3S_PROVEN" ;; esac
+	[ "$CARP_STATE" != BACKUP ] || ask_patiently
 	if [ "$WRITER:$ANSWERED" = "$F3S_NAME:no" ] && ! keep_proof; then ask_peer; fi
 	able
 	able_status=$? able_why=$REASON
@@ -617,12 +630,7 @@ start() {
 	touch "$F3S_STARTED" || tell "$F3S_STARTED cannot be made: after this nothing is done until the next start"
 	# Both may have lost power, and the peer be a little later: clients that wait get no error.
 	carp_read
-	start_since=$(since_boot)
-	while [ "$F3S_ROLE:$WRITER" = "primary:$F3S_NAME" ] && ! proven; do
-		ask_peer
-		[ $(($(since_boot) - start_since)) -lt "$F3S_PATIENCE" ] || break
-		[ "$ANSWERED" = yes ] || sleep 1
-	done
+	ask_patiently
 	# Started it is, whatever it found.
 	look || return 0
 }

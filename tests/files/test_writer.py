@@ -80,7 +80,31 @@ def test_a_primary_that_boots_alone_is_read_only_until_the_standby_says_that_it_
     silent(primary)
     primary.forget()
     assert primary.reconcile().rc == 0
-    assert data(primary) == [], "once is enough until the next start"
+    assert data(primary) == [], "once is enough while it is MASTER"
+
+
+def test_a_primary_that_lost_its_link_asks_again(primary: StorageHost) -> None:
+    """Nobody heard it: the standby may have been promoted, be written to, and be dead by now."""
+    primary.serving()
+    assert (primary.reconcile().rc, status(primary).proven) == (0, True)
+    silent(primary)
+    primary.carp("INIT")
+    primary.reconcile()
+    assert (primary.readonly(), status(primary).proven) == ("on", False), "before the link is back"
+    primary.carp("MASTER")
+    assert primary.reconcile().rc == 0
+    assert primary.run(primary.carp_program, "master").rc == 1
+    assert (primary.readonly(), primary.carp_now()) == ("on", ("MASTER", 60))
+    primary.state("peer_record", "0 f0 0\n")
+    primary.reconcile()
+    assert (primary.readonly(), status(primary).proven) == ("off", True)
+
+
+def test_what_a_backup_was_told_is_old_a_minute_later(primary: StorageHost) -> None:
+    assert (primary.reconcile().rc, status(primary).proven) == (0, True)
+    silent(primary)
+    primary.reconcile()
+    assert (primary.readonly(), status(primary).proven) == ("on", False)
 
 
 def test_a_primary_that_boots_beside_its_standby_never_serves_read_only(primary: StorageHost) -> None:

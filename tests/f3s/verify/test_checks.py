@@ -195,7 +195,7 @@ WRONG = [
     case(F1, "mounts", "mounted writable", mounts=MountTable((Mount(REPLICA, "/data/nfs", "zfs", frozenset()),), {})),
     case(F0, "mounts", f"{NFS} is read-only, although nothing holds it", mounts=FROZEN),
     case(F0, "writer", "the record of f0.lan.buetow.org is damaged", at=CLUSTER, controller=status(F0, writer="")),
-    case(F0, "writer", "f0 could not ask f1 since its start", at=CLUSTER, controller=status(F0, proven=False)),
+    case(F0, "writer", "f0 does not know whether f1 was promoted", at=CLUSTER, controller=status(F0, proven=False)),
     case(F0, "writer", "the hosts differ", at=CLUSTER, controller=status(F0, epoch=2)),
     case(F1, "writer", "both hosts took the same epoch", at=CLUSTER, controller=status(F1, writer="f1")),
     case(F0, "mounts", "nfs.DO_NOT_REMOVE is missing", entries={"nfs.DO_NOT_REMOVE": "absent"}),
