@@ -58,7 +58,7 @@ def _bare_mount_point_is_shut(pair: Pair, host: str) -> None:
     said = pair.story.attempt(host, f"touch {pair.story.cast.share.rpartition('/')[0]}/plain")
     pair.story.prove(
         said.rc != 0 and "not permitted" in said.output,
-        "its bare mount point takes no plain text: Operation not permitted",
+        f"its bare mount point takes no plain text: {said.output.strip()!r}",
     )
 
 
