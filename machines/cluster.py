@@ -256,14 +256,15 @@ class Cluster:
         """The controller's secrets folder for these machines (machines/inventory.py)."""
         return self.folder / "secrets"
 
-    def has_frozen(self, name: str) -> bool:
-        """Whether there is a state of that name."""
-        return self._frozen(name).is_dir()
+    def has_frozen(self, name: str, version: str = "") -> bool:
+        """Whether there is a state of that name, and of that version."""
+        file = self._frozen(name) / "version"
+        return self._frozen(name).is_dir() and (not version or (file.exists() and file.read_text() == version))
 
     def _frozen(self, name: str) -> Path:
         return self.folder / f"frozen-{name}"
 
-    def freeze(self, name: str) -> None:
+    def freeze(self, name: str, version: str = "") -> None:
         """Keeps the state of all machines, at one moment, and the controller's secrets that belong to it."""
         for machine in self.machines.values():
             machine.monitor("stop")
@@ -274,6 +275,7 @@ class Cluster:
         frozen = self._frozen(name)
         shutil.rmtree(frozen, ignore_errors=True)
         frozen.mkdir()
+        (frozen / "version").write_text(version)
         if self.secrets.exists():
             shutil.copytree(self.secrets, frozen / "secrets")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from machines.cluster import LAN, Cluster, taken_down
 from machines.programs import MachinesError
 from scenarios.play import SCENARIOS
 from scenarios.real import RealStage
-from scenarios.stage import CannotError, Ran, StageError, Stick, cast
+from scenarios.stage import REPOSITORY, CannotError, Ran, StageError, Stick, cast
 
 BLANK, DEPLOYED = "blank", "deployed"
 """Names of the frozen states."""
@@ -45,8 +46,8 @@ def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContext
                     cluster.thaw(BLANK)
                     yield MachinesStage(cluster)
                 else:
-                    if not cluster.has_frozen(DEPLOYED):
-                        cluster.thaw(BLANK)
+                    if not cluster.has_frozen(DEPLOYED, _installed()):
+                        cluster.thaw(DEPLOYED if cluster.has_frozen(DEPLOYED) else BLANK)
                         first = MachinesStage(cluster)
                         first.deploy()
                         first.settle()
@@ -54,6 +55,16 @@ def opened(args: argparse.Namespace) -> Iterator[Callable[[str], AbstractContext
                     yield MachinesStage(cluster, asleep=cluster.machines.keys() & set(cast(cluster.site).others))
 
         yield stage
+
+
+def _installed() -> str:
+    """A digest of what a deploy installs: a state that was frozen before a change shows nothing of it."""
+    digest = hashlib.sha256()
+    for folder in ("files", "templates", "group_data"):
+        for file in sorted((REPOSITORY / folder).rglob("*")):
+            if file.is_file() and file.suffix != ".pyc":
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _made(cluster: Cluster, names: list[str]) -> None:
@@ -102,7 +113,7 @@ class MachinesStage(RealStage):
 
     def settle(self) -> None:
         with _machines_errors():
-            self.cluster.freeze(DEPLOYED)
+            self.cluster.freeze(DEPLOYED, _installed())
 
     # -- commands --
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 
 from f3s.controller import NO_CLAIM
-from scenarios.pair import FOUND, Pair
+from scenarios.pair import FAILBACK, FOUND, Pair
 from scenarios.play import scenario
 from scenarios.story import Story
 
@@ -116,6 +116,20 @@ def reboot_standby(story: Story) -> None:
         pair.boots(pair.standby)
         story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
         pair.writes("after", "written after")
+
+
+@scenario("together", text="exactly one MASTER, and no write is refused once they are up")
+def together(story: Story) -> None:
+    """Both hosts lose power, and come back at the same time"""
+    pair = Pair(story)
+    pair.opening()
+    with pair.watched():
+        for host in (pair.primary, pair.standby):
+            pair.loses_power(host)
+        pair.boots(pair.primary, pair.standby)
+        pair.primary_serves(**FAILBACK)
+    refused = story.reports[-1].errors.get("write", {})
+    story.prove("EROFS" not in refused, f"no writer was told of a read-only file system: {refused or 'no error'}")
 
 
 @scenario("failback-off", pause=5)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 
-from f3s.carp import MULTICAST
-from f3s.controller import CLAIMS
+from f3s.carp import MULTICAST, UNICAST_SINCE
+from f3s.controller import CLAIMS, RUN
 from scenarios.pair import FAILBACK, HEALED, READY, SERVING, TAKEOVER, Pair
 from scenarios.play import scenario
 from scenarios.stage import CannotError
 from scenarios.story import Story
 
+MOVES = f"{RUN}/moves"
 ONE_MASTER = "exactly one MASTER, which serves"
 UNPLUGGED_SECONDS = 20
 """Longer than a takeover takes, and two runs of the client's monitor."""
 BLINK_SECONDS = 8
 """A switch that restarts."""
+OTHER_ADDRESS = "192.0.2.7"
+"""Of RFC 5737: nobody's."""
 STRANGER = bytes.fromhex("020000005a5a")
 """Its Ethernet address."""
 
@@ -53,9 +57,8 @@ def cables_standby_first(story: Story) -> None:
     _cables(story, story.cast.standby, story.cast.primary)
 
 
-@scenario("split", text="two MASTERs until it is healed, then exactly one")
-def split(story: Story) -> None:
-    """The two storage hosts do not hear each other, and each has clients on its side"""
+def _parted(story: Story, opens: Callable[[Pair], None], ends: Callable[[Pair], None]) -> None:
+    """The two do not hear each other, with clients on both sides; then they do, and one of them has the address."""
     if not story.cast.others:
         raise CannotError("the site has one client, and none for the other side")
     pair, other = Pair(story), story.cast.others[0]
@@ -64,19 +67,43 @@ def split(story: Story) -> None:
     pair.opening()
     pair.has_the_share(other)
     with pair.watched(pair.client, other):
+        opens(pair)
+        before = pair.one_master()
         story.stage.part(pair.primary, pair.standby)
         story.say(f"{pair.primary} and {pair.standby} are parted")
-        story.within(f"{pair.standby} is MASTER, too", lambda: pair.state(pair.standby) == "MASTER", **TAKEOVER)
+        story.within(
+            "both are MASTER",
+            lambda: [pair.state(host) for host in (pair.primary, pair.standby)] == ["MASTER", "MASTER"],
+            **TAKEOVER,
+        )
         story.stage.wait(60)
-        story.prove(pair.state(pair.primary) == "MASTER", f"{pair.primary} is still MASTER")
         story.stage.join(pair.primary, pair.standby)
         story.say("they hear each other again")
+        story.within(f"{before} has the address, as before", lambda: pair.one_master() == before, **TAKEOVER)
+        ends(pair)
         _settles(pair)
         story.within(
             f"{other} writes as well",
             lambda: pair.asks(other, f"echo healed >{story.cast.mountpoint}/{other}").rc == 0,
             **HEALED,
         )
+
+
+@scenario("split", text="two MASTERs until it is healed, then exactly one")
+def split(story: Story) -> None:
+    """The two storage hosts do not hear each other, and each has clients on its side"""
+    _parted(story, lambda pair: None, lambda pair: None)
+
+
+@scenario("split-standby", text="two MASTERs until it is healed, then the standby, as before")
+def split_standby(story: Story) -> None:
+    """The two do not hear each other while the standby serves, and each has clients on its side"""
+
+    def gives(pair: Pair) -> None:
+        story.types(pair.primary, "carp backup")
+        pair.standby_serves(at_once=True)
+
+    _parted(story, gives, lambda pair: story.types(pair.primary, "carp master"))
 
 
 @scenario("blip", text="the address comes back by the gates alone")
@@ -179,6 +206,57 @@ def strangers(story: Story) -> None:
         named = ("advertisements with another password", STRANGER.hex(":"))
         story.prove(all(each in reason for each in named), f"verify says: {reason}")
         pair.primary_serves()
+
+
+@scenario("other-vhid", pause=1, text="the address stays, and the deploy stops until it is allowed")
+def other_vhid(story: Story) -> None:
+    """The hosts get another address of their own with CARP, which moves to and fro"""
+    pair, carp = Pair(story), story.cast.site.primary.carp
+    other = f"ifconfig {carp.interface} vhid {carp.vhid % 254 + 1}"
+    pair.opening()
+    with pair.watched():
+        for host, skew in ((pair.primary, 100), (pair.standby, 0)):
+            story.types(host, f"{other} advskew {skew} pass other alias {OTHER_ADDRESS}/32")
+        for skew in (254, 0, 254):
+            story.types(pair.standby, f"{other} advskew {skew}")
+            story.stage.wait(10)
+            story.prove(pair.one_master() == pair.primary, f"{pair.primary} has the virtual IP")
+        story.refused("tasks/carp.py", "-y", because="carp_other_vhids")
+        pair.primary_serves()
+
+
+@scenario("new-password", pause=1, text="the address stays")
+def new_password(story: Story) -> None:
+    """The hosts are told to advertise less often, then get another password, then all is as it was"""
+    pair = Pair(story)
+    pair.opening()
+    task = ("tasks/carp.py", "-y", "--limit", "storage")
+    moves = story.attempt(pair.primary, f"cat {MOVES}").output
+    with pair.watched():
+        for words in (("--data", "carp_advbase=3"), ("--data", "carp_password=an0therOne"), ()):
+            story.deploys(*task, *words)
+            story.stage.wait(15)
+            story.prove(pair.one_master() == pair.primary, f"{pair.primary} is MASTER and serves")
+        pair.primary_serves()
+    story.prove(story.attempt(pair.primary, f"cat {MOVES}").output == moves, "the address never moved")
+
+
+@scenario("unicast", pause=5)
+def unicast(story: Story) -> None:
+    """The hosts advertise to each other alone, and the primary loses power"""
+    pair = Pair(story)
+    pair.opening()
+    if int(story.on(pair.primary, "sysctl -n kern.osreldate")) < UNICAST_SINCE:
+        raise CannotError("carp_unicast needs FreeBSD 14")
+    story.deploys("tasks/carp.py", "-y", "--limit", "storage", "--data", "carp_unicast=True")
+    shown = story.on(pair.primary, f"ifconfig {story.cast.site.primary.carp.interface}")
+    story.prove(f"peer {story.cast.site.standby.lan.address}" in shown, f"{pair.primary} advertises to {pair.standby}")
+    with pair.watched():
+        story.prove(pair.one_master() == pair.primary, f"{pair.primary} is MASTER and serves")
+        pair.loses_power(pair.primary)
+        pair.standby_serves()
+        pair.boots(pair.primary)
+        pair.failback_by_cron()
 
 
 def _advertisement(vhid: int) -> bytes:

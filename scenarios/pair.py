@@ -8,6 +8,7 @@ import math
 import re
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,9 +203,12 @@ class Pair:
         self.story.stage.power_cut(host)
         self.story.say(f"{host} loses power")
 
-    def boots(self, host: str) -> None:
-        self.story.stage.boot(host)
-        self.story.prove(self.story.stage.is_up(host), f"{host} has booted")
+    def boots(self, *hosts: str) -> None:
+        """They boot at the same time."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.story.stage.boot, hosts))
+        for host in hosts:
+            self.story.prove(self.story.stage.is_up(host), f"{host} has booted")
 
     def loads_its_keys(self, host: str) -> None:
         """The stick is back, and the operator does what the runbook says."""
