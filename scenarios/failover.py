@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Callable
 
 from f3s.controller import NO_CLAIM
-from scenarios.pair import FAILBACK, FOUND, Pair
+from scenarios.pair import FAILBACK, FOUND, HEALED, Pair
 from scenarios.play import scenario
+from scenarios.stage import CannotError
 from scenarios.story import Story
 
 
@@ -124,12 +125,62 @@ def together(story: Story) -> None:
     pair = Pair(story)
     pair.opening()
     with pair.watched():
-        for host in (pair.primary, pair.standby):
+        for host in pair.hosts:
             pair.loses_power(host)
         pair.boots(pair.primary, pair.standby)
         pair.primary_serves(**FAILBACK)
     refused = story.reports[-1].errors.get("write", {})
     story.prove("EROFS" not in refused, f"no writer was told of a read-only file system: {refused or 'no error'}")
+
+
+LOCKER = """
+import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+os.write(fd, b"mine")
+os.fsync(fd)
+fcntl.lockf(fd, fcntl.LOCK_EX)
+print("locked", flush=True)
+while True:
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        print(os.pread(fd, 4, 0).decode(), flush=True)
+    except OSError as error:
+        print(os.strerror(error.errno), flush=True)
+    time.sleep(1)
+"""
+"""Holds a lock and reads; what it got last is its last line."""
+
+
+@scenario("locks", text="a lock is lost with the host that gave it, and its holder is told: Input/output error")
+def locks(story: Story) -> None:
+    """A program holds a lock while the address moves to the standby and back"""
+    pair = Pair(story)
+    pair.opening()
+    if story.attempt(pair.client, "command -v python3").rc != 0:
+        raise CannotError(f"{pair.client} has no Python")
+    path, log = f"{story.cast.mountpoint}/locked", "/tmp/f3s-locker"
+
+    def said() -> str:
+        story.seen = story.attempt(pair.client, f"tail -n 3 {log}").output
+        return story.seen.split("\n")[-2]
+
+    delegations = [story.attempt(host, "sysctl -n vfs.nfsd.issue_delegations").output for host in pair.hosts]
+    story.prove(delegations == ["0\n", "0\n"], "no host gives a delegation, which it could not call back")
+    story.on(pair.client, f"nohup python3 -c '{LOCKER}' {path} >{log} 2>&1 </dev/null &")
+    story.within(f"a program on {pair.client} holds a lock, and reads", lambda: said() == "mine", **HEALED)
+    second = story.attempt(pair.client, f"timeout 5 flock -n {path} true")
+    story.prove(second.rc == 1, "another program does not get it")
+    _gives(pair, lambda: story.types(pair.primary, "carp backup"))
+    story.stage.wait(30)
+    story.say(f"on {pair.standby} it gets: {said()}")
+    story.types(pair.primary, "carp master")
+    pair.primary_serves()
+    story.stage.wait(30)
+    story.say(f"on {pair.primary} again it gets: {said()}")
+    story.say(f"its kernel says: {story.attempt(pair.client, 'dmesg | grep -i nfs | tail -n 3').output!r}")
+    story.on(pair.client, f"pkill -f {path}")
+    other = story.on(pair.client, f"timeout 20 flock -w 15 {path} echo free").strip()
+    story.prove(other == "free", "once it has ended, another program gets the lock")
 
 
 @scenario("failback-off", pause=5)
@@ -180,11 +231,10 @@ def unserving(story: Story) -> None:
     """The exports are wrong on both hosts"""
     pair = Pair(story)
     pair.opening()
-    hosts = (pair.primary, pair.standby)
-    for host in hosts:
+    for host in pair.hosts:
         story.types(host, "sed -i.before s,/export/nfs,/export/other, /etc/exports && service mountd onerestart")
     story.within(
-        "neither is ready", lambda: [pair.status(host).claim for host in hosts] == [NO_CLAIM, NO_CLAIM], **FOUND
+        "neither is ready", lambda: [pair.status(host).claim for host in pair.hosts] == [NO_CLAIM, NO_CLAIM], **FOUND
     )
     story.stage.wait(60)
     story.prove(pair.state(pair.primary) == "MASTER", f"{pair.primary} is still MASTER")

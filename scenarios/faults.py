@@ -53,7 +53,7 @@ def changed_key(story: Story) -> None:
     )
     key = location.removeprefix("file://")
     new = story.on(pair.primary, "dd if=/dev/random bs=32 count=1 2>/dev/null | b64encode -r -").strip()
-    for host in (pair.primary, pair.standby):
+    for host in pair.hosts:
         keys = site.primary.usb.mountpoint
         story.on(
             host,

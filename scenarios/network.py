@@ -73,7 +73,7 @@ def _parted(story: Story, opens: Callable[[Pair], None], ends: Callable[[Pair], 
         story.say(f"{pair.primary} and {pair.standby} are parted")
         story.within(
             "both are MASTER",
-            lambda: [pair.state(host) for host in (pair.primary, pair.standby)] == ["MASTER", "MASTER"],
+            lambda: [pair.state(host) for host in pair.hosts] == ["MASTER", "MASTER"],
             **TAKEOVER,
         )
         story.stage.wait(60)
@@ -135,7 +135,7 @@ def blink(story: Story) -> None:
         story.stage.cable(pair.primary, plugged=True)
         claim, _ = CLAIMS["standby"]
         story.within(f"{pair.standby} claims the address", lambda: pair.status(pair.standby).claim == claim, **READY)
-        for host in (pair.primary, pair.standby):
+        for host in pair.hosts:
             story.stage.cable(host, plugged=False)
         story.say("both cables are out")
         story.stage.wait(BLINK_SECONDS)
@@ -185,7 +185,7 @@ def demoted(story: Story) -> None:
         story.prove(pair.one_master() == pair.primary, f"{pair.primary} is MASTER and serves, {pair.standby} stands by")
         state, reason, _ = pair.verdict("CARP", pair.primary)
         story.prove(state == "wrong" and "demotion is 240" in reason, f"verify says: {reason}")
-        for host in (pair.primary, pair.standby):
+        for host in pair.hosts:
             story.types(host, "sysctl net.inet.carp.demotion=-240 >/dev/null")
         pair.primary_serves()
 

@@ -44,6 +44,7 @@ class Pair:
     def __post_init__(self) -> None:
         cast = self.story.cast
         self.primary, self.standby, self.client = cast.primary, cast.standby, cast.client
+        self.hosts = (self.primary, self.standby)
 
     # -- looking --
 
@@ -88,7 +89,7 @@ class Pair:
 
     def one_master(self) -> str | None:
         """The host that is MASTER and serves while the other one is BACKUP; None if it is not so."""
-        states = {host: self.state(host) for host in (self.primary, self.standby)}
+        states = {host: self.state(host) for host in self.hosts}
         if sorted(states.values()) != ["BACKUP", "MASTER"]:
             return None
         master = next(host for host, state in states.items() if state == "MASTER")
