@@ -22,7 +22,7 @@ MOVES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
 LASTING = ("scenarios.promotion", "scenarios.certificates")
 STORIES = {
     "lab": (*MOVES, *LASTING, "scenarios.adopt"),
-    "machines": ("scenarios.deploy", "scenarios.adopt", *MOVES, *LASTING, "scenarios.faults"),
+    "machines": ("scenarios.deploy", "scenarios.adopt", *MOVES, *LASTING, "scenarios.clients", "scenarios.faults"),
     "site": MOVES,
 }
 """Modules that register scenarios, in the order of play. What the lab leaves out, its tests cover."""

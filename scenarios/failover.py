@@ -178,7 +178,7 @@ def locks(story: Story) -> None:
     story.stage.wait(30)
     story.say(f"on {pair.primary} again it gets: {said()}")
     story.say(f"its kernel says: {story.attempt(pair.client, 'dmesg | grep -i nfs | tail -n 3').output!r}")
-    story.on(pair.client, f"pkill -f {path}")
+    story.on(pair.client, f"pkill -f {path[:-1]}[d]")
     other = story.on(pair.client, f"timeout 20 flock -w 15 {path} echo free").strip()
     story.prove(other == "free", "once it has ended, another program gets the lock")
 

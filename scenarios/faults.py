@@ -7,7 +7,7 @@ import re
 import shlex
 
 from scenarios.deploy import all_right
-from scenarios.pair import HEALED, REPLICATED, Pair
+from scenarios.pair import REPLICATED, Pair
 from scenarios.play import scenario
 from scenarios.story import Story
 
@@ -116,39 +116,3 @@ def own_snapshot(story: Story) -> None:
     story.deploys(*shlex.split(way_out[1]), "-y")
     pair.writes("after", "written after")
     story.prove(pair.verdict(row, pair.standby)[0] == "right", "verify finds the replica right")
-
-
-@scenario("expired", text="verify names the cause")
-def expired(story: Story) -> None:
-    """A client whose clock is three years ahead does not trust the server's certificate any more"""
-    pair = Pair(story)
-    pair.opening()
-    story.on(pair.client, "date -s '+3 years' >/dev/null && systemctl restart stunnel")
-    story.say(f"the clock of {pair.client} is three years ahead")
-    state, reason, step = pair.verdict("TLS", pair.client)
-    story.prove(state == "wrong" and "expired" in reason, f"verify says: {reason}: {step}")
-    story.on(pair.client, "date -s '-3 years' >/dev/null && systemctl restart stunnel")
-    story.within(
-        f"{pair.client} writes again",
-        lambda: pair.asks(pair.client, f"echo x >{story.cast.mountpoint}/again").rc == 0,
-        timers=60,
-        work=30,
-    )
-
-
-@scenario("clock-back", text="the monitor goes on")
-def clock_back(story: Story) -> None:
-    """A client's clock steps back while its monitor looks"""
-    pair = Pair(story)
-    pair.opening()
-    story.on(pair.client, "for i in 1 2 3 4 5 6 7 8; do date -s '-10 minutes' >/dev/null; sleep 1; done")
-    story.say(f"the clock of {pair.client} steps back, ten minutes a second, eight times")
-
-    def age() -> float:
-        said: dict[str, dict[str, float]] = json.loads(story.on(pair.client, "check-nfs-mount.sh --status"))
-        return min(each["age"] for each in said.values())
-
-    for _ in range(2):
-        story.stage.wait(age() + 5)
-        story.within("the monitor has looked since", lambda: age() <= 5, **HEALED)
-    story.on(pair.client, "date -s '+80 minutes' >/dev/null")
