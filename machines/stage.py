@@ -130,11 +130,11 @@ class MachinesStage(RealStage):
             self.cluster.machine(host).monitor("cont")
             self.cluster.set_clock(host)
 
-    def pyinfra(self, *words: str) -> Ran:
+    def pyinfra(self, *words: str, killed_after: float | None = None) -> Ran:
         with _machines_errors():
             for host in [*self._asleep]:
                 self._wake(host)
-        return super().pyinfra(*words)
+        return super().pyinfra(*words, killed_after=killed_after)
 
     # -- the hardware --
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 from scenarios.pair import Pair
@@ -91,6 +92,22 @@ def deploy(story: Story) -> None:
     for task in TASKS:
         changed_nothing(story, (f"tasks/{task}.py",))
     story.stage.settle()
+
+
+@scenario("killed", text="the next run ends like an undisturbed one", blank=True)
+def killed(story: Story) -> None:
+    """Ten runs of the deploy are killed at any moment from its first change on"""
+    story.prove(story.stage.pki("init").rc == 0, "certificates are made")
+    began = story.stage.now()
+    story.deploys("deploy.py", "--dry")
+    looks = story.stage.now() - began
+    for _ in range(10):
+        moment = looks + random.uniform(0, looks)
+        ended = story.stage.pyinfra("deploy.py", "-y", killed_after=moment)
+        story.prove(ended.rc in (0, 124), f"a run of the deploy, killed after {moment:.1f} s: {ended.rc}")
+    story.deploys("deploy.py", "-y")
+    changed_nothing(story, ("deploy.py",))
+    all_right(story)
 
 
 @scenario("migrate", text="a power cut in the middle of the copy; every byte arrives", blank=True)

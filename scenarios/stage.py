@@ -196,9 +196,12 @@ class Stage(ABC):
         :param timeout: seconds of work on ordinary hardware
         """
 
-    def pyinfra(self, *words: str) -> Ran:
-        """``pyinfra INVENTORY WORDS...`` on the controller, without questions."""
-        return ran(pyinfra_words(self.inventory, *words), None, self.environment)
+    def pyinfra(self, *words: str, killed_after: float | None = None) -> Ran:
+        """``pyinfra INVENTORY WORDS...`` on the controller, without questions.
+
+        :param killed_after: seconds until SIGKILL; then the status is 124
+        """
+        return ran(pyinfra_words(self.inventory, *words), killed_after, self.environment)
 
     def pki(self, *words: str) -> Ran:
         """``python certificates.py WORDS...`` on the controller."""
