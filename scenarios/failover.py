@@ -181,6 +181,9 @@ def locks(story: Story) -> None:
     story.on(pair.client, f"pkill -f {path[:-1]}[d]")
     other = story.on(pair.client, f"timeout 20 flock -w 15 {path} echo free").strip()
     story.prove(other == "free", "once it has ended, another program gets the lock")
+    root = "mkdir -p /tmp/root && mount -t nfs4 -o ro,port=2323 127.0.0.1:/ /tmp/root && ls /tmp/root/.zfs/snapshot"
+    found = story.attempt(pair.client, f"{root}; umount /tmp/root").output.split()
+    story.say(f"a client that mounts the whole export finds in .zfs/snapshot: {found[-3:]}")
 
 
 @scenario("failback-off", pause=5)
