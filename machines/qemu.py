@@ -23,6 +23,8 @@ MONITOR_SECONDS = 120
 PR_SET_PDEATHSIG = 1
 STICK = "stick"
 """Name of the stick's file, without its ending, and of its device."""
+READABLE, UNREADABLE = "scsi-hd,bus=port.0", "usb-storage,bus=usb.0"
+"""Where it is plugged in: the emulated USB bus fails reads of 256 KiB (seen)."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,20 @@ class Machine:
         outside = f"user,id=outside,hostfwd=tcp:127.0.0.1:{self.port}-:22"
         words += ["-netdev", outside, "-device", "virtio-net-pci,netdev=outside", "-device", "virtio-rng-pci"]
         if self.stick:
-            # on virtio-scsi: the emulated USB bus fails reads of 256 KiB (seen), which an unreadable stick makes use of
             words += ["-device", "virtio-scsi-pci,id=port", "-device", "qemu-xhci,id=usb"]
-            words += ["-drive", f"id={STICK},if=none,{self._file(STICK)}"]
-            words += ["-device", f"scsi-hd,bus=port.0,drive={STICK},id={STICK}device"]
+            # a state is frozen with everything plugged in
+            if plugged := READABLE if snapshot else self.plugged(STICK):
+                words += ["-drive", f"id={STICK},if=none,{self._file(STICK)}"]
+                words += ["-device", f"{plugged},drive={STICK},id={STICK}device"]
         return [*words, "-loadvm", snapshot] if snapshot else words
+
+    def plugged(self, what: str) -> str:
+        """How a stick or a cable is plugged in, over power cuts as well; empty: it is out."""
+        file = self._plugged(what)
+        return file.read_text() if file.exists() else READABLE
+
+    def _plugged(self, what: str) -> Path:
+        return self.folder / f"{self.name}.plugged-{what}"
 
     def _file(self, disk: str) -> str:
         return f"file={self.name}-{disk}.qcow2,format=qcow2,cache=unsafe,discard=unmap"
@@ -129,10 +140,16 @@ class Machine:
         for nic in self.nics:
             (self.folder / nic.switch / f"{self.name}.vm").unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
+        if snapshot:
+            for file in self.folder.glob(f"{self.name}.plugged-*"):
+                file.unlink()
         with open(self.folder / f"{self.name}.qemu", "wb") as output:
             process = spawn(self.command(snapshot), self.folder, output.fileno(), orphan=self.orphan)
         for _ in range(100):
             if self.pid() is not None and (self.folder / f"{self.name}.monitor").exists():
+                for nic in self.nics:
+                    if not self.plugged(nic.switch):
+                        self.cable(nic.switch, plugged=False)
                 return
             if process.poll() is not None:
                 break
@@ -170,6 +187,7 @@ class Machine:
     def cable(self, switch: str, *, plugged: bool) -> None:
         """Pulls the cable to a switch, or plugs it in."""
         self.monitor(f"set_link {switch} {'on' if plugged else 'off'}")
+        self._plugged(switch).write_text(READABLE if plugged else "")
 
     def has_stick(self) -> bool:
         """Whether a stick is plugged in."""
@@ -178,6 +196,7 @@ class Machine:
     def pull_stick(self) -> None:
         """Takes the stick out."""
         self.monitor(f"device_del {STICK}device")
+        self._plugged(STICK).write_text("")
         for _ in range(100):  # the guest has to release it
             if not self.has_stick():
                 return
@@ -187,8 +206,9 @@ class Machine:
     def plug_stick(self, *, readable: bool = True) -> None:
         """Puts the stick in; into the emulated USB bus, where it cannot be read, if it is not `readable`."""
         self.monitor(f"drive_add 0 id={STICK},if=none,{self._file(STICK)}")
-        bus = "scsi-hd,bus=port.0" if readable else "usb-storage,bus=usb.0"
+        bus = READABLE if readable else UNREADABLE
         self.monitor(f"device_add {bus},drive={STICK},id={STICK}device")
+        self._plugged(STICK).write_text(bus)
 
     # -- its state as a whole --
 

@@ -14,7 +14,7 @@ import pytest
 from machines.cluster import boot_options
 from machines.linux import Linux
 from machines.programs import MachinesError
-from machines.qemu import Machine, Nic
+from machines.qemu import READABLE, UNREADABLE, Machine, Nic
 
 
 def machine(folder: Path, **given: object) -> Machine:
@@ -43,6 +43,20 @@ def test_every_writable_disk_can_be_frozen(tmp_path: Path) -> None:
     assert all("format=qcow2" in drive or "readonly=on" in drive for drive in drives)
 
 
+def test_what_is_out_is_out_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Machine, "monitor", lambda self, command: (told.append(command), "")[1])
+    one = machine(tmp_path, stick=True)
+    assert f"{READABLE},drive=stick" in " ".join(one.command())
+    one.pull_stick()
+    one.cable("lan", plugged=False)
+    assert "drive=stick" not in " ".join(one.command())
+    assert "drive=stick" in " ".join(one.command("deployed")), "a state is frozen with everything plugged in"
+    assert (one.plugged("lan"), one.plugged("wireguard")) == ("", READABLE)
+    one.plug_stick(readable=False)
+    assert f"{UNREADABLE},drive=stick" in " ".join(one.command())
+
+
 def test_a_foreign_process_with_the_same_number_is_not_the_machine(tmp_path: Path) -> None:
     (tmp_path / "f0.pid").write_text(f"{os.getpid()}\n")
     assert machine(tmp_path).pid() is None
@@ -60,7 +74,7 @@ def test_what_qemu_says_is_told_when_it_does_not_start(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("orphan", [False, True])
 def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path, orphan: bool) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from machines.qemu import spawn\n"
+        "import sys, time; from pathlib import Path; from machines.qemu import READABLE, UNREADABLE, spawn\n"
         f"process = spawn(['sleep', '60'], Path('/'), 1, orphan={orphan})\n"
         "print(process.pid, flush=True); time.sleep(60)"
     )

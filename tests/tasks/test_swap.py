@@ -56,7 +56,7 @@ def test_a_swap_that_is_killed_again_and_again_ends_as_one_that_never_was(site: 
     assert "2 reasons to stop" in after(site, "deploy.py", "-y").output
     assert before == [site.sh(host, STATE) for host in (F0, F1)]
     write = "touch /data/nfs/k3svolumes/{}; service f3s_storage status | grep -x ready=yes"
-    site.killed(*SWAP, first=1, later=1, between=lambda number: site.sh(F1, write.format(number)), env={PRIMARY: "f1"})
+    site.killed(*SWAP, first=2, later=3, between=lambda number: site.sh(F1, write.format(number)), env={PRIMARY: "f1"})
     assert site.sh(F1, "mount -v | grep nullfs") == identity
     swapped(site)
     assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", ASIDE]
