@@ -119,6 +119,10 @@ class Pair:
                 **REPLICATED,
             )
             yield
+        for name, report in zip(names, self.story.reports, strict=False):
+            if report.read_errors or report.remounted:
+                log = "journalctl -t check-nfs-mount --no-pager -n 12 -o cat"
+                self.story.say(f"what {name}'s monitor did: {self.story.attempt(name, log).output}")
 
     def has_the_share(self, client: str) -> None:
         self.story.within(
