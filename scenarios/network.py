@@ -13,7 +13,6 @@ from scenarios.play import scenario
 from scenarios.stage import CannotError
 from scenarios.story import Story
 
-MOVES = f"{RUN}/moves"
 ONE_MASTER = "exactly one MASTER, which serves"
 UNPLUGGED_SECONDS = 20
 """Longer than a takeover takes, and two runs of the client's monitor."""
@@ -31,6 +30,19 @@ def _settles(pair: Pair) -> None:
     pair.story.within(ONE_MASTER, lambda: pair.one_master() is not None, **limit)
     pair.client_reads()
     pair.primary_serves(**FAILBACK)
+
+
+def _moves(pair: Pair) -> str:
+    """When the address came to the primary or left it."""
+    return pair.story.attempt(pair.primary, f"cat {RUN}/moves").output
+
+
+def _stays(pair: Pair, moves: str) -> None:
+    """The primary serves, and the address has never left it."""
+    pair.story.within(
+        f"{pair.primary} serves, {pair.standby} stands by", lambda: pair.one_master() == pair.primary, **SERVING
+    )
+    pair.story.prove(_moves(pair) == moves, "the address has not moved")
 
 
 def _cables(story: Story, first: str, second: str) -> None:
@@ -214,13 +226,14 @@ def other_vhid(story: Story) -> None:
     pair, carp = Pair(story), story.cast.site.primary.carp
     other = f"ifconfig {carp.interface} vhid {carp.vhid % 254 + 1}"
     pair.opening()
+    moves = _moves(pair)
     with pair.watched():
         for host, skew in ((pair.primary, 100), (pair.standby, 0)):
             story.types(host, f"{other} advskew {skew} pass other alias {OTHER_ADDRESS}/32")
         for skew in (254, 0, 254):
             story.types(pair.standby, f"{other} advskew {skew}")
             story.stage.wait(10)
-            story.prove(pair.one_master() == pair.primary, f"{pair.primary} has the virtual IP")
+            _stays(pair, moves)
         story.refused("tasks/carp.py", "-y", because="carp_other_vhids")
         pair.primary_serves()
 
@@ -230,15 +243,13 @@ def new_password(story: Story) -> None:
     """The hosts are told to advertise less often, then get another password, then all is as it was"""
     pair = Pair(story)
     pair.opening()
-    task = ("tasks/carp.py", "-y", "--limit", "storage")
-    moves = story.attempt(pair.primary, f"cat {MOVES}").output
+    task, moves = ("tasks/carp.py", "-y", "--limit", "storage"), _moves(pair)
     with pair.watched():
         for words in (("--data", "carp_advbase=3"), ("--data", "carp_password=an0therOne"), ()):
             story.deploys(*task, *words)
             story.stage.wait(15)
-            story.prove(pair.one_master() == pair.primary, f"{pair.primary} is MASTER and serves")
+            _stays(pair, moves)
         pair.primary_serves()
-    story.prove(story.attempt(pair.primary, f"cat {MOVES}").output == moves, "the address never moved")
 
 
 @scenario("unicast", pause=5)

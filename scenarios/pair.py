@@ -90,6 +90,7 @@ class Pair:
     def one_master(self) -> str | None:
         """The host that is MASTER and serves while the other one is BACKUP; None if it is not so."""
         states = {host: self.state(host) for host in self.hosts}
+        self.story.seen = str(states)
         if sorted(states.values()) != ["BACKUP", "MASTER"]:
             return None
         master = next(host for host, state in states.items() if state == "MASTER")
