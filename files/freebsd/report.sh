@@ -49,6 +49,10 @@ controller_status() {
 	fi
 }
 
+within_hour() {
+	awk -v now="$now" -v hour="$HOUR" '$1 > now - hour { n++ } END { print n + 0 }' "$1"
+}
+
 controller() {
 	ready=NaN master=0 readonly=0 aligned=NaN started='' claim='' record='' writer='' hold='' proven='' fsid='' why='no answer'
 	while IFS='=' read -r key value; do
@@ -73,7 +77,8 @@ controller() {
 	storage_epoch ${record:-NaN}
 	storage_serves_readonly $readonly
 	storage_fsid_aligned $aligned
-	storage_address_changes $(awk -v now="$now" -v hour="$HOUR" '$1 > now - hour { n++ } END { print n + 0 }' "$F3S_MOVES")
+	storage_address_changes $(within_hour "$F3S_MOVES")
+	storage_restarts $(within_hour "$F3S_RESTARTS")
 	report_timestamp_seconds $now
 	EOF
 }
@@ -193,6 +198,7 @@ help() {
 	storage_serves_readonly Whether it has the address while clients cannot write.
 	storage_fsid_aligned Whether it exports with the fsid of both hosts; NaN: it exports nothing.
 	storage_address_changes How often the address came or went within the last hour, 20 at most.
+	storage_restarts How often a service that did not answer as it should was restarted within the last hour, 20 at most.
 	report_timestamp_seconds When this was written.
 	report_unanswered A question that got no answer in time.
 	pool_online Whether the pool is ONLINE.
@@ -294,7 +300,7 @@ ping_url() {
 
 report() {
 	now=$(date +%s)
-	touch "$SLOW" "$ALERTS" "$F3S_MOVES"
+	touch "$SLOW" "$ALERTS" "$F3S_MOVES" "$F3S_RESTARTS"
 	{ controller; pools; replication; clock; refusals; } >"$SAMPLES" 3>&1
 	metrics "$SAMPLES" "$SLOW" >"$METRICS.new" && mv "$METRICS.new" "$METRICS" || exit 1
 	# Of another user, who must not lead root elsewhere by a link: -S writes to a file that mkstemp(3) made, and renames that.

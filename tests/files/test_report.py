@@ -155,6 +155,7 @@ def host(tmp_path: Path) -> Reporter:
 def test_what_a_host_says_that_is_well(host: Reporter) -> None:
     host.path("/var/tmp/node_exporter").mkdir(parents=True)
     host.report_conf(COMMAND=ALERT, PING_URL="https://hc.example.org/x")
+    host.write("/var/run/f3s/moves", f"{NOW - HOURS}\n{NOW - 10}\n")
     host.report()
     host.report()
     found = host.metrics()
@@ -169,7 +170,8 @@ def test_what_a_host_says_that_is_well(host: Reporter) -> None:
             "f3s_storage_epoch": 0,
             "f3s_storage_serves_readonly": 0,
             "f3s_storage_fsid_aligned": 1,
-            "f3s_storage_address_changes": 0,
+            "f3s_storage_address_changes": 1,
+            "f3s_storage_restarts": 0,
             "f3s_report_timestamp_seconds": NOW + 60,
             'f3s_pool_online{pool="zdata",health="ONLINE"}': 1,
             'f3s_pool_used_ratio{pool="zdata"}': 0.55,
