@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from f3s.conditions import CONDITIONS
 from f3s.controller import REPORT_CONF, report_variables
 from tests.files.storage import SITE, StorageHost, conf_of
 from tests.files.stubs import Result
@@ -361,14 +360,6 @@ def test_the_test_says_whether_it_was_delivered(host: Reporter) -> None:
     )
     host.flag("deaf")
     assert host.run(host.program, "test").rc == 1
-
-
-def test_every_condition_of_a_host_has_its_metrics_and_a_break(host: Reporter) -> None:
-    help_of = set(re.findall(r"^\t([a-z_]+) [A-Z]", host.program.read_text(), re.MULTILINE))
-    for each in CONDITIONS:
-        wanted = [each.metric, *([each.limit] if isinstance(each.limit, str) else [])]
-        if not each.metric.startswith("f3s_nfs_mount"):
-            assert {name.removeprefix("f3s_") for name in wanted} <= help_of, each.alert
 
 
 def test_the_peers_clock_is_compared_over_midnight(host: Reporter) -> None:
