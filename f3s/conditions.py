@@ -116,6 +116,9 @@ CONDITIONS = (
         "F3sDataDamaged", "pools", "f3s_pool_damaged", ">", 0, 0, "{pool} has damaged data: zpool status -v",
         "Disk dead"),
     Condition(
+        "F3sDiskErrs", "pools", "f3s_pool_disk_errors", ">", 0, 0,
+        "a disk of {pool} made errors: zpool status", "Disk dead", "warning"),
+    Condition(
         "F3sStickSilent", "stick", "f3s_stick_readable", "!=", 1, 0,
         "no stick that can be read with the label {label}", "Stick dead"),
     Condition(

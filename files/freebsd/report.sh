@@ -157,14 +157,16 @@ keys() {
 
 scrubs() {
 	ask zpool status | awk -v OFS='\t' '
-		$1 == "pool:" { pool = $2; damaged = 0; when = "-" }
+		$1 == "pool:" { pool = $2; damaged = 0; failing = 0; when = "-" }
+		$2 ~ /^[A-Z]+$/ && $3 ~ /^[0-9]/ && $3 $4 $5 ~ /[1-9]/ { failing = 1 }
 		/ with [0-9]*[1-9][0-9]* errors / { damaged = 1 }
 		$1 == "scan:" && / on / { when = $0; sub(/.* on /, "", when) }
 		$1 == "scan:" && / since / { when = $0; sub(/.* since /, "", when) }
-		$1 == "errors:" { print pool, damaged || !/No known data errors/, when }' |
-		while IFS=$TAB read -r pool damaged when; do
+		$1 == "errors:" { print pool, damaged || !/No known data errors/, failing, when }' |
+		while IFS=$TAB read -r pool damaged failing when; do
 			of="{pool=\"$pool\"}"
 			echo "pool_damaged$of $damaged"
+			echo "pool_disk_errors$of $failing"
 			echo "pool_snapshots_bytes$of $(ask zfs list -Hp -r -t filesystem,volume -o usedbysnapshots "$pool" |
 				awk '{ n += $1 } END { printf "%.0f", n }')"
 			[ "$F3S_ALERT_SCRUB" -gt 0 ] || continue
@@ -207,6 +209,7 @@ help() {
 	pool_free_bytes Free space of the pool.
 	pool_snapshots_bytes What only snapshots keep.
 	pool_damaged Whether zpool status knows of damaged data.
+	pool_disk_errors Whether a disk of the pool made errors, repaired or not, since zpool clear.
 	pool_last_scrub_timestamp_seconds When the last scrub ended or began; without one, when the pool was made.
 	pool_scrub_allowed_seconds How long ago that may be.
 	replication_last_timestamp_seconds When the newest snapshot was made that the other side has confirmed.

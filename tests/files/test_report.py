@@ -177,6 +177,7 @@ def test_what_a_host_says_that_is_well(host: Reporter) -> None:
             'f3s_pool_free_bytes{pool="zroot"}': 900,
             'f3s_pool_snapshots_bytes{pool="zdata"}': 1500,
             'f3s_pool_damaged{pool="zdata"}': 0,
+            'f3s_pool_disk_errors{pool="zdata"}': 0,
             'f3s_pool_last_scrub_timestamp_seconds{pool="zdata"}': 1794819411,
             'f3s_pool_last_scrub_timestamp_seconds{pool="zroot"}': 1792771200,
             'f3s_pool_scrub_allowed_seconds{pool="zdata"}': 37 * 24 * HOURS,
@@ -252,7 +253,9 @@ BROKEN = {
     "peer_ahead": "40\n",
     "list.nfsdata": f"zdata/enc/nfsdata\t{NOW - 9000}\n",
     "no_stick": "",
-    "zpool": ZPOOL_STATUS.replace("with 0 errors", "with 2 errors").replace("Nov 16", "Oct 16"),
+    "zpool": ZPOOL_STATUS.replace("0     0     0", "0     0  1.2K")
+    .replace("with 0", "with 2")
+    .replace("Nov 16", "Oct 16"),
     "ends": "Nov 28 08:56:51 2026 GMT\n",
 }
 NEW = ("no_stick",)
@@ -267,6 +270,7 @@ TOLD = [  # minutes until it is told, counted from the first look at it
     (0, "F3sFsidPassed", "clients have to mount anew after a move: the fsid differs", 15),
     (1, "F3sStickSilent", "no stick that can be read with the label F3S_KEYS", 0),
     (1, "F3sDataDamaged", "zdata has damaged data: zpool status -v", 0),
+    (1, "F3sDiskErrs", "a disk of zdata made errors: zpool status", 0),
     (1, "F3sCertificateEnds", "server.pem ends in N d", 0),
     (1, "F3sCertificateEnds", "ca-cert.pem ends in N d", 0),
     (1, "F3sCertificateEnds", "crl.pem ends in N d", 0),
