@@ -52,7 +52,7 @@ from f3s.zrepl import CONFIG
 from facts.carp import Carp, CarpRivals
 from facts.clients import MountStates, PortIsOpen
 from facts.clock import Clock
-from facts.controller import StorageController
+from facts.controller import Decisions, StorageController
 from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
 from facts.nfs import ShareEntries
@@ -171,6 +171,7 @@ def as_html(cluster: ClusterView, rows: Sequence[Row]) -> str:
     return template.render(
         rows=[{**vars(row), "state": row.state.value} for row in ordered],
         picture=picture(cluster, rows),
+        decisions={name: view.decisions for name, view in cluster.hosts.items() if view.decisions},
         summary=summary(rows),
         verdict=worst(rows).value,
         at=cluster.now.isoformat(timespec="seconds"),
@@ -223,6 +224,7 @@ def _freebsd(member: Host, me: HostSettings, site: Site) -> HostView:
         carp=ask(member, Carp, interface=me.carp.interface) if me.is_storage else None,
         rivals=ask(member, CarpRivals, interface=me.carp.interface, address=me.vip.address) if me.is_storage else None,
         controller=ask(member, StorageController) if me.is_storage else None,
+        decisions=ask(member, Decisions) if me.is_storage else None,
         entries=_entries(member, me, site) if me.is_storage else None,
         secrets=_secrets(member, me),
         stale=_stale(member, me) if me.is_storage else None,

@@ -53,9 +53,9 @@ class Condition:
         words = {"value": f"{value:.0f}", "duration": f"{value // DAY:.0f} d", **labels}
         return re.sub(r"\{(\w+)\}", lambda found: words[found[1]], self.sentence)
 
-    def holds(self, value: float) -> bool:
-        """Whether a value is wrong."""
-        limit = float(self.limit)
+    def holds(self, value: float, limit: float | None = None) -> bool:
+        """Whether a value is wrong, by the limit or, where that is a metric, by its value."""
+        limit = float(self.limit) if limit is None else limit
         return {"!=": value != limit, "<": value < limit, ">": value > limit}[self.op]
 
     @property
@@ -107,11 +107,17 @@ CONDITIONS = (
         "F3sAddressFlaps", "CARP", "f3s_storage_address_changes", ">", 6, 0,
         "the address came or went {value} times within an hour", "Failback refused", "warning"),
     Condition(
+        "F3sServiceRestarted", "services", "f3s_storage_restarts", ">", 0, 0,
+        "a service was restarted {value} times within an hour: /var/log/messages says why", "Client stuck", "warning"),
+    Condition(
         "F3sFsidPassed", "services", "f3s_storage_fsid_aligned", "<", 1, 15,
         "clients have to mount anew after a move: the fsid differs", "Fsid passed", "warning"),
     Condition(
         "F3sDataDamaged", "pools", "f3s_pool_damaged", ">", 0, 0, "{pool} has damaged data: zpool status -v",
         "Disk dead"),
+    Condition(
+        "F3sDiskErrs", "pools", "f3s_pool_disk_errors", ">", 0, 0,
+        "a disk of {pool} made errors: zpool status", "Disk dead", "warning"),
     Condition(
         "F3sStickSilent", "stick", "f3s_stick_readable", "!=", 1, 0,
         "no stick that can be read with the label {label}", "Stick dead"),

@@ -1,11 +1,11 @@
-"""What f3s_storage says on a storage host."""
+"""What f3s_storage says on a storage host, and what it has said."""
 
 from __future__ import annotations
 
 from typing_extensions import override
 
 from f3s.controller import CONTROL, STORAGE_CONF, Status, parse_controller
-from f3s.quoting import command
+from f3s.quoting import Shell, command
 from facts.base import HostFact, marked
 
 
@@ -22,3 +22,16 @@ class StorageController(HostFact[Status]):
     @override
     def read(self, lines: list[str]) -> Status:
         return parse_controller(lines)
+
+
+class Decisions(HostFact[tuple[str, ...]]):
+    """What it last told the log: moves of the address, and what it decided and why, oldest first."""
+
+    @override
+    def command(self) -> str:
+        ours = r"s/^\(.\{15\}\) [^ ]* f3s_storage: /\1 /p"
+        return marked(Shell(f"tail -n 5000 /var/log/messages | sed -n '{ours}' | tail -n 20"))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[str, ...]:
+        return tuple(lines)

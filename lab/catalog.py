@@ -103,6 +103,7 @@ FREEBSD: dict[str, Program] = {
 }
 
 ROCKY: dict[str, Program] = {
+    "/usr/bin/chattr": linux_mounting.chattr,
     "/usr/bin/date": base.date,
     "/usr/bin/dnf": packages.dnf,
     "/usr/bin/journalctl": journal.journalctl,

@@ -99,7 +99,7 @@ sha256sum stat tail tee touch wc
 
 ROCKY_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
-blkid chattr chcon crontab curl dmesg findmnt firewall-cmd groupadd gzip hostnamectl lsblk lsof mkfs modprobe nc
+blkid chcon crontab curl dmesg findmnt firewall-cmd groupadd gzip hostnamectl lsblk lsof mkfs modprobe nc
 nmcli ping pkill ps reboot restorecon rsync setsebool shutdown ssh systemd-cat tar timedatectl useradd
 usermod wget yum
 """.split()

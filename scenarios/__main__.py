@@ -19,7 +19,7 @@ from scenarios.story import STEPS
 STAGES = {"lab": "lab.stage", "machines": "machines.stage", "site": "scenarios.site"}
 """Modules with ``opened(options)``, a context that gives a stage for each story, and perhaps ``arguments(parser)``."""
 MOVES = ("scenarios.failover", "scenarios.network", "scenarios.storage")
-LASTING = ("scenarios.promotion", "scenarios.certificates")
+LASTING = ("scenarios.promotion", "scenarios.certificates", "scenarios.alarms")
 STORIES = {
     "lab": (*MOVES, *LASTING, "scenarios.adopt"),
     "machines": ("scenarios.deploy", "scenarios.adopt", *MOVES, *LASTING, "scenarios.clients", "scenarios.faults"),

@@ -79,6 +79,7 @@ class HostView:
     + jobs: zrepl's push jobs, each with what it failed of last
     + marks: bookmarks, and holds on snapshots
     + configured_jobs: the names of all jobs in zrepl.yml
+    + decisions: the last lines of f3s_storage in the log, oldest first
     + entries: what is in the mount point of the NFS data; False: the right dataset is not mounted there
     + mounts: the table of a FreeBSD host; linux_mounts: that of a client
     + port_is_open: whether others than root reach the client's end of the tunnel
@@ -105,6 +106,7 @@ class HostView:
     carp: CarpView | None = None
     rivals: Rivals | None = None
     controller: Status | None = None
+    decisions: tuple[str, ...] | None = None
     entries: Mapping[str, str] | bool | None = None
     tls: TlsAnswer | None = None
     mount_states: tuple[MountState, ...] | None = None

@@ -15,4 +15,4 @@ fi
 tell "event: $1 $2"
 # daemon(8), so that devd does not wait
 daemon -cf /usr/sbin/service f3s_storage quietreconcile
-{ tail -n 19 "$F3S_MOVES" 2>/dev/null; date +%s; } >"$F3S_MOVES.new" && mv "$F3S_MOVES.new" "$F3S_MOVES"
+note_time "$F3S_MOVES"

@@ -251,6 +251,7 @@ answers() {
 	patiently ask "$1" "$2" && return 0
 	answers_blame=$3
 	[ "$patient_status" -ne 3 ] || answers_blame=$4
+	note_time "$F3S_RESTARTS"
 	restart_service "$answers_blame" && within 2 ask "$1" "$2" || return 1
 }
 

@@ -29,6 +29,7 @@ F3S_FLOOR=$F3S_RUN/floor.createtxg	# newest snapshot's createtxg when the primar
 F3S_PROVEN=$F3S_RUN/proven		# it is known that the peer was not promoted, and this host was MASTER ever since
 F3S_LOSSES=$F3S_RUN/losses		# when the primary lost the address that it had claimed, one a line
 F3S_MOVES=$F3S_RUN/moves		# when the address came or went, seconds since 1970, one a line
+F3S_RESTARTS=$F3S_RUN/restarts	# when a service was restarted that did not answer as it should, likewise
 F3S_NFSD=$F3S_RUN/nfsd			# when nfsd was started, in seconds since the boot
 F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further checks pile up behind it
 
@@ -76,6 +77,11 @@ need_root() {
 
 tell() {
 	logger -t "${F3S_TAG-f3s_storage}" -p daemon.notice -- "$1"
+}
+
+# note_time FILE: for the report, which counts those of an hour; only the last ones are kept.
+note_time() {
+	{ tail -n 19 "$1" 2>/dev/null; date +%s; } >"$1.new" && mv "$1.new" "$1"
 }
 
 # A line of a record if it is one, else nothing.

@@ -49,6 +49,10 @@ controller_status() {
 	fi
 }
 
+within_hour() {
+	awk -v now="$now" -v hour="$HOUR" '$1 > now - hour { n++ } END { print n + 0 }' "$1"
+}
+
 controller() {
 	ready=NaN master=0 readonly=0 aligned=NaN started='' claim='' record='' writer='' hold='' proven='' fsid='' why='no answer'
 	while IFS='=' read -r key value; do
@@ -73,7 +77,8 @@ controller() {
 	storage_epoch ${record:-NaN}
 	storage_serves_readonly $readonly
 	storage_fsid_aligned $aligned
-	storage_address_changes $(awk -v now="$now" -v hour="$HOUR" '$1 > now - hour { n++ } END { print n + 0 }' "$F3S_MOVES")
+	storage_address_changes $(within_hour "$F3S_MOVES")
+	storage_restarts $(within_hour "$F3S_RESTARTS")
 	report_timestamp_seconds $now
 	EOF
 }
@@ -152,14 +157,16 @@ keys() {
 
 scrubs() {
 	ask zpool status | awk -v OFS='\t' '
-		$1 == "pool:" { pool = $2; damaged = 0; when = "-" }
+		$1 == "pool:" { pool = $2; damaged = 0; failing = 0; when = "-" }
+		$2 ~ /^[A-Z]+$/ && $3 ~ /^[0-9]/ && $3 $4 $5 ~ /[1-9]/ { failing = 1 }
 		/ with [0-9]*[1-9][0-9]* errors / { damaged = 1 }
 		$1 == "scan:" && / on / { when = $0; sub(/.* on /, "", when) }
 		$1 == "scan:" && / since / { when = $0; sub(/.* since /, "", when) }
-		$1 == "errors:" { print pool, damaged || !/No known data errors/, when }' |
-		while IFS=$TAB read -r pool damaged when; do
+		$1 == "errors:" { print pool, damaged || !/No known data errors/, failing, when }' |
+		while IFS=$TAB read -r pool damaged failing when; do
 			of="{pool=\"$pool\"}"
 			echo "pool_damaged$of $damaged"
+			echo "pool_disk_errors$of $failing"
 			echo "pool_snapshots_bytes$of $(ask zfs list -Hp -r -t filesystem,volume -o usedbysnapshots "$pool" |
 				awk '{ n += $1 } END { printf "%.0f", n }')"
 			[ "$F3S_ALERT_SCRUB" -gt 0 ] || continue
@@ -193,6 +200,7 @@ help() {
 	storage_serves_readonly Whether it has the address while clients cannot write.
 	storage_fsid_aligned Whether it exports with the fsid of both hosts; NaN: it exports nothing.
 	storage_address_changes How often the address came or went within the last hour, 20 at most.
+	storage_restarts How often a service that did not answer as it should was restarted within the last hour, 20 at most.
 	report_timestamp_seconds When this was written.
 	report_unanswered A question that got no answer in time.
 	pool_online Whether the pool is ONLINE.
@@ -201,6 +209,7 @@ help() {
 	pool_free_bytes Free space of the pool.
 	pool_snapshots_bytes What only snapshots keep.
 	pool_damaged Whether zpool status knows of damaged data.
+	pool_disk_errors Whether a disk of the pool made errors, repaired or not, since zpool clear.
 	pool_last_scrub_timestamp_seconds When the last scrub ended or began; without one, when the pool was made.
 	pool_scrub_allowed_seconds How long ago that may be.
 	replication_last_timestamp_seconds When the newest snapshot was made that the other side has confirmed.
@@ -294,7 +303,7 @@ ping_url() {
 
 report() {
 	now=$(date +%s)
-	touch "$SLOW" "$ALERTS" "$F3S_MOVES"
+	touch "$SLOW" "$ALERTS" "$F3S_MOVES" "$F3S_RESTARTS"
 	{ controller; pools; replication; clock; refusals; } >"$SAMPLES" 3>&1
 	metrics "$SAMPLES" "$SLOW" >"$METRICS.new" && mv "$METRICS.new" "$METRICS" || exit 1
 	# Of another user, who must not lead root elsewhere by a link: -S writes to a file that mkstemp(3) made, and renames that.

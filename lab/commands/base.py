@@ -58,7 +58,8 @@ def ntpd(ctx: Context) -> int:
 
 
 def date(ctx: Context) -> int:
-    """date(1) of the host's clock: ``+FORMAT``, ``-u``, and FreeBSD's ``-r SECONDS`` and ``-j -f FORMAT DATE``."""
+    """date(1) of the host's clock: ``+FORMAT``, ``-u``, and FreeBSD's ``-r SECONDS``, ``-j -f FORMAT DATE``, and
+    ``-f %s SECONDS``, which sets it."""
     cluster = ctx.store.read()
     now = cluster.time_on(ctx.host(cluster))
     fmt = "%a %b %e %H:%M:%S UTC %Y"
@@ -76,6 +77,10 @@ def date(ctx: Context) -> int:
             except ValueError:
                 said = f"Failed conversion of ``{given}'' using format ``{form}''\ndate: illegal time format"
                 raise CommandError(f"date: {said}") from None
+        elif arg == "-f" and len(args) == 2 and args.pop(0) == "%s":
+            now = float(args.pop())
+            with ctx.cluster() as cluster:
+                ctx.host(cluster).clock_offset = now - cluster.now
         elif arg.startswith("+"):
             fmt = arg[1:]
         else:

@@ -144,6 +144,17 @@ def _answers(ctx: Context, target: str) -> bool:
     return entry is None or entry.condition != nfs.DEAD
 
 
+def chattr(ctx: Context) -> int:
+    """chattr(1): ``+i`` or ``-i`` of a directory, which is the host's own while nothing is mounted there."""
+    if len(ctx.args) != 2 or ctx.args[0] not in ("+i", "-i") or _newest(ctx, ctx.args[1]):
+        raise ctx.not_simulated()
+    flag, path = ctx.args
+    with ctx.cluster() as cluster:
+        host, entry = ctx.host(cluster), ("root", path.lstrip("/"))
+        host.immutable = [each for each in host.immutable if each != entry] + ([entry] if flag == "+i" else [])
+    return 0
+
+
 def ip(ctx: Context) -> int:
     """``ip -4 -o address show`` (iproute2, ip/ipaddress.c)."""
     if ctx.args != ["-4", "-o", "address", "show"]:

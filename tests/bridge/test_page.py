@@ -13,7 +13,7 @@ HOSTILE = "<script>alert('x')</script>\"&<b>"
 
 def test_a_hostile_text_of_a_host_is_escaped_wherever_it_is_shown() -> None:
     cluster = changed(right_cluster(), F0, pools={"zdata": pool("zdata", errors=HOSTILE), HOSTILE: pool(HOSTILE)})
-    cluster = changed(cluster, F1, controller=Status(ready=False, reason=HOSTILE))
+    cluster = changed(cluster, F1, controller=Status(ready=False, reason=HOSTILE), decisions=(HOSTILE * 2,))
     found = [*rows(cluster), Row(HOSTILE, HOSTILE, State.WRONG, HOSTILE, HOSTILE)]
     page = as_html(cluster, found)
     assert "<script" not in page

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import yaml
 
 from f3s.conditions import CONDITIONS, REPLICA_LATE, Condition, rules, table
 from tests.f3s.verify.world import right_cluster, rows
+from tests.files.monitor import Client
+from tests.files.test_report import Reporter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MONITORING = REPOSITORY / "files" / "monitoring"
@@ -22,7 +25,7 @@ def told_metrics() -> set[str]:
     """The metrics that the programs on hosts describe."""
     report = (REPOSITORY / "files/freebsd/report.sh").read_text()
     monitor = (REPOSITORY / "files/rocky/check_nfs_mount.py").read_text()
-    return {f"f3s_{name}" for name in re.findall(r"^\t([a-z_]+) [A-Z]", report, re.MULTILINE)} | {
+    return {f"f3s_{name}" for name in re.findall(r"^\t([a-z_]+) [A-Z].*\.$", report, re.MULTILINE)} | {
         f"f3s_nfs_mount_{name}"
         for name in re.findall(r'^    \("([a-z_]+)", "(?:gauge|counter)"', monitor, re.MULTILINE)
     }
@@ -42,11 +45,53 @@ def test_verify_metrics_alerts_and_documents_say_the_same() -> None:
     assert len({each.alert for each in CONDITIONS}) == len(CONDITIONS)
 
 
-def test_the_dashboard_shows_what_there_is() -> None:
+def of_a_run(base: Path, patch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Series -> value, as Prometheus gets them from a storage host and a client where a pool is DEGRADED."""
+    host, client = Reporter(base / "f0"), Client(base, patch)
+    host.state("pools", "zdata\t1000\t450\tDEGRADED\n")
+    host.report()
+    host.report()
+    client.check()
+    texts = {"f0": host.path("/var/run/f3s/report.prom"), "r0": base / "f3s.prom"}
+    lines = [
+        (*line.rsplit(" ", 1), instance)
+        for instance, file in texts.items()
+        for line in file.read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    return {
+        f'{series.rstrip("}")}{"," if "{" in series else "{"}instance="{instance}"}}': value
+        for series, value, instance in lines
+    }
+
+
+def test_the_dashboard_and_the_sentences_show_what_hosts_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each panel has something to show, and each label in its legend and in a sentence is one of the metric's."""
+    found = of_a_run(tmp_path, monkeypatch)
+    labels = {series.partition("{")[0]: set(re.findall(r'(\w+)="', series)) for series in found}
+    assert told_metrics() - labels.keys() == {"f3s_report_unanswered"}, "all is answered"
+    for each in CONDITIONS:
+        words = set(re.findall(r"\{(\w+)\}", each.sentence)) - {"value", "duration", "reason"}
+        assert words <= labels.get(each.metric, {"command"}), each.alert
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
-    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    assert {name for text in asked for name in re.findall(r"f3s_\w+", text)} <= told_metrics()
+    targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
+    for target in targets:
+        legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+        for name in re.findall(r"f3s_\w+", target["expr"]):
+            assert legend <= labels[name], target
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) > 5
+    tests = {
+        "interval": "1m",
+        "input_series": [
+            {"series": series, "values": f"{value}{'-1' if '_free_' in series else '+0'}x60"}
+            for series, value in found.items()
+        ],
+        "promql_expr_test": [
+            {"expr": f"count({target['expr']}) > bool 0", "eval_time": "50m", "exp_samples": [SAMPLE]}
+            for target in targets
+        ],
+    }
+    promtool(tmp_path, [tests])
 
 
 # right for an hour, wrong for two, right again: values by minute, in promtool's notation
@@ -109,7 +154,16 @@ def suite(each: Condition) -> dict[str, object]:
     }
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def promtool(base: Path, tests: Sequence[Mapping[str, object]]) -> None:
+    """promtool finds the rules and these tests of them right."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    (base / "tests.yml").write_text(yaml.safe_dump({"rule_files": [str(MONITORING / "rules.yml")], "tests": tests}))
+    for words in (["check", "rules", str(MONITORING / "rules.yml")], ["test", "rules", str(base / "tests.yml")]):
+        result = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_every_alert_comes_and_goes(tmp_path: Path) -> None:
     tests = [suite(each) for each in CONDITIONS]
     late = {"zrepl_job": "a job", "dataset": "a dataset", "instance": "f0"}
@@ -124,8 +178,4 @@ def test_every_alert_comes_and_goes(tmp_path: Path) -> None:
         ],
         "alert_rule_test": [{"eval_time": "178m", "alertname": REPLICA_LATE.alert, "exp_alerts": [alert]}],
     }
-    document = {"rule_files": [str(MONITORING / "rules.yml")], "tests": [*tests, sentence]}
-    (tmp_path / "tests.yml").write_text(yaml.safe_dump(document))
-    for words in (["check", "rules", str(MONITORING / "rules.yml")], ["test", "rules", str(tmp_path / "tests.yml")]):
-        result = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
+    promtool(tmp_path, [*tests, sentence])

@@ -12,7 +12,7 @@ from f3s.controller import CONTROL, STORAGE_CONF, Status, wanted_values
 from facts.base import END
 from facts.clients import MountStates
 from facts.clock import Clock
-from facts.controller import StorageController
+from facts.controller import Decisions, StorageController
 from facts.tls import Tls
 from tests.f3s.settings_data import build, good
 from tests.shell import shell
@@ -55,6 +55,14 @@ def test_the_controller_is_asked_for_its_status(tmp_path: Path) -> None:
             continue
         with pytest.raises(FactProcessError):
             StorageController().process(sh(command))
+
+
+def test_what_the_controller_decided_is_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "messages"
+    ours = ["Nov 30 07:38:05 f0 f3s_storage: event: 1@re0 MASTER", "Dec  1 00:00:00 f0 f3s_storage: MASTER, ready"]
+    log.write_text("\n".join([*ours, "Dec  1 00:00:01 f0 f3s_report: wrong: x", "junk f3s_storage: "]) + "\n")
+    command = Decisions().command().replace("/var/log/messages", str(log))
+    assert Decisions().process(sh(command)) == tuple(line.replace(" f0 f3s_storage:", "") for line in ours)
 
 
 def test_a_controller_of_an_earlier_version_says_what_to_do() -> None:

@@ -480,6 +480,7 @@ def test_the_service_to_blame_is_restarted_once(
     assert done == [stop, *kill, start]
     rest = quick.changes()[len(done) :]
     assert f"{question} says {answer}: restarting {wedged}" in quick.log()
+    assert len(quick.path("/var/run/f3s/restarts").read_text().split()) == 1, "and is counted"
     if cured:
         assert rest == []
         assert quick.log()[-1] == "MASTER, ready"

@@ -48,6 +48,7 @@ def test_all_is_right_after_the_deploy(cluster: Cluster, tmp_path: Path) -> None
     assert not_right(run) == {}
     assert " 0 wrong, 0 unknown" in run.output
     assert "zdata/enc/nfsdata: " in page.read_text()
+    assert "</code> event: 1@re0 MASTER" in page.read_text(), "its history"
 
 
 def test_a_service_is_killed(cluster: Cluster) -> None:
