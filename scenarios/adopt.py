@@ -67,7 +67,7 @@ def _follows(story: Story, site: Path, pair: tuple[str, str]) -> None:
         if end := re.search(r"Run `(kill \d+)` there", reason):
             story.types(short, f"/bin/{end[1]}")
         else:
-            story.prove("name it in replace_files" in reason, f"{short}: {reason.partition(' is not')[0]} is foreign")
+            story.prove(" in replace_files" in reason, f"{short}: {reason.partition(' is not')[0]} is foreign")
     words = site / "group_data/all.py"
     words.write_text(by_hand.uncommented(words.read_text()))
     story.say("replace_files, as the survey has it, is no comment any more")

@@ -96,6 +96,8 @@ TABLE = {
         "lets others in": BUG,
         "is not a name of a user": BUG,
         "must be text": BUG,
+        "give it a copy with another name": "tests/operations/test_secrets.py::"
+        "test_certificates_of_others_stay_unless_the_data_say_so",
     },
     "operations/selinux.py": {"semanage is not there": NOT + "the run that installs it goes before"},
     "operations/services.py": {"there is no service": NONE + "the package's own installation has failed above"},
