@@ -28,7 +28,7 @@ from facts.nfs import ShareEntries
 from facts.rcconf import Variables
 from facts.secrets import Certificates
 from facts.system import FreebsdSystem, LinuxSystem
-from facts.textfile import TextFileOf
+from facts.textfile import DevdRules, TextFileOf
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools, Pools
 from operations.base import ask
@@ -83,6 +83,7 @@ def _seen(member: Host) -> Seen:
         start,
         system=ask(member, FreebsdSystem),
         view=replace(view, stick=stick, pools=ask(member, Pools)),
+        devd=ask(member, DevdRules),
         rc=ask(member, Variables, names=RC_VARIABLES),
         importable=None if isinstance(importable, NoAnswer) else importable,
     )

@@ -51,6 +51,7 @@ TABLE = {
         "move its variables to /etc/rc.conf": ADVICE + "an rc.conf.d/netif of somebody else",
         "without a vhid; remove that address": ADVICE + "the address without a vhid",
         "belongs to vhid": NOT + "the address or the vhid is another group's: one of both gets another number",
+        "devd runs one rule for an event": ADVICE + "a rule of somebody else for CARP",
         "gets a new CARP password": "tests/tasks/test_carp.py::test_a_new_password_comes_to_both_hosts_or_to_none",
     },
     "operations/fstab.py": {

@@ -35,6 +35,7 @@ class Seen:
     + texts: the files of TEXTS, and those that the deploy would put there, by path
     + rc: RC_VARIABLES
     + certificates: what is at the places of the deploy's, in PEM, by path
+    + devd: files with rules for CARP
     """
 
     groups: frozenset[str]
@@ -46,6 +47,7 @@ class Seen:
     rc: Mapping[str, str | None] | None = None
     importable: tuple[str, ...] | None = None
     certificates: Mapping[str, str] | None = None
+    devd: Mapping[str, TextFile] | None = None
 
     @property
     def freebsd(self) -> bool:

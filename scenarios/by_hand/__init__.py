@@ -21,7 +21,8 @@ MINE = {
     "zrepl": f"sed -n '/# the system itself/,/# that is all/p' {ZREPL}",
     "exports": "grep -e media -e 192.168.1.0 -e scans /etc/exports; cat /tank/media/film",
     "stunnel": "sed -n '/web interface/,/^connect/p' /usr/local/etc/stunnel/stunnel.conf",
-    "devd": "sed -n '/tell the phone/,/^}/p' /etc/devd.conf",
+    # with his word it is in the copy, as the deploy's takes its place
+    "devd": "ls /etc/devd.conf* | tail -n 1 | xargs sed -n '/tell the phone/,/^}/p'",
     "key": "sha256 -q /keys/backup.key",
     "data": "cat /data/nfs/k3svolumes/old",
 }

@@ -146,6 +146,9 @@ STOPS = (
          "mkdir -p /etc/rc.conf.d; echo 'ifconfig_re1=DHCP' >/etc/rc.conf.d/netif",
          ((r"move its variables to /etc/rc.conf, remove it",
            "cat /etc/rc.conf.d/netif >>/etc/rc.conf; rm /etc/rc.conf.d/netif"),)),
+    Stop("a rule of somebody else for CARP", "carp", "data",
+         "echo 'notify 10 {match \"system\" \"CARP\";action \"/root/tell\";};' >>/etc/devd.conf",
+         ((r"or name (/etc/devd.conf) in (replace_files)", r'\2=["\1"]'),)),
     Stop("unicast before FreeBSD 14", "carp", "data", "true",
          ((r"(carp_unicast) needs FreeBSD 14, .*: set it to False", r"\1=false"),)),
 )  # fmt: skip
