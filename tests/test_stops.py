@@ -157,6 +157,7 @@ TABLE = {
         "the settings want {}; the pool": ADVICE + "another disk than the data say",
     },
     "operations/zrepl.py": {
+        "nothing was sent": "tests/operations/test_zrepl.py::test_what_was_never_replicated_needs_room",
         "{}: nothing was changed. {}": ADVICE + "a dataset that is not there is to be sent",
         "is its package installed": NONE + "the package's own installation has failed above",
         "cannot be asked which": NONE + "run this again when it answers: " + ZREPL,

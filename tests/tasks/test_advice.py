@@ -159,7 +159,6 @@ DATA = {
     "unicast before FreeBSD 14": "carp_unicast=true",
     "a dataset that is not there is to be sent": f"zrepl_jobs=[{JOB}, {MORE}]",
 }
-ONLY_A_RUN_TELLS = ("a dataset that is not there is to be sent",)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +184,7 @@ def test_it_leads_on(stop: Stop, tmp_path: Path, request: pytest.FixtureRequest)
     for line in stop.bring.split("; "):
         cluster.sh(F0, line)
     told = [DATA[stop.name]] if stop.name in DATA else []
-    by_run = stop.task == "usb_keys" or stop.name in ONLY_A_RUN_TELLS
+    by_run = stop.task == "usb_keys"
 
     def run(mode: str) -> tuple[int, str]:
         words = [word for each in told for word in ("--data", each)]
