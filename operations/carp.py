@@ -12,13 +12,14 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
-from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, member_of_bridge, password_digest, rc_interface
+from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, member_of_bridge, password_digest, rc_interface, unnamed_lines
 from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.devd import HOOK, rivals, without
 from f3s.quoting import Shell, command, words
 from f3s.stunnel import SERVER_CONFIG
 from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
+from facts.system import RootCrontab
 from facts.textfile import DevdRules
 from operations.base import Commands, known, told
 from operations.reasons import operation
@@ -298,6 +299,25 @@ def one_hook(subsystem: str, replace: Collection[str]) -> Generator[StringComman
             yield from written(path, file, text, file.state.mode, whole=True)
     if clean:
         host.noop(f"devd has one rule for {subsystem}")
+
+
+@operation()
+def no_second_line(program: str) -> Generator[StringCommand]:
+    """root's crontab runs a program by the deploy's line alone, not by one that a how-to left there as well.
+
+    + program: its path
+
+    **Example:** `carp.no_second_line("/usr/local/bin/carp-auto-failback.sh")`
+    """
+    lines = known(RootCrontab)
+    second = unnamed_lines(lines, program)
+    if not second:
+        host.noop(f"no line made by hand runs {program}")
+        return
+    for number in second:
+        host.log(f"taken out of root's crontab, where the deploy has a line of its own: {lines[number]}")
+    left = [line for number, line in enumerate(lines) if number not in second]
+    yield StringCommand("crontab -", _stdin="".join(f"{line}\n" for line in left))
 
 
 @operation()

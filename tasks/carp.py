@@ -22,6 +22,7 @@ from operations import carp, order, rcconf, reasons, secrets, stunnel, sysctl, t
 from operations.base import known
 from tasks.shared import controller_takes_up, keep_role, name_virtual_ip, nfs_variables
 
+FAILBACK = "/usr/local/bin/carp-auto-failback.sh"
 # seconds; the second includes the first
 SHUTDOWN, INIT_SHUTDOWN = "300", "330"
 
@@ -184,9 +185,10 @@ if settings.is_storage:
         cron_name="f3s_storage report",
         user="root",
     )
+    carp.no_second_line(program=FAILBACK, name="carp: no line made by hand for automatic failback")
     crontab.crontab(
         name="carp: automatic failback, on the primary alone",
-        command="/usr/local/bin/carp-auto-failback.sh",
+        command=FAILBACK,
         cron_name="carp-auto-failback",
         user="root",
         present=settings.is_primary,

@@ -17,6 +17,7 @@ from facts.carp import BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from facts.services import Services
 from facts.sysctl import Sysctls
+from facts.system import RootCrontab
 from operations import carp, sysctl
 from tests.operations.harness import Result, run
 from tests.shell import lines_of
@@ -231,3 +232,16 @@ def test_a_sysctl_that_a_service_sets_when_it_starts_counts_only_while_that_runs
     assert now(ServiceState.RUNNING).commands == ["sysctl a.b=0"]
     for state in (ServiceState.STOPPED, ServiceState.MISSING):
         assert now(state) == Result([], ["nfsd does not run, and sets a.b when it starts"])
+
+
+def test_a_line_made_by_hand_leaves_the_crontab_and_ours_stays() -> None:
+    program = "/usr/local/bin/carp-auto-failback.sh"
+    ours = ("# pyinfra-name=carp-auto-failback", f"* * * * * {program}")
+    others = ("MAILTO=me", f"# was {program}", f"0 3 * * * {program}.old", "@daily /root/backup")
+    result = run(
+        carp.no_second_line, {RootCrontab: (*others, f"*/1 * * * * root {program} >/dev/null", *ours)}, program
+    )
+    (put,) = result.commands
+    assert (put.get_raw_value(), put.connector_arguments["_stdin"].splitlines()) == ("crontab -", [*others, *ours])
+    assert "*/1 * * * *" in result.logs[0]
+    assert len(run(carp.no_second_line, {RootCrontab: (*others, *ours)}, program).noops) == 1
