@@ -56,6 +56,7 @@ def test_a_site_by_hand_is_said_as_data_and_its_first_run_is_as_planned(lab: Clu
         "f0 yours the export `/tank/scans -mapall=nobody printer.lan` stays as it is",
         "f1 yours [ups] accepts on 4443, connects to 127.0.0.1:80: it stays as it is",
         "f0 stick da0 on /keys, no label: backup, f0.lan.buetow.org:bhyve",
+        "f1 yours the job photos (pull) stays as it is",
         "f1 system FreeBSD 13.2-RELEASE, zrepl 0.6.1_9, stunnel 5.75,1",
         "f0 address re0: 192.168.1.130/24, vhid 1 192.168.1.138",
     ):
