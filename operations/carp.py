@@ -161,7 +161,10 @@ def address(interface: str, vhid: int, shared: str, alias: int) -> Commands:
         raise OperationError(f"{host.name}: {interface} has {shared} without a vhid; remove that address first")
     for other, virtual in view.virtual_hosts.items():
         if other != vhid and shared in virtual.addresses:
-            raise OperationError(f"{host.name}: {shared} belongs to vhid {other} of {interface}, not to {vhid}")
+            raise OperationError(
+                f"{host.name}: {shared} belongs to vhid {other} of {interface}, not to {vhid}: set carp_vhid to "
+                f"{other}, or take the address away: `ifconfig {interface} inet {shared} -alias`"
+            )
     ours = view.virtual_hosts.get(vhid)
     if ours is None or shared not in ours.addresses:
         yield command(

@@ -98,11 +98,17 @@ def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
     assert len(address(v1=VirtualHost(CarpState.INIT, 1, 0)).commands) == 1, "a vhid without it"
     # whoever is MASTER, and whatever the controller made of advskew
     assert address("192.168.1.130", v1=MASTER) == Result([], [f"re0 has {VIP} with vhid 1, MASTER"])
-    for wrong in (lambda: address(VIP), lambda: address(v7=MASTER)):
-        with pytest.raises(OperationError, match=VIP):
-            wrong()
+    with pytest.raises(OperationError, match=VIP):
+        address(VIP)
     with pytest.raises(OperationError, match="Carp could not be read"):
         run(carp.address, {Carp: None}, "re0", 1, VIP, 0)
+
+
+def test_the_address_of_another_vhid() -> None:
+    with pytest.raises(OperationError, match="set carp_vhid to 7, or take the address away"):
+        address(v7=MASTER)
+    assert run(carp.address, view(v7=MASTER), "re0", 7, VIP, 0).noops
+    assert len(address(v7=VirtualHost(CarpState.MASTER, 1, 0)).commands) == 1
 
 
 @pytest.mark.parametrize("state", [CarpState.MASTER, CarpState.BACKUP])
