@@ -52,8 +52,8 @@ def sources(jobs: Mapping[str, str], made: Collection[str] = (), machines: tuple
 def room(jobs: Mapping[str, tuple[str, str, str]]) -> Commands:
     """What was never replicated has room on its target. Otherwise the run ends before it is sent. Changes nothing.
 
-    A first replication sends the newest snapshot (zrepl's conflict_resolution: `most_recent`): what
-    each dataset has now. A target that is off receives nothing.
+    A first replication sends the newest snapshot (zrepl's conflict_resolution: `most_recent`): what each dataset has
+    now. A target that is off receives nothing.
 
     + jobs: job name -> dataset, name of the target host, dataset there
 
@@ -61,10 +61,13 @@ def room(jobs: Mapping[str, tuple[str, str, str]]) -> Commands:
     """
     problems = []
     for target in dict.fromkeys(target for _, target, _ in jobs.values()):
-        arrived, there = known_of(target, Snapshots), known_of(target, Datasets)
+        arrived = known_of(target, Snapshots)
         names = {snapshot.dataset for snapshot in arrived or ()}
         new = [(dataset, copy) for dataset, to, copy in jobs.values() if to == target and copy not in names]
-        if not new or arrived is None or there is None or (pools := known_of(target, Pools)) is None:
+        if arrived is None or not new:
+            continue
+        there, pools = known_of(target, Datasets), known_of(target, Pools)
+        if there is None or pools is None:
             continue
         sizes = known(Referenced)
         pairs = [pair for dataset, copy in new for pair in sent(dataset, copy, sizes).items()]

@@ -49,7 +49,7 @@ def mounted(site: Site, host: HostSettings) -> tuple[str, str]:
     """The export of a storage host, used by the other one. The lab knows no NFSv3."""
     other = site.standby if host.is_primary else site.primary
     source = f"{host.lan.address}:/tank/media"
-    return other.short_name, f"mount -t nfs -o nfsv3,ro,soft,retrycnt=1 {source} /mnt && cat /mnt/film; umount /mnt"
+    return other.short_name, f"mount -t nfs -o nfsv3,ro,soft,retrycnt=1 {source} /mnt && cat /mnt/film && umount /mnt"
 
 
 Run = Callable[[str, str], str]
