@@ -6,6 +6,7 @@ Read-only; what cannot be found out is None.
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from typing import Any
 
 from pyinfra.api.connectors import get_execution_connectors
@@ -17,7 +18,7 @@ from bridge.view import of_all
 from f3s.controller import PROGRAMS
 from f3s.monitor import MONITOR_UNITS, UNITS
 from f3s.parsing import NoAnswer
-from f3s.stunnel import PORT_UNIT
+from f3s.stunnel import CLIENT_FILES, PORT_UNIT, SERVER_FILES
 from f3s.survey import proposal
 from f3s.survey.model import RC_VARIABLES, TEXTS, Proposal, Seen, key_label, key_place, served
 from f3s.verify.model import HostView
@@ -25,8 +26,9 @@ from facts.fstab import LinuxMounts
 from facts.mounts import Mounts
 from facts.nfs import ShareEntries
 from facts.rcconf import Variables
+from facts.secrets import Certificates
 from facts.system import FreebsdSystem, LinuxSystem
-from facts.textfile import TextFileOf
+from facts.textfile import DevdRules, TextFileOf
 from facts.usb import KeyStick
 from facts.zfs import Datasets, ImportablePools, Pools
 from operations.base import ask
@@ -68,20 +70,22 @@ def _unseen(member: Host) -> Seen:
 def _seen(member: Host) -> Seen:
     start = _unseen(member)
     texts = {path: ask(member, TextFileOf, path=path) for path in (*TEXTS[start.freebsd], *PLACES[start.freebsd])}
-    said = (start.groups, start.own, start.word)
+    places = tuple((SERVER_FILES if start.freebsd else CLIENT_FILES).values())
+    start = replace(start, texts=texts, certificates=ask(member, Certificates, paths=places))
     if not start.freebsd:
-        return Seen(*said, ask(member, LinuxSystem), HostView(linux_mounts=ask(member, LinuxMounts)), texts)
+        mounts = HostView(linux_mounts=ask(member, LinuxMounts))
+        return replace(start, system=ask(member, LinuxSystem), view=mounts)
     view = HostView(datasets=ask(member, Datasets), mounts=ask(member, Mounts))
     folder = key_place(view, member.data.get("usb_mountpoint"))
     stick = ask(member, KeyStick, label=key_label(view, folder, member.data.get("usb_label")), mountpoint=folder)
     importable = ask(member, ImportablePools)
-    return Seen(
-        *said,
-        ask(member, FreebsdSystem),
-        HostView(datasets=view.datasets, mounts=view.mounts, stick=stick, pools=ask(member, Pools)),
-        texts,
-        ask(member, Variables, names=RC_VARIABLES),
-        None if isinstance(importable, NoAnswer) else importable,
+    return replace(
+        start,
+        system=ask(member, FreebsdSystem),
+        view=replace(view, stick=stick, pools=ask(member, Pools)),
+        devd=ask(member, DevdRules),
+        rc=ask(member, Variables, names=RC_VARIABLES),
+        importable=None if isinstance(importable, NoAnswer) else importable,
     )
 
 

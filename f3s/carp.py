@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -244,3 +244,14 @@ def parse_aliases(lines: Iterable[str]) -> Aliases:
     if file is None:
         raise UnknownOutput("nothing is said about /etc/rc.conf.d/netif")
     return Aliases(tuple(sorted(found["ours"])), tuple(sorted(found["other"])), file == "foreign")
+
+
+def unnamed_lines(crontab: Sequence[str], program: str) -> list[int]:
+    """Which lines of a crontab run a program and have no name of pyinfra's above them: made by hand, beside ours."""
+    return [
+        number
+        for number, line in enumerate(crontab)
+        if program in line.split()
+        and not line.startswith("#")
+        and not (number and crontab[number - 1].startswith("# pyinfra-name="))
+    ]

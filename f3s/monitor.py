@@ -13,8 +13,11 @@ PROGRAM = "/usr/local/bin/check-nfs-mount.sh"
 SETTINGS = "/etc/f3s/nfs-mount.json"
 UNITS = "/etc/systemd/system"
 MONITOR_UNITS = ("nfs-mount-monitor.service", "nfs-mount-monitor.timer")
-OUTDATED = ("/etc/f3s/nfs-mount.conf", "/usr/local/bin/nfs-null-call.sh")
-"""What earlier versions of this deploy have installed."""
+OUTDATED = (
+    *("/etc/f3s/nfs-mount.conf", "/usr/local/bin/nfs-null-call.sh"),
+    *("/run/nfs-mount-check.lock", "/run/nfs-mount.state"),
+)
+"""What earlier versions of this deploy have installed, and what the monitor of a how-to leaves behind."""
 WRITE, AGAIN, SERVICE, ESCALATE, CALL = 5, 6, 15, 60, 3
 """Seconds of the steps that have no setting; the program has the same numbers."""
 USABLE = ("healthy", "readonly", "slow")

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from f3s.conditions import POOL_FULL
 from f3s.keycheck import KeyCheck
 from f3s.parsing import UnknownOutput
 from f3s.quoting import Shell, command
 from f3s.settings.model import is_within
-from f3s.zfs import Dataset, Snapshot
+from f3s.zfs import Dataset, Pool, Snapshot
 
 
 def parse_status(text: str) -> dict[str, str | None]:
@@ -227,16 +228,52 @@ def plan_mount(
     return Plan(steps, told if promoted else None)
 
 
-def unfit_sources(datasets: Mapping[str, Dataset], wanted: Mapping[str, str]) -> list[str]:
+def unfit_sources(
+    datasets: Mapping[str, Dataset],
+    wanted: Mapping[str, str],
+    made: Collection[str] = (),
+    machines: tuple[str, str] = ("", ""),
+) -> list[str]:
     """Why jobs cannot run on this host: a sentence for each dataset that is missing or not encrypted.
 
     wanted: job name -> dataset.
+    made: what an earlier task of the run makes where it is missing.
+    machines: the tree of the virtual machines and the old one: while the first is plain or not there yet, the move of
+    the machines makes it, encrypted.
     """
+    new, old = machines
+    moves = new not in datasets or not datasets[new].encrypted
     problems = []
     for job, name in wanted.items():
-        if name not in datasets:
+        coming = name in made or (is_within(name, new) and f"{old}{name.removeprefix(new)}" in datasets)
+        if name not in datasets and not coming:
             problems.append(f"{job}: there is no dataset {name}; make it, or take the job out of zrepl_jobs")
         for dataset in datasets.values():
-            if f"{dataset.name}/".startswith(f"{name}/") and not dataset.encrypted:
+            if is_within(dataset.name, name) and not dataset.encrypted and not (moves and is_within(dataset.name, new)):
                 problems.append(f"{job}: {dataset.name} is not encrypted, and only encrypted datasets are sent")
+    return problems
+
+
+def no_room(needs: Mapping[str, int], datasets: Mapping[str, Dataset], pools: Mapping[str, Pool]) -> list[str]:
+    """Why replicas that have not arrived yet must not be sent: they would fill their pool, or it is full already.
+
+    A pool that is not there yet, or that tells no size because it is suspended, is no reason here.
+
+    needs: replica -> bytes that are still to come.
+    datasets, pools: those of the target.
+    """
+    problems = []
+    for name in dict.fromkeys(replica.partition("/")[0] for replica in needs):
+        pool, root = pools.get(name), datasets.get(name)
+        coming = {replica: size for replica, size in needs.items() if is_within(replica, name)}
+        need = sum(coming.values())
+        if pool is None or root is None or not pool.size:
+            continue
+        used = 1 - (pool.free - need) / pool.size
+        # of the root: quotas above a replica are the operator's own
+        if POOL_FULL.holds(used) or need > int(root.get("available") or 0):
+            problems.append(
+                f"{', '.join(coming)}: {need / 2**30:.1f} GiB are to come into {name}, which has "
+                f"{pool.free / 2**30:.1f} GiB free, and a pool is full at {float(POOL_FULL.limit):.0%}"
+            )
     return problems

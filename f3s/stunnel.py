@@ -28,11 +28,19 @@ ENDED_STAMP = "/var/run/f3s-stunnel-ended"
 SERVICE = "nfs"
 """Of templates/stunnel-server.conf.j2, for clients."""
 
+SERVER_FILES = {
+    "cert_file": f"{SERVER_FOLDER}/server.pem",
+    "ca_file": f"{SERVER_FOLDER}/ca-cert.pem",
+    "crl_file": f"{SERVER_FOLDER}/crl.pem",
+}
+"""Of certificates, as templates/stunnel-server.conf.j2 calls them."""
+
 CONTROL = "/usr/local/libexec/f3s/storage-control"
 """The controller (f3s/controller.py), which tells the other host who may write."""
 
 CLIENT_FOLDER = "/etc/stunnel"
 CLIENT_CONFIG = f"{CLIENT_FOLDER}/stunnel.conf"
+CLIENT_FILES = {"cert_file": f"{CLIENT_FOLDER}/client.pem", "ca_file": f"{CLIENT_FOLDER}/ca-cert.pem"}
 PORT_UNIT = "f3s-tunnel-port.service"
 """Says who may connect to the client's end of the tunnel."""
 
@@ -48,9 +56,7 @@ def server_variables(host: HostSettings) -> dict[str, str]:
         "record": f"{host.lan.address}:{host.stunnel.port}",
         "control": CONTROL,
         "connect": f"127.0.0.1:{NFS_PORT}",
-        "cert_file": f"{SERVER_FOLDER}/server.pem",
-        "ca_file": f"{SERVER_FOLDER}/ca-cert.pem",
-        "crl_file": f"{SERVER_FOLDER}/crl.pem",
+        **SERVER_FILES,
     }
 
 
@@ -65,8 +71,7 @@ def client_variables(host: HostSettings) -> dict[str, str]:
         "group": "nobody",
         "accept": f"127.0.0.1:{host.stunnel.port}",
         "connect": f"{host.vip.address}:{host.stunnel.port}",
-        "cert_file": f"{CLIENT_FOLDER}/client.pem",
-        "ca_file": f"{CLIENT_FOLDER}/ca-cert.pem",
+        **CLIENT_FILES,
         "server_name": host.vip.names[0],
     }
 

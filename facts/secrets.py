@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from f3s.parsing import only_line
+from f3s.parsing import only_line, sections
+from f3s.quoting import Shell, command
 from f3s.secretfile import SecretState, parse_state
 from facts.base import HostFact, marked, script
 
@@ -39,3 +40,25 @@ class SecretFiles(HostFact[tuple[SecretState, ...]]):
     @override
     def read(self, lines: list[str]) -> tuple[SecretState, ...]:
         return tuple(map(parse_state, lines))
+
+
+# A line of dashes ends what is public, so that nothing of a key behind a certificate that was cut off is shown.
+_PUBLIC = Shell(
+    "awk '/^-----/ { on = 0 } /^-----(BEGIN|END) (CERTIFICATE|X509 CRL)-----/ { on = ($0 ~ /BEGIN/); print; next } on'"
+)
+
+
+class Certificates(HostFact[dict[str, str]]):
+    """Certificates and revocation lists in PEM, never a key, by path; without files that are not there or empty.
+
+    + paths: absolute paths
+    """
+
+    @override
+    def command(self, paths: Sequence[str]) -> str:
+        look = "if [ -s {} ]; then echo '=== '{} && {} {}; fi"
+        return marked(Shell(" && ".join(command(look, path, path, _PUBLIC, path) for path in paths)))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, str]:
+        return {path: "\n".join([*text, ""]) for path, text in sections(lines).items()}

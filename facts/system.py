@@ -42,3 +42,15 @@ class LinuxSystem(HostFact[System]):
     @override
     def read(self, lines: list[str]) -> System:
         return parse_system(lines)
+
+
+class RootCrontab(HostFact[tuple[str, ...]]):
+    """The lines of root's crontab(1) on FreeBSD; none without one."""
+
+    @override
+    def command(self) -> str:
+        return marked(Shell("if [ -e /var/cron/tabs/root ]; then crontab -l; fi"))
+
+    @override
+    def read(self, lines: list[str]) -> tuple[str, ...]:
+        return tuple(lines)

@@ -25,6 +25,7 @@ from f3s.zfs import (
     parse_marks,
     parse_pools,
     parse_snapshots,
+    parse_written,
 )
 from facts.base import DeviceFact, HostFact, marked
 
@@ -91,6 +92,18 @@ class HistoryMarks(HostFact[Marks]):
     @override
     def read(self, lines: list[str]) -> Marks:
         return parse_marks(lines)
+
+
+class Referenced(HostFact[dict[str, int]]):
+    """Bytes that each file system and volume has now, by name: what its first replication sends, in raw form."""
+
+    @override
+    def command(self) -> str:
+        return marked(command("zfs get -Hp -t filesystem,volume -o name,value referenced"))
+
+    @override
+    def read(self, lines: list[str]) -> dict[str, int]:
+        return parse_written(lines)
 
 
 class Pools(HostFact[dict[str, Pool]]):

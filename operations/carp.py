@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
@@ -12,15 +12,15 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
-from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, member_of_bridge, password_digest, rc_interface
+from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, member_of_bridge, password_digest, rc_interface, unnamed_lines
 from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
-from f3s.devd import CONFIG as DEVD_CONF
-from f3s.devd import carp_rules, without_hook
+from f3s.devd import HOOK, rivals, without
 from f3s.quoting import Shell, command, words
 from f3s.stunnel import SERVER_CONFIG
 from facts.carp import RC_FILE, BootAliases, BootPassword, Carp
 from facts.newer import Newer
-from facts.textfile import TextFileOf
+from facts.system import RootCrontab
+from facts.textfile import DevdRules
 from operations.base import Commands, known, told
 from operations.reasons import operation
 from operations.textfile import written
@@ -161,7 +161,10 @@ def address(interface: str, vhid: int, shared: str, alias: int) -> Commands:
         raise OperationError(f"{host.name}: {interface} has {shared} without a vhid; remove that address first")
     for other, virtual in view.virtual_hosts.items():
         if other != vhid and shared in virtual.addresses:
-            raise OperationError(f"{host.name}: {shared} belongs to vhid {other} of {interface}, not to {vhid}")
+            raise OperationError(
+                f"{host.name}: {shared} belongs to vhid {other} of {interface}, not to {vhid}: set carp_vhid to "
+                f"{other}, or take the address away: `ifconfig {interface} inet {shared} -alias`"
+            )
     ours = view.virtual_hosts.get(vhid)
     if ours is None or shared not in ours.addresses:
         yield command(
@@ -262,26 +265,62 @@ def password(interface: str, vhid: int, alias: int, peer: str, unicast: tuple[st
 
 
 @operation()
-def one_hook(hook: str) -> Generator[StringCommand]:
-    """/etc/devd.conf does not call the hook, which has a rule in a file of its own. Other rules for CARP are named.
+def one_hook(subsystem: str, replace: Collection[str]) -> Generator[StringCommand]:
+    """The virtual IP has one rule for devd, which is in a file of its own (f3s.devd.RULE).
 
-    + hook: the program
+    devd runs one rule for an event, that with the highest number (find_and_execute in devd.cc). A rule for the hook
+    that a how-to leaves elsewhere is taken out; so are others for this address, where the data say so.
 
-    **Example:** `carp.one_hook("/usr/local/bin/carpcontrol.sh")`
+    + subsystem: VHID@INTERFACE
+    + replace: files out of which rules of somebody else may be taken; the old file stays beside the new one
+
+    Raises OperationError where there are such rules, and they may not be taken out.
+
+    **Example:** `carp.one_hook("1@re0", replace=[])`
     """
-    found = known(TextFileOf, path=DEVD_CONF)
-    text = without_hook(found.text, hook)
-    for other in carp_rules(text):
-        host.log(
-            f"{DEVD_CONF} has a rule for CARP that calls `{other.action}`. devd runs one rule for an event, that with "
-            "the highest number. The deploy's has 30: with a higher one of yours, f3s_storage hears of a move only "
-            "within a minute; with a lower one, yours is not called",
-            logger.warning,
+    found = known(DevdRules)
+    asked = {
+        path: rules
+        for path, file in found.items()
+        if path not in replace and (rules := rivals(file.text, HOOK, subsystem))
+    }
+    if asked:
+        told = "; ".join(
+            f"{path} has a rule for CARP that calls `{rule.action}`" for path, rules in asked.items() for rule in rules
         )
-    if text == found.text:
-        host.noop(f"{DEVD_CONF} does not call {hook}")
+        raise OperationError(
+            f"{host.name}: {told}. devd runs one rule for an event: either yours would not be called any more, or "
+            "f3s_storage would not hear of a move. The moves are in /var/log/messages, and alert_command tells what is "
+            f"wrong. Take the rule out, or name {' and '.join(asked)} in replace_files: it is taken out then, and the "
+            "old file stays beside the new one, with the date behind its name"
+        )
+    clean = True
+    for path, file in found.items():
+        text = without(file.text, HOOK, subsystem, all_of_it=path in replace)
+        if text != file.text:
+            clean = False
+            yield from written(path, file, text, file.state.mode, whole=True)
+    if clean:
+        host.noop(f"devd has one rule for {subsystem}")
+
+
+@operation()
+def no_second_line(program: str) -> Generator[StringCommand]:
+    """root's crontab runs a program by the deploy's line alone, not by one that a how-to left there as well.
+
+    + program: its path
+
+    **Example:** `carp.no_second_line("/usr/local/bin/carp-auto-failback.sh")`
+    """
+    lines = known(RootCrontab)
+    second = unnamed_lines(lines, program)
+    if not second:
+        host.noop(f"no line made by hand runs {program}")
         return
-    yield from written(DEVD_CONF, found, text, "0644")
+    for number in second:
+        host.log(f"taken out of root's crontab, where the deploy has a line of its own: {lines[number]}")
+    left = [line for number, line in enumerate(lines) if number not in second]
+    yield StringCommand("crontab -", _stdin="".join(f"{line}\n" for line in left))
 
 
 @operation()

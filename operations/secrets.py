@@ -7,19 +7,20 @@ user's umask and copies that (pyinfra 3.10, connectors/ssh.py put_file), and ``-
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host
 
+from f3s.pki.certificates import of_others
 from f3s.quoting import command
 from f3s.secretfile import ABSENT, SecretState
 from f3s.textfile import digest
 from facts.base import script
-from facts.secrets import SecretFile
-from operations.base import known
+from facts.secrets import Certificates, SecretFile
+from operations.base import Shown, known
 from operations.reasons import operation
 
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*")
@@ -72,3 +73,37 @@ def file(
             yield StringCommand(command("chmod {} {}", mode, path))
         if (state.user, state.group) != (user, group):
             yield StringCommand(command("chown {} {}", f"{user}:{group}", path))
+
+
+@operation()
+def certificates(paths: Collection[str], replace: Collection[str]) -> Generator[StringCommand]:
+    """What is at the places of the deploy's certificates is of a CA of the deploy, or may be replaced and is kept.
+
+    It comes before the operations that replace it. Who has signed it is told, never what is in the file.
+
+    + paths: absolute paths
+    + replace: which of them may be replaced
+
+    Raises OperationError with the others that are somebody else's.
+
+    **Example:** `secrets.certificates(["/etc/stunnel/ca-cert.pem"], replace=[])`
+    """
+    public = known(Certificates, paths=tuple(paths))
+    foreign = {path: told for path, pem in public.items() if (told := of_others(pem))}
+    asked = [
+        f"{path} is not of this deploy, which has a file of that name: it has {told}"
+        for path, told in foreign.items()
+        if path not in replace
+    ]
+    if asked:
+        raise OperationError(
+            f"{host.name}: {'; '.join(asked)}. A service of yours that reads such a file would read the deploy's: give "
+            "it a copy with another name first. Then name each in replace_files: it stays beside the new one, with the "
+            "date behind its name"
+        )
+    for path in foreign:
+        host.log(f"{path} is replaced: it has {foreign[path]}")
+        kept = 'umask 077; kept={}.$(date +%Y-%m-%d_%H%M%S) && cp -p {} "$kept" && echo "the old one is $kept now"'
+        yield Shown(command(kept, path, path))
+    if not foreign:
+        host.noop(f"{', '.join(paths)}: of a CA of this deploy, or not there")

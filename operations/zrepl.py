@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import logger
@@ -13,14 +13,14 @@ from pyinfra.facts.files import File
 
 from f3s.pruning import lost
 from f3s.quoting import command
-from f3s.replication import sent, unfit_sources
+from f3s.replication import no_room, sent, unfit_sources
 from f3s.services import ServiceState
 from f3s.textfile import NoPlace
 from f3s.zrepl_file import job_list, loss, merged, pruned_by
 from facts.base import script
 from facts.services import Services
 from facts.textfile import TextFileOf
-from facts.zfs import Datasets, Snapshots
+from facts.zfs import Datasets, Pools, Referenced, Snapshots
 from facts.zrepl import Jobs
 from operations.base import Commands, executing, known, known_of, told
 from operations.reasons import operation
@@ -31,20 +31,55 @@ UNREAD = "/var/run/f3s-zrepl-unread"
 
 
 @operation()
-def sources(jobs: Mapping[str, str]) -> Commands:
+def sources(jobs: Mapping[str, str], made: Collection[str] = (), machines: tuple[str, str] = ("", "")) -> Commands:
     """What the host's jobs send is there and encrypted. Otherwise the run ends here, before anything is changed.
 
-    While the plan is made a dataset may be missing, because an earlier task is about to make it.
+    While the plan is made a dataset may be missing or plain where an earlier task is about to make or to encrypt it.
 
     + jobs: job name -> dataset
+    + made, machines: as f3s.replication.unfit_sources takes them
 
-    **Example:** `zrepl.sources({"f0_to_f1_nfsdata": "zdata/enc/nfsdata"})`
+    **Example:** `zrepl.sources({"f0_to_f1_nfsdata": "zdata/enc/nfsdata"}, made=["zdata/enc/nfsdata"])`
     """
     datasets = known(Datasets)
-    problems = unfit_sources(datasets, jobs)
-    if problems and executing():
+    if problems := unfit_sources(datasets, jobs, *(() if executing() else (made, machines))):
         raise OperationError(f"{host.name}: nothing was changed. " + "; ".join(problems))
-    host.noop("; ".join(problems) or f"{', '.join(jobs.values())}: there and encrypted")
+    host.noop(f"{', '.join(jobs.values())}: there and encrypted, or made by an earlier task")
+    yield from ()
+
+
+@operation()
+def room(jobs: Mapping[str, tuple[str, str, str]]) -> Commands:
+    """What was never replicated has room on its target. Otherwise the run ends before it is sent. Changes nothing.
+
+    A first replication sends the newest snapshot (zrepl's conflict_resolution: `most_recent`): what each dataset has
+    now. A target that is off receives nothing.
+
+    + jobs: job name -> dataset, name of the target host, dataset there
+
+    **Example:** `zrepl.room({"f0_to_f1_fedora": ("zroot/vm", "f1.lan.buetow.org", "zdata/sink/f0/zroot/vm")})`
+    """
+    problems = []
+    for target in dict.fromkeys(target for _, target, _ in jobs.values()):
+        arrived = known_of(target, Snapshots)
+        names = {snapshot.dataset for snapshot in arrived or ()}
+        new = [(dataset, copy) for dataset, to, copy in jobs.values() if to == target and copy not in names]
+        if arrived is None or not new:
+            continue
+        there, pools = known_of(target, Datasets), known_of(target, Pools)
+        if there is None or pools is None:
+            continue
+        sizes = known(Referenced)
+        pairs = [pair for dataset, copy in new for pair in sent(dataset, copy, sizes).items()]
+        have = {copy: int(there[copy].get("used") or 0) for _, copy in pairs if copy in there}
+        needs = {copy: max(0, sizes.get(name, 0) - have.get(copy, 0)) for name, copy in pairs}
+        problems += [f"{target}: {problem}" for problem in no_room(needs, there, pools)]
+    if problems:
+        raise OperationError(
+            f"{host.name}: nothing was sent. {'; '.join(problems)}. Make room there (docs/runbook.md, Pool full), or "
+            "take the job out of zrepl_jobs"
+        )
+    host.noop("there is room for all that was never replicated, or nothing of that kind")
     yield from ()
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from scenarios import by_hand
 from scenarios.deploy import FINGERPRINT, all_right, changed_nothing
 from scenarios.play import scenario
+from scenarios.real import RealStage
 from scenarios.story import Story
+
+KEY = "sha256 -q /keys/backup.key"
 
 
 @scenario("adopt", text="survey, its advice, deploy, second run, verify; the operator's own is the same", blank=True)
@@ -26,6 +29,7 @@ def adopt(story: Story) -> None:
         by_hand.client(cast.site, client, run)
     story.say("a site is there, made by hand")
     mine = _looked_at(story)
+    key = story.on(cast.primary, KEY)
     before = [story.on(host, FINGERPRINT) for host in pair]
 
     with tempfile.TemporaryDirectory() as place:
@@ -43,15 +47,20 @@ def adopt(story: Story) -> None:
         all_right(story)
 
     for what, said in _looked_at(story).items():
-        story.prove(said == mine[what], f"the operator's own: {what} is the same")
-    for what, script in by_hand.ALIVE.items():
-        story.prove(story.attempt(cast.primary, script).rc == 0, f"the operator's own: {what} works")
-    keys = {story.on(host, "sha256 -q /keys/backup.key") for host in pair}
-    story.prove(len(keys) == 1, "his own key is on both sticks")
+        story.prove(said == mine[what], f"the operator's own: {' on '.join(what)} is the same")
+    for host in cast.site.storage_hosts:
+        tries = by_hand.alive(cast.site, host)
+        if isinstance(story.stage, RealStage):
+            tries["export, mounted"] = by_hand.mounted(cast.site, host)
+        for name, (where, script) in tries.items():
+            done = story.attempt(where, script)
+            story.prove(done.rc == 0, f"the operator's own: {name} of {host.short_name} works")
+    story.prove({story.on(host, KEY) for host in pair} == {key}, "his own key is on both sticks")
 
 
-def _looked_at(story: Story) -> dict[str, str]:
-    return {what: story.on(story.cast.primary, script) for what, script in by_hand.MINE.items()}
+def _looked_at(story: Story) -> dict[tuple[str, str], str]:
+    pair = (story.cast.primary, story.cast.standby)
+    return {(what, host): story.on(host, script) for host in pair for what, script in by_hand.MINE.items()}
 
 
 def _follows(story: Story, site: Path, pair: tuple[str, str]) -> None:
@@ -67,7 +76,7 @@ def _follows(story: Story, site: Path, pair: tuple[str, str]) -> None:
         if end := re.search(r"Run `(kill \d+)` there", reason):
             story.types(short, f"/bin/{end[1]}")
         else:
-            story.prove("name it in replace_files" in reason, f"{short}: {reason.partition(' is not')[0]} is foreign")
+            story.prove(" in replace_files" in reason, f"{short}: {reason.partition(' ')[0]} is foreign")
     words = site / "group_data/all.py"
     words.write_text(by_hand.uncommented(words.read_text()))
     story.say("replace_files, as the survey has it, is no comment any more")

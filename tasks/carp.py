@@ -13,6 +13,7 @@ from f3s.carp import alias_words, rc_file
 from f3s.controller import PROGRAMS, REPORT, REPORT_CONF, STORAGE_CONF, report_variables, unicast, wanted_values
 from f3s.controller import peer as peer_of
 from f3s.devd import CONFIG as DEVD_CONF
+from f3s.devd import FOLDERS, RULE
 from f3s.nfs import LOOPBACK
 from f3s.stunnel import PID_FILE
 from facts.base import FILES
@@ -21,8 +22,7 @@ from operations import carp, order, rcconf, reasons, secrets, stunnel, sysctl, t
 from operations.base import known
 from tasks.shared import controller_takes_up, keep_role, name_virtual_ip, nfs_variables
 
-RULE, HOOK = "/usr/local/etc/devd/f3s-carp.conf", "/usr/local/bin/carpcontrol.sh"
-
+FAILBACK = "/usr/local/bin/carp-auto-failback.sh"
 # seconds; the second includes the first
 SHUTDOWN, INIT_SHUTDOWN = "300", "330"
 
@@ -104,8 +104,12 @@ if settings.is_storage:
         vhid=vhid,
         interface=interface,
     )
-    carp.one_hook(hook=HOOK, name="carp: no second rule for the hook in devd.conf")
-    carp.devd_knows(rules=[RULE, DEVD_CONF], name="carp: devd knows its rules")
+    carp.one_hook(
+        subsystem=f"{vhid}@{interface}",
+        replace=settings.replace.files,
+        name="carp: no second rule for the virtual IP",
+    )
+    carp.devd_knows(rules=[RULE, DEVD_CONF, *FOLDERS], name="carp: devd knows its rules")
 
     # -- the kernel: the address goes to the lowest claim at once, and a claim is made by f3s_storage alone
     rcconf.variables(values={"carp_load": "YES"}, file="/boot/loader.conf", name="carp: module at boot")
@@ -181,9 +185,10 @@ if settings.is_storage:
         cron_name="f3s_storage report",
         user="root",
     )
+    carp.no_second_line(program=FAILBACK, name="carp: no line made by hand for automatic failback")
     crontab.crontab(
         name="carp: automatic failback, on the primary alone",
-        command="/usr/local/bin/carp-auto-failback.sh",
+        command=FAILBACK,
         cron_name="carp-auto-failback",
         user="root",
         present=settings.is_primary,

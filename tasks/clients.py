@@ -18,7 +18,7 @@ from bridge.settings import credentials, rendered, site, this_host
 from f3s.fstab import mount_unit
 from f3s.monitor import MONITOR_UNITS, OUTDATED, PROGRAM, SETTINGS, UNITS, longest_check, monitor_settings
 from f3s.mount_options import TUNNEL_UNIT, mount_options
-from f3s.stunnel import CLIENT_CONFIG, PORT_UNIT, client_variables, port_rules
+from f3s.stunnel import CLIENT_CONFIG, CLIENT_FILES, PORT_UNIT, client_variables, port_rules
 from facts.base import FILES
 from facts.clients import SelinuxState
 from operations import fstab, names, reasons, secrets, selinux, stunnel, sysctl, textfile, units
@@ -67,6 +67,11 @@ if settings.is_client:
     name_virtual_ip()
 
     # -- the tunnel --
+    secrets.certificates(
+        name="clients: no certificates of somebody else are in their place",
+        paths=list(CLIENT_FILES.values()),
+        replace=settings.replace.files,
+    )
     secrets.file(
         name="clients: key and certificate",
         path=tunnel["cert_file"],

@@ -53,6 +53,11 @@ if settings.is_storage:
         mode="755",
     )
 
+    secrets.certificates(
+        name="stunnel: no certificates of somebody else are in their place",
+        paths=list(tunnel.SERVER_FILES.values()),
+        replace=settings.replace.files,
+    )
     # -- before the configuration that names them; the key belongs to the user stunnel, who reads it at a reload
     secrets.file(
         name="stunnel: key and certificate of the virtual IP",

@@ -35,7 +35,16 @@ if content is not None:
     clock.compared(name="zrepl: the clock is that of the controller")
     if sends:
         # zrepl does not complain about a missing dataset, it just replicates nothing
-        zrepl.sources(name="zrepl: what is sent is there and encrypted", jobs={job.name: job.dataset for job in here})
+        zrepl.sources(
+            name="zrepl: what is sent is there and encrypted",
+            jobs={job.name: job.dataset for job in here},
+            made=[settings.nfs.dataset] if settings.is_primary else [],
+            machines=(settings.bhyve.dataset, settings.bhyve.old_dataset),
+        )
+        zrepl.room(
+            name="zrepl: there is room for what was never replicated",
+            jobs={job.name: (job.dataset, job.target, whole.replica(job)) for job in here},
+        )
         zrepl.history_kept(
             name="zrepl: new keep rules delete nothing that is kept now",
             path=config.CONFIG,

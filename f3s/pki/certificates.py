@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -204,6 +205,38 @@ def ca_number(certificate: x509.Certificate) -> int:
     """The number in a CA's name; 1 for one without."""
     [name] = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return int(str(name.value).removeprefix(_CA_NAME) or 1)
+
+
+_BEGIN = "-----BEGIN "
+_OURS = re.compile(rf"CN={_CA_NAME}( \d+)?")
+
+
+def of_others(pem: str) -> str:
+    """Which certificates and revocation lists of a file are of no CA that was made here; empty: all are of one.
+
+    The name tells it: a CA that is made anew has that name as well, so a file of an earlier one is ours, too.
+
+    :param pem: what is public in the file
+    """
+    try:
+        told = [_signed(_BEGIN + each) for each in pem.split(_BEGIN)[1:]]
+    except ValueError:
+        told = []
+    if not told:
+        return "nothing that can be read as a certificate"
+    return ", ".join(words for issuer, words in told if not _OURS.fullmatch(issuer))
+
+
+def _signed(pem: str) -> tuple[str, str]:
+    """Who has signed it, and what it is."""
+    if pem.startswith(f"{_BEGIN}X509 CRL"):
+        crl = x509.load_pem_x509_crl(pem.encode())
+        issuer, what, digest = crl.issuer.rfc4514_string(), "a revocation list", crl.fingerprint(hashes.SHA256())
+    else:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        issuer, digest = certificate.issuer.rfc4514_string(), certificate.fingerprint(hashes.SHA256())
+        what = f"the certificate of {certificate.subject.rfc4514_string()}"
+    return issuer, f"{what} from {issuer} with the SHA-256 {digest.hex()}"
 
 
 def issue(ca: Identity, profile: Profile, serial: int, now: datetime) -> Identity:

@@ -12,7 +12,7 @@ from f3s.survey.files import files, report
 from f3s.survey.hosts import keys, networks, pools, roles, tell, virtual_address
 from f3s.survey.model import Draft, Proposal, Seen, served
 from f3s.survey.replication import jobs
-from f3s.survey.sharing import mounts, nfs
+from f3s.survey.sharing import mounts, nfs, tunnels
 
 
 def proposal(
@@ -37,5 +37,6 @@ def proposal(
     networks(draft)
     jobs(draft, what, primary, standby)
     nfs(draft, what, primary, standby)
+    tunnels(draft)
     mounts(draft, what, modes or {})
     return Proposal(files(draft, primary, standby), report(draft))

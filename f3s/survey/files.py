@@ -5,6 +5,8 @@ from __future__ import annotations
 import pprint
 from collections.abc import Iterable, Iterator, Mapping
 
+from f3s.devd import HOOK, rivals
+from f3s.pki.certificates import of_others
 from f3s.survey.model import (
     TEXTS,
     Draft,
@@ -56,10 +58,14 @@ def _members(draft: Draft, group: str, primary: str | None, standby: str | None)
 
 
 def _foreign(draft: Draft, name: str, seen: Seen) -> Iterator[str]:
-    for path, found in seen.texts.items():
-        if path not in TEXTS[seen.freebsd] and found and found.text and not is_ours(found.text, path):
-            draft.note(name, "yours", f"{path} is where a file of this deploy belongs: see replace_files")
-            yield path
+    texts = {path: found.text for path, found in seen.texts.items() if found and path not in TEXTS[seen.freebsd]}
+    foreign = [path for path, text in texts.items() if text and not is_ours(text, path)]
+    foreign += [path for path, pem in (seen.certificates or {}).items() if of_others(pem)]
+    subsystem = f"{draft.value(name, 'carp_vhid')}@{draft.value(name, 'carp_interface')}"
+    foreign += [path for path, file in (seen.devd or {}).items() if rivals(file.text, HOOK, subsystem)]
+    for path in foreign:
+        draft.note(name, "yours", f"{path} is where a file of this deploy belongs: see replace_files")
+        yield path
 
 
 def _group_file(group: str, data: Mapping[str, object]) -> str:

@@ -47,7 +47,9 @@ def tell(draft: Draft, name: str, seen: Seen) -> None:
         if getattr(view, what) is None:
             draft.note(name, "unknown", what.replace("_", " "))
     for pool in (view.pools or {}).values():
-        draft.note(name, "pool", f"{pool.name} {pool.health} on {', '.join(pool.vdevs)}")
+        # such as blocks smaller than the disk's, which only a new pool mends
+        said = f": {pool.status.status}" if pool.status.status else ""
+        draft.note(name, "pool", f"{pool.name} {pool.health} on {', '.join(pool.vdevs)}{said}")
     for pool_name in seen.importable or ():
         draft.note(name, "yours", f"the pool {pool_name} is on a disk and not imported: nothing is known of it")
     for dataset in seen.datasets.values():

@@ -34,6 +34,8 @@ class Seen:
     + view: stick, pools, datasets and mounts
     + texts: the files of TEXTS, and those that the deploy would put there, by path
     + rc: RC_VARIABLES
+    + certificates: what is at the places of the deploy's, in PEM, by path
+    + devd: files with rules for CARP
     """
 
     groups: frozenset[str]
@@ -44,6 +46,8 @@ class Seen:
     texts: Mapping[str, TextFile | None] = field(default_factory=dict)
     rc: Mapping[str, str | None] | None = None
     importable: tuple[str, ...] | None = None
+    certificates: Mapping[str, str] | None = None
+    devd: Mapping[str, TextFile] | None = None
 
     @property
     def freebsd(self) -> bool:

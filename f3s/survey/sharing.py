@@ -51,9 +51,18 @@ def nfs(draft: Draft, what: Served | None, primary: str | None, standby: str | N
             draft.note(name, "yours", f"the export `{line}` stays as it is")
         if shared:
             found["nfs_for_others"] = True
-        for service, options in stunnel.services(seen.text(stunnel.SERVER_CONFIG)).items():
-            ours = options.get("connect", "").rpartition(":")[2] == str(NFS_PORT)
-            told = f"[{service}] accepts on {options.get('accept')}, connects to {options.get('connect')}"
+
+
+def tunnels(draft: Draft) -> None:
+    """The services of stunnel on every host: what leads to NFS, and what is the operator's."""
+    for name, seen in draft.hosts.items():
+        own = {option for entry in seen.tunnelled for option in entry.options if option.startswith("port=")}
+        for service, options in stunnel.services(
+            seen.text(stunnel.SERVER_CONFIG if seen.freebsd else stunnel.CLIENT_CONFIG)
+        ).items():
+            accept, connect = options.get("accept", ""), options.get("connect", "")
+            ours = connect.endswith(f":{NFS_PORT}") if seen.freebsd else f"port={accept.rpartition(':')[2]}" in own
+            told = f"[{service}] accepts on {accept or 'no port'}, connects to {connect or 'none'}"
             draft.note(name, "tunnel" if ours else "yours", told if ours else f"{told}: it stays as it is")
 
 

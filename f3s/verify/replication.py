@@ -57,7 +57,21 @@ def _daemon(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
     elif wanted and not known:
         yield unknown("zrepl", host.name, "not known whether it keeps anything for jobs that are gone", ASK_AGAIN)
     elif wanted:
-        yield right("zrepl", host.name, "running")
+        yield right("zrepl", host.name, "; ".join(["running", *_of_others(cluster, host)]))
+
+
+def _of_others(cluster: ClusterView, host: HostSettings) -> Iterator[str]:
+    """Snapshots that somebody else takes of what is replicated. They are replicated, too, and no rule of ours deletes
+    them: whoever takes them prunes them on the source alone (f3s.zrepl: _keep)."""
+    site = cluster.site
+    trees = [job.dataset for job in site.jobs_from(host)] + [site.replica(job) for job in site.jobs_to(host)]
+    ours = (site.primary.zrepl.snapshot_prefix, "f3s", *(each.bhyve.snapshot for each in site.freebsd_hosts))
+    found: dict[str, list[str]] = {}
+    for each in cluster.of(host).snapshots or ():
+        if not each.short_name.startswith(ours) and any(is_within(each.dataset, tree) for tree in trees):
+            found.setdefault(each.dataset, []).append(each.short_name)
+    for dataset, names in found.items():
+        yield f"{len(names)} snapshots of {dataset} are not zrepl's, which deletes none of them ({names[-1]})"
 
 
 def replicas(cluster: ClusterView, job: Job) -> dict[str, str]:

@@ -149,7 +149,8 @@ still_hung() {
 }
 
 # CARP_STATE and CARP_SKEW of our vhid. Only its own line counts: `state master` for a vhid that does not exist
-# leaves a line `carp: INIT vhid 2 ...` behind (seen).
+# leaves a line `carp: INIT vhid 2 ...` behind (seen). Not bounded, here and in carp_set: ifconfig asks no disk, a driver
+# that keeps its lock would let nobody give the address away, and bounded() costs eight programs at each look of a move.
 carp_read() {
 	CARP_STATE='' CARP_SKEW=''
 	carp_line=$(ifconfig "$F3S_INTERFACE" 2>/dev/null | awk -v vhid="$F3S_VHID" '

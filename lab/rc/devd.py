@@ -28,16 +28,18 @@ def rules(host: Host) -> list[Rule]:
 
 
 def read_rules(root: Path) -> list[Rule]:
-    """The notify statements below the configuration folders (devd.conf(5)), the highest priority first."""
+    """The notify statements of its configuration and of the folders (devd.conf(5)), the highest priority first."""
     found = []
-    for folder in FOLDERS:
-        for file in sorted((root / folder).glob("*.conf")):
-            text = re.sub(r"#.*", "", file.read_text())
-            for priority, body in re.findall(r"notify\s+(\d+)\s*\{(.*?)\};", text, re.DOTALL):
-                matches = re.findall(r'match\s+"([^"]*)"\s+"([^"]*)"\s*;', body)
-                action = re.search(r'action\s+"((?:[^"\\]|\\.)*)"\s*;', body)
-                if action:
-                    found.append(Rule(int(priority), matches, action.group(1).replace('\\"', '"')))
+    for file in (
+        root / "etc/devd.conf",
+        *(file for folder in FOLDERS for file in sorted((root / folder).glob("*.conf"))),
+    ):
+        text = re.sub(r"#.*", "", file.read_text()) if file.exists() else ""
+        for priority, body in re.findall(r"notify\s+(\d+)\s*\{(.*?)\};", text, re.DOTALL):
+            matches = re.findall(r'match\s+"([^"]*)"\s+"([^"]*)"\s*;', body)
+            action = re.search(r'action\s+"((?:[^"\\]|\\.)*)"\s*;', body)
+            if action:
+                found.append(Rule(int(priority), matches, action.group(1).replace('\\"', '"')))
     return sorted(found, key=lambda rule: -rule.priority)
 
 

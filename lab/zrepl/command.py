@@ -109,6 +109,7 @@ def _status(found: Daemon) -> str:
         # a report of this form for each kind of job (daemon/job, Status); nobody has woken it
         said: dict[str, Any] = {
             "sink": {"Snapper": None},
+            "pull": {"Replication": None, "Snapshotting": None},
             "snap": {"Pruning": None, "Snapshotting": {"Type": "manual"}},
         }
         said["push"] = {"Replication": None, "Snapshotting": {"Type": "manual", "Periodic": None}}

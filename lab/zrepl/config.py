@@ -58,6 +58,8 @@ IDLE = (
     | {"connect": {"type": "local", "listener_name": NAME, "client_identity": NAME}}
     | {"pruning": {"keep_sender": [EVERYTHING], "keep_receiver": [EVERYTHING]}},
     {**BY_HAND, "serve": {"type": "local", "listener_name": NAME}},
+    {"type": "pull", "name": NAME, "root_fs": ROOT, "interval": "manual"}
+    | {"connect": PUSH["connect"], "pruning": {"keep_sender": [EVERYTHING], "keep_receiver": [EVERYTHING]}},
 )
 """Jobs that do nothing until somebody wakes them, and sinks for them."""
 HUMAN = {"level": "info", "format": "human"}

@@ -11,28 +11,46 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from f3s.settings import Site
+from f3s.settings import HostSettings, Site
 
 FOLDER = Path(__file__).parent
 CONFIGS = {"exports": "/etc/exports", "stunnel.conf": "/usr/local/etc/stunnel/stunnel.conf"}
 ZREPL = "/usr/local/etc/zrepl/zrepl.yml"
+COPIED_CA = "$(ls /etc/stunnel/ca-cert.pem.20*)"
 PASSWORD = "by.hand.4711"
 MINE = {
-    "zrepl": f"sed -n '/# the system itself/,/# that is all/p' {ZREPL}",
+    "zrepl": f"sed -n -e '/# the system itself/,/# that is all/p' -e '/# my laptop/,/nothing goes/p' {ZREPL}",
     "exports": "grep -e media -e 192.168.1.0 -e scans /etc/exports; cat /tank/media/film",
     "stunnel": "sed -n '/web interface/,/^connect/p' /usr/local/etc/stunnel/stunnel.conf",
-    "devd": "sed -n '/tell the phone/,/^}/p' /etc/devd.conf",
-    "key": "sha256 -q /keys/backup.key",
+    # with his word it is in the copy, as the deploy's takes its place
+    "devd": "ls /etc/devd.conf* | tail -n 1 | xargs sed -n '/tell the phone/,/^}/p'",
     "data": "cat /data/nfs/k3svolumes/old",
 }
-"""What the operator of the primary looks at: it must be the same, to the byte, before and after."""
+"""What the operator looks at on both storage hosts: it must be the same, to the byte, before and after."""
 
-ALIVE = {
-    "jobs": 'for job in system backup drawer; do zrepl status --mode raw | grep "\\"$job\\"" || exit 1; done',
-    "export": "showmount -e localhost | grep '^/tank/media'",
-    "tunnel": "sockstat -4lq | grep ':4443'",
-}
-"""What has to work there afterwards."""
+_JOBS = {True: "system backup drawer", False: "laptop photos"}
+
+
+def alive(site: Site, host: HostSettings) -> dict[str, tuple[str, str]]:
+    """What has to work on a storage host afterwards: what -> the host (by its short name) that tries it, and how."""
+    me, client = host.short_name, site.clients[0].short_name
+    jobs = f'for job in {_JOBS[host.is_primary]}; do zrepl status --mode raw | grep "\\"$job\\"" || exit 1; done'
+    server = f"-connect {host.lan.address}:4443 -CAfile {COPIED_CA}"
+    ups = f"openssl s_client {server} -tls1_2 -verify_return_error </dev/null"
+    return {
+        "jobs": (me, jobs),
+        "export": (me, "showmount -e localhost | grep '^/tank/media'"),
+        # by the certificate that the deploy's took the place of
+        "tunnel": (client, f"{ups} | grep 'BEGIN CERTIFICATE'"),
+    }
+
+
+def mounted(site: Site, host: HostSettings) -> tuple[str, str]:
+    """The export of a storage host, used by the other one. The lab knows no NFSv3."""
+    other = site.standby if host.is_primary else site.primary
+    source = f"{host.lan.address}:/tank/media"
+    return other.short_name, f"mount -t nfs -o nfsv3,ro,soft,retrycnt=1 {source} /mnt && cat /mnt/film && umount /mnt"
+
 
 Run = Callable[[str, str], str]
 """A shell line on a host (by its short name) as root, with what it prints; raises an error if it fails."""

@@ -96,6 +96,9 @@ stunnel 5.71
 2: ens3    inet 10.1.2.50/16 brd 10.1.255.255 scope global noprefixroute ens3\\       valid_lft forever
 """
 TUNNEL = "[web]\naccept = 443\nconnect = 80\n[nfs]\naccept = 10.1.2.9:2424\nconnect = 127.0.0.1:2049\n"
+CLIENT_TUNNEL = (
+    "[nfs-ha]\naccept = 127.0.0.1:2424\nconnect = 10.1.2.9:2424\n[mail]\naccept = 25\nconnect = 10.1.2.9:465\n"
+)
 STATE = SecretState("644", "root", "wheel", "")
 
 
@@ -142,10 +145,19 @@ def hosts() -> dict[str, Seen]:
     common = {"exports": "V4: /tank/shared\n/tank/shared 127.0.0.1\n", "tunnel": TUNNEL}
     names = "10.1.2.9 files files.example.org # the address\n"
     mount = "localhost:/home /mnt/home nfs4 port=2424,hard 0 0\n"
+    node = {**texts(fstab=mount), stunnel.CLIENT_CONFIG: TextFile(STATE, CLIENT_TUNNEL)}
+    rule = 'notify 9 { match "system" "CARP"; match "subsystem" "7@igb0"; action "/root/x"; };\n'
     return {
         BETA: Seen(frozenset({"freebsd"}), {"ssh_port": 2222}, BETA, system(2), beta, texts(jobs=SINK, **common), rc),
-        ALPHA: Seen(frozenset({"freebsd"}), {}, ALPHA, system(1), alpha, texts(jobs=JOBS, hosts=names, **common), rc),
-        NODE: Seen(frozenset({"clients"}), {}, NODE, parse_system(CLIENT.splitlines()), texts=texts(fstab=mount)),
+        ALPHA: Seen(
+            *(frozenset({"freebsd"}), {}, ALPHA, system(1), alpha, texts(jobs=JOBS, hosts=names, **common), rc),
+            devd={"/etc/devd.conf": TextFile(STATE, rule)},
+        ),
+        NODE: Seen(
+            *(frozenset({"clients"}), {}, NODE, parse_system(CLIENT.splitlines())),
+            texts=node,
+            certificates={"/etc/stunnel/ca-cert.pem": "-----BEGIN CERTIFICATE-----\n"},
+        ),
     }
 
 
@@ -208,6 +220,10 @@ def test_what_differs_from_the_shipped_data_is_said_once_where_it_belongs() -> N
         "alpha yours [web] accepts on 443, connects to 80: it stays as it is",
         "beta unknown pool_disk: vault is on gpt/vault, which is no one disk",
         "beta job copies: the sink, into vault/copies",
+        "node tunnel [nfs-ha] accepts on 127.0.0.1:2424, connects to 10.1.2.9:2424",
+        "node yours [mail] accepts on 25, connects to 10.1.2.9:465: it stays as it is",
+        "node yours /etc/stunnel/ca-cert.pem is where a file of this deploy belongs: see replace_files",
+        "alpha yours /etc/devd.conf is where a file of this deploy belongs: see replace_files",
     ],
 )
 def test_what_is_no_data_is_a_note(row: str) -> None:

@@ -308,8 +308,19 @@ def test_a_line_that_excludes_ours_is_named_and_the_way_on(text: str, why: str, 
 
 def test_the_hook_leaves_devd_conf_and_other_rules_for_carp_are_found() -> None:
     before = by_hand("devd.conf")
-    after = devd.without_hook(before, "/usr/local/bin/carpcontrol.sh")
+    after = devd.without(before, devd.HOOK, "1@re0", all_of_it=False)
     assert len(gone(before, after)) == 6
     assert gained(before, after) == []
-    assert [rule.action for rule in devd.carp_rules(after)] == ["/root/bin/tell-phone $subsystem"]
-    assert devd.without_hook(after, "/usr/local/bin/carpcontrol.sh") == after
+    assert [rule.action for rule in devd.rivals(after, devd.HOOK, "1@re0")] == ["/root/bin/tell-phone $subsystem"]
+    assert devd.without(after, devd.HOOK, "1@re0", all_of_it=False) == after
+    assert len(gone(before, devd.without(before, devd.HOOK, "1@re0", all_of_it=True))) == 10
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "takes"),
+    [("1@re0", True), ("5@re0", False), ("!1@.*", False), ("!5@.*", True), (".@re0", True), ("[", True)],
+)
+def test_a_rule_for_another_vhid_is_no_rival(subsystem: str, takes: bool) -> None:
+    rule = f'notify 90 {{ match "system" "CARP"; match "subsystem" "{subsystem}"; action "/root/x"; }};\n'
+    assert bool(devd.rivals(rule, devd.HOOK, "1@re0")) is takes
+    assert devd.without(rule, devd.HOOK, "1@re0", all_of_it=True) == ("" if takes else rule)

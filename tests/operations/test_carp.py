@@ -17,6 +17,7 @@ from facts.carp import BootAliases, BootPassword, Carp
 from facts.newer import Newer
 from facts.services import Services
 from facts.sysctl import Sysctls
+from facts.system import RootCrontab
 from operations import carp, sysctl
 from tests.operations.harness import Result, run
 from tests.shell import lines_of
@@ -97,11 +98,17 @@ def test_the_address_is_set_from_the_file_that_the_boot_reads() -> None:
     assert len(address(v1=VirtualHost(CarpState.INIT, 1, 0)).commands) == 1, "a vhid without it"
     # whoever is MASTER, and whatever the controller made of advskew
     assert address("192.168.1.130", v1=MASTER) == Result([], [f"re0 has {VIP} with vhid 1, MASTER"])
-    for wrong in (lambda: address(VIP), lambda: address(v7=MASTER)):
-        with pytest.raises(OperationError, match=VIP):
-            wrong()
+    with pytest.raises(OperationError, match=VIP):
+        address(VIP)
     with pytest.raises(OperationError, match="Carp could not be read"):
         run(carp.address, {Carp: None}, "re0", 1, VIP, 0)
+
+
+def test_the_address_of_another_vhid() -> None:
+    with pytest.raises(OperationError, match="set carp_vhid to 7, or take the address away"):
+        address(v7=MASTER)
+    assert run(carp.address, view(v7=MASTER), "re0", 7, VIP, 0).noops
+    assert len(address(v7=VirtualHost(CarpState.MASTER, 1, 0)).commands) == 1
 
 
 @pytest.mark.parametrize("state", [CarpState.MASTER, CarpState.BACKUP])
@@ -231,3 +238,16 @@ def test_a_sysctl_that_a_service_sets_when_it_starts_counts_only_while_that_runs
     assert now(ServiceState.RUNNING).commands == ["sysctl a.b=0"]
     for state in (ServiceState.STOPPED, ServiceState.MISSING):
         assert now(state) == Result([], ["nfsd does not run, and sets a.b when it starts"])
+
+
+def test_a_line_made_by_hand_leaves_the_crontab_and_ours_stays() -> None:
+    program = "/usr/local/bin/carp-auto-failback.sh"
+    ours = ("# pyinfra-name=carp-auto-failback", f"* * * * * {program}")
+    others = ("MAILTO=me", f"# was {program}", f"0 3 * * * {program}.old", "@daily /root/backup")
+    result = run(
+        carp.no_second_line, {RootCrontab: (*others, f"*/1 * * * * root {program} >/dev/null", *ours)}, program
+    )
+    (put,) = result.commands
+    assert (put.get_raw_value(), put.connector_arguments["_stdin"].splitlines()) == ("crontab -", [*others, *ours])
+    assert "*/1 * * * *" in result.logs[0]
+    assert len(run(carp.no_second_line, {RootCrontab: (*others, *ours)}, program).noops) == 1

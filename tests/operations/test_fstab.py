@@ -157,5 +157,6 @@ def test_semanage_is_installed_by_an_earlier_operation() -> None:
     assert port(Selinux("Enforcing", None), executing=False).commands == [ADD]
     with pytest.raises(OperationError, match="policycoreutils-python-utils"):
         port(Selinux("Enforcing", None))
+    assert port(Selinux("Enforcing", ())).commands == [ADD]
     with pytest.raises(OperationError, match="could not be read"):
         port(None)

@@ -36,3 +36,4 @@ def test_the_name_of_another_client_is_refused(called: dict[str, str], executing
 def test_the_name_of_every_host_is_refused(name: str) -> None:
     with pytest.raises(OperationError, match=r"no name of its own.*hostnamectl set-hostname"):
         run(names.own, {HostName: name}, OTHERS)
+    assert run(names.own, {HostName: "r0.lan.buetow.org"}, OTHERS).noops

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.hiddenvalue import HiddenValue
 
+from f3s.pki.certificates import Identity, Profile, _builder, issue, make_ca, make_crl
 from f3s.secretfile import ABSENT, SecretState
-from facts.secrets import SecretFile
+from facts.secrets import Certificates, SecretFile
 from operations import secrets
 from tests.operations import harness
 from tests.operations.harness import Result
@@ -78,3 +85,62 @@ def test_refuses(change: dict[str, object], names: str) -> None:
 def test_unknown_state_stops_it() -> None:
     with pytest.raises(OperationError, match="could not be read; nothing was changed"):
         run(None)
+
+
+# -- certificates --
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CA = make_ca(100, NOW)
+LEAF = issue(CA, Profile("r0", "r0", (), ExtendedKeyUsageOID.CLIENT_AUTH, 9), 171, NOW)
+_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "by hand")])
+MINE = (
+    _builder(_name, _name, CA.key, NOW, 100)
+    .serial_number(7)
+    .add_extension(x509.SubjectKeyIdentifier(b"x"), critical=False)
+    .sign(CA.key, hashes.SHA256())
+)
+PEM = MINE.public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    ("content", "foreign"),
+    [
+        (CA.certificate.public_bytes(Encoding.PEM), ""),
+        (make_ca(9, NOW, number=12).certificate.public_bytes(Encoding.PEM), ""),
+        (LEAF.pem(), ""),
+        (make_crl(CA, [], NOW).public_bytes(Encoding.PEM), ""),
+        (b"", ""),
+        (
+            PEM,
+            f"the certificate of CN=by hand from CN=by hand with the SHA-256 {MINE.fingerprint(hashes.SHA256()).hex()}",
+        ),
+        (CA.certificate.public_bytes(Encoding.PEM) + PEM, "CN=by hand"),
+        (make_crl(Identity(CA.key, MINE), [], NOW).public_bytes(Encoding.PEM), "a revocation list from CN=by hand"),
+        (CA.pem()[:200], "nothing that can be read"),
+        # what is cut off shows nothing of the key behind it
+        (PEM[:300] + b"\n" + CA.pem()[:200], "nothing that can be read"),
+    ],
+)
+def test_certificates_of_others_stay_unless_the_data_say_so(tmp_path: Path, content: bytes, foreign: str) -> None:
+    path = tmp_path / "it's ca.pem"
+    path.write_bytes(content)
+    asked = Certificates()
+    said = subprocess.run(["sh", "-c", asked.command([str(path), "/none"])], capture_output=True, text=True, check=True)
+    assert "PRIVATE" not in said.stdout
+    public = asked.process(said.stdout.splitlines())
+
+    def certificates(replace: list[str]) -> Result:
+        return harness.run(secrets.certificates, {Certificates: public}, [str(path), "/none"], replace)
+
+    if not foreign:
+        assert (certificates([]).commands, len(certificates([]).noops)) == ([], 1)
+        return
+    with pytest.raises(OperationError, match=r"it has .* in replace_files") as stopped:
+        certificates([])
+    assert foreign in str(stopped.value)
+    done = certificates([str(path)])
+    [command] = done.commands
+    assert foreign in done.logs[0]
+    subprocess.run(["sh", "-c", command.get_raw_value()], check=True)
+    [copy] = tmp_path.glob("it's ca.pem.20*")
+    assert (copy.read_bytes(), copy.stat().st_mode & 0o77, path.exists()) == (content, path.stat().st_mode & 0o77, True)

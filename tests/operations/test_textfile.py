@@ -10,10 +10,10 @@ from pyinfra.context import ctx_host, ctx_state
 
 from f3s.secretfile import SecretState
 from f3s.textfile import TextFile, digest
-from facts.textfile import TextFileOf
+from facts.textfile import DevdRules, TextFileOf
 from operations import carp, nfs, stunnel, textfile
 from tests.f3s.test_two_owners import by_hand, tunnel
-from tests.operations.harness import FakeHost, FakeState
+from tests.operations.harness import FakeHost, FakeState, Result, run
 from tests.shell import words_of
 
 CARP = "/usr/local/bin/carp"
@@ -88,9 +88,17 @@ def test_the_tunnel_comes_to_the_services_of_the_operator() -> None:
         done(stunnel.configuration, {path: "chroot = /x\n"}, path, tunnel(), False)
 
 
-def test_the_hook_has_one_rule_and_others_for_carp_are_named() -> None:
-    path, hook = "/etc/devd.conf", "/usr/local/bin/carpcontrol.sh"
-    [words], sent, host = done(carp.one_hook, {path: by_hand("devd.conf")}, hook)
-    assert words[5] == "yes"
-    assert [hook in sent, "calls `/root/bin/tell-phone $subsystem`" in host.logs[0]] == [False, True]
-    assert done(carp.one_hook, {path: sent}, hook)[0] == []
+def test_the_address_has_one_rule_and_others_go_only_if_the_data_say_so() -> None:
+    path = "/etc/devd.conf"
+
+    def one_hook(text: str, *replace: str) -> Result:
+        found = TextFile(SecretState("644", "root", "wheel", digest(text)), text)
+        return run(carp.one_hook, {DevdRules: {path: found}}, "1@re0", replace)
+
+    with pytest.raises(OperationError, match=f"{path} has a rule .* calls `/root/bin/tell-phone .* in replace_files"):
+        one_hook(by_hand("devd.conf"))
+    (put,) = one_hook(by_hand("devd.conf"), path).commands
+    sent = put.connector_arguments["_stdin"]
+    assert words_of(put.get_raw_value())[8] == "yes"
+    assert ['CARP";\n' in sent, "IFNET" in sent] == [False, True]
+    assert one_hook(sent).noops == ["devd has one rule for 1@re0"]

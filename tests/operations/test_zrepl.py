@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,10 +23,11 @@ from f3s.zrepl import host_config
 from f3s.zrepl_file import merged
 from facts.services import Services
 from facts.textfile import TextFileOf
-from facts.zfs import Datasets, Snapshots
+from facts.zfs import Datasets, Pools, Referenced, Snapshots
 from facts.zrepl import Jobs
 from operations import zrepl
 from tests.f3s.replication_sites import F0, F1, job, site
+from tests.f3s.verify.world import pool
 from tests.facts.recorded import ENC, PLAIN, zfs_get
 from tests.operations.harness import FakeHost, FakeState, Result, run
 from tests.shell import words_of
@@ -36,6 +38,9 @@ _SITE = site(job(JOB, F0, F1))
 OURS: dict[str, Any] = host_config(_SITE.host(F0), _SITE) or {}
 TEXT = merged("", OURS)
 REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
+SOURCE = "zdata/enc/nfsdata"
+OWN = (Snapshot(f"{SOURCE}@x", "1", 1, 1), Snapshot("zdata/enc@x", "2", 1, 1))
+ARRIVED = (Snapshot(f"{REPLICA}@x", "1", 1, 1),)
 
 
 # -- sources --
@@ -44,7 +49,7 @@ REPLICA = "zdata/sink/f0/zdata/enc/nfsdata"
 def test_sources_that_are_there_and_encrypted() -> None:
     known = {Datasets: parse_datasets([*zfs_get("zdata", PLAIN), *zfs_get("zdata/enc/nfsdata", ENC)])}
     result = run(zrepl.sources, known, {JOB: "zdata/enc/nfsdata"})
-    assert (result.commands, result.noops) == ([], ["zdata/enc/nfsdata: there and encrypted"])
+    assert (result.commands, len(result.noops)) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -58,12 +63,64 @@ def test_sources_that_are_there_and_encrypted() -> None:
         ),
     ],
 )
-def test_a_source_that_cannot_be_sent_stops_the_run_but_not_the_plan(lines: list[str], problem: str) -> None:
+def test_a_source_that_cannot_be_sent_stops_the_run_and_the_plan(lines: list[str], problem: str) -> None:
     known = {Datasets: parse_datasets(lines)}
-    assert problem in run(zrepl.sources, known, {JOB: "zdata/enc/nfsdata"}, executing=False).noops[0]
-    with pytest.raises(OperationError, match=problem) as stopped:
-        run(zrepl.sources, known, {JOB: "zdata/enc/nfsdata"})
-    assert "nothing was changed" in str(stopped.value)
+    for executing in (False, True):
+        with pytest.raises(OperationError, match=problem) as stopped:
+            run(zrepl.sources, known, {JOB: "zdata/enc/nfsdata"}, executing=executing)
+        assert "nothing was changed" in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "comes"),
+    [
+        ({}, True),  # of the primary, which tasks/zfs_encrypt.py makes
+        ({"zroot/vm": PLAIN, "zroot/vm/a": PLAIN}, True),
+        ({"zroot/vm": ENC, "zroot/vm_old": PLAIN, "zroot/vm_old/a": PLAIN}, True),
+        ({"zroot/vm_old": PLAIN, "zroot/vm_old/a": PLAIN}, True),
+        ({"zroot/vm": PLAIN}, False),
+        ({"zroot/vm": ENC, "zroot/vm/a": PLAIN}, False),  # nothing encrypts it
+    ],
+)
+def test_what_an_earlier_task_makes_or_encrypts_is_no_reason_in_the_plan(datasets: Any, comes: bool) -> None:
+    known = {Datasets: parse_datasets([line for name, of in datasets.items() for line in zfs_get(name, of)])}
+    arguments = (
+        {JOB: "zroot/vm/a" if datasets else "zdata/enc/nfsdata"},
+        ["zdata/enc/nfsdata"],
+        ("zroot/vm", "zroot/vm_old"),
+    )
+    for executing in (False, True):
+        if comes and not executing:
+            run(zrepl.sources, known, *arguments, executing=False)
+        else:
+            with pytest.raises(OperationError, match=r"there is no dataset|is not encrypted"):
+                run(zrepl.sources, known, *arguments, executing=executing)
+
+
+# -- room --
+
+
+@pytest.mark.parametrize(
+    ("free", "size", "arrived", "stops"),
+    [
+        (500, 100, (), False),
+        (500, 401, (), True),  # it would be more than 90 % full
+        (90, 0, (), True),  # and is so already
+        (90, 0, ARRIVED, False),
+        (90, 0, None, False),  # a target that is off
+    ],
+)
+def test_what_was_never_replicated_needs_room(free: int, size: int, arrived: Any, stops: bool) -> None:
+    pools = {"zdata": replace(pool("zdata"), size=1000, free=free)}
+    facts = {Snapshots: arrived, Datasets: parse_datasets(zfs_get("zdata", PLAIN)), Pools: pools}
+    peer = FakeHost(facts, name=F1)
+    with ctx_inventory.use(SimpleNamespace(get_host={F1: peer}.__getitem__)):  # type: ignore[arg-type]
+        jobs = {JOB: (SOURCE, F1, REPLICA)}
+        if stops:
+            with pytest.raises(OperationError, match=f"{F1}: {REPLICA}: 0.0 GiB are to come into zdata, .* at 90%"):
+                run(zrepl.room, {Referenced: {SOURCE: size}}, jobs)
+        else:
+            assert len(run(zrepl.room, {Referenced: {SOURCE: size}}, jobs).noops) == 1
 
 
 # -- history_kept --
@@ -240,11 +297,6 @@ def test_zrepl_that_is_missing_or_unknown_stops_the_run() -> None:
 
 
 # -- woken --
-
-
-SOURCE = "zdata/enc/nfsdata"
-OWN = (Snapshot(f"{SOURCE}@x", "1", 1, 1), Snapshot("zdata/enc@x", "2", 1, 1))
-ARRIVED = (Snapshot(f"{REPLICA}@x", "1", 1, 1),)
 
 
 def woken(snapshots: Any, connected: bool = True, own: tuple[Snapshot, ...] = OWN) -> tuple[list[Any], list[str]]:

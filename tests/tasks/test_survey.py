@@ -56,6 +56,7 @@ def test_a_site_by_hand_is_said_as_data_and_its_first_run_is_as_planned(lab: Clu
         "f0 yours the export `/tank/scans -mapall=nobody printer.lan` stays as it is",
         "f1 yours [ups] accepts on 4443, connects to 127.0.0.1:80: it stays as it is",
         "f0 stick da0 on /keys, no label: backup, f0.lan.buetow.org:bhyve",
+        "f1 yours the job photos (pull) stays as it is",
         "f1 system FreeBSD 13.2-RELEASE, zrepl 0.6.1_9, stunnel 5.75,1",
         "f0 address re0: 192.168.1.130/24, vhid 1 192.168.1.138",
     ):
@@ -70,11 +71,14 @@ def test_a_site_by_hand_is_said_as_data_and_its_first_run_is_as_planned(lab: Clu
     certificates(lab, tmp_path)
     inventory = f"{tmp_path}/site/inventory.py"
     dry = lab.pyinfra("deploy.py", "--dry", inventory=inventory)
-    reasons = re.findall(r"^- \[(\w+)\] (\S+): (\S+) (?:\(process|is not of this deploy)", dry.output, re.MULTILINE)
+    reasons = re.findall(
+        r"^- \[(\w+)\] (\S+): (\S+) (?:\(process|is not of this deploy|has a rule for CARP)", dry.output, re.MULTILINE
+    )
     programs = [f"/usr/local/bin/{name}" for name in ("carp", "carpcontrol.sh", "carp-auto-failback.sh")]
     units = [f"/etc/systemd/system/nfs-mount-monitor.{kind}" for kind in ("service", "timer")]
     wanted = [("carp", host, what) for host in STORAGE for what in ("stunnel", *programs)]
-    wanted += [("clients", host, what) for host in CLIENTS for what in units]
+    wanted += [("carp", host, "/etc/devd.conf") for host in STORAGE]
+    wanted += [("clients", host, what) for host in CLIENTS for what in (*units, "/etc/stunnel/ca-cert.pem")]
     assert sorted(reasons) == sorted(wanted)
     assert f"{len(wanted)} reasons to stop" in dry.output
     for host in STORAGE:

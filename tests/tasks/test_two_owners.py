@@ -36,7 +36,7 @@ def test_what_is_the_operators_stays_and_the_second_run_changes_nothing(lab: Clu
     rc, said, _ = run(lab, "tasks/carp.py", "nfs_for_others=true")
     assert (rc == 0, f"{HOOK} is not of this deploy" in said, "- echo by hand" in said) == (False, True, True), said
     assert {path: lab.sh(F1, f"cat {path}") for path in before} == before
-    data = ("nfs_for_others=true", f'replace_files=["{HOOK}"]')
+    data = ("nfs_for_others=true", f'replace_files=["{HOOK}", "/etc/devd.conf"]')
     for task in TASKS:
         rc, said, changed = run(lab, task, *data)
         assert (rc, bool(changed)) == (0, True), said

@@ -574,6 +574,23 @@ def test_a_migration_that_must_not_begin_or_go_on(case: str) -> None:
         next_plan(world)
 
 
+FOLLOWED: dict[str, Callable[[World], object]] = {
+    "feature": lambda w: setattr(w, "feature", "enabled"),
+    "snapshot on the copy": lambda w: w.nodes[f"{NEW}/rocky/disk0"].snapshots.pop(),
+    "plain files": lambda w: setattr(w, "place", Directory("/zroot/bhyve", "Directory", frozenset(), ())),
+    "place": lambda w: w.nodes.pop("zroot/x"),
+}
+
+
+@pytest.mark.parametrize("case", FOLLOWED)
+def test_what_a_refusal_advises_leads_on(case: str) -> None:
+    prefix, spoil, _ = REFUSALS[case]
+    world = world_after(prefix)
+    spoil(world)
+    FOLLOWED[case](world)
+    assert next_plan(world).steps
+
+
 @pytest.mark.parametrize("prefix", ["zfs snapshot", "zfs create", "zfs send", "=verified", "vm init"])
 def test_another_name_in_the_middle_of_a_migration(prefix: str) -> None:
     world = world_after(prefix)

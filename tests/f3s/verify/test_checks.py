@@ -514,6 +514,15 @@ def test_what_zrepl_keeps_for_a_job_that_is_gone_is_named_with_the_command_that_
         assert one(changed(CLUSTER_RIGHT, F0, **unknown), "zrepl", F0).state is State.UNKNOWN
 
 
+@pytest.mark.parametrize(("host", "dataset"), [(F0, NFS), (F1, REPLICA)])
+def test_snapshots_of_another_tool_are_told(host: str, dataset: str) -> None:
+    tool = [Snapshot(f"{name}@autosnap_{n}", "1", n, n) for name in (dataset, "zroot/tmp") for n in range(3)]
+    row = one(changed(CLUSTER_RIGHT, host, snapshots=(*(of(host).snapshots or ()), *tool)), "zrepl", host)
+    told = f"running; 3 snapshots of {dataset} are not zrepl's, which deletes none of them (autosnap_2)"
+    assert (row.state, row.reason) == (State.RIGHT, told)
+    assert one(CLUSTER_RIGHT, "zrepl", host).reason == "running"
+
+
 def test_a_writable_backup_on_a_third_host_is_no_promoted_standby() -> None:
     inventory = with_backup(good(), first=True)
     for host in FREEBSD:
