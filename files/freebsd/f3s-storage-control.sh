@@ -567,20 +567,27 @@ promote() {
 	if ! promoted || { [ -z "$peer_said" ] && ! holds_claim; }; then
 		[ -z "$peer_said" ] ||
 			refuse "$1 answers, so it is not out; nothing changed. Stop it first: service f3s_storage stop"
-		promote_skew=$CARP_SKEW
+		promote_skew=$CARP_SKEW promote_moved=''
+		[ "$CARP_STATE" != MASTER ] || promote_moved=$(last_move)
 		if [ "$CARP_STATE" != MASTER ] && { ! carp_set "$F3S_HELD_CLAIM" || ! carp_becomes MASTER; }; then
 			carp_set "$promote_skew" || tell "$REASON"
 			refuse "$1 is not out, it has the address ($REASON); nothing changed"
 		fi
 		patiently dataset_ready || [ $? -eq 2 ] || refuse "not ready, nothing changed: $REASON"
-		promote_newest=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o creation "$F3S_DATASET" 2>/dev/null |
-			sort -n | tail -n 1)
+		promote_newest=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o creation -s createtxg "$F3S_DATASET" 2>/dev/null |
+			tail -n 1)
 		[ -n "$promote_newest" ] || refuse "$F3S_DATASET has no snapshot, so no replication is complete; nothing changed"
 		record_write "$((EPOCH + 1)) $F3S_NAME $(date +%s)" || refuse "$REASON, nothing changed"
 		record_read
 		rm -f "$F3S_RETURN"
 		touch "$F3S_PROVEN"
-		promote_age="The newest snapshot was $((SINCE - promote_newest)) s old"
+		# since the move $1 has served nobody
+		promote_age=$((${promote_moved:-$SINCE} - promote_newest))
+		if [ "$promote_age" -ge 0 ]; then
+			promote_age="The newest snapshot was $promote_age s old${promote_moved:+ when $F3S_NAME took the address}"
+		else
+			promote_age="The newest snapshot is ${promote_age#-} s younger than the move of the address, so the clocks differ, or $1 lived on"
+		fi
 		tell "promoted: epoch $EPOCH, $F3S_NAME writes; $promote_age"
 		case $F3S_ROLE in
 		standby) echo "epoch $EPOCH: $F3S_NAME writes. $promote_age: what $1 wrote after it is not here" ;;
@@ -706,6 +713,7 @@ found_status() {
 	writer=$WRITER
 	since=$SINCE
 	proven=$status_proven
+	moved=$(last_move)
 	EOF
 	kept hold "$F3S_HOLD"
 	! returning || echo returning=yes

@@ -200,6 +200,11 @@ carp_becomes() {
 	return 1
 }
 
+# When the address came or went last, in seconds since 1970; nothing where that is not known.
+last_move() {
+	tail -n 1 "$F3S_MOVES" 2>/dev/null
+}
+
 # A client that comes now waits for the end of nfsd's grace period (seen: 73 s), while a host whose nfsd runs answers at once.
 grace() {
 	awk -v now="$(since_boot)" -v grace="$F3S_GRACE" '{ soon = now - $1 < grace } END { exit !soon }' "$F3S_NFSD" 2>/dev/null

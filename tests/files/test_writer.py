@@ -218,7 +218,9 @@ def test_a_promotion_is_on_the_disk_before_the_first_write(standby: StorageHost)
     standby.serving()
     rc, out, err = promote(standby)
     assert (rc, err) == (0, "")
-    assert re.search(r"epoch 1: f1 writes. The newest snapshot was \d+ s old: what f0 wrote after it is not here", out)
+    assert re.search(
+        r"epoch 1: f1 writes. The newest snapshot was \d{8,} s old: what f0 wrote after it is not here", out
+    )
     record = standby.path(RECORD)
     assert data(standby) == [
         ["fsync", f"{record}.new"],
@@ -233,6 +235,19 @@ def test_a_promotion_is_on_the_disk_before_the_first_write(standby: StorageHost)
     standby.forget()
     assert promote(standby)[0] == 0
     assert data(standby) == [], "a second one changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("moved", "says"),
+    [(1042, "was 42 s old when f1 took the address:"), (100, "is 900 s younger than the move of the address, so the")],
+)
+def test_what_is_lost_ends_with_the_move_of_the_address(standby: StorageHost, moved: int, says: str) -> None:
+    """However late the operator comes. The snapshot has the time of the other host's clock."""
+    silent(standby)
+    standby.serving()
+    standby.write("/var/run/f3s/moves", f"7\n{moved}\n")
+    assert status(standby).moved == moved
+    assert f"The newest snapshot {says}" in promote(standby)[1]
 
 
 def test_a_promotion_that_the_other_host_does_not_accept_is_made_in_a_new_epoch(standby: StorageHost) -> None:
