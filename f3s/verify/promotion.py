@@ -66,6 +66,12 @@ def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, a
     missing, snapshot = _missing(cluster, stop)
     if missing and accepted != snapshot:
         refusals.append(f"{missing}. If nobody needs that: --data promote_from={snapshot}")
+    theirs = cluster.of(primary).controller
+    if refusals and theirs is not None and not theirs.started:
+        refusals.append(
+            f"{primary.short_name} serves nobody, as f3s_storage is stopped there: `doas service f3s_storage start` on "
+            f"it, if {standby.short_name} is not to be promoted"
+        )
     return Promotion(stop, stop, missing, refusals=tuple(refusals))
 
 

@@ -64,6 +64,8 @@ def test_what_is_missing_ends_with_the_move_of_the_address(later: int, says: str
         (failed_over(None), (None, None), "--data promote_from="),
         (changed(dead(), F1, controller=status(F1, **NOT_READY)), ("f0", FROM), "services on f1"),
         (changed(dead(), F1, snapshots=()), ("f0", FROM), "has no snapshot"),
+        (changed(failed_over("since now"), F0, controller=status(F0, started=False)), ("f0", None),
+         "f0 serves nobody, as f3s_storage is stopped there: `doas service f3s_storage start` on it"),
         (replace(dead(), hosts={}), ("f0", FROM), "f1.lan.buetow.org is not part of this run: not asked"),
     ],
 )  # fmt: skip
