@@ -329,7 +329,13 @@ ask_peer() {
 	ANSWERED=no
 	peer_said=$(bounded "$F3S_LIMIT" "$ANSWERS" record "$F3S_PEER:$F3S_TUNNEL_PORT" "$F3S_TUNNEL_NAME" 2>/dev/null) ||
 		peer_said=''
-	peer_said=$(record_line "$peer_said")
+	peer_with=$(printf '%s\n' "$peer_said" | awk 'NF == 4 { print $4 }')
+	peer_said=$(record_line "${peer_said% "$peer_with"}")
+	# a standby that was replaced, and boots as it was, would serve old data when the primary dies
+	case $F3S_ROLE:$peer_said:$peer_with in
+	standby:?*:"$F3S_NAME") rm -f "$F3S_RETIRED" ;;
+	standby:?*:?*) echo "$peer_with" >"$F3S_RETIRED" ;;
+	esac
 	[ -n "$peer_said" ] && [ -n "$WRITER" ] || return 0
 	peer_writer=${peer_said#* }
 	peer_writer=${peer_writer% *}
@@ -744,7 +750,7 @@ under_lock() {
 
 case $#:${1-}:${2-} in
 1:status:) status ;;
-1:record:) [ -e "$F3S_STARTED" ] && [ -n "$WRITER" ] && echo "$EPOCH $WRITER $SINCE" ;;	# for ask_peer() of the peer
+1:record:) [ -e "$F3S_STARTED" ] && [ -n "$WRITER" ] && echo "$EPOCH $WRITER $SINCE $F3S_PEER_NAME" ;;	# for ask_peer() of the peer
 1:reconcile:)
 	need_root
 	# Not `:` and a redirection: where that fails, as on a full file system, it ends the shell (sh(1), special built-ins).

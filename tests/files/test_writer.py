@@ -170,7 +170,9 @@ def test_the_promoted_host_yields_to_a_higher_epoch(standby: StorageHost) -> Non
     assert (standby.running(), standby.carp_now()) == (SERVICES, ("BACKUP", 100)), "a standby again"
 
 
-@pytest.mark.parametrize("answer", ["", "what\n", "9 f9 1\n", "9 f1\n", "-1 f1 1\n", "0 f0 0\n9 f1 1\n", "no answer\n"])
+@pytest.mark.parametrize(
+    "answer", ["", "what\n", "9 f9 1\n", "9 f1\n", "-1 f1 1\n", "0 f0 0\n9 f1 1\n", "9 f1 1 f0 x\n", "no answer\n"]
+)
 def test_an_answer_that_is_none_changes_nothing(primary: StorageHost, answer: str) -> None:
     primary.state("peer_record", answer)
     assert primary.reconcile().rc == 0
@@ -198,11 +200,28 @@ def test_a_damaged_record_lets_nobody_write(primary: StorageHost) -> None:
 
 
 def test_what_the_peer_is_told(standby: StorageHost) -> None:
-    assert standby.run(standby.control, "record").out == "0 f0 0\n"
+    assert standby.run(standby.control, "record").out == "0 f0 0 f0\n"
     standby.write(RECORD, "3 f1 1000\n")
-    assert standby.run(standby.control, "record").out == "3 f1 1000\n"
+    assert standby.run(standby.control, "record").out == "3 f1 1000 f0\n"
     standby.path(STARTED).unlink()
     assert standby.run(standby.control, "record").out == "", "one that is stopped may be replaced"
+
+
+def test_a_standby_that_was_replaced_and_boots_as_it_was_serves_nothing(standby: StorageHost) -> None:
+    """As soon as the primary has told it, and when that is dead, too."""
+    standby.state("peer_record", "0 f0 0 f2\n")
+    standby.reconcile()
+    silent(standby)
+    for state in ("BACKUP", "MASTER"):
+        standby.carp(state)
+        standby.reconcile()
+        assert (standby.running(), standby.carp_now()) == ((), (state, 254))
+    assert "f2 is the standby of f0 now" in standby.log()[-1]
+    standby.state("peer_record", "0 f0 0 f1\n")
+    standby.carp("BACKUP")
+    for _ in "again", "it is back":
+        standby.reconcile()
+    assert (standby.running(), standby.carp_now()) == (SERVICES, ("BACKUP", 100))
 
 
 # -- promotion --
