@@ -19,8 +19,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --cov=f3s --cov=facts --cov=operations --cov-report=term:skip-covered
 
-# Hours: of the deploy, a promotion and a swap every run is killed one command later than the one before; rotation and
-# return are killed where it matters to them. The time of each is printed.
+# Hours: every run is killed one command later than the one before; a rotation where it matters to it. The time of each is
+# printed.
 crash-test: setup
 	CRASH_TEST=1 $(BIN)/python -m pytest -n $(WORKERS) --dist load --durations=0 -k "killed_again_and_again"
 

@@ -241,6 +241,7 @@ class Status:
     + floor: createtxg of the newest snapshot when the primary was first seen without its claim, None where it has it
     + epoch, writer: its record: since which epoch which host may write, by its short name; "" where that is damaged
     + since: when that epoch began, seconds since 1970
+    + moved: when the address came or went last, seconds since 1970; None: not known
     + proven: of the primary: it is known that the standby was not promoted, and this host was MASTER ever since
     + decision: its last one, with the reason and the time, for people; None before the first
     + values: storage.conf, where that was asked for
@@ -259,6 +260,7 @@ class Status:
     epoch: int = 0
     writer: str = ""
     since: int = 0
+    moved: int | None = None
     proven: bool = False
     decision: str | None = None
     values: Values | None = None
@@ -267,8 +269,8 @@ class Status:
 _YES = {"yes": True, "no": False}
 _STATES = {"none": None, **{state.value: state for state in CarpState}}
 _KNOWN = """
-    status started right carp vhid claim ready reason fsid fsid_number hold returning floor epoch writer since proven
-    decision decided_since
+    status started right carp vhid claim ready reason fsid fsid_number hold returning floor epoch writer since moved
+    proven decision decided_since
 """.split()
 
 
@@ -294,6 +296,7 @@ def parse_status(lines: Iterable[str]) -> Status:
             epoch=number(said["epoch"], "epoch") if said["writer"] else 0,
             writer=said["writer"],
             since=number(said["since"], "time of the epoch") if said["writer"] else 0,
+            moved=number(said["moved"], "time of the last move") if said.get("moved") else None,
             proven=_YES[said["proven"]],
             decision=f"{said['decision']} since {said['decided_since']}" if "decision" in said else None,
         )

@@ -18,7 +18,7 @@ def _promoted(pair: Pair) -> None:
     story, path = pair.story, f"{pair.story.cast.mountpoint}/promoted"
     pair.standby_serves()
     said = story.on(pair.standby, f"carp promote without {pair.primary}")
-    story.prove(" s old: what " in said, f"{pair.standby} is promoted: {said.splitlines()[0]}")
+    story.prove(" s old when " in said, f"{pair.standby} is promoted: {said.splitlines()[0]}")
     story.within(
         f"{pair.client} writes",
         lambda: pair.asks(pair.client, f"echo promoted >{path} && sync {path}").rc == 0,

@@ -1,12 +1,12 @@
 """The standby becomes the host that writes, as the primary is lost or away for long. --dry says what would be done.
 
     pyinfra inventory.py tasks/promote.py --data promote=f1
-    pyinfra inventory.py tasks/promote.py --data promote=f1 --data promote_powered_off=f0 --data promote_from=SNAPSHOT
+    pyinfra inventory.py tasks/promote.py --limit storage_standby --data promote=f1 --data promote_powered_off=f0 --dry
 
 Refused, with every reason, unless the standby is ready and the old primary is provably out: in this run and without the
 address, when it is stopped first, or without power by the operator's word. What the old primary wrote after its last
-replication is named, in seconds, and given up only for a promote_from that names that snapshot. The old primary learns
-of it as soon as it reaches the standby, and stays out (docs/controller.md, Who writes).
+replication is named, in seconds, and given up only for a --data promote_from= that names that snapshot. The old primary
+learns of it as soon as it reaches the standby, and stays out (docs/controller.md, Who writes).
 The way back: tasks/return_primary.py. To stay so for good: tasks/swap_roles.py.
 """
 

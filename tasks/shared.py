@@ -19,11 +19,11 @@ from operations import carp, nfs, rcconf
 from operations.base import known
 
 RETIRE = (
-    "service f3s_storage stop; sysrc f3s_storage_enable=NO; "
-    "crontab -l | grep -v -e f3s_storage -e /f3s/report -e carp-auto-failback | crontab -; "
-    f"rm {STORAGE_CONF} {RC_FILE}"
+    "doas service f3s_storage stop; doas sysrc f3s_storage_enable=NO; "
+    "doas crontab -l | grep -v -e f3s_storage -e /f3s/report -e carp-auto-failback | doas crontab -; "
+    f"doas rm {STORAGE_CONF} {RC_FILE}"
 )
-"""Shell line that makes a storage host one that has keys alone; its data stay."""
+"""Shell line that makes a storage host one that has keys alone; its data stay. Also in docs/runbook.md."""
 
 
 def speaks_for_all() -> bool:

@@ -5,7 +5,8 @@ A block of commands has a marker above it, a block of output too::
     <!-- run: controller -->      on the controller; inventory.py becomes lab/inventory.py, secrets/ that of the lab
     <!-- run: f0 f1 -->           on each of these hosts, line by line as root
     <!-- run: f0 fails -->        the same, and the last line has to fail
-    <!-- run: f1 names COMMON --> the same; what it prints is what the word COMMON stands for in the commands below
+    <!-- run: f1 names COMMON --> the same; what it prints is what the word COMMON stands for in the commands below;
+                                  on the controller: the value of the last --data that it advises
     <!-- run: make -->            targets of the Makefile; looked up with make -n, because CI runs them one by one
     <!-- lab: crash f0 -->        no block: python -m lab crash f0, unseen by the reader; brings the trouble about
     <!-- data: NAME=VALUE -->     no block: what the reader has by now written into group_data/; from here on it stands
@@ -184,8 +185,10 @@ class Runner:
             for host in block.where:
                 self._run(block, host)
             if block.names:
-                self.named[block.names] = self.printed.strip()
-                assert self.printed.count("\n") == 1, f"{self.document}:{block.line}: not one line: {self.printed!r}"
+                advised = r"--data \w+=(\S+)\n" if block.where == ("controller",) else r"\A(.*)\n\Z"
+                names = re.findall(advised, self.printed)
+                assert names, f"{self.document}:{block.line}: no name in {self.printed!r}"
+                self.named[block.names] = names[-1].strip()
 
     def _verify(self, block: Block) -> None:
         with tempfile.TemporaryDirectory() as folder:

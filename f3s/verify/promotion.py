@@ -66,6 +66,12 @@ def plan_promotion(cluster: ClusterView, target: str, powered_off: str | None, a
     missing, snapshot = _missing(cluster, stop)
     if missing and accepted != snapshot:
         refusals.append(f"{missing}. If nobody needs that: --data promote_from={snapshot}")
+    theirs = cluster.of(primary).controller
+    if refusals and theirs is not None and not theirs.started:
+        refusals.append(
+            f"{primary.short_name} serves nobody, as f3s_storage is stopped there: `doas service f3s_storage start` on "
+            f"it, if {standby.short_name} is not to be promoted"
+        )
     return Promotion(stop, stop, missing, refusals=tuple(refusals))
 
 
@@ -108,7 +114,10 @@ def _not_out(cluster: ClusterView, primary: HostSettings, powered_off: str | Non
 
 
 def _missing(cluster: ClusterView, stop: bool) -> tuple[str, str]:
-    """What the standby lacks, and its newest snapshot. Nothing, if `carp backup` replicated the last write."""
+    """What the standby lacks, and its newest snapshot. Nothing, if `carp backup` replicated the last write.
+
+    The old primary has served nobody since the address left it. Its clock made the snapshot, and may be another's.
+    """
     site = cluster.site
     standby, primary, replica = site.standby, site.primary, site.replica(site.served_job)
     received = [each for each in cluster.of(standby).snapshots or () if each.dataset == replica]
@@ -118,9 +127,14 @@ def _missing(cluster: ClusterView, stop: bool) -> tuple[str, str]:
     held = stop and serving.held(cluster) is not None
     if held and replication.fresh(cluster, site.served_job).state is State.RIGHT:
         return "", newest.short_name
-    at = datetime.fromtimestamp(newest.creation, UTC)
-    age = max(0, round((cluster.now - at).total_seconds()))
+    at, said = datetime.fromtimestamp(newest.creation, UTC), cluster.of(standby).controller
+    until, when = round(cluster.now.timestamp()), "now"
+    if said is not None and said.carp is CarpState.MASTER and said.moved is not None:
+        until, when = said.moved, f"{standby.short_name} took the address"
+    told = f"{until - newest.creation} s before {when}"
+    if until < newest.creation:
+        told = f"{newest.creation - until} s after {when}, so the clocks differ, or {primary.short_name} lived on"
     return (
-        f"what {primary.short_name} wrote after {newest.short_name} ({at:%Y-%m-%d %H:%M:%S} UTC, {age} s ago) is "
-        f"missing on {standby.short_name}"
+        f"what {primary.short_name} wrote after {newest.short_name} ({at:%Y-%m-%d %H:%M:%S} UTC, {told}) is missing "
+        f"on {standby.short_name}"
     ), newest.short_name

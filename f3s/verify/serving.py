@@ -207,10 +207,11 @@ def writer(cluster: ClusterView) -> Row:
     known = [(host, said) for host in pair if (said := cluster.of(host).controller) and said.started]
     if damaged := [host.name for host, said in known if not said.writer]:
         return wrong("writer", CLUSTER, f"the record of {damaged[0]} is damaged", PROMOTED_BY_WHOM)
+    told = ", ".join(f"{host.short_name}: epoch {each.epoch}, {each.writer} writes" for host, each in known)
     if len(known) < len(pair):
         back = "start f3s_storage there, or bring the missing host back; then run verify again"
-        return unknown("writer", CLUSTER, "not both hosts could say who may write", back)
-    told = ", ".join(f"{host.short_name}: epoch {each.epoch}, {each.writer} writes" for host, each in known)
+        reason = f"not both hosts could say who may write: {told or 'neither could'}"
+        return unknown("writer", CLUSTER, reason, PROMOTED if _promoted(cluster) else back)
     (_, one), (_, other) = known
     if one.epoch == other.epoch and one.writer != other.writer:
         return wrong("writer", CLUSTER, f"both hosts took the same epoch ({told})", PROMOTED_BY_WHOM)

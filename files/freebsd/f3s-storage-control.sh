@@ -330,7 +330,13 @@ ask_peer() {
 	ANSWERED=no
 	peer_said=$(bounded "$F3S_LIMIT" "$ANSWERS" record "$F3S_PEER:$F3S_TUNNEL_PORT" "$F3S_TUNNEL_NAME" 2>/dev/null) ||
 		peer_said=''
-	peer_said=$(record_line "$peer_said")
+	peer_with=$(printf '%s\n' "$peer_said" | awk 'NF == 4 { print $4 }')
+	peer_said=$(record_line "${peer_said% "$peer_with"}")
+	# a standby that was replaced, and boots as it was, would serve old data when the primary dies
+	case $F3S_ROLE:$peer_said:$peer_with in
+	standby:?*:"$F3S_NAME") rm -f "$F3S_RETIRED" ;;
+	standby:?*:?*) echo "$peer_with" >"$F3S_RETIRED" ;;
+	esac
 	[ -n "$peer_said" ] && [ -n "$WRITER" ] || return 0
 	peer_writer=${peer_said#* }
 	peer_writer=${peer_writer% *}
@@ -568,20 +574,27 @@ promote() {
 	if ! promoted || { [ -z "$peer_said" ] && ! holds_claim; }; then
 		[ -z "$peer_said" ] ||
 			refuse "$1 answers, so it is not out; nothing changed. Stop it first: service f3s_storage stop"
-		promote_skew=$CARP_SKEW
+		promote_skew=$CARP_SKEW promote_moved=''
+		[ "$CARP_STATE" != MASTER ] || promote_moved=$(last_move)
 		if [ "$CARP_STATE" != MASTER ] && { ! carp_set "$F3S_HELD_CLAIM" || ! carp_becomes MASTER; }; then
 			carp_set "$promote_skew" || tell "$REASON"
 			refuse "$1 is not out, it has the address ($REASON); nothing changed"
 		fi
 		patiently dataset_ready || [ $? -eq 2 ] || refuse "not ready, nothing changed: $REASON"
-		promote_newest=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o creation "$F3S_DATASET" 2>/dev/null |
-			sort -n | tail -n 1)
+		promote_newest=$(bounded "$F3S_LIMIT" zfs list -Hp -d 1 -t snapshot -o creation -s createtxg "$F3S_DATASET" 2>/dev/null |
+			tail -n 1)
 		[ -n "$promote_newest" ] || refuse "$F3S_DATASET has no snapshot, so no replication is complete; nothing changed"
 		record_write "$((EPOCH + 1)) $F3S_NAME $(date +%s)" || refuse "$REASON, nothing changed"
 		record_read
 		rm -f "$F3S_RETURN"
 		touch "$F3S_PROVEN"
-		promote_age="The newest snapshot was $((SINCE - promote_newest)) s old"
+		# since the move $1 has served nobody
+		promote_age=$((${promote_moved:-$SINCE} - promote_newest))
+		if [ "$promote_age" -ge 0 ]; then
+			promote_age="The newest snapshot was $promote_age s old${promote_moved:+ when $F3S_NAME took the address}"
+		else
+			promote_age="The newest snapshot is ${promote_age#-} s younger than the move of the address, so the clocks differ, or $1 lived on"
+		fi
 		tell "promoted: epoch $EPOCH, $F3S_NAME writes; $promote_age"
 		case $F3S_ROLE in
 		standby) echo "epoch $EPOCH: $F3S_NAME writes. $promote_age: what $1 wrote after it is not here" ;;
@@ -707,6 +720,7 @@ found_status() {
 	writer=$WRITER
 	since=$SINCE
 	proven=$status_proven
+	moved=$(last_move)
 	EOF
 	kept hold "$F3S_HOLD"
 	! returning || echo returning=yes
@@ -737,7 +751,7 @@ under_lock() {
 
 case $#:${1-}:${2-} in
 1:status:) status ;;
-1:record:) [ -e "$F3S_STARTED" ] && [ -n "$WRITER" ] && echo "$EPOCH $WRITER $SINCE" ;;	# for ask_peer() of the peer
+1:record:) [ -e "$F3S_STARTED" ] && [ -n "$WRITER" ] && echo "$EPOCH $WRITER $SINCE $F3S_PEER_NAME" ;;	# for ask_peer() of the peer
 1:reconcile:)
 	need_root
 	# Not `:` and a redirection: where that fails, as on a full file system, it ends the shell (sh(1), special built-ins).

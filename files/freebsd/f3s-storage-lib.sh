@@ -17,6 +17,7 @@ F3S_KEEP=/var/db/f3s	# what outlives a reboot
 F3S_HOLD=$F3S_KEEP/carp.hold		# a planned failover: by `carp backup`, until `carp master`
 F3S_RECORD=$F3S_KEEP/record	# who writes: EPOCH HOST SECONDS-SINCE-1970; without it the primary does, since epoch 0
 F3S_RETURN=$F3S_KEEP/return	# the epoch of the record that is about to end: the role goes back (tasks/return_primary.py)
+F3S_RETIRED=$F3S_KEEP/retired	# the host that is the standby in the place of this one, as the primary said last
 
 # Files of this boot, all below F3S_RUN.
 F3S_LOCK=$F3S_RUN/lock			# held by lockf(1); its mere existence means nothing
@@ -128,6 +129,10 @@ returning() {
 # May this host serve at all? The standby always may: what it serves is read-only unless it was promoted.
 may_serve() {
 	writes_here && return 0
+	[ ! -e "$F3S_RETIRED" ] || {
+		REASON="$(cat "$F3S_RETIRED") is the standby of $F3S_PEER_NAME now: docs/runbook.md, Another standby, retires this host"
+		return 1
+	}
 	[ -n "$WRITER" ] && { [ "$F3S_ROLE" = standby ] || returning; }
 }
 
@@ -205,6 +210,11 @@ carp_becomes() {
 		sleep 1
 	done
 	return 1
+}
+
+# When the address came or went last, in seconds since 1970; nothing where that is not known.
+last_move() {
+	tail -n 1 "$F3S_MOVES" 2>/dev/null
 }
 
 # A client that comes now waits for the end of nfsd's grace period (seen: 73 s), while a host whose nfsd runs answers at once.

@@ -44,6 +44,7 @@ floor=4711
 epoch=1
 writer=f1
 since=1767225600
+moved=1767225599
 proven=no
 decision=BACKUP, not ready: a=b
 decided_since=2026-03-01 11:00:05
@@ -57,7 +58,7 @@ def without(name: str, lines: list[str]) -> list[str]:
 def test_the_status() -> None:
     said = Status(
         started=True, carp=CarpState.BACKUP, claim=254, reason="service nfsd did not start: a=b", fsid_number=16,
-        hold="since 2026-03-01 11:00:00", floor=4711, epoch=1, writer="f1", since=1767225600,
+        hold="since 2026-03-01 11:00:00", floor=4711, epoch=1, writer="f1", since=1767225600, moved=1767225599,
         decision="BACKUP, not ready: a=b since 2026-03-01 11:00:05",
     )  # fmt: skip
     assert parse_status(STATUS) == said
@@ -79,6 +80,7 @@ def test_the_status() -> None:
         ("carp=none", {"carp": None}),
         ("claim=", {"claim": None}),
         ("proven=yes", {"proven": True}),
+        ("moved=", {"moved": None}),
         ("writer=", {"writer": "", "epoch": 0, "since": 0}),
         ("fsid=none", {"fsid_number": None}),
     ],
@@ -99,7 +101,10 @@ def test_each_value(line: str, expected: dict[str, object]) -> None:
         [*STATUS, "what"],
         [*without("carp", STATUS), "carp=master"],
         [*without("ready", STATUS), "ready=perhaps"],
-        *([*without(name, STATUS), f"{name}=many"] for name in ("floor", "claim", "fsid_number", "epoch", "since")),
+        *(
+            [*without(name, STATUS), f"{name}=many"]
+            for name in ("floor", "claim", "fsid_number", "epoch", "since", "moved")
+        ),
         *(
             without(name, STATUS)
             for name in ("started", "right", "carp", "claim", "ready", "fsid", "writer", "proven", "decided_since")

@@ -203,7 +203,7 @@ class StorageHost(StubHost):
         self.state("snapshots", "100\n250\n200\n")
         self.state("bookmarks", "")
         self.state("marks", "")
-        self.state("peer_record", "0 f0 0\n")
+        self.state("peer_record", f"0 f0 0 {self.values.name}\n")
         self.carp("BACKUP", self.advskew)
         self.properties()
         self.mounted(self.dataset, 16)

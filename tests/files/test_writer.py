@@ -170,7 +170,9 @@ def test_the_promoted_host_yields_to_a_higher_epoch(standby: StorageHost) -> Non
     assert (standby.running(), standby.carp_now()) == (SERVICES, ("BACKUP", 100)), "a standby again"
 
 
-@pytest.mark.parametrize("answer", ["", "what\n", "9 f9 1\n", "9 f1\n", "-1 f1 1\n", "0 f0 0\n9 f1 1\n", "no answer\n"])
+@pytest.mark.parametrize(
+    "answer", ["", "what\n", "9 f9 1\n", "9 f1\n", "-1 f1 1\n", "0 f0 0\n9 f1 1\n", "9 f1 1 f0 x\n", "no answer\n"]
+)
 def test_an_answer_that_is_none_changes_nothing(primary: StorageHost, answer: str) -> None:
     primary.state("peer_record", answer)
     assert primary.reconcile().rc == 0
@@ -198,11 +200,28 @@ def test_a_damaged_record_lets_nobody_write(primary: StorageHost) -> None:
 
 
 def test_what_the_peer_is_told(standby: StorageHost) -> None:
-    assert standby.run(standby.control, "record").out == "0 f0 0\n"
+    assert standby.run(standby.control, "record").out == "0 f0 0 f0\n"
     standby.write(RECORD, "3 f1 1000\n")
-    assert standby.run(standby.control, "record").out == "3 f1 1000\n"
+    assert standby.run(standby.control, "record").out == "3 f1 1000 f0\n"
     standby.path(STARTED).unlink()
     assert standby.run(standby.control, "record").out == "", "one that is stopped may be replaced"
+
+
+def test_a_standby_that_was_replaced_and_boots_as_it_was_serves_nothing(standby: StorageHost) -> None:
+    """As soon as the primary has told it, and when that is dead, too."""
+    standby.state("peer_record", "0 f0 0 f2\n")
+    standby.reconcile()
+    silent(standby)
+    for state in ("BACKUP", "MASTER"):
+        standby.carp(state)
+        standby.reconcile()
+        assert (standby.running(), standby.carp_now()) == ((), (state, 254))
+    assert "f2 is the standby of f0 now" in standby.log()[-1]
+    standby.state("peer_record", "0 f0 0 f1\n")
+    standby.carp("BACKUP")
+    for _ in "again", "it is back":
+        standby.reconcile()
+    assert (standby.running(), standby.carp_now()) == (SERVICES, ("BACKUP", 100))
 
 
 # -- promotion --
@@ -218,7 +237,9 @@ def test_a_promotion_is_on_the_disk_before_the_first_write(standby: StorageHost)
     standby.serving()
     rc, out, err = promote(standby)
     assert (rc, err) == (0, "")
-    assert re.search(r"epoch 1: f1 writes. The newest snapshot was \d+ s old: what f0 wrote after it is not here", out)
+    assert re.search(
+        r"epoch 1: f1 writes. The newest snapshot was \d{8,} s old: what f0 wrote after it is not here", out
+    )
     record = standby.path(RECORD)
     assert data(standby) == [
         ["fsync", f"{record}.new"],
@@ -233,6 +254,19 @@ def test_a_promotion_is_on_the_disk_before_the_first_write(standby: StorageHost)
     standby.forget()
     assert promote(standby)[0] == 0
     assert data(standby) == [], "a second one changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("moved", "says"),
+    [(1042, "was 42 s old when f1 took the address:"), (100, "is 900 s younger than the move of the address, so the")],
+)
+def test_what_is_lost_ends_with_the_move_of_the_address(standby: StorageHost, moved: int, says: str) -> None:
+    """However late the operator comes. The snapshot has the time of the other host's clock."""
+    silent(standby)
+    standby.serving()
+    standby.write("/var/run/f3s/moves", f"7\n{moved}\n")
+    assert status(standby).moved == moved
+    assert f"The newest snapshot {says}" in promote(standby)[1]
 
 
 def test_a_promotion_that_the_other_host_does_not_accept_is_made_in_a_new_epoch(standby: StorageHost) -> None:

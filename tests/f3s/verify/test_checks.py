@@ -609,11 +609,12 @@ def test_a_promoted_standby_keeps_what_clients_wrote() -> None:
         assert row.reason == f"{REPLICA} was promoted, and no replication is accepted"
         master = one(cluster, "one MASTER", CLUSTER)
         assert (master.state, one(cluster, "writer", CLUSTER).state) == (state, state)
-        for each in (row, master):
+        for each in (row, master, one(cluster, "writer", CLUSTER)):
             assert each.next_step.startswith("docs/runbook.md, host dead")
         assert (one(cluster, "mounts", F1).state, one(cluster, "CARP", F1).state) == (State.RIGHT, State.RIGHT)
         assert not [each for each in rows(cluster) if "rollback" in each.next_step]
     assert one(promoted, "writer", CLUSTER).reason == "f1 was promoted (epoch 1)"
+    assert one(dead, "writer", CLUSTER).reason.endswith("who may write: f1: epoch 1, f1 writes")
     ends = status(F1, epoch=1, writer="f1", proven=True, returning=True)
     frozen = MountTable((*of(F1).mounts.mounts[:1], Mount(REPLICA, "/data/nfs", "zfs", frozenset({"ro"}))), {})
     ending = changed(promoted, F1, controller=ends, mounts=frozen)

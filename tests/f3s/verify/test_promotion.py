@@ -34,7 +34,19 @@ def test_a_dead_primary_with_the_operators_words(name: str) -> None:
     found = plan_promotion(dead(), F1, name, FROM)
     assert (found.stop, found.refusals, found.why) == (False, (), "")
     assert found.missing.startswith(f"what f0 wrote after {FROM} (")
-    assert found.missing.endswith(" s ago) is missing on f1")
+    assert found.missing.endswith(" s before now) is missing on f1")
+
+
+@pytest.mark.parametrize(
+    ("later", "says"),
+    [
+        (42, "42 s before f1 took the address)"),
+        (-9, "9 s after f1 took the address, so the clocks differ, or f0 lived"),
+    ],
+)
+def test_what_is_missing_ends_with_the_move_of_the_address(later: int, says: str) -> None:
+    moved = status(F1, carp=CarpState.MASTER, moved=NEWEST.creation + later)
+    assert says in plan_promotion(changed(dead(), F1, controller=moved), "f1", "f0", FROM).missing
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,8 @@ def test_a_dead_primary_with_the_operators_words(name: str) -> None:
         (failed_over(None), (None, None), "--data promote_from="),
         (changed(dead(), F1, controller=status(F1, **NOT_READY)), ("f0", FROM), "services on f1"),
         (changed(dead(), F1, snapshots=()), ("f0", FROM), "has no snapshot"),
+        (changed(failed_over("since now"), F0, controller=status(F0, started=False)), ("f0", None),
+         "f0 serves nobody, as f3s_storage is stopped there: `doas service f3s_storage start` on it"),
         (replace(dead(), hosts={}), ("f0", FROM), "f1.lan.buetow.org is not part of this run: not asked"),
     ],
 )  # fmt: skip
