@@ -20,22 +20,21 @@ def busy(story: Story) -> None:
         story.stage.boot(idle)
     pair.opening()
     pair.has_the_share(idle)
-    bulk = f"dd if=/dev/zero of={mountpoint}/bulk bs=1M count=16 conv=fsync; sleep 1"
-    pod = f"cat {mountpoint}/before >/tmp/f3s-pod; sleep 1"
+    bulk = f"dd if=/dev/zero of={mountpoint}/bulk bs=1M count=4 conv=fsync; sleep 1"
+    pod = f"cat {mountpoint}/before >/tmp/f3s-pod 2>&1; sleep 1"
     for words in (
         f"sh -c 'while :; do {bulk}; done'",
         f"unshare -m --propagation private sh -c 'while :; do {pod}; done'",
     ):
         story.on(pair.client, f"nohup {words} >/dev/null 2>&1 </dev/null &")
 
+    def pod_reads() -> bool:
+        story.seen = story.attempt(pair.client, "cat /tmp/f3s-pod").output
+        return story.seen == "written before\n"
+
     def all_read() -> None:
         story.on(pair.client, "rm /tmp/f3s-pod")
-        story.within(
-            "the pod reads",
-            lambda: story.attempt(pair.client, "cat /tmp/f3s-pod").output == "written before\n",
-            timers=5,
-            work=1,
-        )
+        story.within("the pod reads", pod_reads, timers=5, work=5)
         story.within(
             f"{idle}, which asked for nothing, reads", lambda: pair.reads(idle, "before", "written before"), timers=5
         )
