@@ -42,10 +42,10 @@ PROGRAM = os.path.realpath(__file__)
 # Seconds of the steps that have no setting (f3s/monitor.py has the same numbers)
 WRITE_SECONDS, AGAIN_SECONDS, CALL_SECONDS, SERVICE_SECONDS, ESCALATE_SECONDS, LOG_SECONDS = 5, 6, 3, 15, 60, 2
 RETRY_SECONDS = 60
-# The kernel waits longer after each attempt to connect that failed, 3 s at first, twice as long each time, half of the
-# server's lease at most (net/sunrpc/xprt.c, xprt_reconnect_backoff; fs/nfs/nfs4renewd.c): no longer than the outage
-# was, and no longer than this.
-RECONNECT_SECONDS = 75
+# How long the server has to answer before a silent mount is unmounted by force. One that has just booted answers, but
+# lets nobody open a file for 135 s (nfsd's grace period, sys/fs/nfs/nfs.h; seen). The kernel may wait for 75 s before
+# it connects again (net/sunrpc/xprt.c, xprt_reconnect_backoff; fs/nfs/nfs4renewd.c).
+ANSWERING_SECONDS = 150
 
 USAGE = """\
 usage: check-nfs-mount.sh --once | --status | --help
@@ -93,7 +93,7 @@ RULES: tuple[tuple[str, Facts, str, str, str], ...] = (
     ("silent",      {"restartable": True},   "hung",        RESTART, ""),
     ("silent",      {"server": None},        "hung",        ASK,     ""),
     ("silent",      {"server": False},       "hung",        NOTHING, "the server does not answer"),
-    ("silent",      {"reconnected": False},  "hung",        NOTHING, "the kernel may still be on its way"),
+    ("silent",      {"awaited": False},      "hung",        NOTHING, "the server may let nobody open a file yet"),
     ("silent",      {},                      "hung",        REMOUNT, ""),
 )  # fmt: skip
 
@@ -103,7 +103,7 @@ def decide(seen: str, facts: Facts) -> tuple[str, str, str]:
 
     facts: server: it answers through the tunnel (None: not asked); moved: in trouble for longer than a move;
     restartable, remountable: the last time is long enough ago; data: it flows, though nothing else is answered;
-    reconnected: the kernel has had its time since the server answers
+    awaited: the server has answered for long enough
     """
     for of, wanted, *rest in RULES:
         if of == seen and all(facts[name] is value for name, value in wanted.items()):
@@ -134,14 +134,13 @@ class Record:
 
     def facts(self, now: float, move: float, restarted: float, server: bool | None, data: bool) -> Facts:
         """The facts of `decide`."""
-        wait = min(self.answering - self.trouble, RECONNECT_SECONDS)
         return {
             "server": server,
             "data": data,
             "moved": self.trouble >= 0 and now - self.trouble >= move,
             "restartable": restarted < 0 or now - restarted >= RETRY_SECONDS,
             "remountable": self.remounted < 0 or now - self.remounted >= RETRY_SECONDS,
-            "reconnected": self.answering >= 0 and now - self.answering >= wait,
+            "awaited": self.answering >= 0 and now - self.answering >= ANSWERING_SECONDS,
         }
 
 
