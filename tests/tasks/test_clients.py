@@ -16,7 +16,7 @@ from f3s.textfile import TextFile, digest
 from f3s.units import Unit, Units
 from facts.clients import HostName, SelinuxState
 from facts.fstab import LinuxMounts
-from facts.secrets import SecretFile
+from facts.secrets import Certificates, SecretFile
 from facts.sysctl import Sysctls
 from facts.textfile import TextFileOf
 from facts.units import UnitStates
@@ -60,6 +60,7 @@ def facts() -> dict[type, Any]:
         HostName: "r0.lan.buetow.org",
         SelinuxState: Selinux("Enforcing", GENERIC),
         SecretFile: ABSENT,
+        Certificates: {},
         Sysctls: {"net.ipv4.tcp_thin_linear_timeouts": "0"},
         TextFileOf: present,
         LinuxMounts: (),
@@ -79,6 +80,7 @@ def test_the_whole_plan_of_a_new_host() -> None:
         "a host name of its own",
         "packages",
         "hosts: names of the virtual IP",
+        "no certificates of somebody else are in their place",
         "key and certificate",
         "certificate of the CA",
         "stunnel.conf",
@@ -100,12 +102,15 @@ def test_the_whole_plan_of_a_new_host() -> None:
         "systemd reads the units and /etc/fstab",
         "/etc/f3s/nfs-mount.conf is not needed any more",
         "/usr/local/bin/nfs-null-call.sh is not needed any more",
+        "/run/nfs-mount-check.lock is not needed any more",
+        "/run/nfs-mount.state is not needed any more",
         "mounted, if the server answers",
         "the monitor's timer runs",
     ]
     idle = [each.title.removeprefix("clients: ") for each in planned if not each.commands]
     assert idle == [
         "a host name of its own",
+        "no certificates of somebody else are in their place",
         "SELinux lets containers of k3s use NFS",
         *(each for each in titles if "any more" in each),
     ]
