@@ -80,7 +80,9 @@ def date(ctx: Context) -> int:
         elif arg == "-f" and len(args) == 2 and args.pop(0) == "%s":
             now = float(args.pop())
             with ctx.cluster() as cluster:
-                ctx.host(cluster).clock_offset = now - cluster.now
+                host = ctx.host(cluster)
+                host.clock_offset = now - cluster.now
+                plan_beats(ctx.store, cluster, host)
         elif arg.startswith("+"):
             fmt = arg[1:]
         else:
