@@ -224,7 +224,7 @@ def _freebsd(member: Host, me: HostSettings, site: Site) -> HostView:
         carp=ask(member, Carp, interface=me.carp.interface) if me.is_storage else None,
         rivals=ask(member, CarpRivals, interface=me.carp.interface, address=me.vip.address) if me.is_storage else None,
         controller=ask(member, StorageController) if me.is_storage else None,
-        decisions=ask(member, Decisions) if me.is_storage else None,
+        decisions=ask(member, Decisions) if me.is_storage and member.data.get("verify_html") else None,
         entries=_entries(member, me, site) if me.is_storage else None,
         secrets=_secrets(member, me),
         stale=_stale(member, me) if me.is_storage else None,

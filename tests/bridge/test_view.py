@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from bridge import view
@@ -15,6 +17,8 @@ from tests.facts.recorded import REPLICA, zfs_get
 
 class Recorder:
     """A host that remembers how it was asked."""
+
+    data: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
