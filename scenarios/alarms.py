@@ -7,18 +7,16 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from f3s.conditions import CONDITIONS, Condition
-from f3s.controller import REPORT_CONF
+from f3s.controller import REPORT_CONF, RUN
 from f3s.pki.certificates import make_ca
 from f3s.replication import allowed_age
 from scenarios.deploy import all_right
 from scenarios.pair import FOUND, SERVING, Pair
 from scenarios.play import scenario
-from scenarios.stage import CannotError
 from scenarios.story import Story
 
 CONDITION = {condition.alert: condition for condition in CONDITIONS}
 PROGRAM, HEARD = "/usr/local/bin/f3s-alarm", "/var/log/f3s-alarm"
-RUN = "/var/run/f3s"
 PEM, SHORT = "/usr/local/etc/stunnel/server.pem", "/root/f3s-short.pem"
 SCRUB_SECONDS = 900
 """How long ago a scrub may be here; a pool that never had one is as old as itself."""
@@ -37,18 +35,17 @@ SHORTENED = (
 @scenario("heard", text="ten faults, each heard of in its time, and its end, too")
 def heard(story: Story) -> None:
     """Ten things go wrong, and nobody asks"""
-    if not story.cast.others:
-        raise CannotError("the site has one client, and none that could have files below its mount")
-    pair, other = Pair(story), story.cast.others[0]
-    primary, standby = pair.primary, pair.standby
+    pair = Pair(story)
+    other = pair.other("none that could have files below its mount")
+    primary, standby = pair.hosts
     pool, top = story.cast.site.standby.pool.name, story.cast.site.standby.pool.mountpoint
     pair.opening()
     pair.has_the_share(other)
-    for host in (primary, standby):
+    for host in pair.hosts:
         said = f"printf '#!/bin/sh\\necho \"$1 $3 $4\" >>{HEARD}\\n' >{PROGRAM}; chmod 755 {PROGRAM}; : >{HEARD}"
         story.on(host, said)
     story.deploys("tasks/carp.py", "-y", "--limit", "storage", "--data", f"alert_command={PROGRAM}")
-    for host in (primary, standby):
+    for host in pair.hosts:
         story.types(host, "service f3s_storage alert-test")
         story.prove(_heard(story, host, "test F3sTest"), f"{host}: alert_command is called")
         story.on(host, f"sed -i '' {SHORTENED} {REPORT_CONF}")

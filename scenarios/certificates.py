@@ -9,16 +9,14 @@ from f3s.verify.model import CONTROLLER
 from scenarios.deploy import all_right, changed_nothing
 from scenarios.pair import HEALED, Pair
 from scenarios.play import scenario
-from scenarios.stage import CannotError
 from scenarios.story import Story
 
 
 @scenario("revoked", pause=5, text="its connection ends, the others go on")
 def revoked(story: Story) -> None:
     """The server gets a new certificate and a client is shut out, while another one reads and writes"""
-    if not story.cast.others:
-        raise CannotError("the site has one client, and nobody who could be shut out beside it")
-    pair, other = Pair(story), story.cast.others[0]
+    pair = Pair(story)
+    other = pair.other("nobody who could be shut out beside it")
     name = story.cast.site.clients[1].name
     pair.opening()
     pair.has_the_share(other)

@@ -6,18 +6,14 @@ import json
 
 from scenarios.pair import FAILBACK, HEALED, Pair
 from scenarios.play import scenario
-from scenarios.stage import CannotError
 from scenarios.story import Story
 
 
 @scenario("busy", pause=5)
 def busy(story: Story) -> None:
     """The primary loses power while a client writes in bulk, a pod has its own view of the mount, and one is idle"""
-    if not story.cast.others:
-        raise CannotError("the site has one client, and none that is idle")
-    pair, idle, mountpoint = Pair(story), story.cast.others[0], story.cast.mountpoint
-    if not story.stage.is_up(idle):
-        story.stage.boot(idle)
+    pair, mountpoint = Pair(story), story.cast.mountpoint
+    idle = pair.other("none that is idle")
     pair.opening()
     pair.has_the_share(idle)
     bulk = f"dd if=/dev/zero of={mountpoint}/bulk bs=1M count=4 conv=fsync; sleep 1"

@@ -71,11 +71,8 @@ def cables_standby_first(story: Story) -> None:
 
 def _parted(story: Story, opens: Callable[[Pair], None], ends: Callable[[Pair], None]) -> None:
     """The two do not hear each other, with clients on both sides; then they do, and one of them has the address."""
-    if not story.cast.others:
-        raise CannotError("the site has one client, and none for the other side")
-    pair, other = Pair(story), story.cast.others[0]
-    if not story.stage.is_up(other):
-        story.stage.boot(other)
+    pair = Pair(story)
+    other = pair.other("none for the other side")
     pair.opening()
     pair.has_the_share(other)
     with pair.watched(pair.client, other):

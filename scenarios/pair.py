@@ -15,7 +15,7 @@ from pathlib import Path
 from f3s.carp import CarpState
 from f3s.controller import FAILBACK_LOG, Status, parse_status
 from f3s.parsing import UnknownOutput
-from scenarios.stage import Ran
+from scenarios.stage import CannotError, Ran
 from scenarios.story import NotSoError, Story
 
 TAKEOVER = {"timers": 5.0, "work": 2.0}
@@ -95,6 +95,18 @@ class Pair:
             return None
         master = next(host for host, state in states.items() if state == "MASTER")
         return master if self.serves(master) else None
+
+    def other(self, what_for: str) -> str:
+        """Another client than the one of the story, which is up.
+
+        :raises CannotError: the site has no other
+        """
+        stage, others = self.story.stage, self.story.cast.others
+        if not others:
+            raise CannotError(f"the site has one client, and {what_for}")
+        if not stage.is_up(others[0]):
+            stage.boot(others[0])
+        return others[0]
 
     # -- steps --
 

@@ -22,7 +22,7 @@ from operations import carp, order, rcconf, reasons, secrets, stunnel, sysctl, t
 from operations.base import known
 from tasks.shared import controller_takes_up, keep_role, name_virtual_ip, nfs_variables
 
-FAILBACK = "/usr/local/bin/carp-auto-failback.sh"
+FAILBACK, _ = PROGRAMS["carp-auto-failback.sh"]
 # seconds; the second includes the first
 SHUTDOWN, INIT_SHUTDOWN = "300", "330"
 
