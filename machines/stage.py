@@ -168,12 +168,10 @@ class MachinesStage(RealStage):
         switch.control(self.cluster.folder / LAN, "send", frame.hex())
 
     def suspend(self, host: str) -> None:
-        with _machines_errors():
-            self.cluster.machine(host).monitor("stop")
+        self.cluster.machine(host).stand_still(True)
 
     def resume(self, host: str) -> None:
-        with _machines_errors():
-            self.cluster.machine(host).monitor("cont")
+        self.cluster.machine(host).stand_still(False)
 
     def new_disk(self, host: str) -> None:
         with _machines_errors():

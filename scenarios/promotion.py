@@ -12,13 +12,19 @@ from scenarios.play import scenario
 from scenarios.roles import PRIMARY
 from scenarios.story import Story
 
+STILL_SECONDS = 180
+"""The controller takes a shorter break for a busy minute (F3S_STILL in files/freebsd/f3s-storage-lib.sh)."""
+
 
 def _promoted(pair: Pair) -> None:
-    """The primary is out, the standby is promoted, and the client writes there."""
+    """The primary is out, by the operator's word; the standby is promoted, and the client writes there."""
     story, path = pair.story, f"{pair.story.cast.mountpoint}/promoted"
     pair.standby_serves()
-    said = story.on(pair.standby, f"carp promote without {pair.primary}")
-    story.prove(" s old when " in said, f"{pair.standby} is promoted: {said.splitlines()[0]}")
+    out = ("--data", f"promote={pair.standby}", "--data", f"promote_powered_off={pair.primary}")
+    task = ("tasks/promote.py", "-y", "--limit", "storage_standby", *out)
+    question = story.refused(*task, because="--data promote_from=")
+    story.deploys(*task, "--data", question.split("--data ")[1].strip())
+    story.prove(pair.status(pair.standby).writer == pair.standby, f"{pair.standby} is promoted")
     story.within(
         f"{pair.client} writes",
         lambda: pair.asks(pair.client, f"echo promoted >{path} && sync {path}").rc == 0,
@@ -69,7 +75,12 @@ def _alone_with_old_data(story: Story, goes: Callable[[Pair], None], comes: Call
     path = f"{cast.mountpoint}/promoted"
     pair.loses_power(pair.standby)
     comes(pair)
-    story.within(f"{pair.primary} is alone, and serves", lambda: pair.serves(pair.primary), timers=75, work=60)
+    story.within(
+        f"{pair.primary} is alone, serves, and knows that it does not know",
+        lambda: pair.serves(pair.primary) and not pair.status(pair.primary).proven,
+        timers=75,
+        work=60,
+    )
     stray = story.attempt(pair.primary, f"touch {cast.share}/stray")
     said = stray.output.strip()
     story.prove("Read-only file system" in said, f"nobody writes to the old data on {pair.primary}: {said!r}")
@@ -101,6 +112,17 @@ def unplugged(story: Story) -> None:
         lambda pair: story.stage.cable(pair.primary, plugged=False),
         lambda pair: story.stage.cable(pair.primary, plugged=True),
     )
+
+
+@scenario("thawed", text="the primary, which goes on as MASTER, soon writes nothing to its old data")
+def thawed(story: Story) -> None:
+    """The primary stands still, the standby is promoted, and the primary goes on while that one is down"""
+
+    def goes_on(pair: Pair) -> None:
+        story.stage.wait(STILL_SECONDS)
+        story.stage.resume(pair.primary)
+
+    _alone_with_old_data(story, lambda pair: story.stage.suspend(pair.primary), goes_on)
 
 
 @scenario("frozen", text="it yields at once, writes nothing, and learns that it was replaced")
