@@ -161,11 +161,6 @@ class Machine:
         end(self.pid)
         self._pid_file.unlink(missing_ok=True)
 
-    def stand_still(self, still: bool) -> None:
-        """As frozen hardware: nothing runs, and time goes on. (The monitor's `stop` stops the clocks as well.)"""
-        if (pid := self.pid()) is not None:
-            os.kill(pid, signal.SIGSTOP if still else signal.SIGCONT)
-
     # -- the monitor --
 
     def monitor(self, command: str) -> str:

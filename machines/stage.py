@@ -168,10 +168,12 @@ class MachinesStage(RealStage):
         switch.control(self.cluster.folder / LAN, "send", frame.hex())
 
     def suspend(self, host: str) -> None:
-        self.cluster.machine(host).stand_still(True)
+        with _machines_errors():
+            self.cluster.machine(host).monitor("stop")
 
     def resume(self, host: str) -> None:
-        self.cluster.machine(host).stand_still(False)
+        with _machines_errors():
+            self.cluster.machine(host).monitor("cont")
 
     def new_disk(self, host: str) -> None:
         with _machines_errors():

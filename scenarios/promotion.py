@@ -12,10 +12,6 @@ from scenarios.play import scenario
 from scenarios.roles import PRIMARY
 from scenarios.story import Story
 
-STILL_SECONDS = 180
-"""The controller takes a shorter break for a busy minute (F3S_STILL in files/freebsd/f3s-storage-lib.sh)."""
-
-
 def _promoted(pair: Pair) -> None:
     """The primary is out, by the operator's word; the standby is promoted, and the client writes there."""
     story, path = pair.story, f"{pair.story.cast.mountpoint}/promoted"
@@ -112,17 +108,6 @@ def unplugged(story: Story) -> None:
         lambda pair: story.stage.cable(pair.primary, plugged=False),
         lambda pair: story.stage.cable(pair.primary, plugged=True),
     )
-
-
-@scenario("thawed", text="the primary, which goes on as MASTER, soon writes nothing to its old data")
-def thawed(story: Story) -> None:
-    """The primary stands still, the standby is promoted, and the primary goes on while that one is down"""
-
-    def goes_on(pair: Pair) -> None:
-        story.stage.wait(STILL_SECONDS)
-        story.stage.resume(pair.primary)
-
-    _alone_with_old_data(story, lambda pair: story.stage.suspend(pair.primary), goes_on)
 
 
 @scenario("frozen", text="it yields at once, writes nothing, and learns that it was replaced")

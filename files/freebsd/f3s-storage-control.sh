@@ -352,13 +352,6 @@ ask_peer() {
 	[ "$WRITER" != "$F3S_NAME" ] || { ANSWERED=yes && touch "$F3S_PROVEN"; }
 }
 
-# True if long nothing ran here. Only the kernel's clock tells that: a clock that was set is no sign.
-stood_still() {
-	still_since=$(cat "$F3S_LOOKED" 2>/dev/null)
-	since_boot >"$F3S_LOOKED"
-	[ $(($(since_boot) - ${still_since:-$(since_boot)})) -gt "$F3S_STILL" ]
-}
-
 # For the primary that has to know: the other one's link, or the host, may be up a little later than this one's.
 ask_patiently() {
 	asked_since=$(since_boot)
@@ -453,13 +446,6 @@ look() {
 		# but for the standby that had it: the next advertisement of the primary, which claims less, gives it back
 		if [ "$F3S_ROLE:$CARP_STATE" = standby:BACKUP ]; then carp_becomes MASTER; fi
 		keep_claim ready
-	fi
-	# nor does a MASTER know what happened meanwhile, if the other one is down by now
-	if stood_still && [ "$F3S_ROLE:$CARP_STATE" = primary:MASTER ]; then
-		tell "stood still for more than $F3S_STILL s: asks $F3S_PEER_NAME whether it was promoted"
-		rm -f "$F3S_PROVEN"
-		carp_set "$F3S_ADVSKEW" || tell "$REASON"
-		ask_patiently
 	fi
 	# the other one can be promoted while it has the address, or nobody hears this one
 	case $CARP_STATE:$ANSWERED in MASTER:* | BACKUP:yes) ;; *) rm -f "$F3S_PROVEN" ;; esac
@@ -648,7 +634,7 @@ catch_up() {
 
 start() {
 	rm -f "$F3S_STOP_OWED" "$F3S_LAST" "$F3S_FLOOR" "$F3S_LOSSES"
-	[ -e "$F3S_STARTED" ] || rm -f "$F3S_PROVEN" "$F3S_LOOKED"
+	[ -e "$F3S_STARTED" ] || rm -f "$F3S_PROVEN"
 	# stunnel writes its pid file there after it gave up root's rights, and nobody else makes the folder anew
 	# where /var/run is in memory.
 	[ -d "$F3S_TUNNEL_FOLDER" ] ||

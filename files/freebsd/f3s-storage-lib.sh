@@ -28,7 +28,6 @@ F3S_LAST=$F3S_RUN/last			# the last decision, lines of the status
 F3S_STATUS=$F3S_RUN/status		# what the last look found, for the report
 F3S_FLOOR=$F3S_RUN/floor.createtxg	# newest snapshot's createtxg when the primary was first seen without its claim
 F3S_PROVEN=$F3S_RUN/proven		# it is known that the peer was not promoted, and this host was MASTER ever since
-F3S_LOOKED=$F3S_RUN/looked		# when the last look began, in seconds since the boot
 F3S_LOSSES=$F3S_RUN/losses		# when the primary lost the address that it had claimed, one a line
 F3S_MOVES=$F3S_RUN/moves		# when the address came or went, seconds since 1970, one a line
 F3S_RESTARTS=$F3S_RUN/restarts	# when a service was restarted that did not answer as it should, likewise
@@ -37,7 +36,6 @@ F3S_HUNG=$F3S_RUN/hung			# process that outlived its time limit: no further chec
 
 F3S_LIMIT=10		# seconds that a check of the pool may take
 F3S_GRACE=135		# seconds of NFSv4's grace period: nfsd's lease and NFSRV_LEASEDELTA (sys/fs/nfs/nfs.h)
-F3S_STILL=180		# seconds without a look, of one a minute: the host stood still
 F3S_SERVICE_LIMIT=20	# seconds that service(8) may take; rc.shutdown ends everything after 90 by default
 F3S_VERSION=status=3	# first line of the status and of F3S_LAST: f3s/controller.py knows what follows
 F3S_NO_CLAIM=254	# advskew of a host that cannot serve, which loses against every other

@@ -100,25 +100,6 @@ def test_a_primary_that_lost_its_link_asks_again(primary: StorageHost) -> None:
     assert (primary.readonly(), status(primary).proven) == ("off", True)
 
 
-def test_a_primary_that_stood_still_asks_again(primary: StorageHost) -> None:
-    """The kernel goes on as MASTER, and the standby that was promoted meanwhile may be dead by now."""
-    primary.serving()
-    now = int(time.time())
-    primary.booted(now - 1000)
-    assert (primary.reconcile().rc, status(primary).proven) == (0, True)
-    silent(primary)
-    primary.booted(now - 1150)
-    assert (primary.reconcile().rc, status(primary).proven) == (0, True), "a look that was late is no sign"
-    primary.booted(now - 1400)
-    primary.reconcile()
-    assert (primary.readonly(), primary.carp_now(), status(primary).proven) == ("on", ("MASTER", 60), False)
-    primary.reconcile()
-    assert primary.readonly() == "on", "it has to be told, not only to look again"
-    primary.state("peer_record", "0 f0 0\n")
-    primary.reconcile()
-    assert (primary.readonly(), status(primary).proven) == ("off", True)
-
-
 def test_what_a_backup_was_told_is_old_a_minute_later(primary: StorageHost) -> None:
     assert (primary.reconcile().rc, status(primary).proven) == (0, True)
     silent(primary)
