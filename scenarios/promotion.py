@@ -12,6 +12,7 @@ from scenarios.play import scenario
 from scenarios.roles import PRIMARY
 from scenarios.story import Story
 
+
 def _promoted(pair: Pair) -> None:
     """The primary is out, by the operator's word; the standby is promoted, and the client writes there."""
     story, path = pair.story, f"{pair.story.cast.mountpoint}/promoted"
