@@ -132,7 +132,7 @@ class Story:
         """
         ran = self.stage.pyinfra(*words)
         if ran.rc != 0:
-            raise NotSoError(f"pyinfra {' '.join(words)}: exit status {ran.rc}\n{ran.output[-4000:]}")
+            raise NotSoError(f"pyinfra {' '.join(words)}: exit status {ran.rc}\n{ran.output[-16000:]}")
         self.say(f"controller: pyinfra {' '.join(words)}")
         return ran.output
 
@@ -145,7 +145,7 @@ class Story:
         ran = self.stage.pyinfra(*words)
         said = re.search(rf"^.*{because}.*$", ran.output, re.MULTILINE)
         if ran.rc == 0 or said is None:
-            raise NotSoError(f"pyinfra {' '.join(words)}: exit status {ran.rc}, no '{because}'\n{ran.output[-4000:]}")
+            raise NotSoError(f"pyinfra {' '.join(words)}: exit status {ran.rc}, no '{because}'\n{ran.output[-16000:]}")
         self.say(f"controller: pyinfra {' '.join(words)} fails: {said[0].strip()[:200]}")
         return said[0]
 

@@ -4,18 +4,20 @@
 #
 # usage: await-standby.sh SECONDS
 set -eu
-left=$1
+seconds=$1 left=$1
 # shellcheck source=files/freebsd/f3s-storage-lib.sh
 . /usr/local/libexec/f3s/storage.sh
 
-# start ends with 0, whatever it found
-service f3s_storage start
-until "$F3S_CONTROL" status | grep -x ready=yes >/dev/null && ! grace; do
+pause() {
     if [ "$left" -le 0 ]; then
-        echo "await-standby: not ready within $1 s:" >&2
+        echo "await-standby: not ready within $seconds s:" >&2
         "$F3S_CONTROL" status >&2
         exit 1
     fi
     left=$((left - 5))
     sleep 5
-done
+}
+
+# whatever it finds is no failure, but a look that is under way may have the lock for a minute
+until service f3s_storage start; do pause; done
+until "$F3S_CONTROL" status | grep -x ready=yes >/dev/null && ! grace; do pause; done

@@ -102,6 +102,9 @@ def test_who_stands_by_is_ready_and_past_the_grace_period_of_its_nfsd(tmp_path: 
     assert host.state("started") == "f3s_storage start\n"
     host.state("status", "status=3\nready=yes\n")
     assert ran(host, "await-standby", "0").rc == 0
+    host.command("service", '! rm "$STATE/busy" 2>/dev/null')
+    host.state("busy", "")
+    assert ran(host, "await-standby", "5").rc == 0, "another look had the lock"
     host.booted(0)
     host.write("/var/run/f3s/nfsd", "9999999999\n")
     assert ran(host, "await-standby", "0").rc == 1, "nfsd was just started"
