@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from f3s.clock import LIMIT
 from f3s.conditions import REPLICA_LATE
+from f3s.pruning import destroyed
 from f3s.quoting import command
 from f3s.replication import allowed_age, newest_common, sent
 from f3s.settings import HostSettings, Job
@@ -16,10 +17,12 @@ from f3s.verify.clocks import SET_IT
 from f3s.verify.model import ClusterView, Row, State, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.zfs import Snapshot
-from f3s.zrepl import left_over
+from f3s.zrepl import host_config, left_over
 
 MEANWHILE = 180
 """Seconds that may pass between two hosts' answers: each question has a bound of 90 (operations.base.LOOK_SECONDS)."""
+PILED_UP = 100
+"""So many snapshots that no rule keeps are not there by chance: zrepl prunes after each replication."""
 PROMOTED = (
     "docs/runbook.md, host dead: what clients wrote since is nowhere else; tasks/return_primary.py brings it over"
 )
@@ -54,6 +57,8 @@ def _daemon(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
         ]
         release = "; ".join(command("doas zrepl zfs-abstraction release-all --job {}", job) for job in left)
         yield wrong("zrepl", host.name, f"history is kept by {'; '.join(reasons)}", release)
+    elif piled_up := [*_piled_up(cluster, host)]:
+        yield wrong("zrepl", host.name, "; ".join(piled_up), "doas zrepl status on the source says why, below Pruning")
     elif wanted and not known:
         yield unknown("zrepl", host.name, "not known whether it keeps anything for jobs that are gone", ASK_AGAIN)
     elif wanted:
@@ -72,6 +77,24 @@ def _of_others(cluster: ClusterView, host: HostSettings) -> Iterator[str]:
             found.setdefault(each.dataset, []).append(each.short_name)
     for dataset, names in found.items():
         yield f"{len(names)} snapshots of {dataset} are not zrepl's, which deletes none of them ({names[-1]})"
+
+
+def _piled_up(cluster: ClusterView, host: HostSettings) -> Iterator[str]:
+    """Datasets with snapshots that the keep rules would have destroyed, had zrepl pruned."""
+    for job in cluster.site.jobs:
+        source, target = (cluster.site.host(name) for name in (job.source, job.target))
+        jobs = (host_config(source, cluster.site) or {"jobs": ()})["jobs"]
+        rules = next(each["pruning"] for each in jobs if each["name"] == job.name)
+        for dataset, replica in replicas(cluster, job).items():
+            sent = _of(cluster.of(source).snapshots or (), dataset)
+            received = _of(cluster.of(target).snapshots or (), replica)
+            common = newest_common(sent, received)
+            sides = ((source, dataset, sent, "keep_sender"), (target, replica, received, "keep_receiver"))
+            for side, name, found, keep in sides:
+                if side is host and common is not None:  # what was not replicated yet is kept
+                    late = [each for each in destroyed(rules[keep], found) if each.creation < common.creation]
+                    if len(late) >= PILED_UP:
+                        yield f"{len(late)} snapshots of {name} are there which no rule of {job.name} keeps any more"
 
 
 def replicas(cluster: ClusterView, job: Job) -> dict[str, str]:

@@ -523,6 +523,15 @@ def test_snapshots_of_another_tool_are_told(host: str, dataset: str) -> None:
     assert one(CLUSTER_RIGHT, "zrepl", host).reason == "running"
 
 
+@pytest.mark.parametrize(("host", "dataset"), [(F0, NFS), (F1, REPLICA)])
+def test_snapshots_that_zrepl_does_not_prune_are_told(host: str, dataset: str) -> None:
+    ages = [30, *range(200 * 86400, 200 * 86400 + 150)]  # 14 days of the grid are over; 10 are the last
+    old = [Snapshot(f"{dataset}@zrepl_20250101_{n % 10**6:06}_000", "1", SECONDS - n, SECONDS - n) for n in ages]
+    row = one(changed(CLUSTER_RIGHT, host, snapshots=(*(of(host).snapshots or ()), *old)), "zrepl", host)
+    assert row.state is State.WRONG
+    assert row.reason == f"141 snapshots of {dataset} are there which no rule of {NFS_JOB} keeps any more"
+
+
 def test_a_writable_backup_on_a_third_host_is_no_promoted_standby() -> None:
     inventory = with_backup(good(), first=True)
     for host in FREEBSD:
