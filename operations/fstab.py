@@ -110,7 +110,10 @@ def _report(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: 
     for seen in known(MountStates, monitor=monitor) if monitor else ():
         if seen.state not in USABLE:
             why = "not checked yet" if seen.age is None else f"{seen.state}, {seen.detail}"
-            host.log(f"{seen.mountpoint}: {why}; it is configured, and the monitor goes on trying", logger.warning)
+            then = "the monitor goes on trying"
+            if seen.state == "foreign":
+                then = f"the monitor mounts it after `umount {seen.mountpoint}`, when no program uses that any more"
+            host.log(f"{seen.mountpoint}: {why}; it is configured, and {then}", logger.warning)
     table = known(LinuxMounts)
     for source, point in mounts:
         top = mounted_at(table, point)

@@ -41,6 +41,12 @@ def test_no_change_says_what_it_found() -> None:
     assert entry(BEFORE + LINE) == Result([], ["/etc/fstab has the line for /data/nfs/k3svolumes with these options"])
 
 
+def test_a_line_of_nfsv3_through_the_tunnel_becomes_ours() -> None:
+    before = "127.0.0.1:/data/nfs/k3svolumes /data/nfs/k3svolumes nfs vers=3,port=2323 0 0\n"
+    [command] = entry(BEFORE + before).commands
+    assert command.connector_arguments == {"_stdin": BEFORE + LINE}
+
+
 def test_a_line_of_somebody_else_is_moved_by_hand() -> None:
     disk = "/dev/sdb1 /data/nfs/k3svolumes ext4 defaults 0 2\n"
     for text, why in (
@@ -89,7 +95,7 @@ def test_mounted_already() -> None:
     assert mounted(IN_FORCE) == Result([], ["mounted: /data/nfs/k3svolumes"])
 
 
-@pytest.mark.parametrize("table", [(), (IN_FORCE, Entry("nas:/x", MOUNT[1], "nfs4", ("rw",)))])
+@pytest.mark.parametrize("table", [(), (IN_FORCE, Entry("nas:/x", MOUNT[1], "nfs", ("rw", "vers=3")))])
 def test_mounting_is_left_to_the_monitor(table: tuple[Entry, ...]) -> None:
     ran = mounted(*table)
     assert ran.commands == [f"{MONITOR} --once; case $? in 0|1|75) ;; *) exit 1 ;; esac"]
@@ -103,13 +109,17 @@ def test_mounting_is_left_to_the_monitor(table: tuple[Entry, ...]) -> None:
             MountState(MOUNT[1], "not-mounted", 0, 1, "nothing is mounted; no answer"),
             "not-mounted, nothing is mounted;",
         ),
-        (MountState(MOUNT[1], None), "not checked yet; it is configured"),
+        (MountState(MOUNT[1], None), "not checked yet; it is configured, and the monitor goes on trying"),
+        (
+            MountState(MOUNT[1], "foreign", 0, 1, "127.0.0.1:/data/nfs/k3svolumes is mounted there"),
+            "foreign, 127.0.0.1:/data/nfs/k3svolumes is mounted there; it is configured, and the monitor mounts it "
+            f"after `umount {MOUNT[1]}`,",
+        ),
     ],
 )
 def test_a_mount_that_did_not_come_is_told(state: MountState, says: str) -> None:
     [told] = mounted(after=(), state=state).logs
     assert told.startswith(f"{MOUNT[1]}: {says}")
-    assert told.endswith("it is configured, and the monitor goes on trying")
     assert mounted(after=(), state=state, executing=False).logs == [], "nothing has been tried in the plan"
 
 
