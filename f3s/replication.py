@@ -204,7 +204,8 @@ def plan_mount(
     if occupant not in (None, replica.name):
         return Plan(
             refusal=f"{occupant} is mounted on {mountpoint}, where the replica {replica.name} belongs. Find out "
-            "which of them has the data that clients wrote last before you unmount one"
+            "which of them has the data that clients wrote last. If that is the replica: "
+            f"`{command('zfs set mountpoint=none {}' if occupant[0] != '/' else 'umount {}', occupant)}`"
         )
     if key is KeyCheck.WRONG:
         state = "It is open with the old key until it is unmounted" if replica.key_loaded else "It stays locked"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from typing_extensions import override
 
 from f3s.keycheck import KeyCheck, parse_key_checks
 from f3s.keys import SILENT_STICK
+from f3s.parsing import NoAnswer
 from f3s.quoting import Shell, command
 from f3s.zfs import (
     DATASET_PROPERTIES,
@@ -166,6 +168,8 @@ class KeyChecks(DeviceFact[dict[str, KeyCheck]]):
 
     @override
     def read(self, lines: list[str]) -> dict[str, KeyCheck]:
+        if any("pool I/O is currently suspended" in line for line in lines):  # libzfs_util.c, of EAGAIN
+            return cast(dict[str, KeyCheck], NoAnswer("a pool is suspended", "docs/runbook.md, Disk dead"))
         return parse_key_checks(lines)
 
     @override

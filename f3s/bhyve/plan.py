@@ -10,6 +10,7 @@ from f3s.bhyve.model import Facts, Migration, Plan, Step, Wanted, mountpoint
 from f3s.bhyve.tree import Refusal, check_encrypted, local
 from f3s.bhyve.vms import VmHost
 from f3s.keycheck import KeyCheck
+from f3s.quoting import command
 from f3s.zfs import MIGRATION, Dataset, Property, key_file
 
 
@@ -118,17 +119,18 @@ def _check_marks(datasets: Mapping[str, Dataset], wanted: Wanted) -> None:
                 f"a migration is under way from {dataset.name}, but bhyve_old_dataset is {wanted.old}: set it back"
                 " until it is over"
             )
-    if local(new, MIGRATION) == "copying" and old is None:
+    if new and local(new, MIGRATION) == "copying" and mark is None:
+        aside = command("zfs rename {} {}", new.name, f"{new.name}_part")
         raise Refusal(
-            f"{wanted.dataset} is not complete, and {wanted.old}, which it is copied from, is not there: look for"
-            f" the old tree, and set bhyve_old_dataset to its name"
+            f"{new.name} is not complete, and no dataset has the mark of what it is copied from any more. To begin anew"
+            f" with a backup: `{aside}`, then receive it as {new.name}"
         )
     if mark not in (None, "started", "done", "destroying"):
         raise Refusal(f"{wanted.old} has the unknown mark {MIGRATION}={mark}")
     if old and mark is None and (new is None or not new.encrypted):
         raise Refusal(
-            f"{old.name} is of unknown origin (it has no mark of this migration); look at it,"
-            f" then rename or destroy it by hand"
+            f"{old.name} is of unknown origin (it has no mark of this migration): look at it. If its name is free for"
+            f" the old tree: `{command('zfs rename {} {}', old.name, f'{old.name}_aside')}`"
         )
     if old and mark and new and not new.encrypted:
         raise Refusal(f"{new.name} is not encrypted, and {old.name} was renamed from it: somebody made a second one")

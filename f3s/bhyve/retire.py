@@ -65,9 +65,11 @@ def _check_machines(migration: Migration) -> None:
         return
     if strangers := sorted(vm.devices - {known.name for known in vm.vms}):
         raise Refusal(f"running, but not known to vm-bhyve: {', '.join(strangers)}; stop them by hand")
-    locked = [f"{known.name} by {known.detail}" for known in vm.vms if known.state == "Locked"]
+    locked = {known.name: known.detail for known in vm.vms if known.state == "Locked"}
     if locked and not begun:
-        raise Refusal(f"locked: {', '.join(locked)}; where one runs nowhere, remove its run.lock")
+        by = ", ".join(f"{name} by {host}" for name, host in locked.items())
+        files = words(f"{migration.mountpoint}/{name}/run.lock" for name in locked)  # vm-bhyve, lib/vm-run
+        raise Refusal(f"locked: {by}. What runs nowhere has no need of its lock: `{command('rm {}', files)}`")
 
 
 def record(migration: Migration) -> Iterator[Step]:

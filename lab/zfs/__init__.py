@@ -51,7 +51,7 @@ def power_off(cluster: Cluster, host: Host) -> None:
 
 def disk(cluster: Cluster, host: Host, disk_id: str, *, there: bool) -> None:
     """A disk was pulled out of a running host, or put back: an imported pool on it is suspended (``failmode=wait``) and
-    stays so until the next boot (``zpool clear`` is not played)."""
+    stays so until the next boot, or ``zpool clear``."""
     for pool in imported(cluster, host):
         for vdev in pool.vdevs:
             if vdev.disk == disk_id:

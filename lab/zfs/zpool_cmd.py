@@ -118,6 +118,12 @@ def scrub(ctx: Context, node: Node, args: Arguments) -> int:
     return rc
 
 
+def clear(ctx: Context, node: Node, args: Arguments) -> None:
+    pool = pools.imported(node, args.operands[0])
+    only(all(vdev.state == "ONLINE" for vdev in pool.vdevs), "zpool clear while a disk is away")
+    pool.health = "ONLINE"
+
+
 COMMANDS = {
     "create": Command(create, "m:o:O:", (2, 2)),
     "export": Command(pools.export),
@@ -128,6 +134,7 @@ COMMANDS = {
     "set": Command(set_, "", (2, 2)),
     "sync": Command(sync, "", (0, MANY)),
     "scrub": Command(scrub, "", (1, MANY)),
+    "clear": Command(clear),
 }
 
 

@@ -236,3 +236,17 @@ def test_the_old_tree_is_destroyed_on_the_switch_with_all_proofs(migrated: Clust
     migrate(cluster, *switch)
     assert not [name for name in datasets(cluster) if name.startswith("zroot/bhyve_old")]
     assert migrate(cluster, *switch).changed == []
+
+
+def test_what_came_in_plain_text_is_copied_as_the_refusal_says(migrated: Cluster, tmp_path: Path) -> None:
+    cluster, x = migrated.copy(tmp_path / "state"), "zroot/bhyve/x"
+    cluster.sh(F0, f"zfs create -o encryption=off {x}; zfs create {x}/y; echo plain >/{x}/y/note")
+    said = " ".join(migrate(cluster, fails=True).output.split())
+    snapshot, send, look, destroy = re.findall("`(zfs [^`]*)`", said.partition("NOT ENCRYPTED")[2])[:4]
+    cluster.sh(F0, snapshot.replace("X", x))
+    for below in ("", "/y"):
+        cluster.sh(F0, send.replace("X_new", f"{x}_new{below}").replace("X@", f"{x}{below}@"))
+    assert " off " not in cluster.sh(F0, look.replace("X", x))
+    cluster.sh(F0, f"{destroy.replace('X', x)}; zfs rename {x}_new {x}")
+    assert migrate(cluster).changed == []
+    assert cluster.sh(F0, f"cat /{x}/y/note; zfs get -H -o value encryptionroot {x}/y") == "plain\nzroot/bhyve\n"

@@ -423,6 +423,11 @@ def test_a_root_dataset_that_cannot_be_mounted(facts: dict[type, Any], text: str
     assert text in str(refusal.value)
 
 
+def test_an_encrypted_root_dataset_is_mounted_once_its_key_is_loaded() -> None:
+    facts = unmounted(encryption="aes-256-gcm", encryptionroot="zdata", keystatus="available")
+    assert run(zfs.pool_mounted, facts, "zdata", "/data").commands == ["zfs mount zdata"]
+
+
 def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:
     with pytest.raises(OperationError, match=r"not mounted on /data, but nothing\. tasks/zfs_encrypt\.py mounts it"):
         guard(mounts(ROOT))

@@ -33,8 +33,9 @@ class Stop:
 
     + name: of the state; from: `sticks`, with keys alone, or `data`, with the encrypted datasets as well
     + bring: shell lines that bring it about; elsewhere: the same on f1, or on all other hosts with a stick
-    + says: pairs of a part of the message and what the operator does then: a shell line in which `\\1` is what the
-      message told, NAME=VALUE for the data, or another stick
+    + says: pairs of a part of the message and what the operator does then: shell lines in which `\\1` is what the
+      message told, or NAME=VALUE for the data
+    A line may begin with `f1: `, where it is typed, or with `lab: `, for what is done to a disk.
     """
 
     name: str
@@ -65,7 +66,7 @@ STOPS = (
     Stop("a stick of something else", "usb_keys", "sticks",
          "umount /keys; newfs /dev/da0 >/dev/null; mount /dev/da0 /keys; echo x >/keys/photo",
          ((r"Find out what it is for: `(ls /keys)`. The stick belongs there: (umount /keys), take", r"\1; \2"),
-          (r"if it has none, put another stick in", "lab: swap"))),
+          (r"if it has none, put another stick in", "lab: swap f0 da0"))),
     Stop("a key that is in use is on no stick", "usb_keys", "data",
          f"mount -u -o rw /keys; mv {KEY} /root/copy; mount -u -o ro /keys",
          ((r"bring back a stick that has the key",
@@ -101,6 +102,9 @@ STOPS = (
     Stop("the pool is not to be mounted", "zfs_encrypt", "sticks",
          f"{BLANK_POOL}; zfs unmount zdata; zfs set canmount=off zdata",
          ((r"`(zfs set canmount=on zdata)` there", TYPE),)),
+    Stop("the pool's disk does not answer", "zfs_encrypt", "data", "lab: unplug f0 ada1",
+         ((r"pool zdata is SUSPENDED; see `(zpool status -v zdata)`",
+           r"\1 | grep 'devices are connected, then run .zpool clear'; lab: plug f0 ada1; zpool clear zdata"),)),
     Stop("a plain dataset in the place of the encrypted one", "zfs_encrypt", "sticks",
          f"{BLANK_POOL}; zfs create {ENC}", ((r"rename it away: (zfs rename \S+ \S+)", TYPE),)),
     Stop("another cipher than the data say", "zfs_encrypt", "data", "true",
@@ -134,6 +138,12 @@ STOPS = (
     Stop("the plain replica of an earlier job", "zrepl", "data", "true",
          ((r"Set it aside: `([^`]+)`", r"f1: \1"),),
          elsewhere=f"zfs create -p {REPLICA}; zfs snapshot {REPLICA}@zrepl_1"),
+    Stop("another file system in the place of the replica", "zrepl", "data", "true",
+         ((r"zdata/x is mounted on /data/nfs, where the replica .* belongs.*If that is the replica: `([^`]+)`",
+           r"f1: \1"),),
+         elsewhere=f"zfs create -p -o mountpoint=none zdata/sink/f0/zdata/enc; zfs create -o encryption=on -o "
+         f"keyformat=raw -o keylocation=file://{KEY} {REPLICA}; zfs snapshot {REPLICA}@zrepl_1; "
+         "zfs create -o mountpoint=/data/nfs zdata/x"),
     Stop("another root of NFSv4", "nfs", "data", "echo 'V4: /tank' >/etc/exports",
          ((r"its line `V4: /tank` .*Take the line out", "sed -i '' -e '/^V4: .tank/d' /etc/exports"),)),
     Stop("a dataset that is not there is to be sent", "zrepl", "data", "true",
@@ -176,13 +186,20 @@ def data(sticks: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     return cluster
 
 
+def do(cluster: Cluster, lines: str) -> None:
+    for line in lines.split("; "):
+        if line.startswith("lab: "):
+            cluster.lab(*line.split()[1:])
+        else:
+            cluster.sh(F1 if line.startswith("f1: ") else F0, line.removeprefix("f1: "))
+
+
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 def test_it_leads_on(stop: Stop, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     cluster: Cluster = request.getfixturevalue(stop.begin).copy(tmp_path / "state")
     for host in (F1, F2) if stop.task == "usb_keys" and stop.elsewhere else (F1,):
         cluster.sh(host, stop.elsewhere or "true")
-    for line in stop.bring.split("; "):
-        cluster.sh(F0, line)
+    do(cluster, stop.bring)
     told = [DATA[stop.name]] if stop.name in DATA else []
     by_run = stop.task == "usb_keys"
 
@@ -201,11 +218,7 @@ def test_it_leads_on(stop: Stop, tmp_path: Path, request: pytest.FixtureRequest)
         assert csh_says(match[1] if match.groups() else "") == ""
         if re.fullmatch(r"\w+=.*", done):
             told = [done]
-        elif done == "lab: swap":
-            cluster.lab("swap", F0, "da0")
-        elif done.startswith("f1: "):
-            cluster.sh(F1, done.removeprefix("f1: "))
         else:
-            cluster.sh(F0, done)
+            do(cluster, done)
     rc, output = run("-y" if stop.task == "usb_keys" else "--dry")
     assert rc == 0, output
