@@ -33,6 +33,8 @@ FAILBACK = {"timers": 300.0, "work": 60.0}
 FOUND = {"timers": 110.0, "work": 30.0}
 """The next minute of cron, the patience with what is silent, and a restart."""
 STAYS_SECONDS = 180.0
+GRACE_SECONDS = 135.0
+"""After its nfsd's start in a boot a host may let nobody open a file for so long (docs/day-two.md)."""
 
 
 @dataclass

@@ -7,7 +7,7 @@ import shlex
 
 from f3s.controller import NO_CLAIM
 from scenarios.deploy import all_right
-from scenarios.pair import Pair
+from scenarios.pair import GRACE_SECONDS, Pair
 from scenarios.play import scenario
 from scenarios.story import Story
 
@@ -134,6 +134,7 @@ def rotation(story: Story) -> None:
         pair.loses_power(pair.standby)
         pair.boots(pair.standby)
         story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
+        story.stage.wait(GRACE_SECONDS)
         pair.loses_power(pair.primary)
         pair.boots(pair.primary)
         pair.failback_by_cron()

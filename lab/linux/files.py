@@ -23,6 +23,8 @@ TEXTS = {
 }
 """What a program says, with its exit status (ls and stat as seen, the others in coreutils' wording)."""
 LISTS = ("ls", "find", "du")
+ASKS = (*LISTS, "stat")
+"""Opens no file."""
 
 
 def _paths(ctx: Context) -> list[tuple[str, str]]:
@@ -53,11 +55,12 @@ def _meet(ctx: Context, shown: str, path: str) -> int | None:
     entry = _look(ctx, path)
     if entry is None:
         return None
-    if entry.condition == nfs.DEAD:
+    waits = (nfs.DEAD,) if ctx.name in ASKS else (nfs.DEAD, nfs.GRACE)
+    if entry.condition in waits:
 
         def answers() -> bool:
             now = _look(ctx, path)
-            return now is None or now.condition != nfs.DEAD
+            return now is None or now.condition not in waits
 
         if not waiting.wait(ctx, entry.soft_limit, answers, f"{ctx.name} {shown}"):
             return _fail(ctx, shown, "Input/output error")

@@ -18,7 +18,7 @@ from lab.net import model
 from lab.rc.nfs import Root
 from lab.rc.scripts import is_stopped, processes
 
-FINE, STALE, UNLISTED, DEAD = "fine", "stale", "unlisted", "dead"
+FINE, STALE, UNLISTED, DEAD, GRACE = "fine", "stale", "unlisted", "dead", "grace"
 EXPORTED = "NFS exported"
 STALE_HANDLE = "Stale file handle"
 EPHEMERAL = 49152
@@ -33,7 +33,7 @@ class NfsMount(Mount):
 
     :param server: full name of the host that answered last
     :param path: folder in it
-    :param condition: FINE, STALE, UNLISTED or DEAD, as last seen
+    :param condition: FINE, STALE, UNLISTED, DEAD or GRACE (nobody can open a file yet), as last seen
     :param number: tells it from another mount of the same share
     """
 
@@ -271,6 +271,9 @@ def look(store: Store, cluster: Cluster, client: Host, entry: NfsMount) -> None:
     entry.server = server.name
     entry.tree, entry.read_only = tree_of(place), is_read_only(server, place.entry) or "ro" in entry.options
     entry.condition = FINE if EXPORTED in place.entry.options else UNLISTED
+    if entry.condition == FINE and server.parts.get("grace", 0.0) > cluster.now:
+        entry.condition = GRACE
+    server.parts["had clients"] = True  # /var/db/nfs-stablerestart; what is mounted has a monitor, which opens files
 
 
 def mounts(host: Host) -> list[NfsMount]:

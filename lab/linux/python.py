@@ -257,7 +257,7 @@ class _Calls:
         below = self.kernel.open_below(os.fspath(path), flags)
         if below is not None:
             return below
-        entry = self._meets(path)
+        entry = self._meets(path, _awaits(flags))
         try:
             descriptor = os.open(path, flags, mode)
         except OSError as error:
@@ -284,7 +284,7 @@ class _Calls:
         return os.listdir(place)
 
     def unlink(self, path: str) -> None:
-        self._meets(path)
+        self._meets(path, _awaits(0))  # nothing is written by then (lab.linux.view)
         os.unlink(path)
 
     def read(self, descriptor: int, size: int) -> bytes:
@@ -312,20 +312,21 @@ class _Calls:
         self.handles.pop(descriptor, None)
         os.close(descriptor)
 
-    def _meets(self, path: str) -> nfs.NfsMount | None:
+    def _meets(self, path: str, waits: tuple[str, ...] = (nfs.DEAD,)) -> nfs.NfsMount | None:
         """The mount that a path is on, None for the own disk; returns when the server has answered.
 
+        :param waits: the conditions in which there is no answer yet
         :raises OSError: what the kernel says instead
         """
         place = view.absolute(os.fspath(path))
         entry = view.covering(self.turns.host(), place)
-        if entry and entry.condition == nfs.DEAD:
+        if entry and entry.condition in waits:
             first = entry
 
             def now() -> nfs.NfsMount | None:
                 return next((m for m in nfs.mounts(self.turns.host()) if m.number == first.number), None)
 
-            self._await(lambda: getattr(now(), "condition", ""), first)
+            self._await(lambda: getattr(now(), "condition", "") not in waits, first)
             entry = now()
         if entry and (entry.condition == nfs.STALE):
             raise _error(errno.ESTALE)
@@ -344,19 +345,20 @@ class _Calls:
             nfs.look(self.turns.ctx.store, self.turns.cluster, self.turns.host(), entry)
             return entry.condition
 
-        if condition() == nfs.DEAD:
-            self._await(condition, entry)
+        waits = _awaits(handle.flags)  # a call that reads or writes is refused as well (nfsrv_checkrestart)
+        if condition() in waits:
+            self._await(lambda: condition() not in waits, entry)
         if entry.condition == nfs.STALE or not handle.follow(descriptor):
             raise _error(errno.ESTALE)
         return handle
 
-    def _await(self, condition: Callable[[], str], entry: nfs.NfsMount) -> None:
+    def _await(self, over: Callable[[], bool], entry: nfs.NfsMount) -> None:
         """Waits for an answer; a mount that is taken away by force, or is soft, ends the call."""
 
         def here() -> bool:
             return any(m.number == entry.number for m in nfs.mounts(self.turns.host()))
 
-        answered = self.turns.wait(lambda: not here() or condition() != nfs.DEAD, entry.soft_limit)
+        answered = self.turns.wait(lambda: not here() or over(), entry.soft_limit)
         if not answered or not here():
             raise _error(errno.EIO)
 
@@ -366,6 +368,11 @@ class _Calls:
         if entry is None:
             return found
         return os.stat_result((*found[:2], found.st_dev + view.FOREIGN, *found[3:10]))
+
+
+def _awaits(flags: int) -> tuple[str, ...]:
+    """The grace period is for files; NFSv4 opens no directory."""
+    return (nfs.DEAD,) if flags & os.O_DIRECTORY else (nfs.DEAD, nfs.GRACE)
 
 
 def _error(number: int) -> OSError:

@@ -94,9 +94,8 @@ def _binds(host: Host) -> None:
     # an immutable folder takes no new files; it may get a mount all the same
     want = [[f"/{path}", str(Path("/", path)), "ro"] for _, path in host.immutable]
     for entry in nfs.mounts(host):
-        fine = entry.condition == nfs.FINE
-        tree = str(INSIDE / "state" / entry.tree) if fine else ""
-        want.append([entry.target, tree, "ro" if entry.read_only else "rw"])
+        tree = str(INSIDE / "state" / entry.tree) if entry.condition in (nfs.FINE, nfs.GRACE) else ""
+        want.append([entry.target, tree, "ro" if entry.read_only or entry.condition == nfs.GRACE else "rw"])
 
     def show(target: str, tree: str, mode: str) -> None:
         if tree:

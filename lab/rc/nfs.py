@@ -11,6 +11,8 @@ from lab.core import Cluster, CommandError, Context, Host, Mount, part
 from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
 
 FLAG = "NFS exported"
+GRACE_SECONDS = 135.0
+"""nfsrv_lease and NFSRV_LEASEDELTA (sys/fs/nfs/nfs.h)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +113,17 @@ def _covering(host: Host, directory: str) -> Mount:
 
 
 def serve(ctx: Context) -> bool:
-    """nfsd starts: its sysctls follow rc.conf (rc.d/nfsd)."""
+    """nfsd starts: its sysctls follow rc.conf (rc.d/nfsd).
+
+    The first one of a boot has a grace period if a client has ever had a file open there; a later one has none
+    (sys/fs/nfsserver/nfs_nfsdstate.c, nfsrv_setupstable). It ends sooner once each of those clients has said that it
+    reclaims no more (nfsrv_checkgrace). Here it does not: an idle client comes back late (seen: all of it passed).
+    """
     values = rc_conf(["nfs_reserved_port_only", "nfsv4_server_enable", "nfs_server_flags"])
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         host.parts["nfsd flags"] = values["nfs_server_flags"].split()
+        host.parts.setdefault("grace", cluster.now + GRACE_SECONDS if host.parts.get("had clients") else 0.0)
         sysctls.change(host, "vfs.nfsd.nfs_privport", "1" if is_yes(values["nfs_reserved_port_only"]) else "0")
         sysctls.change(host, "vfs.nfsd.server_max_nfsvers", "4" if is_yes(values["nfsv4_server_enable"]) else "3")
     if is_yes(values["nfs_reserved_port_only"]):

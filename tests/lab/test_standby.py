@@ -212,3 +212,15 @@ def test_a_client_waits_for_a_server_that_stands_still_and_is_stale_on_another_n
     pair.sh("f0", "ifconfig re0 vhid 1 advskew 254")
     pair.tick(2)
     assert pair.attempt("r0", f"cat {SHARE}/file").err == f"cat: {SHARE}/file: Stale file handle\n"
+
+
+def test_after_a_boot_nobody_opens_a_file_until_nfsds_grace_period_is_over(pair: Cluster) -> None:
+    pair.sh("f0", "service nfsd onerestart")
+    assert pair.sh("r0", f"cat {SHARE}/file") == "hello\n", "within a boot there is none"
+    with pair.store.edit() as cluster:
+        del cluster.host("f0").parts["grace"]  # as a power cut does
+    pair.sh("f0", "service nfsd onerestart")
+    assert pair.attempt("r0", f"timeout 5 cat {SHARE}/file").rc == 124
+    assert pair.sh("r0", f"ls {SHARE}").split() == ["file", "late"]
+    pair.tick(135)
+    assert pair.sh("r0", f"cat {SHARE}/file; touch {SHARE}/x") == "hello\n"
