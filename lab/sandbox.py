@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import FileIO
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -42,6 +43,12 @@ PATHS = {
     "freebsd": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
     "rocky": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }
+PACKAGES = [
+    module.__path__
+    for name, module in sys.modules.items()
+    if name.partition(".")[0] == "lab" and hasattr(module, "__path__")
+]
+"""Where the lab's packages are. Found once: a child gets a copy of all that it looks at."""
 NO_NAMESPACES = (
     "lab: this kernel does not let an ordinary user make user namespaces, which the simulated hosts run in "
     "(see user_namespaces(7); Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0): allow it, or run as root"
@@ -76,7 +83,7 @@ def enter(store: Store, cluster: Cluster, machine: Host, zygote_socket: str, *, 
     set_host_name(machine.name)
     os.chroot(root)
     # for what is imported later: the standard library and the lab are not below this root
-    for place in (sys.path, *(module.__path__ for name, module in sys.modules.items() if _is_lab_package(name))):
+    for place in (sys.path, *PACKAGES):
         place[:] = [f"{clock.REAL}{folder}" for folder in place]
     os.chdir("/root" if not plain_user else "/home/operator")
     (INSIDE / "ns" / "machine").write_text(f"{store.folder}\n{zygote_socket}\n{os.environ.get(clock.PROGRAM, '0')}\n")
@@ -99,10 +106,6 @@ def enter(store: Store, cluster: Cluster, machine: Host, zygote_socket: str, *, 
     os.environ["LANG"] = "C.UTF-8"
     if plain_user:
         os.environ["LAB_PLAIN_USER"] = "1"
-
-
-def _is_lab_package(name: str) -> bool:
-    return name.partition(".")[0] == "lab" and hasattr(sys.modules[name], "__path__")
 
 
 def _namespaces(extra: int) -> None:
@@ -155,17 +158,17 @@ def run(words: list[str], zygote_socket: str) -> int:
 
 def _as_init(machine: Host, command: list[str]) -> int:
     """Runs the program below a process 1 of the new process namespace, which plays programs, reaps and ends with it."""
-    listener = zygote.listen(INSIDE / "ns" / "play")
+    place = INSIDE / "ns" / "play"
+    os.mkfifo(place)
+    # also for writing: it has no end while nobody asks
+    listener = FileIO(os.open(place, os.O_RDWR | os.O_NONBLOCK), "rb")
     if machine.platform == "rocky":
         tunnel.listen(machine)
-    main_child = os.fork()
-    if not main_child:
-        listener.close()
-        try:
-            os.execvp(command[0], command)
-        except OSError as error:
-            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
-            os._exit(127)
+    try:
+        main_child = os.posix_spawnp(command[0], command, os.environ)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
     return zygote.Zygote(listener, entry.main, main_child).serve()
 
 
