@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from scenarios.stage import StageError
 
-FORMAT = 3
+FORMAT = 4
 """Version of the pickled state. A folder of another version is refused with the command that makes a new one."""
 
 INSIDE = Path("/.lab")

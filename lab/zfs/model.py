@@ -58,7 +58,7 @@ class Snapshot(Bookmark):
 
 @dataclass
 class Crypt:
-    """Encryption of a dataset.
+    """Encryption of a dataset; keyformat is raw.
 
     :param root: id of the dataset that is the encryption root
     :param key: SHA-256 of the wrapping key; of the encryption root only
@@ -68,7 +68,6 @@ class Crypt:
 
     root: int
     suite: str
-    keyformat: str
     master: int
     key: str = ""
     keylocation: str = "none"
