@@ -71,7 +71,6 @@ SCRIPTS: dict[str, str] = {
     "/sbin/md5": "hash",
     "/sbin/sha1": "hash",
     "/sbin/sha256": "hash",
-    "/sbin/sha512": "hash",
     "/usr/bin/find": "find",
     "/usr/bin/fsync": "fsync",
     "/usr/bin/mktemp": "mktemp",
@@ -100,7 +99,7 @@ sha256sum stat tail tee touch wc
 ROCKY_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
 blkid chcon crontab curl dmesg findmnt firewall-cmd groupadd gzip hostnamectl lsblk lsof mkfs modprobe nc
-nmcli ping pkill ps reboot restorecon rsync setsebool shutdown ssh systemd-cat tar timedatectl useradd
+nfsidmap nmcli ping pkill ps reboot restorecon rsync setsebool shutdown ss ssh systemd-cat tar timedatectl useradd
 usermod wget yum
 """.split()
 )

@@ -41,9 +41,6 @@ def running(host: Host) -> dict[str, int]:
 def main(ctx: Context) -> int:
     """The vm command."""
     verb, *names = ctx.args or ["usage"]
-    if verb == "version":
-        ctx.out(f"vm-bhyve: Bhyve virtual machine management v{_version(ctx)}\n")
-        return 0
     settings = rc_conf(["vm_enable", "vm_dir", "vm_list"])
     if not ctx.env.get("rc_force") and not is_yes(settings["vm_enable"]):
         raise _error("$vm_enable is not enabled in /etc/rc.conf!")

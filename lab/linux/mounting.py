@@ -1,4 +1,4 @@
-"""mount and umount of util-linux and nfs-utils, for NFS; sockets and addresses."""
+"""mount and umount of util-linux and nfs-utils, for NFS; addresses."""
 
 from __future__ import annotations
 
@@ -116,20 +116,6 @@ def umount(ctx: Context) -> int:
             if found := [m for m in nfs.mounts(ctx.host(cluster)) if m.target == target]:
                 nfs.unmounted(ctx.store, cluster, ctx.host(cluster), found[-1])
     return rc
-
-
-def ss(ctx: Context) -> int:
-    """ss(8) with -l, -t, -n, -p: who listens."""
-    options, words = gnu(ctx, "ltnp")
-    if words or not {"-l", "-t", "-n"} <= options.keys():
-        raise ctx.not_simulated()
-    ctx.out("State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\n")
-    host = ctx.host(ctx.store.read())
-    for name, (address, port) in host.parts.get("sockets", {}).items():
-        pid = host.parts["processes"][name][0]
-        who = f' users:(("{name}",pid={pid},fd=9))' if "-p" in options else ""
-        ctx.out(f"LISTEN 0      4096   {f'{address}:{port}':>18}       0.0.0.0:*    {who}\n")
-    return 0
 
 
 def _newest(ctx: Context, target: str) -> nfs.NfsMount | None:

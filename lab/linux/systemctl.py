@@ -54,14 +54,6 @@ def _show(ctx: Context, options: Options, names: list[str]) -> int:
     return 0
 
 
-def _is_active(ctx: Context, options: Options, names: list[str]) -> int:
-    host = ctx.host(ctx.store.read())
-    states = [_properties(ctx, host, unit)["ActiveState"] for unit in names]
-    if "-q" not in options:
-        ctx.out("".join(f"{state}\n" for state in states))
-    return 0 if "active" in states else 3
-
-
 def _enable(ctx: Context, options: Options, names: list[str]) -> int:
     root = ctx.store.root(ctx.host_name)
     for unit in names:
@@ -74,7 +66,7 @@ def _enable(ctx: Context, options: Options, names: list[str]) -> int:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(target)
                 ctx.err(f"Created symlink /{link.relative_to(root)} → {target}.\n")
-    return _start(ctx, {}, names) if "--now" in options else 0
+    return 0
 
 
 def _start(ctx: Context, options: Options, names: list[str]) -> int:
@@ -115,7 +107,6 @@ def _reload(ctx: Context, options: Options, names: list[str]) -> int:
 
 VERBS = {
     "show": _show,
-    "is-active": _is_active,
     "enable": _enable,
     "start": _start,
     "stop": _stop,
@@ -125,8 +116,8 @@ VERBS = {
 
 
 def main(ctx: Context) -> int:
-    """systemctl [--now] [-p PROPERTIES] [-q] VERB UNIT..."""
-    options, words = gnu(ctx, "p:q", ["now"])
+    """systemctl [-p PROPERTIES] VERB UNIT..."""
+    options, words = gnu(ctx, "p:")
     verb, *names = words or [""]
     if verb not in VERBS:
         raise ctx.not_simulated()

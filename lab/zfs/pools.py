@@ -10,8 +10,6 @@ from lab.zfs import datasets, labels, mounting, pool_properties, settings
 from lab.zfs.arguments import Arguments
 from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
 
-SMALLEST = 64 << 20
-
 
 def device(node: Node, word: str) -> str:
     """The disk that an operand of zpool names."""
@@ -83,7 +81,6 @@ def create(
     only(fine is not None and all(p.name != name for p in node.imported()), f"another pool called {name}")
     if in_use(node, vdev.device):
         raise CommandError(f"cannot create '{name}': no such pool or dataset")
-    only(vdev.size >= SMALLEST, f"zpool create on {word}, which is small")
     root = settings.validated("filesystem", root, creating=True)
     only("encryption" not in root, "zpool create -O encryption")
     if mountpoint is not None:
