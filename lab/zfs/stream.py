@@ -6,8 +6,8 @@ snapshot, also in an incremental stream; it is never shorter than `LEAST`, so th
 
 from __future__ import annotations
 
-import base64
 import json
+import marshal
 import os
 import stat
 import zlib
@@ -39,51 +39,37 @@ class Record:
 
 def pack(tree: Path) -> bytes:
     """A folder as bytes."""
-    index: list[list[Any]] = []
-    data: list[bytes] = []
+    entries = []
     for path, info in trees.walk(tree):
-        entry: list[Any] = [path, info.st_mode, info.st_mtime_ns]
-        if stat.S_ISLNK(info.st_mode):
-            entry.append(os.readlink(tree / path))
-        else:
-            entry.append({n: base64.b64encode(v).decode() for n, v in trees.attributes(tree / path).items()})
+        place, data = tree / path, []
+        own = os.readlink(place) if stat.S_ISLNK(info.st_mode) else trees.attributes(place)
         if stat.S_ISREG(info.st_mode):
-            with open(tree / path, "rb") as file:
-                parts = list(trees.extents(file.fileno(), info.st_size))
-                for start, length in parts:
-                    file.seek(start)
-                    data.append(file.read(length))
-            entry += [info.st_size, parts]
-        index.append(entry)
-    head = json.dumps(index).encode()
-    body = b"".join([len(head).to_bytes(8, "big"), head, *data])
-    return body.ljust(LEAST, b"\0")
+            with open(place, "rb") as file:
+                number = file.fileno()
+                data = [(at, os.pread(number, length, at)) for at, length in trees.extents(number, info.st_size)]
+        entries.append((path, info.st_mode, info.st_mtime_ns, own, info.st_size, data))
+    return marshal.dumps(entries).ljust(LEAST, b"\0")
 
 
 def unpack(payload: bytes, tree: Path) -> None:
     """Writes a packed folder into an empty one."""
-    length = int.from_bytes(payload[:8], "big")
-    at = 8 + length
-    entries = json.loads(payload[8:at])
-    for path, mode, _, extra, *content in entries:
+    entries = marshal.loads(payload)
+    for path, mode, _, own, size, data in entries:
         place = tree / path
         if stat.S_ISDIR(mode):
             place.mkdir(exist_ok=True)
         elif stat.S_ISLNK(mode):
-            place.symlink_to(extra)
+            place.symlink_to(own)
         else:
-            size, parts = content
             with open(place, "wb") as file:
                 file.truncate(size)
-                for start, count in parts:
-                    file.seek(start)
-                    file.write(payload[at : at + count])
-                    at += count
-    for path, mode, mtime, extra, *_ in reversed(entries):
+                for at, part in data:
+                    os.pwrite(file.fileno(), part, at)
+    for path, mode, mtime, own, *_ in reversed(entries):
         place = tree / path
         if not stat.S_ISLNK(mode):
-            for name, value in extra.items():
-                os.setxattr(place, name, base64.b64decode(value))
+            for name, value in own.items():
+                os.setxattr(place, name, value)
             place.chmod(stat.S_IMODE(mode))
         os.utime(place, ns=(mtime, mtime), follow_symlinks=False)
 
