@@ -208,9 +208,7 @@ def put_package(store: Store, host: Host, name: str) -> None:
 def install_package(ctx: Context, name: str) -> None:
     """Puts a package's programs and rc.d scripts on the host."""
     if name not in VERSIONS:
-        raise CommandError(
-            f"pkg: No packages available to install matching '{name}' have been found in the repositories"
-        )
+        raise ctx.not_simulated()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         if name in host.packages:

@@ -28,8 +28,6 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "etc/hostname", f"{host.name}\n")
     rootfs.write(root, "etc/os-release", 'NAME="Rocky Linux"\nID="rocky"\nVERSION_ID="9.5"\n')
     rootfs.write(root, "etc/fstab", "/dev/mapper/rl-root     /       xfs     defaults        0 0\n")
-    # the kernel's default (seen): a client of sec=sys takes numbers for owners
-    rootfs.write(root, "sys/module/nfs/parameters/nfs4_disable_idmapping", "Y\n")
     rootfs.write(root, THIN_FILE, "0\n")
     (root / "proc/self").mkdir(parents=True, exist_ok=True)
     rootfs.link(root, "proc/self/mounts", str(view.TABLE))

@@ -58,11 +58,7 @@ def _one(ctx: Context, source: str, point: str, options: list[str]) -> int:
     if not re.fullmatch(r"127\.0\.0\.1:/.*", source):
         raise ctx.not_simulated(f"{source}: the lab has NFS servers behind a stunnel on 127.0.0.1 only")
     if not os.path.exists("/usr/sbin/mount.nfs4"):
-        raise CommandError(
-            f"mount: {point}: bad option; for several filesystems (e.g. nfs, cifs) you might need a "
-            "/sbin/mount.<type> helper program.",
-            32,
-        )
+        raise ctx.not_simulated("without nfs-utils")
     target = view.absolute(point)
     if not os.path.isdir(target):
         raise CommandError(f"mount.nfs4: mount point {point} does not exist", 32)

@@ -13,7 +13,6 @@ PORTS = {
     ("unreserved_port_t", "udp"): ["61001-65535", "1024-32767"],
 }
 """A part of the targeted policy of Enterprise Linux 9."""
-TYPES = ("http_port_t", "nfs_port_t", "ssh_port_t", "stunnel_port_t")
 
 
 def _added(host: Host) -> list[tuple[str, str, str]]:
@@ -33,7 +32,7 @@ def selinuxenabled(ctx: Context) -> int:
 
 
 def semanage(ctx: Context) -> int:
-    """semanage-port(8): ``port -l -n`` and ``port -a -t TYPE -p PROTOCOL PORT``."""
+    """semanage-port(8): ``port -l -n`` and ``port -a -t stunnel_port_t -p tcp PORT``."""
     match ctx.args:
         case ["port", "-l", "-n"]:
             table = {key: list(ports) for key, ports in PORTS.items()}
@@ -41,9 +40,7 @@ def semanage(ctx: Context) -> int:
                 table.setdefault((kind, protocol), []).insert(0, port)
             for (kind, protocol), ports in sorted(table.items()):
                 ctx.out(f"{kind:<30} {protocol:<8} {', '.join(ports)}\n")
-        case ["port", "-a", "-t", kind, "-p", ("tcp" | "udp") as protocol, port] if port.isdigit():
-            if kind not in TYPES:
-                raise CommandError(f"ValueError: Type {kind} is invalid, must be a port type")
+        case ["port", "-a", "-t", "stunnel_port_t" as kind, "-p", "tcp" as protocol, port] if port.isdigit():
             with ctx.cluster() as cluster:
                 added = _added(ctx.host(cluster))
                 taken = [p for (_, proto), ports in PORTS.items() if proto == protocol for p in ports]

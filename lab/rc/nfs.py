@@ -111,8 +111,6 @@ def serve(ctx: Context) -> bool:
         ctx.out("NFS on reserved port only=YES\n")
     if not is_yes(values["nfsv4_server_enable"]):
         ctx.out("NFSv4 is disabled\n")
-    for name in ("nfs-stablerestart", "nfs-stablerestart.bak"):
-        Path("/var/db", name).touch(0o600)
     return True
 
 

@@ -30,6 +30,7 @@ NO_LONGER_PLAYED = {
     ("client", 4): "df",
     ("nfs", 6): "sysrc -c",
     ("nfs", 25): "nfsstat",
+    ("nfs", 26): "what nfsd keeps on the disk",
     ("guard", 1): "mountd by hand",
     ("failover", 2): "stat -f without a format",
     ("idmap", 1): "ps ax",

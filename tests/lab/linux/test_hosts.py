@@ -49,7 +49,6 @@ def test_packages_bring_their_programs(lab: Cluster) -> None:
     assert lab.sh("r0", "command -v mount.nfs4; test -f /etc/idmapd.conf; test -d /etc/stunnel") == (
         "/usr/sbin/mount.nfs4\n"
     )
-    assert "No match for argument: nosuch" in lab.attempt("r0", "dnf install -y nosuch").err
 
 
 def test_sudo_looks_in_its_secure_path_only(lab: Cluster) -> None:
@@ -69,7 +68,9 @@ def test_selinux_enforces_and_labels_a_port_once(lab: Cluster) -> None:
     assert (ran.rc, ran.err) == (1, "ValueError: Port tcp/2323 already defined\n")
 
 
-@pytest.mark.parametrize("line", ["systemctl mask x", "dnf remove -y stunnel", "mount -o bind /a /b", "ip addr"])
+@pytest.mark.parametrize(
+    "line", ["systemctl mask x", "dnf remove -y stunnel", "dnf install -y nosuch", "mount -o bind /a /b", "ip addr"]
+)
 def test_what_nobody_plays_fails_loudly(lab: Cluster, line: str) -> None:
     ran = lab.attempt("r0", line)
     assert ran.rc == 99
