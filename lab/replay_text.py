@@ -50,21 +50,22 @@ DROPPED = (
     # gets to them, or all before it looks, is a race
     r"kill: \d+: No such process",
     r"Waiting for PIDS: [\d ,]+\.",
-    # stunnel's lines of the level debug, which tell of the libraries that it was built with
+    # what stunnel says when all is well, on the terminal or to syslog
     r"\[ \] .*",
+    r"(\[\.\]|.* stunnel\[<pid>\]: LOG5\[ui\]:) .*",
     # mountd's, of a network without a length, which nobody reads
     r".* mountd\[<pid>\]: WARNING: No mask specified for .*",
 )
 
 LINES: dict[Key, tuple[str, str]] = {
-    ("client", 0): (r"\[\.\] .*", "which versions of stunnel and OpenSSL r0 has"),
     ("client", 1): (r"LISTEN .*|lab: not simulated: ss .*", "ss is not played"),
+    ("nfs", 15): (r".* kernel: .*", "tail(1) shows what was before stunnel's lines"),
     ("svc", 1): (r".* (stunnel|root)\[<pid>\]: .*", "tail(1) shows what was before mountd's warning"),
     ("crash", 4): (r".* stunnel\[<pid>\]: LOG5.*", "as above"),
     ("failover", 7): (r"\[ *\d+\.\d+\] .*|lab: not simulated: dmesg", "what the kernel of r0 said since it started"),
     ("crash", 0): (r"\[ *\d+\.\d+\] .*|lab: not simulated: dmesg", "what the kernel of r0 said since it started"),
     ("boot", 3): (
-        r".* kernel: \.|.* stunnel\[<pid>\]: LOG5.*",
+        r".* (kernel|stunnel\[<pid>\]|root\[<pid>\]): .*",
         "the console's dots, so that tail(1) shows another part of what came before",
     ),
     ("crash", 3): (

@@ -26,23 +26,13 @@ def _one(ctx: Context, known: str) -> tuple[dict[str, str], str, Disk | None]:
 
 
 def newfs(ctx: Context) -> int:
-    """newfs(8) with -L LABEL: reformats without a question what is not open for writing."""
+    """newfs(8) with -L LABEL: reformats without a question what is not open for writing; silent here."""
     options, device, _ = _one(ctx, "L:")
     with _labelled(ctx, device, options.get("L", "")) as (cluster, disk):
         if disk is None:
             raise CommandError(f"newfs: {device}: could not find special device")
         system = disks.make_ufs(ctx.store, cluster, disk, options.get("L", ""))
         (ctx.store.folder / system.tree / ".snap").mkdir(mode=0o775)
-    sectors = disk.size // 512
-    groups = 4
-    ctx.out(
-        f"{device}: {disk.size / disks.MIB:.1f}MB ({sectors} sectors) block size 32768, fragment size 4096\n"
-        f"\tusing {groups} cylinder groups of {disk.size / disks.MIB / groups + 0.03:.2f}MB, "
-        f"{disk.size // groups // 32768 + 1} blks, 2176 inodes.\n"
-        "super-block backups (for fsck_ffs -b #) at:\n "
-        + ", ".join(str(192 + n * (sectors // groups + 64)) for n in range(groups))
-        + "\n"
-    )
     return 0
 
 

@@ -211,10 +211,5 @@ def install_package(ctx: Context, name: str) -> None:
         raise ctx.not_simulated()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        if name in host.packages:
-            ctx.out("The most recent versions of packages are already installed\n")
-            return
-        put_package(ctx.store, host, name)
-    ctx.out(
-        f"[{host.short}] [1/1] Installing {name}-{VERSIONS[name]}...\n[{host.short}] [1/1] Extracting {name}: done\n"
-    )
+        if name not in host.packages:
+            put_package(ctx.store, host, name)

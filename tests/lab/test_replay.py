@@ -20,6 +20,8 @@ NO_LONGER_PLAYED = {
     ("pool", 0): "camcontrol devlist",
     ("pool", 13): "zpool get all",
     ("pool", 16): "zpool labelclear",
+    ("usb", 0): "what newfs says of the layout",
+    ("usb", 1): "what newfs says of the layout",
     ("usb", 8): "df",
     ("usb", 9): "dumpfs",
     ("usb", 11): "camcontrol devlist",
