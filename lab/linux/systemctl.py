@@ -20,22 +20,15 @@ def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
     mounted = {mount_unit(entry.target): entry.target for entry in nfs.mounts(host)}
     exists = unit in units.TARGETS or units.definition(root, host, unit) is not None or bool(mount or unit in mounted)
     active = unit in units.TARGETS or unit in state.active or unit in mounted
-    if active:
-        word, sub = "active", {"timer": "waiting", "mount": "mounted"}.get(unit.rpartition(".")[2], "running")
-    else:
-        word, sub = ("failed", "failed") if unit in state.failed else ("inactive", "dead")
     since = state.active.get(unit)
     enabled = "generated" if mount else "static" if unit in units.TARGETS else units.enablement(root, unit)
     return {
         "Id": unit,
-        "Names": unit,
         "LoadState": "loaded" if exists else "not-found",
-        "ActiveState": word,
-        "SubState": sub,
+        "ActiveState": "active" if active else "failed" if unit in state.failed else "inactive",
         "UnitFileState": enabled,
         "NeedDaemonReload": "yes" if units.is_stale(root, host, unit) else "no",
         "ActiveEnterTimestamp": "" if since is None else time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(since)),
-        "Result": "exit-code" if unit in state.failed else "success",
     }
 
 
