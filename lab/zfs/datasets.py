@@ -22,7 +22,7 @@ def attach(node: Node, pool: Pool, name: str, kind: str, props: dict[str, str], 
 
     :param key: its encryption; with root 0 it becomes an encryption root, whose key is loaded
     """
-    number = node.object_id(pool)
+    number = node.cluster.next_id()
     tree = node.store.new_tree(node.cluster)
     if kind == "volume":
         with open(node.path(tree) / "data", "wb") as file:

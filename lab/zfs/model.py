@@ -48,7 +48,6 @@ class Snapshot(Bookmark):
     :param unique: bytes that only this snapshot holds, as far as they were known when the next one was taken
     """
 
-    objsetid: int = 0
     tree: str = ""
     written: int = 0
     unique: int = 0
@@ -159,7 +158,6 @@ class Pool:
     exported: bool = False
     health: str = "ONLINE"
     txg: int = 4
-    objects: int = 53
     props: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     scrubbed: float | None = None
@@ -300,10 +298,6 @@ class Node:
         pool.synced = time.time()
         pool.txg += 3
         return pool.txg
-
-    def object_id(self, pool: Pool) -> int:
-        pool.objects += 7
-        return pool.objects
 
 
 def only(allowed: bool, what: str) -> None:

@@ -61,7 +61,6 @@ def add(
         node.cluster.time_on(node.host) if creation is None else creation,
         sizes.referenced(dataset),
         (guid() if dataset.crypt else 0) if ivset is None else ivset,
-        node.object_id(node.pool_of(dataset)),
         tree,
         written,
         volsize=int(dataset.props.get("volsize", 0)),
