@@ -142,7 +142,8 @@ def ip(ctx: Context) -> int:
     if ctx.args != ["-4", "-o", "address", "show"]:
         raise ctx.not_simulated()
     there = {"lo": [("127.0.0.1", 8, 0)]}
-    there |= {each.name: each.addresses for each in model.interfaces(ctx.host(ctx.store.read())).values()}
+    own = model.interfaces(ctx.host(ctx.store.read())).values()
+    there |= {each.name: each.addresses for each in own if each.ether}
     for number, (name, addresses) in enumerate(there.items(), 1):
         for address, length, _ in addresses:
             net = ipaddress.ip_network(f"{address}/{length}", strict=False)
