@@ -58,7 +58,6 @@ DROPPED = (
 )
 
 LINES: dict[Key, tuple[str, str]] = {
-    ("client", 1): (r"LISTEN .*|lab: not simulated: ss .*", "ss is not played"),
     ("nfs", 15): (r".* kernel: .*", "tail(1) shows what was before stunnel's lines"),
     ("svc", 1): (r".* (stunnel|root)\[<pid>\]: .*", "tail(1) shows what was before mountd's warning"),
     ("crash", 4): (r".* stunnel\[<pid>\]: LOG5.*", "as above"),

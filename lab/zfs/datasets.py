@@ -159,8 +159,9 @@ def rename(ctx: Context, node: Node, args: Arguments) -> None:
     only("/" in name and above in pool.datasets and new not in pool.datasets, f"zfs rename {name} {new}")
     only(not new.startswith(name + "/"), f"zfs rename {name} {new}, which is below it")
     key, theirs = dataset.crypt, pool.datasets[above].crypt
-    leaves = key is not None and key.root != dataset.id and (theirs is None or theirs.root != key.root)
-    only(not leaves, f"zfs rename {name} {new}: an encrypted child leaves its encryption root")
+    moves = key is not None and key.root != dataset.id and above != dataset.parent
+    stays = key is not None and theirs is not None and theirs.root == key.root
+    only(stays or not moves, f"zfs rename {name} {new}: an encrypted child leaves its encryption root")
     moving = node.below(dataset)
     systems = [d for d in moving if d.kind == "filesystem"]
     mounted = [] if args.has("u") else mounting.unmount_all(node, systems)
