@@ -96,7 +96,7 @@ def sysctl(ctx: Context) -> int:
         host = ctx.host(cluster)
         for word in names:
             name, sign, value = word.partition("=")
-            found = sysctls.find(ctx, cluster, host, name)
+            found = sysctls.find(ctx, host, name)
             if not found:
                 if "i" not in options:
                     ctx.err(f"sysctl: unknown oid '{name}'\n")
@@ -109,7 +109,7 @@ def sysctl(ctx: Context) -> int:
             old = found[name] if list(found) == [name] else None
             if old is not None and name == "net.inet.carp.demotion":  # what is written is added (carp(4))
                 model.demote(ctx.store, cluster, host, int(value), "sysctl")
-                value = sysctls.find(ctx, cluster, host, name)[name]
+                value = sysctls.find(ctx, host, name)[name]
             elif old is None or not sysctls.change(host, name, value):
                 ctx.err(f"sysctl: oid '{name}' is read only\n")
                 rc += 1
