@@ -12,11 +12,12 @@ PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "deb
 
 
 def priority(name: str) -> int:
-    """A level's number (syslog(3)), from its name; a facility before it does not count.
+    """A level's number (syslog(3)), from its name or number; a facility before it does not count.
 
     :raises ValueError: there is no such level
     """
-    return PRIORITIES.index(name.rpartition(".")[2])
+    last = name.rpartition(".")[2]
+    return int(last) if last.isdigit() else PRIORITIES.index(last)
 
 
 def write(store: Store, host: str, tag: str, level: int, text: str, unit: str = "") -> None:
