@@ -6,7 +6,6 @@ those of the connector (``LAB_COUNT``): one for each command and each upload.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -48,17 +47,16 @@ def table(runs: Mapping[str, Counts]) -> str:
     return units.table(rows, [0] * len(rows[0]), [column > 1 for column in range(len(rows[0]))])
 
 
-def measure(stage: LabStage, arguments: list[str], *, changes: bool) -> Counts:
+def measure(stage: LabStage, *, changes: bool) -> Counts:
     """The round trips of one run of the deploy.
 
-    :param arguments: further words for pyinfra
     :param changes: whether the run has to change something; a run that has to change nothing fails if it does
     :raises StageError: the run failed, or was not of the kind that was to be measured
     """
     count = stage.store.folder / "round-trips"
     stage.environment = {**stage.environment, "LAB_COUNT": str(count)}
     count.unlink(missing_ok=True)
-    done = stage.pyinfra("deploy.py", "-y", *arguments)
+    done = stage.pyinfra("deploy.py", "-y")
     if done.rc != 0:
         raise StageError(f"the deploy failed:\n{done.output[-4000:]}")
     if bool(changed_by(done.output)) != changes:
@@ -66,11 +64,8 @@ def measure(stage: LabStage, arguments: list[str], *, changes: bool) -> Counts:
     return parse(count.read_text())
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lab.bench", description="Round trips of the deploy.")
-    parser.add_argument("--limit", action="append", default=[], help="only these hosts, as pyinfra's --limit")
-    arguments = [word for host in parser.parse_args(argv).limit for word in ("--limit", host)]
+def main() -> int:
+    """Prints the table; returns the exit status."""
     counts: dict[str, Counts] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="lab-bench-") as place:
@@ -79,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
             if (made := stage.pki("init")).rc != 0:
                 raise StageError(made.output)
             for run in RUNS:
-                counts[run] = measure(stage, arguments, changes=run == RUNS[0])
+                counts[run] = measure(stage, changes=run == RUNS[0])
                 # what cron and the clients' timers do after a first run is done when somebody runs it again
                 stage.wait(SETTLE_SECONDS)
     except StageError as error:

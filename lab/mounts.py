@@ -68,11 +68,6 @@ def unshare(flags: int) -> None:
     _call("unshare", hex(flags), flags)
 
 
-def set_host_name(name: str) -> None:
-    """sethostname(2), without the weight of the socket module."""
-    _call("sethostname", name, name.encode(), len(name))
-
-
 def die_with_parent(parent: int) -> None:
     """prctl(PR_SET_PDEATHSIG): this process is killed when the one that forked it ends."""
     _call("prctl", "PR_SET_PDEATHSIG", 1, signal.SIGKILL)

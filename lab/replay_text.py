@@ -33,18 +33,14 @@ PATTERNS = (
     (r"([A-Z][a-z]{2} )?[A-Z][a-z]{2} [ \d]\d <time>( (UTC )?\d{4})?", "<date>"),
     # process ids
     (r"(?<=running as pid )[\d ]+", "<pids>"),
-    (r"(?<=already running, pid: )\d+", "<pid>"),
     (r"^\d+ (?=stunnel$|mountd$)", "<pid> "),
     # how wide the columns of sockstat are is another thing in each version
     (r"^(\w+) +(\w+) +\d+ +\d+ +((?:tcp|udp)[46]) +(\S+) +(\S+) *$", r"\1 \2 <pid> \3 \4 \5"),
     (r"\b(stunnel|mountd|root)\[\d+\]: ", r"\1[<pid>]: "),
-    (r"^ *\d+ +- +Ss +\d+:\d\d\.\d\d ", "<pid> "),
     # connections: the client's port, which of a daemon's connections it is, bytes
     (r"(?<=192\.168\.1\.120:)\d+|(?<=from 127\.0\.0\.1:)\d+", "<port>"),
     (r"LOG5\[\d+\]", "LOG5[<n>]"),
     (r"\b\d+ byte\(s\)", "<n> byte(s)"),
-    # r0 was a Debian, where the program has another name
-    (r'users:\(\("stunnel4?",pid=\d+,fd=\d+\)\) *', "<stunnel>"),
     # where in its source OpenSSL found an error
     (r"\.\./\w+/(\w+/)?\w+\.c:\d+: ", ""),
 )
@@ -54,19 +50,23 @@ DROPPED = (
     # gets to them, or all before it looks, is a race
     r"kill: \d+: No such process",
     r"Waiting for PIDS: [\d ,]+\.",
-    # stunnel's lines of the level debug, which tell of the libraries that it was built with
+    # what stunnel says when all is well, on the terminal or to syslog
     r"\[ \] .*",
+    r"(\[\.\]|.* stunnel\[<pid>\]: LOG5\[ui\]:) .*",
+    # mountd's, of a network without a length, which nobody reads
+    r".* mountd\[<pid>\]: WARNING: No mask specified for .*",
 )
 
 LINES: dict[Key, tuple[str, str]] = {
-    ("client", 0): (r"\[\.\] .*", "which versions of stunnel and OpenSSL r0 has"),
+    ("nfs", 15): (r".* kernel: .*", "tail(1) shows what was before stunnel's lines"),
+    ("svc", 1): (r".* (stunnel|root)\[<pid>\]: .*", "tail(1) shows what was before mountd's warning"),
+    ("crash", 4): (r".* stunnel\[<pid>\]: LOG5.*", "as above"),
     ("failover", 7): (r"\[ *\d+\.\d+\] .*|lab: not simulated: dmesg", "what the kernel of r0 said since it started"),
     ("crash", 0): (r"\[ *\d+\.\d+\] .*|lab: not simulated: dmesg", "what the kernel of r0 said since it started"),
     ("boot", 3): (
-        r".* kernel: \.|.* stunnel\[<pid>\]: LOG5.*",
+        r".* (kernel|stunnel\[<pid>\]|root\[<pid>\]): .*",
         "the console's dots, so that tail(1) shows another part of what came before",
     ),
-    ("idmap", 1): (r"<pid> (/bin/)?sh -c .*", "ps shows the line itself, with the path of its shell"),
     ("crash", 3): (
         r"(Server Info:|Server:|( +\w+)+|lab: not simulated: nfsstat .*)",
         "nfsstat's counters: the lab does not count calls",

@@ -11,6 +11,7 @@ unprivileged login would be able to change it: only /tmp and /home can be writte
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from io import FileIO
 from pathlib import Path
@@ -29,7 +30,6 @@ from lab.mounts import (
     bind,
     die_with_parent,
     mount,
-    set_host_name,
     sync,
     unshare,
 )
@@ -80,7 +80,7 @@ def enter(store: Store, cluster: Cluster, machine: Host, zygote_socket: str, *, 
     bind("/proc", f"{root}/.lab/proc", recursive=True)
     bind(str(store.folder), f"{root}/.lab/state")
     mount("lab", f"{root}/.lab/ns", "tmpfs")
-    set_host_name(machine.name)
+    socket.sethostname(machine.name)
     os.chroot(root)
     # for what is imported later: the standard library and the lab are not below this root
     for place in (sys.path, *PACKAGES):

@@ -26,28 +26,20 @@ FREEBSD: dict[str, str | None] = {
     "/usr/bin/basename": "as:",
     "/usr/bin/bzip2": "cdfkqstvz123456789",
     "/usr/bin/cmp": "lsxz",
-    "/usr/bin/comm": "123i",
     "/usr/bin/cut": "b:c:d:f:ns",
     "/usr/bin/diff": "abcdeiNpqrstuwU:L:",
     "/usr/bin/dirname": "",
     "/usr/bin/env": "iu:",
     "/usr/bin/false": None,
-    "/usr/bin/fold": "bsw:",
     "/usr/bin/grep": "A:B:C:EFHILRVacce:f:hilm:noqrsvwx",
-    "/usr/bin/egrep": "A:B:C:HILRace:f:hilm:noqrsvwx",
-    "/usr/bin/fgrep": "A:B:C:HILRace:f:hilm:noqrsvwx",
-    "/usr/bin/getent": None,
     "/usr/bin/head": "0123456789c:n:",
     "/usr/bin/id": "Ggnpru",
     "/usr/bin/mkfifo": "m:",
     "/usr/bin/nohup": "",
     "/usr/bin/od": "A:N:abcdj:ost:vx",
     "/usr/bin/openssl": None,
-    "/usr/bin/paste": "d:s",
-    "/usr/bin/printenv": None,
     "/usr/bin/printf": None,
     "/usr/bin/readlink": "fn",
-    "/usr/bin/realpath": "q",
     "/usr/bin/seq": "f:s:w",
     "/usr/bin/sha1sum": "bc",
     "/usr/bin/sha256sum": "bc",
@@ -60,7 +52,6 @@ FREEBSD: dict[str, str | None] = {
     "/usr/bin/tty": "s",
     "/usr/bin/uniq": "cdf:is:u",
     "/usr/bin/which": "as",
-    "/usr/bin/whoami": "",
     "/usr/bin/xargs": "0E:I:J:L:n:oP:prR:s:tx",
     "/usr/bin/yes": None,
 }
@@ -71,7 +62,6 @@ SCRIPTS: dict[str, str] = {
     "/sbin/md5": "hash",
     "/sbin/sha1": "hash",
     "/sbin/sha256": "hash",
-    "/sbin/sha512": "hash",
     "/usr/bin/find": "find",
     "/usr/bin/fsync": "fsync",
     "/usr/bin/mktemp": "mktemp",
@@ -100,7 +90,7 @@ sha256sum stat tail tee touch wc
 ROCKY_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
 blkid chcon crontab curl dmesg findmnt firewall-cmd groupadd gzip hostnamectl lsblk lsof mkfs modprobe nc
-nmcli ping pkill ps reboot restorecon rsync setsebool shutdown ssh systemd-cat tar timedatectl useradd
+nfsidmap nmcli ping pkill ps reboot restorecon rsync setsebool shutdown ss ssh systemd-cat tar timedatectl useradd
 usermod wget yum
 """.split()
 )
@@ -108,32 +98,31 @@ usermod wget yum
 
 FREEBSD_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
-/bin/chflags /bin/chio /bin/csh /bin/dd /bin/df /bin/domainname /bin/ed /bin/getfacl /bin/kenv /bin/link
-/bin/ls /bin/pax /bin/pkill /bin/pgrep /bin/ps /bin/pwait /bin/rcp /bin/realpath /bin/setfacl /bin/stty
+/bin/chflags /bin/chio /bin/csh /bin/dd /bin/df /bin/domainname /bin/ed /bin/freebsd-version /bin/getfacl /bin/kenv
+/bin/link /bin/ls /bin/pax /bin/pgrep /bin/pkill /bin/ps /bin/pwait /bin/rcp /bin/realpath /bin/setfacl /bin/stty
 /bin/tcsh /bin/unlink /sbin/adjkerntz /sbin/badsect /sbin/bectl /sbin/camcontrol /sbin/ccdconfig /sbin/clri
 /sbin/conscontrol /sbin/ddb /sbin/devd /sbin/devfs /sbin/devmatch /sbin/dhclient /sbin/disklabel /sbin/dmesg
-/sbin/dump /sbin/dumpfs /sbin/dumpon /sbin/fastboot /sbin/fasthalt /sbin/fdisk /sbin/ffsinfo /sbin/fsck
-/sbin/fsck_ffs /sbin/fsck_msdosfs /sbin/fsck_ufs /sbin/fsdb /sbin/gbde /sbin/geli /sbin/geom /sbin/ggatec
-/sbin/glabel /sbin/gmirror /sbin/gpart /sbin/graid /sbin/growfs /sbin/gvinum /sbin/halt /sbin/ifconfig
-/sbin/init /sbin/ipfw /sbin/kldconfig /sbin/kldload /sbin/kldstat /sbin/kldunload /sbin/ldconfig /sbin/md5
-/sbin/mdconfig /sbin/mdmfs /sbin/mknod /sbin/mount /sbin/mount_msdosfs /sbin/mount_nfs /sbin/mount_nullfs
-/sbin/newfs /sbin/newfs_msdos /sbin/nfsiod /sbin/nos-tun /sbin/nvmecontrol /sbin/pfctl /sbin/ping
-/sbin/quotacheck /sbin/rcorder /sbin/reboot /sbin/recoverdisk /sbin/restore /sbin/route /sbin/savecore
-/sbin/sha1 /sbin/sha256 /sbin/sha512 /sbin/shutdown /sbin/swapctl /sbin/swapoff /sbin/swapon /sbin/sysctl
-/sbin/tunefs /sbin/umount /sbin/zfs /sbin/zfsbootcfg /sbin/zpool /usr/bin/at /usr/bin/batch /usr/bin/bc
-/usr/bin/bsdtar /usr/bin/chgrp /usr/bin/cpio /usr/bin/crontab /usr/bin/dc /usr/bin/du /usr/bin/fetch
-/usr/bin/file /usr/bin/fstat /usr/bin/fuser /usr/bin/getent /usr/bin/gzip /usr/bin/hexdump /usr/bin/install
-/usr/bin/jot /usr/bin/killall /usr/bin/last /usr/bin/limits /usr/bin/lockf /usr/bin/logger /usr/bin/lsof
-/usr/bin/nc /usr/bin/netstat /usr/bin/nfsstat /usr/bin/procstat /usr/bin/rctl /usr/bin/rsync /usr/bin/scp
-/usr/bin/sed /usr/bin/showmount /usr/bin/sockstat /usr/bin/ssh /usr/bin/stat /usr/bin/su /usr/bin/systat
-/usr/bin/tar /usr/bin/time /usr/bin/top /usr/bin/touch /usr/bin/truncate /usr/bin/uptime /usr/bin/uuidgen
-/usr/bin/vmstat /usr/bin/w /usr/bin/wc /usr/bin/xz /usr/bin/zstd /usr/sbin/acpiconf /usr/sbin/bhyve
-/usr/sbin/bhyvectl /usr/sbin/chown /usr/sbin/chroot /usr/sbin/cron /usr/sbin/daemon /usr/sbin/devctl
-/usr/sbin/devinfo /usr/sbin/diskinfo /usr/sbin/freebsd-update /usr/sbin/fstyp /usr/sbin/gstat /usr/sbin/jail
-/usr/sbin/jexec /usr/sbin/jls /usr/sbin/mountd /usr/sbin/newsyslog /usr/sbin/nfsd /usr/sbin/nfsuserd
-/usr/sbin/ntpd /usr/sbin/periodic /usr/sbin/pkg /usr/sbin/pw /usr/sbin/pwd_mkdb /usr/sbin/rpcbind
-/usr/sbin/rpcinfo /usr/sbin/service /usr/sbin/sshd /usr/sbin/sysrc /usr/sbin/syslogd /usr/sbin/tcpdump
-/bin/freebsd-version /usr/sbin/tzsetup /usr/sbin/usbconfig /usr/sbin/wg /usr/sbin/zdb /usr/sbin/zfsd
+/sbin/dump /sbin/dumpfs /sbin/dumpon /sbin/fastboot /sbin/fasthalt /sbin/fdisk /sbin/ffsinfo /sbin/fsck /sbin/fsck_ffs
+/sbin/fsck_msdosfs /sbin/fsck_ufs /sbin/fsdb /sbin/gbde /sbin/geli /sbin/geom /sbin/ggatec /sbin/glabel /sbin/gmirror
+/sbin/gpart /sbin/graid /sbin/growfs /sbin/gvinum /sbin/halt /sbin/ifconfig /sbin/init /sbin/ipfw /sbin/kldconfig
+/sbin/kldload /sbin/kldstat /sbin/kldunload /sbin/ldconfig /sbin/md5 /sbin/mdconfig /sbin/mdmfs /sbin/mknod
+/sbin/mount /sbin/mount_msdosfs /sbin/mount_nfs /sbin/mount_nullfs /sbin/newfs /sbin/newfs_msdos /sbin/nfsiod
+/sbin/nos-tun /sbin/nvmecontrol /sbin/pfctl /sbin/ping /sbin/quotacheck /sbin/rcorder /sbin/reboot /sbin/recoverdisk
+/sbin/restore /sbin/route /sbin/savecore /sbin/sha1 /sbin/sha256 /sbin/sha512 /sbin/shutdown /sbin/swapctl
+/sbin/swapoff /sbin/swapon /sbin/sysctl /sbin/tunefs /sbin/umount /sbin/zfs /sbin/zfsbootcfg /sbin/zpool /usr/bin/at
+/usr/bin/batch /usr/bin/bc /usr/bin/bsdtar /usr/bin/chgrp /usr/bin/comm /usr/bin/cpio /usr/bin/crontab /usr/bin/dc
+/usr/bin/du /usr/bin/egrep /usr/bin/fetch /usr/bin/fgrep /usr/bin/file /usr/bin/fold /usr/bin/fstat /usr/bin/fuser
+/usr/bin/getent /usr/bin/gzip /usr/bin/hexdump /usr/bin/install /usr/bin/jot /usr/bin/killall /usr/bin/last
+/usr/bin/limits /usr/bin/lockf /usr/bin/logger /usr/bin/lsof /usr/bin/nc /usr/bin/netstat /usr/bin/nfsstat
+/usr/bin/paste /usr/bin/printenv /usr/bin/procstat /usr/bin/rctl /usr/bin/realpath /usr/bin/rsync /usr/bin/scp
+/usr/bin/sed /usr/bin/showmount /usr/bin/sockstat /usr/bin/ssh /usr/bin/stat /usr/bin/su /usr/bin/systat /usr/bin/tar
+/usr/bin/time /usr/bin/top /usr/bin/touch /usr/bin/truncate /usr/bin/uptime /usr/bin/uuidgen /usr/bin/vmstat
+/usr/bin/w /usr/bin/wc /usr/bin/whoami /usr/bin/xz /usr/bin/zstd /usr/sbin/acpiconf /usr/sbin/bhyve /usr/sbin/bhyvectl
+/usr/sbin/chown /usr/sbin/chroot /usr/sbin/cron /usr/sbin/daemon /usr/sbin/devctl /usr/sbin/devinfo /usr/sbin/diskinfo
+/usr/sbin/freebsd-update /usr/sbin/fstyp /usr/sbin/gstat /usr/sbin/jail /usr/sbin/jexec /usr/sbin/jls /usr/sbin/mountd
+/usr/sbin/newsyslog /usr/sbin/nfsd /usr/sbin/nfsuserd /usr/sbin/ntpd /usr/sbin/periodic /usr/sbin/pkg /usr/sbin/pw
+/usr/sbin/pwd_mkdb /usr/sbin/rpcbind /usr/sbin/rpcinfo /usr/sbin/service /usr/sbin/sshd /usr/sbin/syslogd
+/usr/sbin/sysrc /usr/sbin/tcpdump /usr/sbin/tzsetup /usr/sbin/usbconfig /usr/sbin/wg /usr/sbin/zdb /usr/sbin/zfsd
 """.split()
 )
 """Programs of FreeBSD's base system that are there and say that nobody plays them; `lab.catalog` takes precedence."""

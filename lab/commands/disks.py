@@ -16,10 +16,6 @@ def _disk(ctx: Context, cluster: Cluster, device: str) -> Disk | None:
     return disks.resolve(ctx.store, cluster, ctx.host(cluster), device)
 
 
-def _human(size: int) -> str:
-    return f"{size // disks.MIB}M" if size < 1024 * disks.MIB else f"{size // 1024 // disks.MIB}G"
-
-
 def _one(ctx: Context, known: str) -> tuple[dict[str, str], str, Disk | None]:
     """Options, the one device that is named, and the disk that it is; it has been read."""
     options, names = parse(ctx, known)
@@ -30,23 +26,13 @@ def _one(ctx: Context, known: str) -> tuple[dict[str, str], str, Disk | None]:
 
 
 def newfs(ctx: Context) -> int:
-    """newfs(8) with -L LABEL: reformats without a question what is not open for writing."""
+    """newfs(8) with -L LABEL: reformats without a question what is not open for writing; silent here."""
     options, device, _ = _one(ctx, "L:")
     with _labelled(ctx, device, options.get("L", "")) as (cluster, disk):
         if disk is None:
             raise CommandError(f"newfs: {device}: could not find special device")
         system = disks.make_ufs(ctx.store, cluster, disk, options.get("L", ""))
         (ctx.store.folder / system.tree / ".snap").mkdir(mode=0o775)
-    sectors = disk.size // 512
-    groups = 4
-    ctx.out(
-        f"{device}: {disk.size / disks.MIB:.1f}MB ({sectors} sectors) block size 32768, fragment size 4096\n"
-        f"\tusing {groups} cylinder groups of {disk.size / disks.MIB / groups + 0.03:.2f}MB, "
-        f"{disk.size // groups // 32768 + 1} blks, 2176 inodes.\n"
-        "super-block backups (for fsck_ffs -b #) at:\n "
-        + ", ".join(str(192 + n * (sectors // groups + 64)) for n in range(groups))
-        + "\n"
-    )
     return 0
 
 
@@ -167,24 +153,24 @@ def diskinfo(ctx: Context) -> int:
 
 
 def geom(ctx: Context) -> int:
-    """geom disk list [NAME...]"""
-    if ctx.args[:2] != ["disk", "list"]:
+    """geom disk list NAME"""
+    if ctx.args[:2] != ["disk", "list"] or len(ctx.args) != 3:
         raise ctx.not_simulated()
+    name = ctx.args[2]
     cluster = ctx.store.read()
     host = ctx.host(cluster)
-    for name in ctx.args[2:] or sorted(host.slots):
-        if name not in host.slots:
-            raise CommandError(f"geom: No such geom: {name}.")
-        disk = cluster.disks[host.slots[name]]
-        size = _human(disk.size)
-        mode = _open_mode(ctx, cluster, host, disk)
-        stripe, per_track, heads = (4096, 32, 64) if name.startswith("da") else (0, 63, 16)
-        ctx.out(
-            f"Geom name: {name}\nProviders:\n1. Name: {name}\n   Mediasize: {disk.size} ({size})\n   Sectorsize: 512\n"
-            + (f"   Stripesize: {stripe}\n   Stripeoffset: 0\n" if stripe else "")
-            + f"   Mode: {mode}\n   descr: {disk.model}\n   ident: {disk.serial}\n   rotationrate: unknown\n"
-            f"   fwsectors: {per_track}\n   fwheads: {heads}\n\n"
-        )
+    if name not in host.slots:
+        raise CommandError(f"geom: No such geom: {name}.")
+    disk = cluster.disks[host.slots[name]]
+    size = f"{disk.size // disks.MIB}M" if disk.size < 1024 * disks.MIB else f"{disk.size // 1024 // disks.MIB}G"
+    mode = _open_mode(ctx, cluster, host, disk)
+    stripe, per_track, heads = (4096, 32, 64) if name.startswith("da") else (0, 63, 16)
+    ctx.out(
+        f"Geom name: {name}\nProviders:\n1. Name: {name}\n   Mediasize: {disk.size} ({size})\n   Sectorsize: 512\n"
+        + (f"   Stripesize: {stripe}\n   Stripeoffset: 0\n" if stripe else "")
+        + f"   Mode: {mode}\n   descr: {disk.model}\n   ident: {disk.serial}\n   rotationrate: unknown\n"
+        f"   fwsectors: {per_track}\n   fwheads: {heads}\n\n"
+    )
     return 0
 
 

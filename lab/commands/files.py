@@ -90,7 +90,7 @@ def _number(name: str, kind: str) -> int:
 
 
 def stat(ctx: Context) -> int:
-    """stat(1) with -f FORMAT, -L, -n and -q.
+    """stat(1) with -f FORMAT and -L.
 
     ``stat -c``, which pyinfra tries first everywhere, fails as on FreeBSD: an illegal option.
     """
@@ -98,17 +98,16 @@ def stat(ctx: Context) -> int:
         raise CommandError(
             "stat: illegal option -- c\nusage: stat [-FLnq] [-f format | -l | -r | -s | -x] [-t timefmt]"
         )
-    options, names = parse(ctx, "f:Lnq")
+    options, names = parse(ctx, "f:L")
     if "f" not in options or not names:
         raise ctx.not_simulated()
     rc = 0
     for name in names:
         try:
-            ctx.out(_format(ctx, options["f"], name, follow="L" in options) + ("" if "n" in options else "\n"))
+            ctx.out(_format(ctx, options["f"], name, follow="L" in options) + "\n")
         except OSError as error:
             rc = 1
-            if "q" not in options:
-                ctx.err(f"stat: {name}: stat: {error.strerror}\n")
+            ctx.err(f"stat: {name}: stat: {error.strerror}\n")
     return rc
 
 
@@ -145,9 +144,7 @@ def touch(ctx: Context) -> int:
     """touch(1) without options; a directory with the schg flag takes no new names."""
     _, names = parse(ctx, "")
     if not names:
-        raise CommandError(
-            "usage: touch [-A [-][[hh]mm]SS] [-achm] [-r file] [-t [[CC]YY]MMDDhhmm[.SS]]\n       file ..."
-        )
+        raise ctx.not_simulated()
     rc = 0
     for name in names:
         try:
@@ -166,7 +163,7 @@ def chown(ctx: Context) -> int:
     """chown(8) with -h -f -v: OWNER, OWNER:GROUP, :GROUP by name or number."""
     _, names = parse(ctx, "fhv")
     if len(names) < 2:
-        raise CommandError("usage: chown [-fhvx] [-R [-H | -L | -P]] owner[:group] file ...")
+        raise ctx.not_simulated()
     wanted, *paths = names
     user, _, group = wanted.partition(":")
     for name, kind, what in ((user, "passwd", "user"), (group, "group", "group")):

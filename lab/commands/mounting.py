@@ -19,7 +19,7 @@ NULLFS = 0x29
 def mount(ctx: Context) -> int:
     """mount(8): the list (also -p or -v, of one type), ``[-r|-w] [-u] [-o OPTIONS] [-t ufs] DEVICE DIR``, ``DIR`` of
     fstab, and ``[-r|-w] [-o OPTIONS] -t nullfs MOUNTPOINT DIR``."""
-    options, names = parse(ctx, "apruvwo:t:")
+    options, names = parse(ctx, "pruvwo:t:")
     words = [word for word in options.get("o", "").split(",") if word]
     if not names and not options.keys() - {"p", "v", "t"} and len(options.keys() & {"p", "v"}) < 2:
         for entry in ctx.host(ctx.store.read()).mounts:
@@ -28,18 +28,15 @@ def mount(ctx: Context) -> int:
         return 0
     kind = options.get("t", "ufs")
     known = {"ufs": {"ro", "rw", "noatime", "failok"}, "nullfs": {"ro", "rw"}}
-    if not names or kind not in known or set(words) - known[kind] or {"p", "v"} & options.keys():
+    forbidden = {"p", "v"} if kind == "ufs" else {"p", "v", "u"}
+    if not names or kind not in known or set(words) - known[kind] or forbidden & options.keys():
         raise ctx.not_simulated()
     read_only = "r" in options or "ro" in words
     if len(names) == 2 and "u" not in options and kind == "ufs":
         unreadable.read_device(ctx, names[0])
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        if "a" in options:
-            raise ctx.not_simulated()
         if kind == "nullfs":
-            if "u" in options:
-                raise ctx.not_simulated()
             _mount_null(ctx, host, names, read_only)
         elif "u" in options:
             _update(ctx, cluster, host, names[-1], read_only)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lab.commands.base import FREEBSD_RELEASE
-from lab.core import Cluster, Context, Host, part
+from lab.core import Context, Host, part
 
 MODULES = ("kernel", "zfs", "carp", "vmm", "nmdm", "if_bridge", "if_tuntap", "if_wg")
 """What kldload finds in /boot/kernel; ``kernel`` and ``zfs`` are loaded from the start."""
@@ -18,7 +17,6 @@ WRITABLE = {
     "vfs.nfsd.nfs_privport": "1",
     # rc.d/nfsd sets it at every start
     "vfs.nfsd.server_max_nfsvers": "4",
-    "vfs.nfsd.server_min_nfsvers": "2",
 }
 CARP = {
     "net.inet.carp.ifdown_demotion_factor": "240",
@@ -36,28 +34,24 @@ def boot_modules() -> list[str]:
     return ["kernel", "zfs"]
 
 
-def _all(ctx: Context, cluster: Cluster, host: Host) -> dict[str, str]:
+def _all(host: Host) -> dict[str, str]:
     day = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(host.boot_time))
     fixed = {
         "kern.boottime": f"{{ sec = {int(host.boot_time)}, usec = 0 }} {day}",
-        "kern.disks": " ".join(sorted(host.slots, reverse=True)),
         "kern.hostname": host.name,
-        "kern.osrelease": FREEBSD_RELEASE,
         "kern.ostype": "FreeBSD",
         "kern.osreldate": "1302001",
-        "vfs.zfs.version.spa": "5000",
-        "security.jail.jailed": "0",
     }
     changed = part(host, "sysctl", dict[str, str])
     carp = CARP if "carp" in part(host, "modules", boot_modules) else {}
     return {**fixed, **WRITABLE, **carp, **changed}
 
 
-def find(ctx: Context, cluster: Cluster, host: Host, name: str) -> dict[str, str]:
+def find(ctx: Context, host: Host, name: str) -> dict[str, str]:
     """The variable of that name, or those below it; empty if there is none: that of a module that is not loaded, or
     net.link.bridge.member_ifaddrs, which came with 15.
     """
-    known = _all(ctx, cluster, host)
+    known = _all(host)
     if name in known:
         return {name: known[name]}
     below = {oid: value for oid, value in known.items() if oid.startswith(name + ".")}

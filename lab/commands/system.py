@@ -51,10 +51,10 @@ def _assign(file: str, name: str, value: str | None) -> None:
 
 
 def sysrc(ctx: Context) -> int:
-    """sysrc(8) with -c -f FILE -i -n -q -x and NAME, NAME=VALUE, NAME+=VALUE, NAME-=VALUE."""
-    options, names = parse(ctx, "cf:inqx")
+    """sysrc(8) with -f FILE -i -n -q -x and NAME, NAME=VALUE, NAME+=VALUE, NAME-=VALUE."""
+    options, names = parse(ctx, "f:inqx")
     if not names:
-        raise CommandError("sysrc: usage: sysrc [-cdDeEFhinNqvx] [-s name] [-f file] name[[+|-]=value] ...")
+        raise ctx.not_simulated()
     files = [options["f"]] if "f" in options else [DEFAULTS]
     target = options.get("f", "/etc/rc.conf")
     rc = 0
@@ -73,16 +73,13 @@ def sysrc(ctx: Context) -> int:
                 rc = 1
                 if "i" not in options:
                     ctx.err(f"sysrc: unknown variable '{name}'\n")
-            elif "c" not in options:
+            else:
                 ctx.out(f"{old}\n" if "n" in options else f"{name}: {old}\n")
         else:
             if operator:
                 words = (old or "").split()
                 words = [w for w in words if w != value] + ([value] if operator == "+" else [])
                 value = " ".join(words)
-            if "c" in options:
-                rc = rc or (0 if old == value else 1)
-                continue
             _assign(target, name, value)
             new = _value(name, files) or ""
             ctx.out(f"{new}\n" if "n" in options else f"{name}: {old or ''} -> {new}\n")
@@ -99,7 +96,7 @@ def sysctl(ctx: Context) -> int:
         host = ctx.host(cluster)
         for word in names:
             name, sign, value = word.partition("=")
-            found = sysctls.find(ctx, cluster, host, name)
+            found = sysctls.find(ctx, host, name)
             if not found:
                 if "i" not in options:
                     ctx.err(f"sysctl: unknown oid '{name}'\n")
@@ -112,7 +109,7 @@ def sysctl(ctx: Context) -> int:
             old = found[name] if list(found) == [name] else None
             if old is not None and name == "net.inet.carp.demotion":  # what is written is added (carp(4))
                 model.demote(ctx.store, cluster, host, int(value), "sysctl")
-                value = sysctls.find(ctx, cluster, host, name)[name]
+                value = sysctls.find(ctx, host, name)[name]
             elif old is None or not sysctls.change(host, name, value):
                 ctx.err(f"sysctl: oid '{name}' is read only\n")
                 rc += 1
@@ -124,10 +121,10 @@ def sysctl(ctx: Context) -> int:
 
 
 def kldload(ctx: Context) -> int:
-    """kldload(8) with -n and -q."""
-    options, names = parse(ctx, "nq")
+    """kldload(8) with -n."""
+    options, names = parse(ctx, "n")
     if not names:
-        raise CommandError("usage: kldload [-nqv] file ...")
+        raise ctx.not_simulated()
     rc = 0
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
@@ -147,14 +144,12 @@ def kldload(ctx: Context) -> int:
 
 
 def logger(ctx: Context) -> int:
-    """logger(1) with -i -t TAG -p PRIORITY: a line in /var/log/messages, at the virtual time."""
-    options, words = parse(ctx, "it:p:")
+    """logger(1) with -t TAG -p PRIORITY: a line in /var/log/messages, at the virtual time."""
+    options, words = parse(ctx, "t:p:")
     text = " ".join(words) if words else sys.stdin.read().rstrip("\n")
     cluster = ctx.store.read()
-    tag = options.get("t", "root")
-    pid = f"[{os.getppid()}]" if "i" in options else ""
     for line in text.splitlines():
-        ctx.store.syslog(cluster, ctx.host(cluster), f"{tag}{pid}", line)
+        ctx.store.syslog(cluster, ctx.host(cluster), options.get("t", "root"), line)
     return 0
 
 
@@ -213,15 +208,8 @@ def put_package(store: Store, host: Host, name: str) -> None:
 def install_package(ctx: Context, name: str) -> None:
     """Puts a package's programs and rc.d scripts on the host."""
     if name not in VERSIONS:
-        raise CommandError(
-            f"pkg: No packages available to install matching '{name}' have been found in the repositories"
-        )
+        raise ctx.not_simulated()
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
-        if name in host.packages:
-            ctx.out("The most recent versions of packages are already installed\n")
-            return
-        put_package(ctx.store, host, name)
-    ctx.out(
-        f"[{host.short}] [1/1] Installing {name}-{VERSIONS[name]}...\n[{host.short}] [1/1] Extracting {name}: done\n"
-    )
+        if name not in host.packages:
+            put_package(ctx.store, host, name)

@@ -1,9 +1,9 @@
 """vm-bhyve as far as a deploy meets it: virtual machines are the folders and files of its dataset.
 
-Options and wording of vm-bhyve 1.8-devel, or of 1.7 where the host's part ``vm-bhyve`` says so (lib/vm-base,
-lib/vm-core, lib/vm-datastore, lib/vm-run, lib/vm-zfs). A machine that runs has a process, /dev/vmm/NAME and a run.lock,
-and keeps its file system and volumes busy. On an ACPI shutdown it is gone `SHUTDOWN_SECONDS` later; one with
-``acpi_ignored="yes"`` in its configuration (an option of the lab) never is.
+Options and wording of vm-bhyve 1.8-devel (lib/vm-base, lib/vm-core, lib/vm-datastore, lib/vm-run, lib/vm-zfs). A
+machine that runs has a process, /dev/vmm/NAME and a run.lock, and keeps its file system and volumes busy. On an ACPI
+shutdown it is gone `SHUTDOWN_SECONDS` later; one with ``acpi_ignored="yes"`` in its configuration (an option of the
+lab) never is.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from lab.zfs.model import Node
 
 COMMAND = "/usr/local/sbin/vm"
 SHUTDOWN_SECONDS = 12.0
-VERSION = "1.8-devel"
-HEADINGS = ("NAME", "DATASTORE", "LOADER", "CPU", "MEMORY", "VNC", "AUTO", "STATE", "TAGS")  # the last one since 1.8
+HEADINGS = ("NAME", "DATASTORE", "LOADER", "CPU", "MEMORY", "VNC", "AUTO", "STATE", "TAGS")
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,6 @@ def running(host: Host) -> dict[str, int]:
 def main(ctx: Context) -> int:
     """The vm command."""
     verb, *names = ctx.args or ["usage"]
-    if verb == "version":
-        ctx.out(f"vm-bhyve: Bhyve virtual machine management v{_version(ctx)}\n")
-        return 0
     settings = rc_conf(["vm_enable", "vm_dir", "vm_list"])
     if not ctx.env.get("rc_force") and not is_yes(settings["vm_enable"]):
         raise _error("$vm_enable is not enabled in /etc/rc.conf!")
@@ -94,10 +90,6 @@ def boot(ctx: Context) -> bool:
 def shut_down(ctx: Context) -> None:
     """What rc.d/vm does at shutdown."""
     main(Context([COMMAND, "stopall"], ctx.store, ctx.host_name))
-
-
-def _version(ctx: Context) -> str:
-    return part(ctx.host(ctx.store.read()), "vm-bhyve", lambda: VERSION)
 
 
 def _error(text: str) -> CommandError:
@@ -200,8 +192,6 @@ def _list(ctx: Context, stores: list[Datastore], autostart: list[str]) -> int:
         cpu, memory = config.get("cpu", ""), config.get("memory", "")
         tags = ",".join(config.get("tags", "").split()) or "-"
         rows.append((name, store.name, config.get("loader", "none"), cpu, memory, "-", auto, state, tags))
-    if _version(ctx) != VERSION:
-        rows = [row[:-1] for row in rows]
     # column(1) -t leaves empty cells out, and the ones behind move to the left
     rows = [tuple(cell for cell in row if cell) for row in rows]
     widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(len(rows[0]))]

@@ -25,18 +25,13 @@ def install(store: Store, cluster: Cluster, host: Host) -> None:
     rootfs.write(root, "etc/passwd", shells)
     rootfs.write(root, "etc/group", "".join(f"{n}:x:{u}:\n" for n, u in ACCOUNTS.items()))
     rootfs.write(root, "etc/hosts", "127.0.0.1   localhost localhost.localdomain\n::1         localhost\n")
-    rootfs.write(root, "etc/hostname", f"{host.name}\n")
     rootfs.write(root, "etc/os-release", 'NAME="Rocky Linux"\nID="rocky"\nVERSION_ID="9.5"\n')
     rootfs.write(root, "etc/fstab", "/dev/mapper/rl-root     /       xfs     defaults        0 0\n")
-    # the kernel's default (seen): a client of sec=sys takes numbers for owners
-    rootfs.write(root, "sys/module/nfs/parameters/nfs4_disable_idmapping", "Y\n")
     rootfs.write(root, THIN_FILE, "0\n")
     (root / "proc/self").mkdir(parents=True, exist_ok=True)
     rootfs.link(root, "proc/self/mounts", str(view.TABLE))
     rootfs.link(root, "proc/self/mountinfo", str(view.INFO))
     rootfs.link(root, "proc/self/mountstats", str(view.STATS))
-    rootfs.link(root, "proc/mounts", "self/mounts")
-    rootfs.link(root, "etc/mtab", "/proc/self/mounts")
     host.parts["lan"] = {i.name: list(i.addresses) for i in model.interfaces(host).values()}
     host.mounts = view.base_mounts()
     units.reload(root, host)

@@ -6,7 +6,7 @@ import json
 import time
 
 from lab.commands.options import gnu
-from lab.core import CommandError, Context, Store
+from lab.core import Context, Store
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
@@ -14,14 +14,10 @@ PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "deb
 def priority(name: str) -> int:
     """A level's number (syslog(3)), from its name or number; a facility before it does not count.
 
-    :raises CommandError: there is no such level
+    :raises ValueError: there is no such level
     """
-    name = {"error": "err", "warn": "warning", "panic": "emerg"}.get(last := name.rpartition(".")[2], last)
-    if name.isdigit() and int(name) < len(PRIORITIES):
-        return int(name)
-    if name not in PRIORITIES:
-        raise CommandError(f"unknown priority name: {name}")
-    return PRIORITIES.index(name)
+    last = name.rpartition(".")[2]
+    return int(last) if last.isdigit() else PRIORITIES.index(last)
 
 
 def write(store: Store, host: str, tag: str, level: int, text: str, unit: str = "") -> None:

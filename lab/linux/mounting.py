@@ -1,4 +1,4 @@
-"""mount and umount of util-linux and nfs-utils, for NFS; sockets and addresses."""
+"""mount and umount of util-linux and nfs-utils, for NFS; addresses."""
 
 from __future__ import annotations
 
@@ -58,11 +58,7 @@ def _one(ctx: Context, source: str, point: str, options: list[str]) -> int:
     if not re.fullmatch(r"127\.0\.0\.1:/.*", source):
         raise ctx.not_simulated(f"{source}: the lab has NFS servers behind a stunnel on 127.0.0.1 only")
     if not os.path.exists("/usr/sbin/mount.nfs4"):
-        raise CommandError(
-            f"mount: {point}: bad option; for several filesystems (e.g. nfs, cifs) you might need a "
-            "/sbin/mount.<type> helper program.",
-            32,
-        )
+        raise ctx.not_simulated("without nfs-utils")
     target = view.absolute(point)
     if not os.path.isdir(target):
         raise CommandError(f"mount.nfs4: mount point {point} does not exist", 32)
@@ -118,20 +114,6 @@ def umount(ctx: Context) -> int:
     return rc
 
 
-def ss(ctx: Context) -> int:
-    """ss(8) with -l, -t, -n, -p: who listens."""
-    options, words = gnu(ctx, "ltnp")
-    if words or not {"-l", "-t", "-n"} <= options.keys():
-        raise ctx.not_simulated()
-    ctx.out("State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\n")
-    host = ctx.host(ctx.store.read())
-    for name, (address, port) in host.parts.get("sockets", {}).items():
-        pid = host.parts["processes"][name][0]
-        who = f' users:(("{name}",pid={pid},fd=9))' if "-p" in options else ""
-        ctx.out(f"LISTEN 0      4096   {f'{address}:{port}':>18}       0.0.0.0:*    {who}\n")
-    return 0
-
-
 def _newest(ctx: Context, target: str) -> nfs.NfsMount | None:
     cluster = ctx.store.read()
     host = ctx.host(cluster)
@@ -160,7 +142,8 @@ def ip(ctx: Context) -> int:
     if ctx.args != ["-4", "-o", "address", "show"]:
         raise ctx.not_simulated()
     there = {"lo": [("127.0.0.1", 8, 0)]}
-    there |= {each.name: each.addresses for each in model.interfaces(ctx.host(ctx.store.read())).values()}
+    own = model.interfaces(ctx.host(ctx.store.read())).values()
+    there |= {each.name: each.addresses for each in own if each.ether}
     for number, (name, addresses) in enumerate(there.items(), 1):
         for address, length, _ in addresses:
             net = ipaddress.ip_network(f"{address}/{length}", strict=False)

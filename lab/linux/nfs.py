@@ -303,7 +303,6 @@ def new_mount(store: Store, cluster: Cluster, client: Host, source: str, target:
     known = client.parts.get("connection")
     look(store, cluster, client, entry)
     client.mounts.append(entry)
-    server.parts["nfs calls"] = True
     if known != client.parts.get("connection"):
         _tell(store, cluster, client, opened=True)
     return entry

@@ -250,7 +250,7 @@ class _Calls:
 
     def overrides(self) -> dict[str, Callable[..., Any]]:
         """Name -> the function that takes the place of the one of `os`."""
-        names = ("open", "stat", "fstat", "listdir", "close", "unlink", "read", "pread", "write", "fsync")
+        names = ("open", "stat", "fstat", "listdir", "close", "unlink", "pread", "write", "fsync")
         return {name: getattr(self, name) for name in names}
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
@@ -286,10 +286,6 @@ class _Calls:
     def unlink(self, path: str) -> None:
         self._meets(path, _awaits(0))  # nothing is written by then (lab.linux.view)
         os.unlink(path)
-
-    def read(self, descriptor: int, size: int) -> bytes:
-        self._holds(descriptor)
-        return os.read(descriptor, size)
 
     def pread(self, descriptor: int, size: int, offset: int) -> bytes:
         self._holds(descriptor)

@@ -20,22 +20,15 @@ def _properties(ctx: Context, host: Host, unit: str) -> dict[str, str]:
     mounted = {mount_unit(entry.target): entry.target for entry in nfs.mounts(host)}
     exists = unit in units.TARGETS or units.definition(root, host, unit) is not None or bool(mount or unit in mounted)
     active = unit in units.TARGETS or unit in state.active or unit in mounted
-    if active:
-        word, sub = "active", {"timer": "waiting", "mount": "mounted"}.get(unit.rpartition(".")[2], "running")
-    else:
-        word, sub = ("failed", "failed") if unit in state.failed else ("inactive", "dead")
     since = state.active.get(unit)
     enabled = "generated" if mount else "static" if unit in units.TARGETS else units.enablement(root, unit)
     return {
         "Id": unit,
-        "Names": unit,
         "LoadState": "loaded" if exists else "not-found",
-        "ActiveState": word,
-        "SubState": sub,
+        "ActiveState": "active" if active else "failed" if unit in state.failed else "inactive",
         "UnitFileState": enabled,
         "NeedDaemonReload": "yes" if units.is_stale(root, host, unit) else "no",
         "ActiveEnterTimestamp": "" if since is None else time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(since)),
-        "Result": "exit-code" if unit in state.failed else "success",
     }
 
 
@@ -54,14 +47,6 @@ def _show(ctx: Context, options: Options, names: list[str]) -> int:
     return 0
 
 
-def _is_active(ctx: Context, options: Options, names: list[str]) -> int:
-    host = ctx.host(ctx.store.read())
-    states = [_properties(ctx, host, unit)["ActiveState"] for unit in names]
-    if "-q" not in options:
-        ctx.out("".join(f"{state}\n" for state in states))
-    return 0 if "active" in states else 3
-
-
 def _enable(ctx: Context, options: Options, names: list[str]) -> int:
     root = ctx.store.root(ctx.host_name)
     for unit in names:
@@ -74,7 +59,7 @@ def _enable(ctx: Context, options: Options, names: list[str]) -> int:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(target)
                 ctx.err(f"Created symlink /{link.relative_to(root)} → {target}.\n")
-    return _start(ctx, {}, names) if "--now" in options else 0
+    return 0
 
 
 def _start(ctx: Context, options: Options, names: list[str]) -> int:
@@ -115,7 +100,6 @@ def _reload(ctx: Context, options: Options, names: list[str]) -> int:
 
 VERBS = {
     "show": _show,
-    "is-active": _is_active,
     "enable": _enable,
     "start": _start,
     "stop": _stop,
@@ -125,8 +109,8 @@ VERBS = {
 
 
 def main(ctx: Context) -> int:
-    """systemctl [--now] [-p PROPERTIES] [-q] VERB UNIT..."""
-    options, words = gnu(ctx, "p:q", ["now"])
+    """systemctl [-p PROPERTIES] VERB UNIT..."""
+    options, words = gnu(ctx, "p:")
     verb, *names = words or [""]
     if verb not in VERBS:
         raise ctx.not_simulated()

@@ -106,7 +106,7 @@ def _service_of(root: Path, host: Host, timer: str) -> str:
     return units.last(sections, "Timer", "Unit", timer.removesuffix(".timer") + ".service")
 
 
-_TIMER_KEYS = {"OnBootSec", "OnUnitActiveSec", "OnActiveSec", "AccuracySec", "Unit", "RandomizedDelaySec"}
+_TIMER_KEYS = {"OnBootSec", "OnUnitActiveSec", "AccuracySec", "Unit"}
 
 
 def _arm(cluster: Cluster, host: Host, root: Path, timer: str) -> None:
@@ -120,7 +120,6 @@ def _arm(cluster: Cluster, host: Host, root: Path, timer: str) -> None:
     else:
         # a time since the boot that has passed already when the timer starts is due at once
         bases = [host.boot_time + units.seconds(span) for span in settings.get("OnBootSec", [])]
-        bases += [cluster.now + units.seconds(span) for span in settings.get("OnActiveSec", [])]
     if bases:
         after = max(0.0, min(bases) - cluster.now)
         clock.schedule(cluster, after, "systemd timer", host.name, lane=f"{host.name} {timer}", unit=timer)
@@ -196,7 +195,7 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> int:
     unknown = service.keys() - {
         "Type", "ExecStart", "SuccessExitStatus", "TimeoutStartSec", "KillMode", "RuntimeDirectory",
         "RuntimeDirectoryPreserve", "RemainAfterExit", "ExecReload",
-        "SyslogIdentifier", "LogLevelMax", "Environment", "StandardOutput",
+        "SyslogIdentifier", "LogLevelMax",
     }  # fmt: skip
     if unknown or units.last(sections, "Service", "Type") != "oneshot" or len(service.get("ExecStart", [])) != 1:
         raise NotSimulatedError(f"systemd: {unit}: {', '.join(sorted(unknown)) or 'not one oneshot ExecStart'}")
@@ -204,8 +203,6 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> int:
     if re.match(r"[-@:+!]", command) or re.search(r"%[a-zA-Z]|\$", command):
         raise NotSimulatedError(f"systemd: ExecStart={command}")
     environment = [f"PATH={SERVICE_PATH}", "LANG=C.UTF-8", "JOURNAL_STREAM=8:1"]
-    for value in service.get("Environment", []):
-        environment += shlex.split(value)
     folder = units.last(sections, "Service", "RuntimeDirectory")
     if folder:
         (root / "run" / folder).mkdir(mode=0o755, exist_ok=True)

@@ -128,7 +128,7 @@ def wants(root: Path, unit: str) -> list[Path]:
     """The links that enable a unit; where they would be, in /etc/systemd/system."""
     file = file_of(root, unit)
     install = parse(file.read_text()).get("Install", {}) if file is not None else {}
-    targets = [word for key in ("WantedBy", "RequiredBy") for value in install.get(key, []) for word in value.split()]
+    targets = [word for value in install.get("WantedBy", []) for word in value.split()]
     return [root / FOLDERS[0] / f"{target}.wants" / unit for target in targets]
 
 

@@ -20,7 +20,7 @@ FOLDERS = ("etc/rc.d", "usr/local/etc/rc.d")
 SINGLE_USER = ".lab/single-user"
 IN_MEMORY = (
     *("modules", "sysctl", "sockets", "dmesg", "exports", "devd rules", "vm", "mount ids", "stopped", "v4 root"),
-    *("nfs calls", "grace", "systemd", "idle", "connection", "closed port", "tls"),
+    *("grace", "systemd", "idle", "connection", "closed port", "tls"),
 )
 """Parts of a host that a power cut takes with it."""
 BOOT_SECONDS = 60.0

@@ -1,14 +1,13 @@
-"""mountd, nfsd, showmount and nfsstat: what is exported is decided when mountd starts (seen)."""
+"""mountd, nfsd and showmount: what is exported is decided when mountd starts (seen)."""
 
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
 from pathlib import Path
 
 from lab.commands import sysctls
-from lab.core import Cluster, CommandError, Context, Host, Mount, part
-from lab.rc.scripts import is_yes, last_pid, new_pids, processes, rc_conf
+from lab.core import Cluster, Context, Host, Mount, part
+from lab.rc.scripts import is_yes, last_pid, processes, rc_conf
 
 FLAG = "NFS exported"
 GRACE_SECONDS = 135.0
@@ -61,31 +60,13 @@ def export(ctx: Context) -> bool:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         host.parts["mountd flags"], host.parts["mountd started"] = flags, cluster.now
-        _warn(ctx, cluster, host, new_pids(host, 1)[0])  # of the process that forks the daemon
     _apply(ctx, [])
     return True
-
-
-def _warn(ctx: Context, cluster: Cluster, host: Host, pid: int) -> None:
-    """get_net of mountd (freebsd-src, usr.sbin/mountd/mountd.c), also where -mask follows (seen)."""
-    for network in _networks(Path("/etc/exports").read_text()):
-        text = f"WARNING: No mask specified for {network}, using out-of-date default"
-        ctx.store.syslog(cluster, host, f"mountd[{pid}]", text)
-
-
-def _networks(text: str) -> list[str]:
-    """The networks of exports(5) that have no length with them."""
-    lines = [line.split("#")[0].split() for line in text.splitlines()]
-    found = [following for words in lines for word, following in pairwise(words) if word == "-network"]
-    return [network for network in found if "/" not in network]
 
 
 def read_again(ctx: Context) -> None:
     """SIGHUP: mountd takes changed lines up. What it knows already it does not apply again, mounted meanwhile or not
     (seen)."""
-    with ctx.cluster() as cluster:
-        host = ctx.host(cluster)
-        _warn(ctx, cluster, host, processes(host)["mountd"][0])
     _apply(ctx, exported(ctx.host(ctx.store.read())))
 
 
@@ -130,8 +111,6 @@ def serve(ctx: Context) -> bool:
         ctx.out("NFS on reserved port only=YES\n")
     if not is_yes(values["nfsv4_server_enable"]):
         ctx.out("NFSv4 is disabled\n")
-    for name in ("nfs-stablerestart", "nfs-stablerestart.bak"):
-        Path("/var/db", name).touch(0o600)
     return True
 
 
@@ -154,39 +133,6 @@ def _registered(cluster: Cluster, host: Host) -> bool:
         return False
     pids = processes(host)["mountd"]
     return bool(cluster.now > host.parts["mountd started"] or last_pid(host) > pids[-1])
-
-
-def mountd(ctx: Context) -> int:
-    """mountd(8) started by hand while it runs; otherwise its rc.d script starts it."""
-    pids = processes(ctx.host(ctx.store.read())).get("mountd")
-    if not pids:
-        raise ctx.not_simulated()
-    raise CommandError(f"mountd: mountd already running, pid: {pids[0]}.")
-
-
-NFSSTAT = """\
-Server Info:
-      Getattr      Setattr       Lookup     Readlink         Read        Write       Create       Remove
-{0}{0}{0}{0}{0}{0}{0}{0}
-       Rename         Link      Symlink        Mkdir        Rmdir      Readdir     RdirPlus       Access
-{0}{0}{0}{0}{0}{0}{0}{0}
-        Mknod       Fsstat       Fsinfo     PathConf       Commit
-{0}{0}{0}{0}{0}
-Server Write\x20
-     WriteOps     WriteRPC      Opsaved
-{0}{0}{0}
-Server Cache\x20
-       Inprog     Non-Idem       Misses
-{0}{0}{0}
-"""
-
-
-def nfsstat(ctx: Context) -> int:
-    """nfsstat(1) -s while no client has asked anything: calls are not counted."""
-    if ctx.args != ["-s"] or ctx.host(ctx.store.read()).parts.get("nfs calls"):
-        raise ctx.not_simulated()
-    ctx.out(NFSSTAT.format("            0"))
-    return 0
 
 
 def showmount(ctx: Context) -> int:

@@ -26,7 +26,7 @@ def daemon(ctx: Context) -> int:
     """daemon(8) with -c and -f: the program runs as soon as its caller lets time pass or ends."""
     _, words = parse(ctx, "cf")
     if not words:
-        raise CommandError("usage: daemon [-cfHrS] [-p child_pidfile] command arguments ...")
+        raise ctx.not_simulated()
     path = shlex.quote(ctx.env.get("PATH", "/sbin:/bin:/usr/sbin:/usr/bin"))
     with ctx.cluster() as cluster:
         clock.schedule(cluster, 0, "program", ctx.host_name, line=f"PATH={path}; export PATH; {shlex.join(words)}")
@@ -34,13 +34,11 @@ def daemon(ctx: Context) -> int:
 
 
 def lockf(ctx: Context) -> int:
-    """lockf(1) with -k -n -s -t SECONDS: waits on the virtual clock, 75 (EX_TEMPFAIL) when it takes too long."""
-    options, words = parse(ctx, "knst:")
+    """lockf(1) with -k -s -t SECONDS: waits on the virtual clock, 75 (EX_TEMPFAIL) when it takes too long."""
+    options, words = parse(ctx, "kst:")
     if len(words) < 2:
-        raise CommandError("usage: lockf [-knsw] [-t seconds] file command [arguments]", 64)
+        raise ctx.not_simulated()
     file, *command = words
-    if "n" in options and not os.path.exists(file):
-        raise CommandError(f"lockf: {file}: No such file or directory", 69)
     patience = float(options.get("t", "600"))
     descriptor = os.open(file, os.O_CREAT | os.O_RDONLY, 0o666)
     waited = 0.0

@@ -12,7 +12,6 @@ from lab.linux import waiting
 from lab.rc import table
 
 FIRST_PID = 600
-VERBS = ("start", "stop", "restart", "status")
 
 
 def processes(host: Host) -> dict[str, list[int]]:
@@ -70,15 +69,10 @@ def main(ctx: Context) -> int:
     service = table.find(ctx.argv[0])
     if (more := Path("/etc/rc.conf.d", service.name)).is_file():  # rc.subr, load_rc_config
         subprocess.run(["/bin/sh", more], check=True)
-    match = re.fullmatch(rf"(one|force|fast|quiet)?({'|'.join(VERBS)}|reload)", " ".join(ctx.args))
-    if match is None:
+    match = re.fullmatch(r"(one|force|fast|quiet)?(start|stop|restart|status|reload)", " ".join(ctx.args))
+    if match is None or (match[2] == "reload" and not service.reload):
         raise ctx.not_simulated()
     forced, quiet, verb = match[1] in ("one", "force"), match[1] in ("fast", "quiet"), match[2]
-    if verb == "reload" and not service.reload:
-        verbs = "|".join((*VERBS, "rcvar", "enabled"))
-        ctx.err(f"{ctx.argv[0]}: unknown directive 'reload'.\n")
-        ctx.err(f"Usage: {ctx.argv[0]} [fast|force|one|quiet]({verbs})\n")
-        return 1
     on = is_yes(rc_conf([service.rcvar])[service.rcvar])
     pids = processes(ctx.host(ctx.store.read())).get(service.name, [])
     if not forced and not on and not pids:

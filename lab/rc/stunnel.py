@@ -1,7 +1,6 @@
 """stunnel's service: reads its configuration, binds its ports, and has a pid file only if it was told where.
 
-What it says is as recorded (section nfs) without the lines of its debug level: on the terminal when it does not start,
-else to syslog.
+What it says is as recorded (section nfs), of its errors alone: on the terminal when it does not start, else to syslog.
 """
 
 from __future__ import annotations
@@ -17,14 +16,6 @@ from lab.net import model
 from lab.rc.scripts import new_pids, pid_files, processes
 
 CONFIG = Path("/usr/local/etc/stunnel/stunnel.conf")
-HELLO = (
-    "stunnel 5.75 on x86_64-unknown-freebsd13.2 platform",
-    "Compiled/running with OpenSSL 1.1.1t-freebsd  7 Feb 2023",
-    "Threading:PTHREAD Sockets:POLL,IPv6 TLS:ENGINE,OCSP,PSK,SNI",
-    f"Reading configuration from file {CONFIG}",
-    "UTF-8 byte order mark not detected",
-)
-GOOD = "Configuration successful"
 
 
 def services(text: str) -> dict[str, dict[str, str]]:
@@ -40,7 +31,6 @@ def _options(text: str) -> dict[str, str]:
 
 def start(ctx: Context) -> bool:
     """stunnel starts if its files are there and its ports are free."""
-    hello = "".join(f"[.] {line}\n" for line in HELLO)
     if not CONFIG.exists():
         ctx.err(f"[!] Cannot open configuration file: {CONFIG}\n")
         return False
@@ -48,25 +38,20 @@ def start(ctx: Context) -> bool:
     for options in sections.values():
         for option in ("cert", "key", "CAfile", "CRLfile"):
             if option in options and not Path(options[option]).is_file():
-                ctx.err(f"{hello}[!] {option}: {options[option]}: No such file or directory\n")
+                ctx.err(f"[!] {option}: {options[option]}: No such file or directory\n")
                 return False
         pem = Path(options.get("cert", "/nonexistent"))
         if not pem.is_file() or "BEGIN CERTIFICATE" not in pem.read_text():
-            ctx.err(f"{hello}[!] error:0480006C:PEM routines::no start line\n")
+            ctx.err("[!] error:0480006C:PEM routines::no start line\n")
             return False
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         for name, options in sections.items():
             if problem := _cannot_bind(host, name, options["accept"]):
                 _unbind(host)
-                ctx.err(f"{hello}[.] {GOOD}\n[.] Binding service [{name}] to {problem}\n")
-                ctx.err(f"[!] Binding service [{name}] failed\n")
+                ctx.err(f"[.] Binding service [{name}] to {problem}\n[!] Binding service [{name}] failed\n")
                 return False
-        # it has left the terminal by now; the process that says so is the one that forks the daemon
-        who = f"stunnel[{new_pids(host, 1)[0]}]"
-        for line in (*HELLO, GOOD):
-            ctx.store.syslog(cluster, host, who, f"LOG5[ui]: {line}")
-        if not _pid_file(ctx, cluster, host, options, who):
+        if not _pid_file(ctx, cluster, host, options):
             _unbind(host)
             return False
         host.parts["tls"] = _loaded(sections)
@@ -96,7 +81,7 @@ def _unbind(host: Host) -> None:
         del bound[name]
 
 
-def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str], who: str) -> bool:
+def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str]) -> bool:
     """Whether stunnel can write its pid file, if one is configured: its user has to."""
     pid = pid_files(host)["stunnel"] = options.get("pid", "")
     if not pid:
@@ -104,6 +89,7 @@ def _pid_file(ctx: Context, cluster: Cluster, host: Host, options: dict[str, str
     folder = os.path.dirname(pid)
     user = owners.owner(folder)[0] if os.path.isdir(folder) else ""
     if options.get("setuid", user) != user:
+        who = f"stunnel[{new_pids(host, 1)[0]}]"  # the process that forks the daemon
         ctx.store.syslog(cluster, host, who, f"LOG3[main]: Cannot create pid file {pid}")
         return False
     return True
@@ -118,8 +104,7 @@ def reload(ctx: Context) -> None:
     with ctx.cluster() as cluster:
         host = ctx.host(cluster)
         who = f"stunnel[{processes(host)['stunnel'][0]}]"
-        for line in (*HELLO[3:], GOOD):
-            ctx.store.syslog(cluster, host, who, f"LOG5[main]: {line}")
+        ctx.store.syslog(cluster, host, who, "LOG5[main]: Configuration successful")
         _unbind(host)
         if any(_cannot_bind(host, name, options["accept"]) for name, options in sections.items()):
             raise ctx.not_simulated("a reload of a stunnel that cannot bind its ports")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lab.core import CommandError, Context
 from lab.zfs import mounting
-from lab.zfs.model import Node
+from lab.zfs.model import Node, only
 
 MANY = 1000
 """Most operands of a command that takes any number."""
@@ -75,8 +75,7 @@ def parse(ctx: Context, options: str, operands: tuple[int, int]) -> Arguments:
 def split(word: str) -> tuple[str, str]:
     """Name and value of ``name=value``."""
     name, equals, value = word.partition("=")
-    if not equals:
-        raise CommandError("missing '=' for property=value argument", 2)
+    only(bool(equals), f"{word} without a value")
     return name, value
 
 

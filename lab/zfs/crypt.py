@@ -64,22 +64,17 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
     if suite is None and above:
         suite = above.suite
     if suite in (None, "off"):
-        if keyformat or location not in (None, "none"):
-            raise fail("Encryption must be turned on to set encryption properties.")
+        only(not keyformat and location in (None, "none"), f"a key of {name}, which is not encrypted")
         return None
     assert suite is not None
-    if keyformat is None and (location is not None or above is None):
-        raise fail("Keyformat required for new encryption root.")
-    if keyformat is None:
-        if parent is None or above is None:
-            raise AssertionError
+    if keyformat is None and location is None and parent and above:
         if not node.key_loaded(parent):
             raise fail("encryption root's key is not loaded or provided")
-        return Crypt(above.root, suite, above.keyformat, guid())
-    only(keyformat == "raw", f"zfs keyformat={keyformat}")
+        return Crypt(above.root, suite, guid())
+    only(keyformat == "raw", f"an encryption root with keyformat={keyformat}")
     location = location or "prompt"
     key = material(node, location, stdin, fail)
-    return Crypt(0, suite, keyformat, guid(), key, location)
+    return Crypt(0, suite, guid(), key, location)
 
 
 def load(node: Node, dataset: Dataset, location: str | None, noop: bool, stdin: BinaryIO | None = None) -> None:
@@ -104,8 +99,7 @@ def unload(node: Node, dataset: Dataset) -> None:
     action = "Key unload error"
     _root(node, dataset, action, "unloaded")
     pool = node.pool_of(dataset)
-    if not node.key_loaded(dataset):
-        raise KeyFailure(action, f"Key already unloaded for '{dataset.name}'.")
+    only(node.key_loaded(dataset), f"zfs unload-key {dataset.name}, whose key is not loaded")
     users = [d for d in pool.datasets.values() if d.crypt and d.crypt.root == dataset.id]
     if any(node.mount(d) or d.name in node.state.busy for d in users):
         raise KeyFailure(action, f"'{dataset.name}' is busy.")
@@ -128,18 +122,14 @@ def change(node: Node, dataset: Dataset, settings: dict[str, str], stdin: Binary
     :param settings: ``keylocation`` and ``keyformat`` where given with -o
     """
     action = "Key change error"
-    crypt = _changeable(dataset, action)
+    crypt = _changeable(dataset)
     is_root = crypt.root == dataset.id
-    keyformat = settings.get("keyformat") or (crypt.keyformat if is_root else None)
-    if keyformat is None:
-        raise KeyFailure(action, "Keyformat required for new encryption root.")
-    only(keyformat == "raw", f"zfs change-key keyformat={keyformat}")
+    keyformat = settings.get("keyformat") or ("raw" if is_root else None)
     location = settings.get("keylocation") or (crypt.keylocation if is_root else "prompt")
     key = material(node, location, stdin, partial(KeyFailure, action))
-    if not node.key_loaded(dataset):
-        raise KeyFailure(action, "Key must be loaded.")
+    only(keyformat == "raw" and node.key_loaded(dataset), f"zfs change-key {dataset.name}: keyformat, or no key")
     old = crypt.root
-    crypt.key, crypt.keylocation, crypt.keyformat = key, location, keyformat
+    crypt.key, crypt.keylocation = key, location
     _reroot(node, dataset, old, dataset.id)
     node.state.keys.add((node.pool_of(dataset).guid, dataset.id))
 
@@ -147,26 +137,20 @@ def change(node: Node, dataset: Dataset, settings: dict[str, str], stdin: Binary
 def inherit(node: Node, dataset: Dataset) -> None:
     """``zfs change-key -i``: the parent's key from then on."""
     action = "Key change error"
-    crypt = _changeable(dataset, action)
+    crypt = _changeable(dataset)
     if crypt.root != dataset.id:
         raise KeyFailure(action, "Key inheritting can only be performed on encryption roots.")
     parent = node.find(dataset.parent) if dataset.parent else None
-    if parent is None or parent.crypt is None:
-        raise NotSimulatedError(f"zfs change-key -i {dataset.name}, whose parent is not encrypted")
-    if not node.key_loaded(parent):
-        raise KeyFailure(action, "Parent key must be loaded.")
-    if not node.key_loaded(dataset):
-        raise KeyFailure(action, "Key must be loaded.")
+    if not (parent and parent.crypt and node.key_loaded(parent) and node.key_loaded(dataset)):
+        raise NotSimulatedError(f"zfs change-key -i {dataset.name} with an unencrypted parent, or a key not loaded")
     crypt.key, crypt.keylocation = "", "none"
     _reroot(node, dataset, dataset.id, parent.crypt.root)
     node.state.keys.discard((node.pool_of(dataset).guid, dataset.id))
 
 
-def _changeable(dataset: Dataset, action: str) -> Crypt:
-    if dataset.crypt is None:
-        raise KeyFailure(action, "Dataset not encrypted.")
-    if dataset.origin is not None:
-        raise KeyFailure(action, "Keys cannot be changed on clones.")
+def _changeable(dataset: Dataset) -> Crypt:
+    if dataset.crypt is None or dataset.origin is not None:
+        raise NotSimulatedError(f"zfs change-key of {dataset.name}, which is a clone, or not encrypted")
     return dataset.crypt
 
 

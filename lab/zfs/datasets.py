@@ -12,11 +12,9 @@ from lab.zfs.arguments import Arguments
 from lab.zfs.model import Crypt, Dataset, Node, Pool, Snapshot, guid, only
 
 
-def check_name(name: str, action: str) -> None:
+def check_name(name: str) -> None:
     """Names of file systems, volumes and snapshots (zfs_validate_name)."""
-    only(all(name.split("/")), f"the name {name!r} of a dataset")
-    if bad := re.search(r"[^A-Za-z0-9_.: /-]", name):
-        raise CommandError(f"{action}: invalid character '{bad.group()}' in name")
+    only(re.fullmatch(r"[A-Za-z0-9_.: -]+(/[A-Za-z0-9_.: -]+)*", name) is not None, f"the name {name!r} of a dataset")
 
 
 def attach(node: Node, pool: Pool, name: str, kind: str, props: dict[str, str], key: Crypt | None) -> Dataset:
@@ -24,7 +22,7 @@ def attach(node: Node, pool: Pool, name: str, kind: str, props: dict[str, str], 
 
     :param key: its encryption; with root 0 it becomes an encryption root, whose key is loaded
     """
-    number = node.object_id(pool)
+    number = node.cluster.next_id()
     tree = node.store.new_tree(node.cluster)
     if kind == "volume":
         with open(node.path(tree) / "data", "wb") as file:
@@ -52,7 +50,7 @@ def create(
     :param parents: -p: makes missing parents, and is content with what is there
     """
     action = f"cannot create '{name}'"
-    check_name(name, action)
+    check_name(name)
     pool = node.pool(name)
     if pool is None:
         raise CommandError(f"{action}: no such pool '{name.split('/')[0]}'")
@@ -65,9 +63,8 @@ def create(
         if not parents:
             raise CommandError(f"{action}: parent does not exist")
         create(node, above, "filesystem", {}, stdin, parents=True)
-    if pool.datasets[above].kind == "volume":
-        raise CommandError(f"{action}: parent is not a filesystem")
-    props = settings.validated(kind, given, action, creating=True)
+    only(pool.datasets[above].kind == "filesystem", f"zfs create {name}, below a volume")
+    props = settings.validated(kind, given, creating=True)
     if kind == "volume":
         size, block = int(props["volsize"]), int(props.setdefault("volblocksize", "8192"))
         only(size > 0 and size % block == 0, f"zfs create -V {size}")
@@ -98,17 +95,8 @@ def plan_destroy(node: Node, dataset: Dataset, *, recursive: bool) -> list[Datas
     pool = node.pool_of(dataset)
     items = dependents(node, dataset)
     clones = [c for s in items if isinstance(s, Snapshot) for c in node.clones(pool, s) if c not in items]
-    if clones:
-        raise CommandError(
-            f"cannot destroy '{dataset.name}': {dataset.kind} has dependent clones\n"
-            "use '-R' to destroy the following datasets:\n" + "\n".join(each.name for each in clones)
-        )
-    if len(items) > 1 and not recursive:
-        raise CommandError(
-            f"cannot destroy '{dataset.name}': {dataset.kind} has children\n"
-            "use '-r' to destroy the following datasets:\n" + "\n".join(each.full for each in items[:-1])
-        )
-    only(dataset.name != pool.name, f"zfs destroy of the pool {pool.name}")
+    only(not clones and dataset.name != pool.name, f"zfs destroy {dataset.name}, which has clones or is the pool")
+    only(len(items) == 1 or recursive, f"zfs destroy {dataset.name}, which has children, without -r")
     return items
 
 
@@ -166,20 +154,14 @@ def rename(ctx: Context, node: Node, args: Arguments) -> None:
     dataset = node.dataset(name)
     only(dataset.kind == "filesystem" or not args.has("u"), "zfs rename -u of a volume")
     pool = node.pool_of(dataset)
-    action = f"cannot rename '{name}'"
-    check_name(new, f"cannot rename to '{new}'")
+    check_name(new)
     above = new.rpartition("/")[0]
-    only("/" in name and new.split("/")[0] == pool.name and "/" in new, f"zfs rename {name} {new}")
-    if above not in pool.datasets:
-        raise CommandError(f"cannot create '{new}': parent does not exist")
-    if new == name or new.startswith(name + "/"):
-        raise CommandError(f"{action}: New dataset name cannot be a descendant of current dataset name")
-    if new in pool.datasets:
-        raise CommandError(f"{action}: dataset already exists")
-    parent = pool.datasets[above]
-    inherits = dataset.crypt and dataset.crypt.root != dataset.id and above != dataset.parent
-    if dataset.crypt and inherits and (parent.crypt is None or parent.crypt.root != dataset.crypt.root):
-        raise CommandError(f"{action}: cannot move encrypted child outside of its encryption root")
+    only("/" in name and above in pool.datasets and new not in pool.datasets, f"zfs rename {name} {new}")
+    only(not new.startswith(name + "/"), f"zfs rename {name} {new}, which is below it")
+    key, theirs = dataset.crypt, pool.datasets[above].crypt
+    moves = key is not None and key.root != dataset.id and above != dataset.parent
+    stays = key is not None and theirs is not None and theirs.root == key.root
+    only(stays or not moves, f"zfs rename {name} {new}: an encrypted child leaves its encryption root")
     moving = node.below(dataset)
     systems = [d for d in moving if d.kind == "filesystem"]
     mounted = [] if args.has("u") else mounting.unmount_all(node, systems)

@@ -48,7 +48,6 @@ class Snapshot(Bookmark):
     :param unique: bytes that only this snapshot holds, as far as they were known when the next one was taken
     """
 
-    objsetid: int = 0
     tree: str = ""
     written: int = 0
     unique: int = 0
@@ -58,7 +57,7 @@ class Snapshot(Bookmark):
 
 @dataclass
 class Crypt:
-    """Encryption of a dataset.
+    """Encryption of a dataset; keyformat is raw.
 
     :param root: id of the dataset that is the encryption root
     :param key: SHA-256 of the wrapping key; of the encryption root only
@@ -68,7 +67,6 @@ class Crypt:
 
     root: int
     suite: str
-    keyformat: str
     master: int
     key: str = ""
     keylocation: str = "none"
@@ -160,7 +158,6 @@ class Pool:
     exported: bool = False
     health: str = "ONLINE"
     txg: int = 4
-    objects: int = 53
     props: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     scrubbed: float | None = None
@@ -301,10 +298,6 @@ class Node:
         pool.synced = time.time()
         pool.txg += 3
         return pool.txg
-
-    def object_id(self, pool: Pool) -> int:
-        pool.objects += 7
-        return pool.objects
 
 
 def only(allowed: bool, what: str) -> None:

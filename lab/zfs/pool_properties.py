@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.core import CommandError
 from lab.zfs import space
 from lab.zfs.model import Node, Pool, only
 from lab.zfs.units import nice
@@ -70,12 +69,7 @@ def get(node: Node, pool: Pool, name: str, exact: bool) -> tuple[str, str]:
     return fixed.get(name, "-"), "-"
 
 
-def put(pool: Pool, name: str, value: str, action: str) -> None:
-    """Sets a property.
-
-    :param action: start of the message
-    """
-    only(name in PROPERTIES and bool(PROPERTIES[name].values), f"the property {name}={value} of a pool")
-    if value not in PROPERTIES[name].values:
-        raise CommandError(f"{action}: '{name}' must be one of '{' | '.join(PROPERTIES[name].values)}'")
+def put(pool: Pool, name: str, value: str) -> None:
+    """Sets a property."""
+    only(name in PROPERTIES and value in PROPERTIES[name].values, f"the property {name}={value} of a pool")
     pool.props[name] = value

@@ -9,9 +9,6 @@ from lab.core import CommandError, Context
 from lab.zfs import datasets, labels, mounting, pool_properties, settings
 from lab.zfs.arguments import Arguments
 from lab.zfs.model import Node, Pool, Vdev, all_pools, guid, only
-from lab.zfs.units import asctime
-
-SMALLEST = 64 << 20
 
 
 def device(node: Node, word: str) -> str:
@@ -71,7 +68,6 @@ def create(
 
     :param props: pool properties; ``root`` are those of the root file system
     """
-    action = f"cannot create '{name}'"
     slot = device(node, word)
     disk = node.cluster.disks[node.host.slots[slot]]
     vdev = Vdev(slot, disk.id, disk.size)
@@ -82,20 +78,16 @@ def create(
             f"mountpoint '{place}' exists and is not empty\nuse '-m' option to provide a different default"
         )
     fine = re.fullmatch(r"(?!mirror|raidz|draid|spare|log$)[A-Za-z][A-Za-z0-9_.:-]*", name)
-    only(fine is not None, f"a pool called {name}")
-    if any(p.name == name for p in node.imported()):
-        raise CommandError(f"{action}: pool already exists")
+    only(fine is not None and all(p.name != name for p in node.imported()), f"another pool called {name}")
     if in_use(node, vdev.device):
-        raise CommandError(f"{action}: no such pool or dataset")
-    if vdev.size < SMALLEST:
-        raise CommandError(f"{action}: one or more devices is less than the minimum size (64M)")
-    root = settings.validated("filesystem", root, action, creating=True)
+        raise CommandError(f"cannot create '{name}': no such pool or dataset")
+    root = settings.validated("filesystem", root, creating=True)
     only("encryption" not in root, "zpool create -O encryption")
     if mountpoint is not None:
         root["mountpoint"] = mountpoint
     pool = add(node, name, vdev, root)
     for key, value in props.items():
-        pool_properties.put(pool, key, value, action)
+        pool_properties.put(pool, key, value)
     mounting.mount(node, pool.datasets[name])
     return pool
 
@@ -146,17 +138,8 @@ def importable(node: Node) -> list[Pool]:
 
 def import_(node: Node, pool: Pool, *, mount: bool) -> list[CommandError]:
     """``zpool import`` of one pool; returns what could not be mounted."""
-    if any(p.name == pool.name for p in node.imported()):
-        raise CommandError(
-            f"cannot import '{pool.name}': a pool with that name already exists\n"
-            "use the form 'zpool import <pool | id> <newpool>' to give it a new name"
-        )
-    if pool.host != node.host.name and not pool.exported:
-        raise CommandError(
-            f"cannot import '{pool.name}': pool was previously in use from another system.\n"
-            f"Last accessed by {pool.host} (hostid=0) at {asctime(node.cluster.now)}\n"
-            "The pool can be imported, use 'zpool import -f' to import the pool."
-        )
+    only(all(p.name != pool.name for p in node.imported()), f"zpool import of another {pool.name}")
+    only(pool.host == node.host.name or pool.exported, f"zpool import of {pool.name}, which another system had last")
     attach(node, pool)
     return mounting.mount_pool(node, pool) if mount else []
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.core import CommandError
+from lab.core import CommandError, NotSimulatedError
 from lab.zfs import crypt, datasets, mounting, properties, settings, snapshots, space, stream, trees, values
 from lab.zfs.model import Crypt, Dataset, Node, Partial, Pool, only
 from lab.zfs.stream import Record
@@ -64,10 +64,8 @@ def _receive(node: Node, record: Record, place: str, snap: str, options: Options
     action = INCREMENTAL if record.incremental else FULL
     for name in options.exclude:
         only(name == "encryption" or properties.find(name) is not None or ":" in name, f"zfs recv -x {name}")
-    if record.header["raw"] and ("encryption" in options.exclude or "encryption" in options.override):
-        raise CommandError(
-            "cannot receive: encryption property 'encryption' cannot be set or excluded for raw streams."
-        )
+    own = "encryption" in options.exclude or "encryption" in options.override
+    only(not (own and record.header["raw"]), "zfs recv of a raw stream with -x or -o encryption")
     if pool is None:
         raise CommandError(
             f"cannot open '{place.split('/')[0]}': dataset does not exist\n{action}: unable to restore to destination"
@@ -105,11 +103,7 @@ def _check_incremental(node: Node, existing: Dataset | None, record: Record, pla
         raise CommandError(f"{INCREMENTAL}: destination {place} has been modified\nsince most recent snapshot")
     if header["raw"]:
         only(existing.crypt is not None, "a raw incremental stream into an unencrypted dataset")
-        if source.ivset != header["from_ivset"]:
-            raise CommandError(
-                f"{INCREMENTAL}: IV set guid mismatch. See the 'zfs receive' man page section "
-                "discussing the limitations of raw encrypted send streams."
-            )
+        only(source.ivset == header["from_ivset"], f"zfs recv {place} of a raw stream with another IV set")
     elif existing.crypt and not node.key_loaded(existing):
         raise CommandError(f"{INCREMENTAL}: inherited key must be loaded")
     if len(record.payload) > space.Space(node).free(node.pool_of(existing)) + space.MIB:
@@ -127,7 +121,7 @@ def _finish(
     trees.mirror(node.path(scratch), node.path(dataset.tree))
     trees.remove(node.path(scratch))
     local = {n: v for n, v in options.override.items() if n not in ENCRYPTION}
-    dataset.props |= settings.validated(dataset.kind, local, "cannot receive")
+    dataset.props |= settings.validated(dataset.kind, local)
     if dataset.kind == "volume":
         dataset.props["volsize"] = str(header["volsize"])
     mounting.refresh(node, dataset)
@@ -159,14 +153,13 @@ def _encryption(node: Node, place: str, header: dict[str, Any], options: Options
     """How a new dataset is encrypted: as a raw stream says, as -o says, or like its parent."""
     if header["raw"]:
         sent = header["crypt"]
-        return Crypt(0, sent["suite"], sent["keyformat"], sent["master"], sent["key"], "prompt")
+        return Crypt(0, sent["suite"], sent["master"], sent["key"], "prompt")
     wanted = {n: v for n, v in options.override.items() if n in ENCRYPTION}
-    if wanted.get("keylocation") == "prompt":
-        raise CommandError(f"{FULL}: Cannot use 'prompt' keylocation because stdin is in use.")
+    only(wanted.get("keylocation") != "prompt", "zfs recv -o keylocation=prompt")
     parent = node.dataset(place.rpartition("/")[0])
     if parent.crypt and not node.key_loaded(parent) and wanted.get("encryption") != "off":
         raise CommandError(f"{FULL}: inherited key must be loaded")
-    wanted = settings.validated("filesystem", wanted, FULL, creating=True)
+    wanted = settings.validated("filesystem", wanted, creating=True)
     return crypt.for_new(node, place, wanted, None)
 
 
@@ -236,7 +229,7 @@ def _resume(
 def abort(node: Node, dataset: Dataset) -> None:
     """``zfs receive -A``."""
     if dataset.partial is None:
-        raise CommandError(f"'{dataset.name}' does not have any resumable receive state to abort", 1)
+        raise NotSimulatedError(f"zfs recv -A {dataset.name}, where nothing was interrupted")
     fresh = dataset.partial.new
     dataset.partial = None
     if fresh:

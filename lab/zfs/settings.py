@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from lab.core import CommandError, Context
+from lab.core import CommandError, Context, NotSimulatedError
 from lab.zfs import mounting, values
 from lab.zfs.arguments import Arguments
 from lab.zfs.model import Dataset, Node, only
 from lab.zfs.properties import CREATE_ONLY, UNSIMULATED_SETTINGS, canonical, find, user
 
 
-def validated(kind: str, given: dict[str, str], action: str, *, creating: bool = False) -> dict[str, str]:
-    """Property values as they are kept.
+def validated(kind: str, given: dict[str, str], *, creating: bool = False) -> dict[str, str]:
+    """Property values as they are kept. A property that cannot be set, or not to that value, is refused.
 
     :param kind: ``filesystem`` or ``volume``
-    :param action: the start of the message, such as ``cannot create 'a/b'``
     """
     result: dict[str, str] = {}
     for name, value in given.items():
@@ -21,38 +20,21 @@ def validated(kind: str, given: dict[str, str], action: str, *, creating: bool =
             result[name] = value
             continue
         prop = find(name)
-        if prop is None:
-            raise CommandError(f"{action}: invalid property '{name}'")
-        if not prop.settable and not (creating and prop.name in CREATE_ONLY):
-            raise CommandError(f"{action}: '{prop.name}' is readonly")
-        if kind not in prop.types:
-            raise CommandError(f"{action}: '{prop.name}' does not apply to datasets of this type")
+        if prop is None or not (prop.settable or (creating and prop.name in CREATE_ONLY)) or kind not in prop.types:
+            raise NotSimulatedError(f"zfs {name}={value} of a {kind}")
         kept = canonical(prop, value)
-        if kept is None:
-            raise CommandError(f"{action}: {_wrong(prop.name, prop.kind, prop.values, value)}")
-        allowed = UNSIMULATED_SETTINGS.get(prop.name)
-        only(allowed is None or kept in allowed, f"zfs {prop.name}={value}")
+        if kept is None or kept not in UNSIMULATED_SETTINGS.get(prop.name, (kept,)):
+            raise NotSimulatedError(f"zfs {name}={value}")
         result[prop.name] = kept
     return result
 
 
-def _wrong(name: str, kind: str, choices: tuple[str, ...], value: str) -> str:
-    if kind == "index":
-        return f"'{name}' must be one of '{' | '.join(choices)}'"
-    if kind in ("size", "number"):
-        return f"bad numeric value '{value}'"
-    if name == "mountpoint":
-        return f"'{name}' must be an absolute path, 'none', or 'legacy'"
-    return f"invalid value '{value}'"
-
-
 def change(node: Node, dataset: Dataset, given: dict[str, str]) -> None:
     """``zfs set`` on one dataset."""
-    action = f"cannot set property for '{dataset.name}'"
-    settings = validated(dataset.kind, given, action)
+    settings = validated(dataset.kind, given)
     location = settings.pop("keylocation", None)
     if location is not None:
-        _check_keylocation(dataset, location, action)
+        _check_keylocation(dataset, location)
     only("volsize" not in settings, "zfs set volsize")
     mounted, was_hidden = _before(node, dataset, settings)
     if location is not None and dataset.crypt:
@@ -62,13 +44,10 @@ def change(node: Node, dataset: Dataset, given: dict[str, str]) -> None:
     _after(node, dataset, mounted, was_hidden and "mountpoint" in settings)
 
 
-def _check_keylocation(dataset: Dataset, location: str, action: str) -> None:
-    if dataset.crypt is None:
-        if location != "none":
-            raise CommandError(f"{action}: keylocation must be 'none' for unencrypted datasets")
-    elif location == "none":
-        raise CommandError(f"{action}: keylocation must not be 'none' for encrypted datasets")
-    elif dataset.crypt.root != dataset.id:
+def _check_keylocation(dataset: Dataset, location: str) -> None:
+    only((dataset.crypt is None) == (location == "none"), f"zfs set keylocation={location} {dataset.name}")
+    if dataset.crypt and dataset.crypt.root != dataset.id:
+        action = f"cannot set property for '{dataset.name}'"
         raise CommandError(f"{action}: keylocation may only be set on encryption roots")
 
 

@@ -39,9 +39,7 @@ def select(
         except CommandError as error:
             problems.append(error)
             continue
-        if depth == 0 and entry.kind not in types:
-            problems.append(CommandError(f"cannot open '{name}': operation not applicable to datasets of this type"))
-            continue
+        only(depth != 0 or entry.kind in types, f"zfs list or get of {name}, which is a {entry.kind}")
         tops.append(entry)
     if not operands:
         tops = [p.datasets[p.name] for p in node.imported()]
@@ -73,9 +71,7 @@ def known(names: list[str]) -> list[str]:
     result = []
     for name in names:
         prop = find(name)
-        only("@" not in name, f"the property {name}")
-        if prop is None and not user(name):
-            raise CommandError(f"bad property list: invalid property '{name}'", 2)
+        only("@" not in name and (prop is not None or user(name)), f"the property {name}")
         result.append(prop.name if prop else name)
     return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.core import CommandError, Context
+from lab.core import CommandError, Context, NotSimulatedError
 from lab.zfs import crypt, datasets, mounting, settings, space, trees, values
 from lab.zfs.arguments import Arguments
 from lab.zfs.model import Bookmark, Crypt, Dataset, Node, Snapshot, guid, only
@@ -19,13 +19,12 @@ def take(node: Node, names: list[str], *, recursive: bool = False) -> None:
     wanted: list[tuple[Dataset, str]] = []
     for name in names:
         owner, _, short = name.partition("@")
-        datasets.check_name(f"x/{short}", f"cannot create snapshot '{name}'")
+        datasets.check_name(f"x/{short}")
         top = node.dataset(owner)
         # a name given twice counts once (zfs_do_snapshot collects them in an nvlist of unique names)
         wanted += [(d, short) for d in (node.below(top) if recursive else [top]) if (d, short) not in wanted]
-    # zfs_ioc_snapshot (OpenZFS 2.1, module/zfs/zfs_ioctl.c) gives EXDEV for both, and libzfs has one text for that
-    if len({d.name for d, _ in wanted}) < len(wanted) or len({d.name.split("/")[0] for d, _ in wanted}) > 1:
-        raise CommandError("cannot create snapshots : multiple snapshots of same fs not allowed")
+    owners = {d.name for d, _ in wanted}
+    only(len(owners) == len(wanted) and len({n.split("/")[0] for n in owners}) == 1, "zfs snapshot of two pools")
     for dataset, short in wanted:
         if dataset.snapshot(short):
             raise CommandError(f"cannot create snapshot '{dataset.name}@{short}': dataset already exists")
@@ -62,7 +61,6 @@ def add(
         node.cluster.time_on(node.host) if creation is None else creation,
         sizes.referenced(dataset),
         (guid() if dataset.crypt else 0) if ivset is None else ivset,
-        node.object_id(node.pool_of(dataset)),
         tree,
         written,
         volsize=int(dataset.props.get("volsize", 0)),
@@ -85,12 +83,7 @@ def rollback(ctx: Context, node: Node, args: Arguments) -> None:
             f"cannot rollback to '{name}': more recent snapshots or bookmarks exist\n"
             "use '-r' to force deletion of the following snapshots and bookmarks:\n" + "\n".join(names)
         )
-    clones = [c for s in after for c in node.clones(node.pool_of(dataset), s)]
-    if clones:
-        raise CommandError(
-            f"cannot rollback to '{name}': clones of previous snapshots exist\n"
-            "use '-R' to force deletion of the following clones and dependents:\n" + "\n".join(c.name for c in clones)
-        )
+    only(not any(node.clones(node.pool_of(dataset), s) for s in after), f"zfs rollback {name}, with clones")
     # one after the other: a hold keeps one, and the rollback from happening, not the others from going
     # (libzfs_dataset.c, rollback_destroy; seen)
     held = [s for s in after if s.holds]
@@ -110,11 +103,7 @@ def to_destroy(node: Node, name: str) -> Snapshot:
     found = owner.snapshot(name.partition("@")[2])
     if found is None:
         raise CommandError("could not find any snapshots to destroy; check snapshot names.")
-    if clones := node.clones(node.pool_of(owner), found):
-        raise CommandError(
-            f"cannot destroy '{name}': snapshot has dependent clones\n"
-            "use '-R' to destroy the following datasets:\n" + "\n".join(each.name for each in clones)
-        )
+    only(not node.clones(node.pool_of(owner), found), f"zfs destroy {name}, which has clones")
     return found
 
 
@@ -125,10 +114,7 @@ def bookmark(node: Node, source: str, new: str) -> None:
     only(source.startswith(owner_name), f"zfs bookmark {source} {new}")
     owner = node.dataset(owner_name)
     item = owner.version(mark)
-    if item is None:
-        raise CommandError(f"cannot create bookmark '{new}': dataset does not exist")
-    if any(each.name == short for each in owner.bookmarks):
-        raise CommandError(f"cannot create bookmark '{new}': bookmark exists")
+    assert item is not None, source
     mine = (short, item.guid, item.createtxg, item.creation, item.referenced, item.ivset)
     owner.bookmarks.append(Bookmark(*mine, of=owner))
     node.txg(node.pool_of(owner))
@@ -150,20 +136,15 @@ def clone(ctx: Context, node: Node, args: Arguments) -> None:
     given = args.assignments("o")
     origin_of, snap = node.snapshot(source)
     pool = node.pool_of(origin_of)
-    action = f"cannot create '{name}'"
-    datasets.check_name(name, action)
-    only(name.split("/")[0] == pool.name, f"zfs clone {source} {name}")
-    if name in pool.datasets:
-        raise CommandError(f"{action}: dataset already exists")
-    if name.rpartition("/")[0] not in pool.datasets:
-        raise CommandError(f"{action}: parent does not exist")
+    datasets.check_name(name)
+    only(name not in pool.datasets and name.rpartition("/")[0] in pool.datasets, f"zfs clone {source} {name}")
     only(not {"encryption", "keyformat", "keylocation"} & given.keys(), "zfs clone with properties of encryption")
-    props = settings.validated(origin_of.kind, given, action, creating=True)
+    props = settings.validated(origin_of.kind, given, creating=True)
     if origin_of.kind == "volume":
         props |= {"volsize": str(snap.volsize), "volblocksize": origin_of.props["volblocksize"]}
     key = None
     if origin_of.crypt:
-        key = Crypt(origin_of.crypt.root, origin_of.crypt.suite, origin_of.crypt.keyformat, origin_of.crypt.master)
+        key = Crypt(origin_of.crypt.root, origin_of.crypt.suite, origin_of.crypt.master)
     made = datasets.attach(node, pool, name, origin_of.kind, props, key)
     made.origin = snap
     made.log = CLONED if key else 0
@@ -178,22 +159,15 @@ def promote(ctx: Context, node: Node, args: Arguments) -> None:
     made = node.dataset(name)
     pool = node.pool_of(made)
     if made.origin is None:
-        raise CommandError(f"cannot promote '{name}': not a cloned filesystem")
+        raise NotSimulatedError(f"zfs promote {name}, which is no clone")
     origin = made.origin.of
     cut = origin.snapshots.index(made.origin) + 1
     moving, staying = origin.snapshots[:cut], origin.snapshots[cut:]
-    for snap in moving:
-        if made.snapshot(snap.name):
-            raise CommandError(
-                f"cannot promote '{name}': snapshot name '{origin.name}@{snap.name}' from origin \n"
-                f"conflicts with '{name}@{snap.name}' from target"
-            )
+    only(not any(made.snapshot(snap.name) for snap in moving), f"zfs promote {name}: names of snapshots")
     if origin.crypt and origin.origin is None and origin.crypt.root != origin.id:
         above = [pool.datasets[each.parent or pool.name].crypt for each in (origin, made)]
-        if len({each.root if each else None for each in above}) > 1:
-            raise CommandError(
-                f"cannot promote '{name}': cannot promote dataset outside its encryption root"
-            )  # dsl_dataset_promote_crypt_check
+        # dsl_dataset_promote_crypt_check
+        only(len({each.root if each else None for each in above}) == 1, f"zfs promote {name}: another encryption root")
     for snap in moving:
         snap.of = made
     crypt.promote(origin, made, list(pool.datasets.values()))
@@ -210,8 +184,6 @@ def hold(node: Node, tag: str, name: str, *, release: bool = False) -> None:
     top, snap = node.snapshot(name)
     if release and tag not in snap.holds:
         raise CommandError(f"cannot release hold from snapshot '{name}': no such tag on this dataset")
-    if not release and tag in snap.holds:
-        raise CommandError(f"cannot hold snapshot '{name}': tag already exists on this dataset")
     if release:
         del snap.holds[tag]
     else:

@@ -86,7 +86,7 @@ def _encryption(node: Node, dataset: Dataset, name: str) -> Value | None:
     if name == "encryption":
         return crypt.suite, NONE
     if name == "keyformat":
-        return crypt.keyformat, NONE
+        return "raw", NONE
     if name == "keylocation":
         return (crypt.keylocation, LOCAL) if crypt.root == dataset.id else ("none", DEFAULT)
     if name == "encryptionroot":

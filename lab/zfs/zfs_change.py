@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lab.core import CommandError, Context
-from lab.zfs import crypt, datasets, mounting, settings, snapshots, space, stream, units, values
+from lab.zfs import crypt, datasets, mounting, settings, snapshots, space, stream, units
 from lab.zfs import receive as receiving
 from lab.zfs.arguments import Arguments, changing, each, split
 from lab.zfs.model import Dataset, Node, only
@@ -61,15 +61,7 @@ def mount(ctx: Context, node: Node, args: Arguments) -> int:
         return each(ctx, [e for p in node.imported() for e in mounting.mount_pool(node, p)])
     (name,) = args.operands
     dataset = node.dataset(name)
-    if dataset.kind != "filesystem":
-        raise CommandError(f"cannot open '{name}': operation not applicable to datasets of this type")
-    place = values.mountpoint(node, dataset)[0]
-    if place == "legacy":
-        raise CommandError(f"cannot mount '{name}': legacy mountpoint\nuse mount(8) to mount this filesystem")
-    if place == "none":
-        raise CommandError(f"cannot mount '{name}': no mountpoint set")
-    if values.effective(node, dataset, "canmount") == "off":
-        raise CommandError(f"cannot mount '{name}': 'canmount' property is set to 'off'")
+    only(mounting.mountable(node, dataset), f"zfs mount {name}, which has no mount point or canmount=off")
     if node.mount(dataset):
         raise CommandError(f"cannot mount '{name}': filesystem already mounted")
     mounting.mount(node, dataset)

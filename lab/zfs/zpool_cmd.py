@@ -38,10 +38,7 @@ def import_(ctx: Context, node: Node, args: Arguments) -> int:
         return 0
     (word,) = args.operands
     chosen = [p for p in found if word in (p.name, str(p.guid))]
-    if not chosen:
-        raise CommandError(f"cannot import '{word}': no such pool available")
-    if len(chosen) > 1:
-        raise CommandError(f"cannot import '{word}': more than one matching pool\nimport by numeric ID instead")
+    only(len(chosen) == 1, f"zpool import {word}, of which there are {len(chosen)}")
     return each(ctx, pools.import_(node, chosen[0], mount=not args.has("N")))
 
 
@@ -100,7 +97,7 @@ def get(ctx: Context, node: Node, args: Arguments) -> int:
 def set_(ctx: Context, node: Node, args: Arguments) -> None:
     word, name = args.operands
     pool = pools.imported(node, name)
-    pool_properties.put(pool, *split(word), f"cannot set property for '{pool.name}'")
+    pool_properties.put(pool, *split(word))
     node.txg(pool)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 from lab.core import CommandError, Context
@@ -20,46 +19,33 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 def main(ctx: Context) -> int:
-    """zrepl configcheck | status --mode raw | signal wakeup JOB | zfs-abstraction release-all --job JOB | version;
-    --config FILE anywhere."""
-    words = list(ctx.args)
-    path = daemon.DEFAULT_CONFIG
-    for place, word in enumerate(words):
-        if word == "--config" and place + 1 < len(words):
-            path = words[place + 1]
-            del words[place : place + 2]
-            break
-        if word.startswith("--config="):
-            path = word.partition("=")[2]
-            del words[place]
-            break
-    if words == ["version"]:
-        ctx.out("client: zrepl version=v0.7.0 go=go1.26.8 GOOS=freebsd GOARCH=amd64 Compiler=gc\n")
-        if not Path(path).exists():
-            raise CommandError("config parsing error: open : no such file or directory")
-        return 0
-    if words[:3] == ["zfs-abstraction", "release-all", "--job"] and len(words) == 4:
-        return _release(ctx, words[3])
-    if words not in (["configcheck"], ["status", "--mode", "raw"]) and words[:2] != ["signal", "wakeup"]:
-        raise ctx.not_simulated()
+    """zrepl configcheck --config FILE, status --mode raw, signal wakeup JOB, zfs-abstraction release-all --job JOB."""
+    match ctx.args:
+        case ["zfs-abstraction", "release-all", "--job", job]:
+            return _release(ctx, job)
+        case ["configcheck", "--config", path]:
+            _check(path)
+        case ["status", "--mode", "raw"]:
+            _check(daemon.DEFAULT_CONFIG)
+            ctx.out(_status(_reach(ctx, "status")))
+        case ["signal", "wakeup", job]:
+            _check(daemon.DEFAULT_CONFIG)
+            _reach(ctx, "signal")
+            with ctx.cluster() as cluster:
+                host = ctx.host(cluster)
+                found = running(host)
+                assert found is not None
+                daemon.wake(cluster, host, found, job)
+        case _:
+            raise ctx.not_simulated()
+    return 0
+
+
+def _check(path: str) -> None:
     try:
         daemon.read(path)
     except ConfigError as error:
         raise CommandError(f"could not parse config: {error}") from None
-    if words == ["configcheck"]:
-        return 0
-    if words[0] == "status":
-        ctx.out(_status(_reach(ctx, "status")))
-        return 0
-    if len(words) != 3:
-        raise CommandError("Expected 2 arguments: [wakeup|reset] JOB")
-    _reach(ctx, "signal")
-    with ctx.cluster() as cluster:
-        host = ctx.host(cluster)
-        found = running(host)
-        assert found is not None
-        daemon.wake(cluster, host, found, words[2])
-    return 0
 
 
 def _release(ctx: Context, job: str) -> int:

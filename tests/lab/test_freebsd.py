@@ -81,13 +81,6 @@ def test_daemons_have_pid_files(lab: Cluster) -> None:
     lab.sh("f0", "service mountd onestop; ! ls /var/run/mountd.pid 2>/dev/null")
 
 
-def test_a_verb_that_a_script_does_not_have_is_refused(lab: Cluster) -> None:
-    lab.sh("f0", "pkg install -y stunnel")
-    ran = lab.attempt("f0", "service stunnel onereload")
-    assert ran.rc == 1
-    assert ran.err.startswith("/usr/local/etc/rc.d/stunnel: unknown directive 'reload'.\n")
-
-
 def test_mountd_applies_what_is_new_at_a_reload_and_nothing_that_it_knows(lab: Cluster) -> None:
     lab.sh("f0", "zpool create -m /data zdata ada1; zfs create zdata/a; zfs create zdata/b; zfs unmount zdata/a")
     lab.sh("f0", "echo '/data/a 127.0.0.1' > /etc/exports; service mountd onestart; zfs mount zdata/a")

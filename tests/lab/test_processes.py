@@ -54,10 +54,3 @@ def test_sockets_follow_the_flags_of_nfsd_and_mountd(lab: Cluster) -> None:
     lab.sh("f0", f"sysrc nfs_server_flags='-t -h 127.0.0.1' mountd_flags='-r -S -R'; {NFS}")
     local = [line.split()[4:6] for line in lab.sh("f0", "sockstat -4l | grep -E 'nfsd|mountd|2049'").splitlines()]
     assert local == [["tcp4", "127.0.0.1:2049"]]
-
-
-def test_mountd_is_known_to_rpcbind_a_little_later(lab: Cluster) -> None:
-    lab.sh("f0", "echo '/ -network 127.0.0.1' > /etc/exports")
-    assert "Program not registered" in lab.attempt("f0", "service mountd onestart; showmount -e").err
-    lab.tick(1)
-    assert "Exports list on localhost" in lab.sh("f0", "showmount -e")

