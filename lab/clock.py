@@ -85,11 +85,14 @@ def _sleep(store: Store, seconds: float) -> int:
 def _let_pass(store: Store, waits: Callable[[Cluster], bool]) -> None:
     """Lets time pass as long as the caller waits."""
     waiting = _Patience(store)
-    while waits(store.read()):
+    while True:
+        seen = store.raw()
+        if not waits(store.read()):
+            return
         if _step(store, waits):
             waiting = _Patience(store)
         else:
-            waiting.wait()
+            waiting.wait(seen)
 
 
 def doze(store: Store, seconds: float) -> None:
@@ -183,7 +186,8 @@ def _step(store: Store, waits: Callable[[Cluster], bool]) -> bool:
     :param waits: whether the caller still waits, so that time may pass: since it looked, another one who lets time pass
         may have woken it
     """
-    with store.edit() as cluster:
+    with store.alone():  # a look that changes nothing is not saved: everybody who waits would look again
+        cluster = store.read()
         due = [event for event in cluster.events if event.lane not in cluster.busy_lanes]
         event = min(due, key=lambda e: (e.due, e.seq), default=None)
         if event is None:
@@ -198,9 +202,12 @@ def _step(store: Store, waits: Callable[[Cluster], bool]) -> bool:
         cluster.events.remove(event)
         if event.kind == "wake":
             sleepers(cluster).pop(event.seq, None)
-            return True
-        cluster.busy_lanes.add(event.lane)
-        programs(cluster)[event.seq] = Program(event, 0 if event.kind in STARTS_PROGRAMS else _machine_pid())
+        else:
+            cluster.busy_lanes.add(event.lane)
+            programs(cluster)[event.seq] = Program(event, 0 if event.kind in STARTS_PROGRAMS else _machine_pid())
+        store.save(cluster)
+    if event.kind == "wake":
+        return True
     if event.kind in STARTS_PROGRAMS:
         with (
             open(os.devnull, "r+b") as nothing,
@@ -263,12 +270,16 @@ class _Patience:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.since = time.monotonic()
+        self.next_look = 1.0
 
-    def wait(self) -> None:
-        time.sleep(0.004)
-        waited = time.monotonic() - self.since
-        if waited > 1 and int(waited * 250) % 100 == 0:
-            self._look(waited)
+    def wait(self, seen: bytes) -> None:
+        """Until the state is another one than that."""
+        while self.store.raw() == seen:
+            time.sleep(0.004)
+            waited = time.monotonic() - self.since
+            if waited > self.next_look:
+                self.next_look = waited + 0.4
+                self._look(waited)
 
     def _look(self, waited: float) -> None:
         with self.store.edit() as cluster:

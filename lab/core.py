@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from scenarios.stage import StageError
 
-FORMAT = 3
+FORMAT = 4
 """Version of the pickled state. A folder of another version is refused with the command that makes a new one."""
 
 INSIDE = Path("/.lab")
@@ -195,15 +195,22 @@ class Store:
     def exists(self) -> bool:
         return self.file.exists()
 
+    def raw(self) -> bytes:
+        """What was last saved; it differs if the state does.
+
+        :raises LabError: there is no lab in the folder
+        """
+        try:
+            return self.file.read_bytes()
+        except FileNotFoundError:
+            raise LabError(f"no lab in {self.folder}: run `python -m lab up` first") from None
+
     def read(self) -> Cluster:
         """The state as it was last saved.
 
         :raises LabError: there is no lab in the folder, or one of another version
         """
-        try:
-            cluster = pickle.loads(self.file.read_bytes())
-        except FileNotFoundError:
-            raise LabError(f"no lab in {self.folder}: run `python -m lab up` first") from None
+        cluster = pickle.loads(self.raw())
         if getattr(cluster, "format", None) != FORMAT:
             raise LabError(f"the lab in {self.folder} is of another version: run `python -m lab reset`")
         return cluster  # type: ignore[no-any-return]
@@ -215,10 +222,16 @@ class Store:
         new.rename(self.file)
 
     @contextlib.contextmanager
-    def edit(self) -> Iterator[Cluster]:
-        """The state, alone: saved when the block ends, forgotten when it raises."""
+    def alone(self) -> Iterator[None]:
+        """Nobody else changes the state meanwhile."""
         with open(self.folder / "lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def edit(self) -> Iterator[Cluster]:
+        """The state, alone: saved when the block ends, forgotten when it raises."""
+        with self.alone():
             cluster = self.read()
             yield cluster
             self.save(cluster)

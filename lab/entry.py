@@ -37,7 +37,6 @@ def defect(argv: list[str]) -> int:
 
 def main(argv: list[str]) -> int:
     """Plays the program ``argv[0]``; returns its exit status."""
-    os.environ.pop("LD_LIBRARY_PATH", None)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     path = argv[0]
     program = catalog.played(path, (INSIDE / "platform").read_text().strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from lab.core import INSIDE, Host, Mount, part
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
+SYS_PIDFD_GETFD = 438
 SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 0x1
 APPLIED = INSIDE / "ns" / "mounts.json"
 
@@ -22,8 +24,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def _call(name: str, what: str, *args: object) -> None:
     if getattr(_libc, name)(*args) != 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"{name} {what}: {os.strerror(errno)}")
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name} {what}: {os.strerror(number)}")
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -76,6 +78,19 @@ def die_with_parent(parent: int) -> None:
     _call("prctl", "PR_SET_PDEATHSIG", 1, signal.SIGKILL)
     if os.getppid() not in (0, parent):  # 0: the parent is outside of this process namespace
         os._exit(137)
+
+
+def descriptor_of(process: int, number: int) -> int:
+    """pidfd_getfd(2) (Linux 5.6): another process's file descriptor as one of this process; /dev/null if it is closed.
+
+    :param process: from pidfd_open(2)
+    """
+    taken: int = _libc.syscall(ctypes.c_long(SYS_PIDFD_GETFD), process, number, ctypes.c_uint(0))
+    if taken >= 0:
+        return taken
+    if (problem := ctypes.get_errno()) != errno.EBADF:
+        raise OSError(problem, f"pidfd_getfd: {os.strerror(problem)}")
+    return os.open(os.devnull, os.O_RDWR)
 
 
 def fsid(what: str, kind: int) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lab import tools
 from lab.core import Host, LabError, Program, Store
+from lab.zygote import ANSWER, STDIN, STDOUT
 
 PROGRAMS: dict[str, Mapping[str, Program]] = {}
 """Platform -> the programs that are played there from the installation on; `lab.catalog` registers them."""
@@ -33,9 +33,18 @@ dev etc/systemd/system etc/cron.d home/operator lib lib64 media mnt proc root ru
 usr/sbin usr/lib  usr/lib/systemd/system usr/lib64 usr/local/bin usr/local/sbin var/lib var/log var/tmp
 """.split()
 
-PLAY = """#!/bin/sh
-LD_LIBRARY_PATH={lib} exec {python} -I -S {client} /.lab/ns/play "$@"
+PLAY = f"""#!/bin/sh
+exec {STDIN}<&- {STDOUT}>&- {ANSWER}<<END
+a pipe, which is opened again to be written, too
+END
+exec {ANSWER}<>/.lab/proc/self/fd/{ANSWER}
+{{ command exec {STDIN}<&0; command exec {STDOUT}>&1; }} 2>/dev/null
+echo $$ >/.lab/ns/play
+read -r rc <&{ANSWER}
+read -r rc <&{ANSWER}
+exit "$rc"
 """
+"""See `lab.zygote.Script`. Two streams are kept apart: the shell uses their numbers to tell its own, and to wait."""
 REFUSE = """#!/bin/sh
 echo "lab: not simulated: $*" >&2
 echo "$*" >> /.lab/not-simulated.log
@@ -133,11 +142,7 @@ def build(store: Store, host: Host) -> Path:
         (root / ".lab" / folder).mkdir(parents=True, exist_ok=True)
     write(root, ".lab/host", host.name + "\n")
     write(root, ".lab/platform", host.platform + "\n")
-    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    client = Path(__file__).resolve().with_name("client.py")
-    seen = "/.lab/real"
-    lib = f"{seen}{sys.base_prefix}/lib"
-    write(root, ".lab/bin/play", PLAY.format(lib=lib, python=f"{seen}{python}", client=f"{seen}{client}"), 0o755)
+    write(root, ".lab/bin/play", PLAY, 0o755)
     write(root, ".lab/bin/refuse", REFUSE, 0o755)
     for device in ("null", "zero", "full", "random", "urandom", "tty"):
         write(root, f"dev/{device}", "")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import FileIO
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -155,17 +156,17 @@ def run(words: list[str], zygote_socket: str) -> int:
 
 def _as_init(machine: Host, command: list[str]) -> int:
     """Runs the program below a process 1 of the new process namespace, which plays programs, reaps and ends with it."""
-    listener = zygote.listen(INSIDE / "ns" / "play")
+    place = INSIDE / "ns" / "play"
+    os.mkfifo(place)
+    # also for writing: it has no end while nobody asks
+    listener = FileIO(os.open(place, os.O_RDWR | os.O_NONBLOCK), "rb")
     if machine.platform == "rocky":
         tunnel.listen(machine)
-    main_child = os.fork()
-    if not main_child:
-        listener.close()
-        try:
-            os.execvp(command[0], command)
-        except OSError as error:
-            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
-            os._exit(127)
+    try:
+        main_child = os.posix_spawnp(command[0], command, os.environ)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
     return zygote.Zygote(listener, entry.main, main_child).serve()
 
 
