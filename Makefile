@@ -17,7 +17,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) --cov=f3s --cov=facts --cov=operations --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 # Hours: every run is killed one command later than the one before; a rotation where it matters to it. The time of each is
 # printed.
