@@ -50,6 +50,12 @@ def test_a_program_that_is_over_before_the_asker_goes_on(tmp_path: Path, monkeyp
     assert clock.run(Store(tmp_path), "f0", ["/bin/true"]).returncode == 3
 
 
+def test_a_played_program_has_the_streams_the_folder_and_the_umask_of_its_caller(lab: Cluster) -> None:
+    said = lab.sh("f0", "cd /usr/bin; umask 77; uname <&- >&- 2>&-; ./uname | cat; touch /tmp/x; stat -f %Lp /tmp/x")
+    assert said == "FreeBSD\n600\n"
+    lab.sh("f0", "zfs create zroot/x; zfs snapshot zroot/x@1; zfs send zroot/x@1 | zfs recv zroot/y; zfs list zroot/y")
+
+
 def test_a_program_that_takes_too_long_is_killed_and_what_it_said_is_kept(lab: Cluster) -> None:
     name = lab.hosts.host("f0").name
     done = clock.run(lab.store, name, ["/bin/sh", "-c", "echo said; while :; do :; done"], timeout=2)

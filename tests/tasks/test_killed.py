@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 @pytest.mark.parametrize("first", range(1, 14) if os.environ.get("CRASH_TEST") else [9])
 def test_a_deploy_that_is_killed_again_and_again_is_finished_by_the_next_run(lab: Cluster, first: int) -> None:
     lab.make_secrets()
-    lab.killed("deploy.py", "-y", first=first, later=40)
+    lab.killed("deploy.py", "-y", first=first, later=120)
     lab.tick(130)
     assert lab.pyinfra("deploy.py", "-y").changed == []
     said = lab.pyinfra("tasks/verify.py", "-y")

@@ -10,10 +10,16 @@ from tests.lab.cluster import F0, F1, Cluster
 
 pytestmark = pytest.mark.lab
 REPLICA, NFS = "zdata/sink/f0/zdata/enc/nfsdata", "zdata/enc/nfsdata"
-KILLS = (14, 12, 30, 38, 39, 51, 43, 78, 31, 49, 23)
-"""Before the clone, its promotion, and the end of the first stream; with zrepl stopped, and between the renames; before
-the mount, and before it is served; read-only on f1, before the end of the last stream, with nobody who may write, and
-before f1 knows of it."""
+KILLS = (
+    f"zfs promote {NFS}_return",
+    "receive-snapshot",
+    f"zfs rename {NFS}_return {NFS}",
+    "await-standby",
+    "zfs set readonly=on zdata/sink",
+    "carp promote without",
+)
+"""Before the clone has the history, and the first stream; between the renames; mounted, and not yet served; before
+f1 is read-only, and when nobody may write. `make crash-test` does so before each command."""
 PROMOTE = ("tasks/promote.py", "-y", "--data", "promote=f1")
 RETURN = ("tasks/return_primary.py", "-y", "--data", "return_to=f0")
 
@@ -67,9 +73,9 @@ def test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was(site
     if os.environ.get("CRASH_TEST"):
         site.killed(*RETURN, first=10, later=1)  # before that it only looks
     else:
-        for number in KILLS:
-            killed = site.pyinfra(*RETURN, LAB_KILL_AT=str(number))
-            assert killed.rc == 137, f"it was over before command {number}:\n{killed.output}"
+        for text in KILLS:
+            killed = site.pyinfra(*RETURN, LAB_KILL_AT=text)
+            assert killed.rc == 137, f"it never came to {text}:\n{killed.output}"
         last = site.pyinfra(*RETURN)
         assert last.rc == 0, last.output
     returned(site)

@@ -39,14 +39,6 @@ def journal(lab: Cluster) -> list[str]:
     return lab.sh("r0", "journalctl -t check-nfs-mount -o cat -q").splitlines()
 
 
-def test_a_second_run_changes_nothing(site: Cluster) -> None:
-    site.sh("r1", f"systemctl start nfs-mount-monitor.timer; mount -- {SHARE}")
-    site.sh("r2", f"systemctl start nfs-mount-monitor.timer; mount -- {SHARE}")
-    again = site.deploy("clients")
-    assert again.changed == []
-    assert mounted_from(site) == "f0: fine"
-
-
 def test_what_the_task_cannot_put_in_force_is_told(site: Cluster) -> None:
     laptop = site.pyinfra(
         "tasks/clients.py", "-y", "--limit", "r0.lan.buetow.org", "--data", "client_mount_preset=laptop"
