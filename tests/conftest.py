@@ -23,6 +23,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.longrepr = f"skipped where nothing may be skipped (F3S_NO_SKIP is set): {report.longrepr}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first, or at the end one worker would be alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+
+
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """pyinfra's command line patches the interpreter for gevent, and no worker of xdist comes to its end with that."""
     if monkey.is_module_patched("threading"):

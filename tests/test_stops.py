@@ -167,8 +167,7 @@ TABLE = {
         "the running zrepl has no job": STATE,
     },
     "tasks/failback.py": {
-        "no failback now": "tests/tasks/test_failover.py::"
-        "test_a_failback_is_refused_or_undone_where_the_primary_could_not_serve"
+        "no failback now": "tests/tasks/test_failover.py::test_there_and_back_unless_the_primary_could_not_serve"
     },
     "tasks/failover.py": {"no failover now": "scenarios/storage.py::diverged"},
     "tasks/return_primary.py": {
