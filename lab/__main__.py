@@ -85,7 +85,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., int | None], tuple[tuple[str, dict[
 }
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, store: Store | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (what, _, words) in COMMANDS.items():
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
             command.add_argument(word, **more)
     given = vars(parser.parse_args(argv))
     _, run, _ = COMMANDS[given.pop("command")]
-    store = Store()
+    store = store or Store()
     try:
         rc = run(store, *given.values()) or 0
         store.tell()
