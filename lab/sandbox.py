@@ -43,6 +43,12 @@ PATHS = {
     "freebsd": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
     "rocky": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }
+PACKAGES = [
+    module.__path__
+    for name, module in sys.modules.items()
+    if name.partition(".")[0] == "lab" and hasattr(module, "__path__")
+]
+"""Where the lab's packages are. Found once: a child gets a copy of all that it looks at."""
 NO_NAMESPACES = (
     "lab: this kernel does not let an ordinary user make user namespaces, which the simulated hosts run in "
     "(see user_namespaces(7); Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0): allow it, or run as root"
@@ -77,7 +83,7 @@ def enter(store: Store, cluster: Cluster, machine: Host, zygote_socket: str, *, 
     set_host_name(machine.name)
     os.chroot(root)
     # for what is imported later: the standard library and the lab are not below this root
-    for place in (sys.path, *(module.__path__ for name, module in sys.modules.items() if _is_lab_package(name))):
+    for place in (sys.path, *PACKAGES):
         place[:] = [f"{clock.REAL}{folder}" for folder in place]
     os.chdir("/root" if not plain_user else "/home/operator")
     (INSIDE / "ns" / "machine").write_text(f"{store.folder}\n{zygote_socket}\n{os.environ.get(clock.PROGRAM, '0')}\n")
@@ -100,10 +106,6 @@ def enter(store: Store, cluster: Cluster, machine: Host, zygote_socket: str, *, 
     os.environ["LANG"] = "C.UTF-8"
     if plain_user:
         os.environ["LAB_PLAIN_USER"] = "1"
-
-
-def _is_lab_package(name: str) -> bool:
-    return name.partition(".")[0] == "lab" and hasattr(sys.modules[name], "__path__")
 
 
 def _namespaces(extra: int) -> None:
