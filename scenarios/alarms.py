@@ -101,7 +101,7 @@ def heard(story: Story) -> None:
     story.stage.stick(standby, "in")
     for host, script in (
         (standby, "service f3skeys onerestart"),
-        (standby, "service zrepl start"),
+        (standby, "service zrepl start >/dev/null 2>&1"),  # files/once/run-service.sh says why
         (standby, f"mv {PEM}.away {PEM}; service f3s_storage reconcile"),
         (standby, f"zfs destroy {pool}/fill"),
         (standby, _clock(-100)),
