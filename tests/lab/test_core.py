@@ -129,3 +129,14 @@ def test_time_passes_only_in_sleep_and_tick(lab: Cluster) -> None:
     lab.tick(10)
     assert lab.hosts.now == pytest.approx(start + 13.5)
     assert clock.text(start) == "2026-01-01 00:00:00 UTC"
+
+
+def test_an_edit_that_fails_changes_nothing(lab: Cluster) -> None:
+    def fail() -> None:
+        with lab.store.edit() as cluster:
+            cluster.now = 5.0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert lab.hosts.now != 5.0
