@@ -61,11 +61,7 @@ def _keep(snapshots: str, options: Zrepl) -> list[dict[str, Any]]:
 
 
 def _push(job: Job, site: Site) -> dict[str, Any]:
-    options = site.host(job.source).zrepl
     target = site.host(job.target)
-    prefix = snapshot_prefix(job, site)
-    # the target gets the snapshots of all jobs that share the dataset, and nobody else prunes them there
-    received = own_snapshots(options.snapshot_prefix, "([A-Za-z][A-Za-z0-9_-]*_)?")
     return {
         "name": job.name,
         "type": "push",
@@ -74,11 +70,19 @@ def _push(job: Job, site: Site) -> dict[str, Any]:
         "filesystems": {f"{job.dataset}<": True},
         # raw: zrepl refuses what is not encrypted, and the target stores it without the key
         "send": {"encrypted": True},
-        "snapshotting": {"type": "periodic", "prefix": prefix, "interval": job.interval},
-        "pruning": {
-            "keep_sender": [{"type": "not_replicated"}, *_keep(own_snapshots(prefix), options)],
-            "keep_receiver": _keep(received, options),
-        },
+        "snapshotting": {"type": "periodic", "prefix": snapshot_prefix(job, site), "interval": job.interval},
+        "pruning": keep_rules(job, site),
+    }
+
+
+def keep_rules(job: Job, site: Site) -> dict[str, list[dict[str, Any]]]:
+    """The keep rules of a job: keep_sender and keep_receiver."""
+    options = site.host(job.source).zrepl
+    # the target gets the snapshots of all jobs that share the dataset, and nobody else prunes them there
+    received = own_snapshots(options.snapshot_prefix, "([A-Za-z][A-Za-z0-9_-]*_)?")
+    return {
+        "keep_sender": [{"type": "not_replicated"}, *_keep(own_snapshots(snapshot_prefix(job, site)), options)],
+        "keep_receiver": _keep(received, options),
     }
 
 

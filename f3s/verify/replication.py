@@ -17,7 +17,7 @@ from f3s.verify.clocks import SET_IT
 from f3s.verify.model import ClusterView, Row, State, right, unknown, wrong
 from f3s.verify.storage import ASK_AGAIN, RUN
 from f3s.zfs import Snapshot
-from f3s.zrepl import host_config, left_over
+from f3s.zrepl import keep_rules, left_over
 
 MEANWHILE = 180
 """Seconds that may pass between two hosts' answers: each question has a bound of 90 (operations.base.LOOK_SECONDS)."""
@@ -81,20 +81,22 @@ def _of_others(cluster: ClusterView, host: HostSettings) -> Iterator[str]:
 
 def _piled_up(cluster: ClusterView, host: HostSettings) -> Iterator[str]:
     """Datasets with snapshots that the keep rules would have destroyed, had zrepl pruned."""
-    for job in cluster.site.jobs:
-        source, target = (cluster.site.host(name) for name in (job.source, job.target))
-        jobs = (host_config(source, cluster.site) or {"jobs": ()})["jobs"]
-        rules = next(each["pruning"] for each in jobs if each["name"] == job.name)
+    site = cluster.site
+    for job in (*site.jobs_from(host), *site.jobs_to(host)):
+        source, target = (cluster.of(site.host(name)).snapshots or () for name in (job.source, job.target))
+        rules = keep_rules(job, site)
         for dataset, replica in replicas(cluster, job).items():
-            sent = _of(cluster.of(source).snapshots or (), dataset)
-            received = _of(cluster.of(target).snapshots or (), replica)
-            common = newest_common(sent, received)
-            sides = ((source, dataset, sent, "keep_sender"), (target, replica, received, "keep_receiver"))
-            for side, name, found, keep in sides:
-                if side is host and common is not None:  # what was not replicated yet is kept
-                    late = [each for each in destroyed(rules[keep], found) if each.creation < common.creation]
-                    if len(late) >= PILED_UP:
-                        yield f"{len(late)} snapshots of {name} are there which no rule of {job.name} keeps any more"
+            own, received = _of(source, dataset), _of(target, replica)
+            common = newest_common(own, received)
+            if common is None:
+                continue
+            name, found, keep = (
+                (dataset, own, "keep_sender") if job.source == host.name else (replica, received, "keep_receiver")
+            )
+            # what was not replicated yet is kept
+            late = [each for each in destroyed(rules[keep], found) if each.creation < common.creation]
+            if len(late) >= PILED_UP:
+                yield f"{len(late)} snapshots of {name} are there which no rule of {job.name} keeps any more"
 
 
 def replicas(cluster: ClusterView, job: Job) -> dict[str, str]:
