@@ -87,7 +87,7 @@ def _let_pass(store: Store, waits: Callable[[Cluster], bool]) -> None:
     waiting = _Patience(store)
     while True:
         seen = store.raw()
-        if not waits(store.read()):
+        if not waits(store.loaded(seen)):
             return
         if _step(store, waits):
             waiting = _Patience(store)

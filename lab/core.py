@@ -210,7 +210,14 @@ class Store:
 
         :raises LabError: there is no lab in the folder, or one of another version
         """
-        cluster = pickle.loads(self.raw())
+        return self.loaded(self.raw())
+
+    def loaded(self, raw: bytes) -> Cluster:
+        """The state that `raw` has read.
+
+        :raises LabError: it is of another version
+        """
+        cluster = pickle.loads(raw)
         if getattr(cluster, "format", None) != FORMAT:
             raise LabError(f"the lab in {self.folder} is of another version: run `python -m lab reset`")
         return cluster  # type: ignore[no-any-return]

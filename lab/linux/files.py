@@ -43,7 +43,7 @@ def _meet(ctx: Context, shown: str, path: str) -> int | None:
     entry = _look(ctx, path)
     if entry is None:
         return None
-    waits = (nfs.DEAD,) if ctx.name in ASKS else (nfs.DEAD, nfs.GRACE)
+    waits = nfs.SILENT if ctx.name in ASKS else nfs.CLOSED
     if entry.condition in waits:
 
         def answers() -> bool:

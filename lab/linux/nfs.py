@@ -19,6 +19,8 @@ from lab.rc.nfs import Root
 from lab.rc.scripts import is_stopped, processes
 
 FINE, STALE, UNLISTED, DEAD, GRACE = "fine", "stale", "unlisted", "dead", "grace"
+SILENT, CLOSED = (DEAD,), (DEAD, GRACE)
+"""In which nothing is answered, and in which no file can be opened, read or written; NFSv4 opens no directory."""
 EXPORTED = "NFS exported"
 STALE_HANDLE = "Stale file handle"
 EPHEMERAL = 49152

@@ -284,7 +284,7 @@ class _Calls:
         return os.listdir(place)
 
     def unlink(self, path: str) -> None:
-        self._meets(path, _awaits(0))  # nothing is written by then (lab.linux.view)
+        self._meets(path, nfs.CLOSED)  # nothing is written by then (lab.linux.view)
         os.unlink(path)
 
     def pread(self, descriptor: int, size: int, offset: int) -> bytes:
@@ -308,7 +308,7 @@ class _Calls:
         self.handles.pop(descriptor, None)
         os.close(descriptor)
 
-    def _meets(self, path: str, waits: tuple[str, ...] = (nfs.DEAD,)) -> nfs.NfsMount | None:
+    def _meets(self, path: str, waits: tuple[str, ...] = nfs.SILENT) -> nfs.NfsMount | None:
         """The mount that a path is on, None for the own disk; returns when the server has answered.
 
         :param waits: the conditions in which there is no answer yet
@@ -367,8 +367,7 @@ class _Calls:
 
 
 def _awaits(flags: int) -> tuple[str, ...]:
-    """The grace period is for files; NFSv4 opens no directory."""
-    return (nfs.DEAD,) if flags & os.O_DIRECTORY else (nfs.DEAD, nfs.GRACE)
+    return nfs.SILENT if flags & os.O_DIRECTORY else nfs.CLOSED
 
 
 def _error(number: int) -> OSError:
