@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 
 from f3s.controller import NO_CLAIM
-from scenarios.pair import FAILBACK, FOUND, GRACE_SECONDS, HEALED, Pair
+from scenarios.pair import FAILBACK, FOUND, HEALED, OPENED, Pair
 from scenarios.play import scenario
 from scenarios.stage import CannotError
 from scenarios.story import Story
@@ -128,8 +128,7 @@ def together(story: Story) -> None:
         for host in pair.hosts:
             pair.loses_power(host)
         pair.boots(pair.primary, pair.standby)
-        again = {"timers": GRACE_SECONDS + 60, "work": 60.0}
-        story.within(f"{pair.client} reads", lambda: pair.reads(pair.client, "before", "written before"), **again)
+        story.within(f"{pair.client} reads", lambda: pair.reads(pair.client, "before", "written before"), **OPENED)
         pair.primary_serves(**FAILBACK)
     report = story.reports[-1]
     story.prove(not report.read_errors, f"a reading client got no error: {report.read_errors}")

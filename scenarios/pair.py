@@ -35,6 +35,8 @@ FOUND = {"timers": 110.0, "work": 30.0}
 STAYS_SECONDS = 180.0
 GRACE_SECONDS = 135.0
 """After its nfsd's start in a boot a host may let nobody open a file for so long (docs/day-two.md)."""
+OPENED = {"timers": GRACE_SECONDS + 60, "work": 60.0}
+"""The end of that, and the client's next attempt."""
 
 
 @dataclass

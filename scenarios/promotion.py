@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from f3s.controller import NO_CLAIM
 from scenarios.deploy import all_right
-from scenarios.pair import GRACE_SECONDS, HEALED, READY, REPLICATED, Pair
+from scenarios.pair import HEALED, OPENED, READY, REPLICATED, Pair
 from scenarios.play import scenario
 from scenarios.roles import PRIMARY
 from scenarios.story import Story
@@ -89,8 +89,7 @@ def _alone_with_old_data(story: Story, goes: Callable[[Pair], None], comes: Call
     story.within(
         f"{pair.client} reads what it wrote, and writes",
         lambda: pair.reads(pair.client, "promoted", "promoted") and pair.asks(pair.client, f"touch {path}").rc == 0,
-        timers=GRACE_SECONDS + 60,
-        work=60,
+        **OPENED,
     )
     state, reason, _ = pair.verdict("writer", "cluster")
     story.prove(state == "wrong" and "was promoted" in reason, f"verify says: {reason}")
