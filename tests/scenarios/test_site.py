@@ -102,6 +102,14 @@ def test_the_operator_pulls_the_plug_and_the_host_is_off(
     assert "Pull the key stick out of f1." in said
 
 
+def test_what_went_wrong_is_told_with_the_logs_of_both_storage_hosts(
+    stage: site.SiteStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "run", lambda host, script: Ran(0, f"{host} logged\n"))
+    monkeypatch.setattr(stage, "is_up", lambda host: host != "f0")
+    assert stage.keep() == "\nf1:\nf1 logged\n"
+
+
 def test_what_no_operator_can_do_is_said(stage: site.SiteStage) -> None:
     with pytest.raises(CannotError, match="separates only f0 and f1"):
         stage.part("f0", "f1")
