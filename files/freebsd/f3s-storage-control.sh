@@ -72,10 +72,6 @@ start_service() {
 	return 1
 }
 
-stopped() {
-	! running "$1"
-}
-
 # One from before the deploy may offer more than exports; what it says of itself are its arguments.
 mountd_right() {
 	[ "$F3S_NFS_FOR_OTHERS" = no ] || return 0
@@ -92,14 +88,17 @@ stop_service() {
 	tell "stopped $1"
 }
 
-# What hears no other signal, as after SIGSTOP, is killed.
+# What hears no other signal, as after SIGSTOP, is killed; an nfsd with clients only by the second SIGKILL (seen).
 restart_service() {
 	tell "$REASON: restarting $1"
-	if ! stop_service "$1"; then
-		pkill -KILL -x "$1"
-		within 5 stopped "$1"
-	fi
-	start_service "$1"
+	bounded "$F3S_LIMIT" service "$1" onestop >/dev/null 2>&1
+	within 10 killed "$1" && start_service "$1"
+}
+
+killed() {
+	running "$1" || return 0
+	pkill -KILL -x "$1"
+	return 1
 }
 
 # In the order of F3S_SERVICES; stunnel comes last: no client gets in before NFS is complete.

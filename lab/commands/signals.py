@@ -11,7 +11,7 @@ from lab.commands.options import parse
 from lab.commands.processes import matches
 from lab.core import Context, part
 from lab.rc import table
-from lab.rc.scripts import is_stopped, processes, stopped
+from lab.rc.scripts import processes, stopped
 
 ENDS = ("TERM", "INT", "KILL")
 CAN_STOP = ("nfsd", "stunnel")
@@ -78,7 +78,9 @@ def send(ctx: Context, name: str, what: str) -> None:
     if what in ("STOP", "CONT"):
         _stop_or_go_on(ctx, name, what)
         return
-    if what != "KILL" and is_stopped(ctx.host(ctx.store.read()), name):
+    # Observed (15.1): nfsd that stood still, with clients, sleeps on with SIGKILL pending until it gets it once more.
+    waiting = stopped(ctx.host(ctx.store.read())).get(name)
+    if waiting is not None and (what != "KILL" or (name == "nfsd" and waiting != "KILL")):
         with ctx.cluster() as cluster:
             stopped(ctx.host(cluster))[name] = what
         return

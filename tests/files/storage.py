@@ -182,7 +182,8 @@ class StorageHost(StubHost):
         programs["answers.sh"].unlink()
         programs["answers.sh"].symlink_to(self.bin / "answers")
         self.command("pgrep", PGREP)
-        self.command("pkill", '[ "$1 $2" = "-KILL -x" ] && rm "$STATE/running.$3"')
+        kill = 'if [ -e "$STATE/survives.$3" ]; then rm "$STATE/survives.$3"; else rm "$STATE/running.$3"; fi'
+        self.command("pkill", f'[ "$1 $2" = "-KILL -x" ] && {kill}')
         self.command("logger")
         self.command("daemon")
         self.command("chflags")

@@ -463,18 +463,20 @@ def test_nothing_is_exported_that_is_not_there(quick: StorageHost) -> None:
     ("wedged", "question", "answer"), [("nfsd", "nfs", 3), ("mountd", "nfs", 1), ("stunnel", "tls", 3)]
 )
 @pytest.mark.parametrize("cured", [True, False])
-@pytest.mark.parametrize("clings", [True, False])
+@pytest.mark.parametrize("kills", [0, 1, 2])
 def test_the_service_to_blame_is_restarted_once(
-    quick: StorageHost, wedged: str, question: str, answer: int, cured: bool, clings: bool
+    quick: StorageHost, wedged: str, question: str, answer: int, cured: bool, kills: int
 ) -> None:
     quick.serving()
     quick.flag(f"wedged.{wedged}", f"{question} {answer}\n")
     if not cured:
         quick.flag("incurable")
-    if clings:
+    if kills:
         quick.flag(f"clings.{wedged}")
+    if kills == 2:
+        quick.flag(f"survives.{wedged}")
     assert quick.reconcile().rc == (0 if cured else 1)
-    kill = [["pkill", "-KILL", "-x", wedged]] if clings else []
+    kill = [["pkill", "-KILL", "-x", wedged]] * kills
     stop, start = restart(wedged)
     done = quick.changes()[: 2 + len(kill)]
     assert done == [stop, *kill, start]

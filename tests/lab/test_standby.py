@@ -105,7 +105,7 @@ def test_an_nfsd_that_stands_still_says_nothing(served: Cluster) -> None:
     assert 7 <= served.hosts.now - before < 8
     assert served.attempt("f0", "timeout 20 service nfsd onestop").rc == 124
     assert served.hosts.now - before >= 27
-    served.sh("f0", "service nfsd onestatus; pkill -KILL -x nfsd")
+    served.sh("f0", "pkill -KILL -x nfsd; service nfsd onestatus; pkill -KILL -x nfsd")
     assert served.attempt("f0", "service nfsd onestatus").out == "nfsd is not running.\n"
     assert ask(served) == silent
     served.sh("f0", f"{NFSD}; /bin/kill -STOP $(pgrep nfsd); /bin/kill -CONT $(pgrep nfsd)")
