@@ -1,7 +1,9 @@
 """An Ethernet switch for machines, without root: ``python -m machines.switch FOLDER NAME...``
 
-A port NAME is the pair of datagram sockets FOLDER/NAME.hub (ours) and FOLDER/NAME.vm (qemu's). A frame goes to every
-other port. (qemu's own multicast network gives a guest its own frames back, and CARP takes those for a rival's.)
+A port NAME is the pair of datagram sockets FOLDER/NAME.hub (ours) and FOLDER/NAME.vm (qemu's). A frame goes to the port
+where its destination was heard last, else to every other one: a socket holds ten frames, and one that everybody's bulk
+data fill loses the advertisements. (qemu's own multicast network gives a guest its own frames back, and CARP takes
+those for a rival's.)
 
 Datagrams to FOLDER/control: ``cut A B`` separates two ports, ``join A B`` joins them again, ``send FRAME`` (hex) is a
 frame of a stranger. Every CARP advertisement is a line on standard output: time, port, vhid and advskew.
@@ -45,6 +47,7 @@ def serve(names: list[str]) -> None:
     for name, port in [*ports.items(), ("", _port("control"))]:
         selector.register(port, selectors.EVENT_READ, name)
     cuts: set[frozenset[str]] = set()
+    heard: dict[bytes, dict[str, None]] = {}  # address -> ports, the latest last: while two are parted both may have it
     while True:
         # orders before frames: a cut holds for what is sent after it
         for key, _ in sorted(selector.select(), key=lambda event: str(event[0].data)):
@@ -59,11 +62,16 @@ def serve(names: list[str]) -> None:
                 sender, frame = "stranger", bytes.fromhex(words[0])
             if claim := advertisement(frame):
                 print(f"{time.time():.2f} {sender} vhid {claim[0]} advskew {claim[1]}", flush=True)
-            for name, port in ports.items():
-                if name != sender and frozenset((sender, name)) not in cuts:
-                    # a machine that is off, or whose queue is full: the frame is lost, as on a cable
-                    with contextlib.suppress(OSError):
-                        port.sendto(frame, f"{name}.vm")
+            others = [name for name in ports if name != sender and frozenset((sender, name)) not in cuts]
+            if sender in ports:
+                seen = heard.setdefault(frame[6:12], {})
+                seen.pop(sender, None)
+                seen[sender] = None
+            to = [name for name in heard.get(frame[:6], ()) if name in others][-1:] or others
+            for name in to:
+                # a machine that is off, or whose queue is full: the frame is lost, as on a cable
+                with contextlib.suppress(OSError):
+                    ports[name].sendto(frame, f"{name}.vm")
 
 
 def control(folder: Path, verb: str, *words: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from machines.switch import advertisement, connect, control
 
+CARP_ADDRESS = bytes.fromhex("00005e000101")
 NAMES = ("f0", "f1", "r0")
 # Ethernet, IPv4 with protocol 112, then CARP: version and type, vhid, advskew
 ADVERTISEMENT = bytes(12) + b"\x08\x00" + b"\x45" + bytes(8) + b"\x70" + bytes(10) + b"\x21\x01\x64" + bytes(33)
@@ -50,6 +51,23 @@ def hears(end: socket.socket) -> bytes | None:
         return end.recv(65536)
     except TimeoutError:
         return None
+
+
+def test_a_frame_goes_where_its_destination_was_heard_last(wires: dict[str, socket.socket], tmp_path: Path) -> None:
+    """The address of CARP has two places while the pair is parted, and each side has its own."""
+    to_carp = CARP_ADDRESS + b"client"
+
+    def arrives() -> list[bytes | None]:
+        wires["r0"].send(to_carp)
+        return [hears(wires[name]) for name in NAMES]
+
+    for name in ("f0", "f1"):
+        assert arrives() == ([to_carp, to_carp, None] if name == "f0" else [to_carp, None, None])
+        wires[name].send(b"client" + CARP_ADDRESS)
+        assert hears(wires["r0"]) == b"client" + CARP_ADDRESS
+    assert arrives() == [None, to_carp, None]
+    control(tmp_path, "cut", "r0", "f1")
+    assert arrives() == [to_carp, None, None]
 
 
 def test_a_frame_goes_to_every_other_port(wires: dict[str, socket.socket]) -> None:
