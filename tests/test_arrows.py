@@ -17,6 +17,7 @@ BELOW: dict[str, set[str]] = {
     "scenarios": {"bridge", "f3s", "pyinfra"},
     "lab": {"bridge", "facts", "f3s", "scenarios", "pyinfra"},
     "machines": {"bridge", "f3s", "scenarios", "lab", "pyinfra"},
+    "bench": {"bridge", "f3s", "machines", "scenarios"},
     "inventory.py": {"bridge"},
     "deploy.py": {"operations", "pyinfra"},
     "certificates.py": {"bridge", "f3s", "pyinfra"},
