@@ -15,8 +15,8 @@ from datetime import datetime
 from pyinfra.api.exceptions import InventoryError
 
 from bridge.settings import load_site, secrets_folder
-from f3s.pki.certificates import Finding, State
-from f3s.pki.manage import Pki, days_left, utc_now
+from f3s.pki.certificates import Finding, State, days_until
+from f3s.pki.manage import Pki, utc_now
 from f3s.pki.plan import PkiError, plan_for
 from f3s.pki.store import Store
 
@@ -60,8 +60,8 @@ def _show(findings: Sequence[Finding], now: datetime) -> int:
     rows = [("NAME", "STATE", "UNTIL", "DAYS", "")]
     for finding in findings:
         until = f"{finding.not_after:%Y-%m-%d}" if finding.not_after else "-"
-        left = days_left(finding, now)
-        rows.append((finding.name, finding.state.value, until, "-" if left is None else str(left), finding.detail))
+        left = str(days_until(finding.not_after, now)) if finding.not_after else "-"
+        rows.append((finding.name, finding.state.value, until, left, finding.detail))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]

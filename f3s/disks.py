@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput, number, sections
-from f3s.zfs import parse_vdevs
+from f3s.zfs import parse_pool_status
 
 MIB = 1024 * 1024
 EDGE_MIB = 4
@@ -138,7 +138,7 @@ def parse_disk(lines: Iterable[str], device: str) -> Disk:
         raise UnknownOutput(f"no output of {', '.join(missing)}")
     values = _diskinfo(info.lines)
     size = number(values.get("mediasize in bytes", ""), "media size")
-    reasons = [*_users(parts, device), *_signatures(parts, device), *_content(parts, size)]
+    reasons = [*_users(parts, device), *_signatures(parts), *_content(parts, size)]
     model, serial = values.get("Disk descr."), values.get("Disk ident.")
     zdb = parts["zdb"]
     return Disk(
@@ -200,12 +200,12 @@ def _users(parts: Mapping[str, Output], device: str) -> list[Reason]:
         if line.startswith("/dev/") and on_disk(line.split()[0].removeprefix("/dev/"), device, labels):
             reasons.append(Reason(f"{line.split()[0]} is swap space"))
     try:
-        vdevs = parse_vdevs(parts["zpool"].lines)
+        found = parse_pool_status(parts["zpool"].lines)
     except UnknownOutput as error:
         reasons.append(Reason(str(error)))
     else:
-        for pool, providers in vdevs.items():
-            if any(on_disk(provider, device, labels) for provider in providers):
+        for pool, status in found.items():
+            if any(on_disk(provider, device, labels) for provider in status.vdevs):
                 reasons.append(Reason(f"it belongs to the imported pool {pool}"))
     return reasons
 
@@ -215,7 +215,7 @@ def _labels(glabel: Output) -> dict[str, str]:
     return {row[0]: row[2] for row in rows if len(row) == 3 and row[0] != "Name"}
 
 
-def _signatures(parts: Mapping[str, Output], device: str) -> list[Reason]:
+def _signatures(parts: Mapping[str, Output]) -> list[Reason]:
     """What a tool recognises on the disk; a tool that fails in an unknown way recognises something."""
     reasons = []
     gpart, fstyp, zdb = parts["gpart"], parts["fstyp"], parts["zdb"]

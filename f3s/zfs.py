@@ -257,11 +257,6 @@ def parse_pools(lines: Iterable[str]) -> dict[str, Pool]:
     return pools
 
 
-def parse_vdevs(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The providers (without /dev/) of each pool in `zpool status -LP`."""
-    return {name: found.vdevs for name, found in parse_pool_status(lines).items()}
-
-
 _HEADING = re.compile(r" {0,4}([a-z][a-z ]*):(?: (.*))?")
 
 

@@ -100,9 +100,8 @@ def _is_block(node: yaml.Node) -> bool:
 def _jobs(lines: list[str], node: yaml.Node, ours: list[dict[str, Any]]) -> Iterator[_Edit]:
     if not isinstance(node, yaml.SequenceNode) or not _is_block(node):
         raise NoPlace("`jobs` is not written as one indented block a job")
-    parts = [
-        _part(lines, value["name"], item, item, value) for item, value in zip(node.value, _values(node), strict=True)
-    ]
+    values = zip(node.value, _value(node), strict=True)
+    parts = [_part(lines, value["name"], item, item, value) for item, value in values]
     wanted = {job["name"]: job for job in ours}
     for part in parts:
         if part.marked:
@@ -176,10 +175,6 @@ def _last_line(lines: list[str], node: yaml.Node) -> int:
 
 def _value(node: yaml.Node) -> Any:
     return yaml.SafeLoader("").construct_document(node)
-
-
-def _values(node: yaml.Node) -> list[Any]:
-    return list(_value(node))
 
 
 def _parts(parts: list[dict[str, Any]] | dict[str, Any]) -> str:

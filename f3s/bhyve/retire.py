@@ -20,8 +20,6 @@ def check_start(migration: Migration) -> None:
         raise Refusal(f"{new.name} is not encrypted, but marked {MIGRATION}={mark}")
     if not facts.vm.installed:
         raise Refusal(f"the migration of {new.name} has begun, but vm-bhyve is not installed any more")
-    if not new.parent:
-        raise Refusal(f"{new.name} is the root of a pool, which cannot be renamed")
     if facts.vm_dir != f"zfs:{new.name}":
         raise Refusal(f"vm_dir in rc.conf is {facts.vm_dir or 'not set'}, not zfs:{new.name}")
     if not migration.mountpoint.startswith("/"):

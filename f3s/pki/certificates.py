@@ -137,6 +137,11 @@ class Finding:
     not_before: datetime | None = None
 
 
+def days_until(end: datetime, now: datetime) -> int:
+    """Whole days, negative after it."""
+    return (end - now) // timedelta(days=1)
+
+
 def profiles(plan: PkiPlan) -> dict[str, Profile]:
     """The certificates of the plan by name, the server's first."""
     server = Profile(

@@ -284,11 +284,6 @@ class Pki:
         return judge_leaf(found, profile, self.files.needed_authorities()[0], self.files.issued(), self.plan, self.now)
 
 
-def days_left(finding: Finding, now: datetime) -> int | None:
-    """Whole days until the end, negative after it; None for what does not end."""
-    return None if finding.not_after is None else (finding.not_after - now).days
-
-
 def utc_now() -> datetime:
     """The time in the form that certificates have it."""
     return datetime.now(UTC).replace(microsecond=0)

@@ -7,11 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from f3s.devd import HOOK, rivals
 from f3s.pki.certificates import of_others
-from f3s.survey.model import (
-    TEXTS,
-    Draft,
-    Seen,
-)
+from f3s.survey.model import TEXTS, Draft, Seen
 from f3s.textfile import is_ours
 
 

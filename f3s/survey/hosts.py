@@ -7,15 +7,7 @@ import re
 
 from f3s import stunnel
 from f3s.fstab import entries
-from f3s.survey.model import (
-    FSTAB,
-    HOSTS,
-    Draft,
-    Seen,
-    Served,
-    key_label,
-    key_place,
-)
+from f3s.survey.model import FSTAB, HOSTS, Draft, Seen, Served, key_label, key_place
 from f3s.survey.replication import pushes
 from f3s.zfs import Dataset, key_file
 

@@ -12,13 +12,7 @@ from f3s.nfs import LOOPBACK
 from f3s.nfs import PORT as NFS_PORT
 from f3s.settings.model import is_within
 from f3s.settings.values import MountPresets
-from f3s.survey.model import (
-    EXPORTS,
-    FSTAB,
-    ZFS_EXPORTS,
-    Draft,
-    Served,
-)
+from f3s.survey.model import EXPORTS, FSTAB, ZFS_EXPORTS, Draft, Served
 from f3s.textfile import NoPlace
 
 _FIXED = re.compile("(port|sec)=|(_netdev|nofail|defaults)$|x-")

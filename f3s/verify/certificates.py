@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from f3s.pki.certificates import NEXT_STEP, Finding, State
+from f3s.pki.certificates import NEXT_STEP, Finding, State, days_until
 from f3s.settings import HostSettings
 from f3s.verify.model import CLUSTER, CONTROLLER, ClusterView, Row, right, unknown, wrong
 from f3s.verify.serving import masters
@@ -21,11 +21,6 @@ def certificate_rows(cluster: ClusterView) -> Iterator[Row]:
         yield unknown("TLS", CLUSTER, "there is no client to ask from", "add one to group clients")
     yield from (tls(cluster, host) for host in cluster.site.clients if host.name in cluster.hosts)
     yield from certificates(cluster)
-
-
-def days_until(end: datetime, now: datetime) -> int:
-    """Whole days, negative after it."""
-    return (end - now) // timedelta(days=1)
 
 
 def tls(cluster: ClusterView, host: HostSettings) -> Row:

@@ -64,9 +64,8 @@ def mount(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
         return unknown(check, host.name, "read-only, and it is not known who serves", "see the row one MASTER")
     if serving[0].is_standby:
         return right(check, host.name, f"mounted, read-only while {serving[0].short_name} serves")
-    return wrong(
-        check, host.name, "read-only although the primary serves", f"doas zfs get readonly {served_dataset(cluster)}"
-    )
+    look = f"doas zfs get readonly {cluster.site.primary.nfs.dataset}"
+    return wrong(check, host.name, "read-only although the primary serves", look)
 
 
 def below(cluster: ClusterView, host: HostSettings, wanted: Mount) -> Row:
@@ -126,8 +125,3 @@ def options(cluster: ClusterView, host: HostSettings) -> Iterator[Row]:
         f"those of the preset {host.client.mount_preset} are in force",
         f"{RUN.format('clients')}; then, while no program uses it: sudo umount {points}; {MONITOR}",
     )
-
-
-def served_dataset(cluster: ClusterView) -> str:
-    """What the primary serves."""
-    return cluster.site.primary.nfs.dataset

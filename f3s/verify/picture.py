@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from f3s.clock import LIMIT
+from f3s.pki.certificates import days_until
 from f3s.settings import HostSettings, Job
-from f3s.verify.certificates import days_until
 from f3s.verify.model import ClusterView, Row, State
 from f3s.verify.replication import lag
 from f3s.verify.serving import masters, state_name

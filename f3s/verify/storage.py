@@ -173,12 +173,7 @@ def scrub(cluster: ClusterView, host: HostSettings) -> Row:
     )
 
 
-def wanted_keys(cluster: ClusterView, host: HostSettings) -> dict[str, str]:
-    """As `wanted_keys_of`, with the datasets that the host reported."""
-    return wanted_keys_of(cluster.site, host, cluster.of(host).datasets or {})
-
-
-def wanted_keys_of(site: Site, host: HostSettings, datasets: Mapping[str, Dataset]) -> dict[str, str]:
+def wanted_keys(site: Site, host: HostSettings, datasets: Mapping[str, Dataset]) -> dict[str, str]:
     """The encryption roots that a host opens at boot: dataset -> key location. VM datasets only if it has them."""
     wanted: dict[str, str] = {}
     if host.has_pool:
@@ -195,7 +190,7 @@ def wanted_keys_of(site: Site, host: HostSettings, datasets: Mapping[str, Datase
 
 def closed_replicas(site: Site, host: HostSettings, datasets: Mapping[str, Dataset]) -> dict[str, str]:
     """The encryption roots that arrive on a host and are not opened at boot: dataset -> the source's key location."""
-    at_boot = wanted_keys_of(site, host, datasets)
+    at_boot = wanted_keys(site, host, datasets)
     replicas = {site.replica(job): site.replica_key_location(job) for job in site.jobs_to(host)}
     return {
         dataset.name: location
@@ -216,7 +211,7 @@ def key_tests(
     """
     arrived = None if snapshots is None else {snapshot.dataset for snapshot in snapshots}
     closed = closed_replicas(site, host, datasets)
-    wanted = closed | wanted_keys_of(site, host, datasets)
+    wanted = closed | wanted_keys(site, host, datasets)
     tests = {}
     for dataset in datasets.values():
         if not dataset.is_encryption_root or (dataset.name in closed and arrived and dataset.name not in arrived):
@@ -236,7 +231,7 @@ def keys(cluster: ClusterView, host: HostSettings) -> Row:
     if view.datasets is None:
         return unknown("keys", host.name, "the datasets could not be read", ASK_AGAIN)
     problems, closed = [], []
-    wanted = wanted_keys(cluster, host)
+    wanted = wanted_keys(cluster.site, host, view.datasets)
     for name, location in wanted.items():
         dataset = view.datasets.get(name)
         if dataset is None:
@@ -394,7 +389,7 @@ def encryption(cluster: ClusterView, host: HostSettings) -> Row:
     if view.datasets is None:
         return unknown("encryption", host.name, "the datasets could not be read", ASK_AGAIN)
     problems = _plain(cluster, host, view.datasets)
-    for name in wanted_keys(cluster, host):
+    for name in wanted_keys(cluster.site, host, view.datasets):
         dataset = view.datasets.get(name)
         if dataset is not None and dataset.encrypted and not dataset.is_encryption_root:
             problems.append(f"{name} is not an encryption root, but below {dataset.encryption_root}")

@@ -12,9 +12,9 @@ from f3s.zfs import (
     key_file,
     parse_datasets,
     parse_marks,
+    parse_pool_status,
     parse_pools,
     parse_snapshots,
-    parse_vdevs,
     property_changes,
 )
 from tests.facts.recorded import ENC, PLAIN, REPLICA, STATUS_ZDATA, zfs_get
@@ -89,7 +89,8 @@ config:
 	  /dev/ada0p4  ONLINE       0     0     0
 
 errors: No known data errors"""
-    assert parse_vdevs(text.splitlines()) == {"zdata": ("gpt/left", "ada2p1"), "zroot": ("ada0p4",)}
+    found = {name: pool.vdevs for name, pool in parse_pool_status(text.splitlines()).items()}
+    assert found == {"zdata": ("gpt/left", "ada2p1"), "zroot": ("ada0p4",)}
 
 
 # the texts are those of status_callback in OpenZFS's zpool_main.c, without -v

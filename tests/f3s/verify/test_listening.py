@@ -16,8 +16,9 @@ VIP = SITE.primary.vip.address
 
 
 def test_all_right() -> None:
-    for name in (F0, F1):
-        row = one(RIGHT, "listening", name)
+    there = (*listeners(SITE.primary), Listener("nfsd", 1, "tcp6", "::1", 2049))
+    for cluster, name in ((RIGHT, F0), (RIGHT, F1), (changed(RIGHT, F0, listeners=there), F0)):
+        row = one(cluster, "listening", name)
         assert (row.state, row.reason) == (State.RIGHT, "NFS on loopback alone")
     assert one(changed(RIGHT, F1, listeners=()), "listening", F1).reason == "nobody takes NFS"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from f3s.sockets import Listener
 from f3s.stunnel import secret_files
 from f3s.verify.model import ClusterView, HostView, Row, State
 from f3s.verify.report import rows
-from f3s.verify.storage import key_tests, wanted_keys_of, wanted_mounts
+from f3s.verify.storage import key_tests, wanted_keys, wanted_mounts
 from f3s.verify.tls import Outcome, TlsAnswer
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Marks, Pool, PoolStatus, Property, Snapshot
 from f3s.zrepl import host_config
@@ -64,6 +64,15 @@ def pool(name: str, health: str = "ONLINE", **status: Any) -> Pool:
     return Pool(name, health, "1", 1, 1, {}, replace(PoolStatus(errors="No known data errors"), **status))
 
 
+def snapshots(present: Mapping[str, Sequence[str]]) -> tuple[Snapshot, ...]:
+    """Those of datasets by their short names, oldest first. What has the same name on both hosts is the same."""
+    return tuple(
+        Snapshot(f"{name}@{short}", short, number, number)
+        for name, shorts in present.items()
+        for number, short in enumerate(shorts, 1)
+    )
+
+
 def secrets(host: HostSettings) -> dict[str, SecretState]:
     """The files of the tunnel as the deploy puts them."""
     return {path: SecretState("400", "stunnel", "stunnel", digest(name)) for path, name in secret_files(host).items()}
@@ -76,7 +85,7 @@ def digest(name: str) -> str:
 
 def _datasets(host: HostSettings) -> dict[str, Dataset]:
     found = {host.bhyve.dataset: dataset(host.bhyve.dataset, host.bhyve.dataset)}
-    for name, location in wanted_keys_of(SITE, host, found).items():
+    for name, location in wanted_keys(SITE, host, found).items():
         found[name] = dataset(name, name, location)
     if host.is_primary:
         found[FEDORA] = dataset(FEDORA, host.bhyve.dataset)
