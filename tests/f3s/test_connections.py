@@ -28,7 +28,8 @@ def closed(number: int, how: str = "closed") -> str:
 
 
 def connected(client: str, local: str = VIP, who: str = "stunnel  stunnel    925   3 ") -> str:
-    return f"{who} tcp4   {local:<21} {client}"
+    """A line of sockstat.c, which has two forms for a socket that no process has any more."""
+    return f"{who} tcp4   {local:<45} {client}"
 
 
 def parsed(sockets: list[str], log: list[str]) -> dict[str, str | None]:
@@ -82,7 +83,7 @@ def test_no_certificate_yet_and_no_line_at_all_are_not_known() -> None:
 
 def test_only_connections_to_the_tunnel_that_a_process_has() -> None:
     others = [
-        connected("127.0.0.1:2049", "127.0.0.1:40000"),
+        connected("127.0.0.1:2049 ", "127.0.0.1:40000"),
         connected("127.0.0.1:50001", "127.0.0.1:2323"),
         connected(R1, who="?        ?          ?     ? "),
         connected(R1, who="??       ??         ??    ??"),

@@ -6,11 +6,6 @@ from f3s.parsing import UnknownOutput
 from f3s.rcconf import is_variable, parse_variables, with_entries
 
 
-def test_unset_empty_and_several_lines() -> None:
-    lines = ["=== a", "unset", "=== b", "|", "=== c", "|one", "|", "|unset"]
-    assert parse_variables(lines) == {"a": None, "b": "", "c": "one\n\nunset"}
-
-
 @pytest.mark.parametrize("lines", [["=== a"], ["=== a", "x"], ["=== a", "|x", "y"], ["x"]])
 def test_unknown_output(lines: list[str]) -> None:
     with pytest.raises(UnknownOutput):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from f3s.parsing import UnknownOutput
-from f3s.sockets import ANY, Connected, Listener, parse_connected, parse_sockstat
+from f3s.sockets import ANY, Listener, parse_sockstat
 
 STUNNEL = Listener("stunnel", 3729, "tcp4", "192.168.1.138", 2323)
 SEEN = [
@@ -57,25 +57,3 @@ def test_anything_else_is_unknown(line: str) -> None:
 )
 def test_whose_connections_it_takes(listener: Listener, takes: bool) -> None:
     assert listener.takes("192.168.1.138", 2323) is takes
-
-
-def test_loopback_and_owner() -> None:
-    assert [Listener("x", 1, "tcp4", a, 1).loopback for a in ("127.0.0.1", "::1", ANY, "10.0.0.1")] == [1, 1, 0, 0]
-    assert STUNNEL.owner == "stunnel (process 3729)"
-    assert Listener("?", None, "udp4", ANY, 1).owner == "the kernel"
-
-
-def test_connections_are_those_that_a_process_has() -> None:
-    """The columns of sockstat.c, with its two forms for a socket that no process has any more."""
-    lines = [
-        "stunnel  stunnel    925   3  tcp4   192.168.1.138:2323                            192.168.1.120:36202",
-        "stunnel stunnel 925  10 tcp4  127.0.0.1:40298  127.0.0.1:2049 ",
-        "?        ?          ?     ?  tcp4   192.168.1.138:2323    192.168.1.120:36200",
-        "??       ??         ??    ?? tcp4   192.168.1.138:2323    192.168.1.120:36201",
-    ]
-    assert parse_connected(lines) == (
-        Connected("192.168.1.138:2323", "192.168.1.120:36202"),
-        Connected("127.0.0.1:40298", "127.0.0.1:2049"),
-    )
-    with pytest.raises(UnknownOutput):
-        parse_connected(["USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      "])

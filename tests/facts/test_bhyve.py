@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from f3s.bhyve.vms import VmHost
+from f3s.bhyve.vms import Vm, VmHost
 from facts.base import END
 from facts.bhyve import AllProperties, EncryptionFeature, Vms
 from tests.files.stubs import StubHost
@@ -47,14 +47,12 @@ def install_vm(host: StubHost, body: str) -> None:
 
 
 def test_the_command_under_sh(host: StubHost) -> None:
-    none = ["=== installed", "no", "=== devices", "=== list", "=== problem", "", "=== rc", "0", END]
-    assert found_on(host) == Vms().process(none)
+    assert found_on(host) == VmHost(False, (), "", frozenset())
     host.write("/dev/vmm/rocky", "")
     host.state("list", LIST)
     install_vm(host, f'[ "$*" = list ] || exit 64; echo warning >&2; cat {os.fspath(host.path("/../state/list"))}')
     found = found_on(host)
-    assert found.vms is not None
-    assert ([vm.name for vm in found.vms if vm.running], found.devices) == (["rocky"], {"rocky"})
+    assert found == VmHost(True, (Vm("rocky", "Running", "9", 1),), "", frozenset({"rocky"}))
     install_vm(host, "echo 'vm: ERROR: unable to locate mountpoint' >&2; exit 1")
     found = found_on(host)
     assert (found.vms, found.problem) == (None, "vm: ERROR: unable to locate mountpoint")

@@ -14,14 +14,14 @@ from tests.shell import lines_of, shell
 
 def test_values_are_read_as_sh_sees_them(tmp_path: Path) -> None:
     (tmp_path / "defaults").write_text(f"a=default\nb=default\nsource_rc_confs() {{ . '{tmp_path}/rc.conf'; }}\n")
-    (tmp_path / "rc.conf").write_text("b='it'\"'\"'s $HOME \"x\"'\nempty=\nlines='one\ntwo'\necho noise\n")
+    (tmp_path / "rc.conf").write_text("b='it'\"'\"'s $HOME \"x\"'\nempty=\nlines='one\n\nunset'\necho noise\n")
     built = Variables().command(names=("a", "b", "empty", "lines", "none"))
     built = built.replace("/etc/defaults/rc.conf", str(tmp_path / "defaults"))
     assert Variables().process(lines_of(built)) == {
         "a": "default",
         "b": 'it\'s $HOME "x"',
         "empty": "",
-        "lines": "one\ntwo",
+        "lines": "one\n\nunset",
         "none": None,
     }
 

@@ -12,19 +12,7 @@ from f3s.connections import Connection
 from f3s.stunnel import StunnelState
 from facts.base import END
 from facts.stunnel import Stunnel, TunnelConnections
-from tests.shell import lines_of, program_of
-
-
-@pytest.mark.parametrize(
-    ("lines", "state"),
-    [
-        (["stopped"], StunnelState(running=False)),
-        (["running"], StunnelState(running=True)),
-        (["running", "stale /a b", "stale /c"], StunnelState(running=True, stale=("/a b", "/c"))),
-    ],
-)
-def test_reads(lines: list[str], state: StunnelState) -> None:
-    assert Stunnel().process([*lines, END]) == state
+from tests.shell import lines_of, shell
 
 
 @pytest.mark.parametrize("lines", [[], ["stopped", "stale /a"], ["running", "other /a"], ["runs"]])
@@ -48,7 +36,7 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("with_shell", ["sh", "bash"])
 @pytest.mark.parametrize(
     ("changed", "reloaded", "stale"),
     [
@@ -62,15 +50,15 @@ def host(tmp_path: Path) -> Path:
         (900, TO_COME, False),
     ],
 )
-def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, stale: bool) -> None:
-    file, stamp = host / "it's new", host / "stamp"
+def test_the_script(host: Path, with_shell: str, changed: int, reloaded: int | None, stale: bool) -> None:
+    file, stamp = host / "it's new", host / "the daemon's stamp"
     file.touch()
     os.utime(file, (changed, changed))
     if reloaded:
         stamp.touch()
         os.utime(stamp, (reloaded, reloaded))
     script = Stunnel().command(str(host / "pid"), str(stamp), [str(host / "old one"), str(file), str(host / "gone")])
-    command = shlex.join([shell, "-c", script])
+    command = shlex.join([with_shell, "-c", script])
     stale_files = (str(file),) if stale else ()
     assert Stunnel().process(lines_of(command, host)) == StunnelState(running=True, stale=stale_files)
     (host / "down").touch()
@@ -79,22 +67,29 @@ def test_the_script(host: Path, shell: str, changed: int, reloaded: int | None, 
 
 def test_a_daemon_that_started_while_the_clock_was_ahead_may_have_read_nothing(host: Path) -> None:
     os.utime(host / "pid", (TO_COME, TO_COME))
-    script = Stunnel().command(str(host / "pid"), str(host / "stamp"), [str(host / "old one")])
-    assert lines_of(script, host)[1] == f"stale {host}/old one"
-
-
-def test_quotes_its_values() -> None:
-    program = program_of(Stunnel().command("/p", "/var/run/it's", ["/c"]))
-    assert "/var/run/it's" in shlex.split(program.split("stamp=")[1].split("\n")[0])
+    files = (str(host / "old one"), str(host / "pid"))
+    script = Stunnel().command(str(host / "pid"), str(host / "stamp"), files)
+    assert Stunnel().process(lines_of(script, host)) == StunnelState(running=True, stale=files)
 
 
 def log_line(number: int, text: str) -> str:
     return f"Nov 29 20:22:58 f0 stunnel[925]: LOG5[{number}]: {text}\n"
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash"])
+def connections(host: Path, with_shell: str) -> tuple[Connection, ...] | None:
+    """What the fact finds, with one connection that is open and the logs of a folder."""
+    (host / "pid").write_text("925\n")
+    sockstat = "echo 'stunnel  stunnel    925   3  tcp4   192.168.1.138:2323    10.0.0.1:7'"
+    fact = TunnelConnections()
+    built = fact.command(str(host / "pid"), "192.168.1.138:2323", "nfs")
+    built = shlex.join([with_shell, "-c", built.replace("/var/log/messages", str(host / "messages"))])
+    done = shell(built, host, sockstat=f"[ \"$*\" = '-4cqw -P tcp' ] || exit 1\n{sockstat}")
+    return fact.process(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("with_shell", ["sh", "bash"])
 @pytest.mark.parametrize("packed", ["gzip .gz", "bzip2 .bz2", "xz .xz", "zstd .zst", ""])
-def test_connections_are_known_from_rotated_logs_too(tmp_path: Path, shell: str, packed: str) -> None:
+def test_connections_are_known_from_rotated_logs_too(tmp_path: Path, with_shell: str, packed: str) -> None:
     old = tmp_path / "messages.0"
     old.write_text(
         log_line(0, "Service [nfs] accepted connection from 10.0.0.1:7")
@@ -111,43 +106,9 @@ def test_connections_are_known_from_rotated_logs_too(tmp_path: Path, shell: str,
         + log_line(1, "Service [nfs] accepted connection from 10.0.0.1:7")
         + log_line(1, "Certificate accepted at depth=0: CN=r1, serialNumber=cd")
     )
-    (tmp_path / "pid").write_text("925\n")
-    (tmp_path / "sockstat").write_text(
-        "#!/bin/sh\n[ \"$*\" = '-4cqw -P tcp' ] || exit 1\n"
-        "echo 'stunnel  stunnel    925   3  tcp4   192.168.1.138:2323    10.0.0.1:7'\n"
-    )
-    (tmp_path / "sockstat").chmod(0o755)
-    fact = TunnelConnections()
-    script = fact.command(str(tmp_path / "pid"), "192.168.1.138:2323", "nfs")
-
-    def answer() -> tuple[Connection, ...] | None:
-        done = subprocess.run(
-            [shell, "-c", script.replace("/var/log/messages", str(tmp_path / "messages"))],
-            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        return fact.process(done.stdout.splitlines())
-
-    assert answer() == (Connection("10.0.0.1:7", "CN=r1, serialNumber=cd"),)
+    assert connections(tmp_path, with_shell) == (Connection("10.0.0.1:7", "CN=r1, serialNumber=cd"),)
     (tmp_path / "messages").write_text("")
-    assert answer() == (Connection("10.0.0.1:7", "CN=r0, serialNumber=ab"),)
-
-
-def test_a_log_that_cannot_be_read_is_no_answer(tmp_path: Path) -> None:
-    (tmp_path / "messages.0.bz2").write_text("no archive")
-    (tmp_path / "messages").write_text("")
-    (tmp_path / "pid").write_text("925\n")
-    (tmp_path / "sockstat").write_text("#!/bin/sh\n")
-    (tmp_path / "sockstat").chmod(0o755)
-    script = TunnelConnections().command(str(tmp_path / "pid"), "192.168.1.138:2323", "nfs")
-    done = subprocess.run(
-        ["sh", "-c", script.replace("/var/log/messages", str(tmp_path / "messages"))],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    assert connections(tmp_path, with_shell) == (Connection("10.0.0.1:7", "CN=r0, serialNumber=ab"),)
+    (tmp_path / "messages.1.bz2").write_text("no archive")
     with pytest.raises(FactProcessError):
-        TunnelConnections().process(done.stdout.splitlines())
+        connections(tmp_path, with_shell)

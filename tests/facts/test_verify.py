@@ -65,12 +65,6 @@ def test_what_the_controller_decided_is_in_the_log(tmp_path: Path) -> None:
     assert Decisions().process(sh(command)) == tuple(line.replace(" f0 f3s_storage:", "") for line in ours)
 
 
-def test_a_controller_of_an_earlier_version_says_what_to_do() -> None:
-    said = ["=== status", "carp: BACKUP vhid 1 on re0, advskew 0 (configured 0)", "=== values", "F3S_VHID='1'", END]
-    with pytest.raises(FactProcessError, match="not of this version of the deploy: run tasks/carp"):
-        StorageController().process(said)
-
-
 @pytest.mark.parametrize(("status", "known"), [(0, True), (1, True), (2, False), (127, False)])
 def test_the_monitor_is_believed_by_its_exit_status(tmp_path: Path, status: int, known: bool) -> None:
     monitor = tmp_path / "the monitor"

@@ -93,13 +93,6 @@ def host(installed: str = "yes", listed: str = LIST_1_0, problem: str = "", rc: 
     return text.splitlines()
 
 
-def test_a_host() -> None:
-    found = parse_vm_host(host())
-    assert found.installed
-    assert [vm.name for vm in found.vms or ()] == ["a-15-chars-name", "rocky"]
-    assert found.devices == {"rocky"}
-
-
 def test_a_failed_list_is_unknown_and_says_why() -> None:
     text = "/usr/local/sbin/vm: ERROR: unable to load vmm.ko!"
     found = parse_vm_host(host(listed="", problem=text, rc="1"))
@@ -120,11 +113,6 @@ def test_a_machine_without_virtualization_runs_nothing(text: str) -> None:
     assert (found.vms, found.problem, found.able) == ((), text, False)
     # the kernel has a machine nevertheless: nothing is known
     assert parse_vm_host(host(listed="", problem=text, rc="1")).vms is None
-
-
-def test_a_host_without_vm_bhyve() -> None:
-    found = parse_vm_host(host(installed="no", listed=""))
-    assert (found.installed, found.vms) == (False, ())
 
 
 @pytest.mark.parametrize("lines", [host(installed="perhaps"), host(rc="x"), host()[2:], []])
