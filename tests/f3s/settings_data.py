@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import runpy
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,21 @@ PER_HOST: dict[str, dict[str, Any]] = {
 Inventory = dict[str, tuple[set[str], dict[str, Any]]]
 
 
+@functools.cache
+def group_data(group: str) -> dict[str, Any]:
+    """What is shipped for a group; not to be changed."""
+    file = ROOT / "group_data" / f"{group}.py"
+    values = runpy.run_path(str(file)) if file.exists() else {}
+    return {name: value for name, value in values.items() if not name.startswith("_")}
+
+
 def good() -> Inventory:
     """Host name -> groups and data, as pyinfra would merge them."""
     inventory: Inventory = {}
     for host, groups in GROUPS.items():
         data: dict[str, Any] = {}
         for group in ("all", *groups):
-            file = ROOT / "group_data" / f"{group}.py"
-            if file.exists():
-                values = runpy.run_path(str(file))
-                data |= {name: value for name, value in values.items() if not name.startswith("__")}
+            data |= group_data(group)
         inventory[host] = set(groups), copy.deepcopy(data | PER_HOST[host])
     return inventory
 

@@ -72,10 +72,12 @@ REASONS = [
 
 @pytest.mark.parametrize(("changes", "text"), REASONS, ids=[text for _, text in REASONS])
 def test_reasons_that_no_permission_overrides(changes: dict[str, tuple[int, str]], text: str) -> None:
-    for found in (changes, {"head": (0, "x"), **changes}):  # unrecognised content beside it makes no difference
-        disk = parse_disk(probe_output(**found), "nvd1" if "nvd1" in text else "da0")
+    """Unrecognised content beside it makes no difference, and nobody is told to wipe what may be needed."""
+    for beside in ({}, {"head": (0, "x")}, {"head": (0, "x"), "tail": (0, "x")}):
+        disk = parse_disk(probe_output(**{**beside, **changes}), "nvd1" if "nvd1" in text else "da0")
         assert text in disk.why()
         assert (disk.blank, disk.only_unrecognised_content) == (False, False)
+        assert disk.way_on() == "find out what it is and who needs it, and check the device in the settings"
 
 
 @pytest.mark.parametrize("edge", ["head", "tail"])
@@ -109,14 +111,6 @@ def test_a_missing_section_or_status_is_unknown() -> None:
 def test_the_way_on_names_the_exact_commands_where_nothing_is_recognised() -> None:
     text = parse_disk(probe_output(head=(0, "x")), "da0").way_on()
     assert "dd if=/dev/zero of=/dev/da0 bs=1m count=4 && dd if=/dev/zero of=/dev/da0 bs=1m seek=60" in text
-
-
-@pytest.mark.parametrize("changes", [changes for changes, _ in REASONS], ids=[text for _, text in REASONS])
-def test_the_way_on_never_wipes_what_may_be_needed(changes: dict[str, tuple[int, str]]) -> None:
-    """Not with unrecognised content beside it, either."""
-    for found in (changes, {"tail": (0, "x"), "head": (0, "x"), **changes}):
-        text = parse_disk(probe_output(**found), "da0").way_on()
-        assert text == "find out what it is and who needs it, and check the device in the settings"
 
 
 def test_what_is_recognised_has_a_name() -> None:

@@ -30,15 +30,10 @@ def escrow(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_openssl_alone_opens_what_a_passphrase_seals(tmp_path: Path) -> None:
-    (file := tmp_path / "keys.sealed").write_bytes(sealed(KEYS, WORDS))
-    opens = ("enc", "-d", "-aes-256-cbc", "-pbkdf2", "-iter", "600000")
-    assert openssl(*opens, "-in", file, "-pass", f"pass:{WORDS}").splitlines() == LINES
-    assert opened(file.read_bytes(), lambda: WORDS) == KEYS
-
-
-def test_the_lines_of_the_runbook_bring_them_back_by_hand(tmp_path: Path) -> None:
-    (tmp_path / "keys.sealed").write_bytes(sealed(KEYS, WORDS))
+def test_what_a_passphrase_seals_is_opened_here_and_by_the_lines_of_the_runbook(tmp_path: Path) -> None:
+    content = sealed(KEYS, WORDS)
+    assert opened(content, lambda: WORDS) == KEYS
+    (tmp_path / "keys.sealed").write_bytes(content)
     runbook = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
     (lines,) = re.findall(r"^openssl enc .*?(?=^```)", runbook, re.DOTALL | re.MULTILINE)
     typed = lines.replace("-in keys", f"-pass 'pass:{WORDS}' -in keys").replace("/keys/", f"{tmp_path}/")

@@ -45,21 +45,25 @@ def used(location: str | None, keyformat: str | None = "raw") -> dict[str, Roots
 # -- the decision --
 
 
-def test_all_there() -> None:
-    assert plan("f0", [K0], sticks(f0=key(), f1=key(), f2=key()), NO_ROOTS) == Plan()
+COPIED = Plan(copies=(Copy(K0, "f1", "a" * 64),))
+UNREAD = "the datasets of f2 cannot be read"
 
 
-def test_a_key_is_copied_from_a_stick_that_has_it() -> None:
-    assert plan("f0", [K0], sticks(f1=key()), NO_ROOTS) == Plan(copies=(Copy(K0, "f1", "a" * 64),))
-
-
-def test_copying_needs_neither_the_other_sticks_nor_any_dataset() -> None:
-    found = {**sticks(f1=key()), "f2": None}
-    assert plan("f0", [K0], found, dict.fromkeys(HOSTS, "unread")) == Plan(copies=(Copy(K0, "f1", "a" * 64),))
-
-
-def test_a_key_that_never_was_is_made() -> None:
-    assert plan("f0", [K0], sticks(), NO_ROOTS) == Plan(makes=(K0,))
+@pytest.mark.parametrize(
+    ("found", "roots", "wanted"),
+    [
+        (sticks(f0=key(), f1=key(), f2=key()), NO_ROOTS, Plan()),
+        (sticks(f1=key()), NO_ROOTS, COPIED),
+        # for that nobody needs the other sticks nor any dataset
+        ({**sticks(f1=key()), "f2": None}, dict.fromkeys(HOSTS, "unread"), COPIED),
+        # a key that never was is made, but not while a stick or datasets are unread
+        (sticks(), NO_ROOTS, Plan(makes=(K0,))),
+        ({**sticks(), "f1": None}, NO_ROOTS, Plan(makes=(K0,), doubts=("the stick of f1 cannot be read",))),
+        (sticks(), {**NO_ROOTS, "f2": UNREAD}, Plan(makes=(K0,), doubts=(UNREAD,))),
+    ],
+)
+def test_what_a_stick_gets(found: dict[str, Keys | None], roots: dict[str, Roots], wanted: Plan) -> None:
+    assert plan("f0", [K0], found, roots) == wanted
 
 
 def test_every_host_decides_the_same() -> None:
@@ -131,15 +135,6 @@ def test_the_key_in_use_may_be_on_the_stick_that_is_not_read() -> None:
     assert "the stick of f2 cannot be read" in found.doubts
 
 
-def test_no_key_is_made_while_a_stick_is_unread() -> None:
-    assert plan("f0", [K0], {**sticks(), "f1": None}, NO_ROOTS).doubts == ("the stick of f1 cannot be read",)
-
-
-def test_no_key_is_made_while_datasets_are_unread() -> None:
-    roots = {**NO_ROOTS, "f2": "the datasets of f2 cannot be read"}
-    assert plan("f0", [K0], sticks(), roots).doubts == ("the datasets of f2 cannot be read",)
-
-
 def test_what_is_out_of_sight_is_named_with_the_way_on() -> None:
     datasets = parse_datasets(zfs_get("zdata/enc", ENC))
     assert roots_in_sight("f0", datasets, (), ["zdata/enc"]) == encryption_roots("f0", datasets.values())
@@ -207,21 +202,9 @@ def output(
     device: bool = True,
     folder: str = "/keys",
 ) -> list[str]:
-    present = ["present"] if device else []
-    return [
-        "=== folder",
-        folder,
-        "=== device",
-        *present,
-        "=== glabel",
-        *glabel.splitlines(),
-        "=== mounts",
-        *mounts.splitlines(),
-        "=== files",
-        *files,
-        "=== sha256",
-        digest,
-    ]
+    parts = {"folder": [folder], "device": ["present"] if device else [], "glabel": glabel.splitlines()}
+    parts |= {"mounts": mounts.splitlines(), "files": [*files], "sha256": [digest]}
+    return [line for name, lines in parts.items() for line in (f"=== {name}", *lines)]
 
 
 def test_a_mounted_stick() -> None:

@@ -10,8 +10,8 @@ import pytest
 from f3s.bhyve.vms import Vm, VmHost
 from f3s.machines import MachineWay, job_of, refusals
 from f3s.returning import Data, Programs
-from f3s.zfs import DATASET_PROPERTIES, Dataset, Property, Snapshot
-from tests.f3s.verify.world import BHYVE_KEY, DISK, DISK_REPLICA, F0, F1, FEDORA, FEDORA_REPLICA, SITE
+from f3s.zfs import DATASET_PROPERTIES, Dataset, Property
+from tests.f3s.verify.world import BHYVE_KEY, DISK, DISK_REPLICA, F0, F1, FEDORA, FEDORA_REPLICA, SITE, snapshots
 
 PARENT = "zroot/bhyve"
 NEW, ASIDE = f"{FEDORA}_return", f"{FEDORA}_set_aside"
@@ -37,14 +37,10 @@ def dataset(name: str, root: str = PARENT, local: str = "", **values: str) -> Da
 
 
 def data(present: dict[str, str], written: int = 0, **values: str) -> Data:
-    """present: dataset -> its snapshots; a number is when one was made, the word before it what it is."""
+    """present: dataset -> its snapshots."""
     datasets = {name: dataset(name, **values) for name in present}
-    snapshots = [
-        Snapshot(f"{name}@{short}", short, number, number)
-        for name, shorts in present.items()
-        for number, short in enumerate(shorts.split(), 1)
-    ]
-    return Data(datasets, tuple(snapshots), dict.fromkeys(present, written))
+    found = snapshots({name: shorts.split() for name, shorts in present.items()})
+    return Data(datasets, found, dict.fromkeys(present, written))
 
 
 def home(present: dict[str, str], **values: str) -> Data:

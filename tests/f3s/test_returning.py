@@ -10,8 +10,7 @@ import pytest
 from f3s.carp import CarpState
 from f3s.controller import Status
 from f3s.returning import Programs, Side, Way, kept, refusals
-from f3s.zfs import Snapshot
-from tests.f3s.verify.world import F0, F1, NFS, REPLICA, SITE, dataset
+from tests.f3s.verify.world import F0, F1, NFS, REPLICA, SITE, dataset, snapshots
 
 NEW, ASIDE = f"{NFS}_return", f"{NFS}_set_aside_1"
 COMMON = "zrepl_20260301_115900_000"
@@ -37,12 +36,7 @@ def side(present: dict[str, list[str]], said: Status, zrepl: bool, **properties:
     datasets = {"zdata/enc": dataset("zdata/enc", "zdata/enc", available="1000", used="1")}
     for name in present:
         datasets[name] = dataset(name, name, **{"used": "10", "mounted": "no", **properties})
-    snapshots = [
-        Snapshot(f"{name}@{short}", short, number, number)
-        for name, shorts in present.items()
-        for number, short in enumerate(shorts)
-    ]
-    return Side(datasets, tuple(snapshots), dict.fromkeys(present, 0), said, zrepl)
+    return Side(datasets, snapshots(present), dict.fromkeys(present, 0), said, zrepl)
 
 
 def says(one: Side, **values: Any) -> Side:

@@ -107,10 +107,8 @@ def goes_on(world: World, retires: bool = False) -> None:
     assert list(world.rotation(retires=retires).steps()) == []
 
 
-ROTATED = World(
-    {host: {KEY: NEW, f"{KEY}.old": OLD} for host in (F0, F1, F2)},
-    dict.fromkeys([*SOURCES, (F1, REPLICA)], (FILE, NEW)),
-)
+BOTH = {KEY: NEW, f"{KEY}.old": OLD}
+ROTATED = World({host: dict(BOTH) for host in (F0, F1, F2)}, dict.fromkeys([*SOURCES, (F1, REPLICA)], (FILE, NEW)))
 
 
 def test_cut_off_anywhere_a_boot_opens_all_and_the_next_run_ends_the_same() -> None:
@@ -164,28 +162,15 @@ def without(world: World, host: str, name: str, opens: str) -> World:
 @pytest.mark.parametrize(
     ("world", "retires", "promoted", "reason"),
     [
-        pytest.param(World(), False, True, "f1 was promoted", id="promoted"),
-        pytest.param(World(), False, None, "nothing says whether f1 was promoted", id="not known"),
-        pytest.param(World({F0: {KEY: OLD}, F1: {KEY: NEW}, F2: {KEY: OLD}}), False, False, "disagree", id="two keys"),
-        pytest.param(
-            World({F0: {KEY: OLD}, F1: {}, F2: {KEY: OLD}}), False, False, "not every stick has", id="none there"
-        ),
-        pytest.param(
-            World({F0: {KEY: NEW, f"{KEY}.old": OLD}, F1: {KEY: "2" * 64, f"{KEY}.old": OLD}, F2: {KEY: OLD}}),
-            False,
-            False,
-            "disagree",
-            id="two new keys",
-        ),
-        pytest.param(without(World(), F0, NFS, "2" * 64), False, False, f"opens {NFS} on {F0}", id="another key"),
-        pytest.param(World(loaded="unavailable"), False, False, f"the key of {NFS} on {F0} is not loaded", id="closed"),
-        pytest.param(
-            without(deepcopy(ROTATED), F1, REPLICA, OLD),
-            True,
-            False,
-            f"{REPLICA} on {F1} still needs",
-            id="not replicated",
-        ),
+        (World(), False, True, "f1 was promoted"),
+        (World(), False, None, "nothing says whether f1 was promoted"),
+        (World({F0: {KEY: OLD}, F1: {KEY: NEW}, F2: {KEY: OLD}}), False, False, "disagree"),
+        (World({F0: {KEY: OLD}, F1: {}, F2: {KEY: OLD}}), False, False, "not every stick has"),
+        # two new keys
+        (World({F0: BOTH, F1: BOTH | {KEY: "2" * 64}, F2: {KEY: OLD}}), False, False, "disagree"),
+        (without(World(), F0, NFS, "2" * 64), False, False, f"opens {NFS} on {F0}"),
+        (World(loaded="unavailable"), False, False, f"the key of {NFS} on {F0} is not loaded"),
+        (without(deepcopy(ROTATED), F1, REPLICA, OLD), True, False, f"{REPLICA} on {F1} still needs"),
     ],
 )
 def test_what_refuses(world: World, retires: bool, promoted: bool | None, reason: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,19 +19,11 @@ from f3s.system import parse_system
 from f3s.textfile import TextFile, digest
 from f3s.verify.model import HostView
 from f3s.zfs import Dataset
-from tests.f3s.settings_data import ROOT
+from tests.f3s.settings_data import group_data
 from tests.f3s.verify.world import dataset, pool
 
 ALPHA, BETA, NODE = (f"{name}.example.org" for name in ("alpha", "beta", "node"))
-GROUPS = ("all", "freebsd", "storage", "clients")
-DEFAULTS = {
-    group: {
-        name: value
-        for name, value in runpy.run_path(str(ROOT / "group_data" / f"{group}.py")).items()
-        if not name.startswith("_")
-    }
-    for group in GROUPS
-}
+DEFAULTS = {group: group_data(group) for group in ("all", "freebsd", "storage", "clients")}
 DATA = "tank/secret/shared"
 REPLICA = f"vault/copies/alpha/{DATA}"
 JOBS = """\

@@ -16,11 +16,9 @@ from scenarios.by_hand import FOLDER
 from tests.f3s.replication_sites import F0, F1, SHIPPED
 from tests.f3s.settings_data import ROOT, build, good
 
-BY_HAND = FOLDER
-
 
 def by_hand(name: str) -> str:
-    return (BY_HAND / name).read_text()
+    return (FOLDER / name).read_text()
 
 
 def gone(before: str, after: str) -> list[str]:

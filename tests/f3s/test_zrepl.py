@@ -38,8 +38,11 @@ def config(host: str, of: Site = SHIPPED) -> dict[str, Any]:
     return found
 
 
+Check = Callable[[str], subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture
-def configcheck(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def configcheck(tmp_path: Path) -> Check:
     program = shutil.which("zrepl")
     if program is None:
         pytest.skip("no zrepl on this machine: go install github.com/zrepl/zrepl@v0.7.0")
@@ -54,9 +57,7 @@ def configcheck(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize("name", SITES)
-def test_zrepl_accepts_every_host_of_a_site(
-    name: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
-) -> None:
+def test_zrepl_accepts_every_host_of_a_site(name: str, configcheck: Check) -> None:
     cluster = SITES[name]
     jobs = cluster.jobs
     taking_part = [h for h in (F0, F1, F2) if any(h in (j.source, j.target) for j in jobs)]
@@ -70,9 +71,7 @@ def test_zrepl_accepts_every_host_of_a_site(
 
 
 @pytest.mark.parametrize(("host", "file"), [(F0, "f0.zrepl.yml"), (F1, "f1.zrepl.yml")])
-def test_zrepl_accepts_our_jobs_among_those_of_the_operator(
-    host: str, file: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
-) -> None:
+def test_zrepl_accepts_our_jobs_among_those_of_the_operator(host: str, file: str, configcheck: Check) -> None:
     before = (FOLDER / file).read_text()
     for text in (before, merged(before, config(host))):
         result = configcheck(text)
@@ -87,7 +86,7 @@ def test_the_shipped_inventory_gives_what_is_tested_here() -> None:
         assert zrepl.host_config(shipped.host(host), shipped) == zrepl.host_config(SHIPPED.host(host), SHIPPED)
 
 
-def test_zrepl_reads_what_was_meant(configcheck: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+def test_zrepl_reads_what_was_meant(configcheck: Check) -> None:
     push = json.loads(configcheck(merged("", config(F0))).stdout)["Jobs"][0]["Ret"]
     assert push["Connect"]["Ret"]["Address"] == "192.168.2.131:8888"
     assert push["Filesystems"] == {"zdata/enc/nfsdata<": True}
@@ -128,9 +127,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_zrepl_refuses_a_broken_configuration(
-    what: str, configcheck: Callable[[str], subprocess.CompletedProcess[str]]
-) -> None:
+def test_zrepl_refuses_a_broken_configuration(what: str, configcheck: Check) -> None:
     result = configcheck(BROKEN[what])
     assert result.returncode != 0
     assert result.stderr

@@ -81,8 +81,3 @@ def test_writes_under_its_lock_only(store: Store) -> None:
         pass
     with pytest.raises(AssertionError):
         store.write("x", b"")
-
-
-def test_a_missing_folder_names_the_command(store: Store) -> None:
-    with pytest.raises(PkiError, match=r"python certificates\.py init"):
-        store.check()
