@@ -7,10 +7,7 @@ does it.
 from __future__ import annotations
 
 import contextlib
-import getpass
-import grp
 import hashlib
-import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +19,7 @@ from f3s.pki.certificates import parse_identity
 from f3s.pki.manage import Pki, utc_now
 from f3s.pki.store import Store
 from tests.templates.test_stunnel import ON_CLIENT, ON_SERVER, served_serial
-from tests.templates.tunnel import PLAN, Stunnel, Tunnel, connection, free_address, reaches, says_back
+from tests.templates.tunnel import PLAN, Stunnel, Tunnel, connection, reaches, says_back
 
 STEPS = ("before", "renew ca", "use-new-ca", "drop-old-ca")
 FILES = ("ca-cert.pem", "crl.pem", "server.pem", "client-r0.pem", "client-r1.pem")
@@ -67,16 +64,8 @@ def server_of(tunnel: Tunnel, step: Path) -> Stunnel:
 
 
 def client_of(tunnel: Tunnel, step: Path, server: Stunnel) -> Stunnel:
-    address = free_address()
-    changed = {
-        "user": getpass.getuser(),
-        "group": grp.getgrgid(os.getgid()).gr_name,
-        "accept": "{}:{}".format(*address),
-        "connect": "{}:{}".format(*server.address),
-        "cert_file": str(step / "client-r0.pem"),
-        "ca_file": str(step / "ca-cert.pem"),
-    }
-    return tunnel._start(f"client {step.name}", "stunnel-client.conf.j2", ON_CLIENT, changed, address)
+    identity = parse_identity((step / "client-r0.pem").read_bytes(), "client-r0.pem")
+    return tunnel.client(ON_CLIENT, server.address, identity, step.name, ca_file=str(step / "ca-cert.pem"))
 
 
 def test_hosts_of_neighbouring_steps_understand_each_other_and_a_reload_drops_nobody(

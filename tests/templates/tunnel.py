@@ -226,9 +226,9 @@ class Tunnel:
         return self._start("server", "stunnel-server.conf.j2", variables, changed, address)
 
     def client(
-        self, variables: dict[str, str], server: tuple[str, int], identity: Identity, name: str = "r0"
+        self, variables: dict[str, str], server: tuple[str, int], identity: Identity, name: str = "r0", **others: str
     ) -> Stunnel:
-        """The client end, towards a server end."""
+        """The client end, towards a server end; `others` replaces more variables."""
         address = free_address()
         changed = {
             "user": getpass.getuser(),
@@ -237,6 +237,7 @@ class Tunnel:
             "connect": "{}:{}".format(*server),
             "cert_file": str(self.write(f"{name}.pem", identity.pem())),
             "ca_file": str(self.write("client-ca.pem", self.ca.certificate())),
+            **others,
         }
         return self._start(name, "stunnel-client.conf.j2", variables, changed, address)
 
