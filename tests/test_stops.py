@@ -245,7 +245,6 @@ TABLE = {
     "f3s/bhyve/retire.py": {
         "is not encrypted, but marked": STATE,
         "has begun, but vm-bhyve": STATE,
-        "cannot be renamed": STATE,
         "vm_dir in rc.conf": STATE,
         "vm-bhyve needs a directory": STATE,
         "must stand beside": STATE,

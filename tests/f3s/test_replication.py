@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from f3s.replication import allowed_age, newest_common, parse_status
-from f3s.zfs import Snapshot
+from f3s.replication import allowed_age, parse_status
 from tests.facts.zrepl_output import DONE, PLANNING_FAILED, SNAPSHOTS_FAILED, raw, status
 
 JOB = "f0_to_f1_nfsdata"
@@ -62,18 +61,6 @@ def test_snapshots_that_fail_are_a_failure_although_the_old_ones_are_replicated(
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not the output of|unknown state"):
         parse_status(text)
-
-
-def snapshots(dataset: str, *guids: str) -> list[Snapshot]:
-    return [Snapshot(f"{dataset}@s{guid}", guid, txg, 100 * txg) for txg, guid in enumerate(guids, 10)]
-
-
-def test_the_newest_common_snapshot_is_found_by_guid_and_named_as_on_the_replica() -> None:
-    found = newest_common(snapshots("a", "1", "2", "3", "5"), snapshots("b", "2", "3", "4"))
-    assert found is not None
-    assert found.name == "b@s3"
-    assert newest_common(snapshots("a", "1"), snapshots("b", "2")) is None
-    assert newest_common([], []) is None
 
 
 def test_allowed_age_covers_a_missed_run() -> None:

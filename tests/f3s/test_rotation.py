@@ -143,10 +143,6 @@ def test_the_old_key_goes_from_every_stick_when_nothing_needs_it() -> None:
         assert set(world.datasets) == world.opened_by_what_it_names()
 
 
-def test_a_key_that_was_rotated_is_not_rotated_once_more_by_the_next_run() -> None:
-    assert list(deepcopy(ROTATED).rotation().steps()) == []
-
-
 def test_a_stick_that_was_made_anew_meanwhile_gets_both_keys() -> None:
     world = deepcopy(ROTATED)
     world.sticks[F2] = {KEY: NEW}

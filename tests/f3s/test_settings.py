@@ -22,12 +22,10 @@ from tests.f3s.settings_data import (
     FREEBSD,
     R0,
     STORAGE,
-    TANK,
     build,
     change,
     good,
     refusals,
-    with_backup,
 )
 
 
@@ -70,26 +68,6 @@ def test_replicas_lie_below_the_sink_and_open_with_the_key_of_their_source() -> 
     assert site.replica(fedora) == "zdata/sink/f0/zroot/bhyve/fedora"
     assert site.replica_key_location(fedora) == f"file:///keys/{F0}:bhyve.key"
     assert (nfsdata.interval_seconds, fedora.interval_seconds) == (60, 600)
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_the_job_that_is_served_is_the_one_to_the_standby(first: bool) -> None:
-    """A backup of the same dataset on a third host says nothing of what the standby has."""
-    site = build(with_backup(good(), first=first))
-    assert "f0_to_f2_nfsdata" in [job.name for job in site.jobs]
-    assert site.served_job.name == "f0_to_f1_nfsdata"
-    assert site.replica(site.served_job) == "zdata/sink/f0/zdata/enc/nfsdata"
-
-
-def test_the_standby_may_have_a_pool_of_another_name() -> None:
-    site = build(change(good(), (F1,), **TANK))
-    assert site.standby.nfs.dataset == "zdata/enc/nfsdata"
-    assert [site.replica(job) for job in site.jobs] == [
-        "tank/sink/f0/zdata/enc/nfsdata",
-        "tank/sink/f0/zroot/bhyve/fedora",
-    ]
-    assert site.replica_key_location(site.served_job) == f"file:///keys/{F0}:zdata.key"
-    assert site.standby.key_of("tank/enc") == f"{F1}:zdata"
 
 
 def test_key_of_a_dataset_outside_the_encrypted_trees() -> None:

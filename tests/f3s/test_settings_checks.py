@@ -67,6 +67,9 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         "is a host of the inventory, which gets its certificate anyway; allowed: names that no host has"),
     # hosts that must agree
     own((F1,), "carp_vhid", 2, f"differs from 1 of {F0}; {SAME}"),
+    own((F1,), "carp_advbase", 2, f"differs from 1 of {F0}; {SAME}"),
+    own((F1,), "nfs_owners", "names", f"differs from 'numeric' of {F0}; {SAME}"),
+    own((F1,), "usb_label", "OTHER", f"differs from 'F3S_KEYS' of {F0}; {SAME}"),
     own((F1,), "carp_password", "a1b2c3d4e5", f"differs from (hidden) of {F0}; {SAME}"),
     own((R0,), "stunnel_port", 2324, f"differs from 2323 of {F0}; {SAME}"),
     ((F0,), {"carp_other_vhids": [7, 255]},
@@ -306,15 +309,6 @@ def test_names_of_hosts(name: str, line: str) -> None:
     addresses = {"lan_address": "192.168.1.133", "wireguard_address": "192.168.2.133"}
     inventory[name] = {"freebsd"}, inventory[F2][1] | addresses
     assert refusals(inventory) == [line]
-
-
-def test_storage_hosts_that_share_nothing_are_all_reported() -> None:
-    lines = refusals(change(good(), (F1,), carp_advbase=2, nfs_owners="names", usb_label="OTHER"))
-    assert lines == [
-        f"{F1}: carp_advbase = 2: differs from 1 of {F0}; allowed: the same on every host",
-        f"{F1}: nfs_owners = 'names': differs from 'numeric' of {F0}; allowed: the same on every host",
-        f"{F1}: usb_label = 'OTHER': differs from 'F3S_KEYS' of {F0}; allowed: the same on every host",
-    ]
 
 
 def test_what_hosts_must_agree_on_are_settings() -> None:

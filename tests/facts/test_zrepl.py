@@ -5,14 +5,7 @@ from pyinfra.api.exceptions import FactProcessError
 
 from f3s.quoting import UnsafeValue
 from facts.base import END
-from facts.zrepl import Jobs, Written
-from tests.facts.zrepl_output import DONE, status
-
-
-def test_jobs_by_name() -> None:
-    assert Jobs().process([status(Attempts=[DONE]), END]) == {"f0_to_f1_nfsdata": None}
-    with pytest.raises(FactProcessError, match="not the output of"):
-        Jobs().process(["Error: no such file", END])
+from facts.zrepl import Written
 
 
 def test_the_pool_is_synced_before_written_is_read() -> None:

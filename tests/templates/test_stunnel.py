@@ -300,17 +300,6 @@ def test_a_ticket_from_before_is_no_way_around_the_revocation_list(tunnel: Tunne
             assert second.session_reused is False
 
 
-def test_a_list_past_its_end_refuses_everyone(tunnel: Tunnel) -> None:
-    """Why certificates.py gives the list the lifetime of the CA and renews it in time."""
-    server = tunnel.server(ON_SERVER)
-    good = tunnel.tls(tunnel.ca.issue(R0))
-    assert reaches(server.address, good)
-    tunnel.write("crl.pem", tunnel.ca.expired_crl())
-    server.reload()
-    assert not reaches(server.address, good)
-    eventually(lambda: "CRL has expired" in server.log(), "the reason is in the log")
-
-
 def test_a_broken_file_at_a_reload_leaves_the_old_one_in_force(tunnel: Tunnel) -> None:
     server = tunnel.server(ON_SERVER)
     good = tunnel.tls(tunnel.ca.issue(R0))

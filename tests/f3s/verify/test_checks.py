@@ -554,6 +554,7 @@ def test_a_standby_with_a_pool_of_another_name() -> None:
         "tank/enc": f"file:///keys/{F1}:zdata.key",
         replica: f"file:///keys/{F0}:zdata.key",
     }
+    assert site.standby.key_of("tank/enc") == f"{F1}:zdata"
     pools = replace(CLUSTER_RIGHT, site=site)
     assert one(pools, "pools", F1).reason == "there is no pool tank"
     assert one(pools, "pools", F0).state is State.RIGHT
