@@ -344,7 +344,7 @@ ask_peer() {
 		set_readonly on || tell "$REASON"
 		record_write "$peer_said" || tell "$REASON"
 		tell "epoch ${peer_said%% *} of $F3S_PEER_NAME replaces $EPOCH: $peer_writer writes"
-		record_read
+		record_read "$peer_said"	# not what the file has: on a full file system it is the old one
 	elif [ "${peer_said%% *}" -eq "$EPOCH" ] && [ "$peer_writer" != "$WRITER" ]; then
 		WRITER=''
 	fi

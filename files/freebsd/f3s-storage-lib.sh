@@ -92,14 +92,15 @@ record_line() {
 		END { if (NR == 1) print line }'
 }
 
-# EPOCH, WRITER and SINCE (seconds since 1970): which of the two hosts may write. The higher epoch is right. WRITER is empty
-# where the record is damaged. One that is not the primary was promoted.
+# record_read [LINE]: EPOCH, WRITER and SINCE (seconds since 1970): which of the two hosts may write, by the file or by what
+# the peer said. The higher epoch is right. WRITER is empty where the record is damaged. One that is not the primary was
+# promoted.
 record_read() {
 	EPOCH=0 WRITER=$F3S_NAME SINCE=0 F3S_CLAIM=$F3S_USUAL_CLAIM
 	# shellcheck disable=SC2153	# of storage.conf
 	[ "$F3S_ROLE" = primary ] || WRITER=$F3S_PEER_NAME
-	if [ -e "$F3S_RECORD" ]; then
-		record=$(record_line "$(cat "$F3S_RECORD")")
+	if [ $# -gt 0 ] || [ -e "$F3S_RECORD" ]; then
+		record=$(record_line "${1-$(cat "$F3S_RECORD")}")
 		EPOCH=${record%% *} SINCE=${record##* }
 		WRITER=${record#* }
 		WRITER=${WRITER% *}

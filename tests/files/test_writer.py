@@ -161,6 +161,21 @@ def test_the_primary_yields_to_a_higher_epoch(primary: StorageHost) -> None:
     assert (primary.readonly(), primary.running()) == ("on", ()), "over a reboot, and with nobody to ask"
 
 
+def test_a_higher_epoch_that_cannot_be_remembered_is_right_as_well(primary: StorageHost) -> None:
+    """On a full or read-only root file system."""
+    primary.path(f"{RECORD}.new").symlink_to("/nowhere/file")
+    primary.state("peer_record", "1 f1 1000\n")
+    for _ in "look", "again":
+        primary.reconcile()
+        assert (primary.readonly(), primary.running(), primary.carp_now()) == ("on", (), ("BACKUP", 254))
+    assert "f1 was promoted" in primary.run(primary.carp_program, "master").err
+    assert not primary.path(PROVEN).exists()
+    silent(primary)
+    primary.carp("MASTER")
+    primary.reconcile()
+    assert primary.readonly() == "on", "f1 has died"
+
+
 def test_the_promoted_host_yields_to_a_higher_epoch(standby: StorageHost) -> None:
     standby.write(RECORD, "1 f1 1000\n")
     standby.properties(readonly="off", written=8192)
