@@ -610,9 +610,10 @@ promote() {
 	echo "MASTER, and ready"
 }
 
-# Makes a snapshot, named as zrepl names its own, so that it sends and prunes it, and waits until the standby has it.
+# Makes a snapshot, named as zrepl names its own, so that it sends and prunes it, and waits until the standby has it. zrepl's
+# end with 000, those of a key rotation with 001: one of the same second must not have the name already.
 catch_up() {
-	caught=$F3S_DATASET@$F3S_SNAPSHOT_PREFIX$(date -u '+%Y%m%d_%H%M%S')_000
+	caught=$F3S_DATASET@$F3S_SNAPSHOT_PREFIX$(date -u '+%Y%m%d_%H%M%S')_002
 	REASON=$(bounded "$F3S_LIMIT" zfs snapshot "$caught" 2>&1) || { REASON="no snapshot: $REASON"; return 1; }
 	caught_txg=$(bounded "$F3S_LIMIT" zfs get -Hp -o value createtxg "$caught" 2>&1) ||
 		{ REASON="$caught cannot be read: $caught_txg"; return 1; }
