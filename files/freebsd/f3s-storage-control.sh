@@ -525,7 +525,7 @@ give() {
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
 	keep_proof
 	give_skew=$CARP_SKEW
-	give_held=no
+	give_held=no give_with=''
 	[ ! -e "$F3S_HOLD" ] || give_held=yes
 	if [ "$F3S_ROLE" = primary ] && [ "$CARP_STATE" = MASTER ]; then
 		# before writers have to wait for a replication that cannot come
@@ -535,10 +535,11 @@ would not get the last writes; nothing changed$ANYWAY"
 		if ! set_readonly on || ! catch_up; then
 			give_back "$REASON"
 		fi
+		give_with=', with all that was written'	# WITH_ALL of f3s/controller.py
 	fi
 	if [ "$give_held" = no ]; then
 		# without it cron would take the address back
-		if ! echo "since $(date '+%Y-%m-%d %H:%M:%S')" >"$F3S_HOLD.new" || ! mv "$F3S_HOLD.new" "$F3S_HOLD"; then
+		if ! echo "since $(date '+%Y-%m-%d %H:%M:%S')$give_with" >"$F3S_HOLD.new" || ! mv "$F3S_HOLD.new" "$F3S_HOLD"; then
 			give_back "$F3S_HOLD cannot be written"
 		fi
 	fi

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from f3s.carp import CarpState
+from f3s.controller import WITH_ALL
 from f3s.verify.model import ClusterView
 from f3s.verify.promotion import Promotion, plan_promotion
-from f3s.zfs import Dataset, Property, Snapshot
 from tests.f3s.verify.test_checks import NOT_READY, failed_over, status
 from tests.f3s.verify.world import F0, F1, REPLICA, SITE, carp, changed, right_cluster
 
@@ -80,19 +80,17 @@ def test_a_primary_that_answers() -> None:
     assert plan_promotion(failed_over(None), "f1", None, FROM).refusals == ()
 
 
-@pytest.mark.parametrize("lacks", ["a snapshot", "what no snapshot has"])
-def test_a_hold_proves_nothing_where_the_address_had_moved_before(lacks: str) -> None:
-    """f0 crashed and is back; tasks/failover.py only set the hold. What it has is not replicated yet."""
-    cluster, view = failed_over("since now"), failed_over("since now").hosts[F0]
-    served, snapshots = SITE.primary.nfs.dataset, view.snapshots or ()
-    if lacks == "a snapshot":
-        later = Snapshot(f"{served}@zrepl_later", "later", NEWEST.createtxg + 9000, NEWEST.creation + 30)
-        cluster = changed(cluster, F0, snapshots=(*snapshots, later))
-    else:
-        datasets = dict(view.datasets or {})
-        written = {**datasets[served].properties, "written": Property("8192", "-")}
-        cluster = changed(cluster, F0, datasets={**datasets, served: Dataset(served, written)})
-    assert f"--data promote_from={FROM}" in reasons(cluster, None, None)
+@pytest.mark.parametrize(
+    ("hold", "floor", "missing"),
+    [("since now", -1, False), ("since now", 0, True), (f"since now, {WITH_ALL}", 0, False)],
+)
+def test_a_hold_proves_nothing_where_the_address_had_moved_before(hold: str, floor: int, missing: bool) -> None:
+    """f0 crashed and is back, and tasks/failover.py only set the hold: what f0 has may not be replicated yet."""
+    cluster = failed_over(hold)
+    theirs = cluster.hosts[F0].controller
+    assert theirs is not None
+    cluster = changed(cluster, F0, controller=replace(theirs, floor=NEWEST.createtxg + floor))
+    assert (f"--data promote_from={FROM}" in reasons(cluster, None, None)) is missing
 
 
 @pytest.mark.parametrize("target", ["f0", "f9"])
