@@ -523,6 +523,8 @@ out and never was promoted, here: carp promote without $F3S_PEER_NAME"
 give() {
 	carp_read || refuse "$REASON" 2
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
+	! promoted || refuse "$F3S_PEER_NAME does not have what was written here since epoch $EPOCH: tasks/return_primary.py brings \
+it there; nothing changed$ANYWAY"
 	keep_proof
 	give_skew=$CARP_SKEW
 	give_held=no give_with=''

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from f3s.controller import RECORD, RETURN, STARTED, Status, parse_status
+from f3s.controller import HOLD, RECORD, RETURN, STARTED, Status, parse_status
 from tests.files.storage import DATASET, SERVICES, StorageHost
 
 REPLICA = DATASET["standby"]
@@ -303,6 +303,16 @@ def test_a_promoted_host_boots_alone_and_writes_on(standby: StorageHost) -> None
     boots(standby)
     assert not any(call[:2] == ["zfs", "set"] for call in standby.calls())
     assert (standby.readonly(), standby.carp_now(), standby.running()) == ("off", ("MASTER", 0), SERVICES)
+
+
+def test_a_promoted_host_does_not_give_the_address_to_one_that_lacks_what_it_wrote(standby: StorageHost) -> None:
+    """f0 stands by read-only while the role returns: clients would find the files of some minutes ago."""
+    standby.write(RECORD, "1 f1 1000\n")
+    standby.serving(skew=0)
+    standby.carp("MASTER", 0, peer=60)
+    said = standby.run(standby.carp_program, "backup")
+    assert (said.rc, standby.carp_now(), standby.path(HOLD).exists()) == (1, ("MASTER", 0), False)
+    assert "f0 does not have what was written here since epoch 1: tasks/return_primary.py brings it there" in said.err
 
 
 def test_a_promoted_host_takes_the_address_from_a_primary_that_it_has_asked(standby: StorageHost) -> None:
