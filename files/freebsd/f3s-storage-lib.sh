@@ -2,7 +2,7 @@
 # Installed as /usr/local/libexec/f3s/storage.sh and sourced by the controller (storage-control), carp,
 # carpcontrol.sh and carp-auto-failback.sh: the one place for paths, checks and changes of the CARP state.
 # Every function leaves the reason for what it found in REASON.
-# shellcheck disable=SC2034	# a library: its variables are used by the programs
+# shellcheck disable=SC2034,SC2119,SC2120	# a library: its variables and arguments are for the programs
 
 # devd starts its actions without /usr/local in the path (seen), cron and rc(8) have paths of their own.
 PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin
