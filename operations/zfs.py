@@ -22,7 +22,7 @@ from facts.base import script
 from facts.disks import Probe
 from facts.mounts import Mounts
 from facts.rcconf import RC_CONF, Variables
-from facts.zfs import Datasets, Guarded, KeyChecks, Pools
+from facts.zfs import Datasets, Guarded, ImportablePools, KeyChecks, Pools
 from operations.base import Commands, executing, known
 from operations.reasons import operation
 
@@ -76,6 +76,12 @@ def pool(
             raise OperationError(
                 f"{host.name}: the pool {pool} was not made, disk {disk} is not blank: {probe.why()}. "
                 f"Nothing was changed; {ours if probe.pool == pool else probe.way_on()}"
+            )
+        # disks get other names; zpool create only asks the disk, and whether a pool of that name is imported
+        if pool in known(ImportablePools):
+            raise OperationError(
+                f"{host.name}: the pool {pool} was not made, another disk has one of that name: `zpool import {pool}` "
+                "there, then set pool_disk to that disk. If nothing on it is needed, take it out"
             )
         options = option_words("-o", ("ashift=12", *(f"{key}={value}" for key, value in wanted.items())))
         yield command("zpool create {} -m {} {} {}", options, mountpoint, pool, f"/dev/{disk}")

@@ -57,18 +57,6 @@ if settings.is_storage:
     interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address
     peer, to = peer_of(settings, site()), unicast(settings, site())
 
-    # -- the programs first: devd must find its hook when the address comes up
-    programs = []
-    for source, (destination, mode) in host.loop(PROGRAMS.items()):
-        # a site set up by hand may have programs of these names (seen)
-        put = textfile.put(
-            name=f"carp: {destination}",
-            path=destination,
-            text=(FILES / "freebsd" / source).read_text(),
-            mode=mode,
-            replace=destination in settings.replace.files,
-        )
-        programs.append(put)
     # -- before the values: with new ones the controller may start nfsuserd at once, and a service keeps its flags
     nfs_variables()
     wanted = wanted_values(settings, site())
@@ -92,6 +80,20 @@ if settings.is_storage:
         group="wheel",
         variables=report_variables(settings, site()),
     )
+
+    # -- the programs after the values: without one of them they end at once, and those of an earlier version mind no
+    #    new one. Before the address: devd must find its hook when that comes up
+    programs = []
+    for source, (destination, mode) in host.loop(PROGRAMS.items()):
+        # a site set up by hand may have programs of these names (seen)
+        put = textfile.put(
+            name=f"carp: {destination}",
+            path=destination,
+            text=(FILES / "freebsd" / source).read_text(),
+            mode=mode,
+            replace=destination in settings.replace.files,
+        )
+        programs.append(put)
 
     # -- devd only reads its rules when it starts
     files.template(

@@ -148,6 +148,7 @@ TABLE = {
         "UNENCRYPTED": ADVICE + "plain text on the mount point",
         "and the pool {} was not made": ADVICE + "no such disk",
         "the pool {} was not made, disk": ADVICE + "the data disk is not blank",
+        "another disk has one of that name": "tests/operations/test_zfs.py::test_no_other_disk_becomes_a_pool",
         "could be mounted": BUG,
         "inherits the key of": KEYS
         + "test_a_stick_with_another_key_stops_the_deploy_until_the_file_is_set_aside_as_told",

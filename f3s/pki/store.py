@@ -47,7 +47,10 @@ class Store:
         try:
             found = os.lstat(self.folder)
         except FileNotFoundError:
-            raise PkiError(f"{self.folder} is missing: 'python certificates.py init' makes it") from None
+            raise PkiError(
+                f"{self.folder} is missing. Where hosts have certificates already, bring your copy of it: a new CA "
+                "locks out all who do not get its certificates. For a new site 'python certificates.py init' makes it"
+            ) from None
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise PkiError(f"{self.folder} has to be a folder of your own, not a link or someone else's")
         if found.st_mode & 0o077:

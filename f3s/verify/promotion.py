@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from f3s.carp import CarpState
-from f3s.controller import peer
+from f3s.controller import WITH_ALL, peer
+from f3s.replication import newest_common
 from f3s.settings import HostSettings
-from f3s.verify import clocks, replication, serving, storage
-from f3s.verify.model import ClusterView, State
+from f3s.verify import clocks, serving, storage
+from f3s.verify.model import ClusterView
 from f3s.verify.move import not_in_run, not_right
 
 WAY_BACK = "the other way is tasks/return_primary.py"
@@ -114,9 +115,11 @@ def _not_out(cluster: ClusterView, primary: HostSettings, powered_off: str | Non
 
 
 def _missing(cluster: ClusterView, stop: bool) -> tuple[str, str]:
-    """What the standby lacks, and its newest snapshot. Nothing, if `carp backup` replicated the last write.
+    """What the standby lacks, and its newest snapshot. Nothing, if the old primary is held, and all of it has arrived.
 
-    The old primary has served nobody since the address left it. Its clock made the snapshot, and may be another's.
+    The hold alone does not say that: where the address had moved before, `carp backup` replicates nothing. Then a
+    snapshot has to be there that is newer than the floor (docs/controller.md, Automatic failback). The old primary has
+    served nobody since the address left it. Its clock made the snapshot, and may be another's.
     """
     site = cluster.site
     standby, primary, replica = site.standby, site.primary, site.replica(site.served_job)
@@ -124,8 +127,11 @@ def _missing(cluster: ClusterView, stop: bool) -> tuple[str, str]:
     newest = max(received, key=lambda each: each.createtxg, default=None)
     if newest is None:
         return f"{replica} has no snapshot, so there is nothing to promote", ""
-    held = stop and serving.held(cluster) is not None
-    if held and replication.fresh(cluster, site.served_job).state is State.RIGHT:
+    old, hold = cluster.of(primary), serving.held(cluster) if stop else None
+    common = newest_common(received, [each for each in old.snapshots or () if each.dataset == primary.nfs.dataset])
+    floor = old.controller.floor if old.controller else None
+    proven = common is not None and floor is not None and common.createtxg > floor
+    if hold is not None and (proven or hold.endswith(WITH_ALL)):
         return "", newest.short_name
     at, said = datetime.fromtimestamp(newest.creation, UTC), cluster.of(standby).controller
     until, when = round(cluster.now.timestamp()), "now"

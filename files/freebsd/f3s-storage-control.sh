@@ -344,7 +344,7 @@ ask_peer() {
 		set_readonly on || tell "$REASON"
 		record_write "$peer_said" || tell "$REASON"
 		tell "epoch ${peer_said%% *} of $F3S_PEER_NAME replaces $EPOCH: $peer_writer writes"
-		record_read
+		record_read "$peer_said"	# not what the file has: on a full file system it is the old one
 	elif [ "${peer_said%% *}" -eq "$EPOCH" ] && [ "$peer_writer" != "$WRITER" ]; then
 		WRITER=''
 	fi
@@ -523,9 +523,11 @@ out and never was promoted, here: carp promote without $F3S_PEER_NAME"
 give() {
 	carp_read || refuse "$REASON" 2
 	! carp_linkless || refuse "$REASON, nothing changed: nobody could be reached" 3
+	! promoted || refuse "$F3S_PEER_NAME does not have what was written here since epoch $EPOCH: tasks/return_primary.py brings \
+it there; nothing changed$ANYWAY"
 	keep_proof
 	give_skew=$CARP_SKEW
-	give_held=no
+	give_held=no give_with=''
 	[ ! -e "$F3S_HOLD" ] || give_held=yes
 	if [ "$F3S_ROLE" = primary ] && [ "$CARP_STATE" = MASTER ]; then
 		# before writers have to wait for a replication that cannot come
@@ -535,10 +537,11 @@ would not get the last writes; nothing changed$ANYWAY"
 		if ! set_readonly on || ! catch_up; then
 			give_back "$REASON"
 		fi
+		give_with=', with all that was written'	# WITH_ALL of f3s/controller.py
 	fi
 	if [ "$give_held" = no ]; then
 		# without it cron would take the address back
-		if ! echo "since $(date '+%Y-%m-%d %H:%M:%S')" >"$F3S_HOLD.new" || ! mv "$F3S_HOLD.new" "$F3S_HOLD"; then
+		if ! echo "since $(date '+%Y-%m-%d %H:%M:%S')$give_with" >"$F3S_HOLD.new" || ! mv "$F3S_HOLD.new" "$F3S_HOLD"; then
 			give_back "$F3S_HOLD cannot be written"
 		fi
 	fi
@@ -610,9 +613,10 @@ promote() {
 	echo "MASTER, and ready"
 }
 
-# Makes a snapshot, named as zrepl names its own, so that it sends and prunes it, and waits until the standby has it.
+# Makes a snapshot, named as zrepl names its own, so that it sends and prunes it, and waits until the standby has it. zrepl's
+# end with 000, those of a key rotation with 001: one of the same second must not have the name already.
 catch_up() {
-	caught=$F3S_DATASET@$F3S_SNAPSHOT_PREFIX$(date -u '+%Y%m%d_%H%M%S')_000
+	caught=$F3S_DATASET@$F3S_SNAPSHOT_PREFIX$(date -u '+%Y%m%d_%H%M%S')_002
 	REASON=$(bounded "$F3S_LIMIT" zfs snapshot "$caught" 2>&1) || { REASON="no snapshot: $REASON"; return 1; }
 	caught_txg=$(bounded "$F3S_LIMIT" zfs get -Hp -o value createtxg "$caught" 2>&1) ||
 		{ REASON="$caught cannot be read: $caught_txg"; return 1; }

@@ -2,7 +2,7 @@
 # Installed as /usr/local/libexec/f3s/storage.sh and sourced by the controller (storage-control), carp,
 # carpcontrol.sh and carp-auto-failback.sh: the one place for paths, checks and changes of the CARP state.
 # Every function leaves the reason for what it found in REASON.
-# shellcheck disable=SC2034	# a library: its variables are used by the programs
+# shellcheck disable=SC2034,SC2119,SC2120	# a library: its variables and arguments are for the programs
 
 # devd starts its actions without /usr/local in the path (seen), cron and rc(8) have paths of their own.
 PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin
@@ -92,14 +92,15 @@ record_line() {
 		END { if (NR == 1) print line }'
 }
 
-# EPOCH, WRITER and SINCE (seconds since 1970): which of the two hosts may write. The higher epoch is right. WRITER is empty
-# where the record is damaged. One that is not the primary was promoted.
+# record_read [LINE]: EPOCH, WRITER and SINCE (seconds since 1970): which of the two hosts may write, by the file or by what
+# the peer said. The higher epoch is right. WRITER is empty where the record is damaged. One that is not the primary was
+# promoted.
 record_read() {
 	EPOCH=0 WRITER=$F3S_NAME SINCE=0 F3S_CLAIM=$F3S_USUAL_CLAIM
 	# shellcheck disable=SC2153	# of storage.conf
 	[ "$F3S_ROLE" = primary ] || WRITER=$F3S_PEER_NAME
-	if [ -e "$F3S_RECORD" ]; then
-		record=$(record_line "$(cat "$F3S_RECORD")")
+	if [ $# -gt 0 ] || [ -e "$F3S_RECORD" ]; then
+		record=$(record_line "${1-$(cat "$F3S_RECORD")}")
 		EPOCH=${record%% *} SINCE=${record##* }
 		WRITER=${record#* }
 		WRITER=${WRITER% *}

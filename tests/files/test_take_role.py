@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ from tests.files.storage import DATASET, StorageHost, conf
 from tests.files.stubs import FILES, Result
 
 OLD, NEW = DATASET["standby"], DATASET["primary"]
-WROTE = [["zfs", "rename", "-u", OLD, NEW], ["sysrc", f"zfskeys_datasets-={OLD}", f"zfskeys_datasets+={NEW}"]]
+OPENS, RENAMES = ["sysrc", f"zfskeys_datasets+={NEW}"], ["zfs", "rename", "-u", OLD, NEW]
+FORGETS = ["sysrc", f"zfskeys_datasets-={OLD}"]
 
 
 def text(values: Values, host: StorageHost) -> str:
@@ -44,7 +46,7 @@ def test_what_serves_goes_on_under_its_new_name(promoted: StorageHost) -> None:
     assert takes(promoted, wanted_values(AFTER.primary, AFTER), OLD, NEW).rc == 0
     assert promoted.path(STORAGE_CONF).read_text() == text(wanted_values(AFTER.primary, AFTER), promoted)
     # and only its claim is another one
-    assert done(promoted) == [*WROTE, ["ifconfig", "re0", "vhid", "1", "advskew", "10"]]
+    assert done(promoted) == [OPENS, RENAMES, FORGETS, ["ifconfig", "re0", "vhid", "1", "advskew", "10"]]
     said = parse_status(promoted.run(promoted.control, "status").out.splitlines())
     assert (said.right, said.writer, said.epoch, said.proven, said.reason) == (True, "f1", 1, True, f"serves {NEW}")
 
@@ -52,17 +54,25 @@ def test_what_serves_goes_on_under_its_new_name(promoted: StorageHost) -> None:
 def test_after_a_power_cut_in_between_the_rest_is_done(promoted: StorageHost) -> None:
     promoted.mounted(NEW, 16)
     assert takes(promoted, wanted_values(AFTER.primary, AFTER), OLD, NEW).rc == 0
-    assert done(promoted)[0] == WROTE[1]
+    assert done(promoted)[:2] == [OPENS, FORGETS]
     assert "F3S_ROLE='primary'" in promoted.path(STORAGE_CONF).read_text()
 
 
-def test_without_the_rename_it_stays_what_it_was(promoted: StorageHost) -> None:
+@pytest.mark.parametrize(
+    ("breaks", "says", "did"),
+    [
+        (lambda host: host.flag("rename_fails"), f"cannot rename '{OLD}': dataset already exists\n", [OPENS, RENAMES]),
+        (lambda host: host.command("sysrc", "exit 1"), "", [OPENS]),
+    ],
+    ids=["the name is taken", "the root file system is full"],
+)
+def test_without_the_rename_it_stays_what_it_was(promoted: StorageHost, breaks: Any, says: str, did: Any) -> None:
     before = promoted.path(STORAGE_CONF).read_text()
-    promoted.flag("rename_fails")
+    breaks(promoted)
     failed = takes(promoted, wanted_values(AFTER.primary, AFTER), OLD, NEW)
-    assert (failed.rc, failed.err) == (1, f"cannot rename '{OLD}': dataset already exists\n")
+    assert (failed.rc, failed.err) == (1, says)
     assert promoted.path(STORAGE_CONF).read_text() == before
-    assert done(promoted) == WROTE[:1]
+    assert done(promoted) == did
 
 
 def test_the_old_primary_stands_by_once_its_replica_is_there(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from f3s.controller import RECORD, RETURN, STARTED, Status, parse_status
+from f3s.controller import HOLD, RECORD, RETURN, STARTED, Status, parse_status
 from tests.files.storage import DATASET, SERVICES, StorageHost
 
 REPLICA = DATASET["standby"]
@@ -161,6 +161,21 @@ def test_the_primary_yields_to_a_higher_epoch(primary: StorageHost) -> None:
     assert (primary.readonly(), primary.running()) == ("on", ()), "over a reboot, and with nobody to ask"
 
 
+def test_a_higher_epoch_that_cannot_be_remembered_is_right_as_well(primary: StorageHost) -> None:
+    """On a full or read-only root file system."""
+    primary.path(f"{RECORD}.new").symlink_to("/nowhere/file")
+    primary.state("peer_record", "1 f1 1000\n")
+    for _ in "look", "again":
+        primary.reconcile()
+        assert (primary.readonly(), primary.running(), primary.carp_now()) == ("on", (), ("BACKUP", 254))
+    assert "f1 was promoted" in primary.run(primary.carp_program, "master").err
+    assert not primary.path(PROVEN).exists()
+    silent(primary)
+    primary.carp("MASTER")
+    primary.reconcile()
+    assert primary.readonly() == "on", "f1 has died"
+
+
 def test_the_promoted_host_yields_to_a_higher_epoch(standby: StorageHost) -> None:
     standby.write(RECORD, "1 f1 1000\n")
     standby.properties(readonly="off", written=8192)
@@ -288,6 +303,16 @@ def test_a_promoted_host_boots_alone_and_writes_on(standby: StorageHost) -> None
     boots(standby)
     assert not any(call[:2] == ["zfs", "set"] for call in standby.calls())
     assert (standby.readonly(), standby.carp_now(), standby.running()) == ("off", ("MASTER", 0), SERVICES)
+
+
+def test_a_promoted_host_does_not_give_the_address_to_one_that_lacks_what_it_wrote(standby: StorageHost) -> None:
+    """f0 stands by read-only while the role returns: clients would find the files of some minutes ago."""
+    standby.write(RECORD, "1 f1 1000\n")
+    standby.serving(skew=0)
+    standby.carp("MASTER", 0, peer=60)
+    said = standby.run(standby.carp_program, "backup")
+    assert (said.rc, standby.carp_now(), standby.path(HOLD).exists()) == (1, ("MASTER", 0), False)
+    assert "f0 does not have what was written here since epoch 1: tasks/return_primary.py brings it there" in said.err
 
 
 def test_a_promoted_host_takes_the_address_from_a_primary_that_it_has_asked(standby: StorageHost) -> None:

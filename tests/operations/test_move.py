@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -135,6 +136,22 @@ def test_the_steps_of_a_promotion() -> None:
     assert promotion(PLANNED, R0) == [OUT, WRITES]
     with pytest.raises(DeployError, match=r"no promotion now:\n- f0 has the address"):
         promotion(SERVING, F1)
+
+
+@pytest.mark.parametrize(
+    ("state", "rc", "says"), [("BACKUP", 0, "stopped\nf3s"), ("MASTER", 1, "f3s_storage stop: 0 s")]
+)
+def test_a_primary_that_has_the_address_again_is_not_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, rc: int, says: str
+) -> None:
+    """Somebody reads the plan, and automatic failback is faster: what clients write on it is nowhere else."""
+    monkeypatch.setattr(move, "CARP", str(tmp_path / "carp"))
+    (tmp_path / "carp").write_text(f"#!/bin/sh\necho {state} vhid 1 on re0\n")
+    (tmp_path / "carp").chmod(0o755)
+    [line] = run(move.stopped, {}).commands
+    done = shell(f"service() {{ echo stopped; }}; {line}")
+    assert done.returncode == rc
+    assert done.stdout.startswith(says)
 
 
 @pytest.mark.parametrize("theirs", [None, Status(started=True)])

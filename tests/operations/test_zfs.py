@@ -15,7 +15,7 @@ from facts.base import script
 from facts.disks import Probe
 from facts.mounts import Mounts
 from facts.rcconf import Variables
-from facts.zfs import Datasets, Guarded, KeyChecks, Pools
+from facts.zfs import Datasets, Guarded, ImportablePools, KeyChecks, Pools
 from operations import zfs
 from tests.facts.disk_output import probe_output
 from tests.facts.recorded import ENC, PLAIN, REPLICA, zfs_get
@@ -36,7 +36,11 @@ def datasets(*lines: list[str]) -> dict[type, Any]:
 def new_pool(executing: bool = True, name: str = "zdata", wanted: Any = SETTINGS, **probe: Any) -> list[str]:
     """The commands for a pool that is not there, on a disk that is like this."""
     of = {key: probe.pop(key) for key in ("serial", "model") if key in probe}
-    facts = {Pools: {}, Probe: parse_disk(probe_output(**probe), "da0")}
+    facts = {
+        Pools: {},
+        ImportablePools: probe.pop("importable", ("zold",)),
+        Probe: parse_disk(probe_output(**probe), "da0"),
+    }
     return run(zfs.pool, facts, name, "da0", "/data", wanted, executing=executing, **of).commands
 
 
@@ -53,6 +57,7 @@ DESTROYED = "LABEL 0\n    version: 5000\n    name: 'zdata'\n    state: 2\n    tx
 @pytest.mark.parametrize(
     ("probe", "says"),
     [
+        ({"importable": ("zdata",)}, "was not made, another disk has one of that name: `zpool import zdata` there"),
         ({"serial": "S5Y"}, r"serial number 1-0000:00:02.0-1, the settings want S5Y"),
         ({"model": "Samsung"}, "model QEMU QEMU HARDDISK, the settings want Samsung"),
         (

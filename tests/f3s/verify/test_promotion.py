@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from f3s.carp import CarpState
+from f3s.controller import WITH_ALL
 from f3s.verify.model import ClusterView
 from f3s.verify.promotion import Promotion, plan_promotion
 from tests.f3s.verify.test_checks import NOT_READY, failed_over, status
@@ -77,6 +78,19 @@ def test_a_primary_that_answers() -> None:
     """After a planned failover nothing is missing; where it did not hand over, what is missing has to be named."""
     assert plan_promotion(failed_over("since now"), "f1", None, None) == Promotion(stop=True, start=True)
     assert plan_promotion(failed_over(None), "f1", None, FROM).refusals == ()
+
+
+@pytest.mark.parametrize(
+    ("hold", "floor", "missing"),
+    [("since now", -1, False), ("since now", 0, True), (f"since now, {WITH_ALL}", 0, False)],
+)
+def test_a_hold_proves_nothing_where_the_address_had_moved_before(hold: str, floor: int, missing: bool) -> None:
+    """f0 crashed and is back, and tasks/failover.py only set the hold: what f0 has may not be replicated yet."""
+    cluster = failed_over(hold)
+    theirs = cluster.hosts[F0].controller
+    assert theirs is not None
+    cluster = changed(cluster, F0, controller=replace(theirs, floor=NEWEST.createtxg + floor))
+    assert (f"--data promote_from={FROM}" in reasons(cluster, None, None)) is missing
 
 
 @pytest.mark.parametrize("target", ["f0", "f9"])
