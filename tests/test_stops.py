@@ -134,8 +134,7 @@ TABLE = {
         "Moving it would unmount": ADVICE + "the pool has another mount point",
         "find out who uses that": ADVICE + "something is mounted in the place of the pool",
         "its canmount is": ADVICE + "the pool is not to be mounted",
-        "it is encrypted itself": "tests/operations/test_zfs.py::"
-        "test_an_encrypted_root_dataset_is_mounted_once_its_key_is_loaded",
+        "it is encrypted itself": "tests/operations/test_zfs.py::test_the_root_dataset_of_a_pool_is_mounted",
         "which is a {} and not a directory": ADVICE + "a file in the place of the pool",
         "nobody would see that any more": ADVICE + "files in the place of the pool",
         "NOT encrypted": ADVICE + "a plain dataset in the place of the encrypted one",
