@@ -25,13 +25,12 @@ FSTAB = "/etc/fstab"
 
 
 @operation()
-def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "nfs4") -> Generator[StringCommand]:
-    """One line in /etc/fstab; all other lines stay byte for byte as they are, and the old file beside it.
+def entry(source: str, mountpoint: str, options: Sequence[str]) -> Generator[StringCommand]:
+    """One line for NFSv4 in /etc/fstab; all other lines stay byte for byte as they are, and the old file beside it.
 
     + source: what is mounted, such as 127.0.0.1:/k3svolumes
     + mountpoint: absolute path
     + options: in the order in which they are written
-    + fstype: file system type
 
     :raises OperationError: /etc/fstab could not be read, or a foreign line claims the mount point
 
@@ -41,7 +40,7 @@ def entry(source: str, mountpoint: str, options: Sequence[str], fstype: str = "n
 
         fstab.entry(source="127.0.0.1:/k3svolumes", mountpoint="/data/nfs/k3svolumes", options=["hard", "port=2323"])
     """
-    wanted = Entry(source, mountpoint, fstype, tuple(options))
+    wanted = Entry(source, mountpoint, "nfs4", tuple(options))
     found = known(TextFileOf, path=FSTAB)
     try:
         after = with_entry(found.text, wanted)

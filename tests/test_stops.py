@@ -67,7 +67,7 @@ TABLE = {
     },
     "operations/names.py": {"hostnamectl": "tests/operations/test_names.py::test_the_name_of_every_host_is_refused"},
     "operations/nfs.py": {
-        "tasks/zfs_encrypt.py": "tests/tasks/test_storage_in_lab.py::test_keys_that_are_not_loaded_are_loaded",
+        "tasks/zfs_encrypt.py": KEYS + "test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text",
         "{}: {}": ADVICE + "a dataset below the export",
         "{}/{} is not a file": ADVICE + "a directory in the place of the marker",
         "cannot be asked": NONE + "run this again when it answers: tests/operations/test_nfs.py",
@@ -119,8 +119,7 @@ TABLE = {
     "operations/units.py": {"systemd knows no": NONE + "the package's own installation has failed above"},
     "operations/usb.py": {
         "has no label": ADVICE + "a stick of something else",
-        "plug the stick in": "tests/tasks/test_storage_in_lab.py::"
-        "test_a_stick_that_is_replaced_while_its_mount_is_still_there",
+        "plug the stick in": "tests/test_runbook.py::test_its_commands_mend_it",
         "was not formatted": ADVICE + "a stick without a label that is not mounted",
         "it belongs on": ADVICE + "a stick mounted elsewhere",
         "is taken by": ADVICE + "something else in the place of the stick",
@@ -134,8 +133,7 @@ TABLE = {
         "Moving it would unmount": ADVICE + "the pool has another mount point",
         "find out who uses that": ADVICE + "something is mounted in the place of the pool",
         "its canmount is": ADVICE + "the pool is not to be mounted",
-        "it is encrypted itself": "tests/operations/test_zfs.py::"
-        "test_an_encrypted_root_dataset_is_mounted_once_its_key_is_loaded",
+        "it is encrypted itself": "tests/operations/test_zfs.py::test_the_root_dataset_of_a_pool_is_mounted",
         "which is a {} and not a directory": ADVICE + "a file in the place of the pool",
         "nobody would see that any more": ADVICE + "files in the place of the pool",
         "NOT encrypted": ADVICE + "a plain dataset in the place of the encrypted one",

@@ -48,6 +48,8 @@ def test_months_of_history_that_other_rules_kept_would_be_lost() -> None:
     config = zrepl.host_config(SHIPPED.host(F0), SHIPPED)
     assert config is not None
     new = config["jobs"][0]["pruning"]["keep_receiver"]
+    # all of the last hour, and the oldest of the hour before
+    assert len(destroyed(new, snapshots(*range(0, 75 * 60, 60)))) == 75 - 61
     history = snapshots(*range(0, 180 * DAY, DAY))
     old = [{"type": "grid", "grid": "1x1h(keep=all) | 24x1h | 30x1d | 6x30d", "regex": ".*"}]
     found = lost([old], new, history)

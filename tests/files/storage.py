@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from f3s.controller import CLAIMS, PROGRAMS, STARTED, STORAGE_CONF, Values, wanted_values
+from f3s.controller import CLAIMS, PROGRAMS, STARTED, STORAGE_CONF, Status, Values, parse_status, wanted_values
 from tests.f3s.settings_data import build, good
 from tests.files.stubs import FILES, REPOSITORY, Result, StubHost
 
@@ -15,6 +15,7 @@ DATASET = {"primary": "zdata/enc/nfsdata", "standby": "zdata/sink/f0/zdata/enc/n
 SERVICES = ("rpcbind", "mountd", "nfsd", "stunnel")
 FSID = "10ff002929000000"
 """Of the sixteenth nullfs mount since boot."""
+LOSSES, FLOOR = "/var/run/f3s/losses", "/var/run/f3s/floor.createtxg"
 
 # With preemption the address goes to the lower claim: `peer` holds the other one's, if there is another one.
 IFCONFIG = r"""
@@ -134,6 +135,11 @@ case "$1 $2" in
 *) exit 2 ;;
 esac
 """
+
+
+def advskew(skew: int) -> list[str]:
+    """The call of ifconfig that makes this claim."""
+    return ["ifconfig", "re0", "vhid", "1", "advskew", str(skew)]
 
 
 def conf_of(variables: dict[str, str]) -> str:
@@ -279,6 +285,9 @@ class StorageHost(StubHost):
 
     def reconcile(self) -> Result:
         return self.run(self.control, "reconcile")
+
+    def status(self) -> Status:
+        return parse_status(self.run(self.control, "status").out.splitlines())
 
     def log(self) -> list[str]:
         """What went to syslog."""

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from f3s.controller import HOLD, STARTED, WITH_ALL
-from tests.files.storage import SERVICES, StorageHost
+from tests.files.storage import FLOOR, LOSSES, SERVICES, StorageHost, advskew
 from tests.files.stubs import Result
 
-LOSSES = "/var/run/f3s/losses"
 HELD = "BACKUP, and held: 192.168.1.131 serves; 'carp master' takes the address back\n"
 ANYWAY = "; nothing changed. `service f3s_storage stop` gives the address away without any of that\n"
 READONLY = ["zfs", "set", "readonly=on", "zdata/enc/nfsdata"]
@@ -41,10 +40,6 @@ def pair(base: Path, role: str) -> StorageHost:
 
 def carp(host: StorageHost, *arguments: str) -> Result:
     return host.run(host.carp_program, *arguments)
-
-
-def advskew(skew: int) -> list[str]:
-    return ["ifconfig", "re0", "vhid", "1", "advskew", str(skew)]
 
 
 # -- the state --
@@ -217,7 +212,7 @@ def test_master_takes_the_address_and_ends_the_hold(host: StorageHost) -> None:
     assert carp(host, "master") == Result(0, "MASTER, and ready\n", "")
     assert host.changes() == [WRITABLE, advskew(10)], "writable before a client can ask"
     assert host.carp_now() == ("MASTER", 10)
-    for record in (HOLD, LOSSES, "/var/run/f3s/floor.createtxg"):
+    for record in (HOLD, LOSSES, FLOOR):
         assert not host.path(record).exists(), record
     assert host.log()[-1] == "MASTER, ready"
 

@@ -11,12 +11,10 @@ import pytest
 
 from f3s.carp import CarpState
 from f3s.controller import CLAIMS, HOLD, STARTED, STORAGE_CONF, Status, parse_status
-from tests.files.storage import DATASET, FSID, SERVICES, StorageHost
+from tests.files.storage import DATASET, FLOOR, FSID, LOSSES, SERVICES, StorageHost, advskew
 
 STARTS = [["service", name, "onestart"] for name in SERVICES]
 STOPS = [["service", name, "onestop"] for name in reversed(SERVICES)]
-LOSSES = "/var/run/f3s/losses"
-FLOOR = "/var/run/f3s/floor.createtxg"
 Breaks = Callable[[StorageHost], object]
 ROLES = pytest.mark.parametrize("role", ["primary", "standby"])
 
@@ -36,10 +34,6 @@ def made(base: Path, role: str = "primary") -> StorageHost:
     host = StorageHost(base, role)
     host.quick()
     return host
-
-
-def advskew(skew: int) -> list[str]:
-    return ["ifconfig", "re0", "vhid", "1", "advskew", str(skew)]
 
 
 def restart(name: str) -> list[list[str]]:
@@ -317,12 +311,6 @@ def test_only_the_last_losses_are_kept(quick: StorageHost) -> None:
     assert len(quick.path(LOSSES).read_text().split()) == 3
 
 
-def test_a_hold_is_told(quick: StorageHost) -> None:
-    quick.write(HOLD, "since yesterday\n")
-    quick.reconcile()
-    assert quick.log()[-2:] == ["claim (advskew) 60 -> 200", "BACKUP, ready; held by carp backup"]
-
-
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
@@ -360,14 +348,6 @@ def test_the_newest_snapshot_is_remembered_while_the_primary_has_no_claim(quick:
 
 
 # -- mounting, and the identity --
-
-
-def test_the_dataset_is_mounted_when_its_key_is_there(quick: StorageHost) -> None:
-    quick.mounted(None)
-    assert quick.reconcile().rc == 0
-    assert quick.changes()[0] == ["zfs", "mount", "zdata/enc/nfsdata"]
-    assert "mounted zdata/enc/nfsdata" in quick.log()
-    assert quick.running() == SERVICES
 
 
 REPLICA = DATASET["standby"]
@@ -427,7 +407,8 @@ def test_an_export_of_an_earlier_mount_is_made_anew(quick: StorageHost) -> None:
     assert quick.reconcile().rc == 0
     mounted, unmounted, exported = quick.changes()[:3]
     assert unmounted == ["umount", "-f", str(quick.export)]
-    assert (mounted[:2], exported[:2]) == (["zfs", "mount"], ["mount", "-t"])
+    assert (mounted, exported[:2]) == (["zfs", "mount", "zdata/enc/nfsdata"], ["mount", "-t"])
+    assert "mounted zdata/enc/nfsdata" in quick.log()
     assert status(quick).fsid_number == 17
 
 
@@ -447,13 +428,6 @@ def test_an_export_that_is_silent_is_not_taken_from_the_clients(quick: StorageHo
     assert quick.reconcile().rc == 1
     assert quick.changes() == [advskew(254)]
     assert quick.log()[-1] == f"MASTER, not known to be ready: {quick.export} did not answer in 1 s"
-
-
-def test_nothing_is_exported_that_is_not_there(quick: StorageHost) -> None:
-    quick.properties(keystatus="unavailable")
-    quick.mounted(None)
-    quick.reconcile()
-    assert not any(change[0] == "mount" for change in quick.changes())
 
 
 # -- an answer end to end --

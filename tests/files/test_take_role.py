@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from f3s.controller import HOLD, STORAGE_CONF, Values, parse_status, wanted_values
+from f3s.controller import HOLD, STORAGE_CONF, Values, wanted_values
 from tests.f3s.test_swapping import AFTER
-from tests.files.storage import DATASET, StorageHost, conf
+from tests.files.storage import DATASET, StorageHost, advskew, conf
 from tests.files.stubs import FILES, Result
 
 OLD, NEW = DATASET["standby"], DATASET["primary"]
@@ -46,8 +46,8 @@ def test_what_serves_goes_on_under_its_new_name(promoted: StorageHost) -> None:
     assert takes(promoted, wanted_values(AFTER.primary, AFTER), OLD, NEW).rc == 0
     assert promoted.path(STORAGE_CONF).read_text() == text(wanted_values(AFTER.primary, AFTER), promoted)
     # and only its claim is another one
-    assert done(promoted) == [OPENS, RENAMES, FORGETS, ["ifconfig", "re0", "vhid", "1", "advskew", "10"]]
-    said = parse_status(promoted.run(promoted.control, "status").out.splitlines())
+    assert done(promoted) == [OPENS, RENAMES, FORGETS, advskew(10)]
+    said = promoted.status()
     assert (said.right, said.writer, said.epoch, said.proven, said.reason) == (True, "f1", 1, True, f"serves {NEW}")
 
 
@@ -90,4 +90,4 @@ def test_the_old_primary_stands_by_once_its_replica_is_there(tmp_path: Path) -> 
     assert host.reconcile().rc == 0
     assert host.carp_now() == ("BACKUP", 100)
     assert not host.path(HOLD).exists()
-    assert parse_status(host.run(host.control, "status").out.splitlines()).ready
+    assert host.status().ready

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from f3s.controller import HOLD, RECORD, RETURN, STARTED, Status, parse_status
+from f3s.controller import HOLD, RECORD, RETURN, STARTED
 from tests.files.storage import DATASET, SERVICES, StorageHost
 
 REPLICA = DATASET["standby"]
@@ -32,10 +32,6 @@ def made(base: Path, role: str) -> StorageHost:
     host.serving("BACKUP")
     host.state("creations", "1000\n")
     return host
-
-
-def status(host: StorageHost) -> Status:
-    return parse_status(host.run(host.control, "status").out.splitlines())
 
 
 def data(host: StorageHost) -> list[list[str]]:
@@ -69,14 +65,14 @@ def test_a_primary_that_boots_alone_is_read_only_until_the_standby_says_that_it_
     boots(primary)
     assert (primary.readonly(), primary.carp_now(), primary.running()) == ("on", ("MASTER", 60), SERVICES)
     assert primary.log()[-1] == "MASTER, ready, but read-only until f1 says that it was not promoted"
-    assert not status(primary).proven
+    assert not primary.status().proven
     refused = primary.run(primary.carp_program, "master")
     assert (refused.rc, primary.carp_now(), primary.readonly()) == (1, ("MASTER", 60), "on")
     assert "f1 does not answer, and it may have been promoted" in refused.err
     assert "carp promote without f1" in refused.err
     primary.state("peer_record", "0 f0 0\n")
     assert primary.reconcile().rc == 0
-    assert (primary.readonly(), status(primary).proven, primary.log()[-1]) == ("off", True, "MASTER, ready")
+    assert (primary.readonly(), primary.status().proven, primary.log()[-1]) == ("off", True, "MASTER, ready")
     silent(primary)
     primary.forget()
     assert primary.reconcile().rc == 0
@@ -86,31 +82,31 @@ def test_a_primary_that_boots_alone_is_read_only_until_the_standby_says_that_it_
 def test_a_primary_that_lost_its_link_asks_again(primary: StorageHost) -> None:
     """Nobody heard it: the standby may have been promoted, be written to, and be dead by now."""
     primary.serving()
-    assert (primary.reconcile().rc, status(primary).proven) == (0, True)
+    assert (primary.reconcile().rc, primary.status().proven) == (0, True)
     silent(primary)
     primary.carp("INIT")
     primary.reconcile()
-    assert (primary.readonly(), status(primary).proven) == ("on", False), "before the link is back"
+    assert (primary.readonly(), primary.status().proven) == ("on", False), "before the link is back"
     primary.carp("MASTER")
     assert primary.reconcile().rc == 0
     assert primary.run(primary.carp_program, "master").rc == 1
     assert (primary.readonly(), primary.carp_now()) == ("on", ("MASTER", 60))
     primary.state("peer_record", "0 f0 0\n")
     primary.reconcile()
-    assert (primary.readonly(), status(primary).proven) == ("off", True)
+    assert (primary.readonly(), primary.status().proven) == ("off", True)
 
 
 def test_what_a_backup_was_told_is_old_a_minute_later(primary: StorageHost) -> None:
-    assert (primary.reconcile().rc, status(primary).proven) == (0, True)
+    assert (primary.reconcile().rc, primary.status().proven) == (0, True)
     silent(primary)
     primary.reconcile()
-    assert (primary.readonly(), status(primary).proven) == ("on", False)
+    assert (primary.readonly(), primary.status().proven) == ("on", False)
 
 
 def test_a_primary_that_boots_beside_its_standby_never_serves_read_only(primary: StorageHost) -> None:
     boots(primary, "BACKUP")
     assert data(primary) == []
-    assert (primary.readonly(), status(primary).proven) == ("off", True)
+    assert (primary.readonly(), primary.status().proven) == ("off", True)
 
 
 def test_a_second_start_of_a_primary_that_serves_changes_nothing(primary: StorageHost) -> None:
@@ -125,7 +121,7 @@ def test_a_primary_of_an_earlier_version_that_serves_goes_on(primary: StorageHos
     primary.serving(skew=0)
     silent(primary)
     assert primary.reconcile().rc == 0
-    assert (primary.readonly(), primary.carp_now(), status(primary).proven) == ("off", ("MASTER", 10), True)
+    assert (primary.readonly(), primary.carp_now(), primary.status().proven) == ("off", ("MASTER", 10), True)
 
 
 def test_a_replication_proves_it_too(primary: StorageHost) -> None:
@@ -145,7 +141,7 @@ def test_the_primary_yields_to_a_higher_epoch(primary: StorageHost) -> None:
     assert data(primary)[0] == set_to(primary, "on"), "before it is remembered"
     assert primary.path(RECORD).read_text().startswith("1 f1 ")
     assert (primary.readonly(), primary.running(), primary.carp_now()) == ("on", (), ("BACKUP", 254))
-    found = status(primary)
+    found = primary.status()
     assert (found.ready, found.epoch, found.writer, found.proven) == (False, 1, "f1", False)
     assert found.reason.startswith("f1 was promoted 47")
     assert "(epoch 1)" in found.reason
@@ -210,7 +206,7 @@ def test_a_damaged_record_lets_nobody_write(primary: StorageHost) -> None:
     primary.write(RECORD, "1 f")
     primary.reconcile()
     assert (primary.running(), primary.carp_now()) == ((), ("BACKUP", 254))
-    assert status(primary).writer == ""
+    assert primary.status().writer == ""
     assert primary.run(primary.control, "record").out == ""
 
 
@@ -264,7 +260,7 @@ def test_a_promotion_is_on_the_disk_before_the_first_write(standby: StorageHost)
     ]
     assert record.read_text().startswith("1 f1 ")
     assert (standby.readonly(), standby.carp_now(), standby.running()) == ("off", ("MASTER", 0), SERVICES)
-    found = status(standby)
+    found = standby.status()
     assert (found.right, found.epoch, found.writer, found.proven) == (True, 1, "f1", True)
     standby.forget()
     assert promote(standby)[0] == 0
@@ -280,7 +276,7 @@ def test_what_is_lost_ends_with_the_move_of_the_address(standby: StorageHost, mo
     silent(standby)
     standby.serving()
     standby.write("/var/run/f3s/moves", f"7\n{moved}\n")
-    assert status(standby).moved == moved
+    assert standby.status().moved == moved
     assert f"The newest snapshot {says}" in promote(standby)[1]
 
 
@@ -399,7 +395,7 @@ def test_the_replaced_primary_stands_by_while_the_role_returns(primary: StorageH
     primary.replicated(creation=int(time.time()) - 5)
     assert primary.reconcile().rc == 0
     assert (primary.readonly(), primary.running(), primary.carp_now()) == ("on", SERVICES, ("BACKUP", 60))
-    found = status(primary)
+    found = primary.status()
     assert (found.ready, found.returning, found.proven) == (True, True, False)
     for program, words in ((primary.carp_program, ("master",)), (primary.failback, ())):
         said = primary.run(program, *words)
@@ -430,5 +426,5 @@ def test_the_promoted_host_writes_nothing_more_once_the_role_returns(standby: St
     standby.state("peer_record", "2 f0 2000\n")
     standby.carp("BACKUP", 254, peer=10)
     standby.reconcile()
-    assert (standby.readonly(), standby.carp_now(), status(standby).returning) == ("on", ("BACKUP", 100), False)
+    assert (standby.readonly(), standby.carp_now(), standby.status().returning) == ("on", ("BACKUP", 100), False)
     assert not standby.path(RETURN).exists()

@@ -114,6 +114,12 @@ class Cluster:
         self.store.tell()
         return Run(done.rc, re.sub(r"\x1b\[[0-9;]*m", "", done.output))
 
+    def done(self, *arguments: str, **words: str) -> Run:
+        """As `pyinfra`; fails the test when the run fails."""
+        run = self.pyinfra(*arguments, **words)
+        assert run.rc == 0, run.output
+        return run
+
     def killed(
         self,
         *arguments: str,
@@ -141,7 +147,4 @@ class Cluster:
 
     def deploy(self, *tasks: str) -> Run:
         """Run tasks, one pyinfra run each; fails the test when one fails."""
-        runs = [self.pyinfra(f"tasks/{task}.py", "-y") for task in tasks]
-        for run in runs:
-            assert run.rc == 0, run.output
-        return Run(0, "".join(run.output for run in runs))
+        return Run(0, "".join(self.done(f"tasks/{task}.py", "-y").output for task in tasks))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from pyinfra.api.exceptions import OperationError
-from pyinfra.context import ctx_host, ctx_state
+from pyinfra.context import ctx_host, ctx_inventory, ctx_state
 
 from operations import reasons
 
@@ -65,17 +66,21 @@ def run(
     executing: bool = True,
     active: Sequence[str] = (),
     failed: Sequence[str] = (),
+    peers: Mapping[str, Any] | None = None,
+    diff: bool = False,
     **kwargs: Any,
 ) -> Result:
     """The commands that an operation yields, without any host. `executing` False is pyinfra's plan phase; `active` are
-    the hosts that take part in the run, by name; `failed` are those in which an operation has failed.
+    the hosts that take part in the run, by name; `failed` are those in which an operation has failed; `peers` are other
+    hosts of the inventory that are asked; `diff` is --diff.
 
     Raises OperationError where it refuses, in both phases."""
     host = FakeHost(facts)
-    inventory = SimpleNamespace(get_host=str, get_active_hosts=lambda: list(active))
+    inventory = SimpleNamespace(get_host=peers.__getitem__ if peers else str, get_active_hosts=lambda: list(active))
     gone = {FakeHost({}, name): SimpleNamespace(error_ops=1) for name in failed}
-    state = FakeState(executing, inventory, failed_hosts=list(gone), results=gone)
-    with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
+    state = FakeState(executing, inventory, SimpleNamespace(DIFF=diff), failed_hosts=list(gone), results=gone)
+    known = ctx_inventory.use(inventory) if peers else nullcontext()  # type: ignore[arg-type]
+    with ctx_host.use(host), ctx_state.use(state), known:  # type: ignore[arg-type]
         commands = list(operation._inner(*args, **kwargs))
         if found := reasons.found(state):  # type: ignore[arg-type]
             raise OperationError(next(iter(found)))

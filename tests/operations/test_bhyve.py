@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -124,17 +123,6 @@ def test_a_refusal_stops_the_plan_already(executing: bool) -> None:
     world.available = 1
     with pytest.raises(OperationError, match=r"f0.lan.buetow.org: too little space"):
         left(facts_of(world.facts()), executing)
-
-
-@pytest.mark.parametrize(
-    "missing", [AllProperties, EncryptionFeature, KeyChecks, Mounts, Snapshots, Vms, Variables, SecretFiles]
-)
-def test_unknown_facts_stop_it(missing: type) -> None:
-    unknown: Callable[..., None] = lambda **_: None  # noqa: E731
-    world = done_world()
-    world.reboot(keys=False)
-    with pytest.raises(OperationError, match="could not be read"):
-        left(facts_of(world.facts()) | {missing: unknown})
 
 
 def test_a_host_without_the_dataset_or_vm_bhyve_is_asked_for_nothing_else() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from facts.base import HostFact
 from operations import base, reasons
-from tests.operations.harness import FakeHost, FakeState
+from tests.operations.harness import FakeHost, FakeState, run
 
 
 def test_the_host_that_comes_last_speaks_for_all_also_for_one_that_did_not_answer() -> None:
@@ -100,6 +101,15 @@ class Counting:
         done = SimpleNamespace(operation_meta=SimpleNamespace(executed=bool(commands)))
         self.run.ops.setdefault(self.host, {})[len(self.run.ops.get(self.host, {}))] = done
         return commands
+
+
+def test_what_is_not_known_stops_whoever_asks() -> None:
+    """`known` itself refuses; whoever asks in another way gets None, and mypy wants to know what that means to him."""
+    with pytest.raises(OperationError, match=r"^f0\.lan\.buetow\.org: Switch could not be read; nothing was changed$"):
+        run(switched, {Switch: None}, "on", [])
+    asks = {file.name: file.read_text().count("get_fact(") for file in Path(base.__file__).parent.glob("*.py")}
+    # a target of which nothing is known has nothing: its job is woken
+    assert {name: count for name, count in asks.items() if count} == {"base.py": 3, "zrepl.py": 1}
 
 
 def test_operations_that_find_nothing_to_do_share_their_answers() -> None:

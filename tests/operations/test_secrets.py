@@ -29,7 +29,7 @@ SCRIPT = (Path(__file__).parents[2] / "files" / "once" / "put-secret.sh").read_t
 PATH = "/etc/stunnel/it's me.pem"
 
 
-def run(state: SecretState | None, **arguments: object) -> Result:
+def run(state: SecretState, **arguments: object) -> Result:
     given = {"path": PATH, "content": HiddenValue(SECRET), "mode": "0400", **arguments}
     return harness.run(secrets.file, {SecretFile: lambda path: {PATH: state}[path]}, **given)
 
@@ -80,11 +80,6 @@ def test_refuses(change: dict[str, object], names: str) -> None:
     with pytest.raises(OperationError, match=names) as caught:
         run(ABSENT, **change)
     assert "no newline" not in str(caught.value)
-
-
-def test_unknown_state_stops_it() -> None:
-    with pytest.raises(OperationError, match="could not be read; nothing was changed"):
-        run(None)
 
 
 # -- certificates --

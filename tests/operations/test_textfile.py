@@ -6,31 +6,28 @@ from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import OperationError
-from pyinfra.context import ctx_host, ctx_state
 
 from f3s.secretfile import SecretState
 from f3s.textfile import TextFile, digest
 from facts.textfile import DevdRules, TextFileOf
 from operations import carp, nfs, stunnel, textfile
 from tests.f3s.test_two_owners import by_hand, tunnel
-from tests.operations.harness import FakeHost, FakeState, Result, run
+from tests.operations.harness import Result, run
 from tests.shell import words_of
 
 CARP = "/usr/local/bin/carp"
 OURS = f"#!/bin/sh\n# Installed as {CARP}: ours\n"
 
 
-def done(operation: Any, texts: dict[str, str], *arguments: Any, **more: Any) -> tuple[list[list[str]], str, FakeHost]:
+def found(text: str) -> TextFile:
+    return TextFile(SecretState("644", "root", "wheel", digest(text)), text) if text else TextFile()
+
+
+def done(operation: Any, texts: dict[str, str], *arguments: Any, **more: Any) -> tuple[list[list[str]], str]:
     """The words of each command behind the program, and what it gets on standard input."""
-    files = {
-        path: TextFile(SecretState("644", "root", "wheel", digest(text)), text) for path, text in texts.items() if text
-    }
-    host = FakeHost({TextFileOf: lambda path: files.get(path, TextFile())})
-    state = FakeState(True)
-    with ctx_host.use(host), ctx_state.use(state):  # type: ignore[arg-type]
-        commands = list(operation._inner(*arguments, **more))
+    commands = run(operation, {TextFileOf: lambda path: found(texts.get(path, ""))}, *arguments, **more).commands
     sent = "".join(each.connector_arguments.get("_stdin", "") for each in commands)
-    return [words_of(each.get_raw_value())[3:] for each in commands], sent, host
+    return [words_of(each.get_raw_value())[3:] for each in commands], sent
 
 
 @pytest.mark.parametrize(
@@ -38,7 +35,7 @@ def done(operation: Any, texts: dict[str, str], *arguments: Any, **more: Any) ->
     [("", False, "no"), (f"{OURS}# older\n", False, "no"), ("#!/bin/sh\n", True, "yes")],
 )
 def test_a_program_is_put_and_somebody_elses_only_on_a_word(before: str, replace: bool, copied: str) -> None:
-    [words], sent, _ = done(textfile.put, {CARP: before}, CARP, OURS, "0755", replace)
+    [words], sent = done(textfile.put, {CARP: before}, CARP, OURS, "0755", replace)
     old = digest(before) if before else "absent"
     assert (words, sent) == (["replace-file", CARP, old, digest(OURS), "0755", copied, "", ""], OURS)
 
@@ -50,13 +47,13 @@ def test_a_program_of_somebody_else_stops_the_run() -> None:
 
 
 def exports(before: str, replace: bool = False) -> tuple[list[list[str]], str]:
-    return done(nfs.exports, {nfs.EXPORTS: before}, "/export/nfs", "/data/nfs", replace=replace)[:2]
+    return done(nfs.exports, {nfs.EXPORTS: before}, "/export/nfs", "/data/nfs", replace=replace)
 
 
 def test_more_is_exported_only_where_the_data_say_so() -> None:
     def nothing_else(before: str, zfs: str = "") -> tuple[list[list[str]], str]:
         texts = {nfs.EXPORTS: before, nfs.ZFS_EXPORTS: zfs}
-        return done(nfs.nothing_else, texts, "/export/nfs", "/data/nfs", False)[:2]
+        return done(nfs.nothing_else, texts, "/export/nfs", "/data/nfs", False)
 
     with pytest.raises(
         OperationError, match=r"exports more than this deploy: /tank/media .*; /tank/scans .* nfs_for_oth"
@@ -80,7 +77,7 @@ def test_another_root_of_nfsv4_stops_the_run_or_is_replaced_on_a_word() -> None:
 
 def test_the_tunnel_comes_to_the_services_of_the_operator() -> None:
     path = "/usr/local/etc/stunnel/stunnel.conf"
-    [words], sent, _ = done(stunnel.configuration, {path: by_hand("stunnel.conf")}, path, tunnel(), False)
+    [words], sent = done(stunnel.configuration, {path: by_hand("stunnel.conf")}, path, tunnel(), False)
     assert words[4:6] == ["0644", "yes"]
     assert "[ups]" in sent
     assert done(stunnel.configuration, {path: sent}, path, tunnel(), False)[0] == []
@@ -92,8 +89,7 @@ def test_the_address_has_one_rule_and_others_go_only_if_the_data_say_so() -> Non
     path = "/etc/devd.conf"
 
     def one_hook(text: str, *replace: str) -> Result:
-        found = TextFile(SecretState("644", "root", "wheel", digest(text)), text)
-        return run(carp.one_hook, {DevdRules: {path: found}}, "1@re0", replace)
+        return run(carp.one_hook, {DevdRules: {path: found(text)}}, "1@re0", replace)
 
     with pytest.raises(OperationError, match=f"{path} has a rule .* calls `/root/bin/tell-phone .* in replace_files"):
         one_hook(by_hand("devd.conf"))

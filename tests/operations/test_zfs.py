@@ -380,11 +380,14 @@ def unmounted(*table: Mount, directory: Directory = BARE, **changes: str) -> dic
     return {**root, Mounts: MountTable((ROOT, *table), {"/data": directory})}
 
 
-@pytest.mark.parametrize("directory", [BARE, replace(BARE, kind=None)])
+OPEN = unmounted(encryption="aes-256-gcm", encryptionroot="zdata", keystatus="available")
+
+
+@pytest.mark.parametrize("facts", [unmounted(), unmounted(directory=replace(BARE, kind=None)), OPEN])
 @pytest.mark.parametrize("executing", [True, False])
-def test_the_root_dataset_of_a_pool_is_mounted(directory: Directory, executing: bool) -> None:
+def test_the_root_dataset_of_a_pool_is_mounted(facts: dict[type, Any], executing: bool) -> None:
     """After `zpool import -N`, or where a run was killed between `zpool create` and its mount."""
-    found = run(zfs.pool_mounted, unmounted(directory=directory), "zdata", "/data", executing=executing)
+    found = run(zfs.pool_mounted, facts, "zdata", "/data", executing=executing)
     assert found == Result(["zfs mount zdata"], [])
 
 
@@ -426,11 +429,6 @@ def test_a_root_dataset_that_cannot_be_mounted(facts: dict[type, Any], text: str
         run(zfs.pool_mounted, facts, "zdata", "/data", executing=executing)
     assert str(refusal.value).startswith("f0.lan.buetow.org: zdata was not mounted on /data")
     assert text in str(refusal.value)
-
-
-def test_an_encrypted_root_dataset_is_mounted_once_its_key_is_loaded() -> None:
-    facts = unmounted(encryption="aes-256-gcm", encryptionroot="zdata", keystatus="available")
-    assert run(zfs.pool_mounted, facts, "zdata", "/data").commands == ["zfs mount zdata"]
 
 
 def test_a_mount_point_on_the_wrong_file_system_is_not_made() -> None:

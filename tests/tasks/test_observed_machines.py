@@ -62,4 +62,4 @@ def test_from_the_installation_to_a_replica_that_survives_reboots(tmp_path: Path
     assert roots == ["zroot/bhyve"] * 4
     assert cluster.sh(F1, "cat /data/nfs/hello") == "hello\n"
     assert cluster.sh(F1, f"zfs get -H -o value mounted,readonly {REPLICA}").split() == ["yes", "on"]
-    assert cluster.pyinfra(*(f"tasks/{task}.py" for task in TASKS), "-y").changed == []
+    assert cluster.done(*(f"tasks/{task}.py" for task in TASKS), "-y").changed == []

@@ -35,9 +35,7 @@ def test_the_pool_of_the_standby_has_another_name(lab: Cluster, tmp_path: Path) 
     def task(name: str) -> Run:
         data = ("--data", f"zrepl_jobs={json.dumps([JOB])}")
         hosts = "freebsd" if name == "usb_keys" else "storage"
-        run = lab.pyinfra(f"tasks/{name}.py", "-y", "--limit", hosts, *data, inventory=str(inventory))
-        assert run.rc == 0, run.output
-        return run
+        return lab.done(f"tasks/{name}.py", "-y", "--limit", hosts, *data, inventory=str(inventory))
 
     for name in ("usb_keys", "zfs_encrypt", "zrepl", "carp"):
         task(name)

@@ -34,7 +34,7 @@ def promoted(site: Cluster) -> None:
 
 def returned(site: Cluster) -> None:
     """f0 writes and serves with all of it, and replicates to f1; nothing is left to do."""
-    assert site.pyinfra(*RETURN).changed == []
+    assert site.done(*RETURN).changed == []
     assert site.sh(F0, "cat /var/db/f3s/record").split()[1] == "f0"
     assert site.sh(F0, "ls /var/db/f3s").split() == ["alerts", "record"]
     assert "on-f1" in site.sh(F0, "touch /data/nfs/k3svolumes/after; ls /data/nfs/k3svolumes")
@@ -48,8 +48,7 @@ def returned(site: Cluster) -> None:
 
 def test_a_promotion_that_is_killed_again_and_again_never_has_two_who_write(site: Cluster) -> None:
     site.sh(F0, "touch /data/nfs/k3svolumes/last-write")
-    moved = site.pyinfra("tasks/failover.py", "-y")
-    assert moved.rc == 0, moved.output
+    site.done("tasks/failover.py", "-y")
 
     def one_writer(number: int) -> None:
         site.tick(60)
@@ -57,7 +56,7 @@ def test_a_promotion_that_is_killed_again_and_again_never_has_two_who_write(site
         assert sum(write) <= 1, (number, write)
 
     site.killed(*PROMOTE, first=1, later=1, between=one_writer)
-    assert site.pyinfra(*PROMOTE).changed == []
+    assert site.done(*PROMOTE).changed == []
     site.tick(60)
     assert [site.attempt(host, "touch /data/nfs/k3svolumes/x").rc for host in (F0, F1)] == [1, 0]
     assert "last-write" in site.sh(F1, "ls /data/nfs/k3svolumes")
@@ -76,8 +75,7 @@ def test_a_return_that_is_killed_again_and_again_ends_as_one_that_never_was(site
         for text in KILLS:
             killed = site.pyinfra(*RETURN, LAB_KILL_AT=text)
             assert killed.rc == 137, f"it never came to {text}:\n{killed.output}"
-        last = site.pyinfra(*RETURN)
-        assert last.rc == 0, last.output
+        site.done(*RETURN)
     returned(site)
     aside = f"{NFS}_set_aside_1"
     assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", NFS, aside]
@@ -93,12 +91,10 @@ def test_a_primary_with_a_new_disk_gets_no_empty_dataset_but_all_data(site: Clus
     site.tick(70)
     assert "there is no pool zdata" in site.pyinfra(*RETURN).output
     for task in ("zfs_encrypt", "zrepl", "nfs"):
-        run = site.pyinfra(f"tasks/{task}.py", "-y", "--limit", "storage")
-        assert run.rc == 0, run.output
+        site.done(f"tasks/{task}.py", "-y", "--limit", "storage")
     assert site.attempt(F0, f"zfs list {NFS}").rc == 1
     assert "tasks/return_primary.py brings" in site.pyinfra("tasks/zfs_encrypt.py", "-y").output
-    last = site.pyinfra(*RETURN)
-    assert last.rc == 0, last.output
+    site.done(*RETURN)
     returned(site)
     site.lab("reboot", "f0")
     site.tick(240)

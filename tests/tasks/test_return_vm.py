@@ -39,14 +39,14 @@ def moved(site: Cluster) -> Cluster:
 
 def home(site: Cluster) -> None:
     """fedora runs on f0 with what it wrote on f1, and is replicated; nothing is left to do."""
-    assert site.pyinfra(*RETURN).changed == []
+    assert site.done(*RETURN).changed == []
     assert "only-on-f0" not in site.sh(F0, f"cat /{FEDORA}/on-f1; ls /{FEDORA}")
     assert site.sh(F0, f"head -c 6 {DISK.format(FEDORA)}") == "on-f1\n"
     assert site.sh(F0, f"head -c 4 /dev/zvol/{FEDORA}/disk2") == "new\n"
     shown = site.sh(F0, f"zfs get -H -r -t filesystem,volume -o value encryptionroot,readonly {FEDORA}").split()
     assert shown == ["zroot/bhyve", "off"] * 3
     assert re.search(r"fedora .*Running", site.sh(F0, "vm start fedora; vm list"))
-    assert site.pyinfra(*RETURN).changed == []
+    assert site.done(*RETURN).changed == []
     site.sh(F0, f"echo later >/{FEDORA}/later")
     site.tick(610)
     assert "running already" in site.attempt(F1, "vm start fedora").out, "it would run twice"
@@ -77,8 +77,7 @@ def test_what_refuses_before_anything_is_changed(moved: Cluster) -> None:
     assert "no job replicates a virtual machine rocky" in moved.pyinfra(*RETURN[:3], "return_vm=rocky").output
     assert moved.sh(F0, f"zfs list -H -o name -t filesystem -r {FEDORA.rpartition('/')[0]} | grep -c fedora") == "1\n"
     # tasks/zrepl.py leaves it writable, and says what it is
-    run = moved.pyinfra("tasks/zrepl.py", "-y", "--limit", "storage")
-    assert run.rc == 0, run.output
+    run = moved.done("tasks/zrepl.py", "-y", "--limit", "storage")
     assert f"{REPLICA} has diverged" in run.output
     assert moved.sh(F1, f"zfs get -H -o value readonly {REPLICA}") == "off\n"
 
@@ -86,6 +85,5 @@ def test_what_refuses_before_anything_is_changed(moved: Cluster) -> None:
 def test_a_host_with_nothing_of_it_gets_all_of_it(moved: Cluster) -> None:
     moved.sh(F1, "vm stop fedora; sleep 20")
     moved.sh(F0, f"zfs destroy -r {FEDORA}")
-    run = moved.pyinfra(*RETURN)
-    assert run.rc == 0, run.output
+    moved.done(*RETURN)
     home(moved)

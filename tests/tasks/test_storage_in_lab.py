@@ -96,35 +96,6 @@ def test_all_sticks_hold_the_same_six_keys(deployed: Cluster) -> None:
     assert len({*sticks[0][1:18:3]}) == 6
 
 
-def test_pools_and_encryption_roots(deployed: Cluster) -> None:
-    wanted = ("encryption", "encryptionroot", "keystatus", "keylocation", "mounted", "mountpoint")
-    location = f"file:///keys/{F0}:zdata.key"
-    cipher = "aes-256-gcm"
-    assert properties(deployed, F0, ENC, *wanted) == [cipher, ENC, "available", location, "yes", "/data/enc"]
-    assert properties(deployed, F0, NFSDATA, *wanted) == [
-        cipher, NFSDATA, "available", location, "yes", "/data/nfs",
-    ]  # fmt: skip
-    assert properties(deployed, F1, ENC, "keylocation") == [f"file:///keys/{F1}:zdata.key"]
-    assert NFSDATA not in deployed.sh(F1, "zfs list -H -o name")
-    assert deployed.sh(F0, "zpool get -Hp -o value autotrim,failmode zdata").splitlines() == ["on", "wait"]
-    assert "zdata" not in deployed.sh(F2, "zpool list -H -o name")
-
-
-def test_the_configuration_of_the_boot(deployed: Cluster) -> None:
-    assert deployed.sh(F0, "sysrc -n zfskeys_enable zfskeys_datasets f3skeys_enable") == (
-        f"YES\n{ENC} {NFSDATA}\nYES\n"
-    )
-    assert "daily_scrub_zfs_enable" in deployed.sh(F0, "cat /etc/periodic.conf")
-
-
-def test_bare_mount_points_take_no_writes(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    script = f"zfs unmount {NFSDATA}; zfs unmount {ENC}; touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no"
-    assert cluster.sh(F0, script).splitlines()[-1] == "no"
-    # the bare directory of the standby is waiting for its replica
-    assert "Operation not permitted" in cluster.sh(F1, "touch /data/nfs/x 2>&1 || true")
-
-
 def made_by_hand(cluster: Cluster) -> None:
     """f0 as a how-to leaves it: the datasets are mounted, the directories below them are as `zfs create` made them."""
     cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; chflags noschg /data/nfs /data/enc")
@@ -139,16 +110,6 @@ def test_directories_below_datasets_that_were_mounted_before_take_no_writes(depl
     assert cluster.deploy("zfs_encrypt").changed == []
     script = f"zfs unmount {NFSDATA}; zfs unmount {ENC}; touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no"
     assert cluster.sh(F0, script).splitlines()[-1] == "no"
-
-
-def test_plain_text_below_a_mounted_dataset_is_found(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    made_by_hand(cluster)
-    cluster.sh(F0, f"zfs unmount {NFSDATA}; touch /data/nfs/secret; zfs mount {NFSDATA}")
-    run = cluster.pyinfra("tasks/zfs_encrypt.py", "-y", "--limit", F0)
-    assert run.rc != 0
-    assert "below what is mounted on /data/nfs are files that were written UNENCRYPTED: secret -" in run.output
-    assert "nullfs" not in cluster.sh(F0, "mount -p")
 
 
 BY_HAND = """\
@@ -182,39 +143,6 @@ def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(deployed: Cl
 
 
 # -- sticks --
-
-
-def test_no_key_is_made_while_a_stick_is_out_of_sight(untouched: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(untouched)
-    cluster.lab("unplug", F1)
-    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
-    assert run.rc != 0
-    assert f"the stick of {F1} cannot be read" in run.output
-    assert cluster.sh(F0, "ls /keys") == ""
-
-
-def test_a_new_stick_gets_the_keys_even_if_another_is_missing(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    cluster.lab("unplug", F1)
-    cluster.sh(F0, "umount /keys")
-    cluster.lab("swap", F0, "da0")
-    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
-    assert run.rc == 0, run.output
-    assert cluster.sh(F0, "sha256 -q /keys/*.key") == cluster.sh(F2, "sha256 -q /keys/*.key")
-
-
-def test_a_stick_that_is_replaced_while_its_mount_is_still_there(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    cluster.lab("unplug", F0)
-    assert "/keys" in cluster.sh(F0, "mount -p")
-    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
-    assert f"{F0}: there is no stick with the label F3S_KEYS and no disk da0" in run.output
-    cluster.lab("plug", F0)
-    cluster.lab("swap", F0, "da0")
-    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "--limit", F0)
-    assert run.rc == 0, run.output
-    assert cluster.sh(F0, "sha256 -q /keys/*.key") == cluster.sh(F2, "sha256 -q /keys/*.key")
-    assert cluster.deploy("usb_keys").changed == []
 
 
 @pytest.mark.parametrize(
@@ -264,32 +192,21 @@ def test_verify_tells_how_each_closed_dataset_is_opened(deployed: Cluster, fresh
     assert cluster.sh(F0, f"zfs get -H -o value keystatus,mounted {ENC} {NFSDATA}").split() == ["available", "yes"] * 2
 
 
-def test_a_key_in_use_lost_on_all_sticks_is_not_made_anew(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    for host in (F0, F1, F2):
-        rewrite(cluster, host, f"rm {KEY}")
-    before = state(cluster)
-    used = f"it encrypts {ENC} on {F0}, {NFSDATA} on {F0}"
-    refused(cluster, "usb_keys", used, "A new key could never open that data")
-    assert state(cluster) == before
-
-
 def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Cluster, fresh: Fresh) -> None:
-    """A stick without a key is named first; a wrong passphrase and an old copy change nothing."""
+    """A stick without a key is named first; a wrong passphrase changes nothing."""
     cluster = fresh(deployed)
     cluster.make_secrets()
     words, right = ("tasks/escrow.py", "-y"), {"F3S_PASSPHRASE": "correct horse battery"}
     rewrite(cluster, F0, f"mv {KEY} /root/key")
     assert f"its stick lacks {F0}:zdata" in cluster.pyinfra(*words, **right).output
     rewrite(cluster, F0, f"mv /root/key {KEY}")
-    assert "at least 12 characters" in cluster.pyinfra(*words, F3S_PASSPHRASE="short").output
     nowhere = cluster.pyinfra(*words, "--data", "escrow_certificate=/nowhere.pem").output
     assert "no copy was made: [Errno 2] No such file or directory: '/nowhere.pem'" in nowhere
     assert "Traceback" not in nowhere
     keys = cluster.sh(F0, "sha256 -q /keys/*.key")
     made = cluster.pyinfra(*words, **right)
     assert made.changed == [f"{F0}: escrow: all keys in the sealed file"], made.output
-    assert cluster.pyinfra(*words).changed == []
+    assert cluster.done(*words).changed == []
     sealed = cluster.state / "secrets" / "keys.sealed"
     assert str(sealed) in made.output
     paper = cluster.pyinfra(*words, "--data", f"escrow_paper={F0}:zdata")
@@ -303,36 +220,10 @@ def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Clu
     wrong = cluster.pyinfra(*restore, F3S_PASSPHRASE="wrong horse battery")
     assert (wrong.rc != 0, wrong.changed) == (True, [])
     assert f"escrow_from: {sealed}: the passphrase does not open it" in wrong.output
-    back = cluster.pyinfra(*restore, **right)
-    assert back.rc == 0, back.output
+    cluster.done(*restore, **right)
     for host in (F0, F1, F2):
         assert cluster.sh(host, "sha256 -q /keys/*.key") == keys
-    assert cluster.pyinfra(*restore, **right).changed == []
-    rewrite(cluster, F0, f"rm {KEY}; {OTHER_KEY.format(KEY)}; chmod 400 {KEY}")
-    rewrite(cluster, F1, f"rm {KEY}")
-    refused = cluster.pyinfra(*restore, **right)
-    assert f"{sealed} (SHA-256" in refused.output
-    assert refused.changed == []
-
-
-def test_a_key_that_nothing_uses_lost_on_all_sticks_is_made_again(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    unused = f"/keys/{F2}:zdata.key"
-    old = cluster.sh(F0, f"sha256 -q {unused}")
-    for host in (F0, F1, F2):
-        rewrite(cluster, host, f"rm {unused}")
-    cluster.deploy("usb_keys")
-    new = {cluster.sh(host, f"sha256 -q {unused}") for host in (F0, F1, F2)}
-    assert len(new) == 1
-    assert old not in new
-
-
-def test_what_a_killed_run_left_is_mended(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    cluster.sh(F0, f"mount -u -o rw /keys; chmod 644 {KEY}; touch /keys/.x.key.new")
-    cluster.deploy("usb_keys")
-    assert cluster.sh(F0, f"stat -f %Lp {KEY}; ls -A /keys/.x* 2>/dev/null || echo gone") == "400\ngone\n"
-    assert "ro" in next(line for line in cluster.sh(F0, "mount -p").splitlines() if "/keys" in line)
+    assert cluster.done(*restore, **right).changed == []
 
 
 def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(untouched: Cluster, fresh: Fresh) -> None:
@@ -357,9 +248,7 @@ def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(untouched: Clust
     [
         ("newfs /dev/ada1 >/dev/null", "it holds a file system (ufs)"),
         ("zpool create old /dev/ada1; zpool export old", "it holds a label of the pool old"),
-        ("zpool create zdata /dev/ada1; zpool export zdata", "run `zpool import zdata` there, then this task again"),
         ("zpool create old /dev/ada1", "it belongs to the imported pool old"),
-        ("printf x | dd of=/dev/ada1 bs=1 seek=4000000 conv=notrunc 2>/dev/null", "its first 4 MiB are not zeros"),
     ],
 )
 def test_a_disk_that_is_not_blank_is_not_touched(untouched: Cluster, fresh: Fresh, spoil: str, reason: str) -> None:
@@ -376,8 +265,7 @@ def test_a_stick_that_is_not_blank_is_not_formatted(untouched: Cluster, fresh: F
     refused = cluster.pyinfra("tasks/usb_keys.py", "--dry")
     assert refused.rc != 0
     assert "usb_format_allow = ['da0'] allows it to be overwritten" in refused.output
-    allowed = cluster.pyinfra("tasks/usb_keys.py", "--dry", "--data", 'usb_format_allow=["da0"]')
-    assert allowed.rc == 0, allowed.output
+    cluster.done("tasks/usb_keys.py", "--dry", "--data", 'usb_format_allow=["da0"]')
 
 
 def test_a_pool_that_was_imported_without_mounting_it(deployed: Cluster, fresh: Fresh) -> None:
@@ -393,38 +281,14 @@ def test_a_pool_that_was_imported_without_mounting_it(deployed: Cluster, fresh: 
 # -- keys and the boot --
 
 
-def test_a_wrong_key_is_reported_as_wrong(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    rewrite(cluster, F0, f"rm {KEY}; cp /keys/{F0}:bhyve.key {KEY}")
-    wrong = f"does not open {ENC}: the key is not the one the dataset is encrypted with"
-    for note in ("after the next reboot the data could not be opened", "Its data cannot be opened"):
-        refused(cluster, "zfs_encrypt", wrong, note)
-        cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key -a" if note[0] == "a" else "true")
-
-
-def test_keys_that_are_not_loaded_are_loaded(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key {NFSDATA}; zfs unload-key {ENC}")
-    cluster.deploy("zfs_encrypt")
-    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
-    assert cluster.deploy("zfs_encrypt").changed == []
-
-
-def test_a_reboot_with_the_stick_mounts_everything(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
-    before = state(cluster)
-    cluster.lab("reboot", F0)
-    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
-    assert cluster.deploy(*TASKS).changed == []
-    assert state(cluster) == before
-
-
 def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(deployed: Cluster, fresh: Fresh) -> None:
     cluster = fresh(deployed)
     cluster.lab("unplug", F0)
     cluster.lab("reboot", F0)
     assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["unavailable", "no"]
-    assert "Operation not permitted" in cluster.sh(F0, "touch /data/nfs/x 2>&1 || true")
+    assert cluster.sh(F0, "touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no").splitlines()[-1] == "no"
+    # the bare directory of the standby is waiting for its replica
+    assert "Operation not permitted" in cluster.sh(F1, "touch /data/nfs/x 2>&1 || true")
     cluster.lab("plug", F0)
     cluster.deploy(*TASKS)
     assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
@@ -458,8 +322,7 @@ def test_a_run_that_is_killed_can_be_run_again(untouched: Cluster, fresh: Fresh,
 
 def test_no_key_appears_in_any_output(untouched: Cluster, fresh: Fresh) -> None:
     cluster = fresh(untouched)
-    run = cluster.pyinfra("tasks/usb_keys.py", "-y", "-vvv", "--debug")
-    assert run.rc == 0, run.output
+    run = cluster.done("tasks/usb_keys.py", "-y", "-vvv", "--debug")
     for line in cluster.sh(F0, "for f in /keys/*.key; do openssl base64 -A -in $f; echo; done").splitlines():
         assert len(line) == 44
         assert line not in run.output

@@ -26,8 +26,7 @@ def survey(cluster: Cluster, place: Path) -> str:
     before = [cluster.attempt(host, FINGERPRINT).out for host in HOSTS]
     (place / "hosts.py").write_text(by_hand.minimal_inventory("lab/inventory.py"))
     words = ("tasks/survey.py", "-y", "--data", f"survey_to={place}/site")
-    run = cluster.pyinfra(*words, inventory=str(place / "hosts.py"))
-    assert run.rc == 0, run.output
+    run = cluster.done(*words, inventory=str(place / "hosts.py"))
     assert before == [cluster.attempt(host, FINGERPRINT).out for host in HOSTS]
     again = cluster.pyinfra(*words, inventory=str(place / "hosts.py"))
     assert (again.rc != 0, "is there already: name a new folder in survey_to" in again.output) == (True, True)
@@ -85,8 +84,7 @@ def test_a_site_by_hand_is_said_as_data_and_its_first_run_is_as_planned(lab: Clu
         lab.sh(host, "/bin/kill $(pgrep -x stunnel)")
     words = tmp_path / "site/group_data/all.py"
     words.write_text(by_hand.uncommented(words.read_text()))
-    run = lab.pyinfra("deploy.py", "-y", inventory=inventory, LAB_PLANS=str(tmp_path / "plans"))
-    assert run.rc == 0, run.output
+    lab.done("deploy.py", "-y", inventory=inventory, LAB_PLANS=str(tmp_path / "plans"))
     golden.compare(tmp_path / "plans", "adopted")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scenarios.roles import PRIMARY, STANDBY
-from tests.lab.cluster import F0, F1, Cluster, Run
+from tests.lab.cluster import F0, F1, Cluster
 from tests.tasks.test_return import promoted
 
 pytestmark = pytest.mark.lab
@@ -16,17 +16,13 @@ STATE = (
 )
 SWAP = ("tasks/swap_roles.py", "-y")
 DEPLOY = ("deploy.py", "-y", "--limit", "storage")
-
-
-def after(site: Cluster, *words: str, **env: str) -> Run:
-    """A run with the two hosts in each other's place in the inventory."""
-    return site.pyinfra(*words, **env, **{PRIMARY: "f1"})
+SWAPPED = {PRIMARY: "f1"}
+"""The two hosts are in each other's place in the inventory."""
 
 
 def deployed(site: Cluster) -> None:
     """The deploy does the rest: f1 is the primary, and f0 gets what it writes."""
-    run = after(site, *DEPLOY)
-    assert run.rc == 0, run.output
+    site.done(*DEPLOY, **SWAPPED)
     site.sh(F1, "touch /data/nfs/k3svolumes/after")
     site.tick(130)
     assert {"on-f1", "after"} <= set(site.sh(F0, "ls /data/nfs/k3svolumes").split())
@@ -49,16 +45,16 @@ def test_a_swap_that_is_killed_again_and_again_ends_as_one_that_never_was(site: 
     identity = site.sh(F1, "mount -v | grep nullfs")
     before = [site.sh(host, STATE) for host in (F0, F1)]
     for task in ("deploy", "tasks/zfs_encrypt", "tasks/zrepl", "tasks/carp", "tasks/nfs"):
-        refused = after(site, f"{task}.py", "-y", "--limit", "storage")
+        refused = site.pyinfra(f"{task}.py", "-y", "--limit", "storage", **SWAPPED)
         assert (refused.rc, "run tasks/swap_roles.py" in refused.output) == (1, True), refused.output
-    assert "2 reasons to stop" in after(site, "deploy.py", "-y").output
+    assert "2 reasons to stop" in site.pyinfra("deploy.py", "-y", **SWAPPED).output
     assert before == [site.sh(host, STATE) for host in (F0, F1)]
     write = "touch /data/nfs/k3svolumes/{}; service f3s_storage status | grep -x ready=yes"
-    site.killed(*SWAP, first=2, later=9, between=lambda number: site.sh(F1, write.format(number)), env={PRIMARY: "f1"})
+    site.killed(*SWAP, first=2, later=9, between=lambda number: site.sh(F1, write.format(number)), env=SWAPPED)
     assert site.sh(F1, "mount -v | grep nullfs") == identity
-    assert after(site, *SWAP).changed == []
+    assert site.done(*SWAP, **SWAPPED).changed == []
     deployed(site)
-    assert after(site, *DEPLOY).changed == []
+    assert site.done(*DEPLOY, **SWAPPED).changed == []
     assert site.sh(F0, "zfs list -H -o name -t filesystem -r zdata/enc").split() == ["zdata/enc", ASIDE]
     kept = site.sh(F0, f"zfs set mountpoint=/mnt {ASIDE}; zfs mount {ASIDE}; ls /mnt/k3svolumes").split()
     assert kept == ["only-on-f0"]
@@ -75,8 +71,7 @@ def test_an_old_primary_with_a_new_disk_gets_all_of_it(site: Cluster) -> None:
     site.lab("swap", "f0", "ada1")
     site.lab("boot", "f0")
     site.tick(70)
-    run = after(site, *SWAP)
-    assert run.rc == 0, run.output
+    site.done(*SWAP, **SWAPPED)
     deployed(site)
 
 
