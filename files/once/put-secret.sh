@@ -19,7 +19,7 @@ trap 'exit 1' HUP INT TERM
 cat >"$temp"
 case $(uname -s) in
 FreeBSD) got=$(sha256 -q "$temp") ;;
-Linux) got=$(sha256sum "$temp") && got=${got%% *} ;;
+Linux) sync "$temp" && got=$(sha256sum "$temp") && got=${got%% *} ;; # on XFS the name may be there before the text
 *)
     echo "put-secret: neither FreeBSD nor Linux" >&2
     exit 1

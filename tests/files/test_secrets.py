@@ -33,6 +33,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> StubHost:
         stubs.command("sha256", f'[ "$1" = -q ] || exit 64; {real("sha256sum")} "$2" | cut -d" " -f1')
     else:
         stubs.command("sha256sum", f'exec {real("sha256sum")} "$@"')
+        stubs.command("sync")
     return stubs
 
 
