@@ -37,16 +37,10 @@ SSH = "-o ControlMaster=auto -o ControlPersist=60s -o StrictHostKeyChecking=no -
 def variables(host: HostSettings, secrets: Path, place: Path) -> dict[str, object]:
     """What client.yml needs of a host; the files that it copies are in a folder."""
     client, made, tunnel = host.client, Credentials(secrets), client_variables(host)
-    mounts = [(f"127.0.0.1:/{mount.share}", mount.mountpoint) for mount in client.mounts]
     values = {
-        "start_timeout": longest_check(
-            mounts=len(mounts),
-            stat_timeout=client.stat_timeout,
-            unmount_timeout=client.unmount_timeout,
-            mount_timeout=client.mount_timeout,
-        ),
+        "start_timeout": longest_check(client),
         "interval": client.monitor_interval,
-        "mounts": [mount_unit(mountpoint) for _, mountpoint in mounts],
+        "mounts": [mount_unit(mountpoint) for _, mountpoint in client.sources],
         "rules": port_rules(host),
     }
 
@@ -66,11 +60,11 @@ def variables(host: HostSettings, secrets: Path, place: Path) -> dict[str, objec
         ],
         "monitor_files": [
             file(PROGRAM, (REPOSITORY / "files/rocky/check_nfs_mount.py").read_text(), "0755"),
-            file(SETTINGS, monitor_settings(client, mounts=mounts, port=host.stunnel.port, service=TUNNEL_UNIT)),
+            file(SETTINGS, monitor_settings(client, port=host.stunnel.port, service=TUNNEL_UNIT)),
             *(file(f"{UNITS}/{unit}", rendered(f"{unit}.j2", values).read()) for unit in (PORT_UNIT, *MONITOR_UNITS)),
         ],
         "metrics_file": client.metrics_file,
-        "mounts": [{"source": source, "mountpoint": mountpoint} for source, mountpoint in mounts],
+        "mounts": [{"source": source, "mountpoint": mountpoint} for source, mountpoint in client.sources],
         "mount_options": ",".join(mount_options(client.mount_options, host.stunnel.port)),
         "outdated": list(OUTDATED),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput
@@ -28,22 +28,23 @@ GRACE = 3
 """Seconds after its limit until the program gives up even a child that cannot be killed."""
 
 
-def longest_check(*, mounts: int, stat_timeout: int, unmount_timeout: int, mount_timeout: int) -> int:
+def longest_check(client: Client) -> int:
     """Seconds that a run may take when every single step hangs; systemd must not end it before it has reported.
 
     For each mount: three looks (the first with the monitor's own limit) and writes, two looks at the directory below, a
     restart of the tunnel, four attempts to unmount, the mount, the escalation; and two calls of the server.
     """
-    limits = [stat_timeout] * 3 + [AGAIN] * 2 + [WRITE] * 3 + [SERVICE, mount_timeout, ESCALATE] + [unmount_timeout] * 4
-    return mounts * (sum(limit + GRACE for limit in limits) + 2 * 2 * CALL)
+    limits = [client.stat_timeout] * 3 + [AGAIN] * 2 + [WRITE] * 3 + [SERVICE, client.mount_timeout, ESCALATE]
+    limits += [client.unmount_timeout] * 4
+    return len(client.mounts) * (sum(limit + GRACE for limit in limits) + 2 * 2 * CALL)
 
 
-def monitor_settings(client: Client, *, mounts: Sequence[tuple[str, str]], port: int, service: str) -> str:
-    """The text of SETTINGS. mounts: source and mount point of each."""
+def monitor_settings(client: Client, *, port: int, service: str) -> str:
+    """The text of SETTINGS."""
     return (
         json.dumps(
             {
-                "mounts": mounts,
+                "mounts": client.sources,
                 "port": port,
                 "service": service,
                 "move": client.move_seconds,

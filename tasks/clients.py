@@ -47,7 +47,7 @@ if settings.is_client:
     client = settings.client
     nfs = site().primary.nfs
     port = settings.stunnel.port
-    mounts = [(f"127.0.0.1:/{mount.share}", mount.mountpoint) for mount in client.mounts]
+    mounts = client.sources
     options = mount_options(client.mount_options, port)
     tunnel = client_variables(settings)
 
@@ -142,12 +142,6 @@ if settings.is_client:
 
     # -- the monitor --
     mount_units = [mount_unit(mountpoint) for _, mountpoint in mounts]
-    longest_run = longest_check(
-        mounts=len(mounts),
-        stat_timeout=client.stat_timeout,
-        unmount_timeout=client.unmount_timeout,
-        mount_timeout=client.mount_timeout,
-    )
     # our own hook, if the site names it; any other program is the site's own
     our_hook = client.escalate_command == CORDON_HOOK
     programs = {PROGRAM: "check_nfs_mount.py"} | ({CORDON_HOOK: "cordon-node.sh"} if our_hook else {})
@@ -168,14 +162,14 @@ if settings.is_client:
         )
     files.put(
         name="clients: settings of the monitor",
-        src=StringIO(monitor_settings(client, mounts=mounts, port=port, service=TUNNEL_UNIT)),
+        src=StringIO(monitor_settings(client, port=port, service=TUNNEL_UNIT)),
         dest=SETTINGS,
         user="root",
         group="root",
         mode="0644",
     )
     for unit in host.loop(MONITOR_UNITS):
-        put_unit(unit, start_timeout=longest_run, interval=client.monitor_interval, mounts=mount_units)
+        put_unit(unit, start_timeout=longest_check(client), interval=client.monitor_interval, mounts=mount_units)
     # the mount units are made from /etc/fstab
     units.reloaded(
         name="clients: systemd reads the units and /etc/fstab",

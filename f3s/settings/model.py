@@ -195,6 +195,11 @@ class Client(Part):
         """The options of the chosen preset, in the order in which they are written."""
         return tuple(self.mount_presets[self.mount_preset].split(","))
 
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """Source and mount point of each mount: the server is the local end of the tunnel."""
+        return tuple((f"127.0.0.1:/{mount.share}", mount.mountpoint) for mount in self.mounts)
+
 
 def is_within(path: str, parent: str) -> bool:
     """Whether a dataset or path is ``parent`` or below it."""

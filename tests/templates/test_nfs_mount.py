@@ -72,14 +72,16 @@ def test_no_setting_gives_the_monitor_a_mount_namespace(units: Path) -> None:
 def test_the_start_timeout_covers_every_bound_of_the_program() -> None:
     named = {"WRITE": WRITE, "AGAIN": AGAIN, "CALL": CALL, "SERVICE": SERVICE, "ESCALATE": ESCALATE}
     assert {name: getattr(monitor, f"{name}_SECONDS") for name in named} == named
-    one = longest_check(mounts=1, stat_timeout=2, unmount_timeout=10, mount_timeout=15)
+    client = build(good()).clients[0].client
+    assert (len(client.mounts), client.stat_timeout, client.unmount_timeout, client.mount_timeout) == (1, 2, 10, 15)
+    one = longest_check(client)
     assert one == 3 * 5 + 2 * 9 + 3 * 8 + 18 + 18 + 63 + 4 * 13 + 12
-    assert longest_check(mounts=2, stat_timeout=2, unmount_timeout=10, mount_timeout=15) == 2 * one
+    assert longest_check(client.model_copy(update={"mounts": client.mounts * 2})) == 2 * one
 
 
 def test_the_settings_are_those_that_the_program_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = build(good()).clients[0].client
-    text = monitor_settings(client, mounts=[("127.0.0.1:/a", "/srv/a")], port=2323, service="stunnel.service")
+    text = monitor_settings(client, port=2323, service="stunnel.service")
     (tmp_path / "conf").write_text(text)
     monkeypatch.setattr(monitor, "CONF", str(tmp_path / "conf"))
     assert set(monitor.Monitor().settings) == set(Client(tmp_path, monkeypatch).settings)
