@@ -78,21 +78,20 @@ mountd_right() {
 	pgrep -q -f "^/usr/sbin/mountd $F3S_MOUNTD_FLAGS " || { REASON="mountd runs without $F3S_MOUNTD_FLAGS"; return 1; }
 }
 
+# What hears no other signal, as after SIGSTOP, is killed; an nfsd with clients only by the second SIGKILL (seen).
 stop_service() {
 	running "$1" || return 0
-	bounded "$F3S_SERVICE_LIMIT" service "$1" onestop >/dev/null 2>&1
-	if running "$1"; then
+	bounded "$F3S_LIMIT" service "$1" onestop >/dev/null 2>&1
+	if ! within 10 killed "$1"; then
 		tell "$1 did not stop"
 		return 1
 	fi
 	tell "stopped $1"
 }
 
-# What hears no other signal, as after SIGSTOP, is killed; an nfsd with clients only by the second SIGKILL (seen).
 restart_service() {
 	tell "$REASON: restarting $1"
-	bounded "$F3S_LIMIT" service "$1" onestop >/dev/null 2>&1
-	within 10 killed "$1" && start_service "$1"
+	stop_service "$1" && start_service "$1"
 }
 
 killed() {
