@@ -160,8 +160,10 @@ class Answers:
 
     def _changes(self) -> tuple[int, bool]:
         """How many operations have changed something. A person may take any time to agree to a plan."""
+        if not executing():
+            return 0, False
         changed = sum(each.operation_meta.executed for of_host in self._run.ops.values() for each in of_host.values())
-        return changed, executing() and self._run.check_for_changes
+        return changed, self._run.check_for_changes
 
 
 def _key(question: Question) -> tuple[Host, type, str]:

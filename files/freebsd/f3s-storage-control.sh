@@ -147,7 +147,9 @@ patiently() {
 # Can this host serve? Mounts and starts what is missing, and asks end to end. 0 yes, 1 there is nothing to serve, 3 not
 # known, 4 a service fails.
 able() {
-	may_serve && patiently dataset_there && configured && patiently export_dataset || return
+	may_serve && patiently dataset_there && configured || return
+	writable	# before its export is mounted, which may stay read-only (fsid_wanted)
+	patiently export_dataset || return
 	serving && return 0
 	start_services && answers nfs "${F3S_MARKER##*/}" mountd nfsd && answers tls "$F3S_TUNNEL_PORT" stunnel stunnel ||
 		return 4
@@ -204,7 +206,13 @@ export_dataset() {
 	*)
 		on_dataset "$F3S_EXPORT/${F3S_MARKER##*/}"
 		case $? in
-		0) [ "$CARP_STATE" != MASTER ] && [ "$(fsid_number "$IDENTITY")" -lt "$F3S_FSID" ] || return 0 ;;
+		0)
+			if stays_read_only; then
+				tell "$F3S_EXPORT has stayed read-only"
+			elif [ "$CARP_STATE" = MASTER ] || [ "$(fsid_number "$IDENTITY")" -ge "$(fsid_wanted)" ]; then
+				return 0
+			fi
+			;;
 		1) ;;	# the dataset was unmounted by force and mounted again: this view of it is dead
 		*) REASON="$F3S_EXPORT did not answer in $F3S_LIMIT s"; return 3 ;;
 		esac
@@ -215,13 +223,35 @@ export_dataset() {
 	# mountd exports a bare directory, too (seen), and where it runs for others nothing stops it
 	if [ "$F3S_NFS_FOR_OTHERS" = yes ]; then REASON=$(chflags schg "$F3S_EXPORT" 2>&1) || return 1; fi
 	mount_export && mount_read || return 1
-	steps=$((F3S_FSID - $(fsid_number "$IDENTITY")))
+	steps=$(($(fsid_wanted) - $(fsid_number "$IDENTITY")))
 	while [ "$steps" -gt 0 ]; do
 		unmount_export && mount_export || return 1
 		steps=$((steps - 1))
 	done
 	mount_read || return 1
 	tell "mounted $F3S_EXPORT with the fsid $IDENTITY, number $(fsid_number "$IDENTITY") of this boot (wanted: $F3S_FSID)"
+}
+
+# Where nullfs takes read-only over from below (13.2, not 15.1: seen), mountd hands it back to the kernel with the export
+# (nmount(2) with MNT_UPDATE and the flags of statfs(2)), which then stays read-only. So a primary that may not write yet
+# leaves the number that both hosts want to the next mount. A promoted standby has used it up.
+fsid_wanted() {
+	if [ "$F3S_ROLE" = primary ] && ! takes_writes "$F3S_MOUNTPOINT" &&
+		printf '%s\n' "$mount_table" | grep -q "^$F3S_MOUNTPOINT on $F3S_EXPORT (.*read-only"; then
+		echo $((F3S_FSID - 1))
+	else
+		echo "$F3S_FSID"
+	fi
+}
+
+stays_read_only() {
+	may_write && takes_writes "$F3S_MOUNTPOINT" || return 1
+	takes_writes "$F3S_EXPORT"
+	[ $? -eq 1 ]
+}
+
+takes_writes() {
+	bounded "$F3S_LIMIT" test -w "$1"
 }
 
 mount_export() {
@@ -310,7 +340,7 @@ read_only() {
 # After dataset_ready(). A replica gets a snapshot of its own first: the old primary's zrepl does not have it, so its next
 # stream is refused, and could not make this read-only again or take back what was written.
 writable() {
-	may_write && [ "$(property readonly)${MADE_READ_ONLY-}" != off ] || return 0
+	may_write && [ "$(property readonly)${MADE_READ_ONLY-}" != off ] && [ -z "${MADE_WRITABLE-}" ] || return 0
 	if promoted; then
 		writable_mark=$F3S_DATASET@f3s_promoted_$EPOCH
 		if ! bounded "$F3S_LIMIT" zfs list -H -o name "$writable_mark" >/dev/null 2>&1 &&
@@ -320,6 +350,7 @@ writable() {
 		fi
 	fi
 	set_readonly off || { tell "$REASON"; return 1; }
+	MADE_WRITABLE=yes
 	tell "set readonly=off on $F3S_DATASET"
 }
 
@@ -453,7 +484,6 @@ look() {
 	able_status=$? able_why=$REASON
 	case $able_status in
 	0)
-		writable
 		found="ready"
 		[ "$F3S_ROLE:$WRITER" != "primary:$F3S_NAME" ] || proven ||
 			found="ready, but read-only until $F3S_PEER_NAME says that it was not promoted"
@@ -504,7 +534,11 @@ out and never was promoted, here: carp promote without $F3S_PEER_NAME"
 		touch "$F3S_PROVEN"
 	fi
 	[ "${1-}" != operator ] || rm -f "$F3S_HOLD" "$F3S_LOSSES"
-	writable
+	if [ -z "${MADE_WRITABLE-}" ]; then
+		writable
+		# its export may have to be mounted anew
+		[ -z "${MADE_WRITABLE-}" ] || able || refuse "not ready: $REASON (service f3s_storage reconcile tries again)"
+	fi
 	carp_set "$F3S_CLAIM" || refuse "$REASON"
 	if ! carp_becomes MASTER; then
 		claim_why=$REASON claim_status=1

@@ -84,8 +84,10 @@ case $1 in
 	[ ! -e "$STATE/nullfs_fails" ] || { echo "mount: $4: Resource deadlock avoided" >&2; exit 1; }
 	number=$(($(cat "$STATE/counter") + 1))
 	echo "$number" >"$STATE/counter"
-	printf '%s on %s (nullfs, local, nfsv4acls, fsid %02xff%02x2929000000, vnodes: count 1 )\n' \
-		"$3" "$4" $((number % 256)) $((number / 256)) >>"$STATE/mount"
+	kept=''
+	[ ! -e "$STATE/keeps" ] || ! grep -q '^readonly.on' "$STATE/dataset" || kept='read-only, '
+	printf '%s on %s (nullfs, local, %snfsv4acls, fsid %02xff%02x2929000000, vnodes: count 1 )\n' \
+		"$3" "$4" "$kept" $((number % 256)) $((number / 256)) >>"$STATE/mount"
 	: >"$4/nfs.DO_NOT_REMOVE" ;;
 *) exit 2 ;;
 esac
@@ -94,7 +96,7 @@ UMOUNT = r"""
 for point; do :; done
 [ ! -e "$STATE/busy" ] || { echo "umount: unmount of $point failed: Device busy" >&2; exit 1; }
 grep -v " on $point (" "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount"
-rm -f "$point/nfs.DO_NOT_REMOVE"
+rm -f "$point/nfs.DO_NOT_REMOVE" "$STATE/kept"
 """
 
 # wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew.
@@ -107,6 +109,7 @@ onestatus)
 onestart)
 	[ ! -e "$STATE/refuse.$1" ] || { echo "/etc/rc.d/$1: WARNING: failed to start $1"; exit 1; }
 	[ -e "$STATE/incurable" ] || rm -f "$STATE/wedged.$1"
+	[ "$1" != mountd ] || ! grep -q 'export.*read-only' "$STATE/mount" || : >"$STATE/kept"
 	echo "${0%/*}/$1 -r -S -R /etc/exports /etc/zfs/exports" >"$running" ;;
 onestop) [ -e "$STATE/clings.$1" ] || rm -f "$running" ;;
 *) exit 2 ;;
@@ -225,6 +228,15 @@ class StorageHost(StubHost):
         """Commands have no limit in time, for tests with many runs; one with `endless` in it has met its limit."""
         met = f'case "$*" in *"{endless}"*) return 124 ;; esac'
         self.bounded.write_text(f'exec 8</dev/null\nbounded() {{\n\tshift\n\t{met}\n\t"$@" <&8\n}}\n')
+
+    def keeps_read_only(self) -> None:
+        """nullfs and mountd as on 13.2: an export that was made while the file system was read-only stays so."""
+        self.flag("keeps")
+        off = f"grep -q '^readonly.off' {self._state}/dataset"
+        kept = f"[ ! -e {self._state}/kept ]"
+        cases = f'"-w {self.mountpoint}") {off} ;; "-w {self.export}") {off} && {kept} ;; *) command test "$@" ;;'
+        with self.bounded.open("a") as program:
+            program.write(f'test() {{ case "$1 $2" in {cases} esac; }}\n')
 
     def booted(self, when: int) -> None:
         """The time of the boot, as the clock says now."""

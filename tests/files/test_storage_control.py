@@ -414,6 +414,48 @@ def test_an_export_of_an_earlier_mount_is_made_anew(quick: StorageHost) -> None:
     assert status(quick).fsid_number == 17
 
 
+@pytest.mark.parametrize("state", ["BACKUP", "MASTER"])
+def test_an_export_that_stays_read_only(quick: StorageHost, state: str) -> None:
+    """The first look finds the peer silent. So the number that both hosts want is left to the mount that takes writes."""
+    quick.keeps_read_only()
+    quick.unflag("peer_record")
+    quick.carp(state)
+    quick.mounted(quick.dataset)
+    quick.reconcile()
+    assert (quick.readonly(), status(quick).fsid_number) == ("on", 15)
+    quick.state("peer_record", "0 f0 0 f0\n")
+    assert quick.reconcile().rc == 0
+    assert (quick.readonly(), status(quick).fsid_number) == ("off", 16)
+    quick.reconcile()
+    assert (quick.changes(), quick.log()) == ([], [])
+
+
+def test_an_export_of_a_held_primary_that_stays_read_only(quick: StorageHost) -> None:
+    quick.keeps_read_only()
+    quick.carp("BACKUP", peer=100)
+    quick.mounted(quick.dataset)
+    quick.write("/var/db/f3s/carp.hold", "since 2026-11-22 09:00:00\n")
+    quick.reconcile()
+    assert (quick.readonly(), status(quick).fsid_number) == ("on", 15)
+    assert quick.run(quick.carp_program, "master").rc == 0
+    assert (quick.readonly(), status(quick).fsid_number) == ("off", 16)
+
+
+def test_an_export_of_a_promoted_standby_that_stays_read_only(tmp_path: Path) -> None:
+    """It has used up the number: clients have to mount anew, and can write."""
+    standby = made(tmp_path, "standby")
+    standby.keeps_read_only()
+    standby.mounted(standby.dataset)
+    standby.reconcile()
+    assert (standby.readonly(), status(standby).fsid_number) == ("on", 16)
+    standby.unflag("peer_record")
+    standby.carp("MASTER")
+    standby.state("creations", "1000\n")
+    assert standby.run(standby.carp_program, "promote", "without", "f0").rc == 0
+    assert f"{standby.export} has stayed read-only" in standby.log()
+    assert (standby.readonly(), status(standby).fsid_number) == ("off", 17)
+
+
 @pytest.mark.parametrize(("state", "number"), [("BACKUP", 16), ("MASTER", 5)])
 def test_a_run_that_was_killed_before_it_had_the_wanted_identity(quick: StorageHost, state: str, number: int) -> None:
     """The next one goes on, unless clients have it already."""
