@@ -112,6 +112,11 @@ def new_fsid(host: Host, kind: int) -> str:
             return text
 
 
+KEEPS_READ_ONLY = "keeps read-only"
+"""A part of a host that is as 13.2, not as 15.1: nullfs shows read-only of the file system below, and what mountd
+exports then stays read-only (seen)."""
+
+
 def below(host: Host, entry: Mount) -> Mount | None:
     """The file system that a nullfs mount shows; None for another mount."""
     if entry.fstype != "nullfs":

@@ -10,7 +10,7 @@ from lab import disks
 from lab.commands import unreadable
 from lab.commands.options import parse
 from lab.core import Cluster, CommandError, Context, Host, Mount
-from lab.mounts import below, fsid, mounted_at, new_fsid
+from lab.mounts import KEEPS_READ_ONLY, below, fsid, is_read_only, mounted_at, new_fsid
 
 NULLFS = 0x29
 """vfc_typenum of nullfs."""
@@ -22,7 +22,10 @@ def mount(ctx: Context) -> int:
     options, names = parse(ctx, "pruvwo:t:")
     words = [word for word in options.get("o", "").split(",") if word]
     if not names and not options.keys() - {"p", "v", "t"} and len(options.keys() & {"p", "v"}) < 2:
-        for entry in ctx.host(ctx.store.read()).mounts:
+        host = ctx.host(ctx.store.read())
+        for entry in host.mounts:
+            if KEEPS_READ_ONLY in host.parts:
+                entry.read_only = is_read_only(host, entry)
             if options.get("t", entry.fstype) == entry.fstype:
                 ctx.out(_fstab_line(entry) if "p" in options else _line(entry, verbose="v" in options))
         return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.commands import sysctls
 from lab.core import Cluster, Context, Host, Mount, part
+from lab.mounts import KEEPS_READ_ONLY, is_read_only
 from lab.rc.scripts import is_yes, last_pid, processes, rc_conf
 
 FLAG = "NFS exported"
@@ -83,7 +84,8 @@ def _apply(ctx: Context, known: list[tuple[str, str]]) -> None:
         for index, entry in enumerate(host.mounts):
             words = tuple(word for word in entry.options if word != FLAG)
             if entry in new:
-                host.mounts[index] = dataclasses.replace(entry, options=(FLAG, *words))
+                read_only = entry.read_only or (KEEPS_READ_ONLY in host.parts and is_read_only(host, entry))
+                host.mounts[index] = dataclasses.replace(entry, options=(FLAG, *words), read_only=read_only)
             elif not known or entry in gone:
                 host.mounts[index] = dataclasses.replace(entry, options=words)
 

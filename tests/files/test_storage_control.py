@@ -416,7 +416,7 @@ def test_an_export_of_an_earlier_mount_is_made_anew(quick: StorageHost) -> None:
 
 @pytest.mark.parametrize("state", ["BACKUP", "MASTER"])
 def test_an_export_that_stays_read_only(quick: StorageHost, state: str) -> None:
-    """The first look finds the peer silent. So the number that both hosts want is left to the mount that takes writes."""
+    """The first look finds the peer silent. The number that both hosts want is left to the mount that takes writes."""
     quick.keeps_read_only()
     quick.unflag("peer_record")
     quick.carp(state)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import actions
+from lab.mounts import KEEPS_READ_ONLY
 from lab.rc import boot
 from tests.lab.cluster import F0, F1, Cluster
 from tests.lab.serving import REPLICA, SERVICES, SOURCE, Pair
@@ -111,7 +112,12 @@ def test_cold_boot_of_both(pair: Pair) -> None:
         assert "Starting nfsd" not in pair.log(host, "console.log")
 
 
-def test_planned_failover_and_back(pair: Pair) -> None:
+@pytest.mark.parametrize("keeps_read_only", [False, True])
+def test_planned_failover_and_back(pair: Pair, keeps_read_only: bool) -> None:
+    if keeps_read_only:
+        with pair.store.edit() as cluster:
+            for host in (F0, F1):
+                cluster.host(host).parts[KEEPS_READ_ONLY] = True
     before = pair.process_ids(F0), pair.process_ids(F1)
     pair.sh(F0, "echo last > /data/nfs/k3svolumes/note")
     assert pair.sh(F0, "carp backup") == (
@@ -141,7 +147,9 @@ def test_planned_failover_and_back(pair: Pair) -> None:
     assert pair.states == ("MASTER", "BACKUP")
     assert pair.claims == (10, 100)
     assert pair.process_ids(F1) == before[1]
-    pair.sh(F0, "touch /data/nfs/k3svolumes/x")
+    pair.sh(F0, "touch /export/nfs/k3svolumes/x")
+    of_f0, of_f1 = (pair.sh(host, "mount -v | grep -o '/export/nfs .*fsid [0-9a-f]*'").split()[-1] for host in (F0, F1))
+    assert of_f0 == of_f1
 
 
 def test_a_planned_failover_to_a_host_that_is_not_ready_is_taken_back(pair: Pair) -> None:
