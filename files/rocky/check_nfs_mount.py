@@ -119,7 +119,7 @@ class Record:
     state: str = "unknown"
     since: float = 0  # epoch, for people
     checked: float = -1
-    trouble: float = -1  # since when it cannot be used
+    trouble: float = -1  # since when it does not answer, or is away
     answering: float = -1  # since when the server answers, while the mount does not
     remounted: float = -1
     data: int = -1  # what the server had got and given when the last check had no answer
@@ -131,6 +131,14 @@ class Record:
     below: list[str] = field(default_factory=list)  # files in it, or why it could not be looked at
     escalated: str = "no"  # or yes, failed, owed
     called: float = -1
+
+    def remember(self, trouble: bool, server: bool | None, now: float) -> None:
+        """Since when. A full disk, or a check that could not be made, is none: else a move would seem old at once."""
+        self.trouble = -1 if not trouble else self.trouble if self.trouble >= 0 else now
+        if not trouble or server is False:
+            self.answering = -1
+        elif server and self.answering < 0:  # whichever mount asked
+            self.answering = now
 
     def facts(self, now: float, move: float, restarted: float, server: bool | None, data: bool) -> Facts:
         """The facts of `decide`."""
@@ -211,7 +219,8 @@ QUESTIONS: dict[str, Callable[..., object]] = {"look": ask_look, "write": ask_wr
 
 
 def answer(question: str, arguments: list[str]) -> int:
-    """What a child does that `bounded` started."""
+    """What a child does that `bounded` started. The first line says that it has begun."""
+    print(flush=True)
     try:
         said = QUESTIONS[question](*arguments)
     except OSError as error:
@@ -256,8 +265,10 @@ def mounted_at(point: str) -> tuple[str, str, str]:
     return found
 
 
-def data_from(source: str) -> int:
+def data_from(source: str, port: int) -> int:
     """The bytes that a server has got and given, over all mounts of it, as they share its connection.
+
+    port: of the tunnel; another server may be behind another one
 
     Not its replies: those to this program's own questions would count. Form: nfs_show_stats in fs/nfs/super.c.
     """
@@ -266,6 +277,8 @@ def data_from(source: str) -> int:
         for line in file:
             if line.startswith("device "):
                 ours = line.startswith(f"device {server}:")
+            elif line.startswith("\topts:"):
+                ours = ours and f",port={port}," in line
             elif ours and line.startswith("\tbytes:"):
                 total += sum(map(int, line.split()[5:7]))
     return total
@@ -440,7 +453,7 @@ class Monitor:
         mount: ID of the mount in which it would hang
         """
         done = bounded(seconds, PROGRAM, "--ask", *words)
-        if done.status is None:
+        if done.status is None and (done.output or done.stuck):
             record.stuck = f"{done.stuck}:{mount}" if done.stuck else ""
             return {"error": "silent", "text": done.why}
         try:
@@ -455,9 +468,9 @@ class Monitor:
         there, mount, device = mounted_at(point)
         if there != source:
             return "foreign" if there else "none", False, f"{there or 'nothing'} is mounted there"
-        before = data_from(source) if record.data < 0 else record.data
+        before = data_from(source, self.settings["port"]) if record.data < 0 else record.data
         seen, detail = self.question(record, mount, point, device, patience)
-        record.data = data_from(source) if seen == "silent" else -1
+        record.data = data_from(source, self.settings["port"]) if seen == "silent" else -1
         return seen, record.data > before, detail
 
     def question(self, record: Record, mount: str, point: str, device: str, patience: float) -> tuple[str, str]:
@@ -473,7 +486,9 @@ class Monitor:
             said, otherwise = self.ask(record, mount, WRITE_SECONDS, "write", point, device), "unwritable"
         if not said:
             return "fine", ""
-        words = {"ESTALE": "stale", "silent": "silent", "unclear": "unclear", "EROFS": "readonly"}
+        words = {"silent": "silent", "unclear": "unclear", "EROFS": "readonly"}
+        if otherwise == "unreadable":  # of a write it is that file, which a host that took over never had (seen)
+            words["ESTALE"] = "stale"
         return words.get(said["error"], otherwise), f"{said['text']} ({said['error']})"
 
     # -- acting --
@@ -489,10 +504,7 @@ class Monitor:
                 seen, data, detail = self.look(source, point, patience)
                 patience = AGAIN_SECONDS
             now = boot_time()
-            if seen in ("fine", "readonly") or data:
-                record.trouble = record.answering = -1
-            elif record.trouble < 0:
-                record.trouble = now
+            record.remember(seen in ("none", "unreadable", "silent") and not data, self.server, now)
             last = action
             facts = record.facts(now, self.settings["move"], self.restarted, self.server, data)
             state, action, why = decide(seen, facts)
@@ -509,7 +521,6 @@ class Monitor:
         if action == ASK:
             problem = server_answers(self.settings["port"])
             self.server = not problem
-            record.answering = -1 if problem else record.answering if record.answering >= 0 else boot_time()
             return problem
         if action == RESTART:
             # written first: a run that is killed has done it all the same
@@ -539,7 +550,8 @@ class Monitor:
         said = self.ask(record, "", self.settings["stat"], "below", point, RUN_DIR)
         record.immutable = "error" not in said
         record.below = said["files"] if record.immutable else [said["text"]]
-        return f"the mount point: {said['text']}" if said.get("error") in ("ELOOP", "ENOENT", "silent") else ""
+        refused = said.get("error") in ("ELOOP", "ENOENT", "silent", "unclear")
+        return f"the mount point: {said['text']}" if refused else ""
 
     def report(self, record: Record, point: str, state: str, first: tuple[str, str], did: list[str]) -> None:
         """The state is remembered, a change of it is told."""

@@ -132,7 +132,8 @@ class Child:
                 errors="replace",
                 check=False,
             )
+            self.output = done.stdout
             if done.returncode in (124, 137):
                 raise subprocess.TimeoutExpired(line, timeout)
-            self.returncode, self.output = done.returncode, done.stdout
+            self.returncode = done.returncode
         return self.output, None

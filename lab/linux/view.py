@@ -48,7 +48,9 @@ def info_line(number: int, entry: Mount) -> str:
 def stats_lines(entry: Mount) -> str:
     """The lines of a mount in /proc/self/mountstats (nfs_show_stats in fs/nfs/super.c), those that are read."""
     head = f"device {escape(entry.device)} mounted on {escape(entry.target)} with fstype {entry.fstype}"
-    return f"{head} statvers=1.1\n\tbytes:\t0 0 0 0 0 0 0 0 \n" if entry.fstype == "nfs4" else f"{head}\n"
+    if entry.fstype != "nfs4":
+        return f"{head}\n"
+    return f"{head} statvers=1.1\n\topts:\t{_options(entry)},local_lock=none\n\tbytes:\t0 0 0 0 0 0 0 0 \n"
 
 
 def _options(entry: Mount) -> str:

@@ -30,7 +30,7 @@ class Client:
     def __init__(self, base: Path, patch: pytest.MonkeyPatch) -> None:
         self.base, self.now, self.server, self.told, self.done = base, 1000.0, "", [], []  # type: ignore[var-annotated]
         self.mounted = [SOURCE]
-        self.data = 0
+        self.data = self.data_elsewhere = 0
         self.answers: dict[str, Any] = {"below": {"files": []}, "look": {}, "write": {}}
         self.after_restart: dict[str, Any] = {}
         self.settings: dict[str, Any] = {
@@ -62,6 +62,8 @@ class Client:
             self.done.append(f"umount {words[2]}" if kind == "umount" else kind)
         said = self.answers.get(kind, 0)
         if said == "hang":
+            return monitor.Done(None, "\n", "", seconds)
+        if said == "slow start":
             return monitor.Done(None, "", "", seconds)
         if said == "crash":
             return monitor.Done(1, "no memory", "", seconds)
@@ -78,10 +80,14 @@ class Client:
     def _write(self) -> None:
         lines = [f"{100 + n} 27 0:51 / {POINT} rw - nfs4 {source} rw\n" for n, source in enumerate(self.mounted)]
         (self.base / "mountinfo").write_text(ROOT + "".join(lines))
+        # a part of what Linux 6.1 shows
         stats = (
-            f"device {SOURCE} mounted on {POINT} with fstype nfs4 statvers=1.1\n\tbytes:\t9 9 9 9 {self.data} 0 1 1 \n"
+            f"device {SOURCE} mounted on {point} with fstype nfs4 statvers=1.1\n"
+            f"\topts:\trw,vers=4.2,hard,proto=tcp,port={port},timeo=600,local_lock=none\n"
+            f"\tbytes:\t9 9 9 9 {data} 0 1 1 \n"
+            for point, port, data in ((POINT, 2323, self.data), ("/srv/other", 2324, self.data_elsewhere))
         )
-        (self.base / "mountstats").write_text(f"device /dev/vda4 mounted on / with fstype xfs\n{stats}")
+        (self.base / "mountstats").write_text("".join(["device /dev/vda4 mounted on / with fstype xfs\n", *stats]))
 
     def check(self, after: float = 0) -> str:
         """One run, so many seconds later; the state. What was done is in `done` until the next one."""
