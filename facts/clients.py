@@ -33,8 +33,9 @@ class SelinuxState(HostFact[Selinux]):
             Shell(
                 "echo '=== mode' && if command -v getenforce >/dev/null; then getenforce; else echo absent; fi && "
                 "if command -v semanage >/dev/null && selinuxenabled; then echo '=== ports' && semanage port -l -n; fi"
-                # the package that makes containers of k3s a domain of their own
-                " && if rpm -q k3s-selinux >/dev/null 2>&1; then echo '=== containers' && getsebool virt_use_nfs; fi"
+                # the package that makes containers of k3s a domain of their own; without SELinux getsebool fails
+                " && if selinuxenabled && rpm -q k3s-selinux >/dev/null 2>&1; then "
+                "echo '=== containers' && getsebool virt_use_nfs; fi"
             )
         )
 

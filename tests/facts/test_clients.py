@@ -10,7 +10,7 @@ from f3s.selinux import PortLabel, Selinux
 from facts.base import END
 from facts.clients import HostName, PortIsOpen, SelinuxState
 from tests.files.tcp import server
-from tests.shell import shell
+from tests.shell import lines_of, shell
 
 # `semanage port -l -n` prints lines of this form on Enterprise Linux 9
 PORTS = """\
@@ -51,6 +51,20 @@ def test_selinux() -> None:
     assert process(SelinuxState, ["=== mode", "absent"]) == Selinux("absent", None)
     with_k3s = process(SelinuxState, ["=== mode", "Enforcing", "=== containers", "virt_use_nfs --> off"])
     assert with_k3s == Selinux("Enforcing", None, containers_use_nfs=False)
+
+
+def test_a_host_with_the_policy_of_k3s_and_without_selinux(tmp_path: Path) -> None:
+    """k3s's install.sh brings the package, k3s-ansible turns SELinux off (its issue 240)."""
+    said = lines_of(
+        SelinuxState().command(),
+        tmp_path,
+        getenforce="echo Disabled",
+        selinuxenabled="exit 1",
+        semanage="exit 1",
+        rpm="exit 0",
+        getsebool="echo 'getsebool:  SELinux is disabled' >&2; exit 1",  # libselinux/utils/getsebool.c
+    )
+    assert SelinuxState().process(said) == Selinux("Disabled", None)
 
 
 @pytest.mark.parametrize(
