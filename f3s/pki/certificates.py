@@ -28,8 +28,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from f3s.pki.plan import SERVER, PkiError, PkiPlan
 
-BACKDATED = timedelta(hours=1)
-"""A certificate is valid from an hour ago, so that a host whose clock is a little behind accepts it, too."""
+BACKDATED = timedelta(days=1)
+"""Certificates and lists are valid from a day ago, so that a host accepts them whose clock is behind this one.
+
+A real-time clock in local time is wrong by half a day at most, on either side. A list that is not valid yet locks out
+everybody at the revocation of one client.
+"""
 
 
 @dataclass(frozen=True, repr=False)

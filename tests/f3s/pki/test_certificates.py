@@ -103,7 +103,7 @@ def test_keys_certificates_and_lifetimes(tmp_path: Path) -> None:
         assert line in text
     assert "Client Authentication" not in text
     assert server.certificate.not_valid_after_utc == NOW + timedelta(days=825)
-    assert server.certificate.not_valid_before_utc == NOW - timedelta(hours=1)
+    assert server.certificate.not_valid_before_utc == NOW - timedelta(days=1)
     assert CA.certificate.not_valid_after_utc == NOW + timedelta(days=3650)
 
 
@@ -130,7 +130,7 @@ def judged(leaf: Identity | None, days: int = 0, revoked: datetime | None = None
 
 def test_judges_a_certificate_by_its_days() -> None:
     server = issue(CA, SERVER, 7, NOW)
-    assert [judged(server, days) for days in (0, 765, 766, 824, 825, -1)] == [
+    assert [judged(server, days) for days in (0, 765, 766, 824, 825, -2)] == [
         State.GOOD,
         State.GOOD,
         State.NEAR_END,
@@ -187,7 +187,7 @@ def test_judges_the_revocation_list() -> None:
 
     assert [state(d) for d in (0, 3590, 3591, 3650)] == [State.GOOD, State.GOOD, State.NEAR_END, State.EXPIRED]
     assert judge_crl(None, CA, revoked, PLAN, NOW).state is State.MISSING
-    later = judge_crl(make_crl(CA, revoked, NOW + timedelta(days=1)), CA, revoked, PLAN, NOW)
+    later = judge_crl(make_crl(CA, revoked, NOW + timedelta(days=2)), CA, revoked, PLAN, NOW)
     assert (later.state, "not valid yet" in later.detail) == (State.WRONG, True)
     assert later.not_before is not None
     assert later.not_before > NOW
