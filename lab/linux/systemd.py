@@ -195,7 +195,7 @@ def run_oneshot(store: Store, host_name: str, unit: str) -> int:
     unknown = service.keys() - {
         "Type", "ExecStart", "SuccessExitStatus", "TimeoutStartSec", "KillMode", "RuntimeDirectory",
         "RuntimeDirectoryPreserve", "RemainAfterExit", "ExecReload",
-        "SyslogIdentifier", "LogLevelMax",
+        "SyslogIdentifier", "LogLevelMax", "SyslogLevel",
     }  # fmt: skip
     if unknown or units.last(sections, "Service", "Type") != "oneshot" or len(service.get("ExecStart", [])) != 1:
         raise NotSimulatedError(f"systemd: {unit}: {', '.join(sorted(unknown)) or 'not one oneshot ExecStart'}")
@@ -227,9 +227,10 @@ def _log_output(store: Store, host: str, unit: str, sections: units.Sections, pr
     """A service's output in the journal: ``<N>`` before a line is its priority (sd-daemon(3))."""
     tag = units.last(sections, "Service", "SyslogIdentifier", program.rpartition("/")[2])
     most = journal.priority(units.last(sections, "Service", "LogLevelMax", "debug"))
+    usual = journal.priority(units.last(sections, "Service", "SyslogLevel", "info"))
     for line in output.splitlines():
         match = re.fullmatch(r"(?:<([0-7])>)?(.*)", line, re.DOTALL)
         assert match
-        level = int(match[1] or "6")
+        level = int(match[1] or usual)
         if level <= most:
             journal.write(store, host, tag, level, match[2], unit)
