@@ -22,7 +22,7 @@ from pathlib import Path
 from bridge.settings import load_inventory, rendered
 from f3s.fstab import mount_unit
 from f3s.monitor import MONITOR_UNITS, OUTDATED, PROGRAM, SETTINGS, UNITS, longest_check, monitor_settings
-from f3s.mount_options import TUNNEL_UNIT, mount_options
+from f3s.mount_options import mount_options
 from f3s.pki.credentials import Credentials
 from f3s.settings import HostSettings
 from f3s.stunnel import CLIENT_CONFIG, PORT_UNIT, client_variables, merged, port_rules
@@ -60,7 +60,7 @@ def variables(host: HostSettings, secrets: Path, place: Path) -> dict[str, objec
         ],
         "monitor_files": [
             file(PROGRAM, (REPOSITORY / "files/rocky/check_nfs_mount.py").read_text(), "0755"),
-            file(SETTINGS, monitor_settings(client, port=host.stunnel.port, service=TUNNEL_UNIT)),
+            file(SETTINGS, monitor_settings(host, made.client_end(host.name))),
             *(file(f"{UNITS}/{unit}", rendered(f"{unit}.j2", values).read()) for unit in (PORT_UNIT, *MONITOR_UNITS)),
         ],
         "metrics_file": client.metrics_file,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from f3s.mount_options import TUNNEL_UNIT
 from f3s.parsing import UnknownOutput
+from f3s.settings import HostSettings
 from f3s.settings.model import Client
+from f3s.stunnel import CLIENT_FILES
 
 PROGRAM = "/usr/local/bin/check-nfs-mount.sh"
 SETTINGS = "/etc/f3s/nfs-mount.json"
@@ -39,19 +43,21 @@ def longest_check(client: Client) -> int:
     return len(client.mounts) * (sum(limit + GRACE for limit in limits) + 2 * 2 * CALL)
 
 
-def monitor_settings(client: Client, *, port: int, service: str) -> str:
+def monitor_settings(host: HostSettings, certificate_end: datetime) -> str:
     """The text of SETTINGS."""
+    client, before = host.client, timedelta(host.pki.renew_before_days)
     return (
         json.dumps(
             {
                 "mounts": client.sources,
-                "port": port,
-                "service": service,
+                "port": host.stunnel.port,
+                "service": TUNNEL_UNIT,
                 "move": client.move_seconds,
                 "stat": client.stat_timeout,
                 "unmount": client.unmount_timeout,
                 "mount": client.mount_timeout,
                 "metrics_file": client.metrics_file,
+                "certificate": [CLIENT_FILES["cert_file"], certificate_end.timestamp(), before.total_seconds()],
                 "escalate_after": client.escalate_after,
                 "escalate_command": client.escalate_command,
             },

@@ -162,7 +162,7 @@ if settings.is_client:
         )
     files.put(
         name="clients: settings of the monitor",
-        src=StringIO(monitor_settings(client, port=port, service=TUNNEL_UNIT)),
+        src=StringIO(monitor_settings(settings, credentials().client_end(settings.name))),
         dest=SETTINGS,
         user="root",
         group="root",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -54,6 +55,10 @@ class Credentials:
     def client(self, name: str) -> str:
         """Key and certificate of a client, PEM; secret."""
         return self._text(identity_file(name))
+
+    def client_end(self, name: str) -> datetime:
+        """When a client's certificate ends."""
+        return x509.load_pem_x509_certificate(self.client(name).encode()).not_valid_after_utc
 
     def carp_password(self) -> str:
         """The CARP password without a newline; secret."""

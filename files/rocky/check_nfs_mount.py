@@ -617,6 +617,10 @@ class Monitor:
             lines += [f"# HELP f3s_nfs_mount_{name} {text}", f"# TYPE f3s_nfs_mount_{name} {kind}"]
             for point, record in self.records.items():
                 lines.append(f'f3s_nfs_mount_{name}{{mountpoint="{point}"}} {value(record, wall):.0f}')
+        # as a storage host has it (files/freebsd/report.sh), for the same alert
+        file, *values = self.settings.get("certificate", [""])  # none of an earlier version
+        for name, value in zip(("not_after_timestamp", "renew_before"), values):
+            lines.append(f'f3s_certificate_{name}_seconds{{file="{file}"}} {value:.0f}')
         try:
             if before.rstrip("?") not in ("", path):
                 with contextlib.suppress(FileNotFoundError):

@@ -36,7 +36,7 @@ class Client:
         self.settings: dict[str, Any] = {
             "mounts": [[SOURCE, POINT]], "port": 2323, "service": "stunnel.service", "move": 15, "stat": 2,
             "unmount": 10, "mount": 15, "metrics_file": str(base / "f3s.prom"), "escalate_after": 0,
-            "escalate_command": None,
+            "escalate_command": None, "certificate": ["/etc/stunnel/client.pem", 1893456000.0, 5184000.0],
         }  # fmt: skip
         for name, path in (
             ("CONF", "conf"),

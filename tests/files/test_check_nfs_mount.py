@@ -66,6 +66,9 @@ def test_a_healthy_mount_is_left_alone_and_told_once(client: Client) -> None:
     assert client.done == []
     assert client.told == [f"{POINT}: unknown -> healthy"]
     assert client.metrics()["healthy"] == client.metrics()["immutable"] == 1
+    text = (client.base / "f3s.prom").read_text()
+    assert 'f3s_certificate_not_after_timestamp_seconds{file="/etc/stunnel/client.pem"} 1893456000\n' in text
+    assert 'f3s_certificate_renew_before_seconds{file="/etc/stunnel/client.pem"} 5184000\n' in text
 
 
 def test_stale_is_mounted_anew_at_once_and_never_without_the_flag(client: Client) -> None:

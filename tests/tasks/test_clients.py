@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,6 +35,9 @@ class FakeCredentials:
     def client(self, name: str) -> str:
         assert name == "r0.lan.buetow.org"
         return SECRET
+
+    def client_end(self, name: str) -> datetime:
+        return datetime(2030, 1, 1, tzinfo=UTC)
 
     def ca_certificate(self) -> str:
         return "-----BEGIN CERTIFICATE-----\n"

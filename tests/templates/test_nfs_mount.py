@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def verify(units: Path) -> subprocess.CompletedProcess[str]:
 def test_systemd_accepts_the_units(units: Path) -> None:
     done = verify(units)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # the only way to come back after `systemctl stop nftables` and a start
+    assert "nftables.service" in (units / PORT_UNIT).read_text().partition("WantedBy=")[2]
 
 
 def test_systemd_would_say_so_if_they_were_wrong(units: Path) -> None:
@@ -80,11 +83,11 @@ def test_the_start_timeout_covers_every_bound_of_the_program() -> None:
 
 
 def test_the_settings_are_those_that_the_program_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = build(good()).clients[0].client
-    text = monitor_settings(client, port=2323, service="stunnel.service")
-    (tmp_path / "conf").write_text(text)
+    (tmp_path / "conf").write_text(monitor_settings(build(good()).clients[0], datetime(2030, 1, 1, tzinfo=UTC)))
     monkeypatch.setattr(monitor, "CONF", str(tmp_path / "conf"))
-    assert set(monitor.Monitor().settings) == set(Client(tmp_path, monkeypatch).settings)
+    read, played = monitor.Monitor().settings, Client(tmp_path, monkeypatch).settings
+    assert set(read) == set(played)
+    assert read["certificate"] == played["certificate"]
 
 
 IN_A_NETWORK_OF_ITS_OWN = """
