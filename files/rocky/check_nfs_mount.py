@@ -164,14 +164,15 @@ def call(function: str, *arguments: Any) -> None:
 
 
 def ask_look(point: str) -> object:
-    """A stat that asks the server (statx(2), AT_STATX_FORCE_SYNC), and a listing.
+    """A stat that asks the server (statx(2), AT_STATX_FORCE_SYNC), and the beginning of a listing.
 
     Seen: with AT_STATX_DONT_SYNC or a cache that is only not used (`stat --cached=never`) a dead server is not noticed;
     a file system that mountd did not export can be looked up in, but not listed.
     """
     at_fdcwd, force_sync, basic_stats = -100, 0x2000, 0x7FF
     call("statx", at_fdcwd, os.fsencode(point), force_sync, basic_stats, ctypes.create_string_buffer(256))
-    os.listdir(point)
+    with os.scandir(point) as entries:  # not to its end: each write of this program makes the kernel read it anew
+        next(entries, None)
     return {}
 
 
@@ -486,7 +487,7 @@ class Monitor:
             said, otherwise = self.ask(record, mount, WRITE_SECONDS, "write", point, device), "unwritable"
         if not said:
             return "fine", ""
-        words = {"silent": "silent", "unclear": "unclear", "EROFS": "readonly"}
+        words = {"silent": "silent", "unclear": "unclear", "ENOMEM": "unclear", "EROFS": "readonly"}
         if otherwise == "unreadable":  # of a write it is that file, which a host that took over never had (seen)
             words["ESTALE"] = "stale"
         return words.get(said["error"], otherwise), f"{said['text']} ({said['error']})"

@@ -250,7 +250,7 @@ class _Calls:
 
     def overrides(self) -> dict[str, Callable[..., Any]]:
         """Name -> the function that takes the place of the one of `os`."""
-        names = ("open", "stat", "fstat", "listdir", "close", "unlink", "pread", "write", "fsync")
+        names = ("open", "stat", "fstat", "listdir", "scandir", "close", "unlink", "pread", "write", "fsync")
         return {name: getattr(self, name) for name in names}
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
@@ -282,6 +282,10 @@ class _Calls:
         if entry and entry.condition == nfs.UNLISTED:
             raise _error(errno.EIO)
         return os.listdir(place)
+
+    def scandir(self, place: str) -> Any:
+        self.listdir(place)
+        return os.scandir(place)
 
     def unlink(self, path: str) -> None:
         self._meets(path, nfs.CLOSED)  # nothing is written by then (lab.linux.view)

@@ -86,6 +86,7 @@ def test_stale_is_mounted_anew_at_once_and_never_without_the_flag(client: Client
         {},
         {"write": {"error": "ENOSPC", "text": "No space left on device"}},
         {"look": "slow start"},
+        {"look": {"error": "ENOMEM", "text": "Cannot allocate memory"}},
         # what was open for writing is so on the host that took over (observations.md); the mount goes on
         {"write": {"error": "ESTALE", "text": "Stale file handle"}},
     ],
@@ -289,8 +290,11 @@ def ask(*words: str) -> dict[str, object]:
     return said
 
 
-def test_its_questions(tmp_path: Path) -> None:
+def test_its_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = os.stat(tmp_path).st_dev
+    with monkeypatch.context() as large:
+        large.setattr(os, "listdir", lambda _: pytest.fail("a large directory takes longer than a mount may"))
+        assert monitor.ask_look(str(tmp_path)) == {}
     assert ask("look", str(tmp_path)) == {}
     assert ask("look", str(tmp_path / "gone"))["error"] == "ENOENT"
     assert ask("write", str(tmp_path), f"{os.major(device)}:{os.minor(device)}") == {}
