@@ -14,7 +14,7 @@ client_mount_presets = {
 client_tunnel_root_only = True  # the tunnel's local port takes connections of root only; False: of every local user
 
 # -- client: the monitor that heals a mount --
-client_monitor_interval = 10  # seconds between two checks
+client_monitor_interval = 10  # seconds between two checks, 60 at most
 client_move_seconds = 15  # how long a mount may hang before anything is repaired: longer than a move of the server
 client_stat_timeout = 2  # seconds that stat may take; if it takes longer twice in a row, the mount counts as hung
 client_unmount_timeout = 10  # seconds for each attempt to unmount

@@ -181,7 +181,8 @@ class Client(Part):
     mount_presets: v.MountPresets
     mount_preset: v.Label
     tunnel_root_only: v.Flag
-    monitor_interval: v.Seconds
+    # half of what verify and the alert take for too old (f3s.monitor.TOO_OLD)
+    monitor_interval: Annotated[int, whole(1, 60, "seconds")]
     move_seconds: v.Seconds
     stat_timeout: v.Seconds
     unmount_timeout: v.Seconds
