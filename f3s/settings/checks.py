@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from f3s.nfs import PORT as NFS_PORT
 from f3s.settings.checks_storage import STORAGE_CHECKS
 from f3s.settings.lookup import get, is_none, variable
+from f3s.settings.model import is_within
 from f3s.settings.problems import HIDDEN, SITE, Problem
 from f3s.settings.site import Site
 from f3s.settings.values import HOST_NAME_RULE
@@ -204,16 +205,18 @@ def _clients(site: Site) -> Iterator[Problem]:
         if presets is not None and preset is not None and preset not in presets:
             wrong = "is not a preset"
             yield Problem(host.name, "client_mount_preset", repr(preset), wrong, " or ".join(presets))
-        paths: set[str] = set()
+        paths: list[str] = []
         for index, mount in enumerate(get(host, "client.mounts") or ()):
             if shares is not None and mount.share not in [share.directory for share in shares]:
                 known = " or ".join(share.directory for share in shares)
                 where = f"client_mounts[{index}].share"
                 yield Problem(host.name, where, repr(mount.share), "is not a directory of nfs_shares", known)
-            if mount.mountpoint in paths:
-                where = f"client_mounts[{index}].mountpoint"
-                yield Problem(host.name, where, repr(mount.mountpoint), "is used twice", "one mount a directory")
-            paths.add(mount.mountpoint)
+            for path in paths:  # the monitor could not make a directory on a server immutable
+                if is_within(path, mount.mountpoint) or is_within(mount.mountpoint, path):
+                    wrong = "is used twice" if path == mount.mountpoint else f"and {path} lie in one another"
+                    where = f"client_mounts[{index}].mountpoint"
+                    yield Problem(host.name, where, repr(mount.mountpoint), wrong, "one mount a directory")
+            paths.append(mount.mountpoint)
         after = get(host, "client.escalate_after")
         if after and is_none(host, "client.escalate_command"):
             yield Problem(

@@ -162,6 +162,8 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ((R0,), {"client_mounts": [{"share": share, "mountpoint": "/data/x"} for share in ("k3svolumes", "backup")]},
      [f"{R0}: client_mounts[1].mountpoint = '/data/x': is used twice; allowed: one mount a directory",
       f"{R0}: client_mounts[1].share = 'backup': is not a directory of nfs_shares; allowed: k3svolumes"]),
+    ((R0,), {"client_mounts": [{"share": "k3svolumes", "mountpoint": point} for point in ("/a/b", "/a")]},
+     [f"{R0}: client_mounts[1].mountpoint = '/a': and /a/b lie in one another; allowed: one mount a directory"]),
     own((R0,), "client_mount_preset", "wan", "is not a preset; allowed: lan or laptop"),
     (
         CLIENTS,
