@@ -55,7 +55,7 @@ def credentials() -> Credentials:
 
     Raises pyinfra's DeployError where they were not made yet.
     """
-    made = Credentials(secrets_folder(site()))
+    made = Credentials(secrets_folder(site()), DeployError)
     try:
         made.ca_certificate()
     except PkiError as error:

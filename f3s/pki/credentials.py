@@ -26,11 +26,11 @@ class Credentials:
     """Texts to be deployed; the keys among them (`server`, `client`, `carp_password`) belong in a HiddenValue.
 
     :param folder: the secrets folder
-    :raises PkiError: in each method, when it is not there: ``python certificates.py init`` comes first
+    :param refusal: raised in each method, when it is not there: ``python certificates.py init`` comes first
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._store = Store(folder)
+    def __init__(self, folder: Path, refusal: type[Exception] = PkiError) -> None:
+        self._store, self._refusal = Store(folder), refusal
 
     def ca_certificate(self) -> str:
         """The CA's certificate, PEM; public."""
@@ -68,5 +68,5 @@ class Credentials:
         self._store.check()
         content = self._store.read(name)
         if content is None:
-            raise PkiError(f"{self._store.folder / name} is missing: run 'python certificates.py init'")
+            raise self._refusal(f"{self._store.folder / name} is missing: run 'python certificates.py init'")
         return content.decode()

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from pyinfra.api.exceptions import OperationError
+from pyinfra.api.exceptions import DeployError, OperationError
 from pyinfra.facts import files, rpm, server
 
 from f3s.monitor import OUTDATED
@@ -29,7 +29,7 @@ NEW = Unit(exists=False, active=False, enabled=False, stale=False, since=None)
 
 
 class FakeCredentials:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, refusal: type[Exception]) -> None:
         self.folder = folder
 
     def client(self, name: str) -> str:
@@ -71,6 +71,16 @@ def facts() -> dict[type, Any]:
         LinuxMounts: (),
         UnitStates: lambda names, files=(), **_: Units(dict.fromkeys(names, NEW), {}),
     }
+
+
+def test_a_client_without_a_certificate_yet_is_told_what_to_run(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "ca-cert.pem").touch(0o600)
+    with (
+        patch("bridge.settings.secrets_folder", lambda _: tmp_path),
+        pytest.raises(DeployError, match=r"client-r0\S+ is missing: run 'python certificates.py init'"),
+    ):
+        plan("clients", "r0.lan.buetow.org", facts())
 
 
 def client_plan(there: dict[type, Any] | None = None, **data: Any) -> list[Planned]:
