@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from f3s.bhyve.commands import options
 from f3s.bhyve.tree import settings_of, tree
 from f3s.bhyve.vms import VmHost
+from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command, words
 from f3s.replication import PROMOTED, newest_common
 from f3s.returning import KEPT, Course, Data, Programs, Step, free_name, loaded, mounted, pipe
-from f3s.settings import Job, Site
+from f3s.settings import HostSettings, Job, Site
 from f3s.zfs import Dataset
 from f3s.zrepl import snapshot_prefix
 
@@ -87,6 +88,21 @@ class MachineWay:
                 kind = "old" if course.target in self.home.datasets else "volume" if replica.is_volume else "new"
                 return pipe(self.programs, self.sender, what, kind, course.target)
         return None
+
+    def locks(self) -> Iterator[tuple[HostSettings, dict[str, str]]]:
+        """The encryption roots of both hosts that one key has to open, with its location there.
+
+        A raw increment replaces the wrapped key of what inherits its key, too, and leaves that below its own root
+        (dsl_crypt.c, dsl_crypto_recv_raw_key_sync). If another key had wrapped it, nobody could open that after a reboot,
+        nor what shares the key as its clone (openzfs, issue 12614). What is a root itself follows its stream.
+        """
+        found = [(self.home.datasets.get(each.served), each) for each in self.courses]
+        inherit = [(own, each) for own, each in found if own is None or not own.is_encryption_root]
+        here = {own.encryption_root for own, _ in inherit if own}
+        there = {self.away.datasets[each.replica].encryption_root for _, each in inherit}
+        location = self.receiver.key_location(self.receiver.key_of(self.served))
+        yield self.receiver, dict.fromkeys(sorted(filter(None, here)), location)
+        yield self.sender, dict.fromkeys(sorted(filter(None, there)), self.site.replica_key_location(self.job))
 
     def steps(self) -> Iterator[Step]:
         """What is left, in order."""
@@ -187,6 +203,16 @@ def refusals(way: MachineWay) -> list[str]:
         if each.foreign()
     ]
     return found
+
+
+def other_key(way: MachineWay, host: HostSettings, root: str, location: str, check: KeyCheck | None) -> str:
+    """Why nothing is sent while a key does not open one of the roots of `MachineWay.locks`."""
+    mend = "docs/runbook.md, Key not loaded, or tasks/rotate_keys.py where a rotation was interrupted"
+    if host is way.sender and check is KeyCheck.WRONG:
+        change = command("doas zfs change-key -o keylocation={} -o keyformat=raw {}", location, root)
+        mend = f"the key of {way.machine} was changed on {way.receiver.short_name} meanwhile. Type it there: `{change}`"
+    why = check.value if check else "it could not be tested"
+    return f"{location} does not open {root} on {host.short_name} ({why}): {mend}"
 
 
 def _running(machine: str, host: str, found: VmHost) -> list[str]:

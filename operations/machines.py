@@ -11,11 +11,12 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host
 
 from f3s.bhyve.vms import VmHost
-from f3s.machines import MachineWay, refusals
+from f3s.keycheck import KeyCheck
+from f3s.machines import MachineWay, other_key, refusals
 from f3s.returning import Data, Step
 from f3s.settings import HostSettings, Job, Site
 from facts.bhyve import AllProperties, Vms
-from facts.zfs import Snapshots
+from facts.zfs import KeyChecks, Snapshots
 from facts.zrepl import Written
 from operations.base import On, Shown, executing, in_turn, nothing_left
 from operations.reasons import operation
@@ -34,6 +35,20 @@ def _side(of: HostSettings, dataset: str) -> tuple[Data, VmHost]:
         datasets=asked(of, AllProperties),
         snapshots=asked(of, Snapshots),
     ), asked(of, Vms)
+
+
+def problems(now: MachineWay) -> list[str]:
+    """Why the way back must not begin, or go on. Raises OperationError as `way`."""
+    found = refusals(now)
+    for of, roots in now.locks():
+        if not (found or now.returned):
+            checks = asked(of, KeyChecks, keys=tuple(roots.items()))
+            found = [
+                other_key(now, of, root, location, checks.get(root))
+                for root, location in roots.items()
+                if checks.get(root) is not KeyCheck.FITS
+            ]
+    return found
 
 
 @operation(is_idempotent=False)
@@ -60,8 +75,8 @@ def step(planned: Step, site: Site, job: Job) -> Generator[Shown]:
 
 def _checked(site: Site, job: Job) -> MachineWay:
     now = way(site, job)
-    if problems := refusals(now):
-        raise OperationError(f"{host.name}: {'; '.join(problems)}")
+    if found := problems(now):
+        raise OperationError(f"{host.name}: {'; '.join(found)}")
     return now
 
 

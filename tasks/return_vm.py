@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host, inventory
 
 from bridge.settings import site, this_host
-from f3s.machines import job_of, refusals
+from f3s.machines import job_of
 from operations import machines, reasons
 
 name = host.data.get("return_vm")
@@ -23,7 +23,7 @@ if job.source not in {each.name for each in inventory.get_active_hosts()}:
 
 if this_host().name == job.source:
     way = machines.way(site(), job)
-    if problems := refusals(way):
+    if problems := machines.problems(way):
         raise DeployError(f"{name} does not return now:\n" + "\n".join(f"- {reason}" for reason in problems))
     for step in host.loop(list(way.steps())):
         machines.step(name=f"return {name}: {step.title}", planned=step, site=site(), job=job)

@@ -208,6 +208,23 @@ def test_what_refuses(old: Data, new: Data, vms: tuple[VmHost, VmHost], reason: 
     assert reason in found[0]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "roots"),
+    [
+        (BEGUN, WRITES, ([PARENT], [PARENT])),
+        (BEGUN, data({FEDORA_REPLICA: C, DISK_REPLICA: C}, root=FEDORA_REPLICA), ([PARENT], [FEDORA_REPLICA])),
+        # what comes whole: its key is loaded from there, too
+        (home({}), data({FEDORA_REPLICA: C}, root=FEDORA_REPLICA), ([], [FEDORA_REPLICA])),
+        # a root itself gets its wrapped key with the stream, whichever that is
+        (home({FEDORA: OWN}, root=FEDORA), data({FEDORA_REPLICA: C}, root=FEDORA_REPLICA), ([], [])),
+    ],
+)
+def test_what_one_key_has_to_open(old: Data, new: Data, roots: tuple[list[str], list[str]]) -> None:
+    (_, here), (_, there) = way(old, new).locks()
+    assert (list(here), list(there)) == roots
+    assert {*here.values(), *there.values()} <= {BHYVE_KEY}
+
+
 def test_a_machine_that_is_home_may_run_and_a_lock_from_a_power_cut_or_against_its_start_does_not_refuse() -> None:
     assert refusals(way(PLACED, SENT, RUNS)) == []
     assert refusals(way(BEGUN, WRITES, LOCKED)) == []

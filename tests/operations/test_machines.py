@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pyinfra.api.exceptions import OperationError
 
+from f3s.keycheck import KeyCheck
 from f3s.machines import MachineWay
 from f3s.returning import Step
 from operations import machines
@@ -22,6 +23,7 @@ from tests.f3s.test_machines import (
     NEW,
     NEW_DISK,
     OFF,
+    PARENT,
     PLACED,
     RUNS,
     SENT,
@@ -32,7 +34,7 @@ from tests.f3s.test_machines import (
     closed,
     way,
 )
-from tests.f3s.verify.world import F0, F1, SITE
+from tests.f3s.verify.world import BHYVE_KEY, F0, F1, SITE
 from tests.operations.harness import Result, run
 
 HALF = closed({FEDORA: "own", DISK: "own", NEW: f"a {C} {E}", NEW_DISK: f"a {C}"})
@@ -46,9 +48,45 @@ def runs(monkeypatch: pytest.MonkeyPatch, planned: Step, *found: MachineWay, exe
     """One after the other is what the hosts are found in."""
     states: Iterator[MachineWay] = iter(found)
     monkeypatch.setattr(machines, "way", lambda site, job: next(states))
+    opened(monkeypatch)
     result = run(machines.step, {}, planned, SITE, JOB, executing=executing)
     assert next(states, None) is None, "not all were looked at"
     return result
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, *hosts: str, check: KeyCheck | None = KeyCheck.FITS) -> None:
+    """What is said of the key on these hosts; by default, on all."""
+    monkeypatch.setattr(
+        machines,
+        "asked",
+        lambda of, fact, keys: {root: check if of.name in (hosts or (F0, F1)) else KeyCheck.FITS for root, _ in keys},
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "check", "says"),
+    [
+        (
+            F1,
+            KeyCheck.WRONG,
+            f"does not open {PARENT} on f1 (the key is not the one the dataset is encrypted with): the key of fedora was "
+            f"changed on f0 meanwhile. Type it there: `doas zfs change-key -o keylocation={BHYVE_KEY} -o keyformat=raw "
+            f"{PARENT}`",
+        ),
+        (F1, KeyCheck.NO_FILE, "(there is no such key file): docs/runbook.md, Key not loaded"),
+        (F0, KeyCheck.WRONG, f"does not open {PARENT} on f0 (the key is not the one"),
+        (F0, None, "(it could not be tested)"),
+    ],
+)
+def test_nothing_is_sent_that_could_not_be_opened_at_home(
+    monkeypatch: pytest.MonkeyPatch, host: str, check: KeyCheck | None, says: str
+) -> None:
+    """A raw increment replaces the wrapped key (openzfs, issue 12614)."""
+    opened(monkeypatch, host, check=check)
+    for found in (way(BEGUN, WRITES), way(CLONED, WRITES), way(ARRIVED, SENT)):
+        (problem,) = machines.problems(found)
+        assert says in problem
+    assert machines.problems(way(PLACED, SENT, RUNS)) == []
 
 
 def test_the_plan_shows_commands_without_looking_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +121,7 @@ def test_no_step_is_jumped_over_and_none_is_done_twice_or_under_a_running_machin
 
 
 def test_it_is_over_when_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(monkeypatch)
     monkeypatch.setattr(machines, "way", lambda site, job: way(PLACED, SENT, RUNS))
     assert run(machines.finished, {}, SITE, JOB).noops == [f"{FEDORA} has all that was written to its replica"]
     monkeypatch.setattr(machines, "way", lambda site, job: way(ARRIVED, SENT))
