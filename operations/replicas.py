@@ -134,7 +134,9 @@ def undiverged(
                 host.log(f"{name} has no snapshot in common with its source on {source}: {NO_COMMON}", logger.warning)
             elif back.drops or written[name]:
                 found = known(Datasets).get(name)
-                writable = _promoted(served.get(name)) or (found is not None and found.get("readonly") == "off")
+                # a machine's replica is read-only again while it returns, and its source may be off
+                marked = any(each.short_name.startswith(PROMOTED) for each in (back.drops if theirs else own))
+                writable = marked or _promoted(served.get(name)) or (found is not None and found.get("readonly") == "off")
                 back = back.held(known(HistoryMarks).holds)
                 plan = plan_divergence(name, written[name], back, job, rollback=job in rollback, writable=writable)
                 if plan.report:

@@ -266,12 +266,13 @@ PROMOTED = "It was promoted, or made writable by hand"
     [
         (own("manual", "late", late=(TAG, "backup of June")), [f"`zfs release 'backup of June' {DATASET}@late`"]),
         ({**own("manual"), Datasets: facts(readonly="off")[Datasets]}, [PROMOTED]),
+        (own("f3s_promoted", "zrepl_on_its_own"), [PROMOTED, "f3s_promoted, zrepl_on_its_own"]),
         (
             facts(tree={DATASET: 88064}, readonly="off"),
             [f"{DATASET} has diverged: 88064 bytes", PROMOTED, "docs/runbook.md, Host dead"],
         ),
     ],
-    ids=["somebody else holds it", "snapshots of a promoted replica", "clients wrote to a promoted replica"],
+    ids=["somebody else holds it", "snapshots of a promoted replica", "closed while it returns", "clients wrote to a promoted replica"],
 )
 def test_what_is_never_dropped(known: dict[type, Any], says: list[str], rollback: bool) -> None:
     result = undiverged(known, rollback=rollback)
@@ -286,6 +287,8 @@ def test_of_a_source_that_is_off_only_what_was_written_is_known(source: dict[str
         assert undiverged(own("manual"), rollback=True).commands == []
         written = {**own("manual"), Written: {DATASET: 4096}}
         assert undiverged(written, rollback=True).commands == [f"zfs rollback {DATASET}@manual"]
+        written |= {Snapshots: own("f3s_promoted")[Snapshots]}
+        assert undiverged(written, rollback=True).commands == []
 
 
 @pytest.mark.parametrize("rollback", [False, True])
