@@ -10,6 +10,7 @@ from f3s.clock import LIMIT
 from f3s.conditions import REPLICA_LATE
 from f3s.pruning import destroyed
 from f3s.quoting import command
+from f3s.replication import PROMOTED as MARK
 from f3s.replication import allowed_age, newest_common, sent
 from f3s.settings import HostSettings, Job
 from f3s.settings.model import is_within
@@ -25,6 +26,10 @@ PILED_UP = 100
 """So many snapshots that no rule keeps are not there by chance: zrepl prunes after each replication."""
 PROMOTED = (
     "docs/runbook.md, host dead: what clients wrote since is nowhere else; tasks/return_primary.py brings it over"
+)
+MACHINE = (
+    "docs/runbook.md, virtual machine of a dead host: what it wrote since is nowhere else; tasks/return_vm.py brings it "
+    "back"
 )
 
 
@@ -206,9 +211,10 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
         return unknown(check, target.name, f"nothing is known of {replica}", ASK_AGAIN)
     newest = max((s for s in view.snapshots if s.dataset == replica), key=lambda s: s.createtxg, default=None)
     served = replica == cluster.site.replica(job) and job.replica_mountpoint is not None  # see the row mounts
-    if replica == cluster.site.replica(cluster.site.served_job) and promoted(cluster, job):
-        reason = f"{replica} was promoted, and no replication is accepted"
-        return wrong(check, target.name, reason, PROMOTED)
+    back = PROMOTED if job == cluster.site.served_job else MACHINE
+    writes = replica == cluster.site.replica(cluster.site.served_job) and promoted(cluster, job)
+    if writes or _marked(cluster, job, dataset, replica):
+        return wrong(check, target.name, f"{replica} was promoted, and no replication is accepted", back)
     if promoted(cluster, job, replica) and not written and not served:
         reason = f"{replica} is not read-only: one write to it, and no replication is accepted"
         return wrong(check, target.name, reason, f"doas zfs set readonly=on {replica}")
@@ -217,8 +223,18 @@ def _untouched(cluster: ClusterView, job: Job, dataset: str, replica: str) -> Ro
     since = newest.short_name if newest else "it was made"
     reason = f"{replica} has diverged: {written} bytes were written to it since {since}; no replication is accepted"
     if promoted(cluster, job, replica):
-        return wrong(check, target.name, f"{reason}. It is not read-only: somebody made it writable", PROMOTED)
+        return wrong(check, target.name, f"{reason}. It is not read-only: somebody made it writable", back)
     return wrong(check, target.name, reason, _dropped(job))
+
+
+def _marked(cluster: ClusterView, job: Job, dataset: str, replica: str) -> bool:
+    """It was promoted, whether it can be written or not, and its source has not got what came after that."""
+    source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
+    received = _of(target.snapshots or (), replica)
+    common = newest_common(_of(source.snapshots or (), dataset), received)
+    since = [each for each in received if common is None or each.createtxg > common.createtxg]
+    known = source.snapshots is not None or promoted(cluster, job, replica)
+    return known and any(each.short_name.startswith(MARK) for each in since)
 
 
 def _dropped(job: Job) -> str:

@@ -158,6 +158,7 @@ KEYS = f"/keys/{F0}"
 WITHOUT_DISK = tuple(each for each in of(F1).snapshots if each.dataset != DISK_REPLICA)
 WRITTEN_DISK = {**of(F1).written, DISK_REPLICA: 1}
 DISK_MANUAL = (*of(F1).snapshots, Snapshot(f"{DISK_REPLICA}@manual", "manual", SECONDS + 1, SECONDS))
+DISK_PROMOTED = (*of(F1).snapshots, Snapshot(f"{DISK_REPLICA}@f3s_promoted", "promoted", SECONDS + 1, SECONDS))
 OLD_KEY = {**of(F1).key_checks, DISK_REPLICA: KeyCheck.WRONG}
 UNNAMED = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, "prompt", keystatus="unavailable")}
 WRITABLE_DISK = {**of(F1).datasets, DISK_REPLICA: dataset(DISK_REPLICA, DISK_REPLICA, BHYVE_KEY, readonly="off")}
@@ -214,6 +215,11 @@ WRONG = [
     case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} has diverged: 1 bytes", written=WRITTEN_DISK),
     case(F1, f"replica of {VM_JOB} untouched", f"{F0} has no snapshot manual", snapshots=DISK_MANUAL),
     case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} is not read-only", datasets=WRITABLE_DISK),
+    # while it returns it is read-only: nobody is told to drop what the machine wrote, nor to close its disks under it
+    case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} was promoted", snapshots=DISK_PROMOTED,
+         step="tasks/return_vm.py brings it back"),
+    case(F1, f"replica of {VM_JOB} untouched", f"{DISK_REPLICA} was promoted", snapshots=DISK_PROMOTED,
+         datasets=WRITABLE_DISK, step="tasks/return_vm.py brings it back"),
     case(F0, f"replica of {NFS_JOB}", "is 7180 s in the future of f0's clock", at=F1, now=SECONDS - 7200),
     case(F0, f"replica of {NFS_JOB}", "and zrepl takes no snapshot until", at=F1, now=SECONDS - 60),
     case(F1, "replica keys", f"{KEYS}:bhyve.key does not open {DISK_REPLICA}: the key is not", key_checks=OLD_KEY,
