@@ -84,7 +84,9 @@ class Swap:
             location = new.key_location(new.key_of(self.served))
             found = self.new.datasets.get(self.before)
             if found is not None and found.get("keylocation") != location:
-                commands.append(_rewrapped(location, self.before))
+                # a file on this stick alone, or a wrong one, would be what all data open with from then on
+                proven = command("zfs load-key -n -L {} {}", location, new.enc.dataset)
+                commands.append(command("{} && {}", proven, _rewrapped(location, self.before)))
             commands.append(self._takes(new.name, self.before, self.served))
             title = f"{self.before} on {new.short_name} becomes {self.served}, and {new.short_name} the primary"
             yield Step("take over", title, tuple((new.name, each) for each in commands))

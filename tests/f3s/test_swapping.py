@@ -146,7 +146,11 @@ def test_the_promoted_host_takes_the_name_the_key_and_the_role() -> None:
     hold = {f"{BEFORE}@{COMMON}": ("zrepl_last_received_J_sink", "keep")}
     assert commands(SERVES, PLACED, "take over", **hold) == [
         (F1, f"zfs release zrepl_last_received_J_sink {BEFORE}@{COMMON}"),
-        (F1, f"zfs change-key -o keylocation={NEW_KEY} -o keyformat=raw {BEFORE}"),
+        (
+            F1,
+            f"zfs load-key -n -L {NEW_KEY} zdata/enc && "
+            f"zfs change-key -o keylocation={NEW_KEY} -o keyformat=raw {BEFORE}",
+        ),
         (F1, f"sh -c program take-role 'F3S_ROLE='\"'\"'primary'\"'\"'' {BEFORE} {NFS}"),
     ]
     assert commands(SERVES, PLACED, "stand by") == [
