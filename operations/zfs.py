@@ -209,9 +209,13 @@ def encrypted_dataset(
             f"an encrypted dataset and rename it away: zfs rename {dataset} {dataset}_plain"
         )
     if found.get("encryption") != cipher or found.get("keyformat") != "raw":
+        way_on = ""
+        if found.get("encryption") == cipher:
+            change = command("zfs change-key {} {}", option_words("-o", key), found.encryption_root or dataset)
+            way_on = f". Its key can be changed while it is loaded: tasks/usb_keys.py first, then there `{change}`"
         raise OperationError(
             f"{host.name}: {dataset} is encrypted with {found.get('encryption')} and keyformat "
-            f"{found.get('keyformat')}, the settings want {cipher} and raw; a dataset keeps its cipher for life"
+            f"{found.get('keyformat')}, the settings want {cipher} and raw; a dataset keeps its cipher for life{way_on}"
         )
     if not found.is_encryption_root:
         root = found.encryption_root

@@ -168,7 +168,8 @@ NOT_THAT = r"inherits the key of zdata/enc, and file:.* is not that key"
          "while the key of zdata/enc is not loaded"),
         ("zdata/enc", datasets(zfs_get("zdata/enc", PLAIN)), "zdata/enc is there and NOT encrypted"),
         ("zdata/enc", datasets(zfs_get("zdata/enc", ENC, encryption="aes-128-ccm")), "keeps its cipher"),
-        ("zdata/enc", datasets(zfs_get("zdata/enc", ENC, keyformat="passphrase")), "keeps its cipher"),
+        ("zdata/enc", datasets(zfs_get("zdata/enc", ENC, keyformat="passphrase")),
+         f"first, then there `zfs change-key -o keylocation={LOCATION} -o keyformat=raw zdata/enc`"),
     ],
 )  # fmt: skip
 def test_a_dataset_that_cannot_get_the_key_stops_the_deploy(name: str, facts: dict[type, Any], text: str) -> None:
