@@ -231,7 +231,7 @@ def plan(
             text = f"no stick that could be read has {name}{SUFFIX}, but it encrypts {data}"
             (doubts if unread else conflicts).append(
                 f"{text}. A new key could never open that data: bring back a stick that has the key, or a copy of it: "
-                "tasks/usb_keys.py --data escrow_from=FILE"
+                "tasks/usb_keys.py --data escrow_from=FILE. Without any: docs/runbook.md, All sticks lost"
             )
         doubts += unsure
     if makes:

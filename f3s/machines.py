@@ -93,8 +93,8 @@ class MachineWay:
         """The encryption roots of both hosts that one key has to open, with its location there.
 
         A raw increment replaces the wrapped key of what inherits its key, too, and leaves that below its own root
-        (dsl_crypt.c, dsl_crypto_recv_raw_key_sync). If another key had wrapped it, nobody could open that after a reboot,
-        nor what shares the key as its clone (openzfs, issue 12614). What is a root itself follows its stream.
+        (dsl_crypt.c, dsl_crypto_recv_raw_key_sync). If another key had wrapped it, nobody could open that after a
+        reboot, nor its clones, which share it (openzfs, issue 12614). What is a root itself follows its stream.
         """
         found = [(self.home.datasets.get(each.served), each) for each in self.courses]
         inherit = [(own, each) for own, each in found if own is None or not own.is_encryption_root]

@@ -136,7 +136,8 @@ def undiverged(
                 found = known(Datasets).get(name)
                 # a machine's replica is read-only again while it returns, and its source may be off
                 marked = any(each.short_name.startswith(PROMOTED) for each in (back.drops if theirs else own))
-                writable = marked or _promoted(served.get(name)) or (found is not None and found.get("readonly") == "off")
+                open_now = found is not None and found.get("readonly") == "off"
+                writable = marked or open_now or _promoted(served.get(name))
                 back = back.held(known(HistoryMarks).holds)
                 plan = plan_divergence(name, written[name], back, job, rollback=job in rollback, writable=writable)
                 if plan.report:

@@ -28,8 +28,8 @@ PROMOTED = (
     "docs/runbook.md, host dead: what clients wrote since is nowhere else; tasks/return_primary.py brings it over"
 )
 MACHINE = (
-    "docs/runbook.md, virtual machine of a dead host: what it wrote since is nowhere else; tasks/return_vm.py brings it "
-    "back"
+    "docs/runbook.md, virtual machine of a dead host: what it wrote since is nowhere else; tasks/return_vm.py "
+    "brings it back"
 )
 
 

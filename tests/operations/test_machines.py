@@ -69,9 +69,9 @@ def opened(monkeypatch: pytest.MonkeyPatch, *hosts: str, check: KeyCheck | None 
         (
             F1,
             KeyCheck.WRONG,
-            f"does not open {PARENT} on f1 (the key is not the one the dataset is encrypted with): the key of fedora was "
-            f"changed on f0 meanwhile. Type it there: `doas zfs change-key -o keylocation={BHYVE_KEY} -o keyformat=raw "
-            f"{PARENT}`",
+            f"does not open {PARENT} on f1 (the key is not the one the dataset is encrypted with): the key of fedora "
+            f"was changed on f0 meanwhile. Type it there: `doas zfs change-key -o keylocation={BHYVE_KEY} "
+            f"-o keyformat=raw {PARENT}`",
         ),
         (F1, KeyCheck.NO_FILE, "(there is no such key file): docs/runbook.md, Key not loaded"),
         (F0, KeyCheck.WRONG, f"does not open {PARENT} on f0 (the key is not the one"),

@@ -272,7 +272,12 @@ PROMOTED = "It was promoted, or made writable by hand"
             [f"{DATASET} has diverged: 88064 bytes", PROMOTED, "docs/runbook.md, Host dead"],
         ),
     ],
-    ids=["somebody else holds it", "snapshots of a promoted replica", "closed while it returns", "clients wrote to a promoted replica"],
+    ids=[
+        "somebody else holds it",
+        "snapshots of a promoted replica",
+        "closed while it returns",
+        "clients wrote to a promoted replica",
+    ],
 )
 def test_what_is_never_dropped(known: dict[type, Any], says: list[str], rollback: bool) -> None:
     result = undiverged(known, rollback=rollback)
