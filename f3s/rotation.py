@@ -186,6 +186,11 @@ class Rotation:
         if dataset.name not in holder.opened | holder.opened_by_old:
             which = f"neither {self.name}.key nor {self.old}.key opens {dataset.name}"
             return [f"{which} on {host}: docs/runbook.md, Key not loaded"]
+        if not self.turned and self._job(host, dataset.name) and dataset.get("readonly") == "off":
+            return [
+                f"{dataset.name} on {host} can be written, so no replication brings it the new key: docs/runbook.md, "
+                "Virtual machine of a dead host; what does not run there: tasks/zrepl.py"
+            ]
         if not dataset.key_loaded and not self._is_replica(me, dataset):
             return [f"the key of {dataset.name} on {host} is not loaded: docs/runbook.md, Key not loaded"]
         return []

@@ -34,13 +34,15 @@ class World:
         default_factory=lambda: dict.fromkeys([(F0, "zdata/enc"), (F0, NFS), (F1, REPLICA)], (FILE, OLD))
     )
     loaded: str = "available"
+    readonly: str = "on"
 
     def rotation(self, retires: bool = False, promoted: bool | None = False, site: Site = SITE) -> Rotation:
         def holder(host: str) -> Holder:
             keys = {name: KeyFile(name, 32, "400", "root:wheel", sha256) for name, sha256 in self.sticks[host].items()}
             own = {name: opens for (at, name), (_, opens) in self.datasets.items() if at == host}
             datasets: dict[str, Dataset] = {
-                name: dataset(name, name, self.datasets[host, name][0], keystatus=self.loaded) for name in own
+                name: dataset(name, name, self.datasets[host, name][0], keystatus=self.loaded, readonly=self.readonly)
+                for name in own
             }
             opened, by_old = (
                 frozenset(name for name, opens in own.items() if self.sticks[host].get(key) == opens)
@@ -166,6 +168,7 @@ def without(world: World, host: str, name: str, opens: str) -> World:
         (World({F0: BOTH, F1: BOTH | {KEY: "2" * 64}, F2: {KEY: OLD}}), False, False, "disagree"),
         (without(World(), F0, NFS, "2" * 64), False, False, f"opens {NFS} on {F0}"),
         (World(loaded="unavailable"), False, False, f"the key of {NFS} on {F0} is not loaded"),
+        (World(readonly="off"), False, False, f"{REPLICA} on {F1} can be written"),
         (without(deepcopy(ROTATED), F1, REPLICA, OLD), True, False, f"{REPLICA} on {F1} still needs"),
     ],
 )
