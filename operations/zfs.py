@@ -264,6 +264,14 @@ def key_loaded(dataset: str, keylocation: str) -> Commands:
                 f"{host.name}: the key of {dataset} is {now}, and this deploy looks for it in {wanted}. Copy it on "
                 f"this stick: `{second_name(now, wanted, stick.device)}`. Then run this again: the others get it, too"
             )
+    # one with a colon is of this deploy: of another host, or the old one of a rotation
+    if check is KeyCheck.WRONG and now and now != wanted and ":" not in posixpath.basename(now):
+        change = command("zfs change-key -l -o keylocation={} -o keyformat=raw {}", keylocation, dataset)
+        raise OperationError(
+            f"{host.name}: the key of {dataset} is {now}, and {wanted}, where this deploy looks for it, is another "
+            f"one. Once tasks/usb_keys.py has nothing to do, so that every stick has that: `{change}` there, then run "
+            "this again"
+        )
     if check is not KeyCheck.FITS and not planned:
         state = (
             "Its key is loaded now, but after the next reboot the data could not be opened"

@@ -153,6 +153,8 @@ TABLE = {
         "cannot get a key of its own": NONE + "the step above loads it, or says why it cannot",
         "no key can be loaded": BUG,
         "Copy it on this stick": ADVICE + "a key of another name",
+        "where this deploy looks for it, is": "tests/operations/test_zfs.py::"
+        "test_a_key_with_another_name_is_copied_by_hand_before_anything_is_made",
         "does not exist and cannot be mounted": BUG,
         "was not made: {} is not mounted": NONE + "the step above mounts it, or says why it cannot",
         "the settings want {}; the pool": ADVICE + "another disk than the data say",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -226,6 +227,13 @@ def test_a_key_with_another_name_is_copied_by_hand_before_anything_is_made() -> 
     # the copy fits, and is named
     named = [f"zfs set keylocation={LOCATION} zdata/enc"]
     assert loaded(KeyCheck.FITS, True, by_hand, keylocation=own).commands == named
+    # usb_keys, alone, saw nothing that a key of that name encrypts, and made one
+    change = f"`zfs change-key -l -o keylocation={LOCATION} -o keyformat=raw zdata/enc` there"
+    with pytest.raises(OperationError, match=re.escape(change)):
+        loaded(KeyCheck.WRONG, keylocation=own)
+    for ours in ("f1.lan.buetow.org:zdata", "f0.lan.buetow.org:zdata.old"):
+        with pytest.raises(OperationError, match="does not open zdata/enc"):
+            loaded(KeyCheck.WRONG, keylocation=f"file:///keys/{ours}.key")
 
 
 @pytest.mark.parametrize("executing", [True, False])
