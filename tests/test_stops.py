@@ -251,6 +251,7 @@ TABLE = {
         "must stand beside": STATE,
         "is the stick mounted": "tests/lab/test_bhyve_migrate.py::test_a_boot_without_the_stick_is_made_up_for",
         "feature@encryption=enabled": BHYVE + "test_what_a_refusal_advises_leads_on",
+        "others are mounted in it": BHYVE + "test_what_a_refusal_advises_leads_on",
         "stop them by hand": BHYVE + "test_what_a_refusal_advises_leads_on",
         "has no need of its lock": BHYVE + "test_what_a_refusal_advises_leads_on",
         "{}: {}": NONE + "passes on the reasons of the tree",

@@ -35,6 +35,14 @@ def check_start(migration: Migration) -> None:
     ):
         if wrong:
             raise Refusal(f"{', '.join(wrong)}: {why}")
+    # what `zfs unmount` takes away, with the snapshots that are mounted by themselves (zfs_main.c, unshare_unmount)
+    ours = {d.name for d in sources if value(d, "mountpoint") != "legacy"}
+    if others := [m for m in facts.mounts.below(migration.mountpoint) if m.device.partition("@")[0] not in ours]:
+        commands = "; ".join(command("umount {}", mount.directory) for mount in reversed(others))
+        raise Refusal(
+            f"{new.name} could not be unmounted, because others are mounted in it: `{commands}` there, until the"
+            " migration is over"
+        )
     _check_machines(migration)
     check_space(migration)
     if wanted.old.rpartition("/")[0] != new.parent:
