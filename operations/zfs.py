@@ -94,7 +94,8 @@ def pool(
         raise OperationError(
             f"{host.name}: pool {pool} is there with mount point {actual_mountpoint}, the settings want "
             f"{mountpoint}. Moving it would unmount everything below: change the setting, or run "
-            f"`zfs set mountpoint={mountpoint} {pool}` at a convenient time"
+            f"`zfs set mountpoint={mountpoint} {pool}` at a convenient time. Where `zpool get altroot {pool}` shows a "
+            "directory, it was imported below that: export it and import it instead"
         )
     changes = {key: value for key, value in wanted.items() if found.properties[key] != value}
     for key, value in changes.items():
