@@ -210,7 +210,8 @@ def other_key(way: MachineWay, host: HostSettings, root: str, location: str, che
     mend = "docs/runbook.md, Key not loaded, or tasks/rotate_keys.py where a rotation was interrupted"
     if host is way.sender and check is KeyCheck.WRONG:
         change = command("doas zfs change-key -o keylocation={} -o keyformat=raw {}", location, root)
-        mend = f"the key of {way.machine} was changed on {way.receiver.short_name} meanwhile. Type it there: `{change}`"
+        at_home = way.receiver.short_name
+        mend = f"the key of {way.machine} was changed on {at_home} meanwhile. On {host.short_name}: `{change}`"
     why = check.value if check else "it could not be tested"
     return f"{location} does not open {root} on {host.short_name} ({why}): {mend}"
 

@@ -70,7 +70,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, *hosts: str, check: KeyCheck | None 
             F1,
             KeyCheck.WRONG,
             f"does not open {PARENT} on f1 (the key is not the one the dataset is encrypted with): the key of fedora "
-            f"was changed on f0 meanwhile. Type it there: `doas zfs change-key -o keylocation={BHYVE_KEY} "
+            f"was changed on f0 meanwhile. On f1: `doas zfs change-key -o keylocation={BHYVE_KEY} "
             f"-o keyformat=raw {PARENT}`",
         ),
         (F1, KeyCheck.NO_FILE, "(there is no such key file): docs/runbook.md, Key not loaded"),

@@ -118,7 +118,7 @@ def test_a_pool_that_does_not_work_stops_the_deploy(health: str) -> None:
 
 
 def test_a_pool_with_another_mount_point_is_not_moved() -> None:
-    with pytest.raises(OperationError, match="with mount point /zdata, the settings want /data.*zpool get altroot zdata"):
+    with pytest.raises(OperationError, match=r"mount point /zdata, the settings want /data.*zpool get altroot zdata"):
         old_pool(mountpoint="/zdata")
 
 
