@@ -159,7 +159,7 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
     if age < -LIMIT:
         reason = (
             f"the newest common snapshot {common.short_name} is {-age} s in the future of {source.short_name}'s clock, "
-            f"and zrepl takes no snapshot until that has passed it{cause}"
+            f"and zrepl takes no snapshot until that has passed it, or it is restarted{cause}"
         )
         return wrong(check, target.name, reason, SET_IT)
     if age > limit:

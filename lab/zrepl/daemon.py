@@ -83,25 +83,31 @@ def stop(ctx: Context) -> bool:
 def plan_beats(store: Store, cluster: Cluster, host: Host) -> None:
     """When each job takes its next snapshots; also decided anew after the host's clock was set.
 
-    A snapshot from the future keeps a job from taking any (seen; daemon/snapper, findSyncPointFSNextOptimal).
+    A daemon that runs sleeps until an interval after its newest ones, by the clock: it takes none while those are from
+    the future (seen). One that is started then waits an interval (daemon/snapper, periodicStateWait; seen).
     """
     daemon = host.parts.get("zrepl")
     if not isinstance(daemon, Daemon):
         return
+    started = all(event.host != host.name or event.kind != "zrepl snapshot" for event in cluster.events)
     clock.cancel(cluster, lambda event: event.host != host.name or event.kind != "zrepl snapshot")
     for push in daemon.config.pushes:
-        due = _first_beat(Node(store, cluster, host), push)
+        due = _first_beat(Node(store, cluster, host), push, started=started)
         _schedule(cluster, host, daemon, "zrepl snapshot", push.name, due - cluster.time_on(host))
 
 
-def _first_beat(node: Node, push: Push) -> float:
+def _first_beat(node: Node, push: Push, *, started: bool) -> float:
     """When a job takes its first snapshots: an interval after its newest one, or at once (daemon/snapper)."""
-    beats = [
-        max(mine) + push.interval
+    now = node.cluster.time_on(node.host)
+    newest = [
+        max(mine)
         for dataset in replicate.selected(push, node)
         if (mine := [snap.creation for snap in dataset.snapshots if snap.name.startswith(push.prefix)])
     ]
-    return max(node.cluster.time_on(node.host), min(beats, default=0.0))
+    past = [each for each in newest if each <= now]
+    if newest and started and not past:
+        return now + push.interval
+    return max(now, min(past if started else newest, default=-push.interval) + push.interval)
 
 
 def _schedule(cluster: Cluster, host: Host, daemon: Daemon, kind: str, job: str, after: float) -> None:
