@@ -30,7 +30,7 @@ class Condition:
     + sentence: for people. {value} is what was compared, {duration} the same in days, {reason} that of f3s_storage, any
       other word a label
     + runbook: heading of docs/runbook.md
-    + kind: compare the value, the time since it, the time until it, or its size
+    + kind: compare the value, the time since it (to either side), the time until it, or its size
     + told: by the storage host itself, too (alert_command), or by Prometheus alone
     + query: another expression than metric, op and limit make, for Prometheus alone
     """
@@ -63,7 +63,8 @@ class Condition:
         """As Prometheus has it."""
         compared = {
             "value": self.metric,
-            "since": f"time() - {self.metric}",
+            # of what is as far in the future, too: the clock was set back, and nothing comes until then
+            "since": f"time() - {self.metric} < -{self.limit} or time() - {self.metric}",
             "until": f"{self.metric} - time()",
             "size": f"abs({self.metric})",
         }[self.kind]

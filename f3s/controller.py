@@ -130,6 +130,7 @@ class Values(BaseModel):
     tunnel_name: str
     tunnel_folder: str
     tunnel_user: str
+    jobs: str = ""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -137,8 +138,8 @@ class Values(BaseModel):
 
     @property
     def replication(self) -> dict[str, str]:
-        """The variables of the job that replicates what is served: by it the primary hands over and fails back."""
-        names = ("REPLICATION_JOB", "SNAPSHOT_PREFIX", "CATCH_UP", "FAILBACK_MAX_AGE", "SINK")
+        """The variables of the jobs: by that of what is served the primary hands over and fails back."""
+        names = ("REPLICATION_JOB", "SNAPSHOT_PREFIX", "CATCH_UP", "FAILBACK_MAX_AGE", "SINK", "JOBS")
         return {f"F3S_{name}": self.variables[f"F3S_{name}"] for name in names}
 
 
@@ -180,17 +181,16 @@ def wanted_values(host: HostSettings, site: Site) -> Values:
         tunnel_name=host.vip.names[0],
         tunnel_folder=stunnel.RUN_FOLDER,
         tunnel_user=stunnel.SERVER_USER,
+        jobs=" ".join(f"{job.name} {job.dataset} {allowed_age(job.interval_seconds)}" for job in site.jobs_from(host)),
     )
 
 
-def report_variables(host: HostSettings, site: Site) -> dict[str, str]:
+def report_variables(host: HostSettings) -> dict[str, str]:
     """The variables of report.conf: what `report` asks, whom it tells, and what counts as wrong."""
-    jobs = [f"{job.name} {job.dataset} {allowed_age(job.interval_seconds)}" for job in site.jobs_from(host)]
     told = {
         "DIRECTORY": host.alert.textfile_directory,
         "COMMAND": host.alert.command or "",
         "PING_URL": host.alert.ping_url or "",
-        "JOBS": "\n".join(jobs),
         "SCRUB": str(scrub_allowed(host.pool.scrub_threshold_days) if host.pool.scrub else 0),
         "STICK": host.usb.label,
         "CERTIFICATES": " ".join(stunnel.secret_files(host)),

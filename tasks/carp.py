@@ -78,7 +78,7 @@ if settings.is_storage:
         mode="0600",
         user="root",
         group="wheel",
-        variables=report_variables(settings, site()),
+        variables=report_variables(settings),
     )
 
     # -- the programs after the values: without one of them they end at once, and those of an earlier version mind no

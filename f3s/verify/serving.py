@@ -261,7 +261,7 @@ def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
     if found == wanted_values(host, cluster.site).replication:
         return None
     told = ", ".join(f"{name}={value}" for name, value in found.items())
-    return f"f3s_storage goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
+    return f"f3s_storage does not go by zrepl_jobs ({told} in storage.conf)"
 
 
 def services(cluster: ClusterView, host: HostSettings) -> Row:

@@ -150,7 +150,8 @@ def space(cluster: ClusterView, host: HostSettings) -> Row:
     found = cluster.of(host).pools
     if found is None:
         return unknown("space", host.name, "the pools could not be listed", ASK_AGAIN)
-    used = {name: 1 - pool.free / pool.size for name, pool in found.items()}
+    # one that is gone has no size, and the row pools
+    used = {name: 1 - pool.free / pool.size for name, pool in found.items() if pool.size}
     full = [POOL_FULL.said(pool=name) for name, part in used.items() if POOL_FULL.holds(part)]
     # told, not wrong: there is time
     fills = [POOL_FILLS.said(pool=name) for name, part in used.items() if POOL_FILLS.holds(part)]

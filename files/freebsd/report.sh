@@ -87,6 +87,7 @@ pools() {
 	ask zpool list -Hp -o name,size,free,health | awk -F '\t' '{
 		of = "{pool=\"" $1 "\"}"
 		print "pool_online{pool=\"" $1 "\",health=\"" $4 "\"}", ($4 == "ONLINE")
+		if ($2 !~ /[1-9]/) next	# "-" of one that is gone; zero would end awk, and with it the other pools
 		print "pool_used_ratio" of, 1 - $3 / $2
 		print "pool_size_bytes" of, $2
 		print "pool_free_bytes" of, $3
@@ -96,13 +97,19 @@ pools() {
 # zrepl's cursor is on what the other side has confirmed (cursor_read); a dataset without one is as old as itself. The
 # label is not `job`, which Prometheus gives to what it scrapes.
 replication() {
-	printf '%s\n' "$F3S_ALERT_JOBS" | while read -r job dataset allowed; do
-		[ -n "$job" ] || continue
-		ask zfs list -Hp -r -t filesystem,volume,bookmark -o name,creation "$dataset" |
-			awk -F '\t' -v job="$job" -v allowed="$allowed" '
-				BEGIN { end = "_J_" job }
+	# shellcheck disable=SC2086	# of each job: name, dataset, allowed age
+	set -- $F3S_JOBS
+	while [ $# -ge 3 ]; do
+		job=$1 dataset=$2 allowed=$3
+		shift 3
+		listed=$(ask zfs list -Hp -r -t filesystem,volume,bookmark -o name,creation "$dataset")
+		[ $? -ne 124 ] || continue
+		printf '%s\n' "$listed" |
+			awk -F '\t' -v job="$job" -v dataset="$dataset" -v allowed="$allowed" '
+				BEGIN { end = "_J_" job; last[dataset] = 0 }	# one that is not there was never replicated
+				NF < 2 { next }
 				{ of = $1; sub(/#.*/, "", of) }
-				of == $1 && !(of in last) { last[of] = $2 }
+				of == $1 && !last[of] { last[of] = $2 }
 				index($1, "#zrepl_CURSOR_G_") && substr($1, length($1) - length(end) + 1) == end && $2 > last[of] {
 					last[of] = $2
 				}
@@ -255,7 +262,9 @@ judge() {
 		function compared(kind, v) {
 			return kind == "since" ? now - v : kind == "until" ? v - now : kind == "size" && v < 0 ? -v : v
 		}
-		function holds(x, op, most) { return op == "<" ? x < most : op == ">" ? x > most : x != most }
+		function holds(x, op, most, kind) {
+			return op == "<" ? x < most : op == ">" ? x > most || (kind == "since" && x < -most) : x != most
+		}
 		FNR == 1 { part++ }
 		part == 1 { alert[++n] = $1; metric[n] = $2; kind[n] = $3; op[n] = $4; limit[n] = $5; minutes[n] = $6; says[n] = $7 }
 		part == 2 && /^f3s_/ {
@@ -273,7 +282,7 @@ judge() {
 					v = value[metric[i] all[j]]
 					most = limit[i] ~ /^f3s/ ? value[limit[i] all[j]] : limit[i]
 					x = compared(kind[i], v + 0)
-					if (v == "NaN" ? op[i] != "!=" : !holds(x, op[i], most + 0)) continue
+					if (v == "NaN" ? op[i] != "!=" : !holds(x, op[i], most + 0, kind[i])) continue
 					key = alert[i] all[j]
 					if (!(key in since) || since[key] > now) since[key] = now
 					seen[key] = now; known[key]; text = says[i]; said[key] = sentence(all[j], x)

@@ -168,14 +168,19 @@ def test_every_alert_comes_and_goes(tmp_path: Path) -> None:
     tests = [suite(each) for each in CONDITIONS]
     late = {"zrepl_job": "a job", "dataset": "a dataset", "instance": "f0"}
     labels = ",".join(f'{name}="{value}"' for name, value in late.items())
-    said = {"summary": "f0: " + REPLICA_LATE.said(7080, **late), "runbook": f"docs/runbook.md, {REPLICA_LATE.runbook}"}
-    alert = {"exp_labels": {**late, "severity": "critical"}, "exp_annotations": said}
-    sentence = {
-        "interval": "1m",
-        "input_series": [
-            {"series": f"{REPLICA_LATE.metric}{{{labels}}}", "values": STOPS},
-            {"series": f"{REPLICA_LATE.limit}{{{labels}}}", "values": "1800+0x600"},
-        ],
-        "alert_rule_test": [{"eval_time": "178m", "alertname": REPLICA_LATE.alert, "exp_alerts": [alert]}],
-    }
-    promtool(tmp_path, [*tests, sentence])
+    for values, age in ((STOPS, 7080), ("0+60x59 20000+0x400", -9320)):
+        said = {
+            "summary": "f0: " + REPLICA_LATE.said(age, **late),
+            "runbook": f"docs/runbook.md, {REPLICA_LATE.runbook}",
+        }
+        alert = {"exp_labels": {**late, "severity": "critical"}, "exp_annotations": said}
+        sentence = {
+            "interval": "1m",
+            "input_series": [
+                {"series": f"{REPLICA_LATE.metric}{{{labels}}}", "values": values},
+                {"series": f"{REPLICA_LATE.limit}{{{labels}}}", "values": "1800+0x600"},
+            ],
+            "alert_rule_test": [{"eval_time": "178m", "alertname": REPLICA_LATE.alert, "exp_alerts": [alert]}],
+        }
+        tests.append(sentence)
+    promtool(tmp_path, tests)

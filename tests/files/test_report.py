@@ -117,9 +117,7 @@ class Reporter(StorageHost):
         self.report_conf()
 
     def report_conf(self, **values: str) -> None:
-        variables = report_variables(SITE.primary, SITE) | {
-            f"F3S_ALERT_{name}": value for name, value in values.items()
-        }
+        variables = report_variables(SITE.primary) | {f"F3S_ALERT_{name}": value for name, value in values.items()}
         self.write(REPORT_CONF, self.rewrite(conf_of(variables)))
 
     def minutes(self, count: int) -> None:
@@ -249,9 +247,10 @@ def test_who_is_refused_in_the_last_minute_is_counted(host: Reporter) -> None:
 ALERT = "/usr/bin/alert"
 BROKEN = {
     "status": STATUS.replace("ready=yes", "ready=unknown").replace("serves", "no answer of").replace("r=16", "r=17"),
-    "pools": "zdata\t1000\t190\tDEGRADED\nzroot\t1000\t90\tONLINE\n",
+    "pools": "gone\t-\t-\tUNAVAIL\nzdata\t1000\t190\tDEGRADED\nzroot\t1000\t90\tONLINE\n",
     "peer_ahead": "40\n",
-    "list.nfsdata": f"zdata/enc/nfsdata\t{NOW - 9000}\n",
+    "list.nfsdata": f"zdata/enc/nfsdata\t{NOW - 9000}\nzdata/enc/nfsdata/ahead\t{NOW + 9000}\n",
+    "list.fedora": "",
     "no_stick": "",
     "zpool": ZPOOL_STATUS.replace("0     0     0", "0     0  1.2K")
     .replace("with 0", "with 2")
@@ -261,6 +260,9 @@ BROKEN = {
 NEW = ("no_stick",)
 TOLD = [  # minutes until it is told, counted from the first look at it
     (0, "F3sReplicaLate", "the newest common snapshot of zdata/enc/nfsdata is N s old", 2),
+    (0, "F3sReplicaLate", "the newest common snapshot of zdata/enc/nfsdata/ahead is N s old", 2),
+    (0, "F3sReplicaLate", "the newest common snapshot of zroot/bhyve/fedora is N s old", 2),
+    (0, "F3sPoolBroken", "gone is UNAVAIL", 2),
     (0, "F3sPoolBroken", "zdata is DEGRADED", 2),
     (0, "F3sNotReady", "not ready: no answer of zdata/enc/nfsdata", 3),
     (0, "F3sClockOff", "more than 30 s off: N s between this clock and that of f1", 3),
@@ -297,6 +299,7 @@ def test_each_fault_is_told_once_after_its_time_and_so_is_its_end(host: Reporter
         for minute, state, alert, says in when
     }
     assert len(when) == len(TOLD), "once"
+    assert [name for name in host.metrics() if "gone" in name] == ['f3s_pool_online{pool="gone",health="UNAVAIL"}']
     host.minutes(60)
     host.forget()
     host.report()

@@ -159,7 +159,9 @@ def test_a_job_with_another_name_takes_its_place_everywhere(pair: Cluster) -> No
     task(pair, "-y", "--data", renamed)
     for host, role in roles.items():
         told = [f"F3S_ROLE='{role}'", "F3S_REPLICATION_JOB='served'", "F3S_FAILBACK_MAX_AGE='600'"]
-        assert pair.sh(host, f"cat {conf}").splitlines()[:3] == told
+        lines = pair.sh(host, f"cat {conf}").splitlines()
+        assert lines[:3] == told
+        assert f"F3S_JOBS='{'served zdata/enc/nfsdata 300' if host == F0 else ''}'" in lines
     assert task(pair, "-y", "--data", renamed).changed == []
     pair.tick(130)
     # and what is left of the old one is named, with a command that removes it
@@ -203,6 +205,9 @@ def test_a_clock_that_was_set_back_stops_the_snapshots(pair: Cluster) -> None:
     run = task(pair, "-y")
     assert run.changed == []
     assert f"the clock of {F0} is 7200 s behind the controller's" in run.output
+    pair.sh(F0, "service zrepl restart")
+    pair.tick(10)  # from its start an interval passes
+    assert replicated(pair, "from then on")
     pair.sh(F0, "ntpd -gq")
     assert replicated(pair, "in time")
 

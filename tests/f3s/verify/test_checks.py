@@ -328,6 +328,7 @@ RIGHT = [
          datasets={**of(F0).datasets, "zroot/bhyve_old": dataset("zroot/bhyve_old", None)}),
     # of both sides
     case(F0, f"replica of {NFS_JOB}", "20 s behind", at=F1, snapshots=(*of(F0).snapshots, NOT_SENT_YET)),
+    case(F0, "space", "zroot 0%", pools={"zroot": pool("zroot"), "zdata": replace(pool("zdata"), size=0, free=0)}),
     case(F0, "space", "zdata 81%; zdata is more than 80 % full",
          pools={"zdata": replace(pool("zdata"), size=100, free=19)}),
     case(F0, "scrub", "zdata 36 d ago, zroot never yet", pools=with_pool("zdata", scans=(SCRUBBED.format(24),))),
@@ -497,7 +498,7 @@ def test_a_failback_that_waits_for_the_proof_of_another_job(name: str, value: ob
     for check, host in (("one MASTER", "cluster"), ("services", F0)):
         row = one(cluster, check, host)
         assert row.state is State.WRONG
-        assert f"f3s_storage goes by another job than {NFS_JOB} (" in row.reason
+        assert "f3s_storage does not go by zrepl_jobs (" in row.reason
         assert f"F3S_{name.upper()}={value}" in row.reason
         assert row.next_step.startswith("pyinfra inventory.py tasks/zrepl.py")
 
