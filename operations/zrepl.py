@@ -105,8 +105,9 @@ def history_kept(
         now = job_list(before)
     except NoPlace:  # then `config` refuses, or replaces all of it
         now = []
-    in_force = {job["name"]: job.get("pruning") for job in now}
-    after = {job["name"]: job["pruning"] for job in ours["jobs"] if job["type"] == "push"}
+    # a job that gets another dataset brings its rules there
+    in_force = {job["name"]: (job.get("pruning"), job.get("filesystems")) for job in now}
+    after = {job["name"]: (job["pruning"], job["filesystems"]) for job in ours["jobs"] if job["type"] == "push"}
     new = {job: places for job, places in jobs.items() if job not in allowed and in_force.get(job) != after[job]}
     own, names = (known(Snapshots), known(Datasets)) if new else ((), {})
     for job, (dataset, target, replica) in new.items():
@@ -123,7 +124,7 @@ def history_kept(
                 (target, "keep_receiver", copy, theirs),
             ):
                 present = [each for each in snapshots if each.dataset == name]
-                if lost_here := lost(pruned_by(now, source, side), after[job][side], present):
+                if lost_here := lost(pruned_by(now, source, side), after[job][0][side], present):
                     gone[f"{name} on {where}"] = lost_here
         if gone:
             raise OperationError(f"{host.name}: nothing was changed: {loss(job, gone)}")

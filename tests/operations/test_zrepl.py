@@ -164,8 +164,11 @@ def test_snapshots_that_the_rules_before_kept_stop_the_run_on_either_side() -> N
     assert f"zrepl_prune_history = ['{JOB}']" in str(stopped.value)
     assert kept(KEEPS_ALL, theirs=history(REPLICA), allowed=[JOB]).commands == []
     # a job that is new to a dataset with a history
-    with pytest.raises(OperationError, match="6 of zdata/enc/nfsdata"):
-        kept("")
+    rules = {side: [{"type": "last_n", "count": 4}] for side in ("keep_sender", "keep_receiver")}
+    elsewhere = {**OURS["jobs"][0], "filesystems": {"zdata/enc/other<": True}, "pruning": rules}
+    for before in ("", yaml.safe_dump({"jobs": [elsewhere]})):
+        with pytest.raises(OperationError, match="6 of zdata/enc/nfsdata"):
+            kept(before, **rules)
 
 
 def test_rules_that_are_in_force_or_keep_as_much_are_no_reason() -> None:
