@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,8 @@ def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
     groups: dict[str, tuple[list[Any], dict[str, Any]]] = {
         name: (value, {}) for name, value in variables.items() if _is_inventory_group(name, value)
     }
+    if wrong := [each for name, (members, _) in groups.items() for each in _no_hosts(inventory_file, name, members)]:
+        raise InventoryError(str(SettingsError(wrong)))
     names = dict.fromkeys(_name(member) for members, _ in groups.values() for member in members)
     folders = list(dict.fromkeys([Path.cwd(), Path(inventory_file).parent.resolve()]))
     options = _command_line()
@@ -153,6 +155,16 @@ def check_inventory(inventory_file: str, variables: Mapping[str, Any]) -> None:
         ),
         tuple(strays),
     )
+
+
+def _no_hosts(file: str, group: str, members: object) -> Iterator[Problem]:
+    """What is in the place of a group, or of a host, such as a host without the brackets around it."""
+    if not isinstance(members, list):
+        yield Problem(file, group, f"a {type(members).__name__}", "is no list of hosts", "[HOST, ...]")
+        return
+    for each in members:
+        if isinstance(each, tuple) and [*map(type, each)] != [str, dict]:
+            yield Problem(file, group, repr(each[:1]), "is no host", "'NAME', or ('NAME', {'VARIABLE': value})")
 
 
 def _name(member: str | tuple[str, dict[str, Any]]) -> str:

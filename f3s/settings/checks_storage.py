@@ -154,11 +154,7 @@ def _bhyve_switch(site: Site) -> Iterator[Problem]:
 def _mountpoints(site: Site) -> Iterator[Problem]:
     jobs, pair = jobs_of(site), _pair(site)
     for host in site.freebsd_hosts:
-        stick, pool = get(host, "usb.mountpoint"), get(host, "pool.mountpoint")
-        if stick and pool and stick != pool and (is_within(stick, pool) or is_within(pool, stick)):
-            wrong = f"and pool_mountpoint {pool} lie in one another"
-            yield Problem(host.name, "usb_mountpoint", repr(stick), wrong, "a directory outside the pool")
-        pool_name, enc = get(host, "pool.name"), get(host, "enc.dataset")
+        pool, pool_name, enc = (get(host, name) for name in ("pool.mountpoint", "pool.name", "enc.dataset"))
         taken: dict[str, str] = {}
         if pool and pool_name and enc:
             taken[pool + enc.removeprefix(pool_name)] = "the mount point of enc_dataset"
@@ -179,6 +175,13 @@ def _mountpoints(site: Site) -> Iterator[Problem]:
                 where = f"zrepl_jobs[{job.name}].replica_mountpoint"
                 yield Problem(SITE, where, repr(path), wrong, "a directory of its own, or None")
             taken[path] = f"the replica_mountpoint of {job.name}"
+        # clients would see another file system there; mount_nullfs(8) refuses paths that are not distinct
+        for name in ("usb.mountpoint", "nfs.mountpoint", "nfs.export"):
+            outer = get(host, name)
+            within = {path: what for path, what in taken.items() if outer != path and is_within(path, str(outer))}
+            if within and outer != pool:  # which is reported above
+                wrong = f"has {', '.join(f'{what} {path}' for path, what in within.items())} in it"
+                yield Problem(host.name, variable(name), repr(outer), wrong, "a directory without a mount point in it")
 
 
 def _nfs_files(site: Site) -> Iterator[Problem]:

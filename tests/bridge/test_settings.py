@@ -72,21 +72,35 @@ def test_overrides_are_checked_too() -> None:
         ]
 
 
+def problems_of(folder: Path) -> list[str]:
+    """In a process of its own: pyinfra's command line patches the interpreter."""
+    loads = "from bridge.settings import load_site; load_site('inventory.py')"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ran = subprocess.run(
+        [sys.executable, "-c", loads], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    return ran.stderr[ran.stderr.index("in inventory.py or group_data:") :].splitlines()[1:]
+
+
+def test_a_host_that_is_none_and_a_group_without_brackets_are_named(tmp_path: Path) -> None:
+    text = (REPOSITORY / "inventory.py").read_text().replace("storage_primary = [_f0]", "storage_primary = _f0")
+    text = text.replace('{"lan_address": "192.168.1.122"}', '"192.168.1.122"')
+    (tmp_path / "inventory.py").write_text(text)
+    named = "allowed: 'NAME', or ('NAME', {'VARIABLE': value})"
+    assert problems_of(tmp_path) == [
+        f"  {tmp_path}/inventory.py: clients = ('r2.lan.buetow.org',): is no host; {named}",
+        f"  {tmp_path}/inventory.py: storage_primary = a tuple: is no list of hosts; allowed: [HOST, ...]",
+    ]
+
+
 def test_data_that_nothing_would_read_is_refused(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "inventory.py", tmp_path)
     shutil.copytree(REPOSITORY / "group_data", tmp_path / "group_data")
     (tmp_path / "group_data" / "storage_primery.py").write_text("pool_disk_serial = 'S1'\n")
     (tmp_path / "group_data" / "storage.py").open("a").write("_dos = True\n")
-    # in a process of its own: pyinfra's command line patches the interpreter
-    loads = "from bridge.settings import load_site; load_site('inventory.py')"
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    ran = subprocess.run(
-        [sys.executable, "-c", loads], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 1
-    problems = ran.stderr[ran.stderr.index("problems in inventory.py") :].splitlines()[1:]
     meant = "did you mean storage_primary?; allowed: storage_primary"
-    assert problems == [
+    assert problems_of(tmp_path) == [
         f"  {tmp_path}/group_data: group = 'storage_primery': is unknown; {meant}",
         *(f"  {host}: _dos = True: is unknown; did you mean _doas?; allowed: _doas" for host in STORAGE),
     ]

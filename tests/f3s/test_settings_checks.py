@@ -44,6 +44,7 @@ def site(hosts: tuple[str, ...], variable: str, value: Any, says: str) -> Any:
 LAN, WIREGUARD = (f"a host address of 192.168.{number}.0/24" for number in (1, 2))
 SAME, APART = "allowed: the same on every host", "allowed: a directory of its own"
 PORT = "allowed: a port of its own"
+EMPTY = "allowed: a directory without a mount point in it"
 PURPOSES, NAMED = "which usb_purposes does not name", "is the name of another file or share in nfs_mountpoint"
 NOT_A_JOB = "is not the name of a job; allowed: f0_to_f1_nfsdata or f0_to_f1_fedora"
 NOT_BSD = f"is not a FreeBSD host of the inventory; allowed: {BSD}"
@@ -145,14 +146,19 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         {"pool_mountpoint": "/keys/data", "nfs_mountpoint": "/keys/data/nfs"},
         [
             *(
-                f"{host}: usb_mountpoint = '/keys': and pool_mountpoint /keys/data lie in one another; "
-                "allowed: a directory outside the pool"
+                f"{host}: usb_mountpoint = '/keys': has the mount point of enc_dataset /keys/data/enc, pool_mountpoint "
+                f"/keys/data, nfs_mountpoint /keys/data/nfs in it; {EMPTY}"
                 for host in FREEBSD
             ),
             f"{SERVED}.replica_mountpoint = '/data/nfs': {ELSEWHERE}; allowed: /keys/data/nfs",
         ],
     ),
     own(FREEBSD, "usb_mountpoint", "/data", f"is pool_mountpoint, too; {APART}"),
+    (FREEBSD, {"nfs_export": "/data/nfs/export"},
+     [f"{h}: nfs_mountpoint = '/data/nfs': has nfs_export /data/nfs/export in it; {EMPTY}" for h in FREEBSD]),
+    (FREEBSD, {"pool_mountpoint": "/export/nfs/data"},
+     [f"{h}: nfs_export = '/export/nfs': has the mount point of enc_dataset /export/nfs/data/enc, pool_mountpoint "
+      f"/export/nfs/data in it; {EMPTY}" for h in FREEBSD]),
     # NFS and clients
     site(FREEBSD, "nfs_marker", "k3svolumes", f"{NAMED}; allowed: a name of its own"),
     site(FREEBSD, "nfs_failback_block", "nfs.DO_NOT_REMOVE", f"{NAMED}; allowed: a name of its own"),
