@@ -28,7 +28,7 @@ if [ -L "$path" ] || { [ -e "$path" ] && [ ! -f "$path" ]; }; then
     echo "replace-file: $path is not a plain file, left alone" >&2
     exit 1
 fi
-temp=$path.new
+temp=$path.f3s-new	# not a name that an operator gives a draft
 trap 'rm -f "$temp"' EXIT
 trap 'exit 1' HUP INT TERM
 rm -f "$temp"

@@ -63,13 +63,14 @@ def left_over(host: StubHost) -> list[str]:
 @pytest.mark.usefixtures("real_zrepl")
 def test_a_good_configuration_takes_the_old_ones_place(host: StubHost) -> None:
     host.path(PATH).chmod(0o644)
+    host.write(f"{PATH}.new", "a draft of the operator's")
     result = put(host, GOOD)
     assert (result.returncode, result.stderr) == (0, "")
     assert host.path(PATH).read_text() == GOOD
     assert host.path(PATH).stat().st_mode & 0o777 == 0o600
-    assert left_over(host) == ["zrepl.yml"]
+    assert left_over(host) == ["zrepl.yml", "zrepl.yml.new"]
     assert host.path(UNREAD).exists()
-    assert host.calls("chown") == [["root:wheel", f"{host.path(PATH)}.new"]]
+    assert host.calls("chown") == [["root:wheel", f"{host.path(PATH)}.f3s-new"]]
 
 
 @pytest.mark.usefixtures("real_zrepl")
