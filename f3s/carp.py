@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -246,12 +246,28 @@ def parse_aliases(lines: Iterable[str]) -> Aliases:
     return Aliases(tuple(sorted(found["ours"])), tuple(sorted(found["other"])), file == "foreign")
 
 
-def unnamed_lines(crontab: Sequence[str], program: str) -> list[int]:
-    """Which lines of a crontab run a program and have no name of pyinfra's above them: made by hand, beside ours."""
-    return [
-        number
-        for number, line in enumerate(crontab)
-        if program in line.split()
-        and not line.startswith("#")
-        and not (number and crontab[number - 1].startswith("# pyinfra-name="))
-    ]
+def crontab_with(
+    crontab: Sequence[str], commands: Mapping[str, str], without: Collection[str], by_hand: str
+) -> tuple[list[str], list[str]]:
+    """root's crontab with the deploy's lines, each below its name; and the lines made by hand that go.
+
+    commands: what runs every minute, by name
+    without: names of which there is to be none
+    by_hand: a program that is run by the deploy's line alone
+    """
+    mark = "# pyinfra-name="
+    ours = {f"{mark}{name}": f"* * * * * {command}" for name, command in commands.items()}
+    missing = [name for name in ours if name.removeprefix(mark) not in without]
+    left: list[str] = []
+    gone: list[str] = []
+    for before, line in zip(("", *crontab), crontab, strict=False):
+        if line in missing:
+            left += [line, ours[line]]
+            missing.remove(line)
+        elif line in ours or (before in ours and ours[before].split()[5] in line.split()):
+            continue
+        elif by_hand in line.split() and not line.startswith("#") and not before.startswith(mark):
+            gone.append(line)
+        else:
+            left.append(line)
+    return [*left, *(line for name in missing for line in (name, ours[name]))], gone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
@@ -12,7 +12,7 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
-from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, member_of_bridge, password_digest, rc_interface, unnamed_lines
+from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, crontab_with, member_of_bridge, password_digest, rc_interface
 from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.devd import HOOK, rivals, without
 from f3s.quoting import Shell, command, words
@@ -305,21 +305,20 @@ def one_hook(subsystem: str, replace: Collection[str]) -> Generator[StringComman
 
 
 @operation()
-def no_second_line(program: str) -> Generator[StringCommand]:
-    """root's crontab runs a program by the deploy's line alone, not by one that a how-to left there as well.
+def crontab(commands: Mapping[str, str], without: Collection[str], by_hand: str) -> Generator[StringCommand]:
+    """root's crontab runs commands every minute. pyinfra's own begins a new one where all lines are comments.
 
-    + program: its path
+    + commands, without, by_hand: as f3s.carp.crontab_with takes them
 
-    **Example:** `carp.no_second_line("/usr/local/bin/carp-auto-failback.sh")`
+    **Example:** `carp.crontab({"carp-auto-failback": FAILBACK}, without=[], by_hand=FAILBACK)`
     """
     lines = known(RootCrontab)
-    second = unnamed_lines(lines, program)
-    if not second:
-        host.noop(f"no line made by hand runs {program}")
+    left, gone = crontab_with(lines, commands, without, by_hand)
+    for line in gone:
+        host.log(f"taken out of root's crontab, where the deploy has a line of its own: {line}")
+    if left == [*lines]:
+        host.noop(f"{', '.join(name for name in commands if name not in without)}: in root's crontab")
         return
-    for number in second:
-        host.log(f"taken out of root's crontab, where the deploy has a line of its own: {lines[number]}")
-    left = [line for number, line in enumerate(lines) if number not in second]
     yield StringCommand("crontab -", _stdin="".join(f"{line}\n" for line in left))
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.context import host
-from pyinfra.operations import crontab, files
+from pyinfra.operations import files
 
 from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
@@ -50,6 +50,7 @@ if settings.is_freebsd:
         path="/etc/sysctl.conf",
         line=r"^kern\.init_shutdown_timeout[ =:].*",
         replace=f"kern.init_shutdown_timeout={INIT_SHUTDOWN}",
+        ensure_newline=True,
     )
     sysctl.values(wanted={"kern.init_shutdown_timeout": INIT_SHUTDOWN}, name="carp: time for init's shutdown, now")
 
@@ -126,6 +127,7 @@ if settings.is_storage:
         path="/etc/sysctl.conf",
         line=r"^net\.inet\.carp\.preempt[ =:].*",
         replace="net.inet.carp.preempt=1",
+        ensure_newline=True,
     )
     sysctl.values(wanted={"net.inet.carp.preempt": "1"}, name="carp: preemption now")
 
@@ -175,25 +177,15 @@ if settings.is_storage:
 
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
     controller_takes_up("carp", values, *programs)
-    crontab.crontab(
-        name="carp: f3s_storage looks every minute",
-        command="/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",
-        cron_name="f3s_storage reconcile",
-        user="root",
-    )
-    crontab.crontab(
-        name="carp: the report, every minute",
-        command=f"{REPORT} >/dev/null 2>&1",
-        cron_name="f3s_storage report",
-        user="root",
-    )
-    carp.no_second_line(program=FAILBACK, name="carp: no line made by hand for automatic failback")
-    crontab.crontab(
-        name="carp: automatic failback, on the primary alone",
-        command=FAILBACK,
-        cron_name="carp-auto-failback",
-        user="root",
-        present=settings.is_primary,
+    carp.crontab(
+        name="carp: f3s_storage looks every minute, and so do the report and, on the primary, automatic failback",
+        commands={
+            "f3s_storage reconcile": "/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",
+            "f3s_storage report": f"{REPORT} >/dev/null 2>&1",
+            "carp-auto-failback": FAILBACK,
+        },
+        without=[] if settings.is_primary else ["carp-auto-failback"],
+        by_hand=FAILBACK,
     )
 
 reasons.none_left()

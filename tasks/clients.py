@@ -127,6 +127,7 @@ if settings.is_client:
             path="/etc/idmapd.conf",
             line=r"^[#[:space:]]*Domain[[:space:]]*=.*$",
             replace=f"Domain = {nfs.idmap_domain}",
+            ensure_newline=True,
         )
 
     # -- the mounts --

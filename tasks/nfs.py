@@ -32,6 +32,7 @@ if settings.is_storage:
             path="/etc/sysctl.conf",
             line=rf"^{pattern}[ =:].*",
             replace=f"{variable}={value}",
+            ensure_newline=True,
         )
         sysctl.values(wanted={variable: value}, name=f"nfs: {variable} now")
     if numeric:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,10 +244,26 @@ def test_a_line_made_by_hand_leaves_the_crontab_and_ours_stays() -> None:
     program = "/usr/local/bin/carp-auto-failback.sh"
     ours = ("# pyinfra-name=carp-auto-failback", f"* * * * * {program}")
     others = ("MAILTO=me", f"# was {program}", f"0 3 * * * {program}.old", "@daily /root/backup")
-    result = run(
-        carp.no_second_line, {RootCrontab: (*others, f"*/1 * * * * root {program} >/dev/null", *ours)}, program
-    )
-    (put,) = result.commands
-    assert (put.get_raw_value(), put.connector_arguments["_stdin"].splitlines()) == ("crontab -", [*others, *ours])
-    assert "*/1 * * * *" in result.logs[0]
-    assert len(run(carp.no_second_line, {RootCrontab: (*others, *ours)}, program).noops) == 1
+    by_hand = f"*/1 * * * * root {program} >/dev/null"
+    report = ("# pyinfra-name=report", "* * * * * /report >/dev/null")
+
+    def changed(*lines: str, without: Sequence[str] = ()) -> tuple[list[str] | None, list[str]]:
+        commands = {"carp-auto-failback": program, "report": "/report >/dev/null"}
+        result = run(carp.crontab, {RootCrontab: lines}, commands, without, program)
+        if not result.commands:
+            return None, result.noops
+        (put,) = result.commands
+        assert put.get_raw_value() == "crontab -"
+        return put.connector_arguments["_stdin"].splitlines(), result.logs
+
+    left, logs = changed(*others, by_hand, *ours, *report)
+    assert left == [*others, *ours, *report]
+    assert by_hand in logs[0]
+    assert changed(*others, *ours, *report)[0] is None
+    assert changed("# all of it is", "#0 3 * * * off")[0] == ["# all of it is", "#0 3 * * * off", *ours, *report]
+    assert changed(*ours, *others, report[0], "*/5 * * * * /report", without=["carp-auto-failback"])[0] == [
+        *others,
+        *report,
+    ]
+    assert changed(report[0], "0 0 * * * mine", *ours)[0] == [*report, "0 0 * * * mine", *ours]
+    assert changed(by_hand)[0] == [*ours, *report]
