@@ -239,6 +239,7 @@ def _refuse(todo: Plan, aside: Sequence[str], certain: bool) -> None:
     problems = [*todo.conflicts, *(todo.doubts if executing() else ())]
     if todo.makes and todo.doubts and executing():
         problems.insert(0, f"no stick has {', '.join(name + SUFFIX for name in todo.makes)}")
+        problems.append("plug all sticks in and run tasks/usb_keys.py without --limit, which sets up blank ones first")
     if not certain and executing():
         problems.append("the stick is not mounted")
     if problems:

@@ -361,6 +361,7 @@ def test_an_unreachable_host_stops_the_making_of_keys() -> None:
     with pytest.raises(OperationError) as refusal:
         cluster.run()
     assert f"no key was written: no stick has {NAME}.key; " in str(refusal.value)
+    assert "without --limit" in str(refusal.value)
     assert f"the stick of {F2} cannot be read" in str(refusal.value)
     assert f"the datasets of {F2} cannot be read" in str(refusal.value)
 
