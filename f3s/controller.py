@@ -138,8 +138,8 @@ class Values(BaseModel):
 
     @property
     def replication(self) -> dict[str, str]:
-        """The variables of the jobs: by that of what is served the primary hands over and fails back."""
-        names = ("REPLICATION_JOB", "SNAPSHOT_PREFIX", "CATCH_UP", "FAILBACK_MAX_AGE", "SINK", "JOBS")
+        """The variables of the job that replicates what is served: by it the primary hands over and fails back."""
+        names = ("REPLICATION_JOB", "SNAPSHOT_PREFIX", "CATCH_UP", "FAILBACK_MAX_AGE", "SINK")
         return {f"F3S_{name}": self.variables[f"F3S_{name}"] for name in names}
 
 

@@ -261,7 +261,7 @@ def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
     if found == wanted_values(host, cluster.site).replication:
         return None
     told = ", ".join(f"{name}={value}" for name, value in found.items())
-    return f"f3s_storage does not go by zrepl_jobs ({told} in storage.conf)"
+    return f"f3s_storage goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
 
 
 def services(cluster: ClusterView, host: HostSettings) -> Row:
@@ -292,6 +292,9 @@ def services(cluster: ClusterView, host: HostSettings) -> Row:
     if blind := _failback_blind(cluster, host):
         return wrong("services", host.name, blind, RUN.format("zrepl"))
     serves = f"ready: {', '.join(names)} run and answer"
+    if controller.values and controller.values.jobs != wanted_values(host, cluster.site).jobs:
+        # told, not wrong: no move depends on it
+        serves += f"; its report watches other jobs than those of zrepl_jobs: {RUN.format('zrepl')}"
     if controller.fsid_number != host.nfs.fsid:
         # told, not wrong: it serves, and its boot, which mends it, needs the moves that a wrong row refuses
         serves += (

@@ -498,9 +498,15 @@ def test_a_failback_that_waits_for_the_proof_of_another_job(name: str, value: ob
     for check, host in (("one MASTER", "cluster"), ("services", F0)):
         row = one(cluster, check, host)
         assert row.state is State.WRONG
-        assert "f3s_storage does not go by zrepl_jobs (" in row.reason
+        assert f"f3s_storage goes by another job than {NFS_JOB} (" in row.reason
         assert f"F3S_{name.upper()}={value}" in row.reason
         assert row.next_step.startswith("pyinfra inventory.py tasks/zrepl.py")
+    told = controller.values.model_copy(update={"jobs": f"{NFS_JOB} zdata/enc/nfsdata 180"})
+    row = one(changed(cluster, F0, controller=replace(controller, values=told)), "services", F0)
+    assert row.state is State.RIGHT
+    assert row.reason.endswith(
+        "its report watches other jobs than those of zrepl_jobs: pyinfra inventory.py tasks/zrepl.py"
+    )
 
 
 GUID = "54fe0d84ea1b4e1c"
