@@ -137,10 +137,15 @@ class Values(BaseModel):
         return {f"F3S_{name.upper()}": str(value) for name, value in self}
 
     @property
-    def replication(self) -> dict[str, str]:
+    def gates(self) -> dict[str, str]:
         """The variables of the job that replicates what is served: by it the primary hands over and fails back."""
         names = ("REPLICATION_JOB", "SNAPSHOT_PREFIX", "CATCH_UP", "FAILBACK_MAX_AGE", "SINK")
         return {f"F3S_{name}": self.variables[f"F3S_{name}"] for name in names}
+
+    @property
+    def replication(self) -> dict[str, str]:
+        """All variables of the jobs, which their task writes, too."""
+        return {**self.gates, "F3S_JOBS": self.jobs}
 
 
 def wanted_values(host: HostSettings, site: Site) -> Values:

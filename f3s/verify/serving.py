@@ -257,8 +257,8 @@ def _failback_blind(cluster: ClusterView, host: HostSettings) -> str | None:
     controller = cluster.of(host).controller
     if controller is None or controller.values is None:
         return None
-    found = controller.values.replication
-    if found == wanted_values(host, cluster.site).replication:
+    found = controller.values.gates
+    if found == wanted_values(host, cluster.site).gates:
         return None
     told = ", ".join(f"{name}={value}" for name, value in found.items())
     return f"f3s_storage goes by another job than {cluster.site.served_job.name} ({told} in storage.conf)"
