@@ -245,9 +245,9 @@ fsid_wanted() {
 }
 
 stays_read_only() {
-	may_write && takes_writes "$F3S_MOUNTPOINT" || return 1
+	may_write || return 1
 	takes_writes "$F3S_EXPORT"
-	[ $? -eq 1 ]
+	[ $? -eq 1 ] && takes_writes "$F3S_MOUNTPOINT"
 }
 
 takes_writes() {
@@ -323,24 +323,29 @@ keep_proof() {
 set_readonly() {
 	set_said=$(bounded "$F3S_LIMIT" zfs set "readonly=$1" "$F3S_DATASET" 2>&1) ||
 		{ REASON="readonly=$1 failed: $set_said"; return 1; }
+	SET_READONLY=$1
+}
+
+# readonly_is on | off: as this run has set it, or as dataset_ready() read it
+readonly_is() {
+	[ "${SET_READONLY:-$(property readonly)}" = "$1" ]
 }
 
 # The replica must be read-only before its first mount: one write, and the next incremental is refused (seen).
 read_only() {
-	[ "$(property readonly)" != on ] || return 0
+	! readonly_is on || return 0
 	only_why=$REASON
 	if ! set_readonly on; then
 		REASON="$only_why; $REASON"
 		return 1
 	fi
-	MADE_READ_ONLY=yes
 	tell "set readonly=on on $F3S_DATASET"
 }
 
 # After dataset_ready(). A replica gets a snapshot of its own first: the old primary's zrepl does not have it, so its next
 # stream is refused, and could not make this read-only again or take back what was written.
 writable() {
-	may_write && [ "$(property readonly)${MADE_READ_ONLY-}" != off ] && [ -z "${MADE_WRITABLE-}" ] || return 0
+	may_write && ! readonly_is off || return 0
 	if promoted; then
 		writable_mark=$F3S_DATASET@f3s_promoted_$EPOCH
 		if ! bounded "$F3S_LIMIT" zfs list -H -o name "$writable_mark" >/dev/null 2>&1 &&
@@ -350,7 +355,6 @@ writable() {
 		fi
 	fi
 	set_readonly off || { tell "$REASON"; return 1; }
-	MADE_WRITABLE=yes
 	tell "set readonly=off on $F3S_DATASET"
 }
 
@@ -534,10 +538,10 @@ out and never was promoted, here: carp promote without $F3S_PEER_NAME"
 		touch "$F3S_PROVEN"
 	fi
 	[ "${1-}" != operator ] || rm -f "$F3S_HOLD" "$F3S_LOSSES"
-	if [ -z "${MADE_WRITABLE-}" ]; then
+	if [ "${SET_READONLY-}" != off ]; then
 		writable
 		# its export may have to be mounted anew
-		[ -z "${MADE_WRITABLE-}" ] || able || refuse "not ready: $REASON (service f3s_storage reconcile tries again)"
+		[ "${SET_READONLY-}" != off ] || able || refuse "not ready: $REASON (service f3s_storage reconcile tries again)"
 	fi
 	carp_set "$F3S_CLAIM" || refuse "$REASON"
 	if ! carp_becomes MASTER; then
