@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from f3s.pruning import Rules, selects
 from f3s.settings.model import is_within
@@ -43,6 +44,21 @@ class _Edit:
     text: str
 
 
+class _Form(BaseModel):
+    """What of a job is read here or by the survey, in the form in which zrepl takes it."""
+
+    name: str
+    type: str
+    root_fs: str = ""
+    connect: dict[str, Any] = {}
+    serve: dict[str, Any] = {}
+    snapshotting: dict[str, Any] = {}
+    pruning: dict[str, list[dict[str, Any]]] = {}
+
+
+_JOBS = TypeAdapter(list[_Form])
+
+
 def job_list(text: str) -> list[dict[str, Any]]:
     """The jobs in a zrepl.yml; none in an empty one.
 
@@ -53,9 +69,11 @@ def job_list(text: str) -> list[dict[str, Any]]:
         if included := [key for key in config if str(key).startswith("include")]:
             raise NoPlace(f"`{included[0]}` takes jobs from other files: put them into this one")
         jobs = config.get("jobs") or []
-        if not all(isinstance(job["name"], str) for job in jobs):
-            raise NoPlace("a job has no name")
+        _JOBS.validate_python(jobs)
         return list(jobs)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise NoPlace(f"jobs.{'.'.join(map(str, first['loc']))} is not what zrepl takes: {first['msg']}") from error
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise NoPlace(f"it is not the configuration of zrepl: {' '.join(str(error).split())}") from error
 

@@ -281,7 +281,7 @@ TABLE = {
                 "the dash of a job",
                 "another name there",
                 "takes jobs from other files",
-                "a job has no name",
+                "is not what zrepl takes",
                 "not the configuration of zrepl",
                 "in zrepl_jobs|take it out there",
             ),

@@ -221,6 +221,14 @@ def test_what_is_no_data_is_a_note(row: str) -> None:
     assert row in " ".join(proposed(hosts())[0].report.split())
 
 
+def test_jobs_in_another_form_are_not_known() -> None:
+    seen = hosts()
+    seen[BETA] = replace(seen[BETA], texts=texts(jobs=SINK.replace("root_fs:", "root_fs: 5 #")))
+    assert "beta unknown the jobs in /usr/local/etc/zrepl/zrepl.yml: jobs.0.root_fs is not" in " ".join(
+        proposed(seen)[0].report.split()
+    )
+
+
 def test_a_preset_that_is_no_preset_is_told() -> None:
     seen = hosts()
     line = "127.0.0.1:/tank/shared/home /mnt/home nfs4 port=2424,{},_netdev,x-systemd.after=x 0 0\n"
