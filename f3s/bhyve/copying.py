@@ -117,16 +117,18 @@ def check_space(migration: Migration) -> None:
 
 
 def bytes_needed(pairs: Iterable[tuple[Dataset, Dataset | None]]) -> int:
-    """Bytes that the rest of the copy takes from the pool: each source with its snapshots and reservation, less
-    what its counterpart has. A thick volume takes again what the next snapshot will hold."""
+    """Bytes that the rest of the copy takes from the pool: each source with its snapshots and reservations, less
+    what its counterpart has. `reservation` counts for the dataset alone, although it holds what is below as well, so
+    the figure may be too high. A thick volume takes again what the next snapshot will hold."""
     need = 0
     for source, target in pairs:
         data = bytes_of(source, "referenced" if value(source, "origin") else "usedbydataset")
         reserved = bytes_of(source, "refreservation")
-        full = data + bytes_of(source, "usedbysnapshots") + reserved
+        full = max(data + bytes_of(source, "usedbysnapshots") + reserved, bytes_of(source, "reservation"))
         got = 0
         if target:
-            got = sum(bytes_of(target, f"usedby{what}") for what in ("dataset", "snapshots", "refreservation"))
+            used = sum(bytes_of(target, f"usedby{what}") for what in ("dataset", "snapshots", "refreservation"))
+            got = max(used, bytes_of(target, "reservation"))
         need += max(0, full - got)
         if reserved:
             need += bytes_of(source, "written")

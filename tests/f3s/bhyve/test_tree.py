@@ -82,6 +82,9 @@ def test_space_counts_reservations_snapshots_and_clones() -> None:
     assert bytes_needed([(thick, None)]) == 1190 + 119 + margin
     taken = Dataset("p/v", {**thick.properties, "written": Property("0", "-")})
     assert bytes_needed([(taken, None)]) == 1120 + 112 + margin
+    held = Dataset("p/v", {**taken.properties, "reservation": Property("5000", "local")})
+    assert bytes_needed([(held, None)]) == 5000 + 500 + margin
+    assert bytes_needed([(held, held)]) == 0
     clone = Dataset("p/c", {"origin": Property("p/x@s", "-"), "referenced": Property("70", "-")})
     assert bytes_needed([(clone, None)]) == 70 + 7 + margin
     assert bytes_needed([(clone, clone)]) == 77 + margin
