@@ -46,6 +46,12 @@ running() {
 	bounded "$F3S_SERVICE_LIMIT" service "$1" onestatus >/dev/null 2>&1
 }
 
+# One that did not say so in time may run.
+stopped() {
+	running "$1"
+	case $? in 0 | 124) return 1 ;; esac
+}
+
 # within SECONDS COMMAND...: waits until the command is true.
 within() {
 	within_left=$1
@@ -80,7 +86,7 @@ mountd_right() {
 
 # What hears no other signal, as after SIGSTOP, is killed; an nfsd with clients only by the second SIGKILL (seen).
 stop_service() {
-	running "$1" || return 0
+	! stopped "$1" || return 0
 	bounded "$F3S_LIMIT" service "$1" onestop >/dev/null 2>&1
 	if ! within 10 killed "$1"; then
 		tell "$1 did not stop"
@@ -95,7 +101,7 @@ restart_service() {
 }
 
 killed() {
-	running "$1" || return 0
+	! stopped "$1" || return 0
 	pkill -KILL -x "$1"
 	return 1
 }

@@ -99,11 +99,13 @@ grep -v " on $point (" "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount"
 rm -f "$point/nfs.DO_NOT_REMOVE" "$STATE/kept"
 """
 
-# wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew.
+# wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew; silent.SERVICE:
+# the next look at it does not end in time.
 SERVICE = r"""
 running="$STATE/running.$1"
 case $2 in
 onestatus)
+	! rm "$STATE/silent.$1" 2>/dev/null || exit 124
 	[ -e "$running" ] || { echo "$1 is not running."; exit 1; }
 	echo "$1 is running as pid 4711." ;;
 onestart)

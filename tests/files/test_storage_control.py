@@ -243,6 +243,14 @@ def test_a_service_that_does_not_stop_is_killed_or_reported(quick: StorageHost) 
     assert quick.running() == ("nfsd",)
 
 
+def test_a_service_of_which_nothing_is_known_is_stopped(quick: StorageHost) -> None:
+    quick.serving()
+    quick.properties(keystatus="unavailable")
+    quick.flag("silent.nfsd")
+    quick.reconcile()
+    assert (quick.running(), "stopped nfsd" in quick.log()) == ((), True)
+
+
 # -- the claim --
 
 
