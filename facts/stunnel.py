@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from f3s.connections import LOG_LINES, Connection, parse_connections
+from f3s.parsing import only_line
 from f3s.quoting import command, words
 from f3s.stunnel import StunnelState, parse_stunnel
 from facts.base import HostFact, marked
@@ -41,6 +42,34 @@ class Stunnel(HostFact[StunnelState]):
     @override
     def read(self, lines: list[str]) -> StunnelState:
         return parse_stunnel(lines)
+
+
+_PASSING = """\
+( pid={} file={} left=5
+until [ "$(cat "$file" 2>/dev/null)" = "$pid" ] || ! sockstat -46lqw -P tcp,udp | grep -q " $pid "; do
+    [ "$left" -gt 0 ] || {{ echo stays; exit; }}
+    left=$((left - 1))
+    sleep 5
+done
+echo passed )"""
+
+
+class Passing(HostFact[bool]):
+    """Whether a process that listens, and is not in a pid file, gets into it or ends within 25 s.
+
+    A service that is just started or stopped is not in its pid file for a moment (seen on 15.1 under load).
+
+    + pid: the process
+    + pid_file: where the daemon writes its process id
+    """
+
+    @override
+    def command(self, pid: int, pid_file: str) -> str:
+        return marked(command(_PASSING, pid, pid_file))
+
+    @override
+    def read(self, lines: list[str]) -> bool:
+        return only_line(lines, "the listener", "passed|stays") == "passed"
 
 
 # The ends of the names of rotated logs are those of newsyslog.conf(5). Without the last line not all could be read.

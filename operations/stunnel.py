@@ -15,7 +15,7 @@ from f3s.pki.certificates import Issued
 from f3s.stunnel import merged
 from facts.base import script
 from facts.sockets import Listeners
-from facts.stunnel import Stunnel, TunnelConnections
+from facts.stunnel import Passing, Stunnel, TunnelConnections
 from operations.base import Commands, Shown, known, told
 from operations.reasons import operation
 from operations.textfile import two_owners, written
@@ -39,8 +39,9 @@ def port_is_ours(addresses: Sequence[str], port: int, pid_file: str) -> Commands
     found = [each for each in known(Listeners) if any(each.takes(address, port) for address in addresses)]
     ours: list[str] = told(FileContents, path=pid_file) or []
     strangers = [each for each in found if [str(each.pid)] != [line.strip() for line in ours]]
-    if strangers:
-        stranger = strangers[0]
+    for stranger in strangers:
+        if stranger.pid and known(Passing, pid=stranger.pid, pid_file=pid_file):
+            continue
         end_it = f"`kill {stranger.pid}`" if stranger.pid else "end it"
         if told(File, path=STARTED):
             # or the controller would start it again, from the same configuration

@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import FactProcessError
 from f3s.connections import Connection
 from f3s.stunnel import StunnelState
 from facts.base import END
-from facts.stunnel import Stunnel, TunnelConnections
+from facts.stunnel import Passing, Stunnel, TunnelConnections
 from tests.shell import lines_of, shell
 
 
@@ -112,3 +112,29 @@ def test_connections_are_known_from_rotated_logs_too(tmp_path: Path, with_shell:
     (tmp_path / "messages.1.bz2").write_text("no archive")
     with pytest.raises(FactProcessError):
         connections(tmp_path, with_shell)
+
+
+@pytest.mark.parametrize(
+    ("pids", "listening", "says"),
+    [
+        (["", "7"], 9, True),
+        ([""], 2, True),
+        ([""], 9, False),
+        (["17"], 9, False),
+    ],
+    ids=["gets into its pid file", "ends", "is in no pid file", "another one is in the pid file"],
+)
+def test_whether_a_listener_is_just_started_or_stopped(
+    tmp_path: Path, pids: list[str], listening: int, says: bool
+) -> None:
+    """With each sleep(1) the pid file gets its next content, and after so many looks nobody listens."""
+    for name, content in zip(("pid", "next"), pids, strict=False):
+        (tmp_path / name).write_text(content)
+    fact = Passing()
+    lines = lines_of(
+        fact.command(pid=7, pid_file=f"{tmp_path}/pid"),
+        tmp_path,
+        sockstat=f'echo >>"$0.n"; [ "$(wc -l <"$0.n")" -gt {listening} ] || echo "root stunnel 7 8 tcp4 *:2323 *:*"',
+        sleep=f'[ ! -e "{tmp_path}/next" ] || mv "{tmp_path}/next" "{tmp_path}/pid"',
+    )
+    assert fact.process(lines) is says

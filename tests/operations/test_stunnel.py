@@ -12,7 +12,7 @@ from f3s.pki.certificates import Issued
 from f3s.sockets import ANY, Listener
 from f3s.stunnel import StunnelState
 from facts.sockets import Listeners
-from facts.stunnel import Stunnel, TunnelConnections
+from facts.stunnel import Passing, Stunnel, TunnelConnections
 from operations import stunnel
 from tests.operations.harness import Result, run
 from tests.shell import words_of
@@ -88,8 +88,9 @@ def port(
     pid: list[str] | None,
     executing: bool = True,
     started: dict[str, int] | None = None,
+    passing: bool = False,
 ) -> list[str]:
-    facts = {Listeners: listeners, FileContents: pid, File: started}
+    facts = {Listeners: listeners, FileContents: pid, File: started, Passing: passing}
     result = run(stunnel.port_is_ours, facts, [VIP, "127.0.0.1"], 2323, PID_FILE, executing=executing)
     assert result.commands == []
     return result.noops
@@ -117,6 +118,10 @@ def test_who_else_has_the_port_stops_it_too(
 ) -> None:
     with pytest.raises(OperationError, match=says):
         port((listener,), pid, started=started)
+
+
+def test_one_that_is_just_started_or_stopped_stops_no_run() -> None:
+    assert port((OLD,), None, passing=True) == [f"{VIP}:2323 and 127.0.0.1:2323: held by the stunnel of {PID_FILE}"]
 
 
 def test_the_daemon_of_the_pid_file_and_what_listens_elsewhere_are_no_matter() -> None:
