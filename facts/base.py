@@ -48,7 +48,7 @@ def bounded(seconds: int, body: Shell) -> Shell:
 
 
 class HostFact(FactBase[T | None], Generic[T]):
-    """A fact that is None if the answer is unknown. Subclasses implement `read` and use `marked`."""
+    """A fact that is None if the answer is unknown. Subclasses use `marked`, and `read` is mostly a parser of f3s."""
 
     abstract = True
 

@@ -33,9 +33,7 @@ class AllProperties(HostFact[dict[str, Dataset]]):
     def command(self) -> str:
         return marked(Shell("zfs get -Hp -o name,property,value,source -t filesystem,volume all"))
 
-    @override
-    def read(self, lines: list[str]) -> dict[str, Dataset]:
-        return parse_all_properties(lines)
+    read = staticmethod(parse_all_properties)
 
 
 class EncryptionFeature(HostFact[str]):
@@ -48,9 +46,7 @@ class EncryptionFeature(HostFact[str]):
     def command(self, pool: str) -> str:
         return marked(command("zpool get -H -o value feature@encryption {}", pool))
 
-    @override
-    def read(self, lines: list[str]) -> str:
-        return parse_feature(lines)
+    read = staticmethod(parse_feature)
 
 
 class Vms(HostFact[VmHost]):
@@ -60,6 +56,4 @@ class Vms(HostFact[VmHost]):
     def command(self) -> str:
         return marked(Shell(_VMS))
 
-    @override
-    def read(self, lines: list[str]) -> VmHost:
-        return parse_vm_host(lines)
+    read = staticmethod(parse_vm_host)

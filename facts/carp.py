@@ -58,9 +58,7 @@ class Carp(HostFact[CarpView]):
     def command(self, interface: str) -> str:
         return marked(command(_VIEW, interface))
 
-    @override
-    def read(self, lines: list[str]) -> CarpView:
-        return parse_carp(lines)
+    read = staticmethod(parse_carp)
 
 
 _RIVALS = """\
@@ -88,9 +86,7 @@ class CarpRivals(HostFact[Rivals]):
     def command(self, interface: str, address: str) -> str:
         return marked(command(_RIVALS, interface, f" {address} "))
 
-    @override
-    def read(self, lines: list[str]) -> Rivals:
-        return parse_rivals(lines)
+    read = staticmethod(parse_rivals)
 
 
 class BootAliases(HostFact[Aliases]):
@@ -104,9 +100,7 @@ class BootAliases(HostFact[Aliases]):
     def command(self, interface: str, address: str) -> str:
         return marked(command(_ALIASES, rc_interface(interface), address, RC_FILE, RC_HEADER))
 
-    @override
-    def read(self, lines: list[str]) -> Aliases:
-        return parse_aliases(lines)
+    read = staticmethod(parse_aliases)
 
 
 class BootPassword(HostFact[str]):

@@ -39,9 +39,7 @@ class SelinuxState(HostFact[Selinux]):
             )
         )
 
-    @override
-    def read(self, lines: list[str]) -> Selinux:
-        return parse_selinux(lines)
+    read = staticmethod(parse_selinux)
 
 
 class PortIsOpen(HostFact[bool]):
@@ -55,9 +53,7 @@ class PortIsOpen(HostFact[bool]):
         attempt = command("runuser -u nobody -- timeout 5 bash -c {}", f"exec 3<>/dev/tcp/127.0.0.1/{port}")
         return marked(Shell(f"if {attempt} 2>&1; then echo open; fi"))
 
-    @override
-    def read(self, lines: list[str]) -> bool:
-        return parse_attempt(lines)
+    read = staticmethod(parse_attempt)
 
 
 class MountStates(HostFact[tuple[MountState, ...]]):
@@ -71,6 +67,4 @@ class MountStates(HostFact[tuple[MountState, ...]]):
         # 1: a mount is not usable
         return marked(command("{} --status || test $? -eq 1", monitor))
 
-    @override
-    def read(self, lines: list[str]) -> tuple[MountState, ...]:
-        return parse_status(lines)
+    read = staticmethod(parse_status)

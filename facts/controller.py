@@ -19,9 +19,7 @@ class StorageController(HostFact[Status]):
         found = command(ask, CONTROL, STORAGE_CONF)
         return marked(command("if [ -x {} ]; then {}; else echo '=== absent'; fi", CONTROL, found))
 
-    @override
-    def read(self, lines: list[str]) -> Status:
-        return parse_controller(lines)
+    read = staticmethod(parse_controller)
 
 
 class Decisions(HostFact[tuple[str, ...]]):

@@ -48,6 +48,4 @@ class Variables(HostFact[dict[str, str | None]]):
         show = command(_PRINT, words(names))
         return marked(command("{{ {}; }} >/dev/null 2>&1\n{}", source, show))
 
-    @override
-    def read(self, lines: list[str]) -> dict[str, str | None]:
-        return parse_variables(lines)
+    read = staticmethod(parse_variables)

@@ -17,6 +17,4 @@ class Listeners(HostFact[tuple[Listener, ...]]):
         # -w: without it FreeBSD 15 cuts addresses short (usr.bin/sockstat/main.c)
         return marked(Shell("sockstat -46lqw -P tcp,udp"))
 
-    @override
-    def read(self, lines: list[str]) -> tuple[Listener, ...]:
-        return parse_sockstat(lines)
+    read = staticmethod(parse_sockstat)

@@ -22,9 +22,7 @@ class FreebsdSystem(HostFact[System]):
             )
         )
 
-    @override
-    def read(self, lines: list[str]) -> System:
-        return parse_system(lines)
+    read = staticmethod(parse_system)
 
 
 class LinuxSystem(HostFact[System]):
@@ -40,9 +38,7 @@ class LinuxSystem(HostFact[System]):
             )
         )
 
-    @override
-    def read(self, lines: list[str]) -> System:
-        return parse_system(lines)
+    read = staticmethod(parse_system)
 
 
 class RootCrontab(HostFact[tuple[str, ...]]):

@@ -22,9 +22,7 @@ class TextFileOf(HostFact[TextFile]):
         said = script("stat-secret", path)
         return marked(command("{} && if [ -e {} ]; then od -An -v -tx1 {}; fi", said, path, path))
 
-    @override
-    def read(self, lines: list[str]) -> TextFile:
-        return parse_text_file(lines)
+    read = staticmethod(parse_text_file)
 
 
 class DevdRules(HostFact[dict[str, TextFile]]):

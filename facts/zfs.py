@@ -47,9 +47,7 @@ class Datasets(HostFact[dict[str, Dataset]]):
             )
         )
 
-    @override
-    def read(self, lines: list[str]) -> dict[str, Dataset]:
-        return parse_datasets(lines)
+    read = staticmethod(parse_datasets)
 
 
 class Guarded(HostFact[dict[str, tuple[str, ...]]]):
@@ -59,9 +57,7 @@ class Guarded(HostFact[dict[str, tuple[str, ...]]]):
     def command(self) -> str:
         return marked(command("zfs get -H -s local -o name,value -t filesystem {}", GUARDED))
 
-    @override
-    def read(self, lines: list[str]) -> dict[str, tuple[str, ...]]:
-        return parse_guarded(lines)
+    read = staticmethod(parse_guarded)
 
 
 class Snapshots(HostFact[tuple[Snapshot, ...]]):
@@ -71,9 +67,7 @@ class Snapshots(HostFact[tuple[Snapshot, ...]]):
     def command(self) -> str:
         return marked(command("zfs list -Hp -t snapshot -o {}", ",".join(SNAPSHOT_PROPERTIES)))
 
-    @override
-    def read(self, lines: list[str]) -> tuple[Snapshot, ...]:
-        return parse_snapshots(lines)
+    read = staticmethod(parse_snapshots)
 
 
 # One list shows which snapshots have holds; only those are asked about. A name may contain blanks.
@@ -91,9 +85,7 @@ class HistoryMarks(HostFact[Marks]):
     def command(self) -> str:
         return marked(command(_MARKS))
 
-    @override
-    def read(self, lines: list[str]) -> Marks:
-        return parse_marks(lines)
+    read = staticmethod(parse_marks)
 
 
 class Referenced(HostFact[dict[str, int]]):
@@ -103,9 +95,7 @@ class Referenced(HostFact[dict[str, int]]):
     def command(self) -> str:
         return marked(command("zfs get -Hp -t filesystem,volume -o name,value referenced"))
 
-    @override
-    def read(self, lines: list[str]) -> dict[str, int]:
-        return parse_written(lines)
+    read = staticmethod(parse_written)
 
 
 class Pools(HostFact[dict[str, Pool]]):
@@ -120,9 +110,7 @@ class Pools(HostFact[dict[str, Pool]]):
             )
         )
 
-    @override
-    def read(self, lines: list[str]) -> dict[str, Pool]:
-        return parse_pools(lines)
+    read = staticmethod(parse_pools)
 
 
 class ImportablePools(DeviceFact[tuple[str, ...]]):
@@ -133,9 +121,7 @@ class ImportablePools(DeviceFact[tuple[str, ...]]):
         # without any pool the exit status is 1
         return self.asked(Shell("zpool import 2>&1; true"))
 
-    @override
-    def read(self, lines: list[str]) -> tuple[str, ...]:
-        return parse_importable(lines)
+    read = staticmethod(parse_importable)
 
     @override
     def silence(self, lines: list[str]) -> tuple[str, str]:
