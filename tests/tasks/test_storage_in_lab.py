@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +23,7 @@ ENC, NFSDATA = "zdata/enc", "zdata/enc/nfsdata"
 
 @pytest.fixture(scope="module")
 def untouched(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Hosts as they come from the installer, with blank sticks and data disks. Copy it before a change.
+    """Hosts as they come from the installer, with blank sticks and data disks; only to be copied.
 
     f0 has no zfs_enable, which the installer leaves out where the root is on UFS (as the observed machines have it).
     """
@@ -36,20 +34,20 @@ def untouched(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture(scope="module")
 def deployed(untouched: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """After both tasks. Copy it before a change."""
+    """After both tasks; only to be copied."""
     cluster = untouched.copy(tmp_path_factory.mktemp("lab") / "deployed")
     cluster.deploy(*TASKS)
     return cluster
 
 
-Fresh = Callable[[Cluster], Cluster]
+@pytest.fixture
+def blank(untouched: Cluster, tmp_path: Path) -> Cluster:
+    return untouched.copy(tmp_path / "blank")
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Fresh:
-    """Makes a copy that the test may change."""
-    numbers = itertools.count()
-    return lambda cluster: cluster.copy(tmp_path / f"lab{next(numbers)}")
+def cluster(deployed: Cluster, tmp_path: Path) -> Cluster:
+    return deployed.copy(tmp_path / "cluster")
 
 
 def state(cluster: Cluster) -> str:
@@ -102,8 +100,7 @@ def made_by_hand(cluster: Cluster) -> None:
     cluster.sh(F0, f"zfs inherit f3s:guarded zdata; zfs mount {ENC}; zfs mount {NFSDATA}")
 
 
-def test_directories_below_datasets_that_were_mounted_before_take_no_writes(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
+def test_directories_below_datasets_that_were_mounted_before_take_no_writes(cluster: Cluster) -> None:
     made_by_hand(cluster)
     assert len(cluster.deploy("zfs_encrypt").changed) == 2
     assert "nullfs" not in cluster.sh(F0, "mount -p; ls /var/run")
@@ -120,9 +117,8 @@ echo '/dev/da0 /keys ufs rw 0 2' >>/etc/fstab
 OWN = "dd if=/dev/random of=/keys/backup.key bs=32 count=1; chmod 0400 /keys/backup.key"
 
 
-def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(deployed: Cluster, fresh: Fresh) -> None:
+def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(cluster: Cluster) -> None:
     """Sticks without a label in fstab, a key of the user's own on one of them, and a dataset that inherits its key."""
-    cluster = fresh(deployed)
     for host in (F0, F1, F2):
         cluster.sh(host, BY_HAND)
     cluster.sh(F1, OWN)
@@ -154,9 +150,8 @@ def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(deployed: Cl
     ],
 )
 def test_a_stick_with_another_key_stops_the_deploy_until_the_file_is_set_aside_as_told(
-    deployed: Cluster, fresh: Fresh, wrong: str, make: str, says: str
+    cluster: Cluster, wrong: str, make: str, says: str
 ) -> None:
-    cluster = fresh(deployed)
     right = cluster.sh(F0, f"sha256 -q {KEY}")
     rewrite(cluster, wrong, f"rm {KEY}; {make.format(KEY)}; chmod 400 {KEY}")
     before = state(cluster)
@@ -178,8 +173,7 @@ def test_a_stick_with_another_key_stops_the_deploy_until_the_file_is_set_aside_a
     assert cluster.sh(wrong, f"sha256 -q {KEY}") == right
 
 
-def test_verify_tells_how_each_closed_dataset_is_opened(deployed: Cluster, fresh: Fresh, tmp_path: Path) -> None:
-    cluster = fresh(deployed)
+def test_verify_tells_how_each_closed_dataset_is_opened(cluster: Cluster, tmp_path: Path) -> None:
     cluster.sh(
         F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key -a; zfs set keylocation=file:///mnt/x {ENC}"
     )
@@ -192,9 +186,8 @@ def test_verify_tells_how_each_closed_dataset_is_opened(deployed: Cluster, fresh
     assert cluster.sh(F0, f"zfs get -H -o value keystatus,mounted {ENC} {NFSDATA}").split() == ["available", "yes"] * 2
 
 
-def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Cluster, fresh: Fresh) -> None:
+def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(cluster: Cluster) -> None:
     """A stick without a key is named first; a wrong passphrase changes nothing."""
-    cluster = fresh(deployed)
     cluster.make_secrets()
     words, right = ("tasks/escrow.py", "-y"), {"F3S_PASSPHRASE": "correct horse battery"}
     rewrite(cluster, F0, f"mv {KEY} /root/key")
@@ -226,8 +219,7 @@ def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(deployed: Clu
     assert cluster.done(*restore, **right).changed == []
 
 
-def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(untouched: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(untouched)
+def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(blank: Cluster) -> None:
     old = ("/dev/ufs/F3S_KEYS\t/keys\tufs\trw\t0\t2", "  /dev/da0 /keys/ ufs ro,noauto 0 0")
     foreign = (
         "#/dev/da0 /keys ufs rw 0 0",
@@ -235,9 +227,9 @@ def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(untouched: Clust
         "/dev/ada0p9 /keys/a ufs rw,noauto 0 0",
     )
     for line in (*old, *foreign):
-        cluster.sh(F0, f"echo '{line}' >>/etc/fstab")
-    cluster.deploy("usb_keys")
-    assert cluster.sh(F0, "grep -v Device /etc/fstab").splitlines() == list(foreign)
+        blank.sh(F0, f"echo '{line}' >>/etc/fstab")
+    blank.deploy("usb_keys")
+    assert blank.sh(F0, "grep -v Device /etc/fstab").splitlines() == list(foreign)
 
 
 # -- disks and pools --
@@ -251,26 +243,23 @@ def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(untouched: Clust
         ("zpool create old /dev/ada1", "it belongs to the imported pool old"),
     ],
 )
-def test_a_disk_that_is_not_blank_is_not_touched(untouched: Cluster, fresh: Fresh, spoil: str, reason: str) -> None:
-    cluster = fresh(untouched)
-    cluster.sh(F0, spoil)
-    before = state(cluster)
-    refused(cluster, "zfs_encrypt", f"{F0}: the pool zdata was not made, disk ada1 is not blank", reason)
-    assert state(cluster) == before
+def test_a_disk_that_is_not_blank_is_not_touched(blank: Cluster, spoil: str, reason: str) -> None:
+    blank.sh(F0, spoil)
+    before = state(blank)
+    refused(blank, "zfs_encrypt", f"{F0}: the pool zdata was not made, disk ada1 is not blank", reason)
+    assert state(blank) == before
 
 
-def test_a_stick_that_is_not_blank_is_not_formatted(untouched: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(untouched)
-    cluster.sh(F0, "printf x | dd of=/dev/da0 bs=1 seek=4000000 conv=notrunc 2>/dev/null")
-    refused = cluster.pyinfra("tasks/usb_keys.py", "--dry")
+def test_a_stick_that_is_not_blank_is_not_formatted(blank: Cluster) -> None:
+    blank.sh(F0, "printf x | dd of=/dev/da0 bs=1 seek=4000000 conv=notrunc 2>/dev/null")
+    refused = blank.pyinfra("tasks/usb_keys.py", "--dry")
     assert refused.rc != 0
     assert "usb_format_allow = ['da0'] allows it to be overwritten" in refused.output
-    cluster.done("tasks/usb_keys.py", "--dry", "--data", 'usb_format_allow=["da0"]')
+    blank.done("tasks/usb_keys.py", "--dry", "--data", 'usb_format_allow=["da0"]')
 
 
-def test_a_pool_that_was_imported_without_mounting_it(deployed: Cluster, fresh: Fresh) -> None:
+def test_a_pool_that_was_imported_without_mounting_it(cluster: Cluster) -> None:
     """`zpool import -N`, as f3s/keys.py advises."""
-    cluster = fresh(deployed)
     cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zpool export zdata; zpool import -N zdata")
     assert properties(cluster, F0, "zdata", "mounted") == ["no"]
     cluster.deploy("zfs_encrypt")
@@ -281,8 +270,7 @@ def test_a_pool_that_was_imported_without_mounting_it(deployed: Cluster, fresh: 
 # -- keys and the boot --
 
 
-def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(deployed: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(deployed)
+def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(cluster: Cluster) -> None:
     cluster.lab("unplug", F0)
     cluster.lab("reboot", F0)
     assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["unavailable", "no"]
@@ -294,36 +282,33 @@ def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(deployed: C
     assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
 
 
-def test_a_reboot_opens_what_an_empty_list_opened_before(untouched: Cluster, fresh: Fresh) -> None:
+def test_a_reboot_opens_what_an_empty_list_opened_before(blank: Cluster) -> None:
     """zfskeys_datasets of f0 gets entries: those of the deploy, and the dataset that its owner had there before."""
-    cluster = fresh(untouched)
     make = "dd if=/dev/random of=/root/k bs=32 count=1 2>/dev/null; zfs create -o encryption=on -o keyformat=raw"
-    cluster.sh(F0, f"{make} -o keylocation=file:///root/k zroot/secret; sysrc zfskeys_enable=YES")
-    cluster.deploy(*TASKS)
-    cluster.lab("reboot", F0)
-    assert properties(cluster, F0, "zroot/secret", "keystatus", "mounted") == ["available", "yes"]
-    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
-    assert cluster.deploy("zfs_encrypt").changed == []
+    blank.sh(F0, f"{make} -o keylocation=file:///root/k zroot/secret; sysrc zfskeys_enable=YES")
+    blank.deploy(*TASKS)
+    blank.lab("reboot", F0)
+    assert properties(blank, F0, "zroot/secret", "keystatus", "mounted") == ["available", "yes"]
+    assert properties(blank, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
+    assert blank.deploy("zfs_encrypt").changed == []
 
 
 # -- killed runs, secrets --
 
 
 @pytest.mark.parametrize(("task", "command"), [("usb_keys", 60), ("zfs_encrypt", 26)])
-def test_a_run_that_is_killed_can_be_run_again(untouched: Cluster, fresh: Fresh, task: str, command: int) -> None:
+def test_a_run_that_is_killed_can_be_run_again(blank: Cluster, task: str, command: int) -> None:
     """Killed instead of running its 60th or 26th command; the second run after it has nothing left to do."""
-    cluster = fresh(untouched)
     if task == "zfs_encrypt":
-        cluster.deploy("usb_keys")
-    assert cluster.pyinfra(f"tasks/{task}.py", "-y", LAB_KILL_AT=str(command)).rc == 137
-    assert cluster.deploy(task).changed != []
-    assert cluster.deploy(task).changed == []
+        blank.deploy("usb_keys")
+    assert blank.pyinfra(f"tasks/{task}.py", "-y", LAB_KILL_AT=str(command)).rc == 137
+    assert blank.deploy(task).changed != []
+    assert blank.deploy(task).changed == []
 
 
-def test_no_key_appears_in_any_output(untouched: Cluster, fresh: Fresh) -> None:
-    cluster = fresh(untouched)
-    run = cluster.done("tasks/usb_keys.py", "-y", "-vvv", "--debug")
-    for line in cluster.sh(F0, "for f in /keys/*.key; do openssl base64 -A -in $f; echo; done").splitlines():
+def test_no_key_appears_in_any_output(blank: Cluster) -> None:
+    run = blank.done("tasks/usb_keys.py", "-y", "-vvv", "--debug")
+    for line in blank.sh(F0, "for f in /keys/*.key; do openssl base64 -A -in $f; echo; done").splitlines():
         assert len(line) == 44
         assert line not in run.output
         assert line.rstrip("=") not in run.output
