@@ -42,9 +42,7 @@ def revoked(story: Story) -> None:
 @scenario("new-ca", pause=15, text="three steps, each refused before its time")
 def new_ca(story: Story) -> None:
     """The CA gets a new key while a client reads and writes"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         for command, row, early in (
             (("renew", "ca"), "certificate new ca", "use-new-ca"),
             (("use-new-ca",), "certificate old ca", "drop-old-ca"),

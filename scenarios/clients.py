@@ -50,8 +50,7 @@ def busy(story: Story) -> None:
 @scenario("pods", text="what pods write when they are told to end is there")
 def pods(story: Story) -> None:
     """A client with k3s and a pod shuts down"""
-    pair, mountpoint = Pair(story), story.cast.mountpoint
-    pair.opening()
+    pair, mountpoint = Pair(story).opening(), story.cast.mountpoint
     unit = f"""[Service]
 ExecStart=/bin/sleep infinity
 ExecStop=/bin/sh -c "sleep 2; echo last >{mountpoint}/k3s; sync {mountpoint}/k3s"
@@ -73,8 +72,7 @@ ExecStop=/bin/sh -c "sleep 2; echo last >{mountpoint}/k3s; sync {mountpoint}/k3s
 @scenario("expired", text="verify names the cause")
 def expired(story: Story) -> None:
     """A client whose clock is three years ahead does not trust the server's certificate any more"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     story.on(pair.client, "date -s '+3 years' >/dev/null && systemctl restart stunnel")
     story.say(f"the clock of {pair.client} is three years ahead")
     state, reason, step = pair.verdict("TLS", pair.client)
@@ -91,8 +89,7 @@ def expired(story: Story) -> None:
 @scenario("clock-back", text="the monitor goes on")
 def clock_back(story: Story) -> None:
     """A client's clock steps back while its monitor looks"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     story.on(pair.client, "for i in 1 2 3 4 5 6 7 8; do date -s '-10 minutes' >/dev/null; sleep 1; done")
     story.say(f"the clock of {pair.client} steps back, ten minutes a second, eight times")
 

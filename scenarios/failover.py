@@ -16,9 +16,7 @@ from scenarios.story import Story
 @scenario("power-cut", pause=5)
 def power_cut(story: Story) -> None:
     """A power cut on the primary, and automatic failback"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         pair.loses_power(pair.primary)
         pair.standby_serves()
         story.stage.wait(60)
@@ -29,9 +27,7 @@ def power_cut(story: Story) -> None:
 @scenario("planned", pause=2.5)
 def planned(story: Story) -> None:
     """A planned failover and failback by their tasks"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         _gives(pair, lambda: story.deploys("tasks/failover.py", "-y"))
         pair.stays("held by carp backup")
         story.deploys("tasks/failback.py", "-y")
@@ -41,9 +37,7 @@ def planned(story: Story) -> None:
 @scenario("by-hand", pause=2.5)
 def by_hand(story: Story) -> None:
     """carp backup and carp master, typed on the primary"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         _gives(pair, lambda: story.types(pair.primary, "carp backup"))
         pair.stays("held by carp backup")
         story.types(pair.primary, "carp master")
@@ -60,9 +54,7 @@ def _gives(pair: Pair, act: Callable[[], object]) -> None:
 @scenario("moves", pause=2.5, text="a median of at most 1.5 s", part=True)
 def moves(story: Story) -> None:
     """Ten times carp backup and carp master"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         for _ in range(10):
             _gives(pair, lambda: story.types(pair.primary, "carp backup"))
             story.types(pair.primary, "carp master")
@@ -73,9 +65,7 @@ def moves(story: Story) -> None:
 @scenario("power-cuts", pause=5, text="a median of at most 4 s", part=True)
 def power_cuts(story: Story) -> None:
     """Ten power cuts on the primary, each with automatic failback"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         for _ in range(10):
             pair.loses_power(pair.primary)
             pair.standby_serves()
@@ -94,9 +84,7 @@ def _median(story: Story, of: int, limit: float) -> None:
 @scenario("reboot", pause=3)
 def reboot(story: Story) -> None:
     """A reboot of the primary"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         story.stage.shutdown(pair.primary)
         story.say(f"{pair.primary} has shut down in order")
         pair.standby_serves(at_once=True)
@@ -107,9 +95,7 @@ def reboot(story: Story) -> None:
 @scenario("reboot-standby", pause=1)
 def reboot_standby(story: Story) -> None:
     """A reboot of the standby, which no client notices"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         story.stage.shutdown(pair.standby)
         story.say(f"{pair.standby} has shut down in order")
         story.stage.wait(30)
@@ -122,9 +108,7 @@ def reboot_standby(story: Story) -> None:
 @scenario("together", text="a pause, without an error for a reading client, and no write is refused")
 def together(story: Story) -> None:
     """Both hosts lose power, and come back at the same time"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         for host in pair.hosts:
             pair.loses_power(host)
         pair.boots(pair.primary, pair.standby)
@@ -157,8 +141,7 @@ while True:
 @scenario("locks", text="a lock is lost with the host that gave it, and its holder is told: Bad file descriptor")
 def locks(story: Story) -> None:
     """A program holds a lock while the address moves to the standby and back"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     if story.attempt(pair.client, "command -v python3").rc != 0:
         raise CannotError(f"{pair.client} has no Python")
     path, log = f"{story.cast.mountpoint}/locked", "/tmp/f3s-locker"
@@ -188,8 +171,7 @@ def locks(story: Story) -> None:
 @scenario("failback-off", pause=5)
 def failback_off(story: Story) -> None:
     """A power cut with automatic failback switched off"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     story.types(pair.primary, "carp auto-failback disable")
     # the switch is a file in the dataset; the standby gets it with the next replication
     pair.writes("disabled", "failback is off")
@@ -205,8 +187,7 @@ def failback_off(story: Story) -> None:
 @scenario("wedged", text="found and healed by a restart of just that service")
 def wedged(story: Story) -> None:
     """nfsd and stunnel of either host stand still, and mountd has lost the export"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     lost = "sed -i.before '/^V4:/!d' /etc/exports && service mountd onerestart && mv /etc/exports.before /etc/exports"
     for host in (pair.standby, pair.primary):
         _heals(pair, host, "nfsd", "pkill -STOP -x nfsd")
@@ -231,8 +212,7 @@ def _heals(pair: Pair, host: str, service: str, breaks: str) -> None:
 @scenario("unserving", text="neither host serves, the address stays, and a repair ends it")
 def unserving(story: Story) -> None:
     """The exports are wrong on both hosts"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     for host in pair.hosts:
         story.types(host, "sed -i.before s,/export/nfs,/export/other, /etc/exports && service mountd onerestart")
     story.within(

@@ -20,8 +20,7 @@ def _clock_off(story: Story, host: str, seconds: int) -> None:
 @scenario("clock-behind", text="found, and no move of the address until it is right")
 def clock_behind(story: Story) -> None:
     """The primary's clock is two hours behind: its snapshots are no proof of anything"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     _clock_off(story, pair.primary, -7200)
     story.say(f"the clock of {pair.primary} is set back by two hours")
     state, reason, step = pair.verdict("clock", pair.primary)
@@ -40,8 +39,7 @@ def clock_behind(story: Story) -> None:
 @scenario("changed-key", text="a closed replica that no key opens is found, until it has the next snapshot")
 def changed_key(story: Story) -> None:
     """The key of the virtual machines is changed by hand, and their closed replica still has the old one"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     site = story.cast.site
     job = next(job for job in site.jobs_from(site.primary) if job.replica_mountpoint is None)
     replica, parent = site.replica(job), site.primary.bhyve.dataset
@@ -76,8 +74,7 @@ def changed_key(story: Story) -> None:
 @scenario("renamed-job", pause=5, text="the primary still comes back by itself")
 def renamed_job(story: Story) -> None:
     """The job that replicates the data gets another name, and only its task is run"""
-    pair, job = Pair(story), story.cast.job
-    pair.opening()
+    pair, job = Pair(story).opening(), story.cast.job
     jobs = [each.model_dump() for each in story.cast.site.primary.zrepl.jobs]
     renamed = json.dumps([{**each, "name": f"{each['name']}_new"} if each["name"] == job else each for each in jobs])
     data = ("--data", f"zrepl_jobs={renamed}")
@@ -97,8 +94,7 @@ def renamed_job(story: Story) -> None:
 @scenario("own-snapshot", text="found; the printed way out works")
 def own_snapshot(story: Story) -> None:
     """Somebody takes a snapshot of the replica, and with it stops the replication"""
-    pair, cast = Pair(story), story.cast
-    pair.opening()
+    pair, cast = Pair(story).opening(), story.cast
     story.types(pair.standby, f"zfs snapshot {cast.replica}@mine")
     story.within(
         f"{pair.standby} takes no more snapshots",

@@ -46,9 +46,7 @@ def _stays(pair: Pair, moves: str) -> None:
 
 
 def _cables(story: Story, first: str, second: str) -> None:
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         for plugged in (False, True):
             for host in (first, second):
                 story.stage.cable(host, plugged=plugged)
@@ -118,9 +116,7 @@ def split_standby(story: Story) -> None:
 @scenario("blip", text="the address comes back by the gates alone")
 def blip(story: Story) -> None:
     """The primary's cable is out for a moment: its link brings no address back"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         story.stage.cable(pair.primary, plugged=False)
         story.say(f"the cable of {pair.primary} is out")
         pair.standby_serves()
@@ -134,8 +130,7 @@ def blip(story: Story) -> None:
 @scenario("blink", text="the address is where it was, and no gate was asked")
 def blink(story: Story) -> None:
     """The switch restarts while the standby serves and automatic failback is off"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     story.types(pair.primary, "carp auto-failback disable")
     pair.writes("disabled", "failback is off")
     with pair.watched():
@@ -165,10 +160,8 @@ def blink(story: Story) -> None:
 @scenario("flaps", text="after the last loss that is allowed the address stays")
 def flaps(story: Story) -> None:
     """The primary's cable is out again and again"""
-    pair = Pair(story)
-    pair.opening()
     losses = story.cast.site.primary.carp.failback_losses
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         for loss in range(1, losses + 1):
             story.stage.cable(pair.primary, plugged=False)
             story.say(f"the cable of {pair.primary} is out")
@@ -185,9 +178,7 @@ def flaps(story: Story) -> None:
 @scenario("demoted", text="the address stays, and verify names it")
 def demoted(story: Story) -> None:
     """The kernels of both hosts have the same demotion, which takes all difference from their claims"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         for host in (pair.standby, pair.primary):  # the other way round the address goes over at once
             story.types(host, "sysctl net.inet.carp.demotion=240 >/dev/null")
         story.stage.wait(60)
@@ -202,9 +193,8 @@ def demoted(story: Story) -> None:
 @scenario("strangers", text="the address stays, and verify names both")
 def strangers(story: Story) -> None:
     """One advertises the vhid with another password, and one says that the virtual IP is his"""
-    pair, host = Pair(story), story.cast.site.primary
-    pair.opening()
-    with pair.watched():
+    host = story.cast.site.primary
+    with Pair(story).opening().watched() as pair:
         for _ in range(5):
             story.stage.stranger(_advertisement(host.carp.vhid))
             story.stage.stranger(_arp_reply(host.carp.vhid, host.vip.address))
@@ -238,8 +228,7 @@ def other_vhid(story: Story) -> None:
 @scenario("new-password", pause=1, text="the address stays")
 def new_password(story: Story) -> None:
     """The hosts are told to advertise less often, then get another password, then all is as it was"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     task, moves = ("tasks/carp.py", "-y", "--limit", "storage"), _moves(pair)
     with pair.watched():
         for words in (("--data", "carp_advbase=3"), ("--data", "carp_password=an0therOne"), ()):
@@ -252,8 +241,7 @@ def new_password(story: Story) -> None:
 @scenario("unicast", pause=5)
 def unicast(story: Story) -> None:
     """The hosts advertise to each other alone, and the primary loses power"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     if int(story.on(pair.primary, "sysctl -n kern.osreldate")) < UNICAST_SINCE:
         raise CannotError("carp_unicast needs FreeBSD 14")
     story.deploys("tasks/carp.py", "-y", "--limit", "storage", "--data", "carp_unicast=True")

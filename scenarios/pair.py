@@ -114,16 +114,17 @@ class Pair:
 
     # -- steps --
 
-    def opening(self) -> None:
-        """All is well, and what the client wrote has reached the standby."""
+    def opening(self) -> Pair:
+        """All is well, and what the client wrote has reached the standby; returns the pair."""
         story = self.story
         story.within(f"{self.primary} is MASTER and serves", lambda: self.serves(self.primary), timers=60, work=30)
         story.within(f"{self.standby} stands by", lambda: self.stands_by(self.standby), timers=60, work=30)
         self.has_the_share(self.client)
         self.writes("before", "written before")
+        return self
 
     @contextlib.contextmanager
-    def watched(self, *clients: str) -> Iterator[None]:
+    def watched(self, *clients: str) -> Iterator[Pair]:
         """As `Story.watched`, from the moment when the standby has the files that the probes read."""
         share, names = self.story.cast.share, clients or (self.client,)
         with self.story.watched(*names):
@@ -135,7 +136,7 @@ class Pair:
                 ),
                 **REPLICATED,
             )
-            yield
+            yield self
         for name, report in zip(names, self.story.reports, strict=False):
             if report.read_errors or report.remounted:
                 log = "journalctl -t check-nfs-mount --no-pager -n 12 -o cat"

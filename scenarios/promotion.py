@@ -65,8 +65,7 @@ def _returns(pair: Pair) -> None:
 
 def _alone_with_old_data(story: Story, goes: Callable[[Pair], None], comes: Callable[[Pair], None]) -> None:
     """The standby is promoted while the primary is away, and is down when that one comes back."""
-    pair, cast = Pair(story), story.cast
-    pair.opening()
+    pair, cast = Pair(story).opening(), story.cast
     goes(pair)
     _promoted(pair)
     path = f"{cast.mountpoint}/promoted"
@@ -114,8 +113,7 @@ def unplugged(story: Story) -> None:
 @scenario("frozen", text="it yields at once, writes nothing, and learns that it was replaced")
 def frozen(story: Story) -> None:
     """The primary stands still, the standby is promoted, and the primary goes on as if nothing had been"""
-    pair, cast = Pair(story), story.cast
-    pair.opening()
+    pair, cast = Pair(story).opening(), story.cast
     story.stage.suspend(pair.primary)
     story.say(f"{pair.primary} stands still")
     _promoted(pair)
@@ -180,8 +178,7 @@ def swap(story: Story) -> None:
 @scenario("new-disk", text="no empty dataset is made or served; all that clients wrote comes back")
 def new_disk(story: Story) -> None:
     """The primary comes back with a blank disk, and gets all data from the promoted standby while a client writes"""
-    pair = Pair(story)
-    pair.opening()
+    pair = Pair(story).opening()
     pair.loses_power(pair.primary)
     _promoted(pair)
     story.stage.new_disk(pair.primary)

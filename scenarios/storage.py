@@ -18,9 +18,7 @@ BOUND = {"timers": 120.0, "work": 60.0}
 @scenario("missing-stick", pause=5)
 def missing_stick(story: Story) -> None:
     """The primary comes back without its key stick"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         story.stage.stick(pair.primary, "out")
         story.say(f"the stick of {pair.primary} is pulled out")
         pair.loses_power(pair.primary)
@@ -36,9 +34,7 @@ def missing_stick(story: Story) -> None:
 @scenario("missing-stick-standby", pause=1)
 def missing_stick_standby(story: Story) -> None:
     """The standby comes back without its key stick, and no client notices"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         story.stage.stick(pair.standby, "out")
         story.say(f"the stick of {pair.standby} is pulled out")
         pair.loses_power(pair.standby)
@@ -65,9 +61,7 @@ def _bare_mount_point_is_shut(pair: Pair, host: str) -> None:
 @scenario("unreadable-stick", pause=1)
 def unreadable_stick(story: Story) -> None:
     """A stick that cannot be read stops a run, which names it, and nobody else is harmed"""
-    pair = Pair(story)
-    pair.opening()
-    with pair.watched():
+    with Pair(story).opening().watched() as pair:
         story.stage.stick(pair.standby, "unreadable")
         story.say(f"the stick of {pair.standby} cannot be read")
         limit = BOUND["timers"] + BOUND["work"] * story.stage.slow
@@ -144,9 +138,8 @@ def rotation(story: Story) -> None:
 @scenario("diverged", pause=5)
 def diverged(story: Story) -> None:
     """A replica that was written to is found, moves nothing, and the printed way out works"""
-    pair, cast = Pair(story), story.cast
-    pair.opening()
-    with pair.watched():
+    cast = story.cast
+    with Pair(story).opening().watched() as pair:
         story.on(
             pair.standby,
             f"zfs set readonly=off {cast.replica}; echo x >{cast.share}/diverged; "
