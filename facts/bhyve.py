@@ -37,10 +37,7 @@ class AllProperties(HostFact[dict[str, Dataset]]):
 
 
 class EncryptionFeature(HostFact[str]):
-    """feature@encryption of a pool; `-` where the pool is older than features (zpool-features(7)).
-
-    + pool: its name
-    """
+    """feature@encryption of a pool; `-` where the pool is older than features (zpool-features(7))."""
 
     @override
     def command(self, pool: str) -> str:

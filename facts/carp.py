@@ -49,10 +49,7 @@ fi )"""
 
 
 class Carp(HostFact[CarpView]):
-    """The virtual hosts of an interface with their states, those of the others, and the sysctls of CARP.
-
-    + interface: its name
-    """
+    """The virtual hosts of an interface with their states, those of the others, and the sysctls of CARP."""
 
     @override
     def command(self, interface: str) -> str:
@@ -78,7 +75,6 @@ fi; }} )"""
 class CarpRivals(HostFact[Rivals]):
     """Who else uses the vhid or the virtual IP, as far as the kernel has noticed.
 
-    + interface: its name
     + address: the virtual IP
     """
 
@@ -92,7 +88,6 @@ class CarpRivals(HostFact[Rivals]):
 class BootAliases(HostFact[Aliases]):
     """Which aliases of an interface rc.conf has, told by whether they name the virtual IP.
 
-    + interface: its name
     + address: the virtual IP
     """
 

@@ -43,10 +43,7 @@ class SelinuxState(HostFact[Selinux]):
 
 
 class PortIsOpen(HostFact[bool]):
-    """Whether a user who is not root can connect to a TCP port of loopback.
-
-    + port: TCP port
-    """
+    """Whether a user who is not root can connect to a TCP port of loopback."""
 
     @override
     def command(self, port: int) -> str:

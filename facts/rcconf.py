@@ -35,7 +35,6 @@ done"""
 class Variables(HostFact[dict[str, str | None]]):
     """The values in force, defaults included; None where a variable is not set at all.
 
-    + names: the variables
     + file: /etc/rc.conf, /etc/periodic.conf, or a file of the same form, e.g. /boot/loader.conf
     """
 

@@ -89,7 +89,6 @@ class TunnelConnections(HostFact[tuple[Connection, ...]]):
 
     + pid_file: where the daemon wrote its process id
     + listens: address and port of the service
-    + service: its name
     """
 
     @override

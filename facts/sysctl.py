@@ -18,10 +18,7 @@ done"""
 
 
 class Sysctls(HostFact[dict[str, str | None]]):
-    """Values of single-line sysctls; None where there is none of that name (its module is not loaded).
-
-    + names: names of sysctls
-    """
+    """Values of single-line sysctls; None where there is none of that name (its module is not loaded)."""
 
     @override
     def command(self, names: Sequence[str]) -> str:

@@ -24,10 +24,7 @@ class Jobs(HostFact[dict[str, str | None]]):
 
 
 class ConfiguredJobs(HostFact[tuple[str, ...]]):
-    """The names of all jobs in zrepl's configuration, whoever wrote it; none where there is no such file.
-
-    + path: the file
-    """
+    """The names of all jobs in zrepl's configuration, whoever wrote it; none where there is no such file."""
 
     @override
     def command(self, path: str) -> str:

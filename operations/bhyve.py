@@ -88,7 +88,6 @@ def step(planned: Step, wanted: Wanted) -> Generator[StringCommand]:
     """One step of the migration, planned again from facts when its turn comes.
 
     + planned: the step as the plan of the whole migration foresaw it
-    + wanted: what the migration is to reach
 
     :raises OperationError: the migration refuses, or the host is not in the state that this step leaves
     """
@@ -104,7 +103,6 @@ def finished(planned: Plan, wanted: Wanted) -> Generator[StringCommand]:
     """Nothing of the migration is left to do; says what is there.
 
     + planned: the plan of the whole migration
-    + wanted: what the migration is to reach
 
     :raises OperationError: the migration refuses, or steps are left when it should be over
     """

@@ -34,11 +34,7 @@ def entry(source: str, mountpoint: str, options: Sequence[str]) -> Generator[Str
 
     :raises OperationError: /etc/fstab could not be read, or a foreign line claims the mount point
 
-    **Example:**
-
-    .. code:: python
-
-        fstab.entry(source="127.0.0.1:/k3svolumes", mountpoint="/data/nfs/k3svolumes", options=["hard", "port=2323"])
+    **Example:** `fstab.entry("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes", ["hard", "port=2323"])`
     """
     wanted = Entry(source, mountpoint, "nfs4", tuple(options))
     found = known(TextFileOf, path=FSTAB)
@@ -83,15 +79,7 @@ def mounted(mounts: Sequence[tuple[str, str]], options: Sequence[str], monitor: 
     + options: those of /etc/fstab; a mount that has others is left as it is
     + monitor: absolute path of check-nfs-mount.sh, which is configured already
 
-    **Example:**
-
-    .. code:: python
-
-        fstab.mounted(
-            [("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes")],
-            options=["hard", "port=2323"],
-            monitor="/usr/local/bin/check-nfs-mount.sh",
-        )
+    **Example:** `fstab.mounted([("127.0.0.1:/k3svolumes", "/data/nfs/k3svolumes")], ["hard"], PROGRAM)`
     """
     table = known(LinuxMounts)
     missing = [point for source, point in mounts if (top := mounted_at(table, point)) is None or top.source != source]

@@ -24,10 +24,7 @@ CARP = "/usr/local/bin/carp"
 
 @operation()
 def nothing(why: str) -> Commands:
-    """Says why there is nothing to do.
-
-    + why: the reason
-    """
+    """Says why there is nothing to do."""
     host.noop(why)
     yield from ()
 

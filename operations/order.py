@@ -14,8 +14,7 @@ from operations.reasons import operation
 
 @operation()
 def barrier() -> Generator[PyinfraCommand]:
-    """
-    Nothing that comes later in the deploy runs on any host before everything above has run on all hosts.
+    """Nothing that comes later in the deploy runs on any host before everything above has run on all hosts.
 
     pyinfra sorts operations by their order on each single host (``State.get_op_order``, 3.10.0). Operations of f0 alone
     and of f1 alone are interleaved, whatever the deploy's text says. An operation that all hosts share comes after
@@ -26,11 +25,7 @@ def barrier() -> Generator[PyinfraCommand]:
 
     :raises OperationError: a host has failed
 
-    **Example:**
-
-    .. code:: python
-
-        order.barrier(name="zrepl: sources and sinks are configured")
+    **Example:** `order.barrier(name="zrepl: sources and sinks are configured")`
     """
     failed = [each.name for each in state.failed_hosts if state.results[each].error_ops] if executing() else []
     if failed:

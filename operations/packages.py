@@ -17,8 +17,6 @@ from operations.reasons import operation
 def installed(names: Sequence[str]) -> Commands:
     """These packages are installed; one that is there keeps its version.
 
-    + names: their names
-
     **Example:** `packages.installed(["zrepl"])`
     """
     missing = [name for name, there in known(Packages, names=tuple(names)).items() if not there]

@@ -141,7 +141,6 @@ def step(planned: Step, site: Site) -> Generator[Shown]:
     """One step, planned again from facts when its turn comes.
 
     + planned: the step as the plan of the whole way foresaw it
-    + site: the site
 
     Raises OperationError where the hosts are not in the state that this step leaves, or what was sent did not arrive.
     """
@@ -205,8 +204,6 @@ def arriving(look: Callable[[], S], source: HostSettings, target: HostSettings) 
 @operation()
 def finished(site: Site) -> Generator[Shown]:
     """Nothing is left to do, and the primary serves.
-
-    + site: the site
 
     Raises OperationError where steps are left.
     """

@@ -126,10 +126,7 @@ def finished(site: Site, key: str, retires: bool) -> Generator[On]:
 
 @operation()
 def told(site: Site) -> Generator[On]:
-    """Says which key opens what, and changes nothing.
-
-    + site: the site
-    """
+    """Says which key opens what, and changes nothing."""
     if executing():
         datasets = {each.short_name: known_of(each.name, Datasets) for each in site.freebsd_hosts}
         click.echo("\n".join(f"    {line}" for line in opens(site.key_names, datasets)))

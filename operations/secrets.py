@@ -38,17 +38,12 @@ def file(
 
     + path: absolute path; its folder must be there when the operation runs
     + content: text that ends in a newline, hidden from pyinfra's output
-    + user: owner
     + group: group (wheel on FreeBSD, root on Rocky)
     + mode: octal; group and others get nothing
 
     :raises OperationError: an argument that is not as described
 
-    **Example:**
-
-    .. code:: python
-
-        secrets.file(path="/etc/stunnel/client.pem", content=HiddenValue(pem), group="root", mode="0600")
+    **Example:** `secrets.file("/etc/stunnel/client.pem", HiddenValue(pem), group="root", mode="0600")`
     """
     text = content.unmask()
     if not path.startswith("/"):

@@ -23,8 +23,6 @@ def stunnel_port(port: int) -> Commands:
     only. With the label it works under both, and `semanage port -l` says whose port it is. A port that has the label
     of another service keeps it.
 
-    + port: TCP port
-
     :raises OperationError: SELinux enforces and there is no semanage to ask
     """
     state = known(SelinuxState)

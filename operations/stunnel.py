@@ -30,7 +30,6 @@ def port_is_ours(addresses: Sequence[str], port: int, pid_file: str) -> Commands
     stopped here, as it may serve clients.
 
     + addresses, port: of the tunnel
-    + pid_file: its pid file
 
     Raises OperationError if another process listens there.
 
@@ -60,7 +59,6 @@ def port_is_ours(addresses: Sequence[str], port: int, pid_file: str) -> Commands
 def configuration(path: str, ours: str, replace: bool, group: str = "wheel") -> Generator[StringCommand]:
     """stunnel.conf has our options and services; those of the operator stay.
 
-    + path: the file
     + ours: as f3s.stunnel.merged takes it
     + replace: whether a file in which ours have no place may be replaced whole
     + group: root's own (wheel on FreeBSD, root on Rocky)
@@ -79,7 +77,6 @@ def reloaded(pid_file: str, stamp: str, files: Sequence[str]) -> Commands:
     found by its pid file, so that another stunnel of the host is left alone. The age of the files decides, not whether
     this run changed them: so the run after a killed one catches up.
 
-    + pid_file: its pid file
     + stamp: file that remembers the last reload, in a folder that only root writes to
     + files: what it reads at a reload
 

@@ -108,9 +108,6 @@ def formatted(device: str, label: str, mountpoint: str, allow: Sequence[str] = (
 def mounted_read_only(label: str, mountpoint: str) -> Commands:
     """The stick is mounted read-only, by the rc.d script f3skeys, also if a killed run left it writable.
 
-    + label: UFS label
-    + mountpoint: where it is mounted
-
     **Example:** `usb.mounted_read_only("F3S_KEYS", "/keys")`
     """
     stick = known(KeyStick, label=label, mountpoint=mountpoint)
@@ -148,8 +145,6 @@ def keys(
 
     + names: names of all keys, without `.key`
     + holders: all hosts with a stick, whatever --limit selects
-    + label: UFS label of the sticks
-    + mountpoint: where they are mounted
     + copies: keys that were kept elsewhere
 
     **Example:** `usb.keys(site.key_names, ["f0", "f1"], "F3S_KEYS", "/keys")`
@@ -200,8 +195,6 @@ def exported(
 
     + names: names of keys, without `.key`, that must not be missing
     + only: those; otherwise the user's own come along
-    + label: UFS label of the stick
-    + mountpoint: where it is mounted
     + has: SHA-256 of the keys in the copy that there is, by name
     + write: makes the copy
 

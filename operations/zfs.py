@@ -42,7 +42,6 @@ def pool(
 ) -> Commands:
     """A pool on one whole disk, made only if the disk is provably blank. Its settings converge.
 
-    + pool: name of the pool
     + disk: name of the whole disk, without /dev/
     + mountpoint: mount point of the pool's root dataset
     + properties: `autotrim`, `failmode`
@@ -112,7 +111,6 @@ def pool_mounted(pool: str, mountpoint: str) -> Commands:
     (zpool_do_create in OpenZFS's zpool_main.c). It is mounted only if that hides nothing. Mounts below it are left as
     they are, and reported; another file system there and files in the bare directory are errors.
 
-    + pool: name of the pool
     + mountpoint: mount point of its root dataset, as `pool` has compared it
 
     **Example:** `zfs.pool_mounted("zdata", "/data")`
@@ -166,7 +164,6 @@ def pool_mounted(pool: str, mountpoint: str) -> Commands:
 def dataset(dataset: str, properties: Mapping[str, Value]) -> Commands:
     """A file system with these properties. An existing one keeps everything else.
 
-    + dataset: name of the dataset
     + properties: any of f3s.zfs.DATASET_PROPERTIES that can be set
 
     **Example:** `zfs.dataset("zdata/sink", {"mountpoint": "none"})`
@@ -189,7 +186,6 @@ def encrypted_dataset(
     system that inherits the key of its parent gets the same key as its own (`zfs change-key`). It may be mounted and
     have a replica meanwhile: replication goes on (observed).
 
-    + dataset: name of the dataset
     + encryption: cipher, e.g. `aes-256-gcm`; cannot be changed later
     + keylocation: `file:///keys/...`
     + properties: other properties, which converge
@@ -326,8 +322,6 @@ def keys_loaded_at_boot(datasets: Sequence[str], sink: str) -> Commands:
 @operation()
 def mounted(dataset: str) -> Commands:
     """A dataset is mounted on its mount point.
-
-    + dataset: name of the dataset
 
     **Example:** `zfs.mounted("zdata/enc/nfsdata")`
     """

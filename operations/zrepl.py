@@ -209,10 +209,7 @@ def _snapshots_on(target: str) -> set[str]:
 
 @operation()
 def jobs_reported(jobs: tuple[str, ...]) -> Commands:
-    """Says which of the host's jobs failed last, and why. Changes nothing.
-
-    + jobs: their names
-    """
+    """Says which of the host's jobs failed last, and why. Changes nothing."""
     if not executing():
         host.noop("read when the run is over")
         return
