@@ -78,5 +78,5 @@ def deployed(everything: Cluster, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture
 def site(deployed: Cluster, tmp_path: Path) -> Cluster:
-    """A cluster of the test's own, with everything deployed."""
+    """A cluster of the test's own, as `deployed` is: that of all tests, or of a file that has another one."""
     return deployed.copy(tmp_path / "state")

@@ -11,7 +11,14 @@ from typing import Any
 from pyinfra.api.exceptions import OperationError
 from pyinfra.context import ctx_host, ctx_inventory, ctx_state
 
+from f3s.secretfile import SecretState
+from f3s.textfile import TextFile, digest
 from operations import reasons
+
+
+def text_file(text: str, mode: str = "644", group: str = "wheel") -> TextFile:
+    """A file with this text, of root's."""
+    return TextFile(SecretState(mode, "root", group, digest(text)), text)
 
 
 @dataclass(eq=False)

@@ -8,14 +8,13 @@ from pyinfra.facts.files import Directory
 
 from f3s.fstab import Entry
 from f3s.monitor import MountState
-from f3s.secretfile import SecretState
 from f3s.selinux import PortLabel, Selinux
-from f3s.textfile import TextFile, digest
+from f3s.textfile import digest
 from facts.clients import MountStates, SelinuxState
 from facts.fstab import LinuxMounts
 from facts.textfile import TextFileOf
 from operations import fstab, selinux
-from tests.operations.harness import Result, run
+from tests.operations.harness import Result, run, text_file
 from tests.shell import words_of
 
 BEFORE = "/dev/vda4 / xfs defaults 0 0\n"
@@ -26,7 +25,7 @@ MONITOR = "/usr/local/bin/check-nfs-mount.sh"
 
 
 def entry(text: str | None, **changes: Any) -> Result:
-    found = None if text is None else TextFile(SecretState("640", "root", "root", digest(text)), text)
+    found = None if text is None else text_file(text, "640", "root")
     return run(fstab.entry, {TextFileOf: found}, **{**WANTED, **changes})
 
 

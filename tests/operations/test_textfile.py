@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import OperationError
 
-from f3s.secretfile import SecretState
 from f3s.textfile import TextFile, digest
 from facts.textfile import DevdRules, TextFileOf
 from operations import carp, nfs, stunnel, textfile
 from tests.f3s.test_two_owners import by_hand, tunnel
-from tests.operations.harness import Result, run
+from tests.operations.harness import Result, run, text_file
 from tests.shell import words_of
 
 CARP = "/usr/local/bin/carp"
@@ -20,7 +19,7 @@ OURS = f"#!/bin/sh\n# Installed as {CARP}: ours\n"
 
 
 def found(text: str) -> TextFile:
-    return TextFile(SecretState("644", "root", "wheel", digest(text)), text) if text else TextFile()
+    return text_file(text) if text else TextFile()
 
 
 def done(operation: Any, texts: dict[str, str], *arguments: Any, **more: Any) -> tuple[list[list[str]], str]:

@@ -15,7 +15,6 @@ import yaml
 from pyinfra.api.exceptions import OperationError
 from pyinfra.facts.files import File
 
-from f3s.secretfile import SecretState
 from f3s.services import ServiceState
 from f3s.textfile import TextFile, digest
 from f3s.zfs import Snapshot, parse_datasets
@@ -29,7 +28,7 @@ from operations import zrepl
 from tests.f3s.replication_sites import F0, F1, job, site
 from tests.f3s.verify.world import pool
 from tests.facts.recorded import ENC, PLAIN, zfs_get
-from tests.operations.harness import FakeHost, Result, run
+from tests.operations.harness import FakeHost, Result, run, text_file
 from tests.shell import words_of
 
 PATH = "/usr/local/etc/zrepl/zrepl.yml"
@@ -135,7 +134,7 @@ def history(dataset: str) -> tuple[Snapshot, ...]:
 
 def kept(text: str, theirs: Any = (), allowed: Sequence[str] = (), **changes: Any) -> Result:
     facts = {
-        TextFileOf: TextFile(SecretState("600", "root", "wheel", digest(text)), text),
+        TextFileOf: text_file(text, "600"),
         Snapshots: history("zdata/enc/nfsdata"),
         Datasets: parse_datasets(zfs_get("zdata/enc/nfsdata", ENC)),
     }
@@ -188,7 +187,7 @@ def test_a_target_that_cannot_be_asked_stops_new_rules() -> None:
 
 
 def file(text: str, mode: str = "600") -> TextFile:
-    return TextFile(SecretState(mode, "root", "wheel", digest(text)), text) if text else TextFile()
+    return text_file(text, mode) if text else TextFile()
 
 
 def config(found: TextFile | None, diff: bool = False, replace: bool = False) -> Result:

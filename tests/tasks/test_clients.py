@@ -12,9 +12,9 @@ from pyinfra.api.exceptions import DeployError, OperationError
 from pyinfra.facts import files, rpm, server
 
 from f3s.monitor import OUTDATED
-from f3s.secretfile import ABSENT, SecretState
+from f3s.secretfile import ABSENT
 from f3s.selinux import PortLabel, Selinux
-from f3s.textfile import TextFile, digest
+from f3s.textfile import TextFile
 from f3s.units import Unit, Units
 from facts.clients import HostName, SelinuxState
 from facts.fstab import LinuxMounts
@@ -22,6 +22,7 @@ from facts.secrets import Certificates, SecretFile
 from facts.sysctl import Sysctls
 from facts.textfile import TextFileOf
 from facts.units import UnitStates
+from tests.operations.harness import text_file
 from tests.tasks.plan import Planned, plan
 
 SECRET = "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n"
@@ -50,8 +51,7 @@ FSTAB = "/dev/vda4 / xfs defaults 0 0\n"
 
 
 def present(path: str, **_: Any) -> TextFile:
-    fstab = TextFile(SecretState("644", "root", "root", digest(FSTAB)), FSTAB)
-    return fstab if path == "/etc/fstab" else TextFile()
+    return text_file(FSTAB, group="root") if path == "/etc/fstab" else TextFile()
 
 
 def facts() -> dict[type, Any]:
@@ -135,7 +135,7 @@ def test_the_hook_for_kubernetes_is_installed_where_it_is_asked_for(program: str
 
 def test_units_of_a_monitor_that_was_made_by_hand_are_replaced_on_a_word_only() -> None:
     timer = "/etc/systemd/system/nfs-mount-monitor.timer"
-    by_hand = TextFile(SecretState("644", "root", "root", digest("[Timer]\n")), "[Timer]\n")
+    by_hand = text_file("[Timer]\n", group="root")
     there = {TextFileOf: lambda path, **_: by_hand if path == timer else present(path)}
     with pytest.raises(OperationError, match=f"{timer} is not of this deploy"):
         client_plan(there)

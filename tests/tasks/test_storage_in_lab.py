@@ -45,11 +45,6 @@ def blank(untouched: Cluster, tmp_path: Path) -> Cluster:
     return untouched.copy(tmp_path / "blank")
 
 
-@pytest.fixture
-def cluster(deployed: Cluster, tmp_path: Path) -> Cluster:
-    return deployed.copy(tmp_path / "cluster")
-
-
 def state(cluster: Cluster) -> str:
     """All that the tasks could change: files of the hosts and sticks, both ends of the disks, pools and datasets."""
     digests = []
@@ -100,13 +95,13 @@ def made_by_hand(cluster: Cluster) -> None:
     cluster.sh(F0, f"zfs inherit f3s:guarded zdata; zfs mount {ENC}; zfs mount {NFSDATA}")
 
 
-def test_directories_below_datasets_that_were_mounted_before_take_no_writes(cluster: Cluster) -> None:
-    made_by_hand(cluster)
-    assert len(cluster.deploy("zfs_encrypt").changed) == 2
-    assert "nullfs" not in cluster.sh(F0, "mount -p; ls /var/run")
-    assert cluster.deploy("zfs_encrypt").changed == []
+def test_directories_below_datasets_that_were_mounted_before_take_no_writes(site: Cluster) -> None:
+    made_by_hand(site)
+    assert len(site.deploy("zfs_encrypt").changed) == 2
+    assert "nullfs" not in site.sh(F0, "mount -p; ls /var/run")
+    assert site.deploy("zfs_encrypt").changed == []
     script = f"zfs unmount {NFSDATA}; zfs unmount {ENC}; touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no"
-    assert cluster.sh(F0, script).splitlines()[-1] == "no"
+    assert site.sh(F0, script).splitlines()[-1] == "no"
 
 
 BY_HAND = """\
@@ -117,25 +112,25 @@ echo '/dev/da0 /keys ufs rw 0 2' >>/etc/fstab
 OWN = "dd if=/dev/random of=/keys/backup.key bs=32 count=1; chmod 0400 /keys/backup.key"
 
 
-def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(cluster: Cluster) -> None:
+def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(site: Cluster) -> None:
     """Sticks without a label in fstab, a key of the user's own on one of them, and a dataset that inherits its key."""
     for host in (F0, F1, F2):
-        cluster.sh(host, BY_HAND)
-    cluster.sh(F1, OWN)
-    cluster.sh(F0, f"zfs change-key -i {NFSDATA}; zfs snapshot {NFSDATA}@zrepl_1")
+        site.sh(host, BY_HAND)
+    site.sh(F1, OWN)
+    site.sh(F0, f"zfs change-key -i {NFSDATA}; zfs snapshot {NFSDATA}@zrepl_1")
     digests = "sha256 -q /keys/*:*.key"
-    before = cluster.sh(F0, digests)
-    run = cluster.deploy(*TASKS)
+    before = site.sh(F0, digests)
+    run = site.deploy(*TASKS)
     assert f"{F0}: USB keys: a stick with the label (a blank one is formatted)" in run.changed
     for host in (F0, F1, F2):
-        assert cluster.sh(host, "mount -p | grep /keys").split()[:4] == ["/dev/ufs/F3S_KEYS", "/keys", "ufs", "ro"]
-        assert cluster.sh(host, digests) == before
-        assert "/keys" not in cluster.sh(host, "cat /etc/fstab")
-    assert len({cluster.sh(host, "sha256 -q /keys/backup.key") for host in (F0, F1, F2)}) == 1
-    assert properties(cluster, F0, NFSDATA, "encryptionroot", "keylocation", "mounted") == [
+        assert site.sh(host, "mount -p | grep /keys").split()[:4] == ["/dev/ufs/F3S_KEYS", "/keys", "ufs", "ro"]
+        assert site.sh(host, digests) == before
+        assert "/keys" not in site.sh(host, "cat /etc/fstab")
+    assert len({site.sh(host, "sha256 -q /keys/backup.key") for host in (F0, F1, F2)}) == 1
+    assert properties(site, F0, NFSDATA, "encryptionroot", "keylocation", "mounted") == [
         NFSDATA, f"file://{KEY}", "yes",
     ]  # fmt: skip
-    assert cluster.deploy(*TASKS).changed == []
+    assert site.deploy(*TASKS).changed == []
 
 
 # -- sticks --
@@ -150,73 +145,71 @@ def test_sticks_and_a_dataset_that_were_made_by_hand_are_taken_over(cluster: Clu
     ],
 )
 def test_a_stick_with_another_key_stops_the_deploy_until_the_file_is_set_aside_as_told(
-    cluster: Cluster, wrong: str, make: str, says: str
+    site: Cluster, wrong: str, make: str, says: str
 ) -> None:
-    right = cluster.sh(F0, f"sha256 -q {KEY}")
-    rewrite(cluster, wrong, f"rm {KEY}; {make.format(KEY)}; chmod 400 {KEY}")
-    before = state(cluster)
-    told = refused(cluster, "usb_keys", says, wrong)
-    assert state(cluster) == before
+    right = site.sh(F0, f"sha256 -q {KEY}")
+    rewrite(site, wrong, f"rm {KEY}; {make.format(KEY)}; chmod 400 {KEY}")
+    before = state(site)
+    told = refused(site, "usb_keys", says, wrong)
+    assert state(site) == before
     if "disagree" in says:
         tells = f"on {F0} doas zfs load-key -n {ENC}"
         assert tells in told
-        fits = cluster.attempt(F0, tells.removeprefix(f"on {F0} ")).rc == 0
+        fits = site.attempt(F0, tells.removeprefix(f"on {F0} ")).rc == 0
         assert fits == (wrong != F0)
     [advice] = set(re.findall(r"set that aside: `([^`]+)`", told))
     assert csh_says(advice) == ""
-    assert cluster.attempt(wrong, advice).rc == 0
-    assert re.search(r"\sro\s", cluster.sh(wrong, f"ls {KEY}.aside; mount -p | grep /keys"))
-    assert cluster.deploy("usb_keys").changed == [f"{wrong}: USB keys: every key on every stick"]
-    assert cluster.sh(wrong, f"sha256 -q {KEY}") == right
-    again = cluster.attempt(wrong, advice)
+    assert site.attempt(wrong, advice).rc == 0
+    assert re.search(r"\sro\s", site.sh(wrong, f"ls {KEY}.aside; mount -p | grep /keys"))
+    assert site.deploy("usb_keys").changed == [f"{wrong}: USB keys: every key on every stick"]
+    assert site.sh(wrong, f"sha256 -q {KEY}") == right
+    again = site.attempt(wrong, advice)
     assert "File exists" in again.out + again.err, "what was set aside is not written over"
-    assert cluster.sh(wrong, f"sha256 -q {KEY}") == right
+    assert site.sh(wrong, f"sha256 -q {KEY}") == right
 
 
-def test_verify_tells_how_each_closed_dataset_is_opened(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.sh(
-        F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key -a; zfs set keylocation=file:///mnt/x {ENC}"
-    )
+def test_verify_tells_how_each_closed_dataset_is_opened(site: Cluster, tmp_path: Path) -> None:
+    site.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zfs unload-key -a; zfs set keylocation=file:///mnt/x {ENC}")
     file = tmp_path / "verify.json"
-    cluster.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", f"verify_json={file}")
+    site.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", f"verify_json={file}")
     [row] = [row for row in json.loads(file.read_text())["rows"] if (row["check"], row["host"]) == ("keys", F0)]
     assert row["state"] == "wrong"
     assert csh_says(row["next_step"]) == ""
-    cluster.sh(F0, row["next_step"])
-    assert cluster.sh(F0, f"zfs get -H -o value keystatus,mounted {ENC} {NFSDATA}").split() == ["available", "yes"] * 2
+    site.sh(F0, row["next_step"])
+    assert site.sh(F0, f"zfs get -H -o value keystatus,mounted {ENC} {NFSDATA}").split() == ["available", "yes"] * 2
 
 
-def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(cluster: Cluster) -> None:
+def test_a_sealed_copy_brings_the_keys_back_when_no_stick_has_them(site: Cluster) -> None:
     """A stick without a key is named first; a wrong passphrase changes nothing."""
-    cluster.make_secrets()
+    site.make_secrets()
     words, right = ("tasks/escrow.py", "-y"), {"F3S_PASSPHRASE": "correct horse battery"}
-    rewrite(cluster, F0, f"mv {KEY} /root/key")
-    assert f"its stick lacks {F0}:zdata" in cluster.pyinfra(*words, **right).output
-    rewrite(cluster, F0, f"mv /root/key {KEY}")
-    nowhere = cluster.pyinfra(*words, "--data", "escrow_certificate=/nowhere.pem").output
+    rewrite(site, F0, f"mv {KEY} /root/key")
+    assert f"its stick lacks {F0}:zdata" in site.pyinfra(*words, **right).output
+    rewrite(site, F0, f"mv /root/key {KEY}")
+    nowhere = site.pyinfra(*words, "--data", "escrow_certificate=/nowhere.pem").output
     assert "no copy was made: [Errno 2] No such file or directory: '/nowhere.pem'" in nowhere
     assert "Traceback" not in nowhere
-    keys = cluster.sh(F0, "sha256 -q /keys/*.key")
-    made = cluster.pyinfra(*words, **right)
+    keys = site.sh(F0, "sha256 -q /keys/*.key")
+    made = site.pyinfra(*words, **right)
     assert made.changed == [f"{F0}: escrow: all keys in the sealed file"], made.output
-    assert cluster.done(*words).changed == []
-    sealed = cluster.state / "secrets" / "keys.sealed"
+    assert site.done(*words).changed == []
+    sealed = site.state / "secrets" / "keys.sealed"
     assert str(sealed) in made.output
-    paper = cluster.pyinfra(*words, "--data", f"escrow_paper={F0}:zdata")
-    assert (cluster.state / "secrets" / f"{F0}:zdata.paper").exists(), paper.output
+    paper = site.pyinfra(*words, "--data", f"escrow_paper={F0}:zdata")
+    assert (site.state / "secrets" / f"{F0}:zdata.paper").exists(), paper.output
     for host in (F0, F1, F2):
         for words_of_lab in (("unplug", host), ("plug", host), ("swap", host, "da0")):
-            cluster.lab(*words_of_lab)
-    lost = cluster.pyinfra("tasks/usb_keys.py", "-y")
+            site.lab(*words_of_lab)
+    lost = site.pyinfra("tasks/usb_keys.py", "-y")
     assert "tasks/usb_keys.py --data escrow_from=FILE" in lost.output
     restore = ("tasks/usb_keys.py", "-y", "--data", f"escrow_from={sealed}")
-    wrong = cluster.pyinfra(*restore, F3S_PASSPHRASE="wrong horse battery")
+    wrong = site.pyinfra(*restore, F3S_PASSPHRASE="wrong horse battery")
     assert (wrong.rc != 0, wrong.changed) == (True, [])
     assert f"escrow_from: {sealed}: the passphrase does not open it" in wrong.output
-    cluster.done(*restore, **right)
+    site.done(*restore, **right)
     for host in (F0, F1, F2):
-        assert cluster.sh(host, "sha256 -q /keys/*.key") == keys
-    assert cluster.done(*restore, **right).changed == []
+        assert site.sh(host, "sha256 -q /keys/*.key") == keys
+    assert site.done(*restore, **right).changed == []
 
 
 def test_old_lines_in_fstab_are_taken_out_and_foreign_ones_stay(blank: Cluster) -> None:
@@ -258,28 +251,28 @@ def test_a_stick_that_is_not_blank_is_not_formatted(blank: Cluster) -> None:
     blank.done("tasks/usb_keys.py", "--dry", "--data", 'usb_format_allow=["da0"]')
 
 
-def test_a_pool_that_was_imported_without_mounting_it(cluster: Cluster) -> None:
+def test_a_pool_that_was_imported_without_mounting_it(site: Cluster) -> None:
     """`zpool import -N`, as f3s/keys.py advises."""
-    cluster.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zpool export zdata; zpool import -N zdata")
-    assert properties(cluster, F0, "zdata", "mounted") == ["no"]
-    cluster.deploy("zfs_encrypt")
-    assert [properties(cluster, F0, name, "mounted") for name in ("zdata", ENC, NFSDATA)] == [["yes"]] * 3
-    assert cluster.deploy("zfs_encrypt").changed == []
+    site.sh(F0, f"zfs unmount {NFSDATA}; zfs unmount {ENC}; zpool export zdata; zpool import -N zdata")
+    assert properties(site, F0, "zdata", "mounted") == ["no"]
+    site.deploy("zfs_encrypt")
+    assert [properties(site, F0, name, "mounted") for name in ("zdata", ENC, NFSDATA)] == [["yes"]] * 3
+    assert site.deploy("zfs_encrypt").changed == []
 
 
 # -- keys and the boot --
 
 
-def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(cluster: Cluster) -> None:
-    cluster.lab("unplug", F0)
-    cluster.lab("reboot", F0)
-    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["unavailable", "no"]
-    assert cluster.sh(F0, "touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no").splitlines()[-1] == "no"
+def test_a_reboot_without_the_stick_goes_on_and_writes_no_plain_text(site: Cluster) -> None:
+    site.lab("unplug", F0)
+    site.lab("reboot", F0)
+    assert properties(site, F0, NFSDATA, "keystatus", "mounted") == ["unavailable", "no"]
+    assert site.sh(F0, "touch /data/nfs/x 2>&1 || touch /data/enc/x 2>&1 || echo no").splitlines()[-1] == "no"
     # the bare directory of the standby is waiting for its replica
-    assert "Operation not permitted" in cluster.sh(F1, "touch /data/nfs/x 2>&1 || true")
-    cluster.lab("plug", F0)
-    cluster.deploy(*TASKS)
-    assert properties(cluster, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
+    assert "Operation not permitted" in site.sh(F1, "touch /data/nfs/x 2>&1 || true")
+    site.lab("plug", F0)
+    site.deploy(*TASKS)
+    assert properties(site, F0, NFSDATA, "keystatus", "mounted") == ["available", "yes"]
 
 
 def test_a_reboot_opens_what_an_empty_list_opened_before(blank: Cluster) -> None:

@@ -65,11 +65,6 @@ def deployed(prepared: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Clu
     return cluster
 
 
-@pytest.fixture
-def pair(deployed: Cluster, tmp_path: Path) -> Cluster:
-    return deployed.copy(tmp_path / "state")
-
-
 def replicated(cluster: Cluster, text: str) -> bool:
     """Whether a line written on the primary can be read on the standby a minute later."""
     cluster.sh(F0, f"echo '{text}' >>/data/nfs/hello; zpool sync zdata")
@@ -93,17 +88,17 @@ def test_the_first_run_ends_with_a_read_only_replica(deployed: Cluster) -> None:
         assert deployed.sh(host, f"stat -f '%Lp %Su' {CONFIG} /var/run/zrepl").split() == ["600", "root", "700", "root"]
 
 
-def test_what_is_written_is_read_a_minute_later_also_after_reboots(pair: Cluster) -> None:
-    assert task(pair, "-y").changed == []
-    assert replicated(pair, "one")
-    pair.lab("reboot", F1)
-    assert pair.sh(F1, f"zfs get -H -o value mounted {REPLICA}") == "yes\n"
+def test_what_is_written_is_read_a_minute_later_also_after_reboots(site: Cluster) -> None:
+    assert task(site, "-y").changed == []
+    assert replicated(site, "one")
+    site.lab("reboot", F1)
+    assert site.sh(F1, f"zfs get -H -o value mounted {REPLICA}") == "yes\n"
     # where /var/run is in memory the folder of the control socket is made by each start
-    pair.sh(F1, "service zrepl stop; rm -r /var/run/zrepl; service zrepl start; zrepl status --mode raw")
-    assert replicated(pair, "two")
-    pair.lab("reboot", F0)
-    assert replicated(pair, "three")
-    assert task(pair, "-y").changed == []
+    site.sh(F1, "service zrepl stop; rm -r /var/run/zrepl; service zrepl start; zrepl status --mode raw")
+    assert replicated(site, "two")
+    site.lab("reboot", F0)
+    assert replicated(site, "three")
+    assert task(site, "-y").changed == []
 
 
 ROLLBACK = ("--data", 'zrepl_rollback_replicas=["f0_to_f1_nfsdata"]')
@@ -120,116 +115,116 @@ def diverge(cluster: Cluster) -> str:
     return f"{REPLICA}@{names[-3].partition('@')[2]}"
 
 
-def test_snapshots_of_the_replicas_own_are_named_and_go_only_on_demand(pair: Cluster) -> None:
-    common = diverge(pair)
-    lines = pair.sh(F1, f"zfs list -H -t snapshot -o name {REPLICA}").split()
+def test_snapshots_of_the_replicas_own_are_named_and_go_only_on_demand(site: Cluster) -> None:
+    common = diverge(site)
+    lines = site.sh(F1, f"zfs list -H -t snapshot -o name {REPLICA}").split()
     own = lines[lines.index(common) + 1 :]
-    run = task(pair, "-y")
+    run = task(site, "-y")
     assert run.changed == []
     assert f"snapshots of its own: {', '.join(name.partition('@')[2] for name in own)}" in run.output
-    assert pair.sh(F1, f"zfs list -H -t snapshot -o name {REPLICA}").split() == lines
+    assert site.sh(F1, f"zfs list -H -t snapshot -o name {REPLICA}").split() == lines
     # without the first half of it
-    alone = pair.copy(pair.state.parent / "alone")
+    alone = site.copy(site.state.parent / "alone")
     assert "dataset is busy" in alone.attempt(F1, f"zfs rollback -r {common}").err
-    run = task(pair, "-y", *ROLLBACK)
+    run = task(site, "-y", *ROLLBACK)
     assert run.changed == [f"{F1}: zrepl: nothing was written to a replica"], run.output
     assert "and its own snapshots" in run.output
-    assert pair.sh(F1, f"zfs get -H -o value readonly,mounted {REPLICA}").split() == ["on", "yes"]
-    assert replicated(pair, "again")
-    assert task(pair, "-y", *ROLLBACK).changed == []
+    assert site.sh(F1, f"zfs get -H -o value readonly,mounted {REPLICA}").split() == ["on", "yes"]
+    assert replicated(site, "again")
+    assert task(site, "-y", *ROLLBACK).changed == []
 
 
-def test_the_printed_commands_lead_on_where_a_rollback_was_tried_before(pair: Cluster) -> None:
-    common = diverge(pair)
-    pair.attempt(F1, f"zfs rollback -r {common}")
-    (printed,) = re.findall(r"To drop them: `(.*?)`", task(pair, "-y").output)
+def test_the_printed_commands_lead_on_where_a_rollback_was_tried_before(site: Cluster) -> None:
+    common = diverge(site)
+    site.attempt(F1, f"zfs rollback -r {common}")
+    (printed,) = re.findall(r"To drop them: `(.*?)`", task(site, "-y").output)
     assert printed.endswith(f" && zfs rollback -r {common}")
-    pair.sh(F1, printed)
-    assert replicated(pair, "again")
+    site.sh(F1, printed)
+    assert replicated(site, "again")
 
 
-def test_a_job_with_another_name_takes_its_place_everywhere(pair: Cluster) -> None:
+def test_a_job_with_another_name_takes_its_place_everywhere(site: Cluster) -> None:
     conf = "/usr/local/etc/f3s/storage.conf"
     roles = {F0: "primary", F1: "standby"}
     for host, role in roles.items():
         lines = f"F3S_ROLE='{role}'\nF3S_REPLICATION_JOB='f0_to_f1_nfsdata'\nF3S_FAILBACK_MAX_AGE='300'\n"
-        pair.sh(host, f'mkdir -p /usr/local/etc/f3s; printf "{lines}" >{conf}')
+        site.sh(host, f'mkdir -p /usr/local/etc/f3s; printf "{lines}" >{conf}')
     ends = {"source": F0, "target": F1, "dataset": "zdata/enc/nfsdata", "replica_mountpoint": "/data/nfs"}
     renamed = f"zrepl_jobs={json.dumps([{**ends, 'name': 'served', 'interval': '2m'}])}"
-    task(pair, "-y", "--data", renamed)
+    task(site, "-y", "--data", renamed)
     for host, role in roles.items():
         told = [f"F3S_ROLE='{role}'", "F3S_REPLICATION_JOB='served'", "F3S_FAILBACK_MAX_AGE='600'"]
-        lines = pair.sh(host, f"cat {conf}").splitlines()
+        lines = site.sh(host, f"cat {conf}").splitlines()
         assert lines[:3] == told
         assert f"F3S_JOBS='{'served zdata/enc/nfsdata 300' if host == F0 else ''}'" in lines
-    assert task(pair, "-y", "--data", renamed).changed == []
-    pair.tick(130)
+    assert task(site, "-y", "--data", renamed).changed == []
+    site.tick(130)
     # and what is left of the old one is named, with a command that removes it
-    verify = pair.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", renamed)
+    verify = site.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", renamed)
     assert "of the job f0_to_f1_nfsdata, which zrepl.yml does not have" in " ".join(verify.output.split())
     assert "doas zrepl zfs-abstraction release-all --job f0_to_f1_nfsdata" in verify.output
     for name in ("f0_to_f1_nfsdata", "f0_to_f1_fedora"):
-        pair.sh(F0, f"doas zrepl zfs-abstraction release-all --job {name}")
-    verify = pair.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", renamed)
+        site.sh(F0, f"doas zrepl zfs-abstraction release-all --job {name}")
+    verify = site.pyinfra("tasks/verify.py", "-y", "--limit", F0, "--data", renamed)
     assert "which zrepl.yml does not have" not in " ".join(verify.output.split())
     assert re.search(rf"zrepl +{F0} +ok +running", verify.output), verify.output
 
 
-def test_a_closed_replica_under_an_old_key_is_reported_until_its_next_replication(pair: Cluster) -> None:
+def test_a_closed_replica_under_an_old_key_is_reported_until_its_next_replication(site: Cluster) -> None:
     """The new key has the old one's name, as a stick that was written anew."""
     key, disk = "/keys/f0.lan.buetow.org:bhyve.key", "zdata/sink/f0/zroot/bhyve/fedora/disk0"
     for host in (F0, F1):
-        pair.sh(host, f"mount -u -o rw /keys; printf '%-32.32s' 'another key' >{key}")
-    pair.sh(F0, "zfs change-key zroot/bhyve")
-    run = task(pair, "-y")
+        site.sh(host, f"mount -u -o rw /keys; printf '%-32.32s' 'another key' >{key}")
+    site.sh(F0, "zfs change-key zroot/bhyve")
+    run = task(site, "-y")
     assert run.changed == []
     assert f"file://{key} does not open the replica {disk}: the key is not the one" in run.output
     assert "keep a copy of the old key until then" in run.output
-    pair.tick(601)
-    run = task(pair, "-y")
+    site.tick(601)
+    run = task(site, "-y")
     assert "does not open the replica" not in run.output
     assert run.changed == []
 
 
-def test_a_disk_that_is_made_later_is_replicated_and_names_its_key(pair: Cluster) -> None:
-    pair.sh(F0, "zfs create -V 16M zroot/bhyve/fedora/disk1")
-    assert task(pair, "-y").changed == []  # its first snapshot is minutes away, and nobody waits for that
-    pair.tick(601)
-    assert task(pair, "-y").changed == [f"{F1}: zrepl: every replica names its key"]
-    assert task(pair, "-y").changed == []
+def test_a_disk_that_is_made_later_is_replicated_and_names_its_key(site: Cluster) -> None:
+    site.sh(F0, "zfs create -V 16M zroot/bhyve/fedora/disk1")
+    assert task(site, "-y").changed == []  # its first snapshot is minutes away, and nobody waits for that
+    site.tick(601)
+    assert task(site, "-y").changed == [f"{F1}: zrepl: every replica names its key"]
+    assert task(site, "-y").changed == []
 
 
-def test_a_clock_that_was_set_back_stops_the_snapshots(pair: Cluster) -> None:
-    pair.lab("clock", F0, "-7200")
-    assert not replicated(pair, "two hours early")
-    run = task(pair, "-y")
+def test_a_clock_that_was_set_back_stops_the_snapshots(site: Cluster) -> None:
+    site.lab("clock", F0, "-7200")
+    assert not replicated(site, "two hours early")
+    run = task(site, "-y")
     assert run.changed == []
     assert f"the clock of {F0} is 7200 s behind the controller's" in run.output
-    pair.sh(F0, "service zrepl restart")
-    pair.tick(10)  # from its start an interval passes
-    assert replicated(pair, "from then on")
-    pair.sh(F0, "ntpd -gq")
-    assert replicated(pair, "in time")
+    site.sh(F0, "service zrepl restart")
+    site.tick(10)  # from its start an interval passes
+    assert replicated(site, "from then on")
+    site.sh(F0, "ntpd -gq")
+    assert replicated(site, "in time")
 
 
-def test_a_change_of_the_configuration_restarts_zrepl_where_it_is_one(pair: Cluster) -> None:
-    run = task(pair, "-y", "--data", "zrepl_keep_last=20")
+def test_a_change_of_the_configuration_restarts_zrepl_where_it_is_one(site: Cluster) -> None:
+    run = task(site, "-y", "--data", "zrepl_keep_last=20")
     assert run.changed == [f"{F0}: zrepl: configuration", f"{F0}: {RUNS}"]
-    assert "count: 20" in pair.sh(F0, f"cat {CONFIG}")
-    assert replicated(pair, "after the restart")
+    assert "count: 20" in site.sh(F0, f"cat {CONFIG}")
+    assert replicated(site, "after the restart")
 
 
-def test_a_run_killed_before_the_restart_is_made_up_for(pair: Cluster) -> None:
-    daemon = pair.sh(F0, "pgrep -x zrepl")
+def test_a_run_killed_before_the_restart_is_made_up_for(site: Cluster) -> None:
+    daemon = site.sh(F0, "pgrep -x zrepl")
     words = (TASK, "--limit", F0, "-y", "--data", "zrepl_keep_last=20")
-    killed = pair.pyinfra(*words, LAB_KILL_AT="onerestart")
+    killed = site.pyinfra(*words, LAB_KILL_AT="onerestart")
     assert killed.rc == 137, killed.output
-    assert "count: 20" in pair.sh(F0, f"cat {CONFIG}")
-    assert pair.sh(F0, "pgrep -x zrepl") == daemon
+    assert "count: 20" in site.sh(F0, f"cat {CONFIG}")
+    assert site.sh(F0, "pgrep -x zrepl") == daemon
     # now that the file is as it should be, only what is on record tells that the daemon has not read it
-    assert task(pair, "-y", "--data", "zrepl_keep_last=20").changed == [f"{F0}: {RUNS}"]
-    assert pair.sh(F0, "pgrep -x zrepl") != daemon
-    assert task(pair, "-y", "--data", "zrepl_keep_last=20").changed == []
+    assert task(site, "-y", "--data", "zrepl_keep_last=20").changed == [f"{F0}: {RUNS}"]
+    assert site.sh(F0, "pgrep -x zrepl") != daemon
+    assert task(site, "-y", "--data", "zrepl_keep_last=20").changed == []
 
 
 def test_a_first_replication_that_is_late_is_reported_and_the_next_run_goes_on(
