@@ -269,7 +269,7 @@ class Cluster:
         for machine in self.machines.values():
             machine.monitor("stop")
         for machine in self.machines.values():
-            machine.freeze(name)
+            machine.monitor(f"savevm {name}")
         for machine in self.machines.values():
             machine.monitor("cont")
         frozen = self._frozen(name)

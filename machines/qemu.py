@@ -210,12 +210,6 @@ class Machine:
         self.monitor(f"device_add {bus},drive={STICK},id={STICK}device")
         self._plugged(STICK).write_text(bus)
 
-    # -- its state as a whole --
-
-    def freeze(self, name: str) -> None:
-        """Keeps disks, memory and processes as they are now."""
-        self.monitor(f"savevm {name}")
-
 
 def spawn(words: list[str], folder: Path, output: int, *, orphan: bool) -> subprocess.Popen[bytes]:
     """A process in the background that ends with this one, unless it is an orphan."""

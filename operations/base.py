@@ -198,19 +198,17 @@ def told(fact: type[FactBase[T]], **arguments: object) -> T:
     return cast(T, answers().of(current_host(), fact, arguments))
 
 
-def answer(
-    member: Host, fact: type[HostFact[T]], *, within: int = LOOK_SECONDS, **arguments: object
-) -> T | NoAnswer | None:
-    """A fact of a host that takes part in the run; None where it fails or takes longer than `within` seconds.
+def answer(member: Host, fact: type[HostFact[T]], **arguments: object) -> T | NoAnswer | None:
+    """A fact of a host that takes part in the run; None where it fails or takes longer than LOOK_SECONDS.
 
     pyinfra shows the error, the host stays in the run.
     """
-    return cast(T | NoAnswer | None, member.get_fact(fact, **arguments, _ignore_errors=True, _timeout=within))
+    return cast(T | NoAnswer | None, member.get_fact(fact, **arguments, _ignore_errors=True, _timeout=LOOK_SECONDS))
 
 
-def ask(member: Host, fact: type[HostFact[T]], *, within: int = LOOK_SECONDS, **arguments: object) -> T | None:
+def ask(member: Host, fact: type[HostFact[T]], **arguments: object) -> T | None:
     """As `answer`, with None where a disk does not answer."""
-    said = answer(member, fact, within=within, **arguments)
+    said = answer(member, fact, **arguments)
     if isinstance(said, NoAnswer):
         member.log(str(said), logger.error)
         return None

@@ -89,9 +89,9 @@ class Story:
 
     # -- acting and looking --
 
-    def attempt(self, host: str, script: str, *, timeout: float = 60) -> Ran:
+    def attempt(self, host: str, script: str) -> Ran:
         """A shell line as root, whatever its result."""
-        return self.stage.run(host, script, timeout=timeout)
+        return self.stage.run(host, script)
 
     def on(self, host: str, script: str, *, timeout: float = 60) -> str:
         """What a shell line as root prints.
