@@ -18,9 +18,9 @@ from f3s.nfs import LOOPBACK
 from f3s.stunnel import PID_FILE
 from facts.base import FILES
 from facts.carp import RC_FILE, BootAliases
-from operations import carp, order, rcconf, reasons, secrets, stunnel, sysctl, textfile
+from operations import carp, order, rcconf, reasons, secrets, stunnel, textfile
 from operations.base import known
-from tasks.shared import controller_takes_up, keep_role, name_virtual_ip, nfs_variables
+from tasks.shared import controller_takes_up, keep_role, kernel_variable, name_virtual_ip, nfs_variables
 
 FAILBACK, _ = PROGRAMS["carp-auto-failback.sh"]
 # seconds; the second includes the first
@@ -45,14 +45,7 @@ if settings.is_freebsd:
     # -- time to shut down: a guest that mounts the share takes 90 s and more if both servers are gone. rc.shutdown is
     #    killed after 90 s, and init waits 120 s: the host would stay on, in single-user mode (rc.conf(5), init(8))
     rcconf.variables(values={"rcshutdown_timeout": SHUTDOWN}, name="carp: time for rc.shutdown")
-    files.line(
-        name="carp: time for init's shutdown, after a reboot",
-        path="/etc/sysctl.conf",
-        line=r"^kern\.init_shutdown_timeout[ =:].*",
-        replace=f"kern.init_shutdown_timeout={INIT_SHUTDOWN}",
-        ensure_newline=True,
-    )
-    sysctl.values(wanted={"kern.init_shutdown_timeout": INIT_SHUTDOWN}, name="carp: time for init's shutdown, now")
+    kernel_variable("carp: time for init's shutdown,", "kern.init_shutdown_timeout", INIT_SHUTDOWN)
 
 if settings.is_storage:
     interface, vhid, address = settings.carp.interface, settings.carp.vhid, settings.vip.address
@@ -122,14 +115,7 @@ if settings.is_storage:
     )
     carp.takes_address(interface=interface, name="carp: the interface takes an address")
     carp.advertises(interface=interface, vhid=vhid, unicast=to, name="carp: to whom it advertises")
-    files.line(
-        name="carp: preemption after a reboot",
-        path="/etc/sysctl.conf",
-        line=r"^net\.inet\.carp\.preempt[ =:].*",
-        replace="net.inet.carp.preempt=1",
-        ensure_newline=True,
-    )
-    sysctl.values(wanted={"net.inet.carp.preempt": "1"}, name="carp: preemption now")
+    kernel_variable("carp: preemption", "net.inet.carp.preempt", "1")
 
     # -- the controller before the address: an event without it would be lost until cron's next minute
     rcconf.variables(values={"f3s_storage_enable": "YES"}, name="carp: f3s_storage at boot")

@@ -30,6 +30,11 @@ RETRANSMISSIONS = {"net.ipv4.tcp_thin_linear_timeouts": "1"}
 settings = this_host()
 
 
+def put(what: str, path: str, text: str) -> None:
+    """A file without secrets."""
+    files.put(name=f"clients: {what}", src=StringIO(text), dest=path, user="root", group="root", mode="0644")
+
+
 def put_unit(unit: str, **values: Any) -> None:
     """A unit from its template; a site that was set up by hand may have one of that name."""
     path = f"{UNITS}/{unit}"
@@ -79,14 +84,7 @@ if settings.is_client:
         group="root",
         mode="0600",
     )
-    files.put(
-        name="clients: certificate of the CA",
-        src=StringIO(credentials().ca_certificate()),
-        dest=tunnel["ca_file"],
-        user="root",
-        group="root",
-        mode="0644",
-    )
+    put("certificate of the CA", tunnel["ca_file"], credentials().ca_certificate())
     stunnel.configuration(
         name="clients: stunnel.conf",
         path=CLIENT_CONFIG,
@@ -95,14 +93,8 @@ if settings.is_client:
         group="root",
     )
     # a reader goes on within 5 s of a power cut: docs/design.md, How long a reader waits
-    files.put(
-        name="clients: the kernel's retransmissions after a reboot",
-        src=StringIO("".join(f"{name} = {value}\n" for name, value in RETRANSMISSIONS.items())),
-        dest="/etc/sysctl.d/90-f3s.conf",
-        user="root",
-        group="root",
-        mode="0644",
-    )
+    lines = "".join(f"{name} = {value}\n" for name, value in RETRANSMISSIONS.items())
+    put("the kernel's retransmissions after a reboot", "/etc/sysctl.d/90-f3s.conf", lines)
     sysctl.values(name="clients: the kernel's retransmissions now", wanted=RETRANSMISSIONS)
     selinux.stunnel_port(name="clients: SELinux lets stunnel listen", port=port)
     selinux.containers_use_nfs(name="clients: SELinux lets containers of k3s use NFS")
@@ -161,14 +153,7 @@ if settings.is_client:
             name="clients: directory of the metrics",
             path=client.metrics_file.rsplit("/", 1)[0],
         )
-    files.put(
-        name="clients: settings of the monitor",
-        src=StringIO(monitor_settings(settings, credentials().client_end(settings.name))),
-        dest=SETTINGS,
-        user="root",
-        group="root",
-        mode="0644",
-    )
+    put("settings of the monitor", SETTINGS, monitor_settings(settings, credentials().client_end(settings.name)))
     for unit in host.loop(MONITOR_UNITS):
         put_unit(unit, start_timeout=longest_check(client), interval=client.monitor_interval, mounts=mount_units)
     # the mount units are made from /etc/fstab

@@ -28,15 +28,9 @@ if this_host().is_primary:
     if plan.left is Left.NOTHING:
         move.nothing(name="failover: nothing to do", why=plan.why)
     if plan.left is Left.HOLD:
-        move.given(
-            name=f"failover: {standby.short_name} serves already, and is held there",
-            verb="backup",
-        )
+        move.given(name=f"failover: {standby.short_name} serves already, and is held there", verb="backup")
     if plan.left is Left.ALL:
-        move.given(
-            name=f"failover: the address goes to {standby.short_name} and is held there",
-            verb="backup",
-        )
+        move.given(name=f"failover: the address goes to {standby.short_name} and is held there", verb="backup")
     if plan.left in (Left.ALL, Left.PROOF):
         move.proven_or_undone(
             name=f"failover: {standby.short_name} serves, or the address comes back",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pyinfra.context import host
-from pyinfra.operations import files
 
 from bridge.settings import site, this_host
 from operations import nfs, reasons, returning, services, sysctl
-from tasks.shared import controller_takes_up, keep_role, nfs_variables
+from tasks.shared import controller_takes_up, keep_role, kernel_variable, nfs_variables
 
 whole = site()
 settings = this_host()
@@ -25,16 +24,7 @@ if settings.is_storage:
 
     # -- owners: numbers as they are, or names through nfsuserd; with a mix, files appear to belong to nobody (seen)
     for variable in host.loop(("vfs.nfsd.enable_stringtouid", "vfs.nfs.enable_uidtostring")):
-        value = "1" if numeric else "0"
-        pattern = variable.replace(".", r"\.")
-        files.line(
-            name=f"nfs: {variable} after a reboot",
-            path="/etc/sysctl.conf",
-            line=rf"^{pattern}[ =:].*",
-            replace=f"{variable}={value}",
-            ensure_newline=True,
-        )
-        sysctl.values(wanted={variable: value}, name=f"nfs: {variable} now")
+        kernel_variable(f"nfs: {variable}", variable, "1" if numeric else "0")
     if numeric:
         services.stopped(service="nfsuserd", name="nfs: no nfsuserd, as owners are numbers")
 

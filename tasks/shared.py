@@ -15,7 +15,7 @@ from f3s.controller import MOUNTD_FLAGS, RECORD, STORAGE_CONF, recorded_writer, 
 from f3s.nfs import LOOPBACK
 from facts.carp import RC_FILE
 from facts.textfile import TextFileOf
-from operations import carp, nfs, rcconf
+from operations import carp, nfs, rcconf, sysctl
 from operations.base import known
 
 RETIRE = (
@@ -70,6 +70,18 @@ def name_virtual_ip() -> None:
         replace=f"{vip.address} {' '.join(vip.names)}",
         ensure_newline=True,
     )
+
+
+def kernel_variable(title: str, variable: str, value: str) -> None:
+    """A sysctl has a value after a reboot, by /etc/sysctl.conf, whose other lines stay, and now."""
+    files.line(
+        name=f"{title} after a reboot",
+        path="/etc/sysctl.conf",
+        line=rf"^{re.escape(variable)}[ =:].*",
+        replace=f"{variable}={value}",
+        ensure_newline=True,
+    )
+    sysctl.values(wanted={variable: value}, name=f"{title} now")
 
 
 def controller_takes_up(task: str, *changes: OperationMeta) -> None:
