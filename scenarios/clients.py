@@ -37,8 +37,7 @@ def busy(story: Story) -> None:
 
     with pair.watched():
         story.within("bulk is written", lambda: pair.asks(pair.client, f"test -s {mountpoint}/bulk").rc == 0, **HEALED)
-        pair.loses_power(pair.primary)
-        pair.standby_serves()
+        pair.fails_over()
         story.stage.wait(60)
         all_read()
         pair.boots(pair.primary)

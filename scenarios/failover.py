@@ -17,11 +17,9 @@ from scenarios.story import Story
 def power_cut(story: Story) -> None:
     """A power cut on the primary, and automatic failback"""
     with Pair(story).opening().watched() as pair:
-        pair.loses_power(pair.primary)
-        pair.standby_serves()
+        pair.fails_over()
         story.stage.wait(60)
-        pair.boots(pair.primary)
-        pair.failback_by_cron()
+        pair.comes_back()
 
 
 @scenario("planned", pause=2.5)
@@ -67,10 +65,8 @@ def power_cuts(story: Story) -> None:
     """Ten power cuts on the primary, each with automatic failback"""
     with Pair(story).opening().watched() as pair:
         for _ in range(10):
-            pair.loses_power(pair.primary)
-            pair.standby_serves()
-            pair.boots(pair.primary)
-            pair.failback_by_cron()
+            pair.fails_over()
+            pair.comes_back()
     _median(story, of=10, limit=4)
 
 
@@ -88,8 +84,7 @@ def reboot(story: Story) -> None:
         story.stage.shutdown(pair.primary)
         story.say(f"{pair.primary} has shut down in order")
         pair.standby_serves(at_once=True)
-        pair.boots(pair.primary)
-        pair.failback_by_cron()
+        pair.comes_back()
 
 
 @scenario("reboot-standby", pause=1)
@@ -176,8 +171,7 @@ def failback_off(story: Story) -> None:
     # the switch is a file in the dataset; the standby gets it with the next replication
     pair.writes("disabled", "failback is off")
     with pair.watched():
-        pair.loses_power(pair.primary)
-        pair.standby_serves()
+        pair.fails_over()
         pair.boots(pair.primary)
         pair.stays("is there: carp auto-failback enable removes it")
         story.types(pair.primary, "carp auto-failback enable")

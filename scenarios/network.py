@@ -249,10 +249,8 @@ def unicast(story: Story) -> None:
     story.prove(f"peer {story.cast.site.standby.lan.address}" in shown, f"{pair.primary} advertises to {pair.standby}")
     with pair.watched():
         story.prove(pair.one_master() == pair.primary, f"{pair.primary} is MASTER and serves")
-        pair.loses_power(pair.primary)
-        pair.standby_serves()
-        pair.boots(pair.primary)
-        pair.failback_by_cron()
+        pair.fails_over()
+        pair.comes_back()
 
 
 def _advertisement(vhid: int) -> bytes:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -233,6 +234,16 @@ class Pair:
         for host in hosts:
             self.story.prove(self.story.stage.is_up(host), f"{host} has booted")
 
+    def fails_over(self) -> None:
+        """The primary loses power, and the standby serves."""
+        self.loses_power(self.primary)
+        self.standby_serves()
+
+    def comes_back(self) -> None:
+        """The primary boots, and takes the address back by itself."""
+        self.boots(self.primary)
+        self.failback_by_cron()
+
     def loads_its_keys(self, host: str) -> None:
         """The stick is back, and the operator does what the runbook says."""
         self.story.stage.stick(host, "in")
@@ -256,3 +267,13 @@ class Pair:
             if row["check"] == check and row["host"].partition(".")[0] == host:
                 return row["state"], row["reason"], row["next_step"]
         raise NotSoError(f"verify has no row '{check}' of {host}")
+
+    def takes_the_way_out(self, step: str) -> None:
+        """What verify says of a replica that has diverged is done.
+
+        :raises NotSoError: it names no run of tasks/zrepl.py
+        """
+        way_out = re.search(r"pyinfra inventory\.py (tasks/zrepl\.py .*)$", step)
+        self.story.prove(way_out is not None, f"verify names the way out: {step}")
+        assert way_out is not None
+        self.story.deploys(*shlex.split(way_out[1]), "-y")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 from f3s.controller import NO_CLAIM
 from scenarios.deploy import all_right
@@ -21,8 +20,7 @@ def missing_stick(story: Story) -> None:
     with Pair(story).opening().watched() as pair:
         story.stage.stick(pair.primary, "out")
         story.say(f"the stick of {pair.primary} is pulled out")
-        pair.loses_power(pair.primary)
-        pair.standby_serves()
+        pair.fails_over()
         pair.boots(pair.primary)
         story.prove(not pair.serves(pair.primary), f"{pair.primary} serves nothing")
         _bare_mount_point_is_shut(pair, pair.primary)
@@ -118,8 +116,7 @@ def rotation(story: Story) -> None:
             then=lambda: pair.loses_power(pair.primary),
         )
         pair.standby_serves()
-        pair.boots(pair.primary)
-        pair.failback_by_cron()
+        pair.comes_back()
         story.deploys(*words, f"rotate_key={key}")
         story.deploys(*words, f"rotate_retire={key}")
         after = {story.on(each.short_name, f"sha256 -q {file}") for each in story.cast.site.freebsd_hosts}
@@ -130,8 +127,7 @@ def rotation(story: Story) -> None:
         story.within(f"{pair.standby} stands by", lambda: pair.stands_by(pair.standby), timers=75, work=60)
         story.stage.wait(GRACE_SECONDS)
         pair.loses_power(pair.primary)
-        pair.boots(pair.primary)
-        pair.failback_by_cron()
+        pair.comes_back()
     all_right(story)
 
 
@@ -151,13 +147,9 @@ def diverged(story: Story) -> None:
         story.prove(state == "wrong" and "has diverged" in reason, f"verify says: {reason}")
         story.refused("tasks/failover.py", "-y", because="has diverged")
         story.prove(pair.state(pair.standby) == "BACKUP", f"{pair.standby} is still BACKUP")
-        pair.loses_power(pair.primary)
-        pair.standby_serves()
+        pair.fails_over()
         pair.boots(pair.primary)
         pair.stays("no replication has succeeded|the standby may have diverged")
-        way_out = re.search(r"pyinfra inventory\.py (tasks/zrepl\.py .*)$", step)
-        story.prove(way_out is not None, f"verify names the way out: {step}")
-        assert way_out is not None
-        story.deploys(*shlex.split(way_out[1]), "-y")
+        pair.takes_the_way_out(step)
         pair.failback_by_cron()
     story.prove(pair.verdict(row, pair.standby)[0] == "right", "verify finds the replica right")
