@@ -69,6 +69,8 @@ def way(old: Side, new: Side) -> Way:
         # which shows what its source's log had as written; a dataset that somebody could write to has to be clean
         (replace(home({NFS: ["own"], NEW: ["a", COMMON]}), written={NEW: 8192, NFS: 0}), WRITES, ALL[1:]),
         (replace(home({NFS: ["a", COMMON]}), written={NFS: 8192}), WRITES, ALL),
+        # what follows, and could be written
+        (home({NFS: ["a", COMMON]}, readonly="off"), WRITES, ALL),
         # the renames, and between them
         (home({ASIDE: ["own"], NEW: ["a", COMMON, A]}, zrepl=False), SENT, ALL[1:]),
         (home({ASIDE: ["own"], NFS: ["a", COMMON, A]}, zrepl=False), SENT, ["catch up", *ALL[3:]]),

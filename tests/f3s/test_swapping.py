@@ -102,6 +102,7 @@ def commands(mine: Found, theirs: Found, key: str, **holds: tuple[str, ...]) -> 
         (SERVES, old({}), ALL[3:]),
         (SERVES, old({}, values=None, writer="", epoch=0), ["take over"]),
         (SERVES, old({NFS: ["strange"]}), ["aside", *ALL[3:]]),
+        (SERVES, old({NFS: ["strange"]}, properties={NFS: {"readonly": "off"}}), ["keep", "aside", *ALL[3:]]),
         # a host that got a new system, and kept its data
         (TAKEN, replace(BEGINS, controller=Status()), OLD),
     ],
