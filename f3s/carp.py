@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from f3s.parsing import UnknownOutput, number, only_line, sections
+from f3s.parsing import UnknownOutput, matched, number, only_line, sections
 
 
 class CarpState(Enum):
@@ -103,10 +103,8 @@ def parse_ifconfig(lines: Iterable[str], demotion: int | None, preempt: int | No
     for line in lines:
         text = line.strip()
         if text.startswith("inet "):
-            match = _INET.fullmatch(text)
-            if match is None:
-                raise UnknownOutput(f"address of an interface: {text!r}")
-            (addresses.setdefault(int(match[2]), []) if match[2] else plain).append(match[1])
+            inet = matched(_INET, text, "address of an interface")
+            (addresses.setdefault(int(inet[2]), []) if inet[2] else plain).append(inet[1])
         elif text.startswith("carp:"):
             match = _CARP.fullmatch(text)
             if match is None or match[1] not in CarpState.__members__:

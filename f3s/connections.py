@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from f3s.parsing import UnknownOutput, only_line, sections
+from f3s.parsing import matched, only_line, sections
 from f3s.pki.certificates import Issued
 from f3s.sockets import parse_connected
 
@@ -60,10 +60,7 @@ def parse_connections(lines: Sequence[str], listens: str, service: str) -> tuple
     clients: dict[str, str] = {}
     subjects: dict[str, str] = {}
     for line in found["log"]:
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise UnknownOutput(f"a line of stunnel's log: {line!r}")
-        process, number, text = match.groups()
+        process, number, text = matched(_LINE, line, "a line of stunnel's log").groups()
         if process != pid:
             continue
         if accepted := _ACCEPTED.fullmatch(text):

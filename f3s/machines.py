@@ -24,7 +24,7 @@ from f3s.bhyve.vms import VmHost
 from f3s.keycheck import KeyCheck
 from f3s.quoting import Shell, command, words
 from f3s.replication import PROMOTED, newest_common
-from f3s.returning import KEPT, Course, Data, Programs, Step, free_name, loaded, mounted, pipe
+from f3s.returning import KEPT, Course, Data, Programs, Step, free_name, loaded, mounted, pipe, step
 from f3s.settings import HostSettings, Job, Site
 from f3s.zfs import Dataset
 from f3s.zrepl import snapshot_prefix
@@ -108,7 +108,8 @@ class MachineWay:
         """What is left, in order."""
         here, there = self.receiver.short_name, self.sender.short_name
         if not self.returned:
-            yield from self._step("keep", self._keep(), f"what {here} has of {self.machine} is kept, and closed")
+            if first := self._keep():
+                yield step("keep", f"what {here} has of {self.machine} is kept, and closed", self.receiver, first)
             if not self.sent:
                 title = (
                     f"{here} gets what {self.machine} wrote on {there}, where it is read-only from here on. If this "
@@ -116,12 +117,9 @@ class MachineWay:
                     f"{there}: the machine can be started there again"
                 )
                 yield Step("send", title, tuple((self.sender.name, each) for each in self._stop_writing()), last=True)
-        title = f"{self.served} on {here} is what {self.machine} wrote on {there}; what {here} had is {self.aside}"
-        yield from self._step("place", [*self._renames(), *self._opened()], title)
-
-    def _step(self, key: str, commands: list[Shell], title: str) -> Iterator[Step]:
-        if commands:
-            yield Step(key, title, tuple((self.receiver.name, each) for each in commands))
+        if last := [*self._renames(), *self._opened()]:
+            title = f"{self.served} on {here} is what {self.machine} wrote on {there}; what {here} had is {self.aside}"
+            yield step("place", title, self.receiver, last)
 
     def _keep(self) -> list[Shell]:
         old = tree(self.home.datasets, self.served)

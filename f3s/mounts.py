@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from f3s.parsing import UnknownOutput, sections
+from f3s.parsing import UnknownOutput, matched, sections
 
 # autofs has devices such as `map -hosts`; a directory begins with the first slash after a blank
 _LINE = re.compile(r"(\S.*?)\s+(/.*?)\s+(\S+)\s+(\S+)\s+\d+\s+\d+")
@@ -85,10 +85,7 @@ def parse_mounts(lines: Iterable[str]) -> tuple[Mount, ...]:
     """
     mounts = []
     for line in lines:
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
-            raise UnknownOutput(f"unexpected line from mount -p: {line!r}")
-        device, directory, fstype, options = match.groups()
+        device, directory, fstype, options = matched(_LINE, line.strip(), "unexpected line from mount -p").groups()
         mounts.append(Mount(device.removeprefix("/dev/"), directory, fstype, frozenset(options.strip(",").split(","))))
     return tuple(mounts)
 

@@ -81,6 +81,13 @@ def only_line(lines: Sequence[str], what: str, form: str = ".+") -> str:
     return lines[0]
 
 
+def matched(form: re.Pattern[str], text: str, what: str) -> re.Match[str]:
+    """The whole text in a form; raises UnknownOutput naming what it should have been."""
+    if match := form.fullmatch(text):
+        return match
+    raise UnknownOutput(f"{what}: {text!r}")
+
+
 def number(text: str, what: str) -> int:
     """A non-negative whole number in decimal; raises UnknownOutput naming what it should have been."""
     if not (text.isascii() and text.isdigit()):

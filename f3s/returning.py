@@ -92,6 +92,11 @@ class Step:
     last: bool = False
 
 
+def step(key: str, title: str, host: HostSettings, commands: Iterable[Shell]) -> Step:
+    """One whose commands run on the same host."""
+    return Step(key, title, tuple((host.name, each) for each in commands))
+
+
 class Course:
     """One dataset that gets what was written to its replica. home: its host; away: that of the replica.
 
@@ -241,30 +246,15 @@ class Way(Course):
 
     def _keep(self) -> Iterator[Step]:
         """Of the old dataset. A clone without a snapshot of its own was not promoted yet."""
-        there, served = self.home.datasets.get(self.served), self.served
-        commands = []
+        there, commands = self.home.datasets.get(self.served), list[Shell]()
         if there is not None and self.home.controller.ready is not True:
-            if there.get("readonly") != "on" or there.get("canmount") != "noauto":
-                commands.append(command("zfs set readonly=on canmount=noauto {}", served))
-            if there.mounted and self.target != served:
-                commands.append(command("zfs unmount {}", served))
-        title = f"{served} on {self.primary.short_name} is read-only"
+            commands += closed(there, unmounts=self.target != self.served)
         if origin := self.origin():
-            kept = f"{served}@{KEPT}{origin.short_name}"
-            title = (
-                f"what {self.primary.short_name} wrote after {origin.short_name} is kept, and {self.incoming} "
-                "begins with what both hosts have"
-            )
-            if kept not in [each.name for each in self.home.of(served)]:
-                commands.append(command("zfs snapshot {}", kept))
-            options = "-o canmount=noauto -o readonly=on"
-            commands.append(command(f"zfs clone {options} {{}} {{}}", origin.name, self.incoming))
-            commands.append(command("zfs promote {}", self.incoming))
+            yield keeps(self.primary, self.home, origin, self.incoming, commands)
         elif promote := self.promotion():
-            title = f"{self.incoming} gets the history"
-            commands.append(promote)
-        if commands:
-            yield Step("keep", title, tuple((self.primary.name, each) for each in commands))
+            yield step("keep", f"{self.incoming} gets the history", self.primary, [*commands, promote])
+        elif commands:
+            yield step("keep", f"{self.served} on {self.primary.short_name} is read-only", self.primary, commands)
 
     def _place(self) -> Iterator[Step]:
         commands = []
@@ -280,7 +270,7 @@ class Way(Course):
                 commands.append(command("zfs rename {} {}", self.served, self.aside))
             commands.append(command("zfs rename {} {}", self.incoming, self.served))
         if commands:
-            yield Step("place", title, tuple((self.primary.name, each) for each in commands))
+            yield step("place", title, self.primary, commands)
 
     def _open(self) -> Iterator[Step]:
         if self.home.controller.ready:
@@ -296,8 +286,7 @@ class Way(Course):
             command("echo {} >{}", self.away.controller.epoch, RETURN),
             script(self.programs.standby, "await-standby", STANDBY_SECONDS),
         )
-        title = f"{self.primary.short_name} stands by with it, read-only"
-        yield Step("open", title, tuple((self.primary.name, each) for each in commands))
+        yield step("open", f"{self.primary.short_name} stands by with it, read-only", self.primary, commands)
 
     def _afterwards(self, planned: bool = False) -> Iterator[Step]:
         """The standby learns of the new epoch, and replication goes on."""
@@ -309,6 +298,31 @@ class Way(Course):
         if commands:
             title = f"{self.standby.short_name} learns of it and is the standby again, replication goes on"
             yield Step("afterwards", title, tuple(commands))
+
+
+def closed(dataset: Dataset, *, unmounts: bool = True) -> list[Shell]:
+    """What lets nobody write to a dataset of the old primary, now and after a boot."""
+    commands = []
+    if dataset.get("readonly") != "on" or dataset.get("canmount") != "noauto":
+        commands.append(command("zfs set readonly=on canmount=noauto {}", dataset.name))
+    if dataset.mounted and unmounts:
+        commands.append(command("zfs unmount {}", dataset.name))
+    return commands
+
+
+def keeps(
+    host: HostSettings, found: Pools, common: Snapshot, new: str, commands: list[Shell], parents: Iterable[Shell] = ()
+) -> Step:
+    """After these commands: what the old primary wrote by itself is kept, and a promoted clone has the history up to C.
+
+    parents: what makes those of the clone
+    """
+    kept, short = f"{common.dataset}@{KEPT}{common.short_name}", host.short_name
+    if kept not in [each.name for each in found.snapshots]:
+        commands.append(command("zfs snapshot {}", kept))
+    clone = command("zfs clone -o canmount=noauto -o readonly=on {} {}", common.name, new)
+    title = f"what {short} wrote after {common.short_name} is kept, and {new} begins with what both hosts have"
+    return step("keep", title, host, [*commands, *parents, clone, command("zfs promote {}", new)])
 
 
 _UNLESS = "case $(zfs get -H -o value {} {}) in {}) ;; *) {} ;; esac"

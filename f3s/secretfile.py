@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from f3s.parsing import UnknownOutput
+from f3s.parsing import UnknownOutput, matched
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,4 @@ def parse_state(line: str) -> SecretState:
         return ABSENT
     if line == "other":
         raise UnknownOutput("the path is not that of a plain file: look at it and move it away")
-    match = _FILE_LINE.fullmatch(line)
-    if match is None:
-        raise UnknownOutput(f"stat-secret.sh answered {line!r}")
-    return SecretState(**match.groupdict())
+    return SecretState(**matched(_FILE_LINE, line, "stat-secret.sh answered").groupdict())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from f3s.parsing import UnknownOutput, number, only_line, sections
+from f3s.parsing import matched, number, only_line, sections
 
 MODES = ("Enforcing", "Permissive", "Disabled", "absent")
 _PORT_LINE = re.compile(r"(?P<type>\w+)\s+(?P<protocol>tcp|udp|dccp|sctp)\s+(?P<ranges>[\d, -]+)")
@@ -52,9 +52,7 @@ def parse_selinux(lines: Iterable[str]) -> Selinux:
 
 
 def _labels(line: str) -> Iterator[PortLabel]:
-    match = _PORT_LINE.fullmatch(line.rstrip())
-    if match is None:
-        raise UnknownOutput(f"unexpected line from semanage port -l: {line!r}")
+    match = matched(_PORT_LINE, line.rstrip(), "unexpected line from semanage port -l")
     if match["protocol"] != "tcp":
         return
     for item in match["ranges"].split(","):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from f3s.parsing import UnknownOutput
+from f3s.parsing import matched
 
 ANY = "*"
 """All addresses of the host."""
@@ -86,7 +86,4 @@ def parse_connected(lines: Iterable[str]) -> tuple[Connected, ...]:
 def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """The command, process id, protocol, local address and port, and the other end of each line."""
     for line in lines:
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise UnknownOutput(f"a line of sockstat: {line!r}")
-        yield match.groups()
+        yield matched(_LINE, line, "a line of sockstat").groups()

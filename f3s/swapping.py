@@ -27,7 +27,7 @@ from f3s.carp import CarpState
 from f3s.controller import HOLD, RETURN, Status
 from f3s.quoting import Shell, as_word, command, option_words, script
 from f3s.replication import LAST_RECEIVED, newest_common
-from f3s.returning import KEPT, Pools, Step, free_name, loaded, mounted
+from f3s.returning import Pools, Step, closed, free_name, keeps, loaded, mounted, step
 from f3s.settings import Site
 from f3s.settings.model import is_within
 
@@ -89,7 +89,7 @@ class Swap:
                 commands.append(command("{} && {}", proven, _rewrapped(location, self.before)))
             commands.append(self._takes(new.name, self.before, self.served))
             title = f"{self.before} on {new.short_name} becomes {self.served}, and {new.short_name} the primary"
-            yield Step("take over", title, tuple((new.name, each) for each in commands))
+            yield step("take over", title, new, commands)
         if _role(self.old.controller) == "primary":
             title = f"{old.short_name} becomes the standby; run deploy.py now, and it gets what it lacks"
             commands = [command("rm -f {}", HOLD), command("sysrc {}", f"zfskeys_datasets-={self.served}")]
@@ -99,37 +99,21 @@ class Swap:
                 commands.append(command("zfs set mountpoint={} {}", old.nfs.mountpoint, self.replica))
                 commands += mounted(self.replica)
             commands.append(self._takes(old.name))
-            yield Step("stand by", title, tuple((old.name, each) for each in commands))
+            yield step("stand by", title, old, commands)
 
     def _keep(self) -> Iterator[Step]:
         """As for the way back (f3s.returning), and the clone is the replica."""
         there, fresh = self.old.datasets.get(self.served), self.old.datasets.get(self.replica)
         if there is None:
             return
-        commands, old = [], self.standby
-        title = f"{self.served} on {old.short_name} is read-only"
-        if there.get("readonly") != "on" or there.get("canmount") != "noauto":
-            commands.append(command("zfs set readonly=on canmount=noauto {}", self.served))
-        if there.mounted:
-            commands.append(command("zfs unmount {}", self.served))
-        promote = command("zfs promote {}", self.replica)
+        commands, old = closed(there), self.standby
         if fresh is None and self.common is not None:
-            title = (
-                f"what {old.short_name} wrote after {self.common.short_name} is kept, and {self.replica} begins with "
-                "what both hosts have"
-            )
-            kept = f"{self.served}@{KEPT}{self.common.short_name}"
-            if kept not in [each.name for each in self.old.of(self.served)]:
-                commands.append(command("zfs snapshot {}", kept))
-            commands += self._parents()
-            options = "-o canmount=noauto -o readonly=on"
-            commands.append(command(f"zfs clone {options} {{}} {{}}", self.common.name, self.replica))
-            commands.append(promote)
+            yield keeps(old, self.old, self.common, self.replica, commands, self._parents())
         elif fresh is not None and not self.old.of(self.replica):
-            title = f"{self.replica} gets the history"
-            commands.append(promote)
-        if commands:
-            yield Step("keep", title, tuple((old.name, each) for each in commands))
+            promote = command("zfs promote {}", self.replica)
+            yield step("keep", f"{self.replica} gets the history", old, [*commands, promote])
+        elif commands:
+            yield step("keep", f"{self.served} on {old.short_name} is read-only", old, commands)
 
     def _parents(self) -> Iterator[Shell]:
         """As tasks/zrepl.py makes the sink, and zrepl what is between (zrepl 0.7.0, internal/zfs/placeholder.go)."""
@@ -152,8 +136,7 @@ class Swap:
             return
         title = f"{self.replica} gets the key of {self.primary.short_name}"
         # promoted, it is another root, whose key nobody has loaded
-        commands = (loaded(self.replica), _rewrapped(location, self.replica))
-        yield Step("key", title, tuple((self.standby.name, each) for each in commands))
+        yield step("key", title, self.standby, (loaded(self.replica), _rewrapped(location, self.replica)))
 
     def _aside(self) -> Iterator[Step]:
         if self.served not in self.old.datasets:
@@ -163,7 +146,7 @@ class Swap:
             command("zfs rename {} {}", self.served, self.aside),
         )
         title = f"{self.served} on {self.standby.short_name} is kept as {self.aside}"
-        yield Step("aside", title, tuple((self.standby.name, each) for each in commands))
+        yield step("aside", title, self.standby, commands)
 
     def _held(self) -> list[tuple[str, str]]:
         """zrepl's sink holds what it received last, and nobody would release that: zrepl could not prune it."""

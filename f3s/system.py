@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from f3s.carp import VirtualHost, interface_texts, parse_ifconfig
-from f3s.parsing import UnknownOutput, only_line, sections
+from f3s.parsing import UnknownOutput, matched, only_line, sections
 
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 _MASK = re.compile(r"\s*inet (\S+)(?: --> \S+)? netmask 0x([0-9a-f]{8})(?: .*)?")
@@ -70,9 +70,7 @@ def _ip(lines: Iterable[str]) -> dict[str, Interface]:
     """`ip -4 -o address show` (iproute2, ip/ipaddress.c)."""
     found: dict[str, Interface] = {}
     for line in lines:
-        match = _ONELINE.fullmatch(line)
-        if match is None:
-            raise UnknownOutput(f"unexpected line from ip address: {line!r}")
+        match = matched(_ONELINE, line, "unexpected line from ip address")
         before = found.get(match[1], Interface((), {}))
         found[match[1]] = Interface((*before.addresses, ipaddress.IPv4Interface(match[2])), {})
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from f3s.parsing import UnknownOutput, number, sections
@@ -196,13 +196,20 @@ def parse_datasets(lines: Iterable[str]) -> dict[str, Dataset]:
 
 def parse_guarded(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Read `zfs get -H -s local -o name,value GUARDED`: paths by dataset. Raises UnknownOutput on another line."""
-    guarded = {}
+    return {name: tuple(paths.split()) for name, paths in _named_values(lines)}
+
+
+def parse_written(lines: Iterable[str]) -> dict[str, int]:
+    """Read `zfs get -Hp -o name,value written`: bytes by dataset; raises UnknownOutput on a line in another form."""
+    return {name: number(value, f"written of {name}") for name, value in _named_values(lines)}
+
+
+def _named_values(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
-        name, tab, paths = line.partition("\t")
+        name, tab, value = line.partition("\t")
         if not tab:
             raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
-        guarded[name] = tuple(paths.split())
-    return guarded
+        yield name, value
 
 
 def parse_marks(lines: Iterable[str]) -> Marks:
@@ -224,14 +231,8 @@ def parse_snapshots(lines: Iterable[str]) -> tuple[Snapshot, ...]:
         fields = line.split("\t")
         if len(fields) != len(SNAPSHOT_PROPERTIES) or "@" not in fields[0]:
             raise UnknownOutput(f"unexpected line from zfs list: {line!r}")
-        found.append(
-            Snapshot(
-                fields[0],
-                fields[1],
-                number(fields[2], f"createtxg of {fields[0]}"),
-                number(fields[3], f"creation of {fields[0]}"),
-            )
-        )
+        name, guid, txg, creation = fields
+        found.append(Snapshot(name, guid, number(txg, f"createtxg of {name}"), number(creation, f"creation of {name}")))
     return tuple(sorted(found, key=lambda snapshot: (snapshot.dataset, snapshot.createtxg)))
 
 
@@ -305,17 +306,6 @@ def parse_importable(lines: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def parse_written(lines: Iterable[str]) -> dict[str, int]:
-    """Read `zfs get -Hp -o name,value written`: bytes by dataset; raises UnknownOutput on a line in another form."""
-    found = {}
-    for line in lines:
-        name, tab, value = line.partition("\t")
-        if not tab:
-            raise UnknownOutput(f"unexpected line from zfs get: {line!r}")
-        found[name] = number(value, f"written of {name}")
-    return found
-
-
 def key_file(keylocation: str | None) -> str | None:
     """The path in a `file://` key location; None for prompt, https and none."""
     if keylocation is None or not keylocation.startswith("file://"):
@@ -368,9 +358,5 @@ def property_changes(dataset: Dataset, wanted: Mapping[str, str | int | bool]) -
 
     Raises KeyError for a property that is not in DATASET_PROPERTIES: what is not read cannot be compared.
     """
-    changes: dict[str, str] = {}
-    for name, value in wanted.items():
-        text = as_reported(name, value)
-        if dataset.properties[name].value != text:
-            changes[name] = text
-    return changes
+    reported = {name: as_reported(name, value) for name, value in wanted.items()}
+    return {name: text for name, text in reported.items() if dataset.properties[name].value != text}

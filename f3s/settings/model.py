@@ -14,10 +14,14 @@ from f3s.settings import values as v
 from f3s.settings.rules import many, one_of, whole
 
 
-class Part(BaseModel):
-    """All variables that begin with one prefix."""
+class Strict(BaseModel):
+    """Values of these types and no others, which stay as they are."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Part(Strict):
+    """All variables that begin with one prefix."""
 
 
 class Lan(Part):
@@ -74,10 +78,8 @@ class Bhyve(Part):
     destroy_old: Annotated[tuple[v.HostName, ...], many("host names")] = ()
 
 
-class Job(BaseModel):
+class Job(Strict):
     """One dataset that zrepl pushes from one host to another."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     name: v.JobName
     source: v.HostName
@@ -123,10 +125,8 @@ class Alert(Part):
     ping_url: v.OptionalUrl = None
 
 
-class Share(BaseModel):
+class Share(Strict):
     """One directory below the NFSv4 root that clients mount."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     directory: v.FileName
     mode: v.Mode
@@ -167,10 +167,8 @@ class Pki(Part):
     renew_before_days: v.Days
 
 
-class Mount(BaseModel):
+class Mount(Strict):
     """One share and the place where a client mounts it."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     share: v.FileName
     mountpoint: v.Mountpoint

@@ -6,26 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
-from f3s.settings.model import (
-    Alert,
-    Bhyve,
-    Carp,
-    Client,
-    Enc,
-    Job,
-    Lan,
-    Nfs,
-    Part,
-    Pki,
-    Pool,
-    Replace,
-    Stunnel,
-    Usb,
-    Vip,
-    WireGuard,
-    Zrepl,
-    is_within,
-)
+from f3s.settings import model as m
+from f3s.settings.model import Job, Part, is_within
 
 P = TypeVar("P", bound=Part)
 
@@ -67,21 +49,21 @@ class HostSettings:
     groups: frozenset[str]
     parts: Mapping[str, object]
 
-    lan = HostPart(Lan, "all")
-    vip = HostPart(Vip, "all")
-    stunnel = HostPart(Stunnel, "all")
-    pki = HostPart(Pki, "all")
-    replace = HostPart(Replace, "all")
-    wireguard = HostPart(WireGuard, "freebsd")
-    usb = HostPart(Usb, "freebsd")
-    pool = HostPart(Pool, "freebsd")
-    enc = HostPart(Enc, "freebsd")
-    bhyve = HostPart(Bhyve, "freebsd")
-    zrepl = HostPart(Zrepl, "freebsd")
-    nfs = HostPart(Nfs, "freebsd")
-    carp = HostPart(Carp, "storage")
-    alert = HostPart(Alert, "storage")
-    client = HostPart(Client, "clients")
+    lan = HostPart(m.Lan, "all")
+    vip = HostPart(m.Vip, "all")
+    stunnel = HostPart(m.Stunnel, "all")
+    pki = HostPart(m.Pki, "all")
+    replace = HostPart(m.Replace, "all")
+    wireguard = HostPart(m.WireGuard, "freebsd")
+    usb = HostPart(m.Usb, "freebsd")
+    pool = HostPart(m.Pool, "freebsd")
+    enc = HostPart(m.Enc, "freebsd")
+    bhyve = HostPart(m.Bhyve, "freebsd")
+    zrepl = HostPart(m.Zrepl, "freebsd")
+    nfs = HostPart(m.Nfs, "freebsd")
+    carp = HostPart(m.Carp, "storage")
+    alert = HostPart(m.Alert, "storage")
+    client = HostPart(m.Client, "clients")
 
     @property
     def short_name(self) -> str:

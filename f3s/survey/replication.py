@@ -12,10 +12,7 @@ from pydantic import ValidationError
 from f3s import zrepl
 from f3s.settings import Job
 from f3s.settings.model import is_within
-from f3s.survey.model import (
-    Draft,
-    Served,
-)
+from f3s.survey.model import Draft, Served
 from f3s.textfile import NoPlace
 from f3s.zrepl_file import job_list
 

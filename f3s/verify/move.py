@@ -54,24 +54,19 @@ def plan_failover(cluster: ClusterView) -> Move:
         # a run ended before its proof. The move may be undone, so the primary must have everything that the standby has
         rows = (witness, *both, storage.mounts(cluster, standby), *_replication(cluster, cluster.site.served_job))
         return Move(Left.PROOF, refusals=_refusals(cluster, rows))
-    return Move(
-        Left.ALL,
-        refusals=_refusals(
-            cluster,
-            (
-                serving.one_master(cluster),
-                *(check(cluster, host) for host in (primary, standby) for check in (clocks.clock, storage.pools)),
-                *both,
-                storage.keys(cluster, standby),
-                storage.mounts(cluster, standby),
-                serving.services(cluster, standby),
-                serving.tunnel_files(cluster, standby),
-                witness,
-                *_nothing_else(cluster),
-                *_replication(cluster, cluster.site.served_job),
-            ),
-        ),
+    rows = (
+        serving.one_master(cluster),
+        *(check(cluster, host) for host in (primary, standby) for check in (clocks.clock, storage.pools)),
+        *both,
+        storage.keys(cluster, standby),
+        storage.mounts(cluster, standby),
+        serving.services(cluster, standby),
+        serving.tunnel_files(cluster, standby),
+        witness,
+        *_nothing_else(cluster),
+        *_replication(cluster, cluster.site.served_job),
     )
+    return Move(Left.ALL, refusals=_refusals(cluster, rows))
 
 
 def plan_failback(cluster: ClusterView) -> Move:
@@ -82,27 +77,18 @@ def plan_failback(cluster: ClusterView) -> Move:
     if there and not serves_not(cluster, primary):
         return Move(Left.NOTHING, f"{primary.short_name} serves already")
     # both MASTER or both BACKUP: a person has to look first
-    together = (
-        ()
-        if states in ((CarpState.BACKUP, CarpState.MASTER), (CarpState.MASTER, CarpState.BACKUP))
-        else (serving.one_master(cluster),)
+    apart = set(states) == {CarpState.MASTER, CarpState.BACKUP}
+    rows = (
+        *(() if apart else (serving.one_master(cluster),)),
+        *(clocks.clock(cluster, host) for host in (primary, standby)),
+        *(check(cluster, primary) for check in (storage.pools, storage.keys, storage.mounts, serving.address)),
+        serving.services(cluster, primary),
+        serving.tunnel_files(cluster, primary),
+        storage.mounts(cluster, standby),
+        _witness(cluster),
+        *_replication(cluster, cluster.site.served_job),
     )
-    return Move(
-        Left.ALL,
-        refusals=_refusals(
-            cluster,
-            (
-                *together,
-                *(clocks.clock(cluster, host) for host in (primary, standby)),
-                *(check(cluster, primary) for check in (storage.pools, storage.keys, storage.mounts, serving.address)),
-                serving.services(cluster, primary),
-                serving.tunnel_files(cluster, primary),
-                storage.mounts(cluster, standby),
-                _witness(cluster),
-                *_replication(cluster, cluster.site.served_job),
-            ),
-        ),
-    )
+    return Move(Left.ALL, refusals=_refusals(cluster, rows))
 
 
 def serves_not(cluster: ClusterView, host: HostSettings) -> tuple[str, ...]:

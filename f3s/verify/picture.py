@@ -80,12 +80,8 @@ class Picture:
 
 def worst(rows: Sequence[Row]) -> State:
     """Wrong before unknown before right; nothing checked is unknown."""
-    states = {row.state for row in rows}
-    return (
-        next((state for state in (State.WRONG, State.UNKNOWN) if state in states), State.RIGHT)
-        if rows
-        else (State.UNKNOWN)
-    )
+    states = {row.state for row in rows} or {State.UNKNOWN}
+    return next(state for state in (State.WRONG, State.UNKNOWN, State.RIGHT) if state in states)
 
 
 def picture(cluster: ClusterView, rows: Sequence[Row]) -> Picture:
@@ -155,9 +151,7 @@ def _host_boxes(cluster: ClusterView, rows: Sequence[Row], y: float) -> tuple[Bo
     for host, (x, row, width) in zip(hosts, _places(len(hosts), 3), strict=True):
         own = _of(rows, host.name)
         role = "primary" if host.is_primary else "standby" if host.is_standby else "key holder"
-        badge = ""
-        if host.is_storage:
-            badge = state_name(cluster.of(host), host)
+        badge = state_name(cluster.of(host), host) if host.is_storage else ""
         lines = _host_lines(cluster, host, own)
         place = y + row * (HOST_HEIGHT + GAP)
         subtitle = f"{role}, {host.lan.address}"
@@ -217,9 +211,9 @@ def _replication_link(cluster: ClusterView, job: Job, rows: Sequence[Row], hosts
         behind = "the clock was set back"
     state = worst([row for row in rows if row.check.startswith(f"replica of {job.name}")])
     shift = 14 * (len(cluster.site.jobs) - lane)  # the lower line is the wider one
-    x1, x2 = (source.middle + shift, target.middle - shift)
-    if x2 < x1:
-        x1, x2 = (source.middle - shift, target.middle + shift)
+    if target.middle < source.middle + 2 * shift:
+        shift = -shift
+    x1, x2 = source.middle + shift, target.middle - shift
     down = max(source.y + source.height, target.y + target.height) + LANE * (lane + 1) - 14
     start, end = source.y + source.height, target.y + target.height
     bend = 10 if x2 > x1 else -10

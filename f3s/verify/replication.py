@@ -117,14 +117,11 @@ def lag(cluster: ClusterView, job: Job) -> tuple[int, Snapshot] | None:
     source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
     if source.now is None or source.snapshots is None or target.snapshots is None:
         return None
-    ages = []
-    for dataset, replica in replicas(cluster, job).items():
-        own = _of(source.snapshots, dataset)
-        common = newest_common(own, _of(target.snapshots, replica))
-        if common is not None:
-            ages.append((source.now - common.creation, common))
-        elif own or dataset == job.dataset:
-            return None
+    common = _common(cluster, job)
+    taken = {job.dataset, *(each.dataset for each in source.snapshots)}
+    if taken & replicas(cluster, job).keys() - common.keys():
+        return None
+    ages = [(source.now - each.creation, each) for each in common.values()]
     return max(ages, key=lambda found: (found[0] < -LIMIT, found[0]))
 
 
@@ -171,14 +168,14 @@ def fresh(cluster: ClusterView, job: Job) -> Row:
     return right(check, target.name, f"{max(age, 0)} s behind{of} ({at} UTC, every {job.interval}){told}{cause}")
 
 
-def _common(cluster: ClusterView, job: Job) -> set[str]:
-    """The datasets of a job that have a snapshot on both sides."""
-    source, target = (cluster.of(cluster.site.host(name)) for name in (job.source, job.target))
-    return {
-        dataset
+def _common(cluster: ClusterView, job: Job) -> dict[str, Snapshot]:
+    """The newest common snapshots of the datasets of a job that have one, as the target names them."""
+    source, target = (cluster.of(cluster.site.host(name)).snapshots or () for name in (job.source, job.target))
+    found = {
+        dataset: newest_common(_of(source, dataset), _of(target, replica))
         for dataset, replica in replicas(cluster, job).items()
-        if newest_common(_of(source.snapshots or (), dataset), _of(target.snapshots or (), replica)) is not None
     }
+    return {dataset: common for dataset, common in found.items() if common is not None}
 
 
 def undiverged(cluster: ClusterView, job: Job) -> Row:

@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from f3s.verify.certificates import certificate_rows
@@ -79,15 +80,6 @@ def as_json(found: Sequence[Row], at: datetime) -> str:
     document = {
         "at": at.isoformat(timespec="seconds"),
         "right": all_right(found),
-        "rows": [
-            {
-                "check": row.check,
-                "host": row.host,
-                "state": row.state.value,
-                "reason": row.reason,
-                "next_step": row.next_step,
-            }
-            for row in found
-        ],
+        "rows": [{**asdict(row), "state": row.state.value} for row in found],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from f3s.carp import MULTICAST, CarpState, member_of_bridge
 from f3s.conditions import NOT_READY
@@ -147,7 +148,7 @@ def claims(host: HostSettings, state: CarpState, controller: Status | None) -> t
 
 def one_master(cluster: ClusterView) -> Row:
     """Exactly one host is MASTER; the standby only while a planned failover lasts."""
-    pair = cluster.site.storage_hosts
+    pair, wrong_now = cluster.site.storage_hosts, partial(wrong, "one MASTER", CLUSTER)
     said = ", ".join(f"{host.short_name} {state_name(cluster.of(host), host)}" for host in pair)
     found = masters(cluster)
     if len(found) > 1:
@@ -157,9 +158,7 @@ def one_master(cluster: ClusterView) -> Row:
             if (theirs := cluster.of(host).rivals)
             for wall in theirs.firewalls
         ]
-        return wrong(
-            "one MASTER",
-            CLUSTER,
+        return wrong_now(
             f"both are MASTER ({said}): they do not hear each other{''.join(walls)}",
             "check the CARP password and the network between them: the switch has to pass multicast to 224.0.0.18, or "
             "set carp_unicast",
@@ -169,11 +168,9 @@ def one_master(cluster: ClusterView) -> Row:
         return unknown("one MASTER", CLUSTER, said, PROMOTED if _promoted(cluster) else back)
     if not found:
         primary = cluster.site.primary.name
-        return wrong("one MASTER", CLUSTER, f"nobody is MASTER ({said})", f"doas carp master on {primary}")
+        return wrong_now(f"nobody is MASTER ({said})", f"doas carp master on {primary}")
     if (stale := held(cluster, found[0])) is not None:
-        return wrong(
-            "one MASTER",
-            CLUSTER,
+        return wrong_now(
             f"{said}: {found[0].short_name} is MASTER although carp backup holds it ({stale}): the other host cannot "
             "serve, or is not heard. Until that hold ends, automatic failback is off, and what carp backup made "
             "read-only stays so",
@@ -188,25 +185,25 @@ def one_master(cluster: ClusterView) -> Row:
         return right("one MASTER", CLUSTER, f"{said}; planned failover {hold}: clients read only until failback")
     reason = f"{said}: the standby serves, clients cannot write"
     if _promoted(cluster):
-        return wrong("one MASTER", CLUSTER, f"{said}: the standby was promoted and serves", PROMOTED)
+        return wrong_now(f"{said}: the standby was promoted and serves", PROMOTED)
     log = f"{FAILBACK_LOG} on {cluster.site.primary.name} says why it stays"
     if off:
-        return wrong("one MASTER", CLUSTER, f"{reason}, and automatic failback is off", f"{off}; {log}")
+        return wrong_now(f"{reason}, and automatic failback is off", f"{off}; {log}")
     controller = cluster.of(cluster.site.primary).controller
     if controller is not None and not controller.ready:
-        return wrong("one MASTER", CLUSTER, reason, f"see the row services of {cluster.site.primary.name}; {log}")
+        return wrong_now(reason, f"see the row services of {cluster.site.primary.name}; {log}")
     if problem := _failback_blind(cluster, cluster.site.primary):
-        return wrong("one MASTER", CLUSTER, f"{reason}; {problem}", f"{RUN.format('zrepl')}; {log}")
+        return wrong_now(f"{reason}; {problem}", f"{RUN.format('zrepl')}; {log}")
     back = f"it comes back by itself once a replication has succeeded, {log}; or {RUN.format('failback')}"
-    return wrong("one MASTER", CLUSTER, reason, back)
+    return wrong_now(reason, back)
 
 
 def writer(cluster: ClusterView) -> Row:
     """Both hosts remember the same one that may write, and it can. Where they differ, the higher epoch is right."""
-    pair = cluster.site.storage_hosts
+    pair, wrong_now = cluster.site.storage_hosts, partial(wrong, "writer", CLUSTER)
     known = [(host, said) for host in pair if (said := cluster.of(host).controller) and said.started]
     if damaged := [host.name for host, said in known if not said.writer]:
-        return wrong("writer", CLUSTER, f"the record of {damaged[0]} is damaged", PROMOTED_BY_WHOM)
+        return wrong_now(f"the record of {damaged[0]} is damaged", PROMOTED_BY_WHOM)
     told = ", ".join(f"{host.short_name}: epoch {each.epoch}, {each.writer} writes" for host, each in known)
     if len(known) < len(pair):
         back = "start f3s_storage there, or bring the missing host back; then run verify again"
@@ -214,24 +211,22 @@ def writer(cluster: ClusterView) -> Row:
         return unknown("writer", CLUSTER, reason, PROMOTED if _promoted(cluster) else back)
     (_, one), (_, other) = known
     if one.epoch == other.epoch and one.writer != other.writer:
-        return wrong("writer", CLUSTER, f"both hosts took the same epoch ({told})", PROMOTED_BY_WHOM)
+        return wrong_now(f"both hosts took the same epoch ({told})", PROMOTED_BY_WHOM)
     if one.epoch != other.epoch:
         behind = min(known, key=lambda each: each[1].epoch)[0].name
-        return wrong("writer", CLUSTER, f"the hosts differ ({told})", f"doas service f3s_storage reconcile on {behind}")
+        return wrong_now(f"the hosts differ ({told})", f"doas service f3s_storage reconcile on {behind}")
     primary, standby = pair
     if one.writer != primary.short_name:
         reason = f"{standby.short_name} was promoted (epoch {one.epoch})"
         if one.returning or other.returning:
             reads = "; clients only read" if other.returning else ""
             reason += f", and tasks/return_primary.py is under way, or was interrupted{reads}"
-            return wrong(
-                "writer", CLUSTER, reason, f"{RUN.format('return_primary')} --data return_to={primary.short_name}"
-            )
-        return wrong("writer", CLUSTER, reason, PROMOTED)
+            return wrong_now(reason, f"{RUN.format('return_primary')} --data return_to={primary.short_name}")
+        return wrong_now(reason, PROMOTED)
     if not one.proven:
         asks = "and is read-only until it can ask"
         reason = f"{primary.short_name} does not know whether {standby.short_name} was promoted, {asks}"
-        return wrong("writer", CLUSTER, reason, f"see the row services of {standby.name}")
+        return wrong_now(reason, f"see the row services of {standby.name}")
     views = [(host, cluster.of(host)) for host in pair]
     aside = "".join(kept(host, view.datasets or (), view.snapshots or (), cluster.site) for host, view in views)
     return right("writer", CLUSTER, f"{one.writer}, since epoch {one.epoch}{aside}")

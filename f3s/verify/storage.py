@@ -300,12 +300,10 @@ def _opening(view: HostView, wanted: Mapping[str, str], closed: list[str]) -> st
         dataset = (view.datasets or {})[name]
         if checks.get(name, KeyCheck.FITS) is not KeyCheck.FITS:
             continue
-        elsewhere = dataset.get("keylocation") != wanted[name]
-        commands.append(
-            command("doas zfs load-key -L {} {}", wanted[name], name)
-            if elsewhere
-            else command("doas zfs load-key {}", name)
-        )
+        if dataset.get("keylocation") == wanted[name]:
+            commands.append(command("doas zfs load-key {}", name))
+        else:
+            commands.append(command("doas zfs load-key -L {} {}", wanted[name], name))
     return "; ".join([*commands, "doas zfs mount -a"]) if commands else ""
 
 

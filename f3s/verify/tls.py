@@ -76,18 +76,17 @@ def parse_answer(lines: Iterable[str]) -> TlsAnswer:
     """
     found = sections(lines, "own", "known", "stranger")
     known, stranger = _outcome(found["known"]), _outcome(found["stranger"])
-    own, certificate = _certificate(found["own"]), _certificate(found["known"])
+    own, (certificate, said) = _certificate(found["own"])[0], _certificate(found["known"])
     if own is None:
         raise UnknownOutput("the client's file has no certificate")
     if certificate is None and known is Outcome.ACCEPTED:
         raise UnknownOutput("a handshake without a server certificate")
-    said = [line for line in found["known"][1:] if not _is_pem(line, found["known"])]
-    text = "\n".join(said)
+    text = "\n".join(said[1:])
     date = _NAMED.search(text)
     return TlsAnswer(
         known,
         stranger,
-        "; ".join(said),
+        "; ".join(said[1:]),
         certificate.fingerprint(hashes.SHA256()).hex() if certificate else None,
         certificate.not_valid_after_utc if certificate else None,
         (own.not_valid_before_utc, own.not_valid_after_utc),
@@ -123,17 +122,13 @@ def _outcome(lines: Sequence[str]) -> Outcome:
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
-def _certificate(lines: Sequence[str]) -> x509.Certificate | None:
+def _certificate(lines: Sequence[str]) -> tuple[x509.Certificate | None, list[str]]:
+    """The first certificate, and the other lines."""
     if _BEGIN not in lines or _END not in lines:
-        return None
-    pem = "\n".join([*lines[lines.index(_BEGIN) : lines.index(_END) + 1], ""])
+        return None, list(lines)
+    pem = lines[lines.index(_BEGIN) : lines.index(_END) + 1]
     try:
-        return x509.load_pem_x509_certificate(pem.encode())
+        certificate = x509.load_pem_x509_certificate("\n".join([*pem, ""]).encode())
     except ValueError as error:
         raise UnknownOutput(f"not a certificate: {error}") from error
-
-
-def _is_pem(line: str, lines: Sequence[str]) -> bool:
-    if _BEGIN not in lines or _END not in lines:
-        return False
-    return line in lines[lines.index(_BEGIN) : lines.index(_END) + 1]
+    return certificate, [line for line in lines if line not in pem]

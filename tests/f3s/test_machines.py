@@ -9,9 +9,10 @@ import pytest
 
 from f3s.bhyve.vms import Vm, VmHost
 from f3s.machines import MachineWay, job_of, refusals
-from f3s.returning import Data, Programs
+from f3s.returning import Data
 from f3s.zfs import DATASET_PROPERTIES, Dataset, Property
 from tests.f3s.verify.world import BHYVE_KEY, DISK, DISK_REPLICA, F0, F1, FEDORA, FEDORA_REPLICA, SITE, snapshots
+from tests.f3s.ways import PROGRAMS, assert_nothing_is_destroyed, commands, places, sent, steps_left
 
 PARENT = "zroot/bhyve"
 NEW, ASIDE = f"{FEDORA}_return", f"{FEDORA}_set_aside"
@@ -19,7 +20,6 @@ NEW_DISK = f"{NEW}/disk0"
 C, P, E = "zrepl_c", "f3s_promoted", "zrepl_e"
 OFF = VmHost(True, (Vm("fedora", "Stopped", None, None),), "", frozenset())
 RUNS = VmHost(True, (Vm("fedora", "Running", "9", None),), "", frozenset({"fedora"}))
-PROGRAMS = Programs("send", "receive", "stop", "start", "standby")
 JOB = job_of(SITE, "fedora")
 assert JOB is not None
 ALL = ["keep", "send", "place"]
@@ -73,10 +73,6 @@ def way(old: Data, new: Data, here: VmHost = OFF, there: VmHost = OFF) -> Machin
     return MachineWay(SITE, JOB, (old, here), (new, there), PROGRAMS)
 
 
-def commands(old: Data, new: Data, key: str) -> list[str]:
-    return [str(line) for step in way(old, new).steps() if step.key == key for _, line in step.commands]
-
-
 @pytest.mark.parametrize(
     ("old", "new", "left"),
     [
@@ -102,9 +98,7 @@ def commands(old: Data, new: Data, key: str) -> list[str]:
     ],
 )
 def test_what_is_left_is_found_from_facts(old: Data, new: Data, left: list[str]) -> None:
-    found = way(old, new)
-    assert refusals(found) == []
-    assert [step.key for step in found.steps()] == left
+    assert steps_left(way(old, new), refusals) == left
 
 
 def test_what_its_own_host_has_is_kept_and_the_clones_have_its_settings() -> None:
@@ -112,7 +106,7 @@ def test_what_its_own_host_has_is_kept_and_the_clones_have_its_settings() -> Non
     local = "compression volmode volsize refreservation"
     values = {"compression": "zstd", "volmode": "dev", "volsize": "64", "refreservation": "64"}
     old.datasets[DISK] = dataset(DISK, local=local, **values)
-    assert commands(old, WRITES, "keep") == [
+    assert commands(way(old, WRITES), "keep") == [
         f"zfs unmount {FEDORA}",
         f"zfs set readonly=on canmount=noauto {FEDORA}",
         f"zfs set readonly=on {DISK}",
@@ -122,20 +116,20 @@ def test_what_its_own_host_has_is_kept_and_the_clones_have_its_settings() -> Non
         f"zfs clone -o compression=zstd -o volmode=dev {DISK}@{C} {NEW_DISK}",
         f"zfs promote {NEW_DISK}",
     ]
-    assert commands(CLONED, WRITES, "send") == [
+    assert commands(way(CLONED, WRITES), "send") == [
         f"zfs set readonly=on {FEDORA_REPLICA}",
         f"zfs set readonly=on {DISK_REPLICA}",
         f"now=$(date -u +%Y%m%d_%H%M%S) && zfs snapshot -r {FEDORA_REPLICA}@zrepl_${{now}}_000",
     ]
     mount = f"case $(zfs get -H -o value mounted {FEDORA}) in yes) ;; *) zfs mount {FEDORA} ;; esac"
-    assert commands(ARRIVED, SENT, "place") == [
+    assert commands(way(ARRIVED, SENT), "place") == [
         f"zfs rename {FEDORA} {ASIDE}",
         f"zfs rename {NEW} {FEDORA}",
         f"zfs set canmount=on {FEDORA}",
         mount,
     ]
     again = closed({FEDORA: "own", ASIDE: "own", NEW: f"a {C} {E}", NEW_DISK: f"a {C} {E}"})
-    assert f"zfs rename {FEDORA} {ASIDE}_2" in commands(again, SENT, "place")
+    assert f"zfs rename {FEDORA} {ASIDE}_2" in commands(way(again, SENT), "place")
 
 
 def test_what_comes_whole_gets_the_key_of_what_it_is_below() -> None:
@@ -143,7 +137,7 @@ def test_what_comes_whole_gets_the_key_of_what_it_is_below() -> None:
     got.datasets[NEW] = dataset(NEW, NEW, keylocation="prompt", readonly="on", canmount="noauto", mounted="no")
     got.datasets[NEW_DISK] = dataset(NEW_DISK, NEW_DISK, keylocation="prompt", readonly="on")
     for old in (home({}), got):
-        of_disk = [line for line in commands(old, WRITES, "place") if DISK in line]
+        of_disk = [line for line in commands(way(old, WRITES), "place") if DISK in line]
         assert of_disk[:2] == [
             f"zfs set keylocation={BHYVE_KEY} {DISK}",
             f"case $(zfs get -H -o value keystatus {DISK}) in available) ;; *) zfs load-key {DISK} ;; esac",
@@ -152,30 +146,22 @@ def test_what_comes_whole_gets_the_key_of_what_it_is_below() -> None:
 
 
 def test_nothing_is_ever_destroyed() -> None:
-    for old in (BEGUN, CLONED, ARRIVED, home({}), home({FEDORA: "strange"})):
-        for step in way(old, WRITES).steps():
-            for _, line in step.commands:
-                assert not {"destroy", "rollback", "-F", "-f"} & set(line.split())
-    where = {step.key: {host for host, _ in step.commands} for step in way(BEGUN, WRITES).steps()}
-    assert where == {"keep": {F0}, "send": {F1}, "place": {F0}}
-
-
-def sent(old: Data, new: Data) -> tuple[str, str] | None:
-    found = way(old, new).transfer()
-    return (found[0].partition("8889 ")[2], found[1].partition("8889 ")[2]) if found else None
+    olds = (BEGUN, CLONED, ARRIVED, home({}), home({FEDORA: "strange"}))
+    assert_nothing_is_destroyed((way(old, WRITES) for old in olds), "-f")
+    assert places(way(BEGUN, WRITES)) == {"keep": {F0}, "send": {F1}, "place": {F0}}
 
 
 def test_what_is_sent() -> None:
-    assert sent(CLONED, SENT) == (f"from @{C} {FEDORA_REPLICA}@{E}", f"old {NEW}")
+    assert sent(way(CLONED, SENT)) == (f"from @{C} {FEDORA_REPLICA}@{E}", f"old {NEW}")
     first = closed({NEW: f"a {C} {E}", NEW_DISK: f"a {C}"})
-    assert sent(first, SENT) == (f"from @{C} {DISK_REPLICA}@{E}", f"old {NEW_DISK}")
+    assert sent(way(first, SENT)) == (f"from @{C} {DISK_REPLICA}@{E}", f"old {NEW_DISK}")
     assert way(first, SENT).target == NEW_DISK
-    assert sent(home({}), SENT) == (f"whole {FEDORA_REPLICA}@{E}", f"new {NEW}")
-    assert sent(closed({NEW: E}), SENT) == (f"whole {DISK_REPLICA}@{E}", f"volume {NEW_DISK}")
+    assert sent(way(home({}), SENT)) == (f"whole {FEDORA_REPLICA}@{E}", f"new {NEW}")
+    assert sent(way(closed({NEW: E}), SENT)) == (f"whole {DISK_REPLICA}@{E}", f"volume {NEW_DISK}")
     half = closed({NEW: E, NEW_DISK: ""})
     half.datasets[NEW_DISK] = dataset(NEW_DISK, receive_resume_token="1-abc")
-    assert sent(half, SENT) == ("token 1-abc", f"old {NEW_DISK}")
-    assert sent(ARRIVED, SENT) is None
+    assert sent(way(half, SENT)) == ("token 1-abc", f"old {NEW_DISK}")
+    assert sent(way(ARRIVED, SENT)) is None
 
 
 LOCKED = VmHost(True, (Vm("fedora", "Locked", F1, None),), "", frozenset())

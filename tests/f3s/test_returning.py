@@ -9,14 +9,14 @@ import pytest
 
 from f3s.carp import CarpState
 from f3s.controller import Status
-from f3s.returning import Programs, Side, Way, kept, refusals
+from f3s.returning import Side, Way, kept, refusals
 from tests.f3s.verify.world import F0, F1, NFS, REPLICA, SITE, dataset, snapshots
+from tests.f3s.ways import PROGRAMS, assert_nothing_is_destroyed, commands, places, sent, steps_left
 
 NEW, ASIDE = f"{NFS}_return", f"{NFS}_set_aside_1"
 COMMON = "zrepl_20260301_115900_000"
 PROMOTED = "f3s_promoted_1"
 A, B = "zrepl_20260301_120500_000", "zrepl_20260301_120500_001"
-PROGRAMS = Programs("send", "receive", "stop", "start", "standby")
 ALL = ["keep", "catch up", "place", "open", "freeze", "hand over", "afterwards"]
 
 
@@ -59,16 +59,6 @@ def way(old: Side, new: Side) -> Way:
     return Way(SITE, old, new, PROGRAMS)
 
 
-def keys(old: Side, new: Side) -> list[str]:
-    found = way(old, new)
-    assert refusals(found) == []
-    return [step.key for step in found.steps()]
-
-
-def commands(old: Side, new: Side, key: str) -> list[str]:
-    return [str(line) for step in way(old, new).steps() if step.key == key for _, line in step.commands]
-
-
 @pytest.mark.parametrize(
     ("old", "new", "left"),
     [
@@ -79,6 +69,8 @@ def commands(old: Side, new: Side, key: str) -> list[str]:
         # which shows what its source's log had as written; a dataset that somebody could write to has to be clean
         (replace(home({NFS: ["own"], NEW: ["a", COMMON]}), written={NEW: 8192, NFS: 0}), WRITES, ALL[1:]),
         (replace(home({NFS: ["a", COMMON]}), written={NFS: 8192}), WRITES, ALL),
+        # what follows, and could be written
+        (home({NFS: ["a", COMMON]}, readonly="off"), WRITES, ALL),
         # the renames, and between them
         (home({ASIDE: ["own"], NEW: ["a", COMMON, A]}, zrepl=False), SENT, ALL[1:]),
         (home({ASIDE: ["own"], NFS: ["a", COMMON, A]}, zrepl=False), SENT, ["catch up", *ALL[3:]]),
@@ -100,20 +92,20 @@ def commands(old: Side, new: Side, key: str) -> list[str]:
     ],
 )
 def test_what_is_left_is_found_from_facts(old: Side, new: Side, left: list[str]) -> None:
-    assert keys(old, new) == left
+    assert steps_left(way(old, new), refusals) == left
 
 
 def test_the_old_writes_are_kept_in_a_dataset_of_their_own_before_anything_else() -> None:
     old = home({NFS: ["a", COMMON, "own"]}, readonly="off")
     old.datasets[NFS] = dataset(NFS, NFS, readonly="off", canmount="on", mounted="yes", used="10")
-    assert commands(old, WRITES, "keep") == [
+    assert commands(way(old, WRITES), "keep") == [
         f"zfs set readonly=on canmount=noauto {NFS}",
         f"zfs unmount {NFS}",
         f"zfs snapshot {NFS}@f3s_after_{COMMON}",
         f"zfs clone -o canmount=noauto -o readonly=on {NFS}@{COMMON} {NEW}",
         f"zfs promote {NEW}",
     ]
-    place = commands(home({NFS: ["own"], NEW: ["a", COMMON]}), WRITES, "place")
+    place = commands(way(home({NFS: ["own"], NEW: ["a", COMMON]}), WRITES), "place")
     assert place[1:] == [f"zfs set mountpoint=none {NFS}", f"zfs rename {NFS} {ASIDE}", f"zfs rename {NEW} {NFS}"]
     found = home({ASIDE: [f"f3s_after_{COMMON}"], NFS: [COMMON]})
     assert kept(SITE.primary, found.datasets, found.snapshots, SITE) == (
@@ -123,35 +115,29 @@ def test_the_old_writes_are_kept_in_a_dataset_of_their_own_before_anything_else(
 
 
 def test_nothing_is_ever_destroyed() -> None:
-    for old in (home({NFS: ["a", COMMON, "own"]}), home({}), home({NFS: ["strange"]}), READY):
-        for step in way(old, WRITES).steps():
-            for _, line in step.commands:
-                assert not {"destroy", "rollback", "-F", "-f"} & set(line.split())
+    olds = (home({NFS: ["a", COMMON, "own"]}), home({}), home({NFS: ["strange"]}), READY)
+    assert_nothing_is_destroyed((way(old, WRITES) for old in olds), "-f")
 
 
 def test_a_snapshot_that_slipped_in_is_set_aside_as_well() -> None:
     """A zrepl that somebody started in the middle takes one."""
     old = home({ASIDE: ["own"], NFS: ["a", COMMON, A, "slipped"]})
-    assert keys(old, SENT) == ALL
-    assert f"zfs clone -o canmount=noauto -o readonly=on {NFS}@{A} {NEW}" in commands(old, SENT, "keep")
-    assert f"zfs rename {NFS} {ASIDE}_2" in commands(old, SENT, "place")
-
-
-def sent(old: Side, new: Side) -> tuple[str, str] | None:
-    found = way(old, new).transfer()
-    return (found[0].partition("8889 ")[2], found[1].partition("8889 ")[2]) if found else None
+    found = way(old, SENT)
+    assert steps_left(found, refusals) == ALL
+    assert f"zfs clone -o canmount=noauto -o readonly=on {NFS}@{A} {NEW}" in commands(found, "keep")
+    assert f"zfs rename {NFS} {ASIDE}_2" in commands(found, "place")
 
 
 def test_what_is_sent() -> None:
     follows = home({NEW: ["a", COMMON]})
-    assert sent(follows, SENT) == (f"from @{COMMON} {REPLICA}@{A}", f"old {NEW}")
-    assert sent(home({}), SENT) == (f"whole {REPLICA}@{A}", f"new {NEW}")
+    assert sent(way(follows, SENT)) == (f"from @{COMMON} {REPLICA}@{A}", f"old {NEW}")
+    assert sent(way(home({}), SENT)) == (f"whole {REPLICA}@{A}", f"new {NEW}")
     # the newest is kept back, or the sink would take what zrepl sends
-    assert sent(home({NEW: ["a", COMMON, A]}), SENT) is None
-    assert sent(READY, FINAL) == (f"from @{A} {REPLICA}@z", f"old {NFS}")
-    half = home({NEW: []}, receive_resume_token="1-abc")
-    assert sent(half, SENT) == ("token 1-abc", f"old {NEW}")
-    assert keys(half, SENT) == ALL[1:]
+    assert sent(way(home({NEW: ["a", COMMON, A]}), SENT)) is None
+    assert sent(way(READY, FINAL)) == (f"from @{A} {REPLICA}@z", f"old {NFS}")
+    half = way(home({NEW: []}, receive_resume_token="1-abc"), SENT)
+    assert sent(half) == ("token 1-abc", f"old {NEW}")
+    assert steps_left(half, refusals) == ALL[1:]
 
 
 def test_the_snapshots_are_named_as_zrepl_prunes_them() -> None:
@@ -187,7 +173,7 @@ def test_a_standby_that_is_slow_to_answer_serves() -> None:
 
 def test_the_standby_is_stopped_and_has_nothing_new_before_the_other_one_writes() -> None:
     whole = says(home({NFS: ["a", COMMON, "z"]}, zrepl=False), ready=True)
-    stops, promotes = commands(whole, FINAL, "hand over")
+    stops, promotes = commands(way(whole, FINAL), "hand over")
     assert stops == (
         "service f3s_storage stop && zpool sync zdata && "
         f"zfs get -Hp -o value readonly,written {REPLICA} | xargs | grep -x 'on 0'"
@@ -196,8 +182,7 @@ def test_the_standby_is_stopped_and_has_nothing_new_before_the_other_one_writes(
 
 
 def test_where_each_command_runs() -> None:
-    steps = way(home({NFS: ["a", COMMON, "own"]}), WRITES).steps()
-    where = {step.key: {host for host, _ in step.commands} for step in steps}
+    where = places(way(home({NFS: ["a", COMMON, "own"]}), WRITES))
     assert where["keep"] == where["place"] == where["open"] == {F0}
     assert where["catch up"] == where["freeze"] == {F1}
     assert where["hand over"] == where["afterwards"] == {F0, F1}

@@ -362,28 +362,20 @@ RIGHT = [
 ]  # fmt: skip
 
 
-CASE = ("host", "values", "check", "at", "says", "step")
+CASES = [
+    pytest.param(state, *each.values, id=f"{state.value}, {each.id}")
+    for state, cases in ((State.WRONG, WRONG), (State.UNKNOWN, UNKNOWN), (State.RIGHT, RIGHT))
+    for each in cases
+]
 
 
-@pytest.mark.parametrize(CASE, WRONG)
-def test_wrong(host: str, values: dict[str, Any], check: str, at: str, says: str, step: str) -> None:
-    row = one(changed(CLUSTER_RIGHT, host, **values), check, at)
-    assert (row.state, says in row.reason, bool(row.next_step)) == (State.WRONG, True, True), row
-    assert row.next_step.endswith(step)
-
-
-@pytest.mark.parametrize(CASE, UNKNOWN)
-def test_unknown_is_never_right(host: str, values: dict[str, Any], check: str, at: str, says: str, step: str) -> None:
+@pytest.mark.parametrize(("state", "host", "values", "check", "at", "says", "step"), CASES)
+def test_a_row(state: State, host: str, values: Any, check: str, at: str, says: str, step: str) -> None:
     cluster = changed(CLUSTER_RIGHT, host, **values)
     row = one(cluster, check, at)
-    assert (row.state, says in row.reason, bool(row.next_step)) == (State.UNKNOWN, True, True), row
-    assert not all_right(rows(cluster))
-
-
-@pytest.mark.parametrize(CASE, RIGHT)
-def test_right(host: str, values: dict[str, Any], check: str, at: str, says: str, step: str) -> None:
-    row = one(changed(CLUSTER_RIGHT, host, **values), check, at)
-    assert (row.state, says in row.reason) == (State.RIGHT, True), row
+    assert (row.state, says in row.reason, bool(row.next_step)) == (state, True, state is not State.RIGHT), row
+    assert row.next_step.endswith(step)
+    assert state is State.RIGHT or not all_right(rows(cluster))
 
 
 def test_every_closed_dataset_that_the_stick_opens_is_named_with_its_command() -> None:
