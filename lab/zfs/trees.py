@@ -135,11 +135,3 @@ def copy_data(source: Path, target: Path) -> None:
                 block = read.read(min(length, 1 << 20))
                 write.write(block)
                 length -= len(block)
-
-
-def remove(top: Path) -> None:
-    """Deletes a folder and what is in it."""
-    for path, info in sorted(walk(top), key=lambda e: e[0], reverse=True):
-        if path != ".":
-            (top / path).rmdir() if stat.S_ISDIR(info.st_mode) else (top / path).unlink()
-    top.rmdir()
