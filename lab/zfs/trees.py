@@ -100,12 +100,11 @@ def mirror(source: Path, target: Path) -> None:
 def dress(source: Path, target: Path, info: os.stat_result) -> None:
     """Gives a copied entry the mode, attributes and times of its source."""
     if not stat.S_ISLNK(info.st_mode):
-        wanted, had = attributes(source), attributes(target)
-        for name in had.keys() - wanted.keys():
+        wanted = attributes(source)
+        for name in attributes(target).keys() - wanted.keys():
             os.removexattr(target, name)
         for name, value in wanted.items():
-            if had.get(name) != value:
-                os.setxattr(target, name, value)
+            os.setxattr(target, name, value)
         os.chmod(target, stat.S_IMODE(info.st_mode))
     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns), follow_symlinks=False)
 
