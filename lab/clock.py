@@ -357,7 +357,7 @@ def zygote() -> socket.socket:
         program = [sys.executable, "-I", str(Path(__file__).with_name("sandbox.py")), str(place)]
         nothing = subprocess.DEVNULL
         subprocess.Popen(program, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
-        for _ in range(200):
+        for _ in range(1200):  # a minute, where the machine has other work
             time.sleep(0.05)
             if link := _connected(place):
                 break

@@ -168,7 +168,6 @@ def _freebsd_programs(root: Path) -> None:
         write(root, path, f'#!/bin/sh\nexec /.lab/bin/refuse {os.path.basename(path)} "$@"\n', 0o755)
     for path, options in tools.FREEBSD.items():
         name = os.path.basename(path)
-        (root / path.lstrip("/")).unlink(missing_ok=True)
         if name == "openssl":
             write(root, path, OPENSSL + PASS.replace("{real}", real(name)).partition("\n")[2], 0o755)
         elif name == "timeout":

@@ -81,7 +81,7 @@ xargs yes
 
 ROCKY_WRAPPED: tuple[str, ...] = tuple(
     """
-awk cat chmod chown cp dd df du find grep head install ln ls mkdir mktemp mv od readlink realpath rm rmdir sed
+awk cat chmod chown cp dd du find grep head install ln ls mkdir mktemp mv od readlink realpath rm rmdir sed
 sha256sum stat tail tee touch wc
 """.split()
 )
@@ -89,7 +89,7 @@ sha256sum stat tail tee touch wc
 
 ROCKY_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
-blkid chcon crontab curl dmesg findmnt firewall-cmd groupadd gzip hostnamectl lsblk lsof mkfs modprobe nc
+blkid chcon crontab curl df dmesg findmnt firewall-cmd groupadd gzip hostnamectl lsblk lsof mkfs modprobe nc
 nfsidmap nmcli ping pkill ps reboot restorecon rsync setsebool shutdown ss ssh systemd-cat tar timedatectl useradd
 usermod wget yum
 """.split()
@@ -98,31 +98,26 @@ usermod wget yum
 
 FREEBSD_NOT_SIMULATED: tuple[str, ...] = tuple(
     """
-/bin/chflags /bin/chio /bin/csh /bin/dd /bin/df /bin/domainname /bin/ed /bin/freebsd-version /bin/getfacl /bin/kenv
-/bin/link /bin/ls /bin/pax /bin/pgrep /bin/pkill /bin/ps /bin/pwait /bin/rcp /bin/realpath /bin/setfacl /bin/stty
-/bin/tcsh /bin/unlink /sbin/adjkerntz /sbin/badsect /sbin/bectl /sbin/camcontrol /sbin/ccdconfig /sbin/clri
-/sbin/conscontrol /sbin/ddb /sbin/devd /sbin/devfs /sbin/devmatch /sbin/dhclient /sbin/disklabel /sbin/dmesg
-/sbin/dump /sbin/dumpfs /sbin/dumpon /sbin/fastboot /sbin/fasthalt /sbin/fdisk /sbin/ffsinfo /sbin/fsck /sbin/fsck_ffs
-/sbin/fsck_msdosfs /sbin/fsck_ufs /sbin/fsdb /sbin/gbde /sbin/geli /sbin/geom /sbin/ggatec /sbin/glabel /sbin/gmirror
-/sbin/gpart /sbin/graid /sbin/growfs /sbin/gvinum /sbin/halt /sbin/ifconfig /sbin/init /sbin/ipfw /sbin/kldconfig
-/sbin/kldload /sbin/kldstat /sbin/kldunload /sbin/ldconfig /sbin/md5 /sbin/mdconfig /sbin/mdmfs /sbin/mknod
-/sbin/mount /sbin/mount_msdosfs /sbin/mount_nfs /sbin/mount_nullfs /sbin/newfs /sbin/newfs_msdos /sbin/nfsiod
-/sbin/nos-tun /sbin/nvmecontrol /sbin/pfctl /sbin/ping /sbin/quotacheck /sbin/rcorder /sbin/reboot /sbin/recoverdisk
-/sbin/restore /sbin/route /sbin/savecore /sbin/sha1 /sbin/sha256 /sbin/sha512 /sbin/shutdown /sbin/swapctl
-/sbin/swapoff /sbin/swapon /sbin/sysctl /sbin/tunefs /sbin/umount /sbin/zfs /sbin/zfsbootcfg /sbin/zpool /usr/bin/at
-/usr/bin/batch /usr/bin/bc /usr/bin/bsdtar /usr/bin/chgrp /usr/bin/comm /usr/bin/cpio /usr/bin/crontab /usr/bin/dc
+/bin/chio /bin/csh /bin/df /bin/domainname /bin/ed /bin/freebsd-version /bin/getfacl /bin/kenv /bin/link /bin/pax
+/bin/pwait /bin/rcp /bin/realpath /bin/setfacl /bin/stty /bin/tcsh /bin/unlink /sbin/adjkerntz /sbin/badsect
+/sbin/bectl /sbin/camcontrol /sbin/ccdconfig /sbin/clri /sbin/conscontrol /sbin/ddb /sbin/devd /sbin/devfs
+/sbin/devmatch /sbin/dhclient /sbin/disklabel /sbin/dump /sbin/dumpfs /sbin/dumpon /sbin/fastboot /sbin/fasthalt
+/sbin/fdisk /sbin/ffsinfo /sbin/fsck /sbin/fsck_ffs /sbin/fsck_msdosfs /sbin/fsdb /sbin/gbde /sbin/geli /sbin/ggatec
+/sbin/gmirror /sbin/graid /sbin/growfs /sbin/gvinum /sbin/halt /sbin/init /sbin/ipfw /sbin/kldconfig /sbin/kldstat
+/sbin/kldunload /sbin/ldconfig /sbin/mdconfig /sbin/mdmfs /sbin/mknod /sbin/mount_msdosfs /sbin/mount_nfs
+/sbin/newfs_msdos /sbin/nfsiod /sbin/nos-tun /sbin/nvmecontrol /sbin/quotacheck /sbin/reboot /sbin/recoverdisk
+/sbin/restore /sbin/route /sbin/savecore /sbin/sha512 /sbin/shutdown /sbin/swapoff /sbin/swapon /sbin/zfsbootcfg
+/usr/bin/at /usr/bin/batch /usr/bin/bc /usr/bin/bsdtar /usr/bin/chgrp /usr/bin/comm /usr/bin/cpio /usr/bin/dc
 /usr/bin/du /usr/bin/egrep /usr/bin/fetch /usr/bin/fgrep /usr/bin/file /usr/bin/fold /usr/bin/fstat /usr/bin/fuser
-/usr/bin/getent /usr/bin/gzip /usr/bin/hexdump /usr/bin/install /usr/bin/jot /usr/bin/killall /usr/bin/last
-/usr/bin/limits /usr/bin/lockf /usr/bin/logger /usr/bin/lsof /usr/bin/nc /usr/bin/netstat /usr/bin/nfsstat
-/usr/bin/paste /usr/bin/printenv /usr/bin/procstat /usr/bin/rctl /usr/bin/realpath /usr/bin/rsync /usr/bin/scp
-/usr/bin/sed /usr/bin/showmount /usr/bin/sockstat /usr/bin/ssh /usr/bin/stat /usr/bin/su /usr/bin/systat /usr/bin/tar
-/usr/bin/time /usr/bin/top /usr/bin/touch /usr/bin/truncate /usr/bin/uptime /usr/bin/uuidgen /usr/bin/vmstat
-/usr/bin/w /usr/bin/wc /usr/bin/whoami /usr/bin/xz /usr/bin/zstd /usr/sbin/acpiconf /usr/sbin/bhyve /usr/sbin/bhyvectl
-/usr/sbin/chown /usr/sbin/chroot /usr/sbin/cron /usr/sbin/daemon /usr/sbin/devctl /usr/sbin/devinfo /usr/sbin/diskinfo
-/usr/sbin/freebsd-update /usr/sbin/fstyp /usr/sbin/gstat /usr/sbin/jail /usr/sbin/jexec /usr/sbin/jls /usr/sbin/mountd
-/usr/sbin/newsyslog /usr/sbin/nfsd /usr/sbin/nfsuserd /usr/sbin/ntpd /usr/sbin/periodic /usr/sbin/pkg /usr/sbin/pw
+/usr/bin/getent /usr/bin/gzip /usr/bin/hexdump /usr/bin/jot /usr/bin/killall /usr/bin/last /usr/bin/limits
+/usr/bin/lsof /usr/bin/nfsstat /usr/bin/paste /usr/bin/printenv /usr/bin/procstat /usr/bin/rctl /usr/bin/realpath
+/usr/bin/rsync /usr/bin/scp /usr/bin/ssh /usr/bin/su /usr/bin/systat /usr/bin/tar /usr/bin/time /usr/bin/top
+/usr/bin/truncate /usr/bin/uptime /usr/bin/uuidgen /usr/bin/vmstat /usr/bin/w /usr/bin/whoami /usr/bin/xz /usr/bin/zstd
+/usr/sbin/acpiconf /usr/sbin/bhyve /usr/sbin/bhyvectl /usr/sbin/chroot /usr/sbin/cron /usr/sbin/devctl
+/usr/sbin/devinfo /usr/sbin/freebsd-update /usr/sbin/gstat /usr/sbin/jail /usr/sbin/jexec /usr/sbin/jls
+/usr/sbin/mountd /usr/sbin/newsyslog /usr/sbin/nfsd /usr/sbin/nfsuserd /usr/sbin/periodic /usr/sbin/pw
 /usr/sbin/pwd_mkdb /usr/sbin/rpcbind /usr/sbin/rpcinfo /usr/sbin/service /usr/sbin/sshd /usr/sbin/syslogd
-/usr/sbin/sysrc /usr/sbin/tcpdump /usr/sbin/tzsetup /usr/sbin/usbconfig /usr/sbin/wg /usr/sbin/zdb /usr/sbin/zfsd
+/usr/sbin/tcpdump /usr/sbin/tzsetup /usr/sbin/usbconfig /usr/sbin/wg /usr/sbin/zfsd
 """.split()
 )
-"""Programs of FreeBSD's base system that are there and say that nobody plays them; `lab.catalog` takes precedence."""
+"""Programs of FreeBSD's base system that are there and say that nobody plays them."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 from lab import clock
 from lab.commands.options import parse
@@ -77,29 +76,15 @@ def ps(ctx: Context) -> int:
 
 def _started(pid: int) -> float | None:
     """When the process of that number in this sandbox began, as the machine's clock has it."""
-    for number, folder in _processes():
-        if number == pid:
-            try:
-                ticks = int((folder / "stat").read_text().rpartition(")")[2].split()[19])
-            except OSError:
-                return None  # it has ended meanwhile
-            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
-    return None
-
-
-def _processes() -> Iterator[tuple[int, Path]]:
-    """The real processes of this sandbox: number in it, folder in the machine's /proc."""
     machine = INSIDE / "proc"
     namespace = os.readlink(machine / "self/ns/pid")
     for folder in machine.glob("[0-9]*"):
-        try:
-            if os.readlink(folder / "ns/pid") != namespace:
-                continue
-            numbers = re.search(r"^NSpid:(.*)$", (folder / "status").read_text(), re.MULTILINE)
-        except OSError:
-            continue  # it has ended meanwhile, or is not ours to look at
-        if numbers:
-            yield int(numbers.group(1).split()[-1]), folder
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours to look at
+            own = re.search(rf"^NSpid:.*\t{pid}$", (folder / "status").read_text(), re.MULTILINE)
+            if own and os.readlink(folder / "ns/pid") == namespace:
+                ticks = int((folder / "stat").read_text().rpartition(")")[2].split()[19])
+                return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    return None
 
 
 def dmesg(ctx: Context) -> int:

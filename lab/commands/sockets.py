@@ -86,7 +86,7 @@ def tcpdrop(ctx: Context) -> int:
                 nfs.dropped(ctx.store, cluster, each)
                 ctx.out(f"{' '.join(ctx.args)}: dropped\n")
                 return 0
-    raise CommandError(f"tcpdrop: {' '.join(ctx.args)}: No such process")
+    raise ctx.not_simulated()
 
 
 def netstat(ctx: Context) -> int:

@@ -30,7 +30,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from lab import clock
-from lab.core import INSIDE, CommandError, Context, Host, Store, part
+from lab.core import INSIDE, Context, Host, Store, part
 from lab.linux import kernel, nfs, view, waiting
 
 LOOKS_EVERY = 1.0
@@ -40,13 +40,10 @@ LOOKS_EVERY = 1.0
 def main(ctx: Context) -> int:
     """``python3 [-I] SCRIPT [ARGUMENT...]``."""
     words = ctx.args[1:] if ctx.args[:1] == ["-I"] else ctx.args
-    if not words or words[0].startswith("-"):
+    if not words or not os.path.isfile(words[0]):
         raise ctx.not_simulated()
     script = Path(words[0])
-    try:
-        code = compile(script.read_text(), str(script), "exec", dont_inherit=True)
-    except FileNotFoundError as error:
-        raise CommandError(f"python3: can't open file '{script}': [Errno 2] {error.strerror}", 2) from None
+    code = compile(script.read_text(), str(script), "exec", dont_inherit=True)
     sys.argv[:] = words
     turns = _Turns(ctx)
     calls = _Calls(turns)

@@ -16,7 +16,7 @@ from pathlib import Path
 from lab import clock
 from lab.core import INSIDE, CommandError, Context, Host, Store, part
 from lab.linux import nfs, tls
-from lab.rc.scripts import processes
+from lab.rc.scripts import new_pids, processes
 from lab.rc.stunnel import services
 
 CONFIG = Path("/etc/stunnel/stunnel.conf")
@@ -65,8 +65,7 @@ def start(ctx: Context, config: Path = CONFIG) -> None:
         host = ctx.host(cluster)
         host.parts["tls"] = tls.load(options, service)
         part(host, "sockets", dict[str, tuple[str, int]])["stunnel"] = (address, int(port))
-        part(host, "last pid", lambda: [600])[0] += 1
-        processes(host)["stunnel"] = [part(host, "last pid", lambda: [600])[0]]
+        processes(host)["stunnel"] = new_pids(host, 1)
 
 
 def stop(host: Host) -> None:

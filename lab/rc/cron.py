@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -35,27 +36,17 @@ def entries(root: Path) -> list[tuple[list[str], str]]:
             if not line or line.startswith("#") or "=" in line.split()[0]:
                 continue
             words = line.split(None, fields)
-            if words[0].startswith("@"):
+            if not all(re.fullmatch(r"\*|\d+", word) for word in words[:5]):
                 raise NotSimulatedError(f"cron: {line}")
             found.append((words[:5], words[-1]))
     return found
 
 
 def is_due(fields: list[str], now: float) -> bool:
-    """Whether the time fields (crontab(5): numbers, lists, ranges, steps) mean that minute."""
+    """Whether the time fields (crontab(5): ``*`` or a number) mean that minute."""
     at = time.gmtime(now)
     values = (at.tm_min, at.tm_hour, at.tm_mday, at.tm_mon, (at.tm_wday + 1) % 7)
-    return all(_matches(field, value) for field, value in zip(fields, values, strict=True))
-
-
-def _matches(field: str, value: int) -> bool:
-    for item in field.split(","):
-        span, _, step = item.partition("/")
-        low, _, high = span.partition("-")
-        first, last = (0, 99) if low == "*" else (int(low), int(high or (99 if step else low)))
-        if first <= value <= last and (value - first) % int(step or 1) == 0:
-            return True
-    return False
+    return all(field == "*" or int(field) == value for field, value in zip(fields, values, strict=True))
 
 
 def minute(store: Store, event: Event) -> None:

@@ -5,13 +5,6 @@ as cluster: node = Node(ctx.store, cluster, ctx.host(cluster))``, elsewhere ``wi
 refusal is a `CommandError` with ZFS's own message. Contents, key files and disks are reached through the state folder,
 so all of it works inside a host's root directory and outside of it; `lab.zfs.mounting.link_volumes` at the end makes
 /dev/zvol follow.
-
-- `pools.install_boot_pool`, `pools.create`, `pools.import_`
-- `datasets.create`, `datasets.plan_destroy` and `datasets.destroy`, `settings.change`
-- `snapshots.take`, `snapshots.bookmark`, `snapshots.hold`
-- `crypt.load`, `crypt.unload`, `crypt.change`; `mounting.mount`, `mounting.mount_pool`
-- `stream.plan` and `stream.encode` on the sending side, `receive.receive` on the other
-- `values.get` for one property; ``node.state.busy[DATASET] = "vm NAME"`` while something keeps a dataset open
 """
 
 from __future__ import annotations

@@ -68,8 +68,7 @@ def for_new(node: Node, name: str, settings: dict[str, str], stdin: BinaryIO | N
         return None
     assert suite is not None
     if keyformat is None and location is None and parent and above:
-        if not node.key_loaded(parent):
-            raise fail("encryption root's key is not loaded or provided")
+        only(node.key_loaded(parent), f"zfs create {name} below what is closed")
         return Crypt(above.root, suite, guid())
     only(keyformat == "raw", f"an encryption root with keyformat={keyformat}")
     location = location or "prompt"
@@ -84,7 +83,7 @@ def load(node: Node, dataset: Dataset, location: str | None, noop: bool, stdin: 
     :param noop: only check the key (-n)
     """
     action = "Key load error"
-    crypt = _root(node, dataset, action, "loaded")
+    crypt = _root(dataset, action)
     if not noop and node.key_loaded(dataset):
         raise KeyFailure(action, f"Key already loaded for '{dataset.name}'.")
     key = material(node, location or crypt.keylocation, stdin, partial(KeyFailure, action))
@@ -97,7 +96,7 @@ def load(node: Node, dataset: Dataset, location: str | None, noop: bool, stdin: 
 def unload(node: Node, dataset: Dataset) -> None:
     """``zfs unload-key`` of one dataset."""
     action = "Key unload error"
-    _root(node, dataset, action, "unloaded")
+    _root(dataset, action)
     pool = node.pool_of(dataset)
     only(node.key_loaded(dataset), f"zfs unload-key {dataset.name}, whose key is not loaded")
     users = [d for d in pool.datasets.values() if d.crypt and d.crypt.root == dataset.id]
@@ -106,13 +105,10 @@ def unload(node: Node, dataset: Dataset) -> None:
     node.state.keys.discard((pool.guid, dataset.id))
 
 
-def _root(node: Node, dataset: Dataset, action: str, verb: str) -> Crypt:
+def _root(dataset: Dataset, action: str) -> Crypt:
     if dataset.crypt is None:
         raise KeyFailure(action, f"'{dataset.name}' is not encrypted.")
-    root = node.encryption_root(dataset)
-    if root is not dataset:
-        name = root.name if root else "-"
-        raise KeyFailure(action, f"Keys must be {verb} for encryption root of '{dataset.name}' ({name}).")
+    only(dataset.crypt.root == dataset.id, f"a key of {dataset.name}, which inherits it")
     return dataset.crypt
 
 

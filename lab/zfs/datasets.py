@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import BinaryIO
 
 from lab import mounts
 from lab.core import CommandError, Context, inside
-from lab.zfs import crypt, mounting, settings, space, trees, values
+from lab.zfs import crypt, mounting, settings, space, values
 from lab.zfs.arguments import Arguments
 from lab.zfs.model import Crypt, Dataset, Node, Pool, Snapshot, guid, only
 
@@ -133,14 +134,14 @@ def remove(node: Node, dataset: Dataset) -> None:
     node.state.keys.discard((pool.guid, dataset.id))
     del pool.datasets[dataset.name]
     node.txg(pool)
-    trees.remove(node.path(dataset.tree))
+    shutil.rmtree(node.path(dataset.tree))
 
 
 def remove_snapshot(node: Node, snap: Snapshot) -> None:
     """Destroys a snapshot that nothing depends on."""
     snap.of.snapshots = [s for s in snap.of.snapshots if s is not snap]
     node.txg(node.pool_of(snap.of))
-    trees.remove(node.path(snap.tree))
+    shutil.rmtree(node.path(snap.tree))
 
 
 def rename(ctx: Context, node: Node, args: Arguments) -> None:

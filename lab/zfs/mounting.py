@@ -8,7 +8,7 @@ import os
 from lab.core import CommandError, Mount, inside
 from lab.mounts import below, fsid, is_read_only
 from lab.zfs import values
-from lab.zfs.model import Dataset, Node, Pool
+from lab.zfs.model import Dataset, Node, Pool, only
 
 CANNOT_READ = "encryption key not loaded"
 
@@ -27,8 +27,7 @@ def mount(node: Node, dataset: Dataset) -> None:
     target = values.mountpoint(node, dataset)[0]
     if not node.key_loaded(dataset):
         raise CommandError(f"cannot mount '{dataset.name}': {CANNOT_READ}")
-    if dataset.partial and dataset.partial.new:
-        raise CommandError(f"cannot mount '{dataset.name}': dataset is inconsistent")  # EZFS of an unfinished receive
+    only(not (dataset.partial and dataset.partial.new), f"zfs mount {dataset.name}, which has not arrived")
     place = node.file(target)
     if place.exists() and not place.is_dir():
         raise CommandError(f"cannot mount '{target}': mountpoint or dataset is not a directory")

@@ -52,12 +52,11 @@ def check_free(node: Node, word: str, vdev: Vdev) -> None:
     pool = member(node, vdev)
     if pool is None:
         return
-    active = pool.imported and pool.host == node.host.name
-    kind = "active" if active else "exported" if pool.exported else "potentially active"
+    only(pool.imported and pool.host == node.host.name, f"zpool create on a disk of {pool.name}, which is not imported")
     path = word if word.startswith("/") else f"/dev/{word}"
     raise CommandError(
         "invalid vdev specification\nuse '-f' to override the following errors:\n"
-        f"{path} is part of {kind} pool '{pool.name}'"
+        f"{path} is part of active pool '{pool.name}'"
     )
 
 

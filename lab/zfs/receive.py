@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,9 +68,7 @@ def _receive(node: Node, record: Record, place: str, snap: str, options: Options
     own = "encryption" in options.exclude or "encryption" in options.override
     only(not (own and record.header["raw"]), "zfs recv of a raw stream with -x or -o encryption")
     if pool is None:
-        raise CommandError(
-            f"cannot open '{place.split('/')[0]}': dataset does not exist\n{action}: unable to restore to destination"
-        )
+        raise NotSimulatedError(f"zfs recv {place} without a pool")
     if existing and existing.partial:
         return _resume(node, pool, existing, record, snap, options, action)
     only(record.header["offset"] == 0, "zfs recv of a resuming stream into a dataset without partial state")
@@ -85,9 +84,7 @@ def _receive(node: Node, record: Record, place: str, snap: str, options: Options
 def _check_full(node: Node, pool: Pool, existing: Dataset | None, place: str, record: Record) -> None:
     if existing is not None:
         raise CommandError(f"{FULL}: destination '{place}' exists\nmust specify -F to overwrite it")
-    parent = place.rpartition("/")[0]
-    if parent not in pool.datasets:
-        raise CommandError(f"cannot open '{parent}': dataset does not exist\n{FULL}: unable to restore to destination")
+    only(place.rpartition("/")[0] in pool.datasets, f"zfs recv {place} without a parent")
     if len(record.payload) > space.Space(node).free(pool):
         raise CommandError(f"{FULL}: out of space")
 
@@ -96,16 +93,14 @@ def _check_incremental(node: Node, existing: Dataset | None, record: Record, pla
     header = record.header
     if existing is None:
         raise CommandError(f"{INCREMENTAL}: destination '{place}' does not exist")
-    source = next((s for s in existing.snapshots if s.guid == header["fromguid"]), None)
-    if source is None or source is not existing.snapshots[-1]:
-        raise CommandError(f"{INCREMENTAL}: most recent snapshot of {place} does not\nmatch incremental source")
+    source = existing.snapshots[-1]
+    only(source.guid == header["fromguid"], f"zfs recv {place} of a stream that does not start from its last snapshot")
     if space.modified(node, existing):
         raise CommandError(f"{INCREMENTAL}: destination {place} has been modified\nsince most recent snapshot")
     if header["raw"]:
         only(existing.crypt is not None, "a raw incremental stream into an unencrypted dataset")
         only(source.ivset == header["from_ivset"], f"zfs recv {place} of a raw stream with another IV set")
-    elif existing.crypt and not node.key_loaded(existing):
-        raise CommandError(f"{INCREMENTAL}: inherited key must be loaded")
+    only(header["raw"] or node.key_loaded(existing), f"zfs recv {place}, which is closed")
     if len(record.payload) > space.Space(node).free(node.pool_of(existing)) + space.MIB:
         raise CommandError(f"{INCREMENTAL}: out of space")
 
@@ -119,7 +114,7 @@ def _finish(
     scratch = node.store.new_tree(node.cluster)
     stream.unpack(record.payload, node.path(scratch))
     trees.mirror(node.path(scratch), node.path(dataset.tree))
-    trees.remove(node.path(scratch))
+    shutil.rmtree(node.path(scratch))
     local = {n: v for n, v in options.override.items() if n not in ENCRYPTION}
     dataset.props |= settings.validated(dataset.kind, local)
     if dataset.kind == "volume":
@@ -156,9 +151,6 @@ def _encryption(node: Node, place: str, header: dict[str, Any], options: Options
         return Crypt(0, sent["suite"], sent["master"], sent["key"], "prompt")
     wanted = {n: v for n, v in options.override.items() if n in ENCRYPTION}
     only(wanted.get("keylocation") != "prompt", "zfs recv -o keylocation=prompt")
-    parent = node.dataset(place.rpartition("/")[0])
-    if parent.crypt and not node.key_loaded(parent) and wanted.get("encryption") != "off":
-        raise CommandError(f"{FULL}: inherited key must be loaded")
     wanted = settings.validated("filesystem", wanted, creating=True)
     return crypt.for_new(node, place, wanted, None)
 
@@ -184,9 +176,8 @@ def _new_key(node: Node, pool: Pool, dataset: Dataset, header: dict[str, Any]) -
 def _interrupted(
     node: Node, pool: Pool, existing: Dataset | None, record: Record, place: str, options: Options, action: str
 ) -> CommandError:
-    """Keeps what has come of a stream that ended early, if -s says so."""
-    if not options.resumable:
-        return CommandError(f"{action}: incomplete stream")
+    """Keeps what has come of a stream that ended early."""
+    only(options.resumable, f"zfs recv {place} of a stream that was cut, without -s")
     dataset = existing or _make(node, pool, place, record.header, options)
     dataset.partial = Partial(record.header, record.payload, existing is None)
     node.txg(pool)
@@ -207,19 +198,13 @@ def _resume(
     """Goes on with an interrupted receive."""
     partial = dataset.partial
     assert partial is not None
-    if record.header["offset"] == 0:
-        raise CommandError(
-            f'{action}: destination {dataset.name} contains partially-complete state from "zfs receive -s".'
-        )
     same = record.header["toguid"] == partial.header["toguid"]
     only(same and record.header["offset"] == len(partial.payload), "zfs recv of a resuming stream for another state")
     whole = Record(partial.header, partial.payload + record.payload, record.complete)
     if not whole.complete:
+        only(options.resumable, f"zfs recv {dataset.name} of a stream that was cut, without -s")
         partial.payload = whole.payload
-        if options.resumable:
-            raise _saved(partial, action)
-        abort(node, dataset)
-        raise CommandError(f"{action}: incomplete stream")
+        raise _saved(partial, action)
     fresh = partial.new
     dataset.partial = None
     _finish(node, pool, dataset, whole, dataset.name, snap, options)

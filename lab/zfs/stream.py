@@ -82,10 +82,7 @@ def encode(record: Record) -> bytes:
 
 def decode(data: bytes) -> Record:
     """What a stream holds, be it cut short in its payload."""
-    if not data:
-        raise CommandError("cannot receive: failed to read from stream")
-    if data[:8] != MAGIC[: len(data)]:
-        raise CommandError("cannot receive: invalid stream (bad magic number)")
+    only(data[:8] == MAGIC[: len(data)], "zfs receive of what is no stream")
     end = 16 + int.from_bytes(data[8:16], "big")
     if len(data) < end + 8:
         raise CommandError("cannot receive: failed to read from stream")
@@ -118,8 +115,7 @@ def record(node: Node, dataset: Dataset, snap: Snapshot, start: Bookmark | None,
     """One snapshot as a stream."""
     raw = raw and dataset.crypt is not None
     name = f"{dataset.name}@{snap.name}"
-    if not raw and not node.key_loaded(dataset):
-        raise CommandError(f"warning: cannot send '{name}': dataset key must be loaded")
+    only(raw or node.key_loaded(dataset), f"zfs send {name}, which is closed, without -w")
     header: dict[str, Any] = {
         "toname": name,
         "toguid": snap.guid,

@@ -100,12 +100,11 @@ def mirror(source: Path, target: Path) -> None:
 def dress(source: Path, target: Path, info: os.stat_result) -> None:
     """Gives a copied entry the mode, attributes and times of its source."""
     if not stat.S_ISLNK(info.st_mode):
-        wanted, had = attributes(source), attributes(target)
-        for name in had.keys() - wanted.keys():
+        wanted = attributes(source)
+        for name in attributes(target).keys() - wanted.keys():
             os.removexattr(target, name)
         for name, value in wanted.items():
-            if had.get(name) != value:
-                os.setxattr(target, name, value)
+            os.setxattr(target, name, value)
         os.chmod(target, stat.S_IMODE(info.st_mode))
     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns), follow_symlinks=False)
 
@@ -135,11 +134,3 @@ def copy_data(source: Path, target: Path) -> None:
                 block = read.read(min(length, 1 << 20))
                 write.write(block)
                 length -= len(block)
-
-
-def remove(top: Path) -> None:
-    """Deletes a folder and what is in it."""
-    for path, info in sorted(walk(top), key=lambda e: e[0], reverse=True):
-        if path != ".":
-            (top / path).rmdir() if stat.S_ISDIR(info.st_mode) else (top / path).unlink()
-    top.rmdir()

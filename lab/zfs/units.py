@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -26,33 +27,19 @@ def nice(number: int) -> str:
 
 
 def parse(text: str) -> int | None:
-    """A size such as ``64M``, ``1.5G`` or ``512``; None if it is none."""
-    word = text.upper().removesuffix("B") if text[-1:].upper() == "B" and text[-2:-1].isalpha() else text.upper()
-    scale = 1
-    if word and word[-1] in UNITS:
-        scale = 1 << (10 * UNITS.index(word[-1]))
-        word = word[:-1]
-    try:
-        value = float(word)
-    except ValueError:
-        return None
-    if word.strip() != word or not word[0].isdigit():
-        return None
-    return int(value * scale)
+    """A size such as ``64M`` or ``512``; None if it is none, or not a whole number."""
+    found = re.fullmatch(rf"(\d+)([{''.join(UNITS)}]?)", text.upper())
+    return int(found[1]) << 10 * UNITS.index(found[2] or "B") if found else None
 
 
 def ctime(seconds: float) -> str:
     """The ``creation`` property for people: ``Sun Nov 22  8:22 2026``."""
-    moment = time.gmtime(seconds)
-    return (
-        f"{time.strftime('%a %b', moment)} {moment.tm_mday:2d} {moment.tm_hour:2d}:{moment.tm_min:02d} {moment.tm_year}"
-    )
+    return time.strftime("%a %b %e %k:%M %Y", time.gmtime(seconds))
 
 
 def asctime(seconds: float) -> str:
     """Dates of ``zpool status``: ``Sun Nov 22 08:56:58 2026``."""
-    moment = time.gmtime(seconds)
-    return time.strftime("%a %b ", moment) + f"{moment.tm_mday:2d}" + time.strftime(" %H:%M:%S %Y", moment)
+    return time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(seconds))
 
 
 def table(rows: Sequence[Sequence[str]], least: Sequence[int], right: Sequence[bool], *, scripted: bool = False) -> str:

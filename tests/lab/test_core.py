@@ -14,10 +14,8 @@ from lab.rc import boot
 from scenarios.stage import pyinfra_words, ran
 from tests.lab.cluster import Cluster
 
-
-@pytest.mark.parametrize(
-    "line",
-    [
+UNPLAYED = {
+    "f0": (
         "grep -P x /etc/rc.conf",  # GNU's option
         "find / -printf x",  # GNU's primary
         "stat --format=%a /etc",
@@ -27,12 +25,20 @@ from tests.lab.cluster import Cluster
         "dd if=/dev/zero of=/tmp/x conv=fsync bs=1M count=1 iflag=direct",
         "sed --in-place s/a/b/ /etc/rc.conf",
         "jail -c",
-    ],
-)
-def test_what_nobody_plays_fails_loudly(lab: Cluster, line: str) -> None:
-    ran = lab.attempt("f0", line)
-    assert ran.rc == 99
-    assert "lab: not simulated: " in ran.err
+        "netstat -rn",
+        "tcpdrop 192.168.1.138 2323 192.168.1.120 36202",
+        "mount -t nullfs /etc /mnt",
+    ),
+    "r0": ("systemctl mask x", "dnf remove -y stunnel", "dnf install -y nosuch", "mount -o bind /a /b", "ip addr"),
+}
+
+
+@pytest.mark.parametrize("host", UNPLAYED)
+def test_what_nobody_plays_fails_loudly(lab: Cluster, host: str) -> None:
+    for line in UNPLAYED[host]:
+        ran = lab.attempt(host, line)
+        assert ran.rc == 99, line
+        assert "lab: not simulated: " in ran.err, line
 
 
 def test_a_program_that_is_over_before_the_asker_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +115,8 @@ def test_a_host_cannot_write_on_this_machine(lab: Cluster, host: str, tmp_path: 
         ran = lab.attempt(host, f"mkdir /.lab/real{folder}/from-a-host")
         assert "Read-only file system" in ran.err
         assert not (folder / "from-a-host").exists()
+    if host == "r0":
+        assert "Read-only file system" in lab.attempt(host, "touch /usr/lib/written-by-a-test").err
 
 
 def test_a_host_that_is_down_cannot_be_reached(lab: Cluster) -> None:

@@ -42,11 +42,13 @@ def test_an_fstab_line_for_a_missing_stick_stops_the_boot(lab: Cluster) -> None:
 
 
 def test_cron_runs_every_virtual_minute(lab: Cluster) -> None:
-    lab.sh("f0", "printf '* * * * * date +%%s >> /root/times\\n*/2 * * * * echo two >> /root/two\\n' | crontab -")
+    lab.sh("f0", "echo '* * * * * date +%s >> /root/times' | crontab -")
     lab.tick(241)
     times = [int(word) for word in lab.sh("f0", "cat /root/times").split()]
     assert times == [1767225660 + 60 * n for n in range(4)]
-    assert lab.sh("f0", "cat /root/two") == "two\ntwo\n"
+    lab.sh("f0", "echo '*/2 * * * * true' | crontab -")
+    with pytest.raises(LabError, match=r"cron: \*/2"):
+        lab.tick(60)
 
 
 def test_who_waits_for_a_lock_gets_it_although_its_holder_sleeps(lab: Cluster) -> None:
@@ -71,14 +73,6 @@ def test_a_power_cut_ends_what_runs(lab: Cluster) -> None:
     boot.boot(lab.store, "f0")
     lab.tick(60)
     assert lab.sh("f0", "ls /root").split() == ["began", "go"]
-
-
-def test_daemons_have_pid_files(lab: Cluster) -> None:
-    lab.sh("f0", "echo 'V4: /' > /etc/exports; service mountd onestart")
-    files = "cron devd mountd sshd syslog"
-    assert lab.sh("f0", "cd /var/run; ls *.pid").split() == [f"{name}.pid" for name in files.split()]
-    assert lab.sh("f0", "pgrep -x mountd") == lab.sh("f0", "cat /var/run/mountd.pid")
-    lab.sh("f0", "service mountd onestop; ! ls /var/run/mountd.pid 2>/dev/null")
 
 
 def test_mountd_applies_what_is_new_at_a_reload_and_nothing_that_it_knows(lab: Cluster) -> None:

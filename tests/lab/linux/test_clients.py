@@ -17,6 +17,7 @@ from tests.lab.cluster import REPOSITORY, Cluster
 pytestmark = pytest.mark.lab
 
 SHARE = "/data/nfs/k3svolumes"
+CLIENT = ("tasks/clients.py", "-y", "--limit", "r0.lan.buetow.org", "--data")
 
 
 def mounted_from(lab: Cluster, client: str = "r0") -> str:
@@ -40,17 +41,11 @@ def journal(lab: Cluster) -> list[str]:
 
 
 def test_what_the_task_cannot_put_in_force_is_told(site: Cluster) -> None:
-    laptop = site.pyinfra(
-        "tasks/clients.py", "-y", "--limit", "r0.lan.buetow.org", "--data", "client_mount_preset=laptop"
-    )
-    assert laptop.rc == 0
-    assert f"{SHARE} has hard instead of soft, timeo=600 instead of timeo=50" in laptop.output
+    laptop = (*CLIENT, "client_mount_preset=laptop")
+    assert f"{SHARE} has hard instead of soft, timeo=600 instead of timeo=50" in site.done(*laptop).output
     site.sh("r0", f"umount {SHARE}")
     actions.cut_off(site.store, "r0", away=True)
-    away = site.pyinfra(
-        "tasks/clients.py", "-y", "--limit", "r0.lan.buetow.org", "--data", "client_mount_preset=laptop"
-    )
-    assert away.rc == 0
+    away = site.done(*laptop)
     assert f"{SHARE}: not-mounted, nothing is mounted there; " in away.output
     assert "it is configured, and the monitor goes on trying" in away.output
     actions.cut_off(site.store, "r0", away=False)
@@ -155,8 +150,7 @@ def test_another_user_is_kept_from_the_tunnel_over_a_reboot_too(site: Cluster) -
     boot.reboot(site.store, "r0")
     site.tick(1)
     assert "refused" in site.attempt("r0", attempt).err
-    limit = ("--limit", "r0.lan.buetow.org", "--data", "client_tunnel_root_only=False")
-    assert site.pyinfra("tasks/clients.py", "-y", *limit).rc == 0
+    site.done(*CLIENT, "client_tunnel_root_only=False")
     assert site.attempt("r0", attempt).rc == 0
 
 
