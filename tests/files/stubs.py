@@ -19,6 +19,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = REPOSITORY / "files"
@@ -113,20 +114,32 @@ class StubHost:
         """Forget the calls recorded so far."""
         self._log.unlink(missing_ok=True)
 
-    def start(self, program: Path, *args: str, shell: str = "/bin/sh") -> subprocess.Popen[str]:
+    def counted(self, name: str, body: str) -> None:
+        """Declare the command `name`, whose body finds in $n which one of its calls this is."""
+        self.state(f"n.{name}", "0")
+        self.command(name, f'n=$(($(cat "$STATE/n.{name}") + 1)); echo "$n" >"$STATE/n.{name}"\n{body}')
+
+    def start(self, program: Path, *args: str | Path, shell: str = "/bin/sh", **options: Any) -> subprocess.Popen[str]:
         """Start a program of the host under `shell` and do not wait."""
         return subprocess.Popen(
-            [shell, str(program), *args],
+            [shell, program, *args],
             env={"PATH": self.path_variable, "HOME": "/", "LC_ALL": "C"},
             cwd=self.root,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **{"stdin": subprocess.DEVNULL, **options},
         )
 
-    def run(self, program: Path, *args: str, shell: str = "/bin/sh", timeout: float = 60) -> Result:
-        """Run a program of the host under `shell` to its end."""
-        process = self.start(program, *args, shell=shell)
-        out, err = process.communicate(timeout=timeout)
+    def run(
+        self, program: Path, *args: str | Path, shell: str = "/bin/sh", sent: str = "", timeout: float = 60
+    ) -> Result:
+        """Run a program of the host under `shell` to its end, with `sent` on its standard input."""
+        process = self.start(program, *args, shell=shell, stdin=subprocess.PIPE)
+        out, err = process.communicate(sent, timeout)
         return Result(process.returncode, out, err)
+
+    def once(self, name: str, *args: str | Path, sent: str = "", timeout: float = 60) -> Result:
+        """Run a program of files/once."""
+        program = self.install(FILES / "once" / f"{name}.sh", f"/{name}.sh")
+        return self.run(program, *args, sent=sent, timeout=timeout)
