@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = REPOSITORY / "files"
 
@@ -36,6 +38,28 @@ _DIRECTORIES = r"(?:usr/local|var|etc|data|export|keys|run|root|tmp|proc|sys)"
 _DIRECTORY = re.compile(rf"(?<![\w./$}}-])/(?={_DIRECTORIES}(?![\w.-]))")
 _COMMAND = re.compile(r"(?<![\w./$}!-])/(?:usr/)?s?bin/(?=[\w.-])")
 _PATH = re.compile(r"^(\s*(?:export\s+)?PATH=).*$", re.MULTILINE)
+
+
+# What the rc.d scripts use of FreeBSD's rc.subr.
+RC_SUBR = """\
+warn() { echo "$0: WARNING: $*" >&2; }
+load_rc_config() { [ ! -e /etc/rc.conf ] || . /etc/rc.conf; }
+run_rc_command() {
+	verb=${1#one}
+	case " start stop $extra_commands " in *" $verb "*) ;; *) return 1 ;; esac
+	eval "enabled=\\$$rcvar"
+	[ "$enabled" = YES ] || [ "$1" != "$verb" ] || { echo "set $rcvar"; return 0; }
+	[ -r "${required_files:-/dev/null}" ] || return 1
+	eval "eval \\"\\${${verb}_cmd}\\""
+}
+"""
+
+
+def render(template: str, **variables: object) -> str:
+    """A template of the tree, as pyinfra's files.template renders it."""
+    loader = FileSystemLoader(REPOSITORY / "templates")
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, loader=loader)
+    return environment.get_template(template).render(variables)
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,11 @@ class StubHost:
     def install(self, source: Path, absolute: str) -> Path:
         """Copy a program or configuration file to `absolute` on the host, with its paths rewritten."""
         return self.write(absolute, self.rewrite(source.read_text()), 0o755)
+
+    def rc_script(self, name: str) -> Path:
+        """Install an rc.d script of files/freebsd."""
+        self.write("/etc/rc.subr", self.rewrite(RC_SUBR))
+        return self.install(FILES / "freebsd" / name, f"/usr/local/etc/rc.d/{name}")
 
     def command(self, name: str, body: str = ":", *, record: bool = True) -> None:
         """Declare the command `name`: it records its arguments and runs `body` (sh; may use $STATE)."""

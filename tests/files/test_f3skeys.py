@@ -11,26 +11,12 @@ import pytest
 
 from tests.files.stubs import FILES, Result, StubHost
 
-# what the script uses of FreeBSD's rc.subr; run_rc_command looks at rcvar as the real one does
-RC_SUBR = """\
-warn() { echo "$0: WARNING: $*" >&2; }
-load_rc_config() { [ ! -e /etc/rc.conf ] || . /etc/rc.conf; }
-run_rc_command() {
-	verb=${1#one}
-	case $1 in
-	one*) ;;
-	*) eval "[ \\"\\$$rcvar\\" = YES ]" || { echo "$name is not enabled" >&2; return 0; } ;;
-	esac
-	eval "\\$${verb}_cmd"
-}
-"""
 LABEL = "/dev/ufs/F3S_KEYS"
 
 
 class Boot:
     def __init__(self, base: Path, stick: bool = True) -> None:
         self.host = StubHost(base)
-        self.host.write("/etc/rc.subr", self.host.rewrite(RC_SUBR))
         self.host.write("/etc/rc.conf", 'f3skeys_enable="YES"\nf3skeys_wait=0\n')
         self.device = self.host.path(LABEL)
         self.keys = self.host.path("/keys")
@@ -46,7 +32,7 @@ class Boot:
         self.host.command("umount", 'for last; do :; done; sed -i "\\#$last#d" "$STATE/mounts"')
         self.host.command("fsck_ufs", '[ ! -e "$STATE/damaged" ]')
         self.host.command("sleep", '[ ! -e "$STATE/late" ] || : >"$(cat "$STATE/late")"')
-        self.program = self.host.install(FILES / "freebsd" / "f3skeys", "/etc/rc.d/f3skeys")
+        self.program = self.host.rc_script("f3skeys")
         self.program.write_text(self.program.read_text().replace('"/dev/ufs/', f'"{self.host.root}/dev/ufs/'))
 
     def service(self, verb: str) -> Result:
