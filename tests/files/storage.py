@@ -98,8 +98,8 @@ grep -v " on $point (" "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount"
 rm -f "$point/nfs.DO_NOT_REMOVE" "$STATE/kept"
 """
 
-# wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew; silent.SERVICE:
-# the next look at it does not end in time.
+# wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew;
+# silent.SERVICE: the next look at it does not end in time.
 SERVICE = r"""
 running="$STATE/running.$1"
 case $2 in
