@@ -49,20 +49,19 @@ def test_the_order_of_the_boot() -> None:
     assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in (FILES / "freebsd" / "f3skeys").read_text()
 
 
-def test_the_stick_is_checked_and_mounted_read_only(boot: Boot) -> None:
+def test_the_stick_is_checked_and_mounted_read_only_once_until_it_is_stopped(boot: Boot) -> None:
     result = boot.service("start")
     assert (result.rc, result.err) == (0, "")
     assert boot.host.calls("fsck_ufs") == [["-p", str(boot.device)]]
     assert boot.host.calls("mount")[-1] == ["-r", str(boot.device), str(boot.keys)]
     status = boot.service("status")
     assert (status.rc, status.out) == (0, f"{boot.device} is mounted on {boot.keys} (ro).\n")
-
-
-def test_starting_twice(boot: Boot) -> None:
-    boot.service("start")
-    result = boot.service("start")
-    assert (result.rc, len(boot.host.calls("fsck_ufs"))) == (0, 1)
-    assert "mounted on" in result.out
+    again = boot.service("start")
+    assert (again.rc, len(boot.host.calls("fsck_ufs"))) == (0, 1)
+    assert "mounted on" in again.out
+    assert boot.service("stop").rc == 0
+    assert boot.host.calls("umount") == [[str(boot.keys)]]
+    assert boot.service("status").rc == 1
 
 
 def test_a_stick_that_is_found_late(tmp_path: Path) -> None:
@@ -94,13 +93,6 @@ def test_a_stick_that_brings_no_keys(boot: Boot, breaks: Callable[[Boot], object
     assert [call for call in boot.host.calls("mount") if call[0] == "-r"] == tried
     assert boot.host.calls("fsck_ufs") == ([] if "no stick" in says or "taken" in says else [["-p", str(boot.device)]])
     assert boot.host.calls("umount") == []
-
-
-def test_stop(boot: Boot) -> None:
-    boot.service("start")
-    assert boot.service("stop").rc == 0
-    assert boot.host.calls("umount") == [[str(boot.keys)]]
-    assert boot.service("status").rc == 1
 
 
 def test_another_label_and_mount_point(tmp_path: Path) -> None:
