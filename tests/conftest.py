@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gevent import monkey
 
 from tests.lab.cluster import Cluster
+from tests.templates.tunnel import Tunnel
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -80,3 +82,11 @@ def deployed(everything: Cluster, tmp_path_factory: pytest.TempPathFactory) -> C
 def site(deployed: Cluster, tmp_path: Path) -> Cluster:
     """A cluster of the test's own, as `deployed` is: that of all tests, or of a file that has another one."""
     return deployed.copy(tmp_path / "state")
+
+
+@pytest.fixture
+def tunnel(tmp_path: Path) -> Iterator[Tunnel]:
+    """Where ends of the TLS tunnel run, on loopback."""
+    made = Tunnel(tmp_path)
+    yield made
+    made.close()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
 
 from f3s.controller import CLAIMS, PROGRAMS, STARTED, STORAGE_CONF, Status, Values, parse_status, wanted_values
 from tests.f3s.settings_data import build, good
-from tests.files.stubs import FILES, REPOSITORY, Result, StubHost
+from tests.files.stubs import FILES, Result, StubHost, render
 
 SITE = build(good())
 DATASET = {"primary": "zdata/enc/nfsdata", "standby": "zdata/sink/f0/zdata/enc/nfsdata"}
@@ -99,8 +98,8 @@ grep -v " on $point (" "$STATE/mount" >"$STATE/m"; mv "$STATE/m" "$STATE/mount"
 rm -f "$point/nfs.DO_NOT_REMOVE" "$STATE/kept"
 """
 
-# wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew; silent.SERVICE:
-# the next look at it does not end in time.
+# wedged.SERVICE has the kind of question and the status of its answer, until the service is started anew;
+# silent.SERVICE: the next look at it does not end in time.
 SERVICE = r"""
 running="$STATE/running.$1"
 case $2 in
@@ -149,8 +148,7 @@ def advskew(skew: int) -> list[str]:
 
 def conf_of(variables: dict[str, str]) -> str:
     """storage.conf or report.conf as the deploy renders it."""
-    template = (REPOSITORY / "templates" / "storage.conf.j2").read_text()
-    return Environment(undefined=StrictUndefined).from_string(template).render(variables=variables)
+    return render("storage.conf.j2", variables=variables)
 
 
 def conf(values: Values) -> str:
@@ -319,3 +317,7 @@ class StorageHost(StubHost):
             case ["ifconfig" | "service" | "zfs" | "mount" | "umount" | "pkill" | "chflags", *_]:
                 return True
         return False
+
+
+Breaks = Callable[[StorageHost], object]
+"""Makes one thing of a host not as it should be."""

@@ -19,6 +19,9 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = REPOSITORY / "files"
@@ -35,6 +38,28 @@ _DIRECTORIES = r"(?:usr/local|var|etc|data|export|keys|run|root|tmp|proc|sys)"
 _DIRECTORY = re.compile(rf"(?<![\w./$}}-])/(?={_DIRECTORIES}(?![\w.-]))")
 _COMMAND = re.compile(r"(?<![\w./$}!-])/(?:usr/)?s?bin/(?=[\w.-])")
 _PATH = re.compile(r"^(\s*(?:export\s+)?PATH=).*$", re.MULTILINE)
+
+
+# What the rc.d scripts use of FreeBSD's rc.subr.
+RC_SUBR = """\
+warn() { echo "$0: WARNING: $*" >&2; }
+load_rc_config() { [ ! -e /etc/rc.conf ] || . /etc/rc.conf; }
+run_rc_command() {
+	verb=${1#one}
+	case " start stop $extra_commands " in *" $verb "*) ;; *) return 1 ;; esac
+	eval "enabled=\\$$rcvar"
+	[ "$enabled" = YES ] || [ "$1" != "$verb" ] || { echo "set $rcvar"; return 0; }
+	[ -r "${required_files:-/dev/null}" ] || return 1
+	eval "eval \\"\\${${verb}_cmd}\\""
+}
+"""
+
+
+def render(template: str, **variables: object) -> str:
+    """A template of the tree, as pyinfra's files.template renders it."""
+    loader = FileSystemLoader(REPOSITORY / "templates")
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, loader=loader)
+    return environment.get_template(template).render(variables)
 
 
 @dataclass(frozen=True)
@@ -88,6 +113,11 @@ class StubHost:
         """Copy a program or configuration file to `absolute` on the host, with its paths rewritten."""
         return self.write(absolute, self.rewrite(source.read_text()), 0o755)
 
+    def rc_script(self, name: str) -> Path:
+        """Install an rc.d script of files/freebsd."""
+        self.write("/etc/rc.subr", self.rewrite(RC_SUBR))
+        return self.install(FILES / "freebsd" / name, f"/usr/local/etc/rc.d/{name}")
+
     def command(self, name: str, body: str = ":", *, record: bool = True) -> None:
         """Declare the command `name`: it records its arguments and runs `body` (sh; may use $STATE)."""
         quoted = r"""call=$(printf '%s\037' "${0##*/}" "$@"; printf x)"""
@@ -113,20 +143,32 @@ class StubHost:
         """Forget the calls recorded so far."""
         self._log.unlink(missing_ok=True)
 
-    def start(self, program: Path, *args: str, shell: str = "/bin/sh") -> subprocess.Popen[str]:
+    def counted(self, name: str, body: str) -> None:
+        """Declare the command `name`, whose body finds in $n which one of its calls this is."""
+        self.state(f"n.{name}", "0")
+        self.command(name, f'n=$(($(cat "$STATE/n.{name}") + 1)); echo "$n" >"$STATE/n.{name}"\n{body}')
+
+    def start(self, program: Path, *args: str | Path, shell: str = "/bin/sh", **options: Any) -> subprocess.Popen[str]:
         """Start a program of the host under `shell` and do not wait."""
         return subprocess.Popen(
-            [shell, str(program), *args],
+            [shell, program, *args],
             env={"PATH": self.path_variable, "HOME": "/", "LC_ALL": "C"},
             cwd=self.root,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **{"stdin": subprocess.DEVNULL, **options},
         )
 
-    def run(self, program: Path, *args: str, shell: str = "/bin/sh", timeout: float = 60) -> Result:
-        """Run a program of the host under `shell` to its end."""
-        process = self.start(program, *args, shell=shell)
-        out, err = process.communicate(timeout=timeout)
+    def run(
+        self, program: Path, *args: str | Path, shell: str = "/bin/sh", sent: str = "", timeout: float = 60
+    ) -> Result:
+        """Run a program of the host under `shell` to its end, with `sent` on its standard input."""
+        process = self.start(program, *args, shell=shell, stdin=subprocess.PIPE)
+        out, err = process.communicate(sent, timeout)
         return Result(process.returncode, out, err)
+
+    def once(self, name: str, *args: str | Path, sent: str = "", timeout: float = 60) -> Result:
+        """Run a program of files/once."""
+        program = self.install(FILES / "once" / f"{name}.sh", f"/{name}.sh")
+        return self.run(program, *args, sent=sent, timeout=timeout)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from f3s.controller import HOLD, STARTED
-from tests.files.storage import FLOOR, LOSSES, StorageHost, advskew
+from tests.files.storage import FLOOR, LOSSES, Breaks, StorageHost, advskew
 
 NOW = 1_795_363_200
 
@@ -133,7 +132,7 @@ def only_of(host: StorageHost, name: str) -> None:
 UNCONFIRMED = "no replication by f0_to_f1_nfsdata has ever been confirmed"
 DIVERGED = "the last replicated snapshot is 3600 s old (at most 300): the standby may have diverged"
 LOST = "this host lost the address 3 times within 3600 s: no automatic failback until it was quiet for so long"
-REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
+REASONS: list[tuple[Breaks, str]] = [
     (lambda host: host.carp("MASTER", 10), "MASTER, and claims the address"),
     (lambda host: host.carp("INIT"), "re0 has no link (state is INIT)"),
     (lambda host: host.carp("none"), "no CARP state of vhid 1 on re0"),
@@ -141,14 +140,14 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
     (lambda host: host.write(HOLD, "since now\n"), "held by carp backup (since now): carp master ends that"),
     (lambda host: host.properties(keystatus="unavailable"), "the key of zdata/enc/nfsdata is not loaded"),
     (lambda host: host.write("/data/nfs/nfs.NO_AUTO_FAILBACK", ""),
-     "SHARE/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it"),
-    (lambda host: host.quick(endless="NO_AUTO"), "not known whether SHARE/nfs.NO_AUTO_FAILBACK is there"),
+     "/data/nfs/nfs.NO_AUTO_FAILBACK is there: carp auto-failback enable removes it"),
+    (lambda host: host.quick(endless="NO_AUTO"), "not known whether /data/nfs/nfs.NO_AUTO_FAILBACK is there"),
     (lambda host: host.carp("BACKUP", 254), "the controller found this host not ready: see service f3s_storage status"),
     (lambda host: host.quick(endless="zpool"), "zpool list zdata did not end in 1 s"),
     (lambda host: host.path(FLOOR).unlink(),
      "the controller has not recorded yet where the snapshots stood when this host lost its claim"),
     # as a list of no snapshots left it: an empty line, which is no number to compare with
-    (lambda host: host.write(FLOOR, "\n"), "FLOOR is damaged: service f3s_storage restart makes it anew"),
+    (lambda host: host.write(FLOOR, "\n"), f"{FLOOR} is damaged: service f3s_storage restart makes it anew"),
     (lambda host: (host._state / "bookmarks").unlink(), "the bookmarks of zdata/enc/nfsdata cannot be read"),
     (lambda host: host.state("bookmarks", ""), UNCONFIRMED),
     (lambda host: only_of(host, "CURSOR_G_1_J_f0_to_f2_nfsdata"), UNCONFIRMED),
@@ -164,11 +163,9 @@ REASONS: list[tuple[Callable[[StorageHost], object], str]] = [
 
 
 @pytest.mark.parametrize(("breaks", "said"), REASONS)
-def test_each_single_reason_is_enough_to_stay(
-    host: StorageHost, breaks: Callable[[StorageHost], object], said: str
-) -> None:
+def test_each_single_reason_is_enough_to_stay(host: StorageHost, breaks: Breaks, said: str) -> None:
     breaks(host)
-    assert run(host) == f"stay: {said.replace('SHARE', str(host.mountpoint)).replace('FLOOR', str(host.path(FLOOR)))}"
+    assert run(host) == f"stay: {host.rewrite(said)}"
     assert host.changes() == []
 
 

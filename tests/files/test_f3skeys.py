@@ -11,26 +11,12 @@ import pytest
 
 from tests.files.stubs import FILES, Result, StubHost
 
-# what the script uses of FreeBSD's rc.subr; run_rc_command looks at rcvar as the real one does
-RC_SUBR = """\
-warn() { echo "$0: WARNING: $*" >&2; }
-load_rc_config() { [ ! -e /etc/rc.conf ] || . /etc/rc.conf; }
-run_rc_command() {
-	verb=${1#one}
-	case $1 in
-	one*) ;;
-	*) eval "[ \\"\\$$rcvar\\" = YES ]" || { echo "$name is not enabled" >&2; return 0; } ;;
-	esac
-	eval "\\$${verb}_cmd"
-}
-"""
 LABEL = "/dev/ufs/F3S_KEYS"
 
 
 class Boot:
     def __init__(self, base: Path, stick: bool = True) -> None:
         self.host = StubHost(base)
-        self.host.write("/etc/rc.subr", self.host.rewrite(RC_SUBR))
         self.host.write("/etc/rc.conf", 'f3skeys_enable="YES"\nf3skeys_wait=0\n')
         self.device = self.host.path(LABEL)
         self.keys = self.host.path("/keys")
@@ -46,7 +32,7 @@ class Boot:
         self.host.command("umount", 'for last; do :; done; sed -i "\\#$last#d" "$STATE/mounts"')
         self.host.command("fsck_ufs", '[ ! -e "$STATE/damaged" ]')
         self.host.command("sleep", '[ ! -e "$STATE/late" ] || : >"$(cat "$STATE/late")"')
-        self.program = self.host.install(FILES / "freebsd" / "f3skeys", "/etc/rc.d/f3skeys")
+        self.program = self.host.rc_script("f3skeys")
         self.program.write_text(self.program.read_text().replace('"/dev/ufs/', f'"{self.host.root}/dev/ufs/'))
 
     def service(self, verb: str) -> Result:
@@ -63,20 +49,19 @@ def test_the_order_of_the_boot() -> None:
     assert "\n# PROVIDE: f3skeys\n# REQUIRE: root\n# BEFORE: zfskeys\n" in (FILES / "freebsd" / "f3skeys").read_text()
 
 
-def test_the_stick_is_checked_and_mounted_read_only(boot: Boot) -> None:
+def test_the_stick_is_checked_and_mounted_read_only_once_until_it_is_stopped(boot: Boot) -> None:
     result = boot.service("start")
     assert (result.rc, result.err) == (0, "")
     assert boot.host.calls("fsck_ufs") == [["-p", str(boot.device)]]
     assert boot.host.calls("mount")[-1] == ["-r", str(boot.device), str(boot.keys)]
     status = boot.service("status")
     assert (status.rc, status.out) == (0, f"{boot.device} is mounted on {boot.keys} (ro).\n")
-
-
-def test_starting_twice(boot: Boot) -> None:
-    boot.service("start")
-    result = boot.service("start")
-    assert (result.rc, len(boot.host.calls("fsck_ufs"))) == (0, 1)
-    assert "mounted on" in result.out
+    again = boot.service("start")
+    assert (again.rc, len(boot.host.calls("fsck_ufs"))) == (0, 1)
+    assert "mounted on" in again.out
+    assert boot.service("stop").rc == 0
+    assert boot.host.calls("umount") == [[str(boot.keys)]]
+    assert boot.service("status").rc == 1
 
 
 def test_a_stick_that_is_found_late(tmp_path: Path) -> None:
@@ -108,13 +93,6 @@ def test_a_stick_that_brings_no_keys(boot: Boot, breaks: Callable[[Boot], object
     assert [call for call in boot.host.calls("mount") if call[0] == "-r"] == tried
     assert boot.host.calls("fsck_ufs") == ([] if "no stick" in says or "taken" in says else [["-p", str(boot.device)]])
     assert boot.host.calls("umount") == []
-
-
-def test_stop(boot: Boot) -> None:
-    boot.service("start")
-    assert boot.service("stop").rc == 0
-    assert boot.host.calls("umount") == [[str(boot.keys)]]
-    assert boot.service("status").rc == 1
 
 
 def test_another_label_and_mount_point(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -50,17 +49,12 @@ def test_nothing_is_formatted_where_its_output_cannot_be_kept(host: StubHost) ->
 def test_what_has_begun_is_finished(host: StubHost, numbers: tuple[signal.Signals, ...], status: int) -> None:
     """The reader is killed, as when ssh goes away; sshd or somebody sends signals to all that it has started."""
     host.command("newfs", f"{NEWFS}exit {status}")
-    formatting = subprocess.Popen(
-        ["/bin/sh", str(host.path("/format-stick.sh")), "F3S_KEYS", "da0"],
-        env={"PATH": host.path_variable},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    formatting = host.start(host.path("/format-stick.sh"), "F3S_KEYS", "da0", start_new_session=True)
     assert formatting.stdout is not None
+    assert formatting.stderr is not None
     wait_for(host.bin.parent / "state" / "begun")
     formatting.stdout.close()
+    formatting.stderr.close()
     for number in numbers:
         os.killpg(formatting.pid, number)
     host.state("go-on", "")

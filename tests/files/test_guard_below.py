@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.stubs import FILES, Result, StubHost
+from tests.files.stubs import Result, StubHost
 
 
 @pytest.fixture
@@ -24,8 +24,7 @@ def host(tmp_path: Path) -> StubHost:
 
 
 def guard(host: StubHost) -> Result:
-    program = host.install(FILES / "once" / "guard-below.sh", "/root/guard-below.sh")
-    result = host.run(program, "/data", "nfs")
+    result = host.once("guard-below", "/data", "nfs")
     assert list(host.path("/var/run").iterdir()) == []
     return result
 

@@ -7,13 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.files.storage import StorageHost
-from tests.files.stubs import FILES, Result, StubHost
+from tests.files.stubs import StubHost
 
 WHERE = ("192.168.2.131", "8889")
-
-
-def ran(host: StubHost, name: str, *words: str) -> Result:
-    return host.run(host.install(FILES / "once" / f"{name}.sh", f"/{name}.sh"), *words)
 
 
 @pytest.fixture
@@ -35,7 +31,7 @@ def host(tmp_path: Path) -> StubHost:
 )
 def test_a_snapshot_goes_to_who_connects(host: StubHost, words: tuple[str, ...], sends: list[str]) -> None:
     host.command("nc", 'cat >"$STATE/sent"')
-    assert ran(host, "send-snapshot", *WHERE, *words).rc == 0
+    assert host.once("send-snapshot", *WHERE, *words).rc == 0
     assert (host.calls("zfs"), host.state("sent")) == ([sends], "stream\n")
     assert host.calls("nc") == [["-N", "-l", "-w", "600", *WHERE]]
     assert not host.path("/var/run/f3s/sender.pid").exists()
@@ -48,7 +44,7 @@ def test_a_sender_that_nobody_came_to_is_ended_by_the_next_one_and_nobody_else_i
         host.state("command", f"{command}\n")
         left = host.start(host.write("/sleeps", "exec /bin/sleep 60"))
         host.write("/var/run/f3s/sender.pid", f"{left.pid}\n")
-        assert ran(host, "send-snapshot", *WHERE, "whole", "r@a").rc == 0
+        assert host.once("send-snapshot", *WHERE, "whole", "r@a").rc == 0
         assert host.calls("ps")[-1] == ["-o", "command=", "-p", str(left.pid)]
         assert (left.poll() is None) is alive or left.wait(5) == -15
         left.kill()
@@ -65,9 +61,8 @@ def test_a_sender_that_nobody_came_to_is_ended_by_the_next_one_and_nobody_else_i
 def test_the_receiver_waits_for_the_sender_and_forces_nothing(
     host: StubHost, kind: str, options: tuple[str, ...]
 ) -> None:
-    host.state("left", "2")
-    host.command("nc", 'l=$(cat "$STATE/left"); echo $((l - 1)) >"$STATE/left"; [ "$l" -eq 0 ] && echo stream')
-    assert ran(host, "receive-snapshot", *WHERE, kind, "d").rc == 0
+    host.counted("nc", "[ $n -eq 3 ] && echo stream")
+    assert host.once("receive-snapshot", *WHERE, kind, "d").rc == 0
     assert host.state("received") == "stream\n"
     assert host.calls("zfs") == [["recv", "-s", *options, "d"]]
     assert host.calls("nc") == [["-d", "-w", "600", *WHERE]] * 3
@@ -78,13 +73,13 @@ def test_the_receiver_does_not_wait_for_ever(host: StubHost) -> None:
     host.command("date", 'n=$(cat "$STATE/now"); echo $((n + 50)) >"$STATE/now"; echo "$n"', record=False)
     host.command("nc", "exit 1")
     host.command("zfs", "cat >/dev/null; exit 1")
-    said = ran(host, "receive-snapshot", *WHERE, "old", "d")
+    said = host.once("receive-snapshot", *WHERE, "old", "d")
     assert said.rc == 1
     assert said.err.startswith("receive-snapshot: nobody sends on 192.168.2.131:8889")
     for gone in ('echo other >"$ROOT/var/run/f3s/receiver"', 'rm "$ROOT/var/run/f3s/receiver"'):
         host.command("nc", f"{gone}; exit 1")
         host.forget()
-        assert ran(host, "receive-snapshot", *WHERE, "old", "d").rc == 1
+        assert host.once("receive-snapshot", *WHERE, "old", "d").rc == 1
         assert len(host.calls("nc")) == 1, "the next run's has come, or is about to"
 
 
@@ -95,16 +90,16 @@ def test_who_stands_by_is_ready_and_past_the_grace_period_of_its_nfsd(tmp_path: 
     control = host.path("/usr/local/libexec/f3s/storage-control")
     control.write_text(f"#!/bin/sh\ncat {host.root}/../state/status\n")
     host.state("status", "status=3\nready=no\nreason=the key of it is not loaded\n")
-    said = ran(host, "await-standby", "10")
+    said = host.once("await-standby", "10")
     assert said.rc == 1
     assert "not ready within 10 s" in said.err
     assert "the key of it is not loaded" in said.err
     assert host.state("started") == "f3s_storage start\n"
     host.state("status", "status=3\nready=yes\n")
-    assert ran(host, "await-standby", "0").rc == 0
+    assert host.once("await-standby", "0").rc == 0
     host.command("service", '! rm "$STATE/busy" 2>/dev/null')
     host.state("busy", "")
-    assert ran(host, "await-standby", "5").rc == 0, "another look had the lock"
+    assert host.once("await-standby", "5").rc == 0, "another look had the lock"
     host.booted(0)
     host.write("/var/run/f3s/nfsd", "9999999999\n")
-    assert ran(host, "await-standby", "0").rc == 1, "nfsd was just started"
+    assert host.once("await-standby", "0").rc == 1, "nfsd was just started"

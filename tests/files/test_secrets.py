@@ -6,7 +6,6 @@ import getpass
 import grp
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ import pytest
 from f3s.secretfile import ABSENT, SecretState
 from facts.base import END
 from facts.secrets import SecretFile
-from tests.files.stubs import FILES, StubHost
+from tests.files.stubs import Result, StubHost
 
-SECRET = b"-----BEGIN PRIVATE KEY-----\nMC4CAQ\n"
-DIGEST = hashlib.sha256(SECRET).hexdigest()
+SECRET = "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n"
+DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
 USER = getpass.getuser()
 GROUP = grp.getgrgid(os.getgid()).gr_name
 
@@ -41,19 +40,14 @@ def real(name: str) -> str:
     return f"/usr/bin/{name}"
 
 
-def run(host: StubHost, program: str, *words: str | Path, sent: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command, environment = ["/bin/sh", FILES / "once" / program, *words], {"PATH": host.path_variable}
-    return subprocess.run(command, env=environment, input=sent, capture_output=True, timeout=60)
-
-
-def put(host: StubHost, path: Path, content: bytes = SECRET) -> subprocess.CompletedProcess[bytes]:
-    return run(host, "put-secret.sh", path, DIGEST, USER, GROUP, "0400", sent=content)
+def put(host: StubHost, path: Path, content: str = SECRET) -> Result:
+    return host.once("put-secret", path, DIGEST, USER, GROUP, "0400", sent=content)
 
 
 def stat(host: StubHost, *paths: Path) -> list[str]:
-    done = run(host, "stat-secret.sh", *paths)
-    assert done.returncode == 0
-    return done.stdout.decode().splitlines()
+    done = host.once("stat-secret", *paths)
+    assert done.rc == 0
+    return done.out.splitlines()
 
 
 def state(host: StubHost, path: Path) -> SecretState | None:
@@ -64,8 +58,8 @@ def test_writes_the_file_that_the_fact_then_sees(host: StubHost, tmp_path: Path)
     path = tmp_path / "it's a key.pem"
     assert state(host, path) is ABSENT
     done = put(host, path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert path.read_bytes() == SECRET
+    assert done == Result(0, "", "")
+    assert path.read_text() == SECRET
     assert host.state("modes") == "600\n", "closed to others before it was given away"
     assert [call[0] for call in host.calls("chown")] == [f"{USER}:{GROUP}"]
     assert state(host, path) == SecretState(mode="400", user=USER, group=GROUP, sha256=DIGEST)
@@ -76,7 +70,7 @@ def test_replaces_a_file_that_others_could_read(host: StubHost, tmp_path: Path) 
     path.write_text("old\n")
     path.chmod(0o644)
     before = path.stat().st_ino
-    assert put(host, path).returncode == 0
+    assert put(host, path).rc == 0
     assert path.stat().st_ino != before
     assert path.stat().st_mode & 0o777 == 0o400
 
@@ -85,9 +79,9 @@ def test_what_was_cut_off_on_the_way_changes_nothing(host: StubHost, tmp_path: P
     path = tmp_path / "key.pem"
     path.write_text("old\n")
     done = put(host, path, SECRET[:-5])
-    assert done.returncode == 1
-    assert b"not what was sent" in done.stderr
-    assert b"MC4" not in done.stderr + done.stdout
+    assert done.rc == 1
+    assert "not what was sent" in done.err
+    assert "MC4" not in done.err + done.out
     assert path.read_text() == "old\n"
     assert [p.name for p in tmp_path.glob("key.pem*")] == ["key.pem"]
 
@@ -102,21 +96,21 @@ def test_anything_but_a_plain_file_is_left_alone(host: StubHost, tmp_path: Path,
         if kind == "link":
             (tmp_path / "elsewhere").write_text("old\n")
     done = put(host, path)
-    assert done.returncode == 1
-    assert b"not a plain file" in done.stderr
+    assert done.rc == 1
+    assert "not a plain file" in done.err
     assert (path.is_dir(), path.is_symlink()) == (kind == "folder", kind != "folder")
     assert not (tmp_path / "elsewhere").exists() or (tmp_path / "elsewhere").read_text() == "old\n"
 
 
 def test_a_missing_folder_is_an_error(host: StubHost, tmp_path: Path) -> None:
-    assert put(host, tmp_path / "nowhere" / "key.pem").returncode != 0
+    assert put(host, tmp_path / "nowhere" / "key.pem").rc != 0
 
 
 def test_nothing_is_left_behind_when_it_is_terminated(host: StubHost, tmp_path: Path) -> None:
     """A connection that dies while the content is on its way: sh gets SIGHUP, standard input ends."""
     path = tmp_path / "key.pem"
     host.command("cat", 'kill -HUP "$PPID"; exit 1')
-    assert put(host, path).returncode != 0
+    assert put(host, path).rc != 0
     assert list(tmp_path.glob("key.pem*")) == []
 
 

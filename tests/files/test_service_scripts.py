@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.stubs import FILES, Result, StubHost
+from tests.files.stubs import Result, StubHost
 
 # -- run-service: what it prints and how it ends, also with a daemon left behind --
 
@@ -14,8 +14,7 @@ from tests.files.stubs import FILES, Result, StubHost
 def run(host: StubHost) -> Result:
     """With its output on pipes, read to their end, as ssh does it."""
     host.path("/tmp").mkdir()
-    program = host.install(FILES / "once" / "run-service.sh", "/run-service.sh")
-    return host.run(program, "zrepl", "onestart", timeout=5)
+    return host.once("run-service", "zrepl", "onestart", timeout=5)
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -39,11 +38,9 @@ def test_a_daemon_that_keeps_its_output_is_not_waited_for(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("stop", "looks", "rc", "sleeps"), [(0, 0, 0, 0), (1, 0, 0, 0), (1, 3, 0, 3), (0, 99, 1, 10)])
 def test_it_waits_until_the_service_is_gone(tmp_path: Path, stop: int, looks: int, rc: int, sleeps: int) -> None:
     host = StubHost(tmp_path)
-    host.state("left", str(looks))
-    count = 'left=$(cat "$STATE/left"); [ "$left" -gt 0 ] && echo $((left - 1)) >"$STATE/left"'
-    host.command("service", f"case $2 in onestop) exit {stop} ;; esac\n{count}")
+    host.counted("service", f"case $2 in onestop) exit {stop} ;; esac\n[ $n -le {looks + 1} ]")
     host.command("sleep")
-    result = host.run(host.install(FILES / "once" / "stop-service.sh", "/stop-service.sh"), "nfsuserd")
+    result = host.once("stop-service", "nfsuserd")
     assert result.rc == rc
     assert host.calls("service")[0] == ["nfsuserd", "onestop"]
     assert set(map(tuple, host.calls("service")[1:])) == {("nfsuserd", "onestatus")}

@@ -10,7 +10,7 @@ import pytest
 from f3s.controller import HOLD, STORAGE_CONF, Values, wanted_values
 from tests.f3s.test_swapping import AFTER
 from tests.files.storage import DATASET, StorageHost, advskew, conf
-from tests.files.stubs import FILES, Result
+from tests.files.stubs import Result
 
 OLD, NEW = DATASET["standby"], DATASET["primary"]
 OPENS, RENAMES = ["sysrc", f"zfskeys_datasets+={NEW}"], ["zfs", "rename", "-u", OLD, NEW]
@@ -22,8 +22,7 @@ def text(values: Values, host: StorageHost) -> str:
 
 
 def takes(host: StorageHost, values: Values, *names: str) -> Result:
-    program = host.install(FILES / "once" / "take-role.sh", "/take-role.sh")
-    return host.run(program, text(values, host).rstrip("\n"), *names)
+    return host.once("take-role", text(values, host).rstrip("\n"), *names)
 
 
 def done(host: StorageHost) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,15 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from f3s.pki.certificates import Identity, make_crl
 from f3s.verify.tls import Fault, Outcome, TlsAnswer, parse_answer
 from tests.files.stubs import FILES
-from tests.templates.test_stunnel import ON_SERVER
+from tests.templates.test_stunnel import ON_SERVER, revoked
 from tests.templates.tunnel import NAMES, R0, SERVER, Ca, Tunnel, free_address
-
-
-@pytest.fixture
-def tunnel(tmp_path: Path) -> Iterator[Tunnel]:
-    made = Tunnel(tmp_path)
-    yield made
-    made.close()
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -52,12 +45,6 @@ def test_it_lets_in_a_client_and_nobody_else(tunnel: Tunnel) -> None:
     served = (tunnel.folder / "server.pem").read_bytes()
     assert answer.sha256 == x509.load_pem_x509_certificate(served).fingerprint(hashes.SHA256()).hex()
     assert tunnel.backend.received == b""
-
-
-def revoked(ca: Ca) -> Identity:
-    identity = ca.issue(R0)
-    ca.revoke(identity)
-    return identity
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.stubs import FILES, Result, StubHost
+from tests.files.stubs import Result, StubHost
 
 PID_FILE, STAMP = "/var/run/stunnel/stunnel.pid", "/var/run/stamp"
 LINE = "Nov 29 20:23:09 f0 stunnel[925]: LOG{}[main]: {}\n"
@@ -22,30 +22,23 @@ def host(tmp_path: Path) -> StubHost:
     made = StubHost(tmp_path)
     made.write(PID_FILE, "925\n")
     made.write("/var/log/messages", f"{GOOD}{OTHERS}")
-    made.command("sleep")
     return made
 
 
 def reloaded(host: StubHost, said: str, after: int = 1) -> Result:
     """A reload; stunnel says so when it was waited that many times."""
     host.state("said", said)
-    host.state("looks", "0")
-    host.command("pkill", 'echo "$*" >"$STATE/signal"; [ -e "$ROOT/var/run/stamp.new" ]')
-    host.command(
-        "sleep",
-        'looks=$(($(cat "$STATE/looks") + 1)); echo $looks >"$STATE/looks"; '
-        f'[ $looks -ne {after} ] || cat "$STATE/said" >>"$ROOT/var/log/messages"',
-    )
-    program = host.install(FILES / "once" / "reload-stunnel.sh", "/reload-stunnel.sh")
-    return host.run(program, str(host.path(PID_FILE)), str(host.path(STAMP)))
+    host.command("pkill", '[ -e "$ROOT/var/run/stamp.new" ]')
+    host.counted("sleep", f'[ $n -ne {after} ] || cat "$STATE/said" >>"$ROOT/var/log/messages"')
+    return host.once("reload-stunnel", host.path(PID_FILE), host.path(STAMP))
 
 
 @pytest.mark.parametrize("after", [1, 50])
 def test_a_reload_is_waited_for(host: StubHost, after: int) -> None:
     result = reloaded(host, GOOD, after)
     assert (result.rc, result.err) == (0, "")
-    assert host.state("signal").split() == ["-HUP", "-F", str(host.path(PID_FILE)), "-x", "stunnel"]
-    assert host.state("looks").strip() == str(after)
+    assert host.calls("pkill") == [["-HUP", "-F", str(host.path(PID_FILE)), "-x", "stunnel"]]
+    assert len(host.calls("sleep")) == after
     assert host.path(STAMP).exists()
 
 
@@ -73,8 +66,7 @@ def test_without_the_log_it_stops_before_the_signal(host: StubHost) -> None:
 
 
 def ended(host: StubHost, *words: str) -> Result:
-    program = host.install(FILES / "once" / "end-connections.sh", "/end-connections.sh")
-    return host.run(program, str(host.path(STAMP)), "192.168.1.138", "2323", *words)
+    return host.once("end-connections", host.path(STAMP), "192.168.1.138", "2323", *words)
 
 
 def test_each_connection_is_ended_by_its_two_ends_and_told(host: StubHost) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from f3s.textfile import digest
-from tests.files.stubs import FILES, StubHost
+from tests.files.stubs import Result, StubHost
 
 GOOD = "jobs: []\n"
 BROKEN = "jobs: [{type: shove, name: x}]\n"
@@ -39,21 +38,11 @@ def real_zrepl(host: StubHost) -> None:
     (host.bin / "zrepl").symlink_to(program)
 
 
-def put(
-    host: StubHost, text: str, sha256: str | None = None, old: str | None = None, copy: str = "no"
-) -> subprocess.CompletedProcess[str]:
-    program = host.install(FILES / "once" / "replace-file.sh", "/replace-file.sh")
+def put(host: StubHost, text: str, sha256: str | None = None, old: str | None = None, copy: str = "no") -> Result:
     new = sha256 or digest(text)
     old = old or (digest(host.path(PATH).read_text()) if host.path(PATH).exists() else "absent")
     check = "zrepl configcheck --config"
-    return subprocess.run(
-        ["/bin/sh", str(program), str(host.path(PATH)), old, new, "0600", copy, str(host.path(UNREAD)), check],
-        input=text,
-        text=True,
-        capture_output=True,
-        env={"PATH": host.path_variable},
-        check=False,
-    )
+    return host.once("replace-file", host.path(PATH), old, new, "0600", copy, host.path(UNREAD), check, sent=text)
 
 
 def left_over(host: StubHost) -> list[str]:
@@ -65,7 +54,7 @@ def test_a_good_configuration_takes_the_old_ones_place(host: StubHost) -> None:
     host.path(PATH).chmod(0o644)
     host.write(f"{PATH}.new", "a draft of the operator's")
     result = put(host, GOOD)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.rc, result.err) == (0, "")
     assert host.path(PATH).read_text() == GOOD
     assert host.path(PATH).stat().st_mode & 0o777 == 0o600
     assert left_over(host) == ["zrepl.yml", "zrepl.yml.new"]
@@ -76,9 +65,9 @@ def test_a_good_configuration_takes_the_old_ones_place(host: StubHost) -> None:
 @pytest.mark.usefixtures("real_zrepl")
 def test_one_that_zrepl_refuses_changes_nothing(host: StubHost) -> None:
     result = put(host, BROKEN)
-    assert result.returncode == 1
-    assert 'invalid type name "shove"' in result.stderr
-    assert "zrepl configcheck --config refuses the new file" in result.stderr
+    assert result.rc == 1
+    assert 'invalid type name "shove"' in result.err
+    assert "zrepl configcheck --config refuses the new file" in result.err
     assert host.path(PATH).read_text() == "jobs: []  # the old one\n"
     assert left_over(host) == ["zrepl.yml"]
     assert not host.path(UNREAD).exists()
@@ -87,16 +76,14 @@ def test_one_that_zrepl_refuses_changes_nothing(host: StubHost) -> None:
 @pytest.mark.usefixtures("real_zrepl")
 def test_a_new_one_is_only_put_in_place_once_it_is_on_record_as_unread(host: StubHost) -> None:
     host.path(UNREAD).mkdir()
-    assert put(host, GOOD).returncode != 0
+    assert put(host, GOOD).rc != 0
     assert host.path(PATH).read_text() == "jobs: []  # the old one\n"
 
 
 @pytest.mark.usefixtures("real_zrepl")
 def test_the_first_one_needs_no_old_one(host: StubHost) -> None:
     host.path(PATH).unlink()
-    assert put(host, GOOD).returncode == 0
-    assert host.path(PATH).read_text() == GOOD
-    assert put(host, BROKEN).returncode == 1
+    assert put(host, GOOD).rc == 0
     assert host.path(PATH).read_text() == GOOD
 
 
@@ -111,7 +98,7 @@ def test_the_first_one_needs_no_old_one(host: StubHost) -> None:
 def test_what_is_not_as_it_was_read_or_sent_is_not_even_checked(host: StubHost, given: Any, says: str) -> None:
     host.command("zrepl")
     result = put(host, GOOD, **given)
-    assert (result.returncode, says in result.stderr) == (1, True)
+    assert (result.rc, says in result.err) == (1, True)
     assert host.calls("zrepl") == []
     assert left_over(host) == ["zrepl.yml"]
 
@@ -120,31 +107,15 @@ def test_the_old_one_stays_beside_the_new_one_where_that_is_wanted(host: StubHos
     host.command("zrepl")
     host.path(PATH).chmod(0o750)
     result = put(host, GOOD, copy="yes")
-    assert result.returncode == 0
+    assert result.rc == 0
     kept, new = sorted(host.path(PATH).parent.iterdir(), key=lambda file: -len(file.name))
     assert re.fullmatch(r"zrepl\.yml\.\d{4}-\d\d-\d\d_\d{6}", kept.name)
-    assert str(kept) in result.stdout
+    assert str(kept) in result.out
     assert (kept.read_text(), new.read_text()) == ("jobs: []  # the old one\n", GOOD)
     assert kept.stat().st_mode & 0o777 == 0o640, "nothing runs it"
 
 
 # -- await-replica --
-
-
-def await_replica(host: StubHost, seconds: str, arrives_after: int, datasets: tuple[str, ...]) -> tuple[int, str, int]:
-    """Exit status, output and number of looks, with a snapshot from the so many-th look on."""
-    host.state("looks", "0")
-    host.command("sleep")
-    host.command(
-        "zfs",
-        'n=$(($(cat "$STATE/looks") + 1)); echo "$n" >"$STATE/looks"\n'
-        f'[ "$n" -ge {arrives_after} ] && echo "$8@zrepl_1" && exit 0\n'
-        'echo "cannot open: dataset does not exist" >&2; exit 1',
-    )
-    program = host.install(FILES / "once" / "await-replica.sh", "/await-replica.sh")
-    result = host.run(program, seconds, *datasets)
-    assert result.err == ""
-    return result.rc, result.out, int(host.state("looks"))
 
 
 BOTH = ("zdata/sink/x", "zdata/sink/x/disk0")
@@ -163,7 +134,13 @@ BOTH = ("zdata/sink/x", "zdata/sink/x/disk0")
 def test_waiting_ends_with_the_first_snapshot_of_all_or_with_its_time(
     host: StubHost, seconds: str, after: int, datasets: tuple[str, ...], looks: int, says: str
 ) -> None:
-    assert await_replica(host, seconds, after, datasets) == (0, "".join(f"{name} {says}\n" for name in datasets), looks)
+    host.command("sleep")
+    host.counted(
+        "zfs", f'[ $n -lt {after} ] || {{ echo "$8@zrepl_1"; exit; }}\necho "cannot open: does not exist" >&2; exit 1'
+    )
+    said = "".join(f"{name} {says}\n" for name in datasets)
+    assert host.once("await-replica", seconds, *datasets) == Result(0, said, "")
+    assert len(host.calls("zfs")) == looks
     assert host.calls("zfs")[0] == ["list", "-H", "-d", "1", "-t", "snapshot", "-o", "name", "zdata/sink/x"]
     assert set(map(tuple, host.calls("sleep"))) == {("5",)}
 
@@ -182,14 +159,11 @@ def test_waiting_ends_with_the_first_snapshot_of_all_or_with_its_time(
 def test_a_replica_names_the_new_key_as_soon_as_it_opens_it(
     host: StubHost, fits_after: int, answer: str, rc: int, said: str, named: bool
 ) -> None:
-    host.state("looks", "0")
     host.command("sleep")
-    host.command(
-        "zfs",
-        '[ "$1" = load-key ] || exit 0; n=$(($(cat "$STATE/looks") + 1)); echo "$n" >"$STATE/looks"\n'
-        f'[ "$n" -ge {fits_after} ] || {{ echo "Key load error: {answer}." >&2; exit 1; }}',
-    )
-    result = host.run(host.install(FILES / "once" / "await-key.sh", "/await-key.sh"), "4", "file:///k", "zdata/sink/x")
+    refuses = f'echo "Key load error: {answer}." >&2; exit 1'
+    host.counted("load", f"[ $n -ge {fits_after} ] || {{ {refuses}; }}")
+    host.command("zfs", '[ "$1" != load-key ] || exec load')
+    result = host.once("await-key", "4", "file:///k", "zdata/sink/x")
     assert (result.rc, said in result.out + result.err) == (rc, True)
     assert (["set", "keylocation=file:///k", "zdata/sink/x"] in host.calls("zfs")) is named
 
@@ -198,22 +172,19 @@ def test_a_replica_names_the_new_key_as_soon_as_it_opens_it(
 
 
 @pytest.mark.parametrize(
-    ("answers", "rc", "calls"),
+    ("answers", "rc"),
     [
-        ([(0, "")], 0, 1),
-        ([(1, "dial unix /var/run/zrepl/control: connect: no such file or directory"), (0, "")], 0, 2),
-        ([(1, "already woken up")], 0, 1),
-        ([(1, "Job f0_to_f1_nfsdata does not exist")] * 10, 1, 10),
+        ([(0, "")], 0),
+        ([(1, "dial unix /var/run/zrepl/control: connect: no such file or directory"), (0, "")], 0),
+        ([(1, "already woken up")], 0),
+        ([(1, "Job f0_to_f1_nfsdata does not exist")] * 10, 1),
     ],
 )
-def test_a_job_is_woken(host: StubHost, answers: list[tuple[int, str]], rc: int, calls: int) -> None:
-    host.state("n", "0")
+def test_a_job_is_woken(host: StubHost, answers: list[tuple[int, str]], rc: int) -> None:
     host.command("sleep")
     cases = "\n".join(f"{n}) echo '{text}' >&2; exit {code} ;;" for n, (code, text) in enumerate(answers, 1))
-    count = 'n=$(($(cat "$STATE/n") + 1)); echo "$n" >"$STATE/n"'
-    host.command("zrepl", f'{count}\ncase $n in\n{cases}\n*) echo "called too often" >&2; exit 2 ;;\nesac')
-    program = host.install(FILES / "once" / "wake-zrepl-job.sh", "/wake-zrepl-job.sh")
-    result = host.run(program, "f0_to_f1_nfsdata")
+    host.counted("zrepl", f'case $n in\n{cases}\n*) echo "called too often" >&2; exit 2 ;;\nesac')
+    result = host.once("wake-zrepl-job", "f0_to_f1_nfsdata")
     assert result.rc == rc
-    assert host.calls("zrepl") == [["signal", "wakeup", "f0_to_f1_nfsdata"]] * calls
+    assert host.calls("zrepl") == [["signal", "wakeup", "f0_to_f1_nfsdata"]] * len(answers)
     assert result.err == ("wake-zrepl-job: Job f0_to_f1_nfsdata does not exist\n" if rc else "")

@@ -6,25 +6,17 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from pyinfra.api.util import get_template
 
 from f3s.monitor import AGAIN, CALL, ESCALATE, SERVICE, WRITE, longest_check, monitor_settings
 from f3s.stunnel import PORT_UNIT, port_rules
 from tests.f3s.settings_data import CLIENTS, build, change, good
 from tests.files.monitor import Client, monitor
-from tests.files.stubs import FILES, REPOSITORY
+from tests.files.stubs import FILES, render
 
-TEMPLATES = REPOSITORY / "templates"
 STUNNEL = "[Unit]\nDescription=TLS tunnel\n[Service]\nType=forking\nExecStart=/bin/true\n"
-
-
-def render(name: str, **values: object) -> str:
-    text: str = get_template(StringIO((TEMPLATES / name).read_text())).render(values)
-    return text
 
 
 @pytest.fixture

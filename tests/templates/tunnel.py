@@ -28,13 +28,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from f3s.pki.certificates import Identity, Issued, Profile, issue, make_ca, make_crl, profiles
 from f3s.pki.manage import utc_now
 from f3s.pki.plan import PkiPlan
+from tests.files.stubs import render
 
-TEMPLATES = Path(__file__).parents[2] / "templates"
 NAMES = ("f3s-storage-ha", "f3s-storage-ha.lan")
 PLAN = PkiPlan(names=NAMES, addresses=("192.168.1.138",), clients=("r0", "r1"))
 SERVER, R0, R1 = profiles(PLAN).values()
@@ -42,13 +41,6 @@ BOUND = 20.0
 """Seconds after which a test gives up waiting for what should be there within milliseconds."""
 
 _counter = itertools.count(1)
-
-
-def render(template: str, variables: dict[str, str]) -> str:
-    """As pyinfra's files.template does it."""
-    loader = FileSystemLoader(TEMPLATES)
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, loader=loader)
-    return environment.get_template(template).render(variables)
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -211,8 +203,6 @@ class Tunnel:
         self.write("server.pem", self.ca.issue(SERVER).pem())
         self.write("crl.pem", self.ca.crl())
         changed = {
-            "user": getpass.getuser(),
-            "group": grp.getgrgid(os.getgid()).gr_name,
             "pid_file": str(self.folder / "server.pid"),
             "accept": "{}:{}".format(*address),
             "alive": "{}:{}".format(*free_address()),
@@ -231,8 +221,6 @@ class Tunnel:
         """The client end, towards a server end; `others` replaces more variables."""
         address = free_address()
         changed = {
-            "user": getpass.getuser(),
-            "group": grp.getgrgid(os.getgid()).gr_name,
             "accept": "{}:{}".format(*address),
             "connect": "{}:{}".format(*server),
             "cert_file": str(self.write(f"{name}.pem", identity.pem())),
@@ -250,7 +238,8 @@ class Tunnel:
         self, name: str, template: str, variables: dict[str, str], changed: dict[str, str], address: tuple[str, int]
     ) -> Stunnel:
         assert set(changed) <= set(variables)
-        stunnel = Stunnel(self.folder, name, render(template, {**variables, **changed}), address)
+        user = {"user": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+        stunnel = Stunnel(self.folder, name, render(template, **{**variables, **user, **changed}), address)
         self._ends.callback(stunnel.stop)
         return stunnel
 
