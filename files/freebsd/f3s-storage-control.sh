@@ -478,6 +478,7 @@ look() {
 	rm -f "$F3S_PENDING"
 	if ! carp_read; then
 		decide "not ready: $REASON"
+		echo "not ready: $REASON" >&2
 		return 1
 	fi
 	# before anything that takes time: a link that comes back must not bring the address along
@@ -520,7 +521,7 @@ look() {
 	# what the other one decided meanwhile; whoever writes has asked above
 	[ "$CARP_STATE" = MASTER ] || [ "$WRITER" = "$F3S_NAME" ] || ask_peer
 	# a standby may wait for its first replica: that fails no deploy
-	[ "$able_status" -eq 0 ] || [ "$CARP_STATE" = BACKUP ]
+	[ "$able_status" -eq 0 ] || [ "$CARP_STATE" = BACKUP ] || { echo "$CARP_STATE, $found" >&2; return 1; }
 }
 
 # -- moves --
@@ -789,7 +790,8 @@ under_lock() {
 		tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
 		case $1 in
 		stop) echo "the services are not stopped yet: the next reconcile does that" >&2 ;;
-		claim | give | promote) echo "f3s_storage is at work for more than $LOCK_WAIT s, nothing changed: try again" >&2 ;;
+		reconcile*) echo "f3s_storage is at work for more than $LOCK_WAIT s, and looks again within a minute" >&2 ;;
+		*) echo "f3s_storage is at work for more than $LOCK_WAIT s, nothing changed: try again" >&2 ;;
 		esac
 	fi
 	exit "$lock_status"

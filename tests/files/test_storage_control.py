@@ -70,7 +70,8 @@ def test_without_carp_nothing_is_touched(quick: StorageHost, state: str) -> None
     """The stub always shows `carp: INIT vhid 2` and `carp: MASTER vhid 11`."""
     quick.serving()
     quick.carp(state)
-    assert quick.reconcile().rc == 1
+    looked = quick.reconcile()
+    assert (looked.rc, looked.err) == (1, "not ready: no CARP state of vhid 1 on re0\n")
     assert quick.changes() == []
     assert quick.log() == ["not ready: no CARP state of vhid 1 on re0"]
 
@@ -161,7 +162,8 @@ def test_each_single_reason_stops_the_services_and_ends_the_claim(
     quick.serving()
     for done in ([advskew(254), *STOPS], []):
         breaks(quick)
-        assert quick.reconcile().rc == 1
+        looked = quick.reconcile()
+        assert (looked.rc, looked.err.startswith("MASTER, not ready: ")) == (1, True)
         assert [c for c in quick.changes() if c[0] not in {"zfs", "mount", "umount"}] == done, (
             "the second time it is so already"
         )
@@ -741,8 +743,8 @@ def test_stop_gives_the_address_away_although_another_run_hangs(quick: StorageHo
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        ("reconcile", ""),
-        ("start", ""),
+        ("reconcile", "f3s_storage is at work for more than 60 s, and looks again within a minute\n"),
+        ("start", "f3s_storage is at work for more than 60 s, nothing changed: try again\n"),
         ("claim", "f3s_storage is at work for more than 60 s, nothing changed: try again\n"),
         ("give", "f3s_storage is at work for more than 60 s, nothing changed: try again\n"),
     ],
