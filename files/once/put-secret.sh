@@ -18,8 +18,9 @@ trap 'rm -f "$temp"' EXIT
 trap 'exit 1' HUP INT TERM
 cat >"$temp"
 case $(uname -s) in
-FreeBSD) got=$(sha256 -q "$temp") ;;
-Linux) sync "$temp" && got=$(sha256sum "$temp") && got=${got%% *} ;; # on XFS the name may be there before the text
+# UFS and XFS may have the new name on the disk before the text
+FreeBSD) fsync "$temp" && got=$(sha256 -q "$temp") ;;
+Linux) sync "$temp" && got=$(sha256sum "$temp") && got=${got%% *} ;;
 *)
     echo "put-secret: neither FreeBSD nor Linux" >&2
     exit 1

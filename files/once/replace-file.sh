@@ -55,7 +55,7 @@ if [ "$copy" = yes ]; then
     echo "replace-file: the old $path is $kept now"
 fi
 if [ -n "$mark" ]; then : >"$mark"; fi
-# XFS may have the new name on the disk before the text; ZFS keeps the order
-if [ "$group" = root ]; then sync "$temp"; fi
+# UFS and XFS may have the new name on the disk before the text
+if [ "$group" = root ]; then sync "$temp"; else fsync "$temp"; fi
 mv -f "$temp" "$path"
 trap - EXIT

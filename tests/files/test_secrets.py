@@ -30,6 +30,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> StubHost:
     if request.param == "FreeBSD":
         stubs.command("stat", f'[ "$1 $2" = "-f %Lp %Su %Sg" ] || exit 64; {real("stat")} -c "%a %U %G" "$3"')
         stubs.command("sha256", f'[ "$1" = -q ] || exit 64; {real("sha256sum")} "$2" | cut -d" " -f1')
+        stubs.command("fsync")
     else:
         stubs.command("sha256sum", f'exec {real("sha256sum")} "$@"')
         stubs.command("sync")
@@ -62,6 +63,7 @@ def test_writes_the_file_that_the_fact_then_sees(host: StubHost, tmp_path: Path)
     assert path.read_text() == SECRET
     assert host.state("modes") == "600\n", "closed to others before it was given away"
     assert [call[0] for call in host.calls("chown")] == [f"{USER}:{GROUP}"]
+    assert len(host.calls("fsync") + host.calls("sync")) == 1, "on the disk before it has its name"
     assert state(host, path) == SecretState(mode="400", user=USER, group=GROUP, sha256=DIGEST)
 
 

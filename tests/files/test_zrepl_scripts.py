@@ -22,6 +22,7 @@ UNREAD = "/var/run/unread"
 def host(tmp_path: Path) -> StubHost:
     host = StubHost(tmp_path)
     host.command("chown")
+    host.command("fsync")
     host.command("uname", "echo FreeBSD")
     host.command("sha256", 'sha256sum "$2" | cut -d" " -f1')
     (host.bin / "sha256sum").symlink_to(shutil.which("sha256sum") or "")
@@ -60,6 +61,7 @@ def test_a_good_configuration_takes_the_old_ones_place(host: StubHost) -> None:
     assert left_over(host) == ["zrepl.yml", "zrepl.yml.new"]
     assert host.path(UNREAD).exists()
     assert host.calls("chown") == [["root:wheel", f"{host.path(PATH)}.f3s-new"]]
+    assert host.calls("fsync") == [[f"{host.path(PATH)}.f3s-new"]]
 
 
 @pytest.mark.usefixtures("real_zrepl")
