@@ -73,8 +73,9 @@ def job_list(text: str) -> list[dict[str, Any]]:
         return list(jobs)
     except ValidationError as error:
         first = error.errors()[0]
-        raise NoPlace(f"jobs.{'.'.join(map(str, first['loc']))} is not what zrepl takes: {first['msg']}") from error
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        place = ".".join(map(str, ("jobs", *first["loc"])))
+        raise NoPlace(f"{place} is not what zrepl takes: {first['msg']}") from error
+    except (yaml.YAMLError, TypeError, AttributeError) as error:
         raise NoPlace(f"it is not the configuration of zrepl: {' '.join(str(error).split())}") from error
 
 

@@ -57,7 +57,6 @@ class Passing(HostFact[bool]):
 
     A service that is just started or stopped is not in its pid file for a moment (seen on 15.1 under load).
 
-    + pid: the process
     + pid_file: where the daemon writes its process id
     """
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from jinja2 import Environment, StrictUndefined
 
 from f3s import devd, exports, stunnel, zrepl, zrepl_file
 from f3s.textfile import NoPlace
 from scenarios.by_hand import FOLDER
 from tests.f3s.replication_sites import F0, F1, SHIPPED
-from tests.f3s.settings_data import ROOT, build, good
+from tests.f3s.settings_data import build, good
+from tests.files.stubs import render
 
 
 def by_hand(name: str) -> str:
@@ -233,10 +233,9 @@ def test_there_is_one_root_of_nfsv4() -> None:
 
 
 def tunnel(end: str = "server") -> str:
-    template = (ROOT / "templates" / f"stunnel-{end}.conf.j2").read_text()
     site = build(good())
     values = stunnel.client_variables(site.clients[0]) if end == "client" else stunnel.server_variables(site.primary)
-    return Environment(undefined=StrictUndefined).from_string(template).render(values)
+    return render(f"stunnel-{end}.conf.j2", **values)
 
 
 def test_services_of_the_operator_stay_and_the_tunnel_by_hand_goes() -> None:
