@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pyinfra.api.util import get_template
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = REPOSITORY / "files"
@@ -56,10 +56,8 @@ run_rc_command() {
 
 
 def render(template: str, **variables: object) -> str:
-    """A template of the tree, as pyinfra's files.template renders it."""
-    loader = FileSystemLoader(REPOSITORY / "templates")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, loader=loader)
-    return environment.get_template(template).render(variables)
+    """A template of the tree, by what pyinfra's files.template renders it with."""
+    return get_template(str(REPOSITORY / "templates" / template)).render(variables)
 
 
 @dataclass(frozen=True)

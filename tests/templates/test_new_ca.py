@@ -71,6 +71,7 @@ def test_hosts_of_neighbouring_steps_understand_each_other_and_a_reload_drops_no
 ) -> None:
     server = server_of(tunnel, folders[0])
     clients = [client_of(tunnel, step, server) for step in folders]
+    served = []
     with contextlib.ExitStack() as links:
         mount = links.enter_context(connection(clients[0].address))
         for on_server, step in enumerate(folders):
@@ -78,11 +79,13 @@ def test_hosts_of_neighbouring_steps_understand_each_other_and_a_reload_drops_no
                 brought(tunnel, step)
                 server.reload()
             serial = parse_identity((step / "server.pem").read_bytes(), "").certificate.serial_number
-            assert served_serial(server.address, tls(step)) == serial, "and what is served is of this step"
+            served.append(served_serial(server.address, tls(step)))
+            assert served[-1] == serial, "and what is served is of this step"
             let_in = [reaches(client.address) for client in clients]
             # those that are further apart show why no step may be left out
             assert let_in == [abs(on_server - on_client) <= 1 for on_client in range(len(folders))], step.name
             assert says_back(mount), "what is connected stays connected"
+    assert served[1] != served[2], "from the second step on it is of the new CA"
 
 
 @pytest.mark.parametrize("revoked_at", [1, 2])

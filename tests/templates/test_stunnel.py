@@ -65,6 +65,8 @@ def test_the_configurations_are_those_of_the_site() -> None:
         "pid = /var/run/stunnel/stunnel.pid",
         "CAfile = /usr/local/etc/stunnel/ca-cert.pem",
         "CRLfile = /usr/local/etc/stunnel/crl.pem",
+        "verifyChain = yes",
+        "requireCert = yes",
     ):
         assert server.count(line) == 1, line
     for line in ("cert = /usr/local/etc/stunnel/server.pem", "key = /usr/local/etc/stunnel/server.pem"):
@@ -72,10 +74,12 @@ def test_the_configurations_are_those_of_the_site() -> None:
     assert server.count("sslVersionMin = TLSv1.2") == 3
     client = render("stunnel-client.conf.j2", **ON_CLIENT).splitlines()
     for line in (
+        "client = yes",
         "accept = 127.0.0.1:2323",
         "connect = 192.168.1.138:2323",
         "cert = /etc/stunnel/client.pem",
         "CAfile = /etc/stunnel/ca-cert.pem",
+        "verifyChain = yes",
         "checkHost = f3s-storage-ha",
         "sslVersionMin = TLSv1.2",
     ):
