@@ -80,16 +80,13 @@ def assert_encrypted(cluster: Cluster, content: str) -> None:
     assert re.search(r"fedora .*No +Running", listed)
 
 
-def test_a_tree_with_a_volume_is_migrated_a_second_run_changes_nothing_and_a_boot_opens_it(cluster: Cluster) -> None:
+def test_a_tree_with_a_volume_is_migrated_and_a_second_run_changes_nothing(cluster: Cluster) -> None:
     content = cluster.sh(F0, CONTENT)
     run = migrate(cluster)
     assert "full send of zroot/bhyve_old/rocky/disk0@before" in run.output
     assert_encrypted(cluster, content)
     assert "zroot/bhyve" in cluster.sh(F0, "sysrc -n zfskeys_datasets").split()
     assert migrate(cluster).changed == []
-    cluster.lab("reboot", "f0")
-    assert re.search(r"rocky .*Running", cluster.sh(F0, "vm list"))
-    assert datasets(cluster)["zroot/bhyve"][3] == "yes"
 
 
 def cut_next_copy_short(cluster: Cluster) -> bool:
@@ -156,6 +153,36 @@ def test_a_power_cut_while_the_machines_shut_down(cluster: Cluster) -> None:
     assert_encrypted(cluster, content)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (
+            "mkdir /mnt/pool; mount -t nullfs /zroot /mnt/pool; touch /mnt/pool/bhyve/plain; umount /mnt/pool",
+            "below what is mounted on /zroot/bhyve are files that were written UNENCRYPTED: plain",
+        ),
+        (
+            "free=$(zfs get -Hp -o value available zroot);"
+            " zfs create -o refreservation=$((free / 1048576 * 1048576 - 1048576)) zroot/big",
+            "too little space",
+        ),
+    ],
+)
+def test_refused_before_anything_is_changed(cluster: Cluster, spoil: str, text: str) -> None:
+    cluster.sh(F0, spoil)
+    before = datasets(cluster)
+    run = migrate(cluster, fails=True)
+    assert text in run.output
+    assert datasets(cluster) == before
+    assert "Running" in cluster.sh(F0, "vm list")
+
+
+def test_the_machines_are_there_after_a_reboot(migrated: Cluster, tmp_path: Path) -> None:
+    cluster = migrated.copy(tmp_path / "state")
+    cluster.lab("reboot", "f0")
+    assert re.search(r"rocky .*Running", cluster.sh(F0, "vm list"))
+    assert datasets(cluster)["zroot/bhyve"][3] == "yes"
+
+
 def test_a_boot_without_the_stick_is_made_up_for(migrated: Cluster, tmp_path: Path) -> None:
     """Meanwhile nothing can be written where the virtual machines belong: it would be plain text."""
     cluster = migrated.copy(tmp_path / "state")
@@ -174,6 +201,25 @@ def test_a_boot_without_the_stick_is_made_up_for(migrated: Cluster, tmp_path: Pa
     assert re.search(r"rocky .*Yes \[1\]  Running", cluster.sh(F0, "vm list"))
     assert not re.search(r"fedora .*Running", cluster.sh(F0, "vm list"))
     assert migrate(cluster).changed == []
+
+
+def test_the_old_tree_is_kept_while_no_key_on_the_stick_opens_the_new_one(migrated: Cluster, tmp_path: Path) -> None:
+    """The key is still in the kernel and the machines run: only the next boot would tell."""
+    cluster = migrated.copy(tmp_path / "state")
+    key = f"/keys/{F0}:bhyve.key"
+    for spoil, text in (
+        (f"cp -p {key} /root/key; umount /keys", "the stick ufs/F3S_KEYS is not mounted on /keys"),
+        (f"cp -p /root/key {key}", "the stick ufs/F3S_KEYS is not mounted on /keys"),
+        (
+            f"rm {key}; mount /keys; mount -u -o rw /keys; chmod 600 {key}; dd if=/dev/random of={key} bs=32 count=1",
+            "the key is not the one the dataset is encrypted with",
+        ),
+    ):
+        cluster.sh(F0, spoil)
+        run = migrate(cluster, "--data", f'bhyve_destroy_old=["{F0}"]', fails=True)
+        assert "zroot/bhyve_old is not destroyed" in run.output
+        assert text in run.output
+        assert "zroot/bhyve_old/fedora" in datasets(cluster)
 
 
 def test_the_old_tree_is_destroyed_on_the_switch_with_all_proofs(migrated: Cluster, tmp_path: Path) -> None:

@@ -75,6 +75,14 @@ def test_a_power_cut_ends_what_runs(lab: Cluster) -> None:
     assert lab.sh("f0", "ls /root").split() == ["began", "go"]
 
 
+def test_daemons_have_pid_files(lab: Cluster) -> None:
+    lab.sh("f0", "echo 'V4: /' > /etc/exports; service mountd onestart")
+    files = "cron devd mountd sshd syslog"
+    assert lab.sh("f0", "cd /var/run; ls *.pid").split() == [f"{name}.pid" for name in files.split()]
+    assert lab.sh("f0", "pgrep -x mountd") == lab.sh("f0", "cat /var/run/mountd.pid")
+    lab.sh("f0", "service mountd onestop; ! ls /var/run/mountd.pid 2>/dev/null")
+
+
 def test_mountd_applies_what_is_new_at_a_reload_and_nothing_that_it_knows(lab: Cluster) -> None:
     lab.sh("f0", "zpool create -m /data zdata ada1; zfs create zdata/a; zfs create zdata/b; zfs unmount zdata/a")
     lab.sh("f0", "echo '/data/a 127.0.0.1' > /etc/exports; service mountd onestart; zfs mount zdata/a")

@@ -1,4 +1,4 @@
-"""Signals and netstat of the simulated FreeBSD hosts, where the recording does not show them."""
+"""Signals, process list, sockets and rcorder of the simulated FreeBSD hosts, where the recording does not show them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from tests.lab.cluster import Cluster
 pytestmark = pytest.mark.lab
 
 NFS = "echo 'V4: /' > /etc/exports; for s in nfsd nfsuserd; do service $s onestart; done"
+
+
+def test_kill_ends_a_daemon_and_what_it_bound(lab: Cluster) -> None:
+    lab.sh("f0", NFS)
+    assert "2049" in lab.sh("f0", "sockstat -4l")
+    lab.sh("f0", "/bin/kill $(pgrep nfsd | head -n 1)")
+    assert lab.attempt("f0", "pgrep nfsd; service nfsd onestatus").out == "nfsd is not running.\n"
+    assert "2049" not in lab.sh("f0", "sockstat -4l")
 
 
 def test_kill_as_a_program_reaches_real_processes_too(lab: Cluster) -> None:
@@ -33,3 +41,10 @@ def test_netstat_counts_no_strangers_and_has_no_carp_without_the_module(lab: Clu
     found = CarpRivals().process(lab.sh("f0", f"kldload -n carp; {ask}").splitlines())
     assert found is not None
     assert (found.discarded, found.holders) == (0, frozenset())
+    assert lab.attempt("f0", "netstat -rn").rc == 99
+
+
+def test_sockets_follow_the_flags_of_nfsd_and_mountd(lab: Cluster) -> None:
+    lab.sh("f0", f"sysrc nfs_server_flags='-t -h 127.0.0.1' mountd_flags='-r -S -R'; {NFS}")
+    local = [line.split()[4:6] for line in lab.sh("f0", "sockstat -4l | grep -E 'nfsd|mountd|2049'").splitlines()]
+    assert local == [["tcp4", "127.0.0.1:2049"]]

@@ -35,8 +35,6 @@ def standby_serves(deployed: Pair, tmp_path_factory: pytest.TempPathFactory) -> 
     """f1 is MASTER, f0 BACKUP and ready."""
     pair = deployed.copy(tmp_path_factory.mktemp("standby") / "state")
     pair.fail_over()
-    assert pair.states == ("BACKUP", "MASTER"), "a link that comes back brings no address along"
-    assert (pair.claims, pair.running(F0)) == ((60, 20), SERVICES)
     return pair
 
 
@@ -56,7 +54,7 @@ def test_after_the_deploy_both_are_ready_and_the_primary_claims_the_address(pair
     assert "carp-auto-failback" not in pair.sh(F1, "crontab -l"), "failback is the primary's decision alone"
 
 
-def test_both_say_how_they_are(pair: Pair) -> None:
+def test_both_say_how_they_are_and_a_fault_is_heard_of_without_asking(pair: Pair) -> None:
     pair.tick(125)
     for host, role in ((F0, 1), (F1, 0)):
         said = pair.metrics(host)
@@ -77,6 +75,20 @@ def test_both_say_how_they_are(pair: Pair) -> None:
     of = '{zrepl_job="f0_to_f1_nfsdata",dataset="zdata/enc/nfsdata"}'
     assert now - said[f"f3s_replication_last_timestamp_seconds{of}"] <= 120
     assert now - said['f3s_pool_last_scrub_timestamp_seconds{pool="zdata"}'] < 3600
+
+    pair.lab("unplug", "f0")
+    pair.sh(F0, "rm /var/run/f3s/report.slow")  # otherwise it is asked an hour later
+    pair.sh(F1, "service zrepl onestop")
+    pair.lab("clock", "f1", "-100")
+    pair.tick(400)
+    told = [line for line in pair.reported(F0) if line.startswith("wrong: ")]
+    assert [re.sub(r"[0-9]+ s (?=old|between)", "N s ", line) for line in told] == [
+        "wrong: no stick that can be read with the label F3S_KEYS",
+        "wrong: more than 30 s off: N s between this clock and that of f1",
+        "wrong: the newest common snapshot of zdata/enc/nfsdata is N s old",
+    ]
+    assert "WRONG: no stick" in pair.attempt(F0, "/usr/local/etc/periodic/daily/490.f3s").out
+    assert pair.attempt(F0, "service f3s_storage alert-test").out.startswith("neither alert_command nor ")
 
 
 def test_a_quiet_minute_changes_and_logs_nothing(pair: Pair) -> None:
@@ -217,6 +229,22 @@ def test_a_master_whose_pool_is_suspended_gives_way(pair: Pair) -> None:
     assert pair.states == ("BACKUP", "MASTER")
     assert pair.told(F0)[-1] == "BACKUP, not ready: pool zdata is SUSPENDED"
     assert pair.failback_says()[-1] == "stay: pool zdata is SUSPENDED"
+
+
+def test_a_storm_of_events_moves_nothing(pair: Pair) -> None:
+    before = pair.process_ids(F0), pair.process_ids(F1)
+    for host in (F0, F1):
+        pair.sh(host, "for i in 1 2; do for s in BACKUP MASTER; do carpcontrol.sh 1@re0 $s; done; done")
+    pair.tick(1)
+    assert pair.states == ("MASTER", "BACKUP")
+    assert (pair.process_ids(F0), pair.process_ids(F1)) == before
+    assert (pair.told(F0), pair.told(F1), pair.reported(F0), pair.reported(F1)) == ([], [], [], [])
+
+
+def test_a_link_that_comes_back_brings_no_address_along(failed_over: Pair) -> None:
+    assert failed_over.states == ("BACKUP", "MASTER")
+    assert failed_over.claims == (60, 20)
+    assert failed_over.running(F0) == SERVICES
 
 
 CURSORS = f"zfs list -H -o name -t bookmark {SOURCE}"

@@ -55,6 +55,8 @@ def test_the_number_of_a_nullfs_mount_counts_the_mounts_since_boot(lab: Cluster)
     assert own.startswith("zdata/d on /data/nfs (zfs, local, nfsv4acls, fsid ")
     lab.sh("f0", "umount /export/nfs; zfs unmount zdata/d; zfs mount zdata/d")
     assert lab.sh("f0", "mount -v | grep 'zdata/d on'") == own
+    assert "nullfs of anything but a mount point" in lab.attempt("f0", "mount -t nullfs /etc /mnt").err
+    assert lab.attempt("f0", "mount -t nullfs -o nocache /data/nfs /mnt").rc == 99
 
 
 def test_what_lies_below_a_nullfs_mount_is_busy_and_read_only_reaches_through(lab: Cluster) -> None:

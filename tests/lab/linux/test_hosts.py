@@ -1,4 +1,4 @@
-"""Rocky Linux hosts without a server: sudo, units, timers, journal, boot."""
+"""Rocky Linux hosts without a server: packages, SELinux, units, timers, journal, timeout, boot."""
 
 from __future__ import annotations
 
@@ -40,12 +40,32 @@ def shown(lab: Cluster, unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lab.sh("r0", SHOW + unit).splitlines())
 
 
+def test_packages_bring_their_programs(lab: Cluster) -> None:
+    assert lab.attempt("r0", "mount.nfs4").rc == 127
+    query = "rpm --queryformat '%{NAME} %{VERSION}-%{RELEASE}\\n' -qa"
+    assert "stunnel" not in lab.sh("r0", query)
+    lab.sh("r0", "dnf install -y stunnel nfs-utils")
+    assert "\nstunnel 5.71-2.el9\n" in lab.sh("r0", query)
+    assert lab.sh("r0", "command -v mount.nfs4; test -f /etc/idmapd.conf; test -d /etc/stunnel") == (
+        "/usr/sbin/mount.nfs4\n"
+    )
+
+
 def test_sudo_looks_in_its_secure_path_only(lab: Cluster) -> None:
     lab.sh("r0", "printf '#!/bin/sh\\necho it\\n' > /usr/local/bin/ours; chmod 755 /usr/local/bin/ours")
     assert lab.sh("r0", "ours") == "it\n"
     ran = lab.attempt("r0", "sudo -n ours")
     assert (ran.rc, ran.err) == (1, "sudo: ours: command not found\n")
     assert lab.sh("r0", "sudo /usr/local/bin/ours; sudo sh -c 'echo $PATH'") == "it\n/sbin:/bin:/usr/sbin:/usr/bin\n"
+
+
+def test_selinux_enforces_and_labels_a_port_once(lab: Cluster) -> None:
+    assert lab.sh("r0", "getenforce") == "Enforcing\n"
+    lab.sh("r0", "dnf install -y policycoreutils-python-utils")
+    lab.sh("r0", "semanage port -a -t stunnel_port_t -p tcp 2323")
+    assert "stunnel_port_t                 tcp      2323\n" in lab.sh("r0", "semanage port -l -n")
+    ran = lab.attempt("r0", "semanage port -a -t stunnel_port_t -p tcp 2323")
+    assert (ran.rc, ran.err) == (1, "ValueError: Port tcp/2323 already defined\n")
 
 
 def test_units_are_what_their_files_say_when_systemd_read_them(lab: Cluster) -> None:
@@ -116,8 +136,32 @@ def test_a_failed_service_is_in_the_journal(lab: Cluster) -> None:
     assert "status=3" in lab.sh("r0", "journalctl -u count -o cat")
 
 
+def test_timeout_counts_virtual_seconds(lab: Cluster) -> None:
+    start = lab.hosts.now
+    ran = lab.attempt("r0", "timeout 5 sleep 3; echo $?; timeout 2 sh -c 'sleep 1; sleep 100'; echo $?")
+    assert ran.out == "0\n124\n"
+    assert lab.hosts.now == pytest.approx(start + 5)
+
+
 def test_a_restart_of_stunnel_waits_for_its_port(site: Cluster) -> None:
     again = "systemctl restart stunnel && systemctl show -p ActiveState stunnel"
     lines = site.sh("r0", f"for i in 1 2 3 4 5 6 7 8; do {again}; done").splitlines()
     assert lines == ["ActiveState=active"] * 8
     assert site.attempt("r0", "systemctl stop stunnel; bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323'").rc == 1
+
+
+def test_stunnel_needs_a_key_beside_its_certificate(lab: Cluster) -> None:
+    lab.sh("r0", "dnf install -y stunnel")
+    assert lab.attempt("r0", "systemctl start stunnel").rc == 1
+    conf = "client = yes\\n[n]\\naccept = 127.0.0.1:2323\\nconnect = 192.168.1.138:2323\\ncert = /etc/stunnel/c.pem\\n"
+    lab.sh("r0", f"printf '{conf}' > /etc/stunnel/stunnel.conf; echo -----BEGIN CERTIFICATE----- > /etc/stunnel/c.pem")
+    assert lab.attempt("r0", "systemctl start stunnel").rc == 1
+    assert "no start line" in lab.sh("r0", "journalctl -u stunnel -o cat")
+    lab.sh("r0", "echo -----BEGIN PRIVATE KEY----- >> /etc/stunnel/c.pem; systemctl enable stunnel")
+    lab.sh("r0", "systemctl start stunnel")
+    # a real port: a connection is accepted, and closed as nobody is at the other end
+    assert lab.sh("r0", "bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323; cat <&3'") == ""
+    boot.reboot(lab.store, "r0")
+    assert shown(lab, "stunnel")["ActiveState"] == "active"
+    lab.sh("r0", "systemctl stop stunnel")
+    assert lab.attempt("r0", "bash -c 'exec 3<>/dev/tcp/127.0.0.1/2323'").rc == 1

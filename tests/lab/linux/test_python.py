@@ -39,11 +39,37 @@ def felt(stage: LabStage) -> Report:
     return Report.parse(stage._file("r0", "report.json").read_text())
 
 
+def test_threads_sleep_side_by_side_in_virtual_time(site: Cluster) -> None:
+    program = """
+import threading, time
+begin = time.monotonic()
+done = []
+def nap(seconds):
+    time.sleep(seconds)
+    done.append(round(time.monotonic() - begin, 3))
+threads = [threading.Thread(target=nap, args=(seconds,)) for seconds in (90, 30, 60)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(*done)
+"""
+    before = site.hosts.now
+    assert site.sh("r0", script(site, program)) == "30.0 60.0 90.0\n"
+    assert site.hosts.now >= before + 90
+
+
 def test_a_sleeper_does_not_get_other_hosts_mounts(site: Cluster) -> None:
     # what is due on the storage hosts meanwhile happens in the process that sleeps
     mounts = "cut -d ' ' -f 5 /.lab/proc/self/mountinfo | grep ^/data"
     assert site.sh("r0", f"{mounts}; sleep 130; {mounts}") == f"{SHARE}\n" * 4, (
         "the immutable folder, and the mount on it"
+    )
+
+
+def test_exit_status_and_arguments(site: Cluster) -> None:
+    assert site.sh("r0", f"{script(site, 'import sys; print(sys.argv[1:]); sys.exit(3)')} a b || echo $?") == (
+        "['a', 'b']\n3\n"
     )
 
 
