@@ -9,14 +9,17 @@ from scenarios.stage import PROBE, PROBE_PLACE, Report, Stage, StageError
 PROBE_SECONDS = 60
 """What the probe may take to begin and to end; starting Python takes seconds on a machine without KVM."""
 
-LOGGED = "grep -e f3s_storage -e carp: /var/log/messages | tail -n 20"
+LOGGED = (
+    "grep -e f3s_storage -e carp: -e 'kernel: pid ' /var/log/messages | tail -n 20;"
+    " head -n 20 /var/run/f3s-said-by-* 2>/dev/null"
+)
 
 
 class RealStage(Stage):
     """Hosts that a shell line reaches through `run`."""
 
     def keep(self) -> str:
-        """What both storage hosts logged of the roles last; machines are put back after a story."""
+        """What both storage hosts logged of roles and killed processes; machines are put back after a story."""
         return "".join(
             f"\n{host}:\n{self.run(host, LOGGED).output}"
             for host in (self.cast.primary, self.cast.standby)

@@ -5,12 +5,10 @@
 #
 # daemon(8) without -f leaves its own output where it was started (usr.sbin/daemon/daemon.c: noclose), as long as the
 # daemon lives; the package of zrepl starts it so. On a pipe from sshd that would never end: ssh waits for whoever
-# holds it.
+# holds it. The file stays until the next start: what a daemon says as it dies is nowhere else.
 set -eu
 umask 077
-said=$(mktemp /tmp/f3s-service.XXXXXXXXXX)
-trap 'rm -f "$said"' EXIT
-trap 'exit 1' HUP INT TERM
+said=/var/run/f3s-said-by-$1
 status=0
 service "$1" "$2" </dev/null >"$said" 2>&1 || status=$?
 cat "$said"

@@ -13,7 +13,7 @@ from tests.files.stubs import Result, StubHost
 
 def run(host: StubHost) -> Result:
     """With its output on pipes, read to their end, as ssh does it."""
-    host.path("/tmp").mkdir()
+    host.path("/var/run").mkdir(parents=True)
     return host.once("run-service", "zrepl", "onestart", timeout=5)
 
 
@@ -23,7 +23,9 @@ def test_output_and_status_of_the_service(tmp_path: Path, status: int) -> None:
     host.command("service", f'echo "Starting $1."; echo "no $2" >&2; exit {status}')
     assert run(host) == Result(status, "Starting zrepl.\nno onestart\n", "")
     assert host.calls("service") == [["zrepl", "onestart"]]
-    assert list(host.path("/tmp").iterdir()) == []
+    said = host.path("/var/run/f3s-said-by-zrepl")
+    assert said.read_text() == "Starting zrepl.\nno onestart\n"
+    assert said.stat().st_mode & 0o077 == 0
 
 
 def test_a_daemon_that_keeps_its_output_is_not_waited_for(tmp_path: Path) -> None:
