@@ -13,7 +13,7 @@ from pyinfra.context import host, state
 from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import MULTICAST, UNICAST_SINCE, CarpState, crontab_with, member_of_bridge, password_digest, rc_interface
-from f3s.controller import CONTROL, RC_SCRIPT, RUN, STARTED, STORAGE_CONF
+from f3s.controller import RC_SCRIPT, RUN, STARTED, STORAGE_CONF
 from f3s.devd import HOOK, rivals, without
 from f3s.quoting import Shell, command, words
 from f3s.stunnel import SERVER_CONFIG
@@ -372,8 +372,8 @@ def controller_started(export: str) -> Commands:
 def controller_reconciles(export: str) -> Commands:
     """f3s_storage looks again. Call it only if something that it reads has changed (cron would do it within a minute).
 
-    Not `restart`: that would give the address away. Fails if this host is MASTER and not ready, and after the second
-    minute in which another look has the lock (exit status 75, which service(8) would hide).
+    Not `restart`: that would give the address away. Fails if this host is MASTER and not ready, and where another look
+    has the lock for five minutes.
 
     + export: as in `controller_started`
 
@@ -382,4 +382,4 @@ def controller_reconciles(export: str) -> Commands:
     if missing := _unconfigured(export):
         host.noop(f"it takes up the change later: {', '.join(missing)} is not as this deploy has it yet")
     else:
-        yield command("{} reconcile || {{ [ $? -eq 75 ] && {} reconcile; }}", CONTROL, CONTROL)
+        yield command("service f3s_storage reconcile")

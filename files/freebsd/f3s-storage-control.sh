@@ -11,7 +11,8 @@
 # shellcheck source=files/freebsd/f3s-storage-lib.sh
 . /usr/local/libexec/f3s/storage.sh
 
-LOCK_WAIT=60	# seconds: two service(8) calls at their limit
+LOCK_WAIT=60	# seconds: two service(8) calls at their limit, and less than rc.shutdown(8) gives
+LOOK_WAIT=300	# seconds: a look starts every service, each within its limit, and looks again where one did not start
 # shellcheck disable=SC2016	# for people
 ANYWAY='. `service f3s_storage stop` gives the address away without any of that'
 ANSWERS=/usr/local/libexec/f3s/answers
@@ -780,18 +781,22 @@ found_status() {
 # lockf -k: the file stays, so waiters queue up; the lock is the kernel's and dies with its holder. The child
 # does not inherit it, so neither does stunnel.
 under_lock() {
-	lockf -k -s -t "$LOCK_WAIT" "$F3S_LOCK" "$0" locked "$@"
+	case $1 in
+	start | reconcile*) lock_wait=$LOOK_WAIT ;;
+	*) lock_wait=$LOCK_WAIT ;;
+	esac
+	lockf -k -s -t "$lock_wait" "$F3S_LOCK" "$0" locked "$@"
 	lock_status=$?
 	if [ "$lock_status" -eq 73 ]; then	# EX_CANTCREAT: no room for the file; two runs at once do less harm than none
 		"$0" locked "$@"
 		lock_status=$?
 	fi
 	if [ "$lock_status" -eq 75 ]; then
-		tell "$1: the lock was not free for $LOCK_WAIT s, another run is still at work"
+		tell "$1: the lock was not free for $lock_wait s, another run is still at work"
 		case $1 in
 		stop) echo "the services are not stopped yet: the next reconcile does that" >&2 ;;
-		reconcile*) echo "f3s_storage is at work for more than $LOCK_WAIT s, and looks again within a minute" >&2 ;;
-		*) echo "f3s_storage is at work for more than $LOCK_WAIT s, nothing changed: try again" >&2 ;;
+		reconcile*) echo "f3s_storage is at work for more than $lock_wait s, and looks again within a minute" >&2 ;;
+		*) echo "f3s_storage is at work for more than $lock_wait s, nothing changed: try again" >&2 ;;
 		esac
 	fi
 	exit "$lock_status"

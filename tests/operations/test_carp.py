@@ -12,7 +12,6 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.facts.files import File, FindInFile
 
 from f3s.carp import Aliases, CarpState, CarpView, VirtualHost, password_digest, rc_file
-from f3s.controller import CONTROL
 from f3s.services import ServiceState
 from facts.carp import BootAliases, BootPassword, Carp
 from facts.newer import Newer
@@ -217,8 +216,7 @@ def test_the_controller_starts_when_its_services_can(by_hand: dict[str, str]) ->
 
 def test_a_change_is_taken_up_once_all_files_are_of_this_deploy() -> None:
     """And it restarts nothing. An update changes the programs first: with earlier exports they could only stop."""
-    [line] = run(carp.controller_reconciles, files(OURS), EXPORT).commands
-    assert line == f"{CONTROL} reconcile || {{ [ $? -eq 75 ] && {CONTROL} reconcile; }}"
+    assert run(carp.controller_reconciles, files(OURS), EXPORT).commands == ["service f3s_storage reconcile"]
     later = "it takes up the change later: /etc/exports is not as this deploy has it yet"
     others = files({**OURS, "/etc/exports": "V4: /data/nfs -sec=sys"})
     assert run(carp.controller_reconciles, others, EXPORT) == Result([], [later])
