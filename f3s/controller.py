@@ -25,6 +25,7 @@ CONTROL = stunnel.CONTROL
 STORAGE_CONF = "/usr/local/etc/f3s/storage.conf"
 RUN = "/var/run/f3s"
 REPORT = "/usr/local/libexec/f3s/report"
+ZREPL_WATCH = "/usr/local/libexec/f3s/zrepl-watch"
 REPORT_CONF = "/usr/local/etc/f3s/report.conf"
 STARTED = f"{RUN}/started"
 HOLD = "/var/db/f3s/carp.hold"
@@ -45,6 +46,7 @@ PROGRAMS = {
     "carp-auto-failback.sh": ("/usr/local/bin/carp-auto-failback.sh", "0755"),
     "f3s_storage": (RC_SCRIPT, "0755"),
     "report.sh": (REPORT, "0755"),
+    "zrepl-watch.sh": (ZREPL_WATCH, "0755"),
     "periodic-f3s.sh": ("/usr/local/etc/periodic/daily/490.f3s", "0755"),
     "newsyslog-f3s.conf": ("/usr/local/etc/newsyslog.conf.d/f3s.conf", "0644"),
 }

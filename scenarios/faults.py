@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+from f3s.replication import allowed_age
 from scenarios.deploy import all_right
-from scenarios.pair import REPLICATED, Pair
+from scenarios.pair import FOUND, REPLICATED, Pair
 from scenarios.play import scenario
 from scenarios.story import Story
 
@@ -106,3 +107,34 @@ def own_snapshot(story: Story) -> None:
     pair.takes_the_way_out(step)
     pair.writes("after", "written after")
     story.prove(pair.verdict(row, pair.standby)[0] == "right", "verify finds the replica right")
+
+
+@scenario("dead-zrepl", text="started again within a minute, and restarted where it stands still")
+def dead_zrepl(story: Story) -> None:
+    """zrepl dies on both hosts; then that of the primary runs and does nothing"""
+    pair = Pair(story).opening()
+
+    def is_told(host: str, what: str, **limit: float) -> None:
+        story.within(
+            f"{host} logs that {what}",
+            lambda: story.attempt(host, f"grep 'f3s_zrepl: .*{what}' /var/log/messages").rc == 0,
+            **limit,
+        )
+
+    def answers(host: str) -> None:
+        answered = lambda: story.attempt(host, "zrepl status --mode raw").rc == 0  # noqa: E731
+        story.within(f"{host}: zrepl answers", answered, **FOUND)
+
+    for host in pair.hosts:
+        story.types(host, "pkill -KILL -x zrepl")
+    for host in pair.hosts:
+        is_told(host, "zrepl has died", **FOUND)
+        answers(host)
+    pair.writes("after", "written after")
+    story.types(pair.primary, "pkill -STOP -x zrepl")
+    allowed = allowed_age(story.cast.site.served_job.interval_seconds)
+    for what in ("zrepl signal reset", "zrepl is restarted"):
+        is_told(pair.primary, what, timers=allowed + 130, work=30)
+    answers(pair.primary)
+    pair.writes("later", "written later")
+    all_right(story)

@@ -10,7 +10,16 @@ from pyinfra.operations import files
 
 from bridge.settings import REPOSITORY, credentials, site, this_host
 from f3s.carp import alias_words, rc_file
-from f3s.controller import PROGRAMS, REPORT, REPORT_CONF, STORAGE_CONF, report_variables, unicast, wanted_values
+from f3s.controller import (
+    PROGRAMS,
+    REPORT,
+    REPORT_CONF,
+    STORAGE_CONF,
+    ZREPL_WATCH,
+    report_variables,
+    unicast,
+    wanted_values,
+)
 from f3s.controller import peer as peer_of
 from f3s.devd import CONFIG as DEVD_CONF
 from f3s.devd import FOLDERS, RULE
@@ -164,10 +173,11 @@ if settings.is_storage:
     # -- the controller: started once all of its services are configured, told of changes, repeated by cron
     controller_takes_up("carp", values, *programs)
     carp.crontab(
-        name="carp: f3s_storage looks every minute, and so do the report and, on the primary, automatic failback",
+        name="carp: f3s_storage, the report, zrepl's watch and, on the primary, automatic failback look every minute",
         commands={
             "f3s_storage reconcile": "/usr/sbin/service f3s_storage quietreconcile >/dev/null 2>&1",
             "f3s_storage report": f"{REPORT} >/dev/null 2>&1",
+            "f3s_storage zrepl": f"{ZREPL_WATCH} >/dev/null 2>&1",
             "carp-auto-failback": FAILBACK,
         },
         without=[] if settings.is_primary else ["carp-auto-failback"],

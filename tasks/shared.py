@@ -20,7 +20,7 @@ from operations.base import known
 
 RETIRE = (
     "doas service f3s_storage stop; doas sysrc f3s_storage_enable=NO; "
-    "doas crontab -l | grep -v -e f3s_storage -e /f3s/report -e carp-auto-failback | doas crontab -; "
+    "doas crontab -l | grep -v -e f3s_storage -e /libexec/f3s/ -e carp-auto-failback | doas crontab -; "
     f"doas rm {STORAGE_CONF} {RC_FILE}"
 )
 """Shell line that makes a storage host one that has keys alone; its data stay. Also in docs/runbook.md."""

@@ -19,7 +19,7 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 def main(ctx: Context) -> int:
-    """zrepl configcheck --config FILE, status --mode raw, signal wakeup JOB, zfs-abstraction release-all --job JOB."""
+    """zrepl configcheck --config FILE, status --mode raw, signal VERB JOB, zfs-abstraction release-all --job JOB."""
     match ctx.args:
         case ["zfs-abstraction", "release-all", "--job", job]:
             return _release(ctx, job)
@@ -36,6 +36,11 @@ def main(ctx: Context) -> int:
                 found = running(host)
                 assert found is not None
                 daemon.wake(cluster, host, found, job)
+        case ["signal", "reset", job]:
+            # a job listens to it while it is at work (daemon/job/reset); one that is does not stand still here
+            if (at_work := _reach(ctx, "signal").jobs[job].run) and at_work.paused:
+                raise ctx.not_simulated()
+            raise CommandError("already reset")
         case _:
             raise ctx.not_simulated()
     return 0

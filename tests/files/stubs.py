@@ -29,7 +29,7 @@ FILES = REPOSITORY / "files"
 # Tools that read and write nothing but what they are given.
 TOOLS = tuple(
     """
-    awk basename cat chmod cp cut date dirname env expr false find grep head id kill ln ls mkdir mkfifo mktemp mv
+    awk basename cat chmod cksum cp cut date dirname env expr false find grep head id kill ln ls mkdir mkfifo mktemp mv
     nice od printf ps rm rmdir sed sh sleep sort stat tail test touch tr true uniq wc
     """.split()
 )

@@ -395,3 +395,13 @@ def test_a_stopped_controller_keeps_the_address_from_nobody(failed_over: Pair) -
     assert pair.running(F0) == set(), "a stopped controller starts nothing"
     boot.boot(pair.store, F1)
     pair.until(10, F1)
+
+
+def test_a_zrepl_that_died_is_started_and_one_that_was_stopped_is_not(pair: Pair) -> None:
+    pair.sh(F0, "pkill -KILL -x zrepl; ! service zrepl onestatus")
+    pair.tick(61)
+    pair.sh(F0, "service zrepl onestatus && zrepl status --mode raw")
+    assert "zrepl has died and is started" in pair.log(F0, "messages")
+    pair.sh(F0, "service zrepl stop")
+    pair.tick(121)
+    pair.sh(F0, "! service zrepl onestatus")

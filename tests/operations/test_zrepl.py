@@ -320,6 +320,11 @@ def test_a_failed_job_is_reported_and_a_good_one_is_not() -> None:
     assert list(reported(None, executing=False)) == []
 
 
-def test_a_daemon_that_does_not_know_the_job_or_does_not_answer_stops_the_run() -> None:
+def test_a_daemon_that_does_not_answer_is_reported() -> None:
+    """zrepl-watch starts it."""
+    assert list(reported(None)) == ["zrepl does not answer; one that has died is started within a minute"]
+
+
+def test_a_daemon_that_does_not_know_the_job_stops_the_run() -> None:
     with pytest.raises(OperationError, match="the running zrepl has no job f0_to_f1_nfsdata"):
         reported({})
