@@ -89,10 +89,11 @@ watch() {
 		return
 		;;
 	esac
+	[ -n "${F3S_JOBS-}" ] || return 0
 	said=$(bounded "$F3S_LIMIT" zrepl status --mode raw 2>/dev/null)
 	now=$(date +%s)
 	# shellcheck disable=SC2086	# of each job: name, dataset, allowed age
-	set -- ${F3S_JOBS-}
+	set -- $F3S_JOBS
 	while [ $# -ge 3 ]; do
 		still "$1" "$3"
 		shift 3
