@@ -31,7 +31,7 @@ ROCKY_IMAGE = "ROCKY_IMAGE"
 """Variable: path of a cloud image of Rocky Linux 9 (GenericCloud, qcow2) to use instead."""
 DATA = Path(__file__).with_suffix("")
 APT = Path("/etc/apt")
-APPEND = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet loglevel=4 mitigations=off"
+APPEND = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet loglevel=4 mitigations=off norandmaps"
 PACKAGES = (
     "systemd systemd-sysv udev openssh-server sudo iproute2 iputils-ping kmod procps openssl python3 "
     "nfs-common stunnel4 nftables dnf createrepo-c rpm linux-image-cloud-amd64 initramfs-tools lz4"
