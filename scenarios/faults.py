@@ -117,7 +117,7 @@ def dead_zrepl(story: Story) -> None:
     def is_told(host: str, what: str, **limit: float) -> None:
         story.within(
             f"{host} logs that {what}",
-            lambda: story.attempt(host, f"grep 'f3s_zrepl: .*{what}' /var/log/messages").rc == 0,
+            lambda: story.attempt(host, f"grep 'f3s_zrepl.*{what}' /var/log/messages").rc == 0,
             **limit,
         )
 
