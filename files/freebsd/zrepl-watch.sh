@@ -61,7 +61,7 @@ still() {
 		case $step in
 		none)
 			tell "$1: no progress for $((now - since)) s, zrepl signal reset"
-			reset_said=$(bounded "$F3S_LIMIT" zrepl signal reset "$1" 2>&1) || tell "$1: $reset_said"
+			reset_said=$(bounded "$F3S_LIMIT" zrepl signal reset "$1" 2>&1) || tell "$1: ${reset_said:-zrepl does not answer}"
 			step='reset'
 			;;
 		reset)
