@@ -27,7 +27,7 @@ def seed(host: HostSettings, key: str) -> dict[str, str]:
     script = f"""#!/bin/sh
 sysrc hostname="{host.name}" ifconfig_vtnet0="inet {lan}" ifconfig_vtnet1="inet {wireguard}" ifconfig_vtnet2="DHCP"
 sysrc sshd_enable="YES" sshd_rsa_enable="NO" sshd_ecdsa_enable="NO"
-# TCG translates code anew for each address that it is mapped at: with random ones FreeBSD spent most of its time on that
+# TCG translates code anew for each address that it is mapped at: with random ones FreeBSD spent most time on that
 printf 'kern.elf64.aslr.enable=0\\nkern.elf64.aslr.pie_enable=0\\n' >>/etc/sysctl.conf
 sysctl -f /etc/sysctl.conf
 # without it a root on UFS may stop the boot after a power cut, and ask (seen)
