@@ -46,7 +46,7 @@ progress() {
 # still JOB SECONDS: resets a job that has made no progress for so long, restarts zrepl where that was done not long ago,
 # and leaves it at that for a while: the report tells of a late replica.
 still() {
-	record=$F3S_RUN/zrepl.$1
+	record=$F3S_RUN/zrepl.$1.progress
 	seen=$(progress "$1")
 	[ -n "$seen" ] || [ -z "$said" ] || return 0	# zrepl has not taken up this job yet
 	sum=$(printf '%s' "$seen" | cksum)
