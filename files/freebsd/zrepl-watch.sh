@@ -80,7 +80,7 @@ watch() {
 	[ -e "$SOCKET" ] || [ -e "$OWED" ] || return 0
 	bounded "$F3S_SERVICE_LIMIT" service zrepl onestatus >/dev/null 2>&1
 	case $? in
-	0) ;;
+	0) rm -f "$OWED" ;;	# whoever has started it
 	124) return 0 ;;
 	*)
 		died=$(grep -e '^panic: ' -e '^fatal error: ' "$SAID" 2>/dev/null | tail -n 1)

@@ -136,6 +136,18 @@ def test_one_that_does_not_start_after_a_restart_is_not_taken_for_stopped(host: 
     assert host.after(2 * ALLOWED + 120) == []
 
 
+def test_one_that_somebody_else_started_after_a_restart_can_be_stopped(host: Watched) -> None:
+    assert (host.after(0), host.after(ALLOWED)) == ([], [f"signal reset {JOB}"])
+    host.state("broken", "no config\n")
+    assert host.after(2 * ALLOWED) == RESTART
+    host.state("zrepl", "yes\n")
+    host.write(CONTROL, "")
+    assert host.after(2 * ALLOWED + 60) == []
+    host.state("zrepl", "no\n")
+    host.path(CONTROL).unlink()
+    assert host.after(2 * ALLOWED + 120) == []
+
+
 def test_a_daemon_that_does_not_end_is_killed(host: Watched) -> None:
     host.command("pkill", 'echo no >"$STATE/zrepl"')
     host.command("sleep")
